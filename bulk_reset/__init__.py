@@ -1,0 +1,1 @@
+"""Update thousands of incidents from a spreadsheet, within the API's quota."""

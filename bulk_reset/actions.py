@@ -1,0 +1,278 @@
+"""Check, run and report as plain functions, shared by the command and by Python callers.
+
+It wires the parts: sheet -> survey -> feed -> engine -> report -> totals. Nothing here
+prints; who wants to see gives callbacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from bulk_reset.client import check_base_url
+from bulk_reset.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
+from bulk_reset.errors import InputError, InvalidRowsError
+from bulk_reset.failed import write_failed
+from bulk_reset.feed import Feed
+from bulk_reset.load import STDIN, Sheet, open_sheet
+from bulk_reset.model import SETTABLE_FIELDS, Mistake, Outcome, Status, Totals
+from bulk_reset.options import Options, Watcher
+from bulk_reset.quota import ideal_s
+from bulk_reset.report import Report, read_report
+from bulk_reset.sending import SANDBOX, Sending
+from bulk_reset.validate import CheckedChunk, Survey, survey_sheet
+
+T = TypeVar("T")
+SheetLike = str | Path | pd.DataFrame
+"""A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a look at a sheet tells, with nothing sent.
+
+    Attributes:
+        to_send: requests that a first run would make at least.
+        estimate_s: the time they need, computed from the quota.
+        fields: field -> rows that set it.
+    """
+
+    sheet: str
+    rows: int
+    blank_rows: int
+    skipped: int
+    to_send: int
+    estimate_s: float
+    fields: dict[str, int]
+    mistakes: tuple[Mistake, ...]
+
+
+def check(
+    sheet: SheetLike, options: Options | None = None, watcher: Watcher | None = None
+) -> CheckResult:
+    """Check every row of a sheet; nothing is sent, and no key is needed.
+
+    Raises:
+        SheetError: the sheet cannot be read as a table of incidents.
+    """
+    options, watcher = options or Options(), watcher or Watcher()
+    with _opened(sheet, options, watcher) as table:
+        fields: Counter[str] = Counter()
+
+        def see(checked: CheckedChunk) -> None:
+            for name in checked.frame.columns[1:]:
+                fields[str(name)] += int((checked.frame[name] != "").sum())
+
+        survey = _surveyed(table, options, watcher, see)
+        wrong = len({mistake.row_number for mistake in survey.mistakes})
+        skipped = sum(r.status is Status.SKIPPED for r in survey.rulings.values())
+        to_send = survey.rows - wrong - skipped
+        return CheckResult(
+            table.label,
+            survey.rows,
+            survey.blank_rows,
+            skipped,
+            to_send,
+            ideal_s(to_send, options.windows()),
+            {name: fields[name] for name in SETTABLE_FIELDS if fields[name]},
+            survey.mistakes,
+        )
+
+
+def run(
+    sheet: SheetLike,
+    options: Options | None = None,
+    watcher: Watcher | None = None,
+    *,
+    handles_signals: bool = False,
+) -> Totals:
+    """Update the incidents of a sheet; what an earlier run finished is not sent again.
+
+    Args:
+        handles_signals: let Ctrl-C and SIGTERM end the run softly (main thread only).
+
+    Returns: what became of every row; see ``Totals.stop`` and ``Totals.exit_code``.
+
+    Raises:
+        InputError: nothing was sent: the sheet, the options or the key are to be mended.
+        LockedError: another run writes the same report.
+        RunError: the report could not be written; what was done stands in it.
+    """
+    options, watcher = options or Options(), watcher or Watcher()
+    with contextlib.ExitStack() as stack:
+        totals, _ = _run(sheet, options, watcher, stack, handles_signals=handles_signals)
+        return totals
+
+
+def run_frame(
+    frame: pd.DataFrame, options: Options | None = None, watcher: Watcher | None = None
+) -> pd.DataFrame:
+    """Update the incidents of a data frame; without ``options.report`` nothing is kept.
+
+    Returns: a copy with the columns ``status``, ``attempts``, ``error_code``,
+        ``error_message`` and ``request_id``; a row that was not reached is ``pending``, a
+        blank one has an empty status.
+
+    Raises: as ``run``.
+    """
+    options, watcher = options or Options(), watcher or Watcher()
+    with contextlib.ExitStack() as stack:
+        _, outcomes = _run(frame, options, watcher, stack, handles_signals=False)
+    by_row = {outcome.row_number: outcome for outcome in outcomes}
+    result = frame.copy()
+    found = [by_row.get(row_number) for row_number in range(2, len(frame) + 2)]
+    result["status"] = [o.status.value if o else Status.PENDING.value for o in found]
+    for name in ("attempts", "error_code", "error_message", "request_id"):
+        empty: int | str = 0 if name == "attempts" else ""
+        result[name] = [getattr(outcome, name) if outcome else empty for outcome in found]
+    return result
+
+
+# --- The parts of a run ----------------------------------------------------------------------
+
+
+def _run(
+    sheet: SheetLike,
+    options: Options,
+    watcher: Watcher,
+    stack: contextlib.ExitStack,
+    *,
+    handles_signals: bool,
+) -> tuple[Totals, list[Outcome]]:
+    credentials = _credentials(options)
+    scope = SANDBOX if options.sandbox else credentials.base_url
+    table = stack.enter_context(_opened(sheet, options, watcher))
+    path = _report_path(sheet, options)
+    # An old report is opened first: who holds it is known before the sheet is read for long.
+    is_kept = path is not None and not options.dry_run
+    report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
+    survey = _surveyed(table, options, watcher)
+    if survey.mistakes and not options.skip_invalid:
+        raise InvalidRowsError(table.label, survey.mistakes, survey.rows)
+    if report is None and path is not None and is_kept:
+        report = stack.enter_context(Report(path))
+    done = report.done if report else _done_before(path)
+    feed = functools.partial(Feed, table, survey, scope, done, options.retry_failed, options.limit)
+    plan = _planned(feed(), options, path, watcher)
+    if options.dry_run:
+        return _dry_totals(plan, options), []
+    sending = Sending(options, credentials, feed(), plan.sent, report, watcher)
+    stop = _in_new_loop(sending.send(handles_signals=handles_signals))
+    if report is None:
+        return sending.totals(stop), sending.outcomes
+    report.close()
+    report.check_written()
+    totals = sending.totals(stop)
+    failed = write_failed(table, survey, scope, report.path)
+    return replace(totals, failed=str(failed or "")), []
+
+
+@contextlib.contextmanager
+def _opened(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator[Sheet]:
+    with open_sheet(
+        sheet,
+        mapping=options.mapping,
+        delimiter=options.delimiter,
+        encoding=options.encoding,
+        sheet_name=options.sheet_name,
+    ) as table:
+        for notice in table.notices:
+            watcher.on_notice(notice)
+        yield table
+
+
+def _surveyed(
+    table: Sheet,
+    options: Options,
+    watcher: Watcher,
+    see: Callable[[CheckedChunk], None] = lambda _: None,
+) -> Survey:
+    rows = 0
+
+    def on_chunk(checked: CheckedChunk) -> None:
+        nonlocal rows
+        rows += len(checked.frame)
+        watcher.on_read(rows)
+        see(checked)
+
+    survey = survey_sheet(table, options.on_conflict, on_chunk)
+    if survey.blank_rows:
+        watcher.on_notice(f"{table.label}: {survey.blank_rows} blank rows left out")
+    if not survey.rows:
+        raise InputError(f"{table.label}: a header and no rows. Add a row for each incident.")
+    return survey
+
+
+def _credentials(options: Options) -> Credentials:
+    if options.sandbox or options.dry_run:
+        return Credentials(AppKey("-"), _base_url_of(options), "no key is needed")
+    found = find_credentials(app_key_file=options.app_key_file, base_url=options.base_url)
+    return replace(found, base_url=check_base_url(found.base_url))
+
+
+def _base_url_of(options: Options) -> str:
+    return check_base_url(options.base_url or DEFAULT_BASE_URL)
+
+
+def _report_path(sheet: SheetLike, options: Options) -> Path | None:
+    if options.report is not None or isinstance(sheet, pd.DataFrame):
+        return options.report
+    path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
+    # A rehearsal must never pass for the work done.
+    return path.with_name(f"{path.stem}{'.sandbox' if options.sandbox else ''}.report.csv")
+
+
+def _done_before(path: Path | None) -> dict[int, Status]:
+    if path is None or not path.exists():
+        return {}
+    return {int(outcome.digest, 16): outcome.status for outcome in read_report(path)}
+
+
+def _planned(plan: Feed, options: Options, path: Path | None, watcher: Watcher) -> Feed:
+    """Count what is left to do, before anything is sent."""
+    plan.count()
+    rows = plan.survey.rows
+    if plan.done and not plan.resumed.total():
+        raise InputError(
+            f"{path}: no row of it is in {plan.sheet.label} for this API, so they are not mixed. "
+            "Say --report FILE for another report, or move this one away."
+        )
+    if plan.done:
+        watcher.on_notice(f"{path}: {plan.resumed.total()} of {rows} rows were done already")
+    return plan
+
+
+def _dry_totals(plan: Feed, options: Options) -> Totals:
+    counts = plan.resumed + plan.settled
+    counts[Status.PENDING] = plan.sent + plan.held_back
+    return Totals(
+        sheet=plan.sheet.label,
+        rows=plan.survey.rows,
+        counts={status: counts[status] for status in Status},
+        done_before=plan.resumed.total(),
+        held_back=plan.held_back,
+        blank_rows=plan.survey.blank_rows,
+        requests=plan.sent,
+        elapsed_s=ideal_s(plan.sent, options.windows()),
+        is_dry_run=True,
+        mistakes=plan.survey.mistakes,
+    )
+
+
+def _in_new_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, from inside a notebook's running loop too."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main)
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, main).result()

@@ -1,0 +1,65 @@
+"""The command line: one file a command, each parses, calls one action, prints and exits.
+
+Nothing heavy is imported here or at the top of a command's file: ``--help`` and a usage error
+wait neither for pandas nor for aiohttp.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from bulk_reset.cli import check, report, run, sandbox, template
+from bulk_reset.credentials import redact
+from bulk_reset.errors import ExitCode
+
+app = typer.Typer(
+    name="bulk-reset",
+    help="Update thousands of Flashduty incidents from a spreadsheet, within the API's quota, "
+    "with a report of every row.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(check.check)
+app.command()(run.run)
+app.command()(report.report)
+app.command()(template.template)
+app.command()(sandbox.sandbox)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    *,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),  # noqa: FBT003
+) -> None:
+    if version:
+        from importlib.metadata import version as installed  # noqa: PLC0415
+
+        typer.echo(f"bulk-reset {installed('bulk-reset')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read our output went away: nothing is left to say to anybody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.INTERNAL)
+    except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)
+        if {"-v", "--verbose"} & set(sys.argv):
+            sys.stderr.write(redact(traceback.format_exc()))
+        sys.stderr.write(
+            redact(
+                f"internal error: {type(error).__name__}: {error}\n"
+                "This is a mistake in bulk-reset. Rows that are done stand in the report; "
+                "run again with -v to see where it happened.\n"
+            )
+        )
+        sys.exit(ExitCode.INTERNAL)

@@ -1,0 +1,139 @@
+"""What every command prints in the same way: errors, notices, tables, JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from bulk_reset.credentials import redact
+from bulk_reset.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bulk_reset.model import Mistake
+
+SHOWN_MISTAKES: Final = 20
+_PLAIN_WIDTH: Final = 160
+
+
+class Output:
+    """Where a command's words go.
+
+    Results go to standard output and the rest to standard error; with ``is_json``, one object
+    is all that standard output gets; with ``is_quiet``, only errors are said.
+    """
+
+    def __init__(self, *, is_json: bool = False, is_quiet: bool = False, verbose: bool = False):
+        self.is_json, self.is_quiet = is_json, is_quiet
+        handler = logging.StreamHandler() if verbose else logging.NullHandler()
+        handler.setFormatter(_Redacting("%(asctime)s %(name)s %(message)s"))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
+        logging.getLogger("bulk_reset").setLevel(logging.DEBUG)
+
+    def notice(self, text: str) -> None:
+        """Say what the user should know but need not act on."""
+        if not self.is_quiet:
+            typer.echo(text, err=True)
+
+    def say(self, text: str = "") -> None:
+        """Print a line of the result."""
+        if not self.is_quiet:
+            typer.echo(text, err=self.is_json)
+
+    def table(self, table: Table, *, is_error: bool = False) -> None:
+        """Print a table of the result."""
+        from rich.console import Console  # noqa: PLC0415
+
+        if not self.is_quiet or is_error:
+            is_plain = not (sys.stderr if is_error or self.is_json else sys.stdout).isatty()
+            Console(
+                stderr=is_error or self.is_json, width=_PLAIN_WIDTH if is_plain else None
+            ).print(table)
+
+    def json(self, value: dict[str, Any]) -> None:
+        """Print the one JSON object, where it is wanted."""
+        if self.is_json:
+            typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn our errors into a message and an exit code."""
+        try:
+            yield
+        except InternalError:
+            raise
+        except BulkResetError as error:
+            self._show(error)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            typer.echo("Stopped. Nothing was sent.", err=True)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+    def _show(self, error: BulkResetError) -> None:
+        facts: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+        if isinstance(error, InvalidRowsError):
+            facts["mistakes"] = [dataclasses.asdict(mistake) for mistake in error.mistakes]
+            self.table(mistake_table(error.mistakes), is_error=True)
+            self._say_how_many(error.mistakes)
+        typer.secho(f"error: {redact(str(error))}", err=True, fg=typer.colors.RED)
+        self.json({"error": facts, "exit_code": int(error.exit_code)})
+
+    def _say_how_many(self, mistakes: Sequence[Mistake]) -> None:
+        more = len(mistakes) - SHOWN_MISTAKES
+        if more > 0:
+            typer.echo(f"… and {more:,} more mistakes; --json lists all.", err=True)
+
+    def mistakes(self, mistakes: Sequence[Mistake]) -> None:
+        """Print the first mistakes as a table, and how many more there are."""
+        self.table(mistake_table(mistakes), is_error=True)
+        self._say_how_many(mistakes)
+
+
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without any key in it."""
+        return redact(super().format(record))
+
+
+def mistake_table(mistakes: Sequence[Mistake]) -> Table:
+    """Return the first mistakes by row and column, each with its value and mend."""
+    from rich.markup import escape  # noqa: PLC0415  (a title like [db] is not markup)
+
+    table = new_table("row", "column", "value", "what is wrong", "what to do", right={"row"})
+    for mistake in mistakes[:SHOWN_MISTAKES]:
+        texts = (mistake.column, mistake.value, mistake.problem, mistake.mend)
+        table.add_row(str(mistake.row_number), *(escape(text) for text in texts))
+    return table
+
+
+def new_table(*columns: str, right: set[str] | None = None) -> Table:
+    """Return an empty table in this command's looks."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(
+            column, justify="right" if right and column in right else "left", overflow="fold"
+        )
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = round(seconds)
+    if seconds < 9.95:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    if whole < 3600:  # noqa: PLR2004
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

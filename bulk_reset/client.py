@@ -1,0 +1,263 @@
+"""One API call a method; everything foreign is mapped once, here, into our own errors.
+
+The key travels in the URL's query. So no URL, and no exception that may hold one, leaves
+this module: foreign exceptions are replaced (``from None``), not chained.
+
+Source of the codes and envelopes: the Flashduty Open API (``ErrorCode``, ``SuccessEnvelope``,
+``ErrorResponse``): the code decides, the HTTP status is informational.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from bulk_reset.credentials import Credentials
+from bulk_reset.errors import (
+    ConnectError,
+    FatalError,
+    InputError,
+    PermanentError,
+    RequestError,
+    ThrottledError,
+    TransientError,
+    UnknownOutcomeError,
+)
+
+RESET_PATH: Final = "/incident/reset"
+MAX_ANSWER_BYTES: Final = 1 << 20
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_ROW_CODES: Final = frozenset(
+    {"InvalidParameter", "BadRequest", "InvalidContentType", "ReferenceExist"}
+    | {"ResourceNotFound", "EntityTooLarge"}
+)
+_FATAL_CODES: Final = {
+    "Unauthorized": "the key is missing, wrong or expired: check it in the console",
+    "AccessDenied": "the key's owner lacks the permission Incidents Manage",
+    "BalanceNotEnough": "the account's balance does not cover this",
+    "NoLicense": "the account has no licence for this",
+    "UndonedOrderExist": "the account has an unfinished order",
+    "RequestLocked": "the account is locked after repeated failures: wait, then run again",
+    "RequestVerifyRequired": "the account wants a second factor",
+    "DangerousOperation": "the account wants a second factor",
+    "RouteNotFound": "wrong address: check --base-url",
+    "MethodNotAllowed": "wrong address: check --base-url",
+}
+_TRANSIENT_CODES: Final = frozenset({"InternalError", "ServiceUnavailable"})
+_THROTTLED_CODE: Final = "RequestTooFrequently"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success as the API tells it."""
+
+    http_status: int
+    request_id: str
+    data: Any
+
+
+def check_base_url(text: str) -> str:
+    """Return the address without a slash at its end.
+
+    Raises:
+        InputError: not HTTPS (plain HTTP is allowed to this machine only), or it holds
+            a query, where a key might be.
+    """
+    parts = urlsplit(text)
+    try:
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in {"http", "https"}:
+        raise InputError("--base-url: not an address. Say for example https://api.flashcat.cloud.")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise InputError("--base-url: scheme, host and path only. The key is never part of it.")
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        raise InputError(f"--base-url http://{host}: the key would travel in clear. Say https://.")
+    return text.rstrip("/")
+
+
+class Client:
+    """The API of one account; use ``open_client`` to get one."""
+
+    def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
+        self._session = session
+        self._reset_url = _url(credentials, RESET_PATH)
+
+    async def reset(self, body: bytes) -> Answer:
+        """Set fields of an incident (``POST /incident/reset``), once.
+
+        Args:
+            body: the request's JSON object, encoded.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        return await self._post(self._reset_url, body)
+
+    async def _post(self, url: URL, body: bytes) -> Answer:
+        try:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
+                content = await _read_bounded(response)
+                return read_answer(response.status, response.headers, content)
+        except (aiohttp.ClientError, OSError, TimeoutError) as foreign:
+            error = _mapped(foreign)
+        raise error from None
+
+
+def _url(credentials: Credentials, path: str) -> URL:
+    return URL(credentials.base_url + path).with_query(app_key=credentials.app_key.reveal())
+
+
+@asynccontextmanager
+async def open_client(
+    credentials: Credentials, *, connections: int, timeout_s: float
+) -> AsyncIterator[Client]:
+    """Open connections to the API as they are needed, and close them at the end.
+
+    Args:
+        connections: how many at most.
+        timeout_s: for one request, from asking for a connection to the last byte.
+    """
+    is_loopback = urlsplit(credentials.base_url).hostname in _LOOPBACK
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        headers={"Content-Type": "application/json", "User-Agent": "bulk-reset"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=not is_loopback,  # a proxy has no way to this machine's own loopback
+    ) as session:
+        yield Client(session, credentials)
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """Read an answer, but never more than a mebibyte of it."""
+    content = bytearray()
+    while block := await response.content.read(MAX_ANSWER_BYTES - len(content) + 1):
+        content += block
+        if len(content) > MAX_ANSWER_BYTES:
+            response.close()
+            break
+    return bytes(content)
+
+
+def _mapped(foreign: BaseException) -> RequestError:
+    """Return our error for one of aiohttp's or the system's, by whether it may be applied."""
+    if isinstance(foreign, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
+        return FatalError(
+            "the API's TLS certificate is not trusted here: check --base-url, the proxy and the "
+            "machine's certificates",
+            code="tls",
+        )
+    if isinstance(foreign, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        # Never connected, so certainly never applied.
+        reason = getattr(foreign, "strerror", None) or "no answer in time"
+        return ConnectError(f"cannot connect to the API: {reason}", code="cannot_connect")
+    if isinstance(foreign, aiohttp.ClientHttpProxyError):
+        return ConnectError(
+            f"the proxy does not let us through (HTTP {foreign.status})", code="proxy"
+        )
+    if isinstance(foreign, aiohttp.InvalidURL):
+        return FatalError("the address cannot be used: check --base-url", code="address")
+    if isinstance(foreign, TimeoutError):
+        return UnknownOutcomeError("sent, but no answer came in time", code="timeout")
+    return UnknownOutcomeError(
+        f"sent, but the connection broke ({type(foreign).__name__})", code="connection_lost"
+    )
+
+
+def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
+    """Return the success that an answer tells of.
+
+    Raises:
+        RequestError: the answer tells of a failure, or cannot be read.
+    """
+    request_id = headers.get("Flashcat-Request-Id", "")
+    retry_after_s = parse_retry_after(headers.get("Retry-After"))
+    envelope = _envelope(content)
+    error = envelope.get("error")
+    if error is None:
+        request_id = str(envelope.get("request_id", request_id))
+        if 200 <= status < 300 and "request_id" in envelope:  # noqa: PLR2004
+            return Answer(status, request_id, envelope.get("data"))
+        raise _unreadable(status, content, request_id, retry_after_s)
+    if not isinstance(error, dict):
+        error = {"code": "", "message": str(error)}
+    code = str(error.get("code") or f"HTTP {status}")
+    kind = _kind_of(code, status)
+    message = str(error.get("message") or code)
+    if kind is FatalError:
+        message = f"{message} ({_FATAL_CODES.get(code, 'no row can succeed')})"
+    raise kind(
+        message,
+        code=code,
+        http_status=status,
+        request_id=str(envelope.get("request_id", request_id)),
+        retry_after_s=retry_after_s if kind in {ThrottledError, TransientError} else None,
+    )
+
+
+def _envelope(content: bytes) -> dict[str, Any]:
+    try:
+        envelope = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return envelope if isinstance(envelope, dict) else {}
+
+
+def _kind_of(code: str, status: int) -> type[RequestError]:
+    if code == _THROTTLED_CODE or status == 429:  # noqa: PLR2004
+        return ThrottledError
+    if code in _ROW_CODES:
+        return PermanentError
+    if code in _FATAL_CODES:
+        return FatalError
+    if code in _TRANSIENT_CODES or status >= 500:  # noqa: PLR2004
+        return TransientError
+    return FatalError if status in {401, 402} else PermanentError
+
+
+def _unreadable(
+    status: int, content: bytes, request_id: str, retry_after_s: float | None
+) -> RequestError:
+    """Return the error for an answer that is not the API's: a proxy's page, cut JSON, nothing."""
+    looks_html = content.lstrip()[:1] == b"<"
+    what = "empty" if not content.strip() else "HTML" if looks_html else "not the API's JSON"
+    message = f"HTTP {status}, and the answer is {what}"
+    if status == 429:  # noqa: PLR2004
+        return ThrottledError(
+            message, code="HTTP 429", http_status=429, retry_after_s=retry_after_s
+        )
+    kind: type[RequestError] = UnknownOutcomeError
+    if 300 <= status < 400:  # noqa: PLR2004
+        kind, message = FatalError, f"HTTP {status}: a redirect is never followed. Check --base-url"
+    elif status in {401, 404, 405, 407}:
+        kind, message = FatalError, f"{message}. Check --base-url and the proxy"
+    elif 400 <= status < 500 and status != 408:  # noqa: PLR2004
+        kind = PermanentError
+    return kind(message, code=f"HTTP {status}", http_status=status, request_id=request_id)
+
+
+def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
+    """Return the seconds that a Retry-After header asks for: a number or an HTTP date."""
+    if text is None:
+        return None
+    if text.strip().isascii() and text.strip().isdecimal():
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())

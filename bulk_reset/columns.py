@@ -1,0 +1,150 @@
+"""Which column of a sheet is which field: by name, in English or Chinese.
+
+Case, spaces, ``_`` and ``-`` do not matter. What the names do not tell, ``--map`` does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from bulk_reset.errors import InputError, MissingColumnError, SheetError
+from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
+
+OWN_PREFIX: Final = "bulk-reset "
+"""Columns that start so were added by this tool to a file of failed rows."""
+
+_NAMES: Final = {
+    "incident_id": "id, incident, 故障ID, 故障编号, 事件ID, 事件编号",
+    "title": "new title, incident title, name, 标题, 新标题, 故障标题, 事件标题",
+    "description": "desc, details, 描述, 故障描述, 事件描述, 说明",
+    "impact": "impacts, impact description, 影响, 故障影响, 影响范围, 影响描述",
+    "root_cause": "cause, root cause analysis, rca, 根因, 根本原因, 故障原因, 故障根因, 根因分析",
+    "resolution": "solution, fix, resolution notes, 解决方案, 解决办法, 解决方法, 处理方案, 解决措施",
+    "incident_severity": "severity, level, 严重程度, 严重级别, 严重性, 级别, 故障级别, 故障等级",
+}
+
+
+def _plain(name: str) -> str:
+    """Return the name without what does not matter in it."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in folded if c not in " _-\t\r\n\u00a0\ufeff\u200b")
+
+
+_FIELD_OF: Final = {
+    _plain(name): field for field, names in _NAMES.items() for name in (field, *names.split(", "))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where the fields stand in a sheet.
+
+    Attributes:
+        position: field -> 0-based column, in the order of ``FIELDS``.
+        header: the sheet's own names.
+        notices: sentences for the user about columns that mean nothing here.
+    """
+
+    position: dict[str, int]
+    header: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+
+    def name(self, field: str) -> str:
+        """Return the sheet's own name of a field's column."""
+        position = self.position.get(field)
+        return field if position is None else self.header[position]
+
+
+def recognised(header: tuple[str, ...]) -> int:
+    """Count the names that mean a field; tells a header from other lines."""
+    return sum(_plain(name) in _FIELD_OF for name in header)
+
+
+def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns:
+    """Find each field's column.
+
+    Args:
+        header: the sheet's column names.
+        mapping: field -> column name, which wins over what the names tell.
+        path: named in errors.
+
+    Raises:
+        MissingColumnError: no id, no field to set, or a mapped name that is not there.
+        SheetError: two columns for one field.
+        InputError: the mapping names something that is not a field.
+    """
+    found: dict[str, list[int]] = {field: [] for field in FIELDS}
+    mapped = {_mapped_field(field): name for field, name in mapping.items()}
+    for field, name in mapped.items():
+        found[field] = _positions(header, name, field, path)
+    taken = {position for positions in found.values() for position in positions}
+    for position, name in enumerate(header):
+        guessed = _FIELD_OF.get(_plain(name))
+        if guessed is not None and guessed not in mapped and position not in taken:
+            found[guessed].append(position)
+    for field, positions in found.items():
+        if len(positions) > 1:
+            names = " and ".join(f"{header[p]!r} (column {p + 1})" for p in positions)
+            raise SheetError(
+                f"{path}: two columns for {field}: {names}. "
+                f'Remove one, or choose: --map {field}="NAME OF THE COLUMN".'
+            )
+    position_of = {field: positions[0] for field, positions in found.items() if positions}
+    _require(position_of, header, path)
+    return Columns(position_of, header, _notices(header, set(position_of.values())))
+
+
+def _mapped_field(name: str) -> str:
+    field = _FIELD_OF.get(_plain(name))
+    if field is None:
+        raise InputError(f"--map {name}=…: no such field. The fields are {', '.join(FIELDS)}.")
+    return field
+
+
+def _positions(header: tuple[str, ...], name: str, field: str, path: str) -> list[int]:
+    exact = [p for p, own in enumerate(header) if own == name]
+    positions = exact or [p for p, own in enumerate(header) if _plain(own) == _plain(name)]
+    if not positions:
+        near = difflib.get_close_matches(name, header, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Say the name as the header has it."
+        raise MissingColumnError(f"{field} named {name!r}", header, path, hint)
+    return positions
+
+
+def _require(position_of: dict[str, int], header: tuple[str, ...], path: str) -> None:
+    free = [name for p, name in enumerate(header) if p not in set(position_of.values())]
+    if ID_FIELD not in position_of:
+        near = next((name for name in free if _near(name) == ID_FIELD), None)
+        hint = f'Is it {near!r}? Then say --map {ID_FIELD}="{near}".' if near else ""
+        raise MissingColumnError(ID_FIELD, header, path, hint)
+    if len(position_of) == 1:
+        near = next((name for name in free if _near(name)), None)
+        hint = f'Is {near!r} one of them? Then say --map {_near(near)}="{near}".' if near else ""
+        raise MissingColumnError(
+            f"any field to set ({', '.join(SETTABLE_FIELDS)})", header, path, hint
+        )
+
+
+def _near(name: str) -> str | None:
+    """Return the field that a misspelt name may mean."""
+    close = difflib.get_close_matches(_plain(name), _FIELD_OF, n=1, cutoff=0.75)
+    return _FIELD_OF[close[0]] if close else None
+
+
+def _notices(header: tuple[str, ...], used: set[int]) -> tuple[str, ...]:
+    unused = [
+        name
+        for position, name in enumerate(header)
+        if position not in used and name.strip() and not name.startswith(OWN_PREFIX)
+    ]
+    notices = []
+    if unused:
+        notices.append(f"not used: {', '.join(repr(name) for name in unused)}")
+    for name in unused:
+        field = _near(name)
+        if field is not None:
+            notices.append(f'{name!r} looks like {field}: if it is, say --map {field}="{name}"')
+    return tuple(notices)

@@ -1,0 +1,335 @@
+"""The worker pool: change -> permit -> attempt -> decide -> outcome, recorded once.
+
+State, and who may touch it:
+  * ``_batch``: the changes read but not taken; workers take, the one that holds
+    ``_refill`` adds;
+  * ``_in_flight``: the workers whose request is on its way; each adds and removes itself;
+  * ``_stop``: set once, by ``stop``; from then on nothing new is taken;
+  * outcomes leave through ``record``, once a change. A change that was taken and neither
+    recorded nor sent is pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import stamina
+
+from bulk_reset.breaker import Breaker
+from bulk_reset.errors import (
+    ConnectError,
+    FatalError,
+    InternalError,
+    PermanentError,
+    RequestError,
+    ThrottledError,
+)
+from bulk_reset.model import WORKERS, Change, Outcome, Status, Stop, StopReason
+from bulk_reset.quota import Quota
+from bulk_reset.retry import RetryPolicy, is_worth_retrying
+
+GRACE_S: Final = 5.0
+"""How long requests on their way may take to finish once the run is stopped."""
+
+
+class Answer(Protocol):
+    """What an API's success looks like."""
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """The API's id of the request."""
+        ...
+
+
+class Api(Protocol):
+    """What the engine needs of a client."""
+
+    async def reset(self, body: bytes) -> Answer:
+        """Set fields of an incident; raises RequestError and nothing else."""
+        ...
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What is known of one change while it is worked on."""
+
+    attempts: int = 0
+    started_at: float = 0.0
+    is_in_doubt: bool = False
+    """Whether a request went out of which nobody knows if it was applied."""
+
+
+class Engine:
+    """Sends changes, within the quota, until they are through or the run is stopped.
+
+    Attributes:
+        throttled: answers so far that said the quota was used up (HTTP 429).
+        stopped: why the run ended early, None while it has not.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        quota: Quota,
+        record: Callable[[Outcome], None],
+        *,
+        policy: RetryPolicy | None = None,
+        breaker: Breaker | None = None,
+        workers: int = WORKERS,
+        max_failures: float = float("inf"),
+        in_order_ids: Collection[str] = frozenset(),
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._api, self._quota, self._record = api, quota, record
+        self._policy, self._breaker = policy or RetryPolicy(), breaker or Breaker()
+        self._worker_count, self._max_failures = workers, max_failures
+        self._in_order_ids = in_order_ids
+        self._wall_clock = wall_clock
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._batch: deque[Change] = deque()
+        self._refill = asyncio.Lock()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[Any] | None] = set()
+        self._breaker_news = asyncio.Event()
+        self._pauses_in_a_row, self._paused_until = 0, 0.0
+        self._failures = 0
+        self._grace: asyncio.TimerHandle | None = None
+        self.throttled = 0
+        self.stopped: Stop | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Engine {len(self._in_flight)} in flight, {len(self._batch)} read ahead, "
+            f"{self._quota!r}>"
+        )
+
+    async def run(self, batches: AsyncIterator[Sequence[Change]]) -> Stop | None:
+        """Send every change of every batch; rows of one incident in order, one at a time.
+
+        Returns: why it ended early, or None. What was taken and has no outcome is pending.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._worker_count):
+                    self._workers.add(group.create_task(self._work(batches)))
+        finally:
+            if self._grace is not None:
+                self._grace.cancel()
+        return self.stopped
+
+    def stop(self, stop: Stop) -> None:
+        """Take no new row, let what is in flight finish for a few seconds, then end."""
+        if self.stopped is not None:
+            return
+        self.stopped = stop
+        for worker in self._workers - self._in_flight - {asyncio.current_task()}:
+            worker.cancel()
+        self._grace = asyncio.get_running_loop().call_later(GRACE_S, self.abort)
+
+    def abort(self) -> None:
+        """End now: requests in flight are given up, and their rows are unknown."""
+        for worker in self._workers:
+            worker.cancel()
+
+    @property
+    def is_waiting_for_api(self) -> bool:
+        """Whether the API looks down and is only probed."""
+        return self._breaker.is_open
+
+    async def _work(self, batches: AsyncIterator[Sequence[Change]]) -> None:
+        while (change := await self._take(batches)) is not None:
+            if change.incident_id in self._in_order_ids:
+                async with self._turns.setdefault(change.incident_id, asyncio.Lock()):
+                    await self._handle(change)
+            else:
+                await self._handle(change)
+
+    async def _take(self, batches: AsyncIterator[Sequence[Change]]) -> Change | None:
+        while self.stopped is None:
+            if self._batch:
+                return self._batch.popleft()
+            async with self._refill:
+                if not self._batch:
+                    batch = await anext(batches, None)
+                    if batch is None:
+                        return None
+                    self._batch.extend(batch)
+        return None
+
+    async def _handle(self, change: Change) -> None:
+        """Work on one change until it has an outcome, or is left pending by a stop."""
+        trail = _Trail()
+        try:
+            answer = await self._settle(change, trail)
+        except RequestError as error:
+            self._conclude(change, trail, error)
+        except asyncio.CancelledError:
+            if trail.is_in_doubt:
+                self._finish(change, trail, Status.UNKNOWN, _interrupted())
+            raise
+        else:
+            self._record(
+                Outcome(
+                    change.row_number,
+                    change.incident_id,
+                    Status.UPDATED,
+                    change.fields,
+                    change.digest,
+                    trail.attempts,
+                    answer.http_status,
+                    request_id=answer.request_id,
+                    started_at=trail.started_at,
+                    finished_at=self._wall_clock(),
+                )
+            )
+
+    def _conclude(self, change: Change, trail: _Trail, error: RequestError) -> None:
+        if isinstance(error, FatalError):
+            self.stop(Stop(StopReason.FATAL, f"{error.code}: {error}"))
+        is_final = isinstance(error, PermanentError)
+        if self.stopped is not None and not is_final:
+            if trail.is_in_doubt:
+                self._finish(change, trail, Status.UNKNOWN, error)
+            return
+        in_doubt = trail.is_in_doubt and not is_final
+        self._finish(change, trail, Status.UNKNOWN if in_doubt else Status.FAILED, error)
+        self._failures += 1
+        if self._failures > self._max_failures:
+            message = f"{self._failures} rows failed, more than --max-failures allows"
+            self.stop(Stop(StopReason.MAX_FAILURES, message))
+
+    def _finish(self, change: Change, trail: _Trail, status: Status, error: RequestError) -> None:
+        self._record(
+            Outcome(
+                change.row_number,
+                change.incident_id,
+                status,
+                change.fields,
+                change.digest,
+                trail.attempts,
+                error.http_status,
+                error.code,
+                str(error),
+                error.request_id,
+                trail.started_at,
+                self._wall_clock(),
+            )
+        )
+
+    async def _settle(self, change: Change, trail: _Trail) -> Answer:
+        """Attempt until the API has answered, or the attempts are spent."""
+        try:
+            return await self._attempt(change, trail)
+        except RequestError as error:
+            if not self._may_retry(error):
+                raise
+            first = error
+        async for attempt in stamina.retry_context(
+            on=lambda exc: self._may_retry(exc) and is_worth_retrying(exc),
+            **self._policy.back_off(),
+        ):
+            with attempt:
+                if attempt.num == 1:
+                    # Made above, outside: the back-off costs only those that need it.
+                    raise first
+                return await self._attempt(change, trail)
+        raise InternalError("the back-off ended without an answer or an error")
+
+    def _may_retry(self, error: Exception) -> bool:
+        return self.stopped is None and isinstance(error, RequestError) and error.is_retryable
+
+    async def _attempt(self, change: Change, trail: _Trail) -> Answer:
+        """Make one attempt; what is not the row's fault costs none and is made again."""
+        while True:
+            async with self._quota.permit(self._pass_breaker):
+                is_probe = self._breaker.is_open
+                try:
+                    answer = await self._send(change, trail)
+                except RequestError as error:
+                    is_spared = self._learn(change, trail, error, is_probe=is_probe)
+                    if not is_spared or self.stopped is not None:
+                        raise
+                except asyncio.CancelledError:
+                    if is_probe:
+                        self._breaker.abandon_probe()
+                    raise
+                else:
+                    self._breaker.success()
+                    self._pauses_in_a_row = 0
+                    trail.attempts += 1
+                    return answer
+                finally:
+                    self._breaker_news.set()
+
+    async def _send(self, change: Change, trail: _Trail) -> Answer:
+        """Send the request, keeping the books of what is in flight and what is in doubt."""
+        worker, was_in_doubt = asyncio.current_task(), trail.is_in_doubt
+        trail.started_at = self._wall_clock()
+        trail.is_in_doubt = True
+        self._in_flight.add(worker)
+        try:
+            answer = await self._api.reset(change.body)
+        except RequestError as error:
+            trail.is_in_doubt = was_in_doubt or error.may_be_applied
+            raise
+        finally:
+            self._in_flight.discard(worker)
+        trail.is_in_doubt = False
+        return answer
+
+    def _learn(self, change: Change, trail: _Trail, error: RequestError, *, is_probe: bool) -> bool:
+        """Draw the conclusions for everybody; tell whether the row is spared the attempt."""
+        now = asyncio.get_running_loop().time()
+        if isinstance(error, ThrottledError):
+            if is_probe:
+                self._breaker.abandon_probe()
+            self._pause(error, now)
+            return True
+        if not error.is_retryable:
+            self._breaker.success()
+            trail.attempts += 1
+            return False
+        is_certain = isinstance(error, ConnectError)
+        self._breaker.failure(now, change.row_number, str(error), is_certain=is_certain)
+        if self._breaker.is_hopeless(now):
+            message = f"the API is down or cannot be reached: {error}"
+            self.stop(Stop(StopReason.OUTAGE, message))
+        is_spared = is_certain or is_probe
+        trail.attempts += not is_spared
+        return is_spared
+
+    def _pause(self, error: ThrottledError, now: float) -> None:
+        self.throttled += 1
+        # Requests that were on their way when the pause began tell nothing new.
+        if now >= self._paused_until:
+            self._pauses_in_a_row += 1
+            jitter = random.random()  # noqa: S311  (spreads load, guards nothing)
+            pause_s = self._policy.pause_s(error, max(1, self._pauses_in_a_row), jitter)
+            self._paused_until = now + pause_s
+            self._quota.pause(pause_s)
+
+    async def _pass_breaker(self) -> None:
+        """Wait until a request may start as far as the API's health goes."""
+        loop = asyncio.get_running_loop()
+        while (wait_s := self._breaker.start(loop.time())) > 0:
+            self._breaker_news.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._breaker_news.wait()
+            except TimeoutError:
+                continue
+
+
+def _interrupted() -> RequestError:
+    return RequestError("sent, then the run was stopped before the answer came", code="stopped")

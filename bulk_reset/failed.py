@@ -1,0 +1,83 @@
+"""``NAME.failed.csv``: every row that is not done, with the reason; a sheet to mend and run.
+
+Made at the end of a run from the sheet and the report file alone. The sheet's own cells stay
+as they are, so that what is sent again is what stood there; only the columns added here
+are made inert for spreadsheets.
+"""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import os
+from pathlib import Path
+from typing import Final
+
+from bulk_reset.columns import OWN_PREFIX
+from bulk_reset.load import Sheet
+from bulk_reset.model import Outcome
+from bulk_reset.report import inert, read_report
+from bulk_reset.validate import Survey, changes_and_outcomes, check_chunk
+
+_OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
+
+
+def failed_path(report_path: Path) -> Path:
+    """Return where the failed rows go: beside the report."""
+    name = report_path.name
+    for ending in (".report.csv", ".csv"):
+        if name.endswith(ending):
+            name = name.removesuffix(ending)
+            break
+    return report_path.with_name(f"{name}.failed.csv")
+
+
+def write_failed(sheet: Sheet, survey: Survey, scope: str, report_path: Path) -> Path | None:
+    """Write the rows that were rejected, failed or have an unknown outcome.
+
+    An older file of that name that differs (it may have been mended) is kept with a ``~``.
+
+    Returns: the file, or None where every row is done or pending.
+    """
+    target = failed_path(report_path)
+    not_done = {}
+    for outcome in read_report(report_path):
+        if outcome.status.is_done:
+            not_done.pop(outcome.digest, None)
+        else:
+            not_done[outcome.digest] = outcome
+    fresh = target.with_name(f"{target.name}.tmp")
+    rows = _write(sheet, survey, scope, not_done, fresh)
+    if target.exists() and (not rows or not filecmp.cmp(fresh, target, shallow=False)):
+        target.replace(f"{target}~")
+    if not rows:
+        fresh.unlink()
+        return None
+    fresh.replace(target)
+    return target
+
+
+def _write(
+    sheet: Sheet, survey: Survey, scope: str, not_done: dict[str, Outcome], fresh: Path
+) -> int:
+    header = sheet.columns.header
+    kept = [p for p, name in enumerate(header) if not name.startswith(OWN_PREFIX)]
+    rows = 0
+    with fresh.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(header[p] for p in kept), *_OWN_COLUMNS])
+        for chunk in sheet.chunks() if not_done else ():
+            wanted: dict[int, Outcome] = {}
+            checked = check_chunk(chunk, sheet.columns)
+            for item in changes_and_outcomes(checked, survey, scope):
+                outcome = not_done.get(item.digest)
+                if outcome is not None:
+                    wanted[item.row_number] = outcome
+            rows += len(wanted)
+            part = chunk.frame.loc[list(wanted), kept].itertuples(index=False)
+            for (row_number, outcome), cells in zip(wanted.items(), part, strict=True):
+                reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
+                writer.writerow([*cells, row_number, outcome.status.value, inert(reason)])
+        file.flush()
+        os.fsync(file.fileno())
+    return rows

@@ -1,0 +1,92 @@
+"""What of a sheet goes to the engine: each row is sorted, in the sheet's order, into a change
+to send, an outcome that needs no sending, or a row that an earlier run has finished.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bulk_reset.load import Sheet
+from bulk_reset.model import Change, Outcome, Status
+from bulk_reset.validate import CheckedChunk, Survey, changes_and_outcomes, check_chunk
+
+_BATCH_ROWS: Final = 1_000
+
+
+@dataclass(slots=True)
+class Feed:
+    """One pass over a sheet.
+
+    Attributes:
+        done: digest (as a number) -> last status, from earlier runs.
+        limit: at most so many changes are sent; the rest is held back.
+        rows: how many rows were sorted so far; always the sum of the four below.
+        resumed: what earlier runs made of rows, by status.
+        settled: outcomes that needed no sending.
+        sent: changes handed out.
+        held_back: changes beyond the limit.
+    """
+
+    sheet: Sheet
+    survey: Survey
+    scope: str
+    done: Mapping[int, Status] = field(default_factory=dict)
+    retries_failed: bool = False
+    limit: int | None = None
+    rows: int = 0
+    resumed: Counter[Status] = field(default_factory=Counter)
+    settled: Counter[Status] = field(default_factory=Counter)
+    sent: int = 0
+    held_back: int = 0
+    _sent_again: set[str] = field(default_factory=set)
+
+    def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
+        """Yield changes to send and outcomes to record, some 1,000 rows at a time."""
+        for checked in checked_chunks(self.sheet):
+            changes: list[Change] = []
+            outcomes: list[Outcome] = []
+            for item in changes_and_outcomes(checked, self.survey, self.scope):
+                self._sort(item, changes, outcomes)
+                if len(changes) + len(outcomes) >= _BATCH_ROWS:
+                    yield changes, outcomes
+                    changes, outcomes = [], []
+            yield changes, outcomes
+
+    def count(self) -> None:
+        """Go through the whole sheet only to count."""
+        for _ in self.batches():
+            pass
+
+    def _sort(self, item: Change | Outcome, changes: list[Change], outcomes: list[Outcome]) -> None:
+        self.rows += 1
+        before = self.done.get(int(item.digest, 16)) if self.done else None
+        if before is not None and self._stands(item, before):
+            self.resumed[before] += 1
+        elif isinstance(item, Outcome):
+            self.settled[item.status] += 1
+            outcomes.append(item)
+        elif self.limit is not None and self.sent >= self.limit:
+            self.held_back += 1
+        else:
+            self.sent += 1
+            changes.append(item)
+            if item.incident_id in self.survey.contested_ids:
+                self._sent_again.add(item.incident_id)
+
+    def _stands(self, item: Change | Outcome, before: Status) -> bool:
+        """Tell whether what an earlier run made of the row is final."""
+        if isinstance(item, Outcome):
+            return before.is_done or before is item.status
+        if item.incident_id in self._sent_again:
+            # An earlier row of the incident is sent again and overwrites what this one set.
+            return False
+        return before.is_done or (before is Status.FAILED and not self.retries_failed)
+
+
+def checked_chunks(sheet: Sheet) -> Iterator[CheckedChunk]:
+    """Read and check a sheet once more, chunk by chunk."""
+    for chunk in sheet.chunks():
+        yield check_chunk(chunk, sheet.columns)

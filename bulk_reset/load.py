@@ -1,0 +1,440 @@
+"""Sheet -> chunks of text rows, lazily, with the row numbers that Excel shows.
+
+First in the flow. A sheet can be read as often as needed: a run reads it once to check it
+and once to send it. Everything is text; nothing is guessed, cut or converted, but for
+whole numbers and TRUE/FALSE in workbook cells, whose text is certain.
+
+Units: ``row_number`` is 1-based, and the header and blank lines count.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import datetime as dt
+import itertools
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import pandas as pd
+
+from bulk_reset.columns import Columns, bind, recognised
+from bulk_reset.errors import InputError, SheetError
+from bulk_reset.workbook import ErrorCell, open_workbook_sheet
+
+CHUNK_ROWS: Final = 10_000
+STDIN: Final = "-"
+_DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t"}
+_BLOCK_BYTES: Final = 1 << 20
+_BOMS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows read together.
+
+    Attributes:
+        frame: text cells; the index is the row number, the columns are 0, 1, 2 … as in
+            the header. Blank rows are not in it.
+        blank_rows: how many were left out.
+        odd_cells: (row_number, column) -> what is wrong with a cell whose text is not
+            certain (a date, a fraction, a formula's error).
+    """
+
+    frame: pd.DataFrame
+    blank_rows: int
+    odd_cells: dict[tuple[int, int], str]
+
+
+class Source(Protocol):
+    """Where a sheet's cells come from."""
+
+    header_row: int
+    header: tuple[str, ...]
+    notice: str
+
+    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, dict[tuple[int, int], str]]]:
+        """Yield frames of text cells in file order, indexed by row number, header left out."""
+        ...
+
+
+class Sheet:
+    """A table of incidents in a file, on standard input, or in a data frame.
+
+    Attributes:
+        label: the name used in messages.
+        path: the file, None for standard input and data frames.
+        columns: where the fields stand.
+        notices: what the user should know about how the sheet was read.
+    """
+
+    def __init__(
+        self, source: Source, label: str, path: Path | None, mapping: dict[str, str]
+    ) -> None:
+        self.source, self.label, self.path = source, label, path
+        self.columns: Columns = bind(source.header, mapping, label)
+        self.notices = tuple(
+            f"{label}: {notice}" for notice in (source.notice, *self.columns.notices) if notice
+        )
+        self._stamp = self._read_stamp()
+
+    def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """Read the rows below the header.
+
+        Yields: chunks of 0 to ``chunk_rows`` rows, in the sheet's order.
+        Raises: SheetError: the file cannot be decoded or parsed, or has changed since it
+            was opened.
+        """
+        if self._read_stamp() != self._stamp:
+            raise SheetError(
+                f"{self.label}: the file was changed while it was being worked on. "
+                "Start again: rows that are done will not be sent again."
+            )
+        for frame, odd_cells in self.source.read(chunk_rows):
+            is_blank = _blank_rows(frame)
+            blank_rows = int(is_blank.sum())
+            yield Chunk(frame[~is_blank] if blank_rows else frame, blank_rows, odd_cells)
+
+    def _read_stamp(self) -> tuple[int, int] | None:
+        if self.path is None:
+            return None
+        stat = self.path.stat()
+        return (stat.st_size, stat.st_mtime_ns)
+
+
+def _blank_rows(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Tell the rows in which every cell is empty or spaces; looks on only where it must."""
+    blank = pd.Series(data=True, index=frame.index)
+    for column in frame.columns:
+        candidates = frame.loc[blank, column]
+        if candidates.empty:
+            break
+        blank[blank] = candidates.str.strip() == ""
+    return blank
+
+
+@contextmanager
+def open_sheet(
+    sheet: str | os.PathLike[str] | pd.DataFrame,
+    *,
+    mapping: dict[str, str] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    sheet_name: str | None = None,
+) -> Iterator[Sheet]:
+    """Open a sheet of any kind, find its header and bind its columns.
+
+    Args:
+        sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, or a frame.
+        mapping: field -> column name, where the names do not tell.
+        delimiter: ``comma``, ``semicolon``, ``tab`` or one character; found when None.
+        encoding: a Python codec name; found when None.
+        sheet_name: the worksheet of a workbook; found when None.
+
+    Raises:
+        SheetError: the sheet cannot be used as it is; nothing was sent.
+        InputError: an option does not fit the sheet.
+    """
+    mapping = mapping or {}
+    if isinstance(sheet, pd.DataFrame):
+        yield Sheet(FrameSource(sheet), "data frame", None, mapping)
+        return
+    if os.fspath(sheet) == STDIN:
+        # Read twice, so kept: a pipe gives its bytes only once.
+        with tempfile.NamedTemporaryFile(prefix="bulk-reset-", suffix=".csv") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+            source = CsvSource(Path(copy.name), "standard input", delimiter, encoding)
+            yield Sheet(source, "standard input", None, mapping)
+        return
+    path = Path(sheet)
+    _require_file(path)
+    suffix = path.suffix.lower()
+    if suffix in {".csv", ".tsv", ".txt"}:
+        if sheet_name is not None:
+            raise InputError(f"--sheet {sheet_name}: {path} is not a workbook. Leave it out.")
+        yield Sheet(CsvSource(path, str(path), delimiter, encoding), str(path), path, mapping)
+    elif suffix in {".xlsx", ".xlsm"}:
+        if delimiter is not None or encoding is not None:
+            raise InputError(f"--delimiter, --encoding: {path} is a workbook. Leave them out.")
+        yield Sheet(WorkbookSource(path, sheet_name), str(path), path, mapping)
+    else:
+        raise SheetError(
+            f"{path}: cannot read {suffix or 'a file without an ending'}. "
+            "Save it as .xlsx or .csv (also read: .tsv, .txt)."
+        )
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise SheetError(f"{path}: no such file. Check the name; this is the folder {Path.cwd()}.")
+    if path.is_dir():
+        raise SheetError(f"{path}: this is a folder. Name the file in it.")
+    if not os.access(path, os.R_OK):
+        raise SheetError(f"{path}: not allowed to read it. Change its permissions.")
+    if not path.is_file():
+        raise SheetError(f"{path}: not a regular file. To read a pipe, say - instead of a name.")
+    if path.stat().st_size == 0:
+        raise SheetError(f"{path}: the file is empty. It needs a header line and rows.")
+
+
+# --- CSV -------------------------------------------------------------------------------------
+
+
+class CsvSource:
+    """A delimited text file; pandas' C parser reads it in chunks."""
+
+    def __init__(self, path: Path, label: str, delimiter: str | None, encoding: str | None) -> None:
+        self._path, self._label = path, label
+        self._encoding = _known_codec(encoding) if encoding else find_encoding(path, label)
+        header_row, header, found = self._find_header(
+            [_as_delimiter(delimiter)] if delimiter else list(_DELIMITERS.values())
+        )
+        self._delimiter = found
+        self.header_row, self.header = header_row, header
+        delimiter_name = next((n for n, d in _DELIMITERS.items() if d == found), repr(found))
+        self.notice = f"read as {_spoken(self._encoding)}, {delimiter_name}-separated"
+
+    def _find_header(self, delimiters: list[str]) -> tuple[int, tuple[str, ...], str]:
+        """Return the first line that is not blank, split by the delimiter that fits it best."""
+        candidates = []
+        for delimiter in delimiters:
+            try:
+                with self._path.open(encoding=self._encoding, newline="") as lines:
+                    for row_number, cells in enumerate(csv.reader(lines, delimiter=delimiter), 1):
+                        if any(cell.strip() for cell in cells):
+                            header = tuple(cell.strip() for cell in cells)
+                            candidates.append((row_number, header, delimiter))
+                            break
+            except UnicodeError as exc:
+                raise self._undecodable() from exc
+            except csv.Error as exc:
+                raise SheetError(
+                    f"{self._label}: this is not a table of text ({exc}). Save it as CSV or .xlsx."
+                ) from exc
+        if not candidates:
+            raise SheetError(f"{self._label}: only blank lines. It needs a header line and rows.")
+        return max(candidates, key=lambda found: (recognised(found[1]), len(found[1])))
+
+    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, dict[tuple[int, int], str]]]:
+        """Yield frames; see ``Source``."""
+        width = len(self.header)
+        try:
+            # Blank lines are kept while reading: dropped there, every row number after one
+            # would point at the wrong line in Excel. One column more than the header has
+            # catches what stands right of it.
+            with pd.read_csv(
+                self._path,
+                sep=self._delimiter,
+                encoding=self._encoding,
+                header=None,
+                names=range(width + 1),
+                index_col=False,
+                dtype=str,
+                keep_default_na=False,
+                na_filter=False,
+                skip_blank_lines=False,
+                chunksize=chunk_rows,
+            ) as chunks:
+                for frame in chunks:
+                    frame.index = frame.index + 1
+                    yield self._below_header(frame.fillna(""), width), {}
+        except UnicodeError as exc:
+            raise self._undecodable() from exc
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as exc:
+            raise self._unparsable(str(exc)) from exc
+
+    def _below_header(self, frame: pd.DataFrame, width: int) -> pd.DataFrame:
+        if frame.index[0] <= self.header_row:
+            frame = frame[frame.index > self.header_row]
+        spilled = frame[frame[width].str.strip() != ""]
+        if len(spilled):
+            raise SheetError(
+                f"{self._label}: row {spilled.index[0]} has {width + 1} cells, the header has "
+                f"{width}. Put the cell that contains the delimiter in double quotes."
+            )
+        return frame.drop(columns=width)
+
+    def _unparsable(self, text: str) -> SheetError:
+        counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
+        if counts:
+            return SheetError(
+                f"{self._label}: line {counts[2]} of the file has {counts[3]} cells, the header "
+                f"has {len(self.header)}. Put the cell that contains the delimiter in double quotes."
+            )
+        opened = re.search(r"EOF inside string starting at row (\d+)", text)
+        if opened:
+            return SheetError(
+                f"{self._label}: a double quote opened in row {int(opened[1]) + 1} is never closed. "
+                "Close it, or write it twice if it is part of the text."
+            )
+        return SheetError(f"{self._label}: not a table of text ({text.strip()}). Save it as CSV.")
+
+    def _undecodable(self) -> SheetError:
+        return SheetError(
+            f"{self._label}: not {_spoken(self._encoding)}. "
+            "Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+        )
+
+
+def _as_delimiter(text: str) -> str:
+    delimiter = _DELIMITERS.get(text.casefold(), "\t" if text == "\\t" else text)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise InputError(
+            f"--delimiter {text}: not a delimiter. Say comma, semicolon, tab or one character."
+        )
+    return delimiter
+
+
+def _known_codec(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError as exc:
+        raise InputError(
+            f"--encoding {name}: no such encoding. Say for example utf-8, gb18030 or shift_jis."
+        ) from exc
+
+
+def _spoken(codec: str) -> str:
+    return "UTF-8 with BOM" if codec == "utf-8-sig" else codec.upper()
+
+
+def find_encoding(path: Path, label: str) -> str:
+    """Return the codec in which the whole file decodes: by BOM, else UTF-8, else GB18030.
+
+    Raises:
+        SheetError: none of them does; says where it stops being UTF-8.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(b"PK\x03\x04"):
+        raise SheetError(f"{label}: this is a workbook. Give it the ending .xlsx.")
+    for bom, codec in _BOMS:
+        if start.startswith(bom):
+            return codec
+    stops_at = _first_undecodable(path, "utf-8")
+    if stops_at is None:
+        return "utf-8"
+    if _first_undecodable(path, "gb18030") is None:
+        return "gb18030"
+    raise SheetError(
+        f"{label}: neither UTF-8 (byte {stops_at} does not fit) nor GB18030. "
+        "Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+    )
+
+
+def _first_undecodable(path: Path, codec: str) -> int | None:
+    decoder = codecs.getincrementaldecoder(codec)()
+    offset = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as exc:
+                return offset + exc.start
+            offset += len(block)
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return offset
+    return None
+
+
+# --- Workbooks and data frames ---------------------------------------------------------------
+
+
+class WorkbookSource:
+    """One worksheet of an .xlsx file; calamine reads it."""
+
+    def __init__(self, path: Path, sheet_name: str | None) -> None:
+        self._found = open_workbook_sheet(path, sheet_name)
+        self.header_row, self.header = self._found.header_row, self._found.header
+        self.notice = f"read worksheet {self._found.name!r}"
+
+    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, dict[tuple[int, int], str]]]:
+        """Yield frames; see ``Source``."""
+        width = len(self.header)
+        rows = enumerate(self._found.rows(), 1)
+        for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
+            yield text_frame([number for number, _ in chunk], [row for _, row in chunk], width)
+
+
+class FrameSource:
+    """A pandas DataFrame; its first row is row 2, as if written to a sheet."""
+
+    header_row = 1
+    notice = ""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        self.header = tuple(str(name) for name in frame.columns)
+
+    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, dict[tuple[int, int], str]]]:
+        """Yield frames; see ``Source``."""
+        for start in range(0, len(self._frame), chunk_rows):
+            part = self._frame.iloc[start : start + chunk_rows]
+            columns = [part.iloc[:, position].tolist() for position in range(part.shape[1])]
+            numbers = list(range(start + 2, start + 2 + len(part)))
+            yield text_frame(numbers, list(zip(*columns, strict=True)), part.shape[1])
+
+
+def _chunked(
+    rows: Iterable[tuple[int, Sequence[object]]], size: int
+) -> Iterator[list[tuple[int, Sequence[object]]]]:
+    iterator = iter(rows)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def text_frame(
+    numbers: list[int], rows: Sequence[Sequence[object]], width: int
+) -> tuple[pd.DataFrame, dict[tuple[int, int], str]]:
+    """Turn typed cells into text where the text is certain, and say where it is not."""
+    odd_cells: dict[tuple[int, int], str] = {}
+    texts = []
+    for number, row in zip(numbers, rows, strict=True):
+        cells = list(row[:width])
+        for column, value in enumerate(cells):
+            if not isinstance(value, str):
+                cells[column], oddity = _text_of(value)
+                if oddity:
+                    odd_cells[number, column] = oddity
+        cells.extend([""] * (width - len(cells)))
+        texts.append(cells)
+    frame = pd.DataFrame(texts, index=numbers, columns=range(width), dtype=str)
+    return frame, odd_cells
+
+
+# Excel shows whole numbers of up to 11 digits as they are; longer ones as 1.2E+11.
+_CERTAIN_BELOW: Final = 10**11
+
+
+def _text_of(value: object) -> tuple[str, str]:
+    """Return a cell's text, and what makes it uncertain (empty where it is certain)."""
+    if value is None or value is pd.NaT or value is pd.NA:
+        return "", ""
+    if isinstance(value, bool):
+        return str(value).upper(), ""
+    if isinstance(value, (int, float)):
+        if value != value:  # noqa: PLR0124  (NaN: pandas' empty cell)
+            return "", ""
+        if abs(value) < _CERTAIN_BELOW and value == int(value):
+            return str(int(value)), ""
+        return f"{value:.15g}".upper(), "the cell holds a number"
+    if isinstance(value, ErrorCell):
+        return value.code, f"the formula's result is the error {value.code}"
+    if isinstance(value, (dt.date, dt.time, dt.timedelta)):
+        return str(value), "the cell holds a date or time"
+    return str(value), f"the cell holds a {type(value).__name__}"

@@ -1,0 +1,253 @@
+"""The values that flow through a run: sheet row -> Change -> Outcome -> Totals.
+
+All are frozen and hold plain data only, so they can cross a queue, a report line or a
+process boundary unchanged.
+
+Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds. ``row_number`` is 1-based and counts
+the header, so it equals what Excel shows.
+
+Source of the fields, lengths and severities: the Flashduty Open API's description of
+``POST /incident/reset`` (``UpdateIncidentFieldsRequest``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from bulk_reset.errors import ExitCode
+
+ID_FIELD: Final = "incident_id"
+SEVERITY_FIELD: Final = "incident_severity"
+TEXT_LENGTHS: Final[dict[str, tuple[int, int]]] = {
+    "title": (3, 200),
+    "description": (3, 6144),
+    "impact": (3, 6144),
+    "root_cause": (3, 6144),
+    "resolution": (3, 6144),
+}
+"""Shortest and longest text of each field, in characters (Unicode code points)."""
+SEVERITIES: Final = ("Info", "Warning", "Critical")
+SETTABLE_FIELDS: Final = (*TEXT_LENGTHS, SEVERITY_FIELD)
+FIELDS: Final = (ID_FIELD, *SETTABLE_FIELDS)
+
+PER_SECOND: Final = 50
+PER_MINUTE: Final = 1000
+"""Limits of an account, all who use it together. Source: the API's page of the operation."""
+WORKERS: Final = 64
+TIMEOUT_S: Final = 30.0
+ATTEMPTS: Final = 5
+PATIENCE_S: Final = 900.0
+
+
+class OnConflict(StrEnum):
+    """What to do with rows that set one field of one incident to different values."""
+
+    ERROR = "error"
+    """They are mistakes."""
+    LAST = "last"
+    """The last row wins; rows that it makes needless are skipped."""
+    IN_ORDER = "in-order"
+    """All are sent, one after the other."""
+
+
+class Status(StrEnum):
+    """What became of a row, in the report's words."""
+
+    UPDATED = "updated"
+    """The API said yes."""
+    UNCHANGED = "unchanged"
+    """Already so; not sent."""
+    REJECTED = "rejected"
+    """Invalid; never sent."""
+    SKIPPED = "skipped"
+    """A twin of another row, which is sent; not sent itself."""
+    FAILED = "failed"
+    """The API said no."""
+    UNKNOWN = "unknown"
+    """Sent, but no readable answer came, and the attempts are spent."""
+    PENDING = "pending"
+    """No line in the report yet; never written there."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to do for the row."""
+        return self in _DONE
+
+
+_DONE: Final = frozenset({Status.UPDATED, Status.UNCHANGED, Status.SKIPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One cell (or row) that breaks a rule, and how to mend it."""
+
+    row_number: int
+    column: str
+    """The column as the sheet's header names it."""
+    kind: str
+    """A stable word for scripts: ``id_invalid``, ``too_long``, ``severity`` …"""
+    value: str
+    """The cell's text, cut to 60 characters."""
+    problem: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be set on one incident: one row of the sheet, one request."""
+
+    row_number: int
+    incident_id: str
+    """24 hexadecimal digits, lower case."""
+    fields: tuple[str, ...]
+    """The fields that are set, in the order of ``SETTABLE_FIELDS``."""
+    body: bytes
+    """The request's JSON, made once: it is sent, and hashed for the digest."""
+    digest: str
+
+    @classmethod
+    def of(
+        cls,
+        row_number: int,
+        incident_id: str,
+        values: dict[str, str],
+        *,
+        scope: str = "",
+        occurrence: int = 1,
+    ) -> Change:
+        """Build a change from the fields to set (1 to 6 of ``SETTABLE_FIELDS``)."""
+        body = json.dumps(
+            {ID_FIELD: incident_id, **values}, ensure_ascii=False, separators=(",", ":")
+        ).encode()
+        salt = f"{scope}#{occurrence}" if occurrence > 1 else scope
+        return cls(row_number, incident_id, tuple(values), body, digest_of(body, salt))
+
+
+def digest_of(content: bytes, scope: str) -> str:
+    """Return 24 hexadecimal digits that stand for this content at this API.
+
+    The API's address (the scope) is part of it, so a rehearsal on one address never
+    passes for the work done on another.
+    """
+    digest = hashlib.blake2b(scope.encode(), digest_size=12)
+    digest.update(b"\0")
+    digest.update(content)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one row: one line of the report."""
+
+    row_number: int
+    incident_id: str
+    status: Status
+    fields: tuple[str, ...]
+    digest: str
+    attempts: int = 0
+    http_status: int = 0
+    error_code: str = ""
+    error_message: str = ""
+    request_id: str = ""
+    started_at: float = 0.0
+    """When the last attempt was started; 0 where nothing was sent."""
+    finished_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """All rows of a run that ended with one error code, and the first as the example."""
+
+    code: str
+    status: Status
+    rows: int
+    row_number: int
+    message: str
+
+
+class StopReason(StrEnum):
+    """Why a run ended before its last row."""
+
+    FATAL = "fatal"
+    OUTAGE = "outage"
+    MAX_FAILURES = "max-failures"
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+
+
+_EXIT_OF_STOP: Final = {
+    StopReason.INTERRUPTED: ExitCode.INTERRUPTED,
+    StopReason.TERMINATED: ExitCode.TERMINATED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """That a run ended early: why, in a word for scripts and a sentence for people."""
+
+    reason: StopReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most requests that were started within one window, beside its limit."""
+
+    window_s: float
+    limit: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A run seen from outside at one moment."""
+
+    rows: int
+    counts: dict[Status, int]
+    left_s: float
+    """Seconds to the end if every request is answered at once and none fails."""
+    waiting_for: str
+    """What holds the next request back: ``minute window: 12 s``, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What became of a whole sheet, once a run has ended.
+
+    ``counts`` has every status, and their sum is ``rows``: checked before it is returned.
+    """
+
+    sheet: str
+    rows: int
+    counts: dict[Status, int]
+    done_before: int = 0
+    """Rows that an earlier run had finished; part of ``counts``."""
+    held_back: int = 0
+    """Rows left pending because a limit on the number of rows was asked for."""
+    blank_rows: int = 0
+    requests: int = 0
+    throttled: int = 0
+    """Answers that said the quota was used up (HTTP 429)."""
+    elapsed_s: float = 0.0
+    peaks: tuple[Peak, ...] = ()
+    errors: tuple[ErrorGroup, ...] = ()
+    stop: Stop | None = None
+    report: str = ""
+    failed: str = ""
+    """The file with the rows to mend and run again; empty where there are none."""
+    is_dry_run: bool = False
+    mistakes: tuple[Mistake, ...] = field(default=(), repr=False)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code that this run deserves."""
+        if self.stop is not None:
+            return _EXIT_OF_STOP.get(self.stop.reason, ExitCode.STOPPED)
+        not_done = (Status.REJECTED, Status.FAILED, Status.UNKNOWN)
+        if any(self.counts.get(status, 0) for status in not_done):
+            return ExitCode.NOT_ALL
+        return ExitCode.DONE

@@ -1,0 +1,121 @@
+"""How a run is wanted, and who looks on: the arguments of every action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bulk_reset.errors import InputError
+from bulk_reset.model import (
+    ATTEMPTS,
+    PATIENCE_S,
+    PER_MINUTE,
+    PER_SECOND,
+    TIMEOUT_S,
+    WORKERS,
+    OnConflict,
+    Progress,
+)
+from bulk_reset.quota import Window, windows_of
+from bulk_reset.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a sheet is read, checked and sent; each is the option of the command line.
+
+    Attributes:
+        mapping: field -> name of its column, where the names do not tell.
+        delimiter, encoding, sheet_name: found by themselves when None.
+        on_conflict: what to do with rows that set one field to different values.
+        skip_invalid: send the valid rows although others are not.
+        app_key_file: a file with the key alone in it; else the environment, else the
+            provider's configuration.
+        base_url: the API's address; HTTPS, or this machine.
+        sandbox: send to an emulated API inside this process; no key is needed.
+        per_second, per_minute: the account's limits; ``share`` of them is used, in (0, 1].
+        workers: requests on their way at most.
+        timeout_s: for one request.
+        attempts: for one row.
+        patience_s: how long an outage is waited out before the run stops.
+        limit: send at most so many rows; the rest stays pending.
+        max_failures: stop when more rows fail; a number, or a share of the rows like ``5%``.
+        retry_failed: send again what failed in an earlier run.
+        report: the report file; beside the sheet when None.
+        dry_run: do everything but send.
+    """
+
+    mapping: dict[str, str] = field(default_factory=dict)
+    delimiter: str | None = None
+    encoding: str | None = None
+    sheet_name: str | None = None
+    on_conflict: OnConflict = OnConflict.ERROR
+    skip_invalid: bool = False
+    app_key_file: Path | None = None
+    base_url: str | None = None
+    sandbox: bool = False
+    per_second: int = PER_SECOND
+    per_minute: int = PER_MINUTE
+    share: float = 1.0
+    workers: int = WORKERS
+    timeout_s: float = TIMEOUT_S
+    attempts: int = ATTEMPTS
+    patience_s: float = PATIENCE_S
+    limit: int | None = None
+    max_failures: int | str | None = None
+    retry_failed: bool = False
+    report: Path | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            InputError: names the option and what it takes.
+        """
+        self.windows()
+        self.policy()
+        self.failure_limit(1)
+        for name, value in (("--workers", self.workers), ("--limit", self.limit)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} {value}: must be 1 or more.")
+        if self.timeout_s <= 0:
+            raise InputError(f"--timeout {self.timeout_s:g}: must be more than 0 seconds.")
+        if self.patience_s < 0:
+            raise InputError(f"--patience {self.patience_s:g}: must be 0 seconds or more.")
+        if self.sandbox and (self.base_url or self.app_key_file):
+            raise InputError("--sandbox needs no --base-url and no --app-key-file. Leave them out.")
+
+    def windows(self) -> tuple[Window, ...]:
+        """Return the windows of the quota that this run may use."""
+        return windows_of(self.per_second, self.per_minute, self.share)
+
+    def policy(self) -> RetryPolicy:
+        """Return how often a row is tried."""
+        return RetryPolicy(attempts=self.attempts)
+
+    def failure_limit(self, rows: int) -> float:
+        """Return how many rows may fail before the run stops."""
+        if self.max_failures is None:
+            return float("inf")
+        text = str(self.max_failures).strip()
+        number = text.removesuffix("%")
+        if not number.isdecimal():
+            raise InputError(f"--max-failures {text}: say a number of rows, or a share like 5%.")
+        return rows * int(number) / 100 if text.endswith("%") else int(number)
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Who looks on: each callback is optional and is called from the run's own thread.
+
+    Attributes:
+        on_notice: a sentence about how the sheet was read or the report resumed.
+        on_read: rows read so far while the sheet is checked, a chunk at a time.
+        on_progress: some ten times a second while rows are sent.
+    """
+
+    on_notice: Callable[[str], None] = lambda _: None
+    on_read: Callable[[int], None] = lambda _: None
+    on_progress: Callable[[Progress], None] = lambda _: None

@@ -1,0 +1,188 @@
+"""The incidents of a sandbox: where they come from, what a reset does to them.
+
+State, and who may touch it: ``Incidents`` owns every incident and how often each was applied.
+The API's operations read and apply; a test may ``put`` one, as somebody in the console would.
+Nothing waits here, so an operation sees and leaves a whole state.
+
+An incident is a dictionary with the names of the API's ``IncidentInfo``, all required ones
+present. ``*_time`` and ``*_at`` are UTC epoch seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from bulk_reset.sandbox.rules import is_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Incident = dict[str, Any]
+
+SEED_STEP_S: Final = 60
+_ACCOUNT_ID: Final = 2451002751131
+_PERSON_ID: Final = 2476444212131
+_CHANNEL_ID: Final = 2551105804131
+_CHANNELS: Final = ("Ops Channel", "Database Channel", "Network Channel")
+_TITLES: Final = ("CPU usage high", "Disk almost full", "Replication lag", "Latency above SLO")
+_SEVERITIES: Final = ("Critical", "Warning", "Info")
+_PROGRESS: Final = ("Triggered", "Processing", "Closed")
+_UNSET_NUMBERS: Final = (
+    "integration_id", "end_time", "ack_time", "close_time", "snoozed_before",
+    "creator_id", "closer_id", "owner_id",
+)  # fmt: skip
+_UNSET_TEXTS: Final = (
+    "description", "impact", "root_cause", "resolution", "ai_summary",
+    "dedup_key", "equals_md5", "post_mortem_id",
+)  # fmt: skip
+
+
+def seed_id(number: int) -> str:
+    """Return the id of the ``number``-th seeded incident, 1-based."""
+    return f"69da451e{number:016x}"
+
+
+def seeded(number: int, first_start_at: int) -> Incident:
+    """Return the ``number``-th seeded incident, 1-based; the same number, the same incident.
+
+    ``incident_id`` is ``69da451e`` and the number as 16 hexadecimal digits; it started
+    ``number - 1`` minutes after ``first_start_at``. With i = number - 1: the title is
+    ``TEXT - host-NUMBER``, its text the (i mod 4)-th of four; severity, progress and channel
+    are the (i mod 3)-th, (i // 3 mod 3)-th and (i // 9 mod 3)-th of three. The description is
+    ``Seeded incident NUMBER.``; impact, root cause and resolution are empty.
+    """
+    i = number - 1
+    severity, channel = _SEVERITIES[i % 3], i // 9 % 3
+    incident = blank(seed_id(number), first_start_at + i * SEED_STEP_S)
+    progress = _PROGRESS[i // 3 % 3]
+    incident |= {
+        "title": f"{_TITLES[i % 4]} - host-{number:05d}",
+        "description": f"Seeded incident {number}.",
+        "incident_severity": severity,
+        "incident_status": "Ok" if progress == "Closed" else severity,
+        "progress": progress,
+        "channel_id": _CHANNEL_ID + channel,
+        "channel_name": _CHANNELS[channel],
+        "labels": {"host": f"host-{number:05d}"},
+    }
+    if progress == "Closed":
+        incident["end_time"] = incident["close_time"] = incident["start_time"] + SEED_STEP_S
+    return incident
+
+
+def blank(incident_id: str, start_time: int) -> Incident:
+    """Return an incident that has only what every incident has, under a lower-case id."""
+    # Lists are empty, not null: the published examples show null where the schema has arrays.
+    # ``num`` is the end of the id, as in the published examples.
+    num = incident_id[-6:].upper()
+    return {
+        **dict.fromkeys(_UNSET_NUMBERS, 0),
+        **dict.fromkeys(_UNSET_TEXTS, ""),
+        "incident_id": incident_id,
+        "account_id": _ACCOUNT_ID,
+        "account_name": "Sandbox",
+        "account_locale": "en-US",
+        "account_time_zone": "UTC",
+        "channel_id": _CHANNEL_ID,
+        "channel_name": _CHANNELS[0],
+        "channel_status": "enabled",
+        "integration_ids": [],
+        "integration_types": [],
+        "start_time": start_time,
+        "last_time": start_time,
+        "created_at": start_time,
+        "updated_at": start_time,
+        "incident_status": "Info",
+        "incident_severity": "Info",
+        "progress": "Triggered",
+        "title": f"Incident {num}",
+        "num": num,
+        "group_method": "n",
+        "ever_muted": False,
+        "labels": {},
+        "fields": {},
+        "assigned_to": {"person_ids": [_PERSON_ID], "type": "assign", "assigned_at": start_time},
+        "responders": [{"person_id": _PERSON_ID, "assigned_at": start_time, "acknowledged_at": 0}],
+        "alert_cnt": 1,
+        "active_alert_cnt": 1,
+        "alert_event_cnt": 1,
+        "detail_url": f"https://sandbox.invalid/incident/detail/{incident_id}",
+        "silence_url": f"https://sandbox.invalid/incident/silence/{incident_id}",
+        "images": [],
+        "manual_overrides": [],
+    }
+
+
+class Incidents:
+    """Every incident by its lower-case id, and how often a reset was applied to each."""
+
+    def __init__(self, *, accepts_any_id: bool, wall_clock: Callable[[], float]) -> None:
+        self._accepts_any_id = accepts_any_id
+        self._wall_clock = wall_clock
+        self._by_id: dict[str, Incident] = {}
+        self._applied: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<Incidents {len(self)}, {len(self._applied)} updated>"
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Incident]:
+        return iter(self._by_id.values())
+
+    def seed(self, count: int, first_start_at: int) -> None:
+        """Add ``count`` seeded incidents."""
+        for number in range(1, count + 1):
+            self._by_id[seed_id(number)] = seeded(number, first_start_at)
+
+    def put(self, incident_id: str, **values: object) -> None:
+        """Create an incident or overwrite some of its values, past every rule and count.
+
+        Raises:
+            ValueError: the id is malformed, or a name is none of an incident; nothing changed.
+        """
+        if not is_id(incident_id):
+            raise ValueError(f"incident_id: found {incident_id!r}. Give 24 hexadecimal characters.")
+        incident_id = incident_id.lower()
+        incident = self._by_id.get(incident_id) or blank(incident_id, int(self._wall_clock()))
+        if unknown := values.keys() - incident.keys():
+            raise ValueError(f"{', '.join(sorted(unknown))}: not a name of an incident's value.")
+        self._by_id[incident_id] = incident | values
+
+    def find(self, incident_id: str) -> Incident | None:
+        """Return an incident by its lower-case id, None if there is none.
+
+        Where any id is accepted, an unknown one springs into being here.
+        """
+        if incident_id not in self._by_id and self._accepts_any_id:
+            self._by_id[incident_id] = blank(incident_id, int(self._wall_clock()))
+        return self._by_id.get(incident_id)
+
+    def apply(self, incident: Incident, changes: dict[str, str]) -> None:
+        """Set the fields, note them as overridden by hand, and move ``updated_at`` on."""
+        incident |= changes
+        overrides = dict.fromkeys([*incident["manual_overrides"], *changes])
+        incident["manual_overrides"] = list(overrides)
+        # At least a second on: several resets within one second would look like none.
+        now = int(self._wall_clock())
+        incident["updated_at"] = max(now, incident["updated_at"] + 1)
+        self._applied[incident["incident_id"]] += 1
+
+    def snapshot(self) -> dict[str, Incident]:
+        """Return every incident by its id, each with ``applied``: how often it was reset."""
+        return {
+            incident_id: incident | {"applied": self._applied[incident_id]}
+            for incident_id, incident in self._by_id.items()
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return the numbers of incidents and of resets applied, named as in the statistics."""
+        return {
+            "applied": self._applied.total(),
+            "incidents": len(self._by_id),
+            "incidents_updated": len(self._applied),
+            "applied_more_than_once": sum(times > 1 for times in self._applied.values()),
+            "most_applied": max(self._applied.values(), default=0),
+        }

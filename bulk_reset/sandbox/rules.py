@@ -1,0 +1,100 @@
+"""What a request's body may say: each function reads one kind of body or raises ``ApiError``.
+
+Pure: nothing is looked up or changed here. A field that the API does not know is ignored, as
+it says nothing of additional ones.
+
+Source: the Flashduty Open API's ``UpdateIncidentFieldsRequest``, ``IncidentInfoRequest`` and
+``ListIncidentsByIdsRequest``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from bulk_reset.sandbox.codes import ApiError
+
+Body = dict[str, Any]
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""Not published; a reset of the longest allowed texts, all escaped, is about 300 kB."""
+MAX_IDS: Final = 100
+TEXT_LENGTHS: Final[dict[str, tuple[int, int]]] = {
+    "title": (3, 200),
+    "description": (3, 6144),
+    "impact": (3, 6144),
+    "root_cause": (3, 6144),
+    "resolution": (3, 6144),
+}
+"""Shortest and longest text of each field, in characters (Unicode code points)."""
+SETTABLE_SEVERITIES: Final = ("Info", "Warning", "Critical")
+_ID_PATTERN: Final = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def invalid(field: str, reason: str) -> ApiError:
+    """Return the error that says which parameter is wrong, and why."""
+    return ApiError("InvalidParameter", f"The specified parameter {field} is not valid: {reason}.")
+
+
+def is_id(value: object) -> bool:
+    """Return whether a value is a well-formed incident id, in either case."""
+    return isinstance(value, str) and _ID_PATTERN.fullmatch(value) is not None
+
+
+def read_object(content: bytes) -> Body:
+    """Return the JSON object that a request's body holds.
+
+    Raises:
+        ApiError: ``BadRequest`` if it is not JSON in UTF-8, ``InvalidParameter`` if it is
+            JSON but not an object.
+    """
+    try:
+        body = json.loads(content.decode())
+    except (ValueError, RecursionError) as exc:
+        raise ApiError("BadRequest", "The request body is not valid JSON.") from exc
+    if not isinstance(body, dict):
+        raise ApiError("InvalidParameter", "The request body is not a JSON object.")
+    return body
+
+
+def read_id(body: Body) -> str:
+    """Return the body's ``incident_id`` in lower case, the one that incidents are kept under."""
+    incident_id = body.get("incident_id")
+    if not is_id(incident_id):
+        raise invalid("incident_id", "24 hexadecimal characters are required")
+    return str(incident_id).lower()
+
+
+def read_ids(body: Body) -> list[str]:
+    """Return the body's ``incident_ids`` in lower case, each once, in the order asked."""
+    ids = body.get("incident_ids")
+    if not isinstance(ids, list) or len(ids) > MAX_IDS:
+        raise invalid("incident_ids", f"a list of at most {MAX_IDS} ids is required")
+    if not all(is_id(one) for one in ids):
+        raise invalid("incident_ids", "every id has 24 hexadecimal characters")
+    return list(dict.fromkeys(one.lower() for one in ids))
+
+
+def read_changes(body: Body) -> dict[str, str]:
+    """Return the fields that a reset sets, at least one, each within its limits."""
+    changes = {
+        name: _read_text(body[name], name, *lengths)
+        for name, lengths in TEXT_LENGTHS.items()
+        if name in body
+    }
+    if "incident_severity" in body:
+        if body["incident_severity"] not in SETTABLE_SEVERITIES:
+            raise invalid("incident_severity", f"one of {', '.join(SETTABLE_SEVERITIES)}")
+        changes["incident_severity"] = body["incident_severity"]
+    if not changes:
+        raise ApiError("InvalidParameter", "At least one field to update must be provided.")
+    return changes
+
+
+def _read_text(value: object, name: str, shortest: int, longest: int) -> str:
+    if not isinstance(value, str):
+        raise invalid(name, "a string is required")
+    if not shortest <= len(value) <= longest:
+        raise invalid(name, f"{shortest} to {longest} characters are allowed")
+    return value

@@ -1,0 +1,149 @@
+"""The sandbox as a server on this machine's loopback: HTTP around ``api``, and the latency.
+
+Beside the API there are, without a key and outside the quota: ``GET /`` (a page of numbers),
+``GET /_stats`` (the numbers) and ``GET /_incidents`` (every incident, with ``applied``).
+
+State: a sandbox keeps its incidents and its books for as long as it exists, so they can be
+read after ``serve`` has ended. It runs in one event loop and belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from bulk_reset.sandbox.api import Api, Call
+from bulk_reset.sandbox.page import PAGE_POLICY, draw_page
+from bulk_reset.sandbox.rules import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bulk_reset.sandbox.config import SandboxConfig
+    from bulk_reset.sandbox.incidents import Incidents
+
+HOST: Final = "127.0.0.1"
+# Requests that still wait are cut off after this; nobody is served by their answers.
+_SHUTDOWN_S: Final = 0.1
+
+
+class Sandbox:
+    """One emulated account: its incidents, its quota and its books.
+
+    Args:
+        config: what it is started with.
+        clock: seconds that never go back; the quota is counted by it.
+        wall_clock: UTC epoch seconds; the incidents' ``updated_at``.
+    """
+
+    def __init__(
+        self,
+        config: SandboxConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._api = Api(config, clock=clock, wall_clock=wall_clock)
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {self._api!r}>"
+
+    @property
+    def incidents(self) -> Incidents:
+        """Every incident; ``put`` one to start from, or as somebody else's change."""
+        return self._api.incidents
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of ``/_stats``; see ``Api.stats``."""
+        return self._api.stats()
+
+    @asynccontextmanager
+    async def serve(self, port: int = 0) -> AsyncIterator[str]:
+        """Serve on the loopback until the block ends.
+
+        Args:
+            port: 0 for any free one.
+
+        Yields:
+            The base URL, ``http://127.0.0.1:PORT``.
+
+        Raises:
+            OSError: the port is taken; nothing is left running.
+        """
+        runner = web.AppRunner(
+            self._application(),
+            # The log would show every URL, and keys are in URLs.
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_S,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, port).start()
+            yield f"http://{HOST}:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=MAX_BODY_BYTES)
+        application.router.add_get("/", self._show_page)
+        application.router.add_get("/_stats", self._show_stats)
+        application.router.add_get("/_incidents", self._show_incidents)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        return application
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        call = await _read(request)
+        await asyncio.sleep(self._config.latency_s / 2)
+        reply = self._api.answer(call)
+        await asyncio.sleep(self._config.latency_s / 2 + reply.delay_s)
+        if reply.ending == "hang":
+            await asyncio.Event().wait()
+        if reply.ending == "reset":
+            _reset_connection(request)
+        response = web.Response(status=reply.status, body=reply.content)
+        response.headers["Content-Type"] = reply.content_type
+        response.headers.update(reply.headers)
+        return response
+
+    async def _show_page(self, _request: web.Request) -> web.Response:
+        page = draw_page(self.stats(), self._config)
+        headers = {"Content-Security-Policy": PAGE_POLICY}
+        return web.Response(text=page, content_type="text/html", headers=headers)
+
+    async def _show_stats(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.stats())
+
+    async def _show_incidents(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.incidents.snapshot())
+
+
+async def _read(request: web.Request) -> Call:
+    try:
+        content = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        content = None
+    return Call(
+        method=request.method,
+        path=request.path,
+        app_key=request.query.get("app_key"),
+        content_type=request.content_type,
+        content=content,
+    )
+
+
+def _reset_connection(request: web.Request) -> None:
+    if request.transport is None:
+        return
+    # Lingering for 0 seconds makes the close a reset (RST), as a broken path would send it.
+    linger = struct.pack("ii", 1, 0)
+    request.transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, linger
+    )
+    request.transport.abort()

@@ -1,0 +1,234 @@
+"""One sending of a sheet: feed -> engine -> report, with books that balance at the end.
+
+The event loop's side of a run; ``actions`` prepares it and sums it up.
+
+State: all of it belongs to the loop that ``send`` runs in; ``Report.sync`` alone is called
+from another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from bulk_reset.breaker import Breaker
+from bulk_reset.client import open_client
+from bulk_reset.credentials import AppKey, Credentials
+from bulk_reset.engine import Engine
+from bulk_reset.errors import InternalError
+from bulk_reset.feed import Feed
+from bulk_reset.model import Change, Outcome, Progress, Status, Stop, StopReason, Totals
+from bulk_reset.options import Options, Watcher
+from bulk_reset.quota import Quota
+from bulk_reset.report import ErrorGroups, Report
+
+SANDBOX: Final = "sandbox"
+_TICK_S: Final = 0.1
+_SYNC_TICKS: Final = 5
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Sending:
+    """One sending of a sheet; use it once.
+
+    Attributes:
+        feed: the rows, not read yet.
+        expected: how many changes it will hand out.
+        report: where outcomes go; without one they are kept in ``outcomes``.
+    """
+
+    options: Options
+    credentials: Credentials
+    feed: Feed
+    expected: int
+    report: Report | None
+    watcher: Watcher
+    outcomes: list[Outcome] = field(default_factory=list)
+    _counts: Counter[Status] = field(default_factory=Counter)
+    _groups: ErrorGroups = field(default_factory=ErrorGroups)
+    _answered: int = 0
+    _elapsed_s: float = 0.0
+    _quota: Quota = field(init=False)
+    _engine: Engine = field(init=False)
+
+    async def send(self, *, handles_signals: bool) -> Stop | None:
+        """Send everything that is left, with a sandbox around it if one is wanted."""
+        self._quota = Quota(self.options.windows())
+        if self.report is not None:
+            now = time.time()
+            self._quota.remember([now - at for at in self.report.finished_at])
+        started_at = time.monotonic()
+        async with (
+            _reached(self.options, self.credentials) as credentials,
+            open_client(
+                credentials, connections=self._workers(), timeout_s=self.options.timeout_s
+            ) as client,
+        ):
+            self._engine = Engine(
+                client,
+                self._quota,
+                self._take_answer,
+                policy=self.options.policy(),
+                breaker=Breaker(self.options.patience_s),
+                workers=self._workers(),
+                max_failures=self.options.failure_limit(self.feed.survey.rows),
+                in_order_ids=self.feed.survey.repeated_ids,
+            )
+            try:
+                with _signals(self._engine) if handles_signals else contextlib.nullcontext():
+                    return await self._work()
+            finally:
+                self._elapsed_s = time.monotonic() - started_at
+
+    def _workers(self) -> int:
+        return max(1, min(self.options.workers, self.expected))
+
+    async def _work(self) -> Stop | None:
+        ticker = asyncio.create_task(self._tick())
+        engine = asyncio.create_task(self._engine.run(self._batches()))
+        try:
+            await asyncio.wait({ticker, engine}, return_when=asyncio.FIRST_COMPLETED)
+            if ticker.done():
+                await ticker  # it only ever ends by an error
+            return await engine
+        except BaseExceptionGroup as group:
+            raise _first_cause(group) from None
+        finally:
+            ticker.cancel()
+            engine.cancel()
+            await asyncio.gather(ticker, engine, return_exceptions=True)
+            self.watcher.on_progress(self._progress())
+
+    async def _batches(self) -> AsyncIterator[list[Change]]:
+        batches = self.feed.batches()
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            changes, outcomes = batch
+            for outcome in outcomes:
+                self._record(replace(outcome, finished_at=time.time()))
+            yield changes
+
+    def _take_answer(self, outcome: Outcome) -> None:
+        self._record(outcome)
+        self._answered += 1
+
+    def _record(self, outcome: Outcome) -> None:
+        if self.report is not None:
+            self.report.write(outcome)
+        else:
+            self.outcomes.append(outcome)
+        self._counts[outcome.status] += 1
+        self._groups.add(outcome)
+
+    async def _tick(self) -> None:
+        """Show the progress and bring the report to the disk, at a pace of their own."""
+        tick = 0
+        while True:
+            self.watcher.on_progress(self._progress())
+            if self.report is not None and tick % _SYNC_TICKS == 0:
+                await asyncio.to_thread(self.report.sync)
+            await asyncio.sleep(_TICK_S)
+            tick += 1
+
+    def _progress(self) -> Progress:
+        counts = self.feed.resumed + self._counts
+        left = max(0, self.expected - self._answered)
+        is_down = self._engine.is_waiting_for_api
+        return Progress(
+            rows=self.feed.survey.rows,
+            counts={status: counts[status] for status in Status},
+            left_s=self._quota.left_s(left) if left else 0.0,
+            waiting_for="the API, which looks down" if is_down else self._quota.waiting_for(),
+        )
+
+    def totals(self, stop: Stop | None) -> Totals:
+        """Balance the books: the rows of the survey against those of the feed and the report.
+
+        Raises:
+            InternalError: they do not balance; the report is not to be trusted.
+        """
+        feed, survey = self.feed, self.feed.survey
+        recorded = self.report.written if self.report is not None else self._counts
+        counts = feed.resumed + recorded
+        unread, unanswered = survey.rows - feed.rows, feed.sent - self._answered
+        counts[Status.PENDING] = unread + unanswered + feed.held_back
+        is_balanced = (
+            counts.total() == survey.rows
+            and recorded.total() == self._answered + feed.settled.total()
+            and (stop is not None or unread == unanswered == 0)
+        )
+        if not is_balanced:
+            raise InternalError(
+                f"{feed.sheet.label}: the books do not balance: {dict(counts)} of "
+                f"{survey.rows} rows. This is a mistake in bulk-reset; please report it."
+            )
+        return Totals(
+            sheet=feed.sheet.label,
+            rows=survey.rows,
+            counts={status: counts[status] for status in Status},
+            done_before=feed.resumed.total(),
+            held_back=feed.held_back,
+            blank_rows=survey.blank_rows,
+            requests=self._quota.requests,
+            throttled=self._engine.throttled,
+            elapsed_s=self._elapsed_s,
+            peaks=self._quota.peaks(),
+            errors=self._groups.groups(),
+            stop=stop,
+            report=str(self.report.path) if self.report is not None else "",
+            mistakes=survey.mistakes,
+        )
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@contextlib.asynccontextmanager
+async def _reached(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
+    """Have somebody to send to: the API, or a sandbox inside this process."""
+    if not options.sandbox:
+        yield credentials
+        return
+    from bulk_reset.sandbox import Sandbox, SandboxConfig  # noqa: PLC0415  (rarely needed)
+
+    config = SandboxConfig(
+        per_second=options.per_second, per_minute=options.per_minute, accepts_any_id=True
+    )
+    async with Sandbox(config).serve() as base_url:
+        yield Credentials(AppKey(config.app_key), base_url, SANDBOX)
+
+
+@contextlib.contextmanager
+def _signals(engine: Engine) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the run softly, a second one at once."""
+    loop = asyncio.get_running_loop()
+    stops = {
+        signal.SIGINT: Stop(StopReason.INTERRUPTED, "Ctrl-C"),
+        signal.SIGTERM: Stop(StopReason.TERMINATED, "SIGTERM"),
+    }
+
+    def on_signal(stop: Stop) -> None:
+        if engine.stopped is None:
+            engine.stop(stop)
+        else:
+            engine.abort()
+
+    # Where this does not work (Windows, not the main thread), Ctrl-C cancels as in any program.
+    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+        for number, stop in stops.items():
+            loop.add_signal_handler(number, on_signal, stop)
+    try:
+        yield
+    finally:
+        for number in stops:
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                loop.remove_signal_handler(number)
