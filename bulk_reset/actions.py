@@ -162,7 +162,7 @@ def _run(
         report = stack.enter_context(Report(path))
     done = report.done if report else _done_before(path)
     feed = functools.partial(Feed, table, survey, scope, done, options.retry_failed, options.limit)
-    plan = _planned(feed(), options, path, watcher)
+    plan = _planned(feed(), path, watcher)
     if options.dry_run:
         return _dry_totals(plan, options), []
     sending = Sending(options, credentials, feed(), plan.sent, report, watcher)
@@ -237,7 +237,7 @@ def _done_before(path: Path | None) -> dict[int, Status]:
     return {int(outcome.digest, 16): outcome.status for outcome in read_report(path)}
 
 
-def _planned(plan: Feed, options: Options, path: Path | None, watcher: Watcher) -> Feed:
+def _planned(plan: Feed, path: Path | None, watcher: Watcher) -> Feed:
     """Count what is left to do, before anything is sent."""
     plan.count()
     rows = plan.survey.rows

@@ -22,7 +22,7 @@ _NAMES: Final = {
     "description": "desc, details, 描述, 故障描述, 事件描述, 说明",
     "impact": "impacts, impact description, 影响, 故障影响, 影响范围, 影响描述",
     "root_cause": "cause, root cause analysis, rca, 根因, 根本原因, 故障原因, 故障根因, 根因分析",
-    "resolution": "solution, fix, resolution notes, 解决方案, 解决办法, 解决方法, 处理方案, 解决措施",
+    "resolution": "solution, fix, resolution notes, 解决方案, 解决办法, 解决方法, 处理方案",
     "incident_severity": "severity, level, 严重程度, 严重级别, 严重性, 级别, 故障级别, 故障等级",
 }
 

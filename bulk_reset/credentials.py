@@ -21,6 +21,7 @@ DEFAULT_BASE_URL: Final = "https://api.flashcat.cloud"
 KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
 CONFIG_FILE: Final = "~/.flashduty/config.yaml"
 _SEEN: Final[set[str]] = set()
+_SHORTEST_SECRET: Final = 6
 
 
 class AppKey:
@@ -30,7 +31,8 @@ class AppKey:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        _SEEN.add(text)
+        if len(text) >= _SHORTEST_SECRET:
+            _SEEN.add(text)
 
     def reveal(self) -> str:
         """Return the key itself; for the request's URL only."""

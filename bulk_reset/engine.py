@@ -78,7 +78,7 @@ class Engine:
         stopped: why the run ended early, None while it has not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the parts of a run meet here)
         self,
         api: Api,
         quota: Quota,
@@ -141,6 +141,11 @@ class Engine:
         """End now: requests in flight are given up, and their rows are unknown."""
         for worker in self._workers:
             worker.cancel()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on their way."""
+        return len(self._in_flight)
 
     @property
     def is_waiting_for_api(self) -> bool:

@@ -40,7 +40,7 @@ def write_failed(sheet: Sheet, survey: Survey, scope: str, report_path: Path) ->
     Returns: the file, or None where every row is done or pending.
     """
     target = failed_path(report_path)
-    not_done = {}
+    not_done: dict[str, Outcome] = {}
     for outcome in read_report(report_path):
         if outcome.status.is_done:
             not_done.pop(outcome.digest, None)

@@ -1,5 +1,7 @@
-"""What of a sheet goes to the engine: each row is sorted, in the sheet's order, into a change
-to send, an outcome that needs no sending, or a row that an earlier run has finished.
+"""What of a sheet goes to the engine.
+
+Each row is sorted, in the sheet's order, into a change to send, an outcome that needs no
+sending, or a row that an earlier run has finished.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import codecs
 import csv
 import datetime as dt
 import itertools
+import math
 import os
 import re
 import shutil
@@ -263,7 +264,7 @@ class CsvSource:
         if len(spilled):
             raise SheetError(
                 f"{self._label}: row {spilled.index[0]} has {width + 1} cells, the header has "
-                f"{width}. Put the cell that contains the delimiter in double quotes."
+                f"{width}. Put the cell with the delimiter in it in double quotes."
             )
         return frame.drop(columns=width)
 
@@ -272,12 +273,12 @@ class CsvSource:
         if counts:
             return SheetError(
                 f"{self._label}: line {counts[2]} of the file has {counts[3]} cells, the header "
-                f"has {len(self.header)}. Put the cell that contains the delimiter in double quotes."
+                f"has {len(self.header)}. Put the cell with the delimiter in it in double quotes."
             )
         opened = re.search(r"EOF inside string starting at row (\d+)", text)
         if opened:
             return SheetError(
-                f"{self._label}: a double quote opened in row {int(opened[1]) + 1} is never closed. "
+                f"{self._label}: a double quote in row {int(opened[1]) + 1} is never closed. "
                 "Close it, or write it twice if it is part of the text."
             )
         return SheetError(f"{self._label}: not a table of text ({text.strip()}). Save it as CSV.")
@@ -421,6 +422,14 @@ def text_frame(
 _CERTAIN_BELOW: Final = 10**11
 
 
+def _text_of_number(value: float) -> tuple[str, str]:
+    if math.isnan(value):  # pandas' empty cell
+        return "", ""
+    if abs(value) < _CERTAIN_BELOW and value == int(value):
+        return str(int(value)), ""
+    return f"{value:.15g}".upper(), "the cell holds a number"
+
+
 def _text_of(value: object) -> tuple[str, str]:
     """Return a cell's text, and what makes it uncertain (empty where it is certain)."""
     if value is None or value is pd.NaT or value is pd.NA:
@@ -428,13 +437,9 @@ def _text_of(value: object) -> tuple[str, str]:
     if isinstance(value, bool):
         return str(value).upper(), ""
     if isinstance(value, (int, float)):
-        if value != value:  # noqa: PLR0124  (NaN: pandas' empty cell)
-            return "", ""
-        if abs(value) < _CERTAIN_BELOW and value == int(value):
-            return str(int(value)), ""
-        return f"{value:.15g}".upper(), "the cell holds a number"
+        return _text_of_number(value)
     if isinstance(value, ErrorCell):
         return value.code, f"the formula's result is the error {value.code}"
-    if isinstance(value, (dt.date, dt.time, dt.timedelta)):
-        return str(value), "the cell holds a date or time"
-    return str(value), f"the cell holds a {type(value).__name__}"
+    is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
+    kind = "date or time" if is_time else type(value).__name__
+    return str(value), f"the cell holds a {kind}"

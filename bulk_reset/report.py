@@ -1,5 +1,6 @@
-"""The report file: one line a finished row, appended, never rewritten. Its only writer and
-reader.
+"""The report file: one line a finished row, appended, never rewritten.
+
+This is its only writer and reader.
 
 CSV, UTF-8 with BOM so that Excel reads it right. No cell holds a line break, so a line
 without its end is a torn write: it is cut off, and its row is pending again. Where a row has
@@ -81,12 +82,11 @@ class Report:
                 f"{path}: the report cannot be written ({exc.strerror}). "
                 "Say --report FILE to write it elsewhere."
             ) from exc
-        self._file: IO[str] = open(  # noqa: SIM115  (closed by close)
+        self._file: IO[str] = os.fdopen(  # closed by close()
             descriptor, "a", encoding="utf-8", newline=""
         )
         try:
-            if not lock_descriptor(descriptor, blocking=False):
-                raise LockedError(f"{path}: another run is writing it. Wait until it has ended.")
+            _lock(descriptor, path)
             self.mended_bytes = _mend(descriptor, path)
             for outcome in read_report(path):
                 self.done[int(outcome.digest, 16)] = outcome.status
@@ -158,6 +158,11 @@ class Report:
                 f"{self.path}: holds {dict(found)}, but {dict(self.written)} were written. "
                 "Do not trust this report."
             )
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    if not lock_descriptor(descriptor, blocking=False):
+        raise LockedError(f"{path}: another run is writing it. Wait until it has ended.")
 
 
 def _cells(outcome: Outcome) -> tuple[object, ...]:

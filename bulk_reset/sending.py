@@ -138,12 +138,12 @@ class Sending:
 
     def _progress(self) -> Progress:
         counts = self.feed.resumed + self._counts
-        left = max(0, self.expected - self._answered)
+        left = self.expected - self._answered - self._engine.in_flight
         is_down = self._engine.is_waiting_for_api
         return Progress(
             rows=self.feed.survey.rows,
             counts={status: counts[status] for status in Status},
-            left_s=self._quota.left_s(left) if left else 0.0,
+            left_s=self._quota.left_s(left) if left > 0 else 0.0,
             waiting_for="the API, which looks down" if is_down else self._quota.waiting_for(),
         )
 

@@ -1,5 +1,6 @@
-"""Every rule of the API, checked before anything is sent: whole columns at a time, then
-the whole sheet for incidents that stand on several rows.
+"""Every rule of the API, checked before anything is sent.
+
+Whole columns at a time, then the whole sheet for incidents that stand on several rows.
 
 A broken rule is data (a ``Mistake`` with row, column, value and mend), never an exception.
 Text is kept as it is; only the id is trimmed and lower-cased, which does not change what
@@ -86,7 +87,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     found.sort(key=lambda entry: (entry[0], FIELDS.index(entry[1])))
     mistakes = []
     for row_number, name, kind, problem, mend in found:
-        value = shorten(chunk.frame.at[row_number, columns.position[name]])
+        value = shorten(str(chunk.frame.loc[row_number, columns.position[name]]))
         mistakes.append(Mistake(row_number, columns.name(name), kind, value, problem, mend))
     return CheckedChunk(frame, mistakes)
 

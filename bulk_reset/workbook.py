@@ -53,9 +53,10 @@ class WorkbookSheet:
     def rows(self) -> Iterator[list[Any]]:
         """Yield every row from the first of the worksheet on, blank ones too."""
         for row_number, cells in enumerate(self._sheet.iter_rows(), 1):
+            row: list[Any] = cells
             for column, error in self._errors.get(row_number, ()):
-                cells[column] = error
-            yield cells
+                row[column] = error
+            yield row
 
 
 def open_workbook_sheet(path: Path, sheet_name: str | None) -> WorkbookSheet:
@@ -74,11 +75,10 @@ def open_workbook_sheet(path: Path, sheet_name: str | None) -> WorkbookSheet:
             f"{path}: not a workbook that can be read ({exc}). Save it again."
         ) from exc
     if sheet_name is not None and sheet_name not in workbook.sheet_names:
-        names = ", ".join(repr(name) for name in workbook.sheet_names)
-        raise InputError(f"--sheet {sheet_name}: {path} has no such worksheet, but {names}.")
-    names = [sheet_name] if sheet_name is not None else _visible_names(workbook)
+        others = ", ".join(repr(name) for name in workbook.sheet_names)
+        raise InputError(f"--sheet {sheet_name}: {path} has no such worksheet, but {others}.")
     found = {}
-    for name in names:
+    for name in [sheet_name] if sheet_name is not None else _visible_names(workbook):
         sheet = workbook.get_sheet_by_name(name)
         header_row, header = _find_header(sheet)
         if header:

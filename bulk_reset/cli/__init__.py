@@ -35,7 +35,7 @@ app.command()(sandbox.sandbox)
 @app.callback(invoke_without_command=True)
 def _options(
     *,
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),  # noqa: FBT003
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
         from importlib.metadata import version as installed  # noqa: PLC0415

@@ -68,9 +68,7 @@ JsonOption = Annotated[
 ]
 QuietOption = Annotated[
     bool,
-    typer.Option(
-        "--quiet", "-q", help="Print nothing but errors.", rich_help_panel=_OUTPUT
-    ),
+    typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=_OUTPUT),
 ]
 VerboseOption = Annotated[
     bool,

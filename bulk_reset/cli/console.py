@@ -31,7 +31,9 @@ class Output:
     is all that standard output gets; with ``is_quiet``, only errors are said.
     """
 
-    def __init__(self, *, is_json: bool = False, is_quiet: bool = False, verbose: bool = False):
+    def __init__(
+        self, *, is_json: bool = False, is_quiet: bool = False, verbose: bool = False
+    ) -> None:
         self.is_json, self.is_quiet = is_json, is_quiet
         handler = logging.StreamHandler() if verbose else logging.NullHandler()
         handler.setFormatter(_Redacting("%(asctime)s %(name)s %(message)s"))

@@ -1,0 +1,84 @@
+"""``bulk-reset check``: every mistake of a sheet, before anything is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from bulk_reset.cli.arguments import (
+    DelimiterOption,
+    EncodingOption,
+    JsonOption,
+    MapOption,
+    PerMinuteOption,
+    PerSecondOption,
+    QuietOption,
+    ShareOption,
+    SheetArgument,
+    SheetNameOption,
+    VerboseOption,
+    mapping_of,
+)
+from bulk_reset.cli.console import Output, duration
+from bulk_reset.cli.view import reading
+from bulk_reset.errors import ExitCode
+from bulk_reset.model import PER_MINUTE, PER_SECOND, OnConflict
+
+
+def check(
+    sheet: SheetArgument,
+    *,
+    map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    sheet_name: SheetNameOption = None,
+    on_conflict: Annotated[
+        OnConflict, typer.Option(help="Rows that set one field to different values.")
+    ] = OnConflict.ERROR,
+    per_second: PerSecondOption = PER_SECOND,
+    per_minute: PerMinuteOption = PER_MINUTE,
+    share: ShareOption = 1.0,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Check every row of SHEET against the API's rules. Nothing is sent, no key is needed.
+
+    Exit code: 0 all rows can be sent, 2 some cannot or the sheet cannot be read.
+    """
+    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
+    mapping = mapping_of(map)
+    with output.errors():
+        from bulk_reset import actions  # noqa: PLC0415  (brings pandas along)
+        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+
+        options = Options(
+            mapping=mapping,
+            delimiter=delimiter,
+            encoding=encoding,
+            sheet_name=sheet_name,
+            on_conflict=on_conflict,
+            per_second=per_second,
+            per_minute=per_minute,
+            share=share,
+        )
+        with reading(output) as on_read:
+            watcher = Watcher(on_notice=output.notice, on_read=on_read)
+            result = actions.check(sheet, options, watcher)
+        code = ExitCode.INPUT if result.mistakes else ExitCode.DONE
+        if result.mistakes:
+            output.mistakes(result.mistakes)
+        wrong = len({mistake.row_number for mistake in result.mistakes})
+        sets = ", ".join(f"{name} {count:,}" for name, count in result.fields.items())
+        twins = f", {result.skipped:,} need no sending" if result.skipped else ""
+        output.say(f"{result.rows:,} rows: {wrong:,} with mistakes{twins}")
+        output.say(f"They set: {sets or 'nothing'}")
+        if not wrong:
+            output.say(
+                f"{result.to_send:,} requests take {duration(result.estimate_s)} at the least. "
+                f"Next: bulk-reset run {sheet}"
+            )
+        output.json({**dataclasses.asdict(result), "exit_code": int(code)})
+    raise typer.Exit(code)

@@ -1,0 +1,174 @@
+"""How a run ended, for people and for scripts: counts, errors, the quota's proof, what next."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from bulk_reset.cli.console import Output, duration, new_table
+from bulk_reset.model import ErrorGroup, Status, StopReason, Totals
+
+if TYPE_CHECKING:
+    from bulk_reset.report import ReportSummary
+
+_MEANING: Final = {
+    Status.UPDATED: "the API said yes",
+    Status.UNCHANGED: "already so; not sent",
+    Status.SKIPPED: "another row sets the same",
+    Status.REJECTED: "invalid; never sent",
+    Status.FAILED: "the API said no",
+    Status.UNKNOWN: "sent, but no readable answer came",
+    Status.PENDING: "not done yet",
+}
+_STYLE: Final = {
+    Status.UPDATED: "green",
+    Status.FAILED: "red",
+    Status.REJECTED: "red",
+    Status.UNKNOWN: "yellow",
+    Status.PENDING: "yellow",
+}
+_ADVICE: Final = {
+    "ResourceNotFound": "check the id: no such incident in this account",
+    "InvalidParameter": "mend the row: the message says what is wrong",
+    "EntityTooLarge": "shorten the texts of the row",
+    "InternalError": "the API's trouble: run again with --retry-failed",
+    "ServiceUnavailable": "the API's trouble: run again with --retry-failed",
+    "timeout": "run again: it may have been applied, sending it twice changes nothing",
+    "connection_lost": "run again: it may have been applied, sending it twice changes nothing",
+    "stopped": "run again: it may have been applied, sending it twice changes nothing",
+}
+
+
+def show_totals(output: Output, totals: Totals, sheet: str) -> None:
+    """Print the summary of a run."""
+    if totals.is_dry_run:
+        _show_dry_run(output, totals)
+        return
+    output.say()
+    _show_counts(output, totals.counts, totals.rows)
+    _show_errors(output, totals.errors)
+    output.say(_pace(totals))
+    for peak in totals.peaks:
+        output.say(
+            f"Most requests started in any {peak.window_s:g} s: "
+            f"{peak.started:,} (limit {peak.limit:,})"
+        )
+    for name, path in (("Report", totals.report), ("Rows to mend", totals.failed)):
+        if path:
+            output.say(f"{name}: {path}")
+    if totals.stop is not None:
+        # An early end is said even when all else is quiet.
+        _say_stop(totals)
+    for line in _next_steps(totals, sheet):
+        output.say(line)
+
+
+def _say_stop(totals: Totals) -> None:
+    import typer  # noqa: PLC0415
+
+    assert totals.stop is not None  # noqa: S101  (checked by the caller)
+    typer.secho(
+        f"stopped: {totals.stop.message}. {totals.counts[Status.PENDING]:,} rows are pending.",
+        err=True,
+        fg=typer.colors.RED,
+    )
+
+
+def _show_dry_run(output: Output, totals: Totals) -> None:
+    before = f", {totals.done_before:,} done before" if totals.done_before else ""
+    skipped = totals.counts[Status.SKIPPED] + totals.counts[Status.REJECTED]
+    needless = f", {skipped:,} not to be sent" if skipped else ""
+    output.say(
+        f"{totals.rows:,} rows{before}{needless}: {totals.requests:,} requests would take "
+        f"{duration(totals.elapsed_s)} at the least. Nothing was sent."
+    )
+
+
+def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
+    table = new_table("status", "rows", "", right={"rows"})
+    for status, meaning in _MEANING.items():
+        if counts.get(status):
+            table.add_row(
+                f"[{_STYLE.get(status, 'none')}]{status.value}[/]", f"{counts[status]:,}", meaning
+            )
+    if rows:
+        table.add_section()
+        table.add_row("all rows", f"{rows:,}", "")
+    output.table(table)
+
+
+def _show_errors(output: Output, errors: tuple[ErrorGroup, ...]) -> None:
+    from rich.markup import escape  # noqa: PLC0415  (a message like [db] is not markup)
+
+    if not errors:
+        return
+    table = new_table("error", "rows", "first row", "message", "what to do", right={"rows"})
+    for group in errors:
+        advice = _ADVICE.get(
+            group.code, "mend the row" if group.status is not Status.UNKNOWN else "run again"
+        )
+        table.add_row(
+            escape(group.code),
+            f"{group.rows:,}",
+            str(group.row_number),
+            escape(group.message),
+            advice,
+        )
+    output.table(table)
+
+
+def _pace(totals: Totals) -> str:
+    rate = totals.requests / totals.elapsed_s if totals.elapsed_s else 0.0
+    before = f"; {totals.done_before:,} rows were done before" if totals.done_before else ""
+    throttled = f", {totals.throttled:,} over the quota (429)" if totals.throttled else ""
+    return (
+        f"{totals.requests:,} requests{throttled} in {duration(totals.elapsed_s)}, "
+        f"{rate:.1f} a second{before}"
+    )
+
+
+def _next_steps(totals: Totals, sheet: str) -> list[str]:
+    steps = []
+    again = shlex.join(["bulk-reset", *sys.argv[1:]])
+    if totals.stop is not None and totals.stop.reason is StopReason.FATAL:
+        steps.append(f"Next: mend that, then the same again: {again}")
+    elif totals.counts[Status.PENDING]:
+        steps.append(f"Next: go on with the rest: {again}")
+    elif totals.counts[Status.UNKNOWN]:
+        steps.append(f"Next: send the unknown rows again: {again}")
+    if totals.failed:
+        steps.append(f"Next: mend {totals.failed}, then: {_run_of(totals.failed, sheet)}")
+    return steps
+
+
+def _run_of(failed: str, sheet: str) -> str:
+    """Return this very command for the file of failed rows, which is a CSV of its own."""
+    words, skips_next = ["bulk-reset"], False
+    not_for_it = {"--report", "--sheet", "--delimiter", "--encoding", "--limit"}
+    for word in sys.argv[1:]:
+        if skips_next or word == "--skip-invalid" or word.split("=")[0] in not_for_it:
+            skips_next = not skips_next and word in not_for_it
+            continue
+        words.append(failed if word == sheet else word)
+    return shlex.join(words)
+
+
+def show_report(output: Output, summary: ReportSummary) -> None:
+    """Print what a report file tells."""
+    _show_counts(output, summary.counts, sum(summary.counts.values()))
+    _show_errors(output, summary.errors)
+    if summary.last_at:
+        first, last = (
+            datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            for at in (summary.first_at or summary.last_at, summary.last_at)
+        )
+        output.say(f"{summary.requests:,} attempts from {first} to {last} UTC")
+    output.say("Rows of the sheet that have no line here are pending: run the sheet again.")
+
+
+def totals_as_json(totals: Totals) -> dict[str, Any]:
+    """Return a run's totals for scripts: plain values, counts by status, the exit code."""
+    return {**dataclasses.asdict(totals), "exit_code": int(totals.exit_code)}

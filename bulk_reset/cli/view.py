@@ -1,0 +1,116 @@
+"""What a run looks like while it goes on: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from bulk_reset.cli.console import Output, duration
+from bulk_reset.model import Progress, Status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+_LINE_EVERY_S: Final = 5.0
+
+
+@contextmanager
+def reading(output: Output) -> Iterator[Callable[[int], None]]:
+    """Show how many rows were read, on a terminal, once there are many."""
+    is_shown = sys.stderr.isatty() and not output.is_quiet
+    shown = 0
+
+    def on_read(rows: int) -> None:
+        nonlocal shown
+        if is_shown and rows - shown >= 20_000:  # noqa: PLR2004
+            shown = rows
+            sys.stderr.write(f"\r{rows:,} rows read …")
+            sys.stderr.flush()
+
+    try:
+        yield on_read
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+
+
+class SendingView:
+    """The progress of a run on standard error."""
+
+    def __init__(self, output: Output) -> None:
+        self._is_quiet = output.is_quiet
+        self._is_terminal = sys.stderr.isatty() and not output.is_quiet
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._began_at = self._line_at = time.monotonic()
+
+    def update(self, progress: Progress) -> None:
+        """Show a new state; called some ten times a second."""
+        if self._is_terminal:
+            self._draw(progress)
+        elif not self._is_quiet and time.monotonic() - self._line_at >= _LINE_EVERY_S:
+            self._line_at = time.monotonic()
+            sys.stderr.write(_line(progress, self._line_at - self._began_at) + "\n")
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self, progress: Progress) -> None:
+        if self._bar is None:
+            self._bar = _new_bar()
+            self._task = self._bar.add_task("", total=progress.rows, counts="", left="", waiting="")
+            self._bar.start()
+        assert self._task is not None  # noqa: S101  (made with the bar)
+        self._bar.update(
+            self._task,
+            completed=_done(progress),
+            counts=_counts(progress),
+            left=f"{duration(progress.left_s)} left" if progress.left_s else "",
+            waiting=f"waits for {progress.waiting_for}" if progress.waiting_for else "",
+        )
+
+
+def _new_bar() -> Bar:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    return Bar(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[counts]}"),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("[dim]{task.fields[waiting]}"),
+        console=Console(stderr=True),
+        refresh_per_second=10,
+        transient=True,
+    )
+
+
+def _done(progress: Progress) -> int:
+    return sum(n for status, n in progress.counts.items() if status is not Status.PENDING)
+
+
+def _counts(progress: Progress) -> str:
+    shown = (Status.FAILED, Status.UNKNOWN, Status.REJECTED)
+    parts = [f"{n:,} {s.value}" for s in shown if (n := progress.counts.get(s, 0))]
+    return " · ".join(parts)
+
+
+def _line(progress: Progress, elapsed_s: float) -> str:
+    parts = [
+        f"{duration(elapsed_s)}: {_done(progress):,} of {progress.rows:,} rows",
+        _counts(progress),
+    ]
+    if progress.left_s:
+        parts.append(f"{duration(progress.left_s)} left")
+    if progress.waiting_for:
+        parts.append(f"waits for {progress.waiting_for}")
+    return ", ".join(part for part in parts if part)
