@@ -148,7 +148,7 @@ def _run(
     *,
     handles_signals: bool,
 ) -> tuple[Totals, list[Outcome]]:
-    credentials = _credentials(options)
+    credentials = find_account(options)
     scope = SANDBOX if options.sandbox else credentials.base_url
     table = stack.enter_context(_opened(sheet, options, watcher))
     path = _report_path(sheet, options)
@@ -212,7 +212,12 @@ def _surveyed(
     return survey
 
 
-def _credentials(options: Options) -> Credentials:
+def find_account(options: Options) -> Credentials:
+    """Return whom to send to and with which key.
+
+    Raises:
+        InputError: no key, or an address that cannot be used.
+    """
     if options.sandbox or options.dry_run:
         return Credentials(AppKey("-"), _base_url_of(options), "no key is needed")
     found = find_credentials(app_key_file=options.app_key_file, base_url=options.base_url)

@@ -12,12 +12,14 @@ State, and who may touch it:
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 import stamina
 
@@ -34,6 +36,7 @@ from bulk_reset.model import WORKERS, Change, Outcome, Status, Stop, StopReason
 from bulk_reset.quota import Quota
 from bulk_reset.retry import RetryPolicy, is_worth_retrying
 
+_log = logging.getLogger(__name__)
 GRACE_S: Final = 5.0
 """How long requests on their way may take to finish once the run is stopped."""
 
@@ -73,6 +76,9 @@ class _Trail:
 class Engine:
     """Sends changes, within the quota, until they are through or the run is stopped.
 
+    Changes of an incident for which ``is_in_order`` is true are sent in the order of their
+    coming, never two at a time.
+
     Attributes:
         throttled: answers so far that said the quota was used up (HTTP 429).
         stopped: why the run ended early, None while it has not.
@@ -88,15 +94,15 @@ class Engine:
         breaker: Breaker | None = None,
         workers: int = WORKERS,
         max_failures: float = float("inf"),
-        in_order_ids: Collection[str] = frozenset(),
+        is_in_order: Callable[[str], bool] = lambda _: False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._api, self._quota, self._record = api, quota, record
         self._policy, self._breaker = policy or RetryPolicy(), breaker or Breaker()
         self._worker_count, self._max_failures = workers, max_failures
-        self._in_order_ids = in_order_ids
+        self._is_in_order = is_in_order
         self._wall_clock = wall_clock
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._batch: deque[Change] = deque()
         self._refill = asyncio.Lock()
         self._workers: set[asyncio.Task[None]] = set()
@@ -115,7 +121,7 @@ class Engine:
         )
 
     async def run(self, batches: AsyncIterator[Sequence[Change]]) -> Stop | None:
-        """Send every change of every batch; rows of one incident in order, one at a time.
+        """Send every change of every batch.
 
         Returns: why it ended early, or None. What was taken and has no outcome is pending.
         """
@@ -154,8 +160,9 @@ class Engine:
 
     async def _work(self, batches: AsyncIterator[Sequence[Change]]) -> None:
         while (change := await self._take(batches)) is not None:
-            if change.incident_id in self._in_order_ids:
-                async with self._turns.setdefault(change.incident_id, asyncio.Lock()):
+            if self._is_in_order(change.incident_id):
+                turn = self._turns.setdefault(change.incident_id, asyncio.Lock())
+                async with turn:
                     await self._handle(change)
             else:
                 await self._handle(change)
@@ -295,6 +302,7 @@ class Engine:
 
     def _learn(self, change: Change, trail: _Trail, error: RequestError, *, is_probe: bool) -> bool:
         """Draw the conclusions for everybody; tell whether the row is spared the attempt."""
+        _log.debug("row %d: %s: %s", change.row_number, error.code, error)
         now = asyncio.get_running_loop().time()
         if isinstance(error, ThrottledError):
             if is_probe:

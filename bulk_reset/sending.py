@@ -66,7 +66,7 @@ class Sending:
             self._quota.remember([now - at for at in self.report.finished_at])
         started_at = time.monotonic()
         async with (
-            _reached(self.options, self.credentials) as credentials,
+            reached(self.options, self.credentials) as credentials,
             open_client(
                 credentials, connections=self._workers(), timeout_s=self.options.timeout_s
             ) as client,
@@ -79,7 +79,7 @@ class Sending:
                 breaker=Breaker(self.options.patience_s),
                 workers=self._workers(),
                 max_failures=self.options.failure_limit(self.feed.survey.rows),
-                in_order_ids=self.feed.survey.repeated_ids,
+                is_in_order=self.feed.survey.repeated_ids.__contains__,
             )
             try:
                 with _signals(self._engine) if handles_signals else contextlib.nullcontext():
@@ -99,7 +99,7 @@ class Sending:
                 await ticker  # it only ever ends by an error
             return await engine
         except BaseExceptionGroup as group:
-            raise _first_cause(group) from None
+            raise first_cause(group) from None
         finally:
             ticker.cancel()
             engine.cancel()
@@ -186,14 +186,15 @@ class Sending:
         )
 
 
-def _first_cause(error: BaseException) -> BaseException:
+def first_cause(error: BaseException) -> BaseException:
+    """Return the error that made a group of tasks end."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 @contextlib.asynccontextmanager
-async def _reached(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
+async def reached(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
     """Have somebody to send to: the API, or a sandbox inside this process."""
     if not options.sandbox:
         yield credentials

@@ -38,7 +38,8 @@ class Output:
         handler = logging.StreamHandler() if verbose else logging.NullHandler()
         handler.setFormatter(_Redacting("%(asctime)s %(name)s %(message)s"))
         logging.basicConfig(handlers=[handler], level=logging.WARNING)
-        logging.getLogger("bulk_reset").setLevel(logging.DEBUG)
+        if verbose:
+            logging.getLogger("bulk_reset").setLevel(logging.DEBUG)
 
     def notice(self, text: str) -> None:
         """Say what the user should know but need not act on."""

@@ -50,12 +50,15 @@ def show_totals(output: Output, totals: Totals, sheet: str) -> None:
     output.say()
     _show_counts(output, totals.counts, totals.rows)
     _show_errors(output, totals.errors)
-    output.say(_pace(totals))
-    for peak in totals.peaks:
-        output.say(
-            f"Most requests started in any {peak.window_s:g} s: "
-            f"{peak.started:,} (limit {peak.limit:,})"
-        )
+    if totals.requests or totals.stop:
+        output.say(_pace(totals))
+        for peak in totals.peaks:
+            output.say(
+                f"Most requests started in any {peak.window_s:g} s: "
+                f"{peak.started:,} (limit {peak.limit:,})"
+            )
+    else:
+        output.say("Nothing was left to send.")
     for name, path in (("Report", totals.report), ("Rows to mend", totals.failed)):
         if path:
             output.say(f"{name}: {path}")
@@ -122,11 +125,10 @@ def _show_errors(output: Output, errors: tuple[ErrorGroup, ...]) -> None:
 
 def _pace(totals: Totals) -> str:
     rate = totals.requests / totals.elapsed_s if totals.elapsed_s else 0.0
-    before = f"; {totals.done_before:,} rows were done before" if totals.done_before else ""
     throttled = f", {totals.throttled:,} over the quota (429)" if totals.throttled else ""
     return (
         f"{totals.requests:,} requests{throttled} in {duration(totals.elapsed_s)}, "
-        f"{rate:.1f} a second{before}"
+        f"{rate:.1f} a second"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bulk_reset.errors import BulkResetError
+from bulk_reset.cli.console import Output
 
 
 def template(
@@ -24,10 +24,7 @@ def template(
     # Imported here, so that the other commands and --help don't wait for XlsxWriter.
     from bulk_reset.template import write_template  # noqa: PLC0415
 
-    try:
+    with Output().errors():
         write_template(path, overwrite=force)
-    except BulkResetError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
     typer.echo(f"Wrote {path}: fill in its first sheet; the second one says how.")
     typer.echo(f"Next: bulk-reset check {shlex.quote(str(path))}")

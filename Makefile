@@ -1,0 +1,42 @@
+# Everything a user or a developer does with this checkout. All of it needs Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := $(VENV)/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+
+help:  ## Say what can be made
+	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1   \2/p' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make .venv with bulk-reset and the developers' tools in it
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "bulk-reset needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into $(VENV) (a minute or two, only when pyproject.toml has changed) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## Update 300 incidents from samples/retitle.csv on the built-in sandbox
+	@mkdir -p $(DEMO) && rm -f $(DEMO)/*
+	$(BIN)/bulk-reset run samples/retitle.csv --sandbox --report $(DEMO)/retitle.report.csv
+	@echo; echo "The report begins:"; head -n 4 $(DEMO)/retitle.report.csv
+
+test: $(STAMP)  ## Run the tests
+	$(BIN)/python -m pytest --numprocesses auto
+
+lint: $(STAMP)  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## Remove .venv and every cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

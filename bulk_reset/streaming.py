@@ -1,0 +1,140 @@
+"""``stream``: send changes from a program as they come, and get each outcome as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Final
+
+from bulk_reset.actions import find_account
+from bulk_reset.breaker import Breaker
+from bulk_reset.client import open_client
+from bulk_reset.columns import Columns
+from bulk_reset.engine import Engine
+from bulk_reset.errors import InputError, StoppedError
+from bulk_reset.load import Chunk, text_frame
+from bulk_reset.model import FIELDS, Change, Outcome, Stop
+from bulk_reset.options import Options
+from bulk_reset.quota import Quota
+from bulk_reset.sending import first_cause, reached
+from bulk_reset.validate import Survey, changes_and_outcomes, check_chunk
+
+_BATCH_ROWS: Final = 500
+_COLUMNS: Final = Columns({name: place for place, name in enumerate(FIELDS)}, FIELDS)
+_NOTHING_KNOWN: Final = Survey(0, 0, (), {}, frozenset(), frozenset())
+Row = Mapping[str, object]
+"""``incident_id`` and one or more of the fields to set."""
+
+
+async def stream(
+    changes: Iterable[Row] | AsyncIterable[Row], options: Options | None = None
+) -> AsyncIterator[Outcome]:
+    """Send changes within the quota, with the same engine and rules as a run of a sheet.
+
+    Changes of one incident are sent in the order given, never two at a time. No report is
+    written; ``max_failures`` is a number here, because nobody knows how many rows there are.
+
+    Args:
+        changes: read as they are needed, some 500 ahead (an async iterable: one).
+
+    Yields: one outcome a change, in the order of finishing; ``row_number`` counts from 1.
+
+    Raises:
+        InputError: the options, the key or a change's fields; before anything else is sent.
+        StoppedError: it ended early (credentials, outage, too many failures); changes that
+            have no outcome are pending.
+    """
+    options = options or Options()
+    outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
+    account = find_account(options)
+    async with (
+        reached(options, account) as credentials,
+        open_client(
+            credentials, connections=options.workers, timeout_s=options.timeout_s
+        ) as client,
+    ):
+        engine = Engine(
+            client,
+            Quota(options.windows()),
+            outcomes.put_nowait,
+            policy=options.policy(),
+            breaker=Breaker(options.patience_s),
+            workers=options.workers,
+            max_failures=options.failure_limit(0),
+            is_in_order=lambda _: True,
+        )
+        sending = asyncio.create_task(_send_all(engine, changes, outcomes, account.base_url))
+        try:
+            while (outcome := await outcomes.get()) is not None:
+                yield outcome
+                outcomes.task_done()
+            stop = await sending
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+    if stop is not None:
+        raise StoppedError(f"stopped: {stop.message}. Changes without an outcome are pending.")
+
+
+async def _send_all(
+    engine: Engine,
+    changes: Iterable[Row] | AsyncIterable[Row],
+    outcomes: asyncio.Queue[Outcome | None],
+    scope: str,
+) -> Stop | None:
+    try:
+        return await engine.run(_checked_batches(changes, outcomes, scope))
+    except BaseExceptionGroup as group:
+        raise first_cause(group) from None
+    finally:
+        outcomes.put_nowait(None)
+
+
+async def _checked_batches(
+    changes: Iterable[Row] | AsyncIterable[Row],
+    outcomes: asyncio.Queue[Outcome | None],
+    scope: str,
+) -> AsyncIterator[list[Change]]:
+    first = 1
+    async for rows in _batches(changes):
+        # Whoever takes the outcomes sets the pace: nothing piles up here.
+        await outcomes.join()
+        numbers = list(range(first, first + len(rows)))
+        first += len(rows)
+        cells = [_cells(row, number) for number, row in zip(numbers, rows, strict=True)]
+        frame, odd_cells = text_frame(numbers, cells, len(FIELDS))
+        checked = check_chunk(Chunk(frame, 0, odd_cells), _COLUMNS)
+        to_send = []
+        for item in changes_and_outcomes(checked, _NOTHING_KNOWN, scope):
+            if isinstance(item, Change):
+                to_send.append(item)
+            else:
+                outcomes.put_nowait(item)
+        yield to_send
+
+
+def _cells(row: Row, number: int) -> list[object]:
+    unknown = row.keys() - set(FIELDS)
+    if unknown:
+        raise InputError(
+            f"change {number}: no such field: {', '.join(sorted(unknown))}. "
+            f"The fields are {', '.join(FIELDS)}."
+        )
+    return [row.get(name, "") for name in FIELDS]
+
+
+async def _batches(
+    changes: Iterable[Row] | AsyncIterable[Row],
+) -> AsyncIterator[list[Row]]:
+    if isinstance(changes, AsyncIterable):
+        async for row in changes:
+            yield [row]
+        return
+    batch: list[Row] = []
+    for row in changes:
+        batch.append(row)
+        if len(batch) == _BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
