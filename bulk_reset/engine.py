@@ -273,6 +273,7 @@ class Engine:
                     if not is_spared or self.stopped is not None:
                         raise
                 except asyncio.CancelledError:
+                    trail.attempts += 1
                     if is_probe:
                         self._breaker.abandon_probe()
                     raise

@@ -1,0 +1,114 @@
+"""What several tests stand on: the command as a process, and a sandbox as another."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KEY = "sandbox-key"
+FAST = ("--per-second", "5000", "--per-minute", "300000")
+ROOT = Path(__file__).parent.parent
+
+
+def seed_id(number: int) -> str:
+    """Return the id of the sandbox's n-th seeded incident."""
+    return f"69da451e{number:016x}"
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return an environment without a key and without a home of anybody's."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "HOME": "/nonexistent", "PYTHONUTF8": "1", "COLUMNS": "120", **more}
+
+
+@dataclass
+class SandboxProcess:
+    """A sandbox in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def get(self, path: str) -> Any:  # noqa: ANN401  (JSON)
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture
+def start_sandbox() -> Iterator[Callable[..., SandboxProcess]]:
+    """Start sandboxes, each on a free port; all are stopped at the end."""
+    started = []
+
+    def start(*options: str) -> SandboxProcess:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bulk_reset", "sandbox", "--port", "0", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean_environment(),
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            found = re.search(r"base URL\s+(http://\S+)", line)
+            if found:
+                started.append(SandboxProcess(found[1], process))
+                return started[-1]
+        raise AssertionError(process.communicate()[1])
+
+    yield start
+    for sandbox in started:
+        sandbox.stop()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command in a folder of its own."""
+
+    def run(
+        *arguments: str | Path, key: str | None = KEY, stdin: str | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        if key is not None:
+            env["FLASHDUTY_APP_KEY"] = key
+        return subprocess.run(
+            [sys.executable, "-m", "bulk_reset", *map(str, arguments)],
+            cwd=tmp_path,
+            env=clean_environment(**env),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def write_sheet(path: Path, rows: int, title: str = "Renamed service") -> Path:
+    """Write a sheet of so many seeded incidents, each with a title of its own."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["incident_id", "title"])
+        writer.writerows([seed_id(n), f"{title} {n}"] for n in range(1, rows + 1))
+    return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file with the csv module, as another program would."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))

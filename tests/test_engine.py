@@ -1,0 +1,318 @@
+"""The engine on a virtual clock: what becomes of each row, whatever the API does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from virtual_clock import run_virtual
+
+from bulk_reset.breaker import Breaker
+from bulk_reset.client import Answer
+from bulk_reset.engine import GRACE_S, Engine
+from bulk_reset.errors import (
+    ConnectError,
+    FatalError,
+    PermanentError,
+    RequestError,
+    ThrottledError,
+    TransientError,
+    UnknownOutcomeError,
+)
+from bulk_reset.model import Change, Outcome, Status, Stop, StopReason
+from bulk_reset.quota import Quota, Window
+from bulk_reset.retry import RetryPolicy
+
+ROOMY = (Window(10_000, 1.0), Window(600_000, 60.0))
+EXACT = RetryPolicy(jitter_s=0)
+
+throttled = ThrottledError("slow down", code="RequestTooFrequently", http_status=429)
+throttled_7s = ThrottledError("slow down", code="RequestTooFrequently", retry_after_s=7)
+internal = TransientError("oops", code="InternalError", http_status=500, request_id="r-500")
+lost = UnknownOutcomeError("connection broke", code="connection_lost")
+refused = ConnectError("cannot connect", code="cannot_connect")
+invalid = PermanentError("bad title", code="InvalidParameter", http_status=400)
+unauthorized = FatalError("who are you", code="Unauthorized", http_status=401)
+
+
+@dataclass
+class ScriptedApi:
+    """Answers each request of a row with the next entry of its script, then with success.
+
+    A script's entry is an error to raise, or the seconds after which success comes.
+    """
+
+    scripts: dict[int, list[RequestError | float]] = field(default_factory=dict)
+    always: Callable[[float], RequestError | None] = lambda _: None
+    latency_s: float = 0.01
+    requests: list[tuple[float, int]] = field(default_factory=list)
+    on_their_way: Counter[int] = field(default_factory=Counter)
+    most_at_once: int = 0
+
+    async def reset(self, body: bytes) -> Answer:
+        loop = asyncio.get_running_loop()
+        row = int(json.loads(body)["title"].split()[-1])
+        self.requests.append((round(loop.time(), 2), row))
+        self.on_their_way[int(json.loads(body)["incident_id"], 16)] += 1
+        self.most_at_once = max(self.most_at_once, *self.on_their_way.values())
+        step = self.scripts[row].pop(0) if self.scripts.get(row) else self.latency_s
+        try:
+            await asyncio.sleep(step if isinstance(step, float) else self.latency_s)
+        finally:
+            self.on_their_way[int(json.loads(body)["incident_id"], 16)] -= 1
+        error = step if isinstance(step, RequestError) else self.always(loop.time())
+        if error is not None:
+            raise error
+        return Answer(200, f"request {row}", None)
+
+
+@dataclass
+class Ended:
+    """How a run ended."""
+
+    stop: Stop | None
+    outcomes: list[Outcome]
+    at: float
+
+    def told(self) -> list[tuple[int, str, int, str]]:
+        return sorted(
+            (o.row_number, o.status.value, o.attempts, o.error_code) for o in self.outcomes
+        )
+
+
+def changes(rows: int, incident: Callable[[int], int] = lambda row: row) -> list[Change]:
+    return [
+        Change.of(row, f"{incident(row):024x}", {"title": f"row {row}"})
+        for row in range(2, rows + 2)
+    ]
+
+
+def send(
+    api: ScriptedApi,
+    rows: list[Change],
+    *,
+    after: tuple[float, Callable[[Engine], None]] | None = None,
+    windows: tuple[Window, ...] = ROOMY,
+    policy: RetryPolicy = EXACT,
+    breaker: Breaker | None = None,
+    workers: int = 64,
+    max_failures: float = float("inf"),
+    is_in_order: Callable[[str], bool] = lambda _: False,
+) -> Ended:
+    """Run the engine over rows on a virtual clock; ``after`` does something to it in between."""
+    outcomes: list[Outcome] = []
+
+    async def batches() -> AsyncIterator[list[Change]]:
+        for start in range(0, len(rows), 10):
+            yield rows[start : start + 10]
+
+    async def main() -> Ended:
+        loop = asyncio.get_running_loop()
+        engine = Engine(
+            api,
+            Quota(windows),
+            outcomes.append,
+            policy=policy,
+            breaker=breaker,
+            workers=workers,
+            max_failures=max_failures,
+            is_in_order=is_in_order,
+            wall_clock=loop.time,
+        )
+        if after is not None:
+            loop.call_later(after[0], after[1], engine)
+        stop = await engine.run(batches())
+        return Ended(stop, outcomes, round(loop.time(), 1))
+
+    return run_virtual(main())
+
+
+def test_rows_that_the_api_takes_are_updated_once() -> None:
+    """The ordinary case: one request, one outcome a row, with the API's request id."""
+    api = ScriptedApi()
+    ended = send(api, changes(25))
+    assert ended.told() == [(row, "updated", 1, "") for row in range(2, 27)]
+    assert {(o.row_number, o.request_id) for o in ended.outcomes} == {
+        (row, f"request {row}") for row in range(2, 27)
+    }
+    assert (ended.stop, len(api.requests)) == (None, 25)
+
+
+def test_429_then_200_is_one_outcome_with_no_attempt_spent() -> None:
+    """A pause that the server asked for is honoured and costs the row nothing."""
+    api = ScriptedApi({2: [throttled_7s]})
+    ended = send(api, changes(1))
+    assert ended.told() == [(2, "updated", 1, "")]
+    assert [at for at, _ in api.requests] == [0.0, 7.01]
+
+
+def test_429_without_end_in_sight_pauses_longer_each_time() -> None:
+    """Without Retry-After everybody backs off, doubling from a second."""
+    api = ScriptedApi({2: [throttled] * 6})
+    ended = send(api, changes(1))
+    assert ended.told() == [(2, "updated", 1, "")]
+    waits = [round(b[0] - a[0] - 0.01) for a, b in zip(api.requests, api.requests[1:], strict=False)]
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 30], abs=1)
+
+
+def test_429_holds_back_the_other_rows_too() -> None:
+    """The quota is the account's: while one row is told to wait, no other starts."""
+    api = ScriptedApi({2: [throttled_7s]})
+    send(api, changes(40), windows=(Window(50, 1.0),))
+    assert [at for at, _ in api.requests if 0.2 < at < 7] == []
+
+
+@pytest.mark.parametrize("error", [internal, lost])
+def test_a_passing_trouble_costs_an_attempt_and_a_wait(error: RequestError) -> None:
+    """What may pass is tried again after 1, 2, 4 … seconds."""
+    api = ScriptedApi({2: [error, error]})
+    ended = send(api, changes(1))
+    assert ended.told() == [(2, "updated", 3, "")]
+    assert [at for at, _ in api.requests] == [0.0, 1.01, 3.02]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ([internal] * 5, (2, "failed", 5, "InternalError")),
+        ([lost] * 5, (2, "unknown", 5, "connection_lost")),
+        ([lost, internal, internal, internal, internal], (2, "unknown", 5, "InternalError")),
+        ([invalid], (2, "failed", 1, "InvalidParameter")),
+        ([lost, invalid], (2, "failed", 2, "InvalidParameter")),
+    ],
+)
+def test_spent_attempts_end_as_failed_or_unknown(
+    script: list[RequestError | float], told: tuple[int, str, int, str]
+) -> None:
+    """Failed is what the API refused for certain; unknown is what may have been applied."""
+    assert send(ScriptedApi({2: script}), changes(1)).told() == [told]
+
+
+def test_retry_after_of_a_503_is_honoured() -> None:
+    """A server in trouble that says when to come back is taken at its word."""
+    busy = TransientError("busy", code="ServiceUnavailable", http_status=503, retry_after_s=12)
+    api = ScriptedApi({2: [busy]})
+    send(api, changes(1))
+    assert [at for at, _ in api.requests] == [0.0, 12.01]
+
+
+def test_a_fatal_code_stops_the_run_and_leaves_the_rest_pending() -> None:
+    """With a wrong key no row can succeed: nobody is tried twice, nothing is recorded."""
+    api = ScriptedApi(always=lambda _: unauthorized)
+    ended = send(api, changes(1_000), windows=(Window(50, 1.0),))
+    assert ended.outcomes == []
+    assert ended.stop == Stop(StopReason.FATAL, "Unauthorized: who are you")
+    assert len(api.requests) <= 64
+
+
+def test_what_is_in_flight_at_a_fatal_code_is_finished() -> None:
+    """A stop takes no new row, but does not throw away answers that are on their way."""
+    api = ScriptedApi({2: [1.0], 3: [unauthorized]})
+    ended = send(api, changes(2), workers=2)
+    assert ended.told() == [(2, "updated", 1, "")]
+
+
+def test_more_failures_than_allowed_stop_the_run() -> None:
+    """The sheet's own mistakes are noticed early: after the third of at most two."""
+    api = ScriptedApi(always=lambda _: invalid)
+    ended = send(api, changes(100), workers=1, max_failures=2)
+    assert [told[0] for told in ended.told()] == [2, 3, 4]
+    assert ended.stop is not None
+    assert ended.stop.reason is StopReason.MAX_FAILURES
+
+
+def test_an_outage_of_ten_minutes_costs_no_row() -> None:
+    """The breaker waits an outage out with single probes; every row is updated in the end."""
+
+    def down(at: float) -> RequestError | None:
+        return internal if 30 <= at < 630 else None
+
+    api = ScriptedApi(always=down)
+    ended = send(api, changes(3_000), windows=(Window(50, 1.0),))
+    assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 3_000}
+    assert ended.stop is None
+    probes = [at for at, _ in api.requests if 45 < at < 630]
+    assert 15 <= len(probes) <= 30
+    assert min(b - a for a, b in zip(probes, probes[1:], strict=False)) >= 1
+
+
+def test_an_api_that_is_never_there_ends_the_run_soon_with_nothing_lost() -> None:
+    """A wrong address or a dead server is told within a minute, and all rows are pending."""
+    api = ScriptedApi(always=lambda _: refused)
+    ended = send(api, changes(100))
+    assert ended.outcomes == []
+    assert ended.stop is not None
+    assert ended.stop.reason is StopReason.OUTAGE
+    assert 30 <= ended.at <= 90
+
+
+def test_an_outage_beyond_patience_leaves_rows_pending_not_failed() -> None:
+    """When waiting has no end the run stops; what was not sent can be sent later."""
+    api = ScriptedApi(always=lambda at: refused if at > 10 else None)
+    ended = send(
+        api, changes(2_000), windows=(Window(50, 1.0),), breaker=Breaker(patience_s=120)
+    )
+    assert {o.status for o in ended.outcomes} == {Status.UPDATED}
+    assert 450 <= len(ended.outcomes) <= 550
+    assert ended.stop is not None
+    assert ended.stop.reason is StopReason.OUTAGE
+    assert ended.at == pytest.approx(145, abs=20)
+
+
+def test_a_row_that_breaks_the_server_fails_alone() -> None:
+    """Five rows that always meet a 500 do not keep the others from being updated."""
+    poison: dict[int, list[RequestError | float]] = {row: [internal] * 9 for row in range(2, 7)}
+    ended = send(ScriptedApi(poison), changes(200))
+    assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 195, Status.FAILED: 5}
+
+
+def test_rows_of_one_incident_are_sent_in_order_and_never_at_once() -> None:
+    """The second change of an incident waits until the first is through, retries and all."""
+    api = ScriptedApi({2: [lost, lost]})
+    ended = send(api, changes(9, incident=lambda row: row % 3), is_in_order=lambda _: True)
+    assert {o.status for o in ended.outcomes} == {Status.UPDATED}
+    order = [row for _, row in api.requests if row % 3 == 2]
+    assert order == [2, 2, 2, 5, 8]
+    assert api.most_at_once == 1
+
+
+def test_the_first_stop_lets_requests_finish_and_takes_no_new_row() -> None:
+    """Ctrl-C once: what is on its way is recorded, the rest stays pending."""
+    stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
+    api = ScriptedApi(latency_s=2.0)
+    ended = send(api, changes(20), workers=4, after=(1.0, lambda engine: engine.stop(stop)))
+    assert ended.told() == [(row, "updated", 1, "") for row in range(2, 6)]
+    assert (ended.stop, ended.at, len(api.requests)) == (stop, 2.0, 4)
+
+
+def test_requests_that_outlast_the_grace_are_unknown() -> None:
+    """An answer that does not come within a few seconds is not waited for for ever."""
+    stop = Stop(StopReason.TERMINATED, "SIGTERM")
+    api = ScriptedApi(latency_s=60.0)
+    ended = send(api, changes(9), workers=2, after=(1.0, lambda engine: engine.stop(stop)))
+    assert ended.told() == [(2, "unknown", 1, "stopped"), (3, "unknown", 1, "stopped")]
+    assert ended.at == 1.0 + GRACE_S
+
+
+def test_a_second_stop_ends_at_once() -> None:
+    """Ctrl-C twice: now, and what was on its way is unknown."""
+
+    def twice(engine: Engine) -> None:
+        engine.stop(Stop(StopReason.INTERRUPTED, "Ctrl-C"))
+        engine.abort()
+
+    ended = send(ScriptedApi(latency_s=60.0), changes(9), workers=1, after=(1.0, twice))
+    assert ended.told() == [(2, "unknown", 1, "stopped")]
+    assert ended.at == 1.0
+
+
+def test_a_row_that_waits_to_be_tried_again_is_told_by_what_is_known_of_it() -> None:
+    """Stopped during a back-off: unknown if it may have been applied, pending if it was not."""
+    stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
+    api = ScriptedApi({2: [lost, lost], 3: [internal, internal]})
+    ended = send(api, changes(2), after=(0.5, lambda engine: engine.stop(stop)))
+    assert ended.told() == [(2, "unknown", 1, "stopped")]
