@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from bulk_reset.credentials import Credentials
+from bulk_reset.credentials import Credentials, redact
 from bulk_reset.errors import (
     ConnectError,
     FatalError,
@@ -35,6 +35,8 @@ from bulk_reset.errors import (
 
 RESET_PATH: Final = "/incident/reset"
 MAX_ANSWER_BYTES: Final = 1 << 20
+_LONGEST_TEXT: Final = 1_000
+"""So many characters are kept of a message: a line of the report is no place for a page."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _ROW_CODES: Final = frozenset(
@@ -73,18 +75,28 @@ def check_base_url(text: str) -> str:
         InputError: not HTTPS (plain HTTP is allowed to this machine only), or it holds
             a query, where a key might be.
     """
-    parts = urlsplit(text)
-    try:
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host = ""
-    if not host or parts.scheme not in {"http", "https"}:
-        raise InputError("--base-url: not an address. Say for example https://api.flashcat.cloud.")
-    if parts.query or parts.fragment or parts.username or parts.password:
+    address = text.strip()
+    if set("?#@") & set(address):
         raise InputError("--base-url: scheme, host and path only. The key is never part of it.")
-    if parts.scheme == "http" and host not in _LOOPBACK:
+    scheme, host = _scheme_and_host(address)
+    if not host or scheme not in {"http", "https"}:
+        raise InputError("--base-url: not an address. Say for example https://api.flashcat.cloud.")
+    if scheme == "http" and host not in _LOOPBACK:
         raise InputError(f"--base-url http://{host}: the key would travel in clear. Say https://.")
-    return text.rstrip("/")
+    return address.rstrip("/")
+
+
+def _scheme_and_host(address: str) -> tuple[str, str]:
+    """Return both in lower case, or empty where the address could not be connected to."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+        # Later they would raise what nobody expects: yarl here, the resolver there.
+        URL(address)
+        host.encode("idna")
+    except ValueError:
+        return "", ""
+    return ("", "") if len(address.split()) > 1 else (parts.scheme, host)
 
 
 class Client:
@@ -109,9 +121,10 @@ class Client:
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
                 content = await _read_bounded(response)
-                return read_answer(response.status, response.headers, content)
-        except (aiohttp.ClientError, OSError, TimeoutError) as foreign:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             error = _mapped(foreign)
+        else:
+            return read_answer(response.status, response.headers, content)
         raise error from None
 
 
@@ -127,12 +140,13 @@ async def open_client(
 
     Args:
         connections: how many at most.
-        timeout_s: for one request, from asking for a connection to the last byte.
+        timeout_s: for one request, from asking for a connection to the last byte; half of
+            it for the connection, so that a host that never picks up is known as one.
     """
     is_loopback = urlsplit(credentials.base_url).hostname in _LOOPBACK
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
-        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        timeout=aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 2),
         headers={"Content-Type": "application/json", "User-Agent": "bulk-reset"},
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=not is_loopback,  # a proxy has no way to this machine's own loopback
@@ -167,8 +181,11 @@ def _mapped(foreign: BaseException) -> RequestError:
         return ConnectError(
             f"the proxy does not let us through (HTTP {foreign.status})", code="proxy"
         )
-    if isinstance(foreign, aiohttp.InvalidURL):
-        return FatalError("the address cannot be used: check --base-url", code="address")
+    if isinstance(foreign, ValueError):
+        return FatalError(
+            "the address or the proxy's cannot be used: check --base-url and HTTPS_PROXY",
+            code="address",
+        )
     if isinstance(foreign, TimeoutError):
         return UnknownOutcomeError("sent, but no answer came in time", code="timeout")
     return UnknownOutcomeError(
@@ -182,29 +199,34 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
     Raises:
         RequestError: the answer tells of a failure, or cannot be read.
     """
-    request_id = headers.get("Flashcat-Request-Id", "")
     retry_after_s = parse_retry_after(headers.get("Retry-After"))
     envelope = _envelope(content)
+    request_id = _text(envelope.get("request_id") or headers.get("Flashcat-Request-Id", ""))
     error = envelope.get("error")
     if error is None:
-        request_id = str(envelope.get("request_id", request_id))
         if 200 <= status < 300 and "request_id" in envelope:  # noqa: PLR2004
             return Answer(status, request_id, envelope.get("data"))
         raise _unreadable(status, content, request_id, retry_after_s)
     if not isinstance(error, dict):
-        error = {"code": "", "message": str(error)}
-    code = str(error.get("code") or f"HTTP {status}")
+        error = {"code": "", "message": error}
+    code = _text(error.get("code") or f"HTTP {status}")
     kind = _kind_of(code, status)
-    message = str(error.get("message") or code)
+    message = _text(error.get("message") or code)
     if kind is FatalError:
         message = f"{message} ({_FATAL_CODES.get(code, 'no row can succeed')})"
     raise kind(
         message,
         code=code,
         http_status=status,
-        request_id=str(envelope.get("request_id", request_id)),
-        retry_after_s=retry_after_s if kind in {ThrottledError, TransientError} else None,
+        request_id=request_id,
+        retry_after_s=retry_after_s if kind.is_retryable else None,
     )
+
+
+def _text(value: object) -> str:
+    """Return what the server sent as text that any file can hold and that shows no key."""
+    # JSON can hold half a surrogate pair, which UTF-8 cannot.
+    return redact(str(value).encode("utf-8", "replace").decode())[:_LONGEST_TEXT]
 
 
 def _envelope(content: bytes) -> dict[str, Any]:
@@ -234,18 +256,22 @@ def _unreadable(
     looks_html = content.lstrip()[:1] == b"<"
     what = "empty" if not content.strip() else "HTML" if looks_html else "not the API's JSON"
     message = f"HTTP {status}, and the answer is {what}"
-    if status == 429:  # noqa: PLR2004
-        return ThrottledError(
-            message, code="HTTP 429", http_status=429, retry_after_s=retry_after_s
-        )
     kind: type[RequestError] = UnknownOutcomeError
-    if 300 <= status < 400:  # noqa: PLR2004
+    if status == 429:  # noqa: PLR2004
+        kind = ThrottledError
+    elif 300 <= status < 400:  # noqa: PLR2004
         kind, message = FatalError, f"HTTP {status}: a redirect is never followed. Check --base-url"
     elif status in {401, 404, 405, 407}:
         kind, message = FatalError, f"{message}. Check --base-url and the proxy"
     elif 400 <= status < 500 and status != 408:  # noqa: PLR2004
         kind = PermanentError
-    return kind(message, code=f"HTTP {status}", http_status=status, request_id=request_id)
+    return kind(
+        message,
+        code=f"HTTP {status}",
+        http_status=status,
+        request_id=request_id,
+        retry_after_s=retry_after_s if kind.is_retryable else None,
+    )
 
 
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
@@ -256,7 +282,7 @@ def parse_retry_after(text: str | None, now: datetime | None = None) -> float | 
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

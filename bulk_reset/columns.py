@@ -122,7 +122,11 @@ def _require(position_of: dict[str, int], header: tuple[str, ...], path: str) ->
         raise MissingColumnError(ID_FIELD, header, path, hint)
     if len(position_of) == 1:
         near = next((name for name in free if _near(name)), None)
-        hint = f'Is {near!r} one of them? Then say --map {_near(near)}="{near}".' if near else ""
+        hint = (
+            f'Is {near!r} one of them? Then say --map {_near(near)}="{near}".'
+            if near
+            else 'Add a column, or say which one it is, for example --map title="NAME".'
+        )
         raise MissingColumnError(
             f"any field to set ({', '.join(SETTABLE_FIELDS)})", header, path, hint
         )

@@ -7,6 +7,7 @@ other users of the machine can read a command line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,11 +75,12 @@ def find_credentials(
         return _made(text, base_url, f"{app_key_file}", None)
     if environ.get(KEY_VARIABLE, "").strip():
         return _made(environ[KEY_VARIABLE], base_url, f"${KEY_VARIABLE}", None)
-    path = config_file or Path(CONFIG_FILE).expanduser()
-    if path.exists():
+    path = config_file or Path(os.path.expanduser(CONFIG_FILE))  # noqa: PTH111  (never raises)
+    if os.path.exists(path):  # noqa: PTH110  (a directory that is closed to us raises nothing)
         config = _read_config(path)
-        if config.get("app_key"):
-            return _made(str(config["app_key"]), base_url, str(path), config.get("base_url"))
+        if key := config.get("app_key"):
+            key = key if isinstance(key, str) else ""
+            return _made(key, base_url, str(path), config.get("base_url"))
     raise CredentialsError(
         "no app key found. Put it into the environment as FLASHDUTY_APP_KEY, or into a file and "
         f"say --app-key-file FILE, or into {CONFIG_FILE} as app_key. "
@@ -96,28 +98,30 @@ def _made(text: str, base_url: str | None, source: str, configured: object) -> C
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except OSError as exc:
         raise CredentialsError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
-    except UnicodeError:
-        # Not chained: the exception holds the file's bytes.
-        raise CredentialsError(f"{path}: not text. It should hold the app key, alone.") from None
+    # Not decoded strictly: the exception would hold the file's bytes, and so the key.
+    text = content.decode("utf-8-sig", errors="replace")
+    if "\ufffd" in text:
+        raise CredentialsError(f"{path}: not text. It should hold the app key, alone.")
+    return text
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     import yaml  # noqa: PLC0415  (only who keeps the key there pays for it)
 
     text = _read(path)
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError:
-        # Not chained: the exception quotes the file, and the key is in it.
-        raise CredentialsError(f"{path}: not YAML. It should hold app_key: YOUR_KEY.") from None
-    return config if isinstance(config, dict) else {}
+    with contextlib.suppress(yaml.YAMLError):
+        # BaseLoader leaves text as it is: a key of digits is no number.
+        config = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  (makes plain text only)
+        return config if isinstance(config, dict) else {}
+    # Raised out here: the exception quotes the file, with the key in it.
+    raise CredentialsError(f"{path}: not YAML. It should hold app_key: YOUR_KEY.")
 
 
 def redact(text: str) -> str:
     """Return the text without any key that this process has seen: the last resort."""
-    for key in _SEEN:
+    for key in sorted(_SEEN, key=len, reverse=True):  # one may be a part of another
         text = text.replace(key, "****").replace(quote(key, safe=""), "****")
     return text

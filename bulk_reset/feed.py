@@ -85,6 +85,9 @@ class Feed:
         if item.incident_id in self._sent_again:
             # An earlier row of the incident is sent again and overwrites what this one set.
             return False
+        if before is Status.SKIPPED:
+            # It was not sent because of another row, which no longer stands in for it.
+            return False
         return before.is_done or (before is Status.FAILED and not self.retries_failed)
 
 

@@ -35,6 +35,7 @@ CHUNK_ROWS: Final = 10_000
 STDIN: Final = "-"
 _DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t"}
 _BLOCK_BYTES: Final = 1 << 20
+_START_BYTES: Final = 1 << 10
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -111,7 +112,10 @@ class Sheet:
     def _read_stamp(self) -> tuple[int, int] | None:
         if self.path is None:
             return None
-        stat = self.path.stat()
+        try:
+            stat = self.path.stat()
+        except OSError:  # gone, which is a change too
+            return (-1, -1)
         return (stat.st_size, stat.st_mtime_ns)
 
 
@@ -153,6 +157,8 @@ def open_sheet(
         yield Sheet(FrameSource(sheet), "data frame", None, mapping)
         return
     if os.fspath(sheet) == STDIN:
+        if sheet_name is not None:
+            raise InputError(f"--sheet {sheet_name}: standard input is no workbook. Leave it out.")
         # Read twice, so kept: a pipe gives its bytes only once.
         with tempfile.NamedTemporaryFile(prefix="bulk-reset-", suffix=".csv") as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
@@ -199,7 +205,7 @@ class CsvSource:
 
     def __init__(self, path: Path, label: str, delimiter: str | None, encoding: str | None) -> None:
         self._path, self._label = path, label
-        self._encoding = _known_codec(encoding) if encoding else find_encoding(path, label)
+        self._encoding = _known_codec(encoding, path) if encoding else find_encoding(path, label)
         header_row, header, found = self._find_header(
             [_as_delimiter(delimiter)] if delimiter else list(_DELIMITERS.values())
         )
@@ -272,8 +278,8 @@ class CsvSource:
         counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
         if counts:
             return SheetError(
-                f"{self._label}: line {counts[2]} of the file has {counts[3]} cells, the header "
-                f"has {len(self.header)}. Put the cell with the delimiter in it in double quotes."
+                f"{self._label}: row {counts[2]} has {counts[3]} cells, the header has "
+                f"{len(self.header)}. Put the cell with the delimiter in it in double quotes."
             )
         opened = re.search(r"EOF inside string starting at row (\d+)", text)
         if opened:
@@ -292,20 +298,25 @@ class CsvSource:
 
 def _as_delimiter(text: str) -> str:
     delimiter = _DELIMITERS.get(text.casefold(), "\t" if text == "\\t" else text)
-    if len(delimiter) != 1 or delimiter in '"\r\n':
+    if len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii():
         raise InputError(
-            f"--delimiter {text}: not a delimiter. Say comma, semicolon, tab or one character."
+            f"--delimiter {text}: not a delimiter. "
+            "Say comma, semicolon, tab or one ASCII character."
         )
     return delimiter
 
 
-def _known_codec(name: str) -> str:
+def _known_codec(name: str, path: Path) -> str:
     try:
-        return codecs.lookup(name).name
-    except LookupError as exc:
+        "".encode(name)  # fails for codecs that are not of text, such as base64
+        codec = codecs.lookup(name).name
+    except (LookupError, ValueError) as exc:
         raise InputError(
             f"--encoding {name}: no such encoding. Say for example utf-8, gb18030 or shift_jis."
         ) from exc
+    # A BOM that is read as text would hide the quote that follows it.
+    of_bom = _codec_of_bom(path)
+    return of_bom if of_bom and codec.startswith(of_bom.removesuffix("-sig")) else codec
 
 
 def _spoken(codec: str) -> str:
@@ -319,12 +330,17 @@ def find_encoding(path: Path, label: str) -> str:
         SheetError: none of them does; says where it stops being UTF-8.
     """
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(_START_BYTES)
     if start.startswith(b"PK\x03\x04"):
         raise SheetError(f"{label}: this is a workbook. Give it the ending .xlsx.")
-    for bom, codec in _BOMS:
-        if start.startswith(bom):
-            return codec
+    codec = _codec_of_bom(path)
+    if codec is not None:
+        return codec
+    if b"\0" in start:
+        raise SheetError(
+            f"{label}: not a table of text, it has zero bytes. "
+            "If it is UTF-16, say --encoding utf-16-le or utf-16-be, else save it as CSV or .xlsx."
+        )
     stops_at = _first_undecodable(path, "utf-8")
     if stops_at is None:
         return "utf-8"
@@ -334,6 +350,12 @@ def find_encoding(path: Path, label: str) -> str:
         f"{label}: neither UTF-8 (byte {stops_at} does not fit) nor GB18030. "
         "Say what it is, for example --encoding shift_jis, or save it as UTF-8."
     )
+
+
+def _codec_of_bom(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(3)
+    return next((codec for bom, codec in _BOMS if start.startswith(bom)), None)
 
 
 def _first_undecodable(path: Path, codec: str) -> int | None:
@@ -408,7 +430,7 @@ def text_frame(
     for number, row in zip(numbers, rows, strict=True):
         cells = list(row[:width])
         for column, value in enumerate(cells):
-            if not isinstance(value, str):
+            if not (isinstance(value, str) and value.isascii()):
                 cells[column], oddity = _text_of(value)
                 if oddity:
                     odd_cells[number, column] = oddity
@@ -432,6 +454,10 @@ def _text_of_number(value: float) -> tuple[str, str]:
 
 def _text_of(value: object) -> tuple[str, str]:
     """Return a cell's text, and what makes it uncertain (empty where it is certain)."""
+    if isinstance(value, str):
+        # Half of a surrogate pair can stand in a data frame, but not in a request.
+        whole = value.encode(errors="replace").decode()
+        return (value, "") if whole == value else (whole, "the text has half a character in it")
     if value is None or value is pd.NaT or value is pd.NA:
         return "", ""
     if isinstance(value, bool):
@@ -439,7 +465,7 @@ def _text_of(value: object) -> tuple[str, str]:
     if isinstance(value, (int, float)):
         return _text_of_number(value)
     if isinstance(value, ErrorCell):
-        return value.code, f"the formula's result is the error {value.code}"
+        return value.text, value.problem
     is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
     kind = "date or time" if is_time else type(value).__name__
     return str(value), f"the cell holds a {kind}"

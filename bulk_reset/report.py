@@ -12,6 +12,7 @@ State: the file's end, moved by ``write`` alone; ``sync`` may run in another thr
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from collections import Counter, deque
@@ -45,6 +46,8 @@ _BOM: Final = "\ufeff"
 _HEADER: Final = (_BOM + ",".join(COLUMNS) + "\n").encode()
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _RECENT_LINES: Final = 10_000
+_LONGEST_CELL: Final = 2_000
+"""Beyond 131,072 characters the csv module would refuse to read a cell back."""
 _STATUS_OF: Final = {status.value: status for status in Status}
 
 
@@ -70,6 +73,7 @@ class Report:
         Raises:
             LockedError: another run is writing it.
             InputError: it cannot be opened, or it is not a report.
+            RunError: the disk is full or gone; nothing was sent.
         """
         self.path = path
         self.done: dict[int, Status] = {}
@@ -83,11 +87,12 @@ class Report:
                 "Say --report FILE to write it elsewhere."
             ) from exc
         self._file: IO[str] = os.fdopen(  # closed by close()
-            descriptor, "a", encoding="utf-8", newline=""
+            descriptor, "a", encoding="utf-8", errors="backslashreplace", newline=""
         )
         try:
-            _lock(descriptor, path)
-            self.mended_bytes = _mend(descriptor, path)
+            with _disk_errors(path):
+                _lock(descriptor, path)
+                self.mended_bytes = _mend(descriptor, path)
             for outcome in read_report(path):
                 self.done[int(outcome.digest, 16)] = outcome.status
                 if outcome.attempts:
@@ -116,31 +121,36 @@ class Report:
         Raises:
             RunError: the disk is full or gone; the row has no line and stays pending.
         """
-        try:
+        with _disk_errors(self.path):
             self._writer.writerow(_cells(outcome))
             self._file.flush()
-        except OSError as exc:
-            raise RunError(
-                f"{self.path}: the report cannot be written ({exc.strerror}), so the run stopped. "
-                "Make room, then give the same command again: it goes on where it stopped."
-            ) from exc
         self.written[outcome.status] += 1
         self._is_dirty = True
 
     def sync(self) -> None:
-        """See that what was written survives a power cut, if something was."""
+        """See that what was written survives a power cut, if something was.
+
+        Raises:
+            RunError: the disk is full or gone.
+        """
         if self._is_dirty:
             self._is_dirty = False
-            os.fsync(self._file.fileno())
+            with _disk_errors(self.path):
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Write everything to the disk and release the lock."""
+        """Write everything to the disk and release the lock.
+
+        Raises:
+            RunError: the disk is full or gone; the lock is released all the same.
+        """
         if not self._file.closed:
             try:
-                self._file.flush()
                 self.sync()
             finally:
-                self._file.close()
+                # Writes once more what a failed write has left behind.
+                with _disk_errors(self.path):
+                    self._file.close()
 
     def check_written(self) -> None:
         """Read this run's lines back and compare them with what was written.
@@ -149,10 +159,13 @@ class Report:
             InternalError: the file does not hold what it should.
         """
         found: Counter[Status] = Counter()
-        with self.path.open(encoding="utf-8", newline="") as file:
-            file.seek(self._start)
-            for cells in csv.reader(file):
-                found[_STATUS_OF.get(cells[2], Status.PENDING)] += 1
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._start)
+                for cells in csv.reader(_whole_lines(file)):
+                    found[_STATUS_OF.get("".join(cells[2:3]), Status.PENDING)] += 1
+        except (OSError, UnicodeError, csv.Error):
+            found[Status.PENDING] += 1  # which is never written
         if found != self.written:
             raise InternalError(
                 f"{self.path}: holds {dict(found)}, but {dict(self.written)} were written. "
@@ -165,21 +178,36 @@ def _lock(descriptor: int, path: Path) -> None:
         raise LockedError(f"{path}: another run is writing it. Wait until it has ended.")
 
 
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise RunError(
+            f"{path}: the report cannot be written ({exc.strerror}), so the run stopped. "
+            "Make room, then give the same command again: it goes on where it stopped."
+        ) from exc
+
+
 def _cells(outcome: Outcome) -> tuple[object, ...]:
     return (
         outcome.row_number,
-        inert(outcome.incident_id),
+        _cell(outcome.incident_id),
         outcome.status.value,
         " ".join(outcome.fields),
         outcome.attempts,
         outcome.http_status or "",
-        inert(outcome.error_code),
-        inert(outcome.error_message),
-        inert(outcome.request_id),
+        _cell(outcome.error_code),
+        _cell(outcome.error_message),
+        _cell(outcome.request_id),
         _as_text(outcome.started_at),
         _as_text(outcome.finished_at),
         outcome.digest,
     )
+
+
+def _cell(text: str) -> str:
+    return inert(text)[:_LONGEST_CELL]
 
 
 def _as_text(at: float) -> str:
@@ -238,10 +266,10 @@ def read_report(path: Path) -> Iterator[Outcome]:
         InputError: no such file, not a report, or a line that cannot be one.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(line for line in file if line.endswith("\n"))
+        with path.open("rb") as file:
+            lines = csv.reader(_whole_lines(file))
             header = next(lines, None)
-            if header is None or tuple(header) != COLUMNS:
+            if header is None or ",".join(header).removeprefix(_BOM) != ",".join(COLUMNS):
                 raise InputError(f"{path}: this is not a report of bulk-reset.")
             for number, cells in enumerate(lines, 2):
                 yield _outcome(cells, number, path)
@@ -249,6 +277,11 @@ def read_report(path: Path) -> Iterator[Outcome]:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (UnicodeError, csv.Error) as exc:
         raise InputError(f"{path}: this is not a report of bulk-reset ({exc}).") from exc
+
+
+def _whole_lines(file: IO[bytes]) -> Iterator[str]:
+    # Decoded one by one: a torn line may end in the middle of a character.
+    return (line.decode() for line in file if line.endswith(b"\n"))
 
 
 def _outcome(cells: list[str], number: int, path: Path) -> Outcome:
@@ -289,6 +322,7 @@ class ReportSummary:
     requests: int
     """Attempts that the lines tell of."""
     first_at: float
+    """When the first attempt was started; 0 where nothing was sent."""
     last_at: float
     errors: tuple[ErrorGroup, ...]
 
@@ -338,7 +372,7 @@ def summarise(path: Path) -> ReportSummary:
         lines,
         {status: counts[status] for status in Status if status is not Status.PENDING},
         requests,
-        first_at if last_at else 0.0,
+        first_at if first_at <= last_at else 0.0,
         last_at,
         groups.groups(),
     )

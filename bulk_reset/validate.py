@@ -135,12 +135,12 @@ def _check_texts(texts: pd.Series[str]) -> _Broken:
             yield row_number, name, "too_long", f"{len(text):,} characters", mend
         elif text.strip():
             problem = f"{len(text)} character{'s' if len(text) > 1 else ''}"
-            mend = f"write at least {shortest}, or empty the cell to leave the field alone"
+            mend = f"write at least {shortest}, or empty the cell"
             yield row_number, name, "too_short", problem, mend
     # Outside the lengths or not: spaces alone say nothing.
     blank = texts[(lengths > 0) & (lengths <= longest) & (texts.str.strip() == "")]
     for row_number in blank.index.tolist():
-        mend = "empty the cell to leave the field alone"
+        mend = "empty the cell"
         yield row_number, name, "only_spaces", "nothing but spaces", mend
 
 
@@ -151,7 +151,7 @@ def _check_severities(severities: pd.Series[str]) -> _Broken:
         if meant:
             mend = f"write {meant}"
         elif text.strip().casefold() == "ok":
-            mend = "Ok cannot be set: write Info, Warning or Critical, or empty the cell"
+            mend = "Ok cannot be set: write another one, or empty the cell"
         else:
             mend = "write Info, Warning or Critical, or empty the cell"
         yield row_number, SEVERITY_FIELD, "severity", "not a severity", mend
@@ -247,9 +247,8 @@ def survey_sheet(
     for incident_id, of_incident in repeated.items():
         _count_occurrences(of_incident, rulings)
         conflicts = _conflicts(of_incident)
-        if not conflicts:
+        if not conflicts or policy is OnConflict.ERROR:
             _skip_twins(of_incident, rulings)
-        elif policy is OnConflict.ERROR:
             mistakes += _reject(conflicts, sheet.columns, rulings)
         else:
             contested.add(incident_id)

@@ -1,9 +1,11 @@
 """Find the right worksheet of an .xlsx file and read its cells, by calamine.
 
-calamine gives an empty cell where a formula's result is an error; taken for empty, the
-field would silently be left alone. So those cells are looked up in the file itself.
+calamine gives an empty cell where a formula's result is an error or was never computed;
+taken for empty, the field would silently be left alone. So those cells are looked up in
+the file itself.
 
-Source of the cell markup (``<c r="B7" t="e"><v>#REF!</v></c>``): ECMA-376 part 1, 18.3.1.4.
+Source of the cell markup (``<c r="B7" t="e"><f>A9</f><v>#REF!</v></c>``): ECMA-376 part 1,
+18.3.1.4. Writers differ in the prefix and the order of what it is made of.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from xml.etree import ElementTree as ET
 
 import python_calamine as calamine
@@ -21,19 +23,25 @@ import python_calamine as calamine
 from bulk_reset.columns import recognised
 from bulk_reset.errors import InputError, SheetError
 
-_MAIN: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_RELATION: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
-_ERROR_CELL: Final = re.compile(
-    rb'<c r="([A-Z]+)(\d+)"[^>]*\bt="e"[^>]*>(?:(?!</c>).)*?<v>([^<]*)</v>', re.DOTALL
+_ANY: Final = "{*}"
+"""Any namespace: strict workbooks have another one than the usual."""
+_NO_RESULT: Final = re.compile(
+    rb"""\bt\s*=\s*["']e["']"""
+    rb"""|(</P f>|<P f\b[^<>]*/>)\s*(<P v[^<>]*/>|<P v[^<>]*></P v>)?\s*</P c>""".replace(
+        b"P ", rb"(?:\w+:)?"
+    )
 )
+"""An error, or a formula without a value; a worksheet without either is not parsed here."""
+_LONGEST_NO_RESULT: Final = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCell:
-    """A cell whose formula's result is an error."""
+    """A cell whose formula has no result to go by."""
 
-    code: str
-    """``#REF!``, ``#N/A`` …"""
+    text: str
+    """``#REF!``, ``#N/A`` … or the formula that was never computed."""
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,20 @@ class WorkbookSheet:
 
     def rows(self) -> Iterator[list[Any]]:
         """Yield every row from the first of the worksheet on, blank ones too."""
+        row_number = 0
         for row_number, cells in enumerate(self._sheet.iter_rows(), 1):
-            row: list[Any] = cells
-            for column, error in self._errors.get(row_number, ()):
-                row[column] = error
-            yield row
+            yield self._with_errors(row_number, cells)
+        # calamine's last row is the last one that has a value.
+        for after in range(row_number + 1, max(self._errors, default=0) + 1):
+            yield self._with_errors(after, [])
+
+    def _with_errors(self, row_number: int, cells: list[Any]) -> list[Any]:
+        for column, error in self._errors.get(row_number, ()):
+            # Left of the first value there is no header, so no field either.
+            if column >= 0:
+                cells.extend([""] * (column + 1 - len(cells)))
+                cells[column] = error
+        return cells
 
 
 def open_workbook_sheet(path: Path, sheet_name: str | None) -> WorkbookSheet:
@@ -67,13 +84,16 @@ def open_workbook_sheet(path: Path, sheet_name: str | None) -> WorkbookSheet:
         InputError: no worksheet of that name.
     """
     try:
-        workbook = calamine.CalamineWorkbook.from_path(str(path))
+        return _open(path, calamine.CalamineWorkbook.from_path(str(path)), sheet_name)
     except calamine.PasswordError as exc:
         raise SheetError(f"{path}: protected by a password. Save it without one.") from exc
-    except (calamine.CalamineError, OSError) as exc:
+    except (calamine.CalamineError, zipfile.BadZipFile, ET.ParseError, OSError) as exc:
         raise SheetError(
             f"{path}: not a workbook that can be read ({exc}). Save it again."
         ) from exc
+
+
+def _open(path: Path, workbook: calamine.CalamineWorkbook, sheet_name: str | None) -> WorkbookSheet:
     if sheet_name is not None and sheet_name not in workbook.sheet_names:
         others = ", ".join(repr(name) for name in workbook.sheet_names)
         raise InputError(f"--sheet {sheet_name}: {path} has no such worksheet, but {others}.")
@@ -92,8 +112,8 @@ def open_workbook_sheet(path: Path, sheet_name: str | None) -> WorkbookSheet:
     sheet, header_row, header = found[fitting[0]]
     left = (sheet.start or (0, 0))[1]
     errors: dict[int, list[tuple[int, ErrorCell]]] = {}
-    for row_number, column, code in _error_cells(path, fitting[0]):
-        errors.setdefault(row_number, []).append((column - left, ErrorCell(code)))
+    for row_number, column, error in _error_cells(path, fitting[0]):
+        errors.setdefault(row_number, []).append((column - left, error))
     return WorkbookSheet(fitting[0], header_row, header, sheet, errors)
 
 
@@ -114,30 +134,57 @@ def _find_header(sheet: calamine.CalamineSheet) -> tuple[int, tuple[str, ...]]:
     return 0, ()
 
 
-def _error_cells(path: Path, name: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (row_number, 0-based column of the worksheet, code) of every error cell."""
+def _error_cells(path: Path, name: str) -> Iterator[tuple[int, int, ErrorCell]]:
+    """Yield (row_number, 0-based column of the worksheet, cell) of every cell without a result."""
     with zipfile.ZipFile(path) as archive:
         part = _part_of(archive, name)
         if part is None:
-            return
-        for cell in _matches(archive, part):
-            letters, row, code = (group.decode() for group in cell.groups())
-            yield int(row), _column_of(letters), code
+            raise SheetError(
+                f"{path}: worksheet {name!r} is not where it should be. Save it again."
+            )
+        with archive.open(part) as file:
+            is_suspect = _may_have_errors(file)
+        if is_suspect:
+            with archive.open(part) as file:
+                yield from _parsed_errors(file)
 
 
-def _matches(archive: zipfile.ZipFile, part: str) -> Iterator[re.Match[bytes]]:
-    """Search a worksheet's XML block by block, so that a large one is never held whole."""
+def _may_have_errors(file: IO[bytes]) -> bool:
+    """Search the worksheet's text, which is some ten times faster than parsing it."""
     rest = b""
-    with archive.open(part) as file:
-        while block := file.read(1 << 20):
-            rest += block
-            # Cut after the last whole cell: no cell is split, none is seen twice.
-            end = rest.rfind(b"</c>") + len(b"</c>")
-            if end < len(b"</c>"):
-                continue
-            if b't="e"' in rest[:end]:
-                yield from _ERROR_CELL.finditer(rest[:end])
-            rest = rest[end:]
+    while block := file.read(1 << 20):
+        if _NO_RESULT.search(rest + block):
+            return True
+        rest = block[-_LONGEST_NO_RESULT:]
+    return False
+
+
+def _parsed_errors(file: IO[bytes]) -> Iterator[tuple[int, int, ErrorCell]]:
+    row_number, column = 0, -1
+    for event, element in ET.iterparse(file, events=("start", "end")):  # noqa: S314
+        tag = element.tag.rpartition("}")[2]
+        if tag == "row" and event == "start":
+            # A row or a cell that does not say where it stands follows the one before.
+            row_number, column = int(element.get("r", row_number + 1)), -1
+        elif tag == "c" and event == "end":
+            place = element.get("r")
+            column = column + 1 if place is None else _column_of(place)
+            error = _error_of(element)
+            if error is not None:
+                yield row_number, column, error
+        elif tag == "row":
+            element.clear()  # so that a large worksheet is never held whole
+
+
+def _error_of(cell: ET.Element) -> ErrorCell | None:
+    value, formula = (cell.findtext(f"{_ANY}{name}") for name in ("v", "f"))
+    if cell.get("t") == "e":
+        code = value or "#"
+        return ErrorCell(code, f"the formula's result is the error {code}")
+    # A text may be the empty one, so a formula with that result is an empty cell.
+    if formula is not None and not value and cell.get("t") != "str":
+        return ErrorCell(f"={formula}", "the formula was never computed")
+    return None
 
 
 def _part_of(archive: zipfile.ZipFile, name: str) -> str | None:
@@ -145,18 +192,17 @@ def _part_of(archive: zipfile.ZipFile, name: str) -> str | None:
     try:
         workbook = ET.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314
         relations = ET.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
-    except (KeyError, ET.ParseError):
+    except KeyError:
         return None
-    relation = next(
-        (s.get(_RELATION) for s in workbook.iter(f"{_MAIN}sheet") if s.get("name") == name), None
-    )
-    target = next((r.get("Target", "") for r in relations if r.get("Id") == relation), "")
+    sheets = (sheet for sheet in workbook.iterfind(f".//{_ANY}sheet") if sheet.get("name") == name)
+    ids = {value for sheet in sheets for key, value in sheet.items() if key.endswith("}id")}
+    target = next((r.get("Target", "") for r in relations if r.get("Id") in ids), "")
     member = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
     return member if member in archive.namelist() else None
 
 
-def _column_of(letters: str) -> int:
+def _column_of(place: str) -> int:
     number = 0
-    for letter in letters:
+    for letter in place.rstrip("0123456789"):
         number = number * 26 + ord(letter) - ord("A") + 1
     return number - 1

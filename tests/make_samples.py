@@ -32,7 +32,7 @@ MISTAKES: Final[dict[int, frozenset[str]]] = {
     8: frozenset({"incident_id"}),  # too short
     9: frozenset({"incident_id"}),  # letters that are not hexadecimal
     10: frozenset({"incident_id"}),  # turned into a number by Excel
-    11: frozenset({""}),  # nothing to set
+    11: frozenset({"incident_id"}),  # nothing to set
     12: frozenset({"title"}),  # too short
     13: frozenset({"title"}),  # too long
     14: frozenset({"title"}),  # spaces only
@@ -54,8 +54,8 @@ MISTAKES: Final[dict[int, frozenset[str]]] = {
 }
 """Row number of ``mistakes.csv`` (the header is row 1) -> the columns that are wrong.
 
-An empty name stands for the row as a whole, where no one column is to blame. Rows 27 and 28
-are twins, rows 29 and 30 set different fields of one incident: neither is a mistake.
+Where the row as a whole is to blame, its ID stands for it. Rows 27 and 28 are twins, rows 29
+and 30 set different fields of one incident: neither is a mistake.
 """
 
 Rows = list[list[str]]

@@ -161,7 +161,10 @@ def test_skip_invalid_sends_the_good_rows_and_the_failed_file_runs_after_mending
     for number, row in enumerate(rows):
         row.update(dict.fromkeys(row.keys() & {"description", "impact", "root_cause"}, ""))
         row.update(
-            incident_id=f"{number:024x}", title="A mended title", resolution="", incident_severity=""
+            incident_id=f"{number:024x}",
+            title="A mended title",
+            resolution="",
+            incident_severity="",
         )
     text = "\n".join([",".join(rows[0]), *(",".join(f'"{v}"' for v in r.values()) for r in rows)])
     failed.write_text(text, encoding="utf-8")

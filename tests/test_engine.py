@@ -155,7 +155,9 @@ def test_429_without_end_in_sight_pauses_longer_each_time() -> None:
     api = ScriptedApi({2: [throttled] * 6})
     ended = send(api, changes(1))
     assert ended.told() == [(2, "updated", 1, "")]
-    waits = [round(b[0] - a[0] - 0.01) for a, b in zip(api.requests, api.requests[1:], strict=False)]
+    waits = [
+        round(b[0] - a[0] - 0.01) for a, b in zip(api.requests, api.requests[1:], strict=False)
+    ]
     assert waits == pytest.approx([1, 2, 4, 8, 16, 30], abs=1)
 
 
@@ -253,9 +255,7 @@ def test_an_api_that_is_never_there_ends_the_run_soon_with_nothing_lost() -> Non
 def test_an_outage_beyond_patience_leaves_rows_pending_not_failed() -> None:
     """When waiting has no end the run stops; what was not sent can be sent later."""
     api = ScriptedApi(always=lambda at: refused if at > 10 else None)
-    ended = send(
-        api, changes(2_000), windows=(Window(50, 1.0),), breaker=Breaker(patience_s=120)
-    )
+    ended = send(api, changes(2_000), windows=(Window(50, 1.0),), breaker=Breaker(patience_s=120))
     assert {o.status for o in ended.outcomes} == {Status.UPDATED}
     assert 450 <= len(ended.outcomes) <= 550
     assert ended.stop is not None

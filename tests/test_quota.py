@@ -229,9 +229,7 @@ def test_a_share_leaves_the_rest_of_the_quota_alone() -> None:
         ({"per_second": 0}, "--per-second, --per-minute: must be 1 or more."),
     ],
 )
-def test_limits_that_cannot_be_meant_are_refused(
-    arguments: dict[str, float], text: str
-) -> None:
+def test_limits_that_cannot_be_meant_are_refused(arguments: dict[str, float], text: str) -> None:
     """A quota of nothing is a slip, and the message says which option."""
     with pytest.raises(InputError) as caught:
         windows_of(**arguments)  # type: ignore[arg-type]

@@ -72,7 +72,9 @@ def check(
             output.mistakes(result.mistakes)
         wrong = len({mistake.row_number for mistake in result.mistakes})
         sets = ", ".join(f"{name} {count:,}" for name, count in result.fields.items())
-        twins = f", {result.skipped:,} need no sending" if result.skipped else ""
+        twins = (
+            f", {result.skipped:,} skipped (another row sets the same)" if result.skipped else ""
+        )
         output.say(f"{result.rows:,} rows: {wrong:,} with mistakes{twins}")
         output.say(f"They set: {sets or 'nothing'}")
         if not wrong:

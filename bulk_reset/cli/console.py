@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from bulk_reset.model import Mistake
 
 SHOWN_MISTAKES: Final = 20
-_PLAIN_WIDTH: Final = 160
+_SHOWN_VALUE: Final = 26
+_PLAIN_WIDTH: Final = 120
 
 
 class Output:
@@ -52,14 +53,20 @@ class Output:
             typer.echo(text, err=self.is_json)
 
     def table(self, table: Table, *, is_error: bool = False) -> None:
-        """Print a table of the result."""
+        """Print a table of the result; in colour and as wide as it is on a terminal."""
+        if self.is_quiet and not is_error:
+            return
         from rich.console import Console  # noqa: PLC0415
 
-        if not self.is_quiet or is_error:
-            is_plain = not (sys.stderr if is_error or self.is_json else sys.stdout).isatty()
-            Console(
-                stderr=is_error or self.is_json, width=_PLAIN_WIDTH if is_plain else None
-            ).print(table)
+        is_stderr = is_error or self.is_json
+        if (sys.stderr if is_stderr else sys.stdout).isatty():
+            Console(stderr=is_stderr).print(table)
+            return
+        plain = Console(width=_PLAIN_WIDTH, no_color=True, highlight=False)
+        with plain.capture() as lines:
+            plain.print(table)
+        text = "\n".join(line.rstrip() for line in lines.get().splitlines())
+        typer.echo(text, err=is_stderr)
 
     def json(self, value: dict[str, Any]) -> None:
         """Print the one JSON object, where it is wanted."""
@@ -77,7 +84,7 @@ class Output:
             self._show(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
-            typer.echo("Stopped. Nothing was sent.", err=True)
+            typer.echo("Stopped by Ctrl-C.", err=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
     def _show(self, error: BulkResetError) -> None:
@@ -112,7 +119,12 @@ def mistake_table(mistakes: Sequence[Mistake]) -> Table:
 
     table = new_table("row", "column", "value", "what is wrong", "what to do", right={"row"})
     for mistake in mistakes[:SHOWN_MISTAKES]:
-        texts = (mistake.column, mistake.value, mistake.problem, mistake.mend)
+        value = (
+            mistake.value
+            if len(mistake.value) <= _SHOWN_VALUE
+            else f"{mistake.value[: _SHOWN_VALUE - 1]}…"
+        )
+        texts = (mistake.column, value, mistake.problem, mistake.mend)
         table.add_row(str(mistake.row_number), *(escape(text) for text in texts))
     return table
 

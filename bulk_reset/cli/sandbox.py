@@ -1,6 +1,5 @@
 """``bulk-reset sandbox``: the API emulated on this machine until Ctrl-C or SIGTERM."""
 
-import asyncio
 import errno
 import signal
 import time
@@ -93,6 +92,8 @@ def sandbox(
 
 
 def _serve(config: "SandboxConfig", port: int) -> None:
+    import asyncio  # noqa: PLC0415
+
     try:
         # KeyboardInterrupt only where a loop cannot handle signals (Windows).
         with suppress(KeyboardInterrupt):
@@ -102,6 +103,8 @@ def _serve(config: "SandboxConfig", port: int) -> None:
 
 
 async def _serve_until_stopped(config: "SandboxConfig", port: int) -> None:
+    import asyncio  # noqa: PLC0415
+
     from bulk_reset.sandbox import Sandbox  # noqa: PLC0415 - brings aiohttp along
 
     stop = asyncio.Event()

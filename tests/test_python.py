@@ -1,0 +1,326 @@
+"""From Python: the public names, data frames and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+import bulk_reset
+from bulk_reset import (
+    BulkResetError,
+    InputError,
+    Mistake,
+    Options,
+    Outcome,
+    Status,
+    read_report,
+    run,
+    run_frame,
+    stream,
+)
+from bulk_reset.credentials import KEY_VARIABLE
+from bulk_reset.errors import InvalidRowsError, StoppedError
+
+FAST = Options(sandbox=True, per_second=1000, per_minute=60_000)
+SKIPPING = Options(sandbox=True, per_second=1000, per_minute=60_000, skip_invalid=True)
+ID, OTHER = "69da451ef77b1b51f40e83ee", "69da451ef77b1b51f40e83ef"
+Row = dict[str, object]
+
+
+# --- Names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", bulk_reset.__all__)
+def test_a_public_name_is_the_same_thing_each_time(name: str) -> None:
+    """A function stays a function, although modules of the package have similar names."""
+    first, second = getattr(bulk_reset, name), getattr(bulk_reset, name)
+    assert first is second
+    assert callable(first)
+    assert first.__module__.startswith("bulk_reset.")
+
+
+def test_an_unknown_name_is_refused_as_by_any_module() -> None:
+    """A slip in a name is an AttributeError, so hasattr and tools work."""
+    with pytest.raises(AttributeError, match=r"^module 'bulk_reset' has no attribute 'rnu'$"):
+        _ = bulk_reset.rnu
+
+
+IMPORTS = """
+import sys
+import bulk_reset
+heavy = {"pandas", "aiohttp", "stamina", "aiolimiter", "filelock", "yaml", "typer", "rich"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+for _ in range(2):
+    for name in bulk_reset.__all__:
+        exec(f"from bulk_reset import {name}")
+        assert callable(eval(name)), name
+    from bulk_reset import *
+import bulk_reset.cli.run, bulk_reset.cli.check, bulk_reset.cli.report
+from bulk_reset import check, run, stream
+assert {check, run, stream} == {bulk_reset.check, bulk_reset.run, bulk_reset.stream}
+assert callable(check) and callable(run) and callable(stream)
+"""
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    """A program that imports it starts as fast as before; each name works in any order."""
+    subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True)
+
+
+@pytest.mark.parametrize("name", ["BulkResetError", "InputError", "RunError"])
+def test_an_error_that_is_caught_is_the_one_that_is_raised(name: str) -> None:
+    """There is one class, wherever it is imported from."""
+    error = getattr(import_module("bulk_reset.errors"), name)
+    assert getattr(bulk_reset, name) is error
+    assert issubclass(error, BulkResetError)
+
+
+# --- Data frames -----------------------------------------------------------------------------
+
+
+def frame_of(*rows: tuple[str, str], index: Iterable[object] | None = None) -> pd.DataFrame:
+    columns = ["incident_id", "title"]
+    return pd.DataFrame(rows, columns=columns, index=None if index is None else list(index))
+
+
+def test_a_frame_comes_back_with_what_became_of_each_row_at_its_own_index() -> None:
+    """Results stand beside the rows they belong to, whatever the index, and the input is kept."""
+    frame = frame_of((ID, "Disk full"), ("oops", "Disk full"), (OTHER, "Late"), index=[7, 7, "x"])
+    given = frame.copy()
+    result = run_frame(frame, SKIPPING)
+
+    pd.testing.assert_frame_equal(frame, given)
+    pd.testing.assert_frame_equal(result[["incident_id", "title"]], given)
+    assert list(result.columns[2:]) == [
+        "status",
+        "attempts",
+        "error_code",
+        "error_message",
+        "request_id",
+    ]
+    shown = result[["status", "attempts", "error_code"]]
+    assert list(shown.itertuples(name=None)) == [
+        (7, "updated", 1, ""),
+        (7, "rejected", 0, "id_invalid"),
+        ("x", "updated", 1, ""),
+    ]
+    assert [bool(request_id) for request_id in result["request_id"]] == [True, False, True]
+
+
+def test_a_frame_with_an_invalid_row_is_refused_whole() -> None:
+    """Nothing is sent until somebody has decided what to do about the row."""
+    with pytest.raises(InvalidRowsError) as caught:
+        run_frame(frame_of((ID, "Disk full"), ("oops", "Disk full")), FAST)
+    error = caught.value
+    assert (error.rows, [(m.row_number, m.column, m.kind, m.value) for m in error.mistakes]) == (
+        2,
+        [(3, "incident_id", "id_invalid", "oops")],
+    )
+    assert isinstance(error.mistakes[0], Mistake)
+
+
+def test_rows_beyond_the_limit_come_back_pending() -> None:
+    """After a canary, the frame shows what is left to do."""
+    options = Options(sandbox=True, limit=1)
+    result = run_frame(frame_of((ID, "Disk full"), (OTHER, "Disk full")), options)
+    assert list(result["status"]) == ["updated", "pending"]
+
+
+async def test_a_run_inside_a_running_event_loop_works(tmp_path: Path) -> None:
+    """In a notebook, a plain call does what it does in a script."""
+    sheet = tmp_path / "incidents.csv"
+    sheet.write_text(f"incident_id,title\n{ID},Disk full\n{OTHER},Late\n")
+    totals = run(sheet, FAST)
+    assert (totals.rows, totals.counts[Status.UPDATED], totals.stop) == (2, 2, None)
+    assert [outcome.incident_id for outcome in read_report(Path(totals.report))] == [ID, OTHER]
+    assert list(run_frame(frame_of((ID, "Disk full")), FAST)["status"]) == ["updated"]
+
+
+# --- Streams ---------------------------------------------------------------------------------
+
+
+def lazily(rows: list[Row]) -> Iterator[Row]:
+    yield from rows
+
+
+async def as_they_come(rows: list[Row]) -> AsyncIterator[Row]:
+    for row in rows:
+        await asyncio.sleep(0)
+        yield row
+
+
+def brief(outcomes: Iterable[Outcome]) -> list[tuple[int, str, Status, str]]:
+    return sorted((o.row_number, o.incident_id, o.status, o.error_code) for o in outcomes)
+
+
+@pytest.mark.parametrize("feed", [list, lazily, as_they_come])
+async def test_a_stream_yields_one_outcome_for_each_change(feed: Callable) -> None:
+    """Lists, generators and async generators are sent by the same rules as a sheet."""
+    rows = [
+        {"incident_id": ID, "title": "Disk full"},
+        {"incident_id": "oops", "title": "Disk full"},
+        {"incident_id": OTHER, "title": "x", "impact": None},
+        {"incident_id": OTHER, "incident_severity": "Critical", "title": ""},
+    ]
+    outcomes = [outcome async for outcome in stream(feed(rows), FAST)]
+    assert brief(outcomes) == [
+        (1, ID, Status.UPDATED, ""),
+        (2, "oops", Status.REJECTED, "id_invalid"),
+        (3, OTHER, Status.REJECTED, "too_short"),
+        (4, OTHER, Status.UPDATED, ""),
+    ]
+
+
+@pytest.mark.parametrize(("feed", "count"), [(list, 1_200), (lazily, 501), (as_they_come, 50)])
+async def test_a_long_stream_misses_nobody(feed: Callable, count: int) -> None:
+    """Every change has one outcome, over any number of batches."""
+    rows = [{"incident_id": f"{n:024x}", "title": f"Title {n}"} for n in range(count)]
+    options = Options(sandbox=True, per_second=100_000, per_minute=1_000_000)
+    outcomes = [outcome async for outcome in stream(feed(rows), options)]
+    assert brief(outcomes) == [(n + 1, f"{n:024x}", Status.UPDATED, "") for n in range(count)]
+
+
+async def test_an_empty_stream_ends_at_once() -> None:
+    """Nothing to do is not an error."""
+    assert [outcome async for outcome in stream([], FAST)] == []
+
+
+@pytest.mark.parametrize("feed", [list, as_they_come])
+async def test_a_field_that_does_not_exist_is_named(feed: Callable) -> None:
+    """A slip in a name is not a change that silently sets less."""
+    rows = [{"incident_id": ID, "titel": "Disk full", "root-cause": "x"}]
+    with pytest.raises(InputError) as caught:
+        _ = [outcome async for outcome in stream(feed(rows), FAST)]
+    assert str(caught.value) == (
+        "change 1: no such field: root-cause, titel. The fields are incident_id, title, "
+        "description, impact, root_cause, resolution, incident_severity."
+    )
+
+
+async def test_an_error_of_the_source_reaches_the_caller_as_it_is() -> None:
+    """What a program's own generator raises is neither hidden nor wrapped."""
+
+    def broken() -> Iterator[Row]:
+        yield {"incident_id": ID, "title": "Disk full"}
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match=r"^'mine'$"):
+        _ = [outcome async for outcome in stream(broken(), FAST)]
+
+
+# --- Streams to an API written by hand -------------------------------------------------------
+
+
+class Api:
+    """Answers as told, and remembers the titles it was sent and how many came at once."""
+
+    def __init__(self, status: int, answer: Row) -> None:
+        self.titles: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self._status, self._answer = status, answer
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Take a request."""
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        body = await request.json()
+        for _ in range(10):
+            await asyncio.sleep(0)  # others could come in now
+        self.titles.append(body["title"])
+        self.at_once -= 1
+        return web.json_response(self._answer, status=self._status)
+
+
+@pytest.fixture
+async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable]:
+    """Serve an Api; hand out the options that reach it."""
+    monkeypatch.setenv(KEY_VARIABLE, "k3y-of-a-test")
+    servers = []
+
+    async def start(api: Api) -> Options:
+        app = web.Application()
+        app.router.add_post("/incident/reset", api.answer)
+        servers.append(TestServer(app))
+        await servers[-1].start_server()
+        url = str(servers[-1].make_url(""))
+        return Options(base_url=url, per_second=1000, per_minute=60_000, workers=8)
+
+    yield start
+    for server in servers:
+        await server.close()
+
+
+SUCCESS: Row = {"request_id": "R1", "data": None}
+REFUSAL: Row = {"request_id": "R2", "error": {"code": "Unauthorized", "message": "wrong key"}}
+
+
+@pytest.mark.parametrize("feed", [list, as_they_come])
+async def test_changes_of_one_incident_are_sent_in_order_one_at_a_time(
+    serve: Callable, feed: Callable
+) -> None:
+    """The last change given is the one that stands in the end."""
+    api = Api(200, SUCCESS)
+    titles = [f"Title {n}" for n in range(40)]
+    changes = feed([{"incident_id": ID, "title": title} for title in titles])
+    outcomes = [outcome async for outcome in stream(changes, await serve(api))]
+    assert api.titles == titles
+    assert api.most_at_once == 1
+    assert [outcome.row_number for outcome in outcomes] == list(range(1, 41))
+
+
+async def test_a_wrong_key_stops_the_stream_and_says_so(serve: Callable) -> None:
+    """The changes that were not reached have no outcome, and the source is not read to its end."""
+    api, read = Api(401, REFUSAL), []
+
+    def source() -> Iterator[Row]:
+        for n in range(100_000):
+            read.append(n)
+            yield {"incident_id": f"{n:024x}", "title": "Disk full"}
+
+    with pytest.raises(StoppedError) as caught:
+        _ = [outcome async for outcome in stream(source(), await serve(api))]
+    assert str(caught.value) == (
+        "stopped: Unauthorized: wrong key (the key is missing, wrong or expired: check it in the "
+        "console). Changes without an outcome are pending."
+    )
+    assert len(api.titles) <= 8
+    assert len(read) <= 1_000
+
+
+@pytest.mark.parametrize("feed", [lazily, as_they_come])
+async def test_who_breaks_off_early_leaves_nothing_running(serve: Callable, feed: Callable) -> None:
+    """No request goes out and no task is left once the stream is closed."""
+    api = Api(200, SUCCESS)
+    options = await serve(api)
+    before = asyncio.all_tasks()
+    changes = feed([{"incident_id": f"{n:024x}", "title": "Disk full"} for n in range(5_000)])
+    async with aclosing(stream(changes, options)) as outcomes:
+        async for outcome in outcomes:
+            assert outcome.status is Status.UPDATED
+            break
+    ours = {task for task in asyncio.all_tasks() - before if "bulk_reset" in repr(task)}
+    assert ours == set()
+    assert len(api.titles) < 1_000
+
+
+async def test_a_stream_without_a_key_sends_nothing(
+    serve: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who forgot the key is told so before the first change is read."""
+    api = Api(200, SUCCESS)
+    options = await serve(api)
+    monkeypatch.delenv(KEY_VARIABLE)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"^no app key found\."):
+        _ = [outcome async for outcome in stream(pytest.fail, options)]
+    assert api.titles == []

@@ -1,0 +1,399 @@
+"""The report file: every line whole, every line once, whatever happens to disk or process."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bulk_reset.errors import InputError, InternalError, LockedError, RunError
+from bulk_reset.model import ErrorGroup, Outcome, Status
+from bulk_reset.report import COLUMNS, Report, ReportSummary, inert, read_report, summarise
+
+HEADER = (
+    "\ufeffrow,incident_id,status,fields,attempts,http_status,error_code,error_message,"
+    "request_id,started_at,finished_at,digest\n"
+).encode()
+AT = 1_767_323_045.123  # 2026-01-02 03:04:05.123 UTC
+ID = "69da451ef77b1b51f40e83ee"
+BOTH = ("title", "root_cause")
+UPDATED = Outcome(2, ID, Status.UPDATED, BOTH, f"{10:024x}", 1, 200, "", "", "R1", AT, AT + 0.25)
+FAILED = replace(UPDATED, row_number=3, status=Status.FAILED, digest="b" * 24, request_id="R2")
+FAILED = replace(FAILED, attempts=2, http_status=400, error_message='标题 "x, y" 太短')
+FAILED = replace(FAILED, error_code="InvalidParameter")
+REJECTED = Outcome(4, "oops", Status.REJECTED, (), "c" * 24, error_code="id_invalid")
+THREE = (UPDATED, FAILED, REJECTED)
+LINES = """\
+2,69da451ef77b1b51f40e83ee,updated,title root_cause,1,200,,,\
+R1,2026-01-02T03:04:05.123Z,2026-01-02T03:04:05.373Z,00000000000000000000000a
+3,69da451ef77b1b51f40e83ee,failed,title root_cause,2,400,InvalidParameter,"标题 ""x, y"" 太短",\
+R2,2026-01-02T03:04:05.123Z,2026-01-02T03:04:05.373Z,bbbbbbbbbbbbbbbbbbbbbbbb
+4,oops,rejected,,0,,id_invalid,,,,,cccccccccccccccccccccccc
+""".encode().splitlines(keepends=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "incidents.report.csv"
+
+
+def write(path: Path, *outcomes: Outcome) -> None:
+    with Report(path) as report:
+        for outcome in outcomes:
+            report.write(outcome)
+        report.check_written()
+
+
+# --- Lines -----------------------------------------------------------------------------------
+
+
+def test_a_report_holds_a_header_and_one_line_per_outcome(path: Path) -> None:
+    """Excel reads it right, and scripts find the columns where the documentation says."""
+    write(path, *THREE)
+    assert path.read_bytes() == HEADER + b"".join(LINES)
+
+
+def test_what_was_written_is_read_back_as_it_was(path: Path) -> None:
+    """Times to the millisecond in UTC, statuses and texts: nothing is lost in the file."""
+    write(path, *THREE)
+    assert tuple(read_report(path)) == THREE
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "a\r\nb", "a\rb", "a\u2028b", "a\x0bb", "a\x85b", "\n a \t b \n"]
+)
+def test_a_line_break_in_a_message_is_folded(text: str, path: Path) -> None:
+    """A line of the file is always a line of the report."""
+    odd = replace(FAILED, error_message=text, error_code=text, request_id=text)
+    write(path, odd, UPDATED)
+    assert path.read_bytes().count(b"\n") == 3
+    assert list(read_report(path)) == [
+        replace(FAILED, error_message="a b", error_code="a b", request_id="a b"),
+        UPDATED,
+    ]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
+def test_a_cell_that_a_spreadsheet_would_run_is_written_inert(text: str, path: Path) -> None:
+    """Neither a sheet's cell nor a server's message becomes a formula in Excel."""
+    odd = replace(FAILED, incident_id=text, error_code=text, error_message=text, request_id=text)
+    write(path, odd)
+    cells = next(iter(csv.reader([path.read_text("utf-8-sig").splitlines()[1]])))
+    shown = dict(zip(COLUMNS, cells, strict=True))
+    columns = ("incident_id", "error_code", "error_message", "request_id")
+    assert {shown[name] for name in columns} == {f"'{text.strip()}"}
+
+
+def test_an_ordinary_text_is_written_as_it_is() -> None:
+    """Only what is dangerous is changed."""
+    texts = ["a=b", "1-2", "'=1", "", "磁盘"]
+    assert [inert(text) for text in texts] == texts
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x" * 200_000, "x" * 2_000),
+        ('"' * 200_000, '"' * 2_000),
+        ("half a pair: \ud800", "half a pair: \\ud800"),
+        ("a\x00b", "a\x00b"),
+    ],
+)
+def test_a_text_of_any_size_and_letters_can_be_read_back(text: str, shown: str, path: Path) -> None:
+    """One odd cell of a sheet does not spoil the report of all the others."""
+    write(path, replace(REJECTED, incident_id=text, error_message=text), UPDATED)
+    assert list(read_report(path)) == [
+        replace(REJECTED, incident_id=shown, error_message=shown),
+        UPDATED,
+    ]
+
+
+# --- Torn ends -------------------------------------------------------------------------------
+
+
+def test_a_torn_last_line_of_any_length_is_cut_and_its_row_is_pending(path: Path) -> None:
+    """A power cut in the middle of a line, or of a character, costs that line and no other."""
+    whole, torn = HEADER + LINES[0], LINES[1]
+    for torn_off in [*(torn[:length] for length in range(len(torn))), b"9" * 200_000]:
+        path.write_bytes(whole + torn_off)
+        assert list(read_report(path)) == [UPDATED]
+        with Report(path) as report:
+            assert report.mended_bytes == len(torn_off)
+            assert report.done == {10: Status.UPDATED}
+            report.write(REJECTED)
+        assert path.read_bytes() == whole + LINES[2]
+
+
+def test_a_torn_header_of_any_length_is_written_anew(path: Path) -> None:
+    """A run that died in its first moment leaves nothing in the way of the next."""
+    for length in range(len(HEADER)):
+        path.write_bytes(HEADER[:length])
+        with Report(path) as report:
+            assert report.mended_bytes == length
+        assert path.read_bytes() == HEADER
+
+
+def test_a_report_can_be_read_while_it_is_written(path: Path) -> None:
+    """Progress can be looked at from another window."""
+    with Report(path) as report:
+        seen = [list(read_report(path))]
+        for outcome in THREE:
+            report.write(outcome)
+            seen.append(list(read_report(path)))
+    assert seen == [[], [UPDATED], [UPDATED, FAILED], [UPDATED, FAILED, REJECTED]]
+
+
+# --- What is no report -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"incident_id,title\n69da451ef77b1b51f40e83ee,Disk full\n",
+        b"\n",
+        HEADER[:-1] + b"\r\n" + LINES[0],
+        HEADER[:-1] + b",more\n",
+        HEADER[:-1].replace(b",", b";") + b"\n",
+        b"PK\x03\x04\xff\xfe\n\x00",
+        b"\xef\xbb\xbfro\n",
+    ],
+)
+def test_a_file_that_is_no_report_is_refused_and_left_as_it_is(content: bytes, path: Path) -> None:
+    """A slip in --report never costs a sheet."""
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        Report(path)
+    assert str(caught.value) == (
+        f"{path}: this is not a report of bulk-reset, so it is left as it is. "
+        "Say --report FILE to write the report elsewhere."
+    )
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"row\n", b"\xff\xff\n", HEADER[:-1], HEADER + b"\xff\n", b'"\n' * 3]
+)
+def test_reading_what_is_no_report_says_so(content: bytes, path: Path) -> None:
+    """The command names the file instead of summing up nonsense."""
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        list(read_report(path))
+    assert str(caught.value).startswith(f"{path}: this is not a report of bulk-reset")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"failed", b"fine"),
+        (b"3,69da", b"three,69da"),
+        (b",2,400", b",many,400"),
+        (b"bbbb\n", b"xyz\n"),
+        (b"2026-01-02T03:04:05.373Z,b", b"yesterday,b"),
+        (LINES[1], b"\n"),
+        (b",R2,", b","),
+        (b",R2,", b",R2,R3,"),
+    ],
+)
+def test_an_edited_line_is_named_by_its_number(old: bytes, new: bytes, path: Path) -> None:
+    """Who edited the report finds the line, and nothing was sent."""
+    path.write_bytes(HEADER + LINES[0] + LINES[1].replace(old, new) + LINES[2])
+    content = path.read_bytes()
+    text = f"{path}: line 3 is not a line of a report; was it edited? "
+    for read in (Report, summarise):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert str(caught.value) == text + "Move the file away to start over, or undo the edit."
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("gone/r.csv", "No such file or directory"), (".", "Is a directory")]
+)
+def test_a_report_that_cannot_be_opened_is_named(name: str, reason: str, tmp_path: Path) -> None:
+    """Nothing is sent when there is nowhere to write what became of it."""
+    with pytest.raises(InputError) as caught:
+        Report(tmp_path / name)
+    assert str(caught.value) == (
+        f"{tmp_path / name}: the report cannot be written ({reason}). "
+        "Say --report FILE to write it elsewhere."
+    )
+
+
+# --- Resuming and locking --------------------------------------------------------------------
+
+
+def test_a_resumed_report_knows_the_last_status_of_each_row(path: Path) -> None:
+    """A row that was sent again counts as what it became in the end."""
+    again = replace(FAILED, status=Status.UPDATED, finished_at=AT + 60)
+    write(path, *THREE, again)
+    with Report(path) as report:
+        assert report.done == {
+            0xA: Status.UPDATED,
+            int("b" * 24, 16): Status.UPDATED,
+            int("c" * 24, 16): Status.REJECTED,
+        }
+        assert list(report.finished_at) == [AT + 0.25, AT + 0.25, AT + 60]
+
+
+def test_two_runs_cannot_write_one_report(path: Path) -> None:
+    """The second is told, and the first is not disturbed."""
+    with Report(path) as first:
+        first.write(UPDATED)
+        with pytest.raises(LockedError) as caught:
+            Report(path)
+        first.write(REJECTED)
+    assert str(caught.value) == f"{path}: another run is writing it. Wait until it has ended."
+    assert list(read_report(path)) == [UPDATED, REJECTED]
+    Report(path).close()
+
+
+HOLD = "import sys; from pathlib import Path; from bulk_reset.report import Report\n"
+HOLD += "with Report(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+
+
+def test_two_processes_cannot_write_one_report_and_a_killed_one_frees_it(path: Path) -> None:
+    """The lock is the system's, so no file is left to be removed after a crash."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError):
+            Report(path)
+        other.kill()
+        other.wait()
+        Report(path).close()
+
+
+# --- Disks that fail, files that are tampered with -------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_from_the_start_stops_the_run() -> None:
+    """Nothing is sent that could not be reported."""
+    with pytest.raises(RunError) as caught:
+        Report(Path("/dev/full"))
+    assert str(caught.value) == disk_error("/dev/full", "No space left on device")
+
+
+def disk_error(path: Path | str, reason: str) -> str:
+    return (
+        f"{path}: the report cannot be written ({reason}), so the run stopped. "
+        "Make room, then give the same command again: it goes on where it stopped."
+    )
+
+
+FILL = """
+import json, resource, sys
+from pathlib import Path
+from bulk_reset.errors import RunError
+from bulk_reset.model import Outcome, Status
+from bulk_reset.report import Report
+size = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    with Report(Path(sys.argv[1])) as report:
+        for row in range(2, 1000):
+            report.write(Outcome(row, "a" * 24, Status.UPDATED, ("title",), f"{row:024x}", 1))
+except RunError as error:
+    print(json.dumps([str(error), report.written.total()]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
+@pytest.mark.parametrize("spare_bytes", [0, 1, 30, 70, 5_000])
+def test_a_disk_that_fills_up_stops_the_run_and_spoils_no_line(
+    spare_bytes: int, path: Path
+) -> None:
+    """Every row that counts as written has its line; room made, the report goes on."""
+    command = [sys.executable, "-c", FILL, str(path), str(len(HEADER) + spare_bytes)]
+    text, written = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert text == disk_error(path, "File too large")
+    with Report(path) as report:
+        assert len(report.done) == written
+    assert [outcome.row_number for outcome in read_report(path)] == [*range(2, 2 + written)]
+
+
+def test_a_disk_that_loses_what_it_took_stops_the_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line counts only once the disk has it; the lock is released all the same."""
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    report = Report(path)
+    report.write(UPDATED)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(RunError) as caught:
+        report.close()
+    assert str(caught.value) == disk_error(path, "Input/output error")
+    Report(path).close()
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda path: path.write_bytes(HEADER),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"updated", b"failed")),
+        lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+        lambda path: path.write_bytes(path.read_bytes() + b"\xff\n"),
+        lambda path: path.write_bytes(path.read_bytes() + LINES[0]),
+        lambda path: os.truncate(path, path.stat().st_size - 70),
+        Path.unlink,
+    ],
+)
+def test_a_file_that_does_not_hold_what_was_written_is_noticed(
+    tamper: Callable[[Path], object], path: Path
+) -> None:
+    """A summary is never given on the strength of a report that is not there."""
+    write(path, REJECTED)
+    with Report(path) as report:
+        report.write(UPDATED)
+        report.write(replace(UPDATED, digest="d" * 24))
+        report.check_written()
+        tamper(path)
+        with pytest.raises(InternalError, match=r"Do not trust this report\.$"):
+            report.check_written()
+
+
+# --- Summing up ------------------------------------------------------------------------------
+
+
+def counts(**of: int) -> dict[Status, int]:
+    return {status: of.get(status.value, 0) for status in Status if status != Status.PENDING}
+
+
+def test_a_summary_counts_the_last_line_of_each_row(path: Path) -> None:
+    """A row that was sent again is one row; all its attempts are requests."""
+    unknown = replace(FAILED, status=Status.UNKNOWN, error_code="timeout", digest="e" * 24)
+    late = replace(FAILED, digest="f" * 24, row_number=9, finished_at=AT + 60)
+    write(path, unknown, *THREE, late, replace(unknown, status=Status.UPDATED, error_code=""))
+    errors = (
+        ErrorGroup("InvalidParameter", Status.FAILED, 2, 3, '标题 "x, y" 太短'),
+        ErrorGroup("id_invalid", Status.REJECTED, 1, 4, ""),
+    )
+    assert summarise(path) == ReportSummary(
+        str(path), 6, counts(updated=2, failed=2, rejected=1), 9, AT, AT + 60, errors
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "last_at"), [((), 0.0), ((replace(REJECTED, finished_at=AT),), AT)]
+)
+def test_a_summary_of_a_report_without_a_request_has_no_first_time(
+    outcomes: tuple[Outcome, ...], last_at: float, path: Path
+) -> None:
+    """Where nothing was sent, no time is made up."""
+    write(path, *outcomes)
+    errors = tuple(ErrorGroup("id_invalid", Status.REJECTED, 1, 4, "") for _ in outcomes)
+    assert summarise(path) == ReportSummary(
+        str(path), len(outcomes), counts(rejected=len(outcomes)), 0, 0.0, last_at, errors
+    )

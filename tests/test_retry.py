@@ -1,0 +1,97 @@
+"""Retrying: who gets another attempt, and how long everybody waits after a 429."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulk_reset.errors import (
+    BulkResetError,
+    ConnectError,
+    FatalError,
+    InputError,
+    PermanentError,
+    RequestError,
+    ThrottledError,
+    TransientError,
+    UnknownOutcomeError,
+)
+from bulk_reset.retry import MAX_PAUSE_S, RetryPolicy, is_worth_retrying
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "times_in_a_row", "jitter", "expected_s"),
+    [
+        (None, 1, 0.0, 1.0),
+        (None, 1, 0.5, 1.5),
+        (None, 2, 0.0, 2.0),
+        (None, 3, 1.0, 5.0),
+        (None, 5, 0.0, 16.0),
+        (None, 6, 0.0, 30.0),
+        (None, 5_000, 1.0, 30.0),
+        (0.0, 4, 1.0, 0.0),
+        (7.0, 1, 1.0, 7.0),
+        (59.5, 9, 0.0, 59.5),
+        (86_400.0, 1, 0.0, MAX_PAUSE_S),
+        (float("inf"), 1, 0.0, MAX_PAUSE_S),
+        (-5.0, 1, 0.0, 0.0),
+    ],
+)
+def test_a_429_pauses_as_long_as_the_server_says_or_ever_longer(
+    retry_after_s: float | None, times_in_a_row: int, jitter: float, expected_s: float
+) -> None:
+    """Its Retry-After is neither undercut nor believed for hours; without it, the pause doubles."""
+    error = ThrottledError("wait", code="C", retry_after_s=retry_after_s)
+    assert RetryPolicy().pause_s(error, times_in_a_row, jitter) == expected_s
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_after_s", "expected"),
+    [
+        (RequestError, None, False),
+        (PermanentError, None, False),
+        (PermanentError, 3.0, False),
+        (FatalError, None, False),
+        (FatalError, 3.0, False),
+        (TransientError, None, True),
+        (TransientError, 3.0, 3.0),
+        (TransientError, 0.0, 0.0),
+        (TransientError, -3.0, 0.0),
+        (TransientError, 86_400.0, MAX_PAUSE_S),
+        (ConnectError, None, True),
+        (ThrottledError, 2.0, 2.0),
+        (UnknownOutcomeError, None, True),
+        (UnknownOutcomeError, 9.0, 9.0),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(
+    kind: type[RequestError], retry_after_s: float | None, *, expected: bool | float
+) -> None:
+    """The API's no is final; its trouble is waited out, as long as it asks for."""
+    answer = is_worth_retrying(kind("no", code="C", retry_after_s=retry_after_s))
+    assert (answer, type(answer)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), TimeoutError(), BulkResetError("x")])
+def test_an_error_of_another_kind_is_never_tried_again(error: Exception) -> None:
+    """A mistake in the program is not repeated until it hides itself."""
+    assert is_worth_retrying(error) is False
+
+
+def test_a_policy_tells_the_back_off_what_it_needs() -> None:
+    """Waits grow from the first to the longest, over so many attempts and no total time."""
+    policy = RetryPolicy(attempts=3, first_wait_s=0.5, longest_wait_s=8.0, jitter_s=0.25)
+    assert policy.back_off() == {
+        "attempts": 3,
+        "timeout": None,
+        "wait_initial": 0.5,
+        "wait_max": 8.0,
+        "wait_jitter": 0.25,
+    }
+
+
+@pytest.mark.parametrize("attempts", [0, -1])
+def test_a_policy_without_an_attempt_is_refused(attempts: int) -> None:
+    """A run that could send nothing does not start."""
+    with pytest.raises(InputError) as caught:
+        RetryPolicy(attempts=attempts)
+    assert str(caught.value) == f"--attempts {attempts}: must be 1 or more."
