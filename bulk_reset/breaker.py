@@ -60,16 +60,20 @@ class Breaker:
         self._opened_at, self._wait_s, self._is_probing = None, _FIRST_WAIT_S, False
         self._has_succeeded = True
 
-    def failure(self, now: float, row_number: int, error: str, *, is_certain: bool) -> None:
+    def failure(
+        self, now: float, row_number: int, error: str, *, is_certain: bool, is_probe: bool = False
+    ) -> None:
         """An attempt failed through no fault of the row, as far as one can tell.
 
         Args:
             is_certain: the API could not be reached at all; one such failure opens.
+            is_probe: the attempt was started while open.
         """
         self.last_error = error
         self._rows.add(row_number)
         if self._opened_at is not None:
-            if self._is_probing:
+            # A late failure of a request from before the outage tells nothing new.
+            if is_probe:
                 self._is_probing = False
                 self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
                 self._probe_at = now + self._wait_s

@@ -169,8 +169,8 @@ def _mapped(foreign: BaseException) -> RequestError:
     """Return our error for one of aiohttp's or the system's, by whether it may be applied."""
     if isinstance(foreign, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
         return FatalError(
-            "the API's TLS certificate is not trusted here: check --base-url, the proxy and the "
-            "machine's certificates",
+            "no safe connection (TLS), or a certificate that is not trusted here: check --base-url, "
+            "the proxy and the machine's certificates",
             code="tls",
         )
     if isinstance(foreign, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
@@ -238,14 +238,16 @@ def _envelope(content: bytes) -> dict[str, Any]:
 
 
 def _kind_of(code: str, status: int) -> type[RequestError]:
-    if code == _THROTTLED_CODE or status == 429:  # noqa: PLR2004
-        return ThrottledError
     if code in _ROW_CODES:
         return PermanentError
     if code in _FATAL_CODES:
         return FatalError
+    if code == _THROTTLED_CODE or status == 429:  # noqa: PLR2004
+        return ThrottledError
     if code in _TRANSIENT_CODES or status >= 500:  # noqa: PLR2004
         return TransientError
+    if status < 300:  # noqa: PLR2004  (a success that tells of an error nobody knows)
+        return UnknownOutcomeError
     return FatalError if status in {401, 402} else PermanentError
 
 

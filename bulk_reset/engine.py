@@ -315,7 +315,9 @@ class Engine:
             trail.attempts += 1
             return False
         is_certain = isinstance(error, ConnectError)
-        self._breaker.failure(now, change.row_number, str(error), is_certain=is_certain)
+        self._breaker.failure(
+            now, change.row_number, str(error), is_certain=is_certain, is_probe=is_probe
+        )
         if self._breaker.is_hopeless(now):
             message = f"the API is down or cannot be reached: {error}"
             self.stop(Stop(StopReason.OUTAGE, message))

@@ -61,9 +61,9 @@ class RetryPolicy:
             times_in_a_row: pauses since the last success, this one included.
             jitter: chance, 0 to 1.
         """
-        if error.retry_after_s is not None:
+        if error.retry_after_s is not None and error.retry_after_s > 0:
             # The server knows its own windows: never undercut its answer.
-            return min(max(error.retry_after_s, 0.0), MAX_PAUSE_S)
+            return min(error.retry_after_s, MAX_PAUSE_S)
         doubled = self.first_wait_s * 2.0 ** min(times_in_a_row - 1, 10)
         return min(self.longest_wait_s, doubled + jitter * self.jitter_s)
 

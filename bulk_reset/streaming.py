@@ -114,6 +114,8 @@ async def _checked_batches(
 
 
 def _cells(row: Row, number: int) -> list[object]:
+    if not isinstance(row, Mapping):
+        raise InputError(f"change {number}: not a mapping of field to value, but {row!r:.60}.")
     unknown = row.keys() - set(FIELDS)
     if unknown:
         raise InputError(

@@ -75,7 +75,7 @@ def test_the_waits_between_probes_grow_to_half_a_minute() -> None:
         waits.append(breaker.start(now))
         now += waits[-1]
         assert breaker.start(now) == 0.0
-        breaker.failure(now, 2, "still down", is_certain=False)
+        breaker.failure(now, 2, "still down", is_certain=False, is_probe=True)
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
@@ -84,6 +84,14 @@ def test_late_failures_of_requests_sent_before_change_no_wait() -> None:
     breaker = opened()
     fail_rows(breaker, *range(50, 100))
     assert breaker.start(100.0) == 1.0
+
+
+def test_a_late_failure_of_an_earlier_request_is_not_taken_for_the_probe_s() -> None:
+    """While a probe is out, no second one starts, whatever else comes back."""
+    breaker = opened()
+    assert breaker.start(101.0) == 0.0
+    breaker.failure(101.1, 50, "down", is_certain=False)
+    assert breaker.start(103.2) == 30.0
 
 
 def test_an_abandoned_probe_makes_room_for_the_next() -> None:
@@ -98,7 +106,7 @@ def test_a_success_closes_it_and_the_next_outage_is_probed_afresh() -> None:
     """After an outage, work goes on at full speed."""
     breaker = opened()
     breaker.start(101.0)
-    breaker.failure(101.0, 2, "down", is_certain=False)
+    breaker.failure(101.0, 2, "down", is_certain=False, is_probe=True)
     breaker.start(103.0)
     breaker.success()
     assert (breaker.is_open, breaker.start(103.0)) == (False, 0.0)

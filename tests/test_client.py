@@ -320,7 +320,7 @@ async def test_an_error_code_decides_what_becomes_of_the_row(
 ) -> None:
     """The code is believed, even where the HTTP status says that all is well."""
     if code == "NeverHeardOf" and is_status_200:
-        kind = PermanentError
+        kind = UnknownOutcomeError
     seen = 200 if is_status_200 else status
     error = await failure_of(http(seen, envelope(code), "Flashcat-Request-Id: R1"))
     assert facts(error) == (kind, code, seen, "R1", None)

@@ -28,12 +28,12 @@ from bulk_reset.retry import MAX_PAUSE_S, RetryPolicy, is_worth_retrying
         (None, 5, 0.0, 16.0),
         (None, 6, 0.0, 30.0),
         (None, 5_000, 1.0, 30.0),
-        (0.0, 4, 1.0, 0.0),
+        (0.0, 4, 1.0, 9.0),
         (7.0, 1, 1.0, 7.0),
         (59.5, 9, 0.0, 59.5),
         (86_400.0, 1, 0.0, MAX_PAUSE_S),
         (float("inf"), 1, 0.0, MAX_PAUSE_S),
-        (-5.0, 1, 0.0, 0.0),
+        (-5.0, 1, 0.0, 1.0),
     ],
 )
 def test_a_429_pauses_as_long_as_the_server_says_or_ever_longer(

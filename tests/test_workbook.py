@@ -1,6 +1,6 @@
-"""Workbooks written by XlsxWriter and openpyxl, read by calamine.
+"""Workbooks as people leave them: where the table stands, what a cell says, what is broken.
 
-What the two writers put into a file is the judge; neither shares code with the reader.
+XlsxWriter, which shares no code with the reader, is the judge.
 """
 
 from __future__ import annotations
@@ -9,36 +9,18 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
-import openpyxl
 import pytest
 import xlsxwriter
 from make_samples import postmortems
-from workbooks import SHEET_PART, add_rows, change_part, encrypted, write
+from workbooks import SHEET_PART, add_rows, change_part, encrypted, read, write
 
 from bulk_reset.errors import InputError
 from bulk_reset.load import open_sheet
-
-ID = "66d1f0a2c3b4a5968778695a"
-CODES = ("#REF!", "#N/A", "#DIV/0!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")
-NEVER_COMPUTED = "the formula was never computed"
-Rows = list[tuple[object, ...]]
-Odd = dict[tuple[int, int], str]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "incidents.xlsx"
-
-
-def read(path: Path, chunk_rows: int = 10_000, sheet_name: str | None = None) -> tuple[Rows, Odd]:
-    """Return (row_number, *cells) of every row, and the odd cells."""
-    rows: Rows = []
-    odd_cells: Odd = {}
-    with open_sheet(path, sheet_name=sheet_name) as table:
-        for chunk in table.chunks(chunk_rows):
-            rows += chunk.frame.itertuples(name=None)
-            odd_cells |= chunk.odd_cells
-    return rows, odd_cells
 
 
 def refusal(path: Path, **options: str) -> str:
@@ -203,116 +185,6 @@ def test_id_kept_as_a_number_never_looks_like_an_id(path: Path, number: float) -
     ((_, text, _),), odd_cells = read(path)
 
     assert (len(str(text)) < 24, odd_cells) == (True, {(2, 0): "the cell holds a number"})
-
-
-# --- Formulas --------------------------------------------------------------------------------
-
-
-def test_result_of_a_formula_is_its_text(path: Path) -> None:
-    """What Excel shows is read, not the formula; an empty result is an empty cell."""
-
-    def fill(book: xlsxwriter.Workbook) -> None:
-        sheet = add_rows(book, [["id", "title", "impact"]])
-        for row, results in enumerate([(ID, "a & <b>", 2), ("b", "c", "")], 1):
-            for column, result in enumerate(results):
-                sheet.write_formula(row, column, "=A9", None, result)
-
-    write(path, fill)
-    # An empty text is written by Excel so, and by XlsxWriter as no result at all.
-    change_part(path, SHEET_PART, lambda xml: xml.replace(b'<c r="C3">', b'<c r="C3" t="str">'))
-
-    assert read(path) == ([(2, ID, "a & <b>", "2"), (3, "b", "c", "")], {})
-
-
-def write_error_by_xlsxwriter(path: Path, code: str) -> None:
-    write(path, lambda book: fill_error(book, code))
-
-
-def fill_error(book: xlsxwriter.Workbook, code: str) -> None:
-    sheet = add_rows(book, [["id", "title"], ["a"]])
-    sheet.write_formula(1, 1, "=A9", None, code)
-
-
-def write_error_by_openpyxl(path: Path, code: str) -> None:
-    book = openpyxl.Workbook()
-    for row in (["id", "title"], ["a", code]):
-        book.active.append(row)
-    assert book.active["B2"].data_type == "e"
-    book.save(path)
-
-
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("write_error", [write_error_by_xlsxwriter, write_error_by_openpyxl])
-def test_error_of_a_formula_is_never_an_empty_cell(
-    path: Path, code: str, write_error: Callable[[Path, str], None]
-) -> None:
-    """A broken formula does not silently leave the field alone, whoever wrote the file."""
-    write_error(path, code)
-
-    assert read(path) == ([(2, "a", code)], {(2, 1): f"the formula's result is the error {code}"})
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda xml: xml.replace(b'<c r="B2" t="e">', b"<c t = 'e'\n r='B2'>"),
-        lambda xml: xml.replace(b' r="A2"', b"").replace(b' r="B2"', b"").replace(b' r="2"', b""),
-        lambda xml: (
-            xml.replace(b"</", b"</x:")
-            .replace(b"<", b"<x:")
-            .replace(b"<x:/x:", b"</x:")
-            .replace(b"<x:?", b"<?")
-            .replace(b"xmlns=", b"xmlns:x=")
-        ),
-    ],
-    ids=["attributes in another order", "cells without places", "prefixed names"],
-)
-def test_error_is_found_in_the_markup_of_other_writers(
-    path: Path, change: Callable[[bytes], bytes]
-) -> None:
-    """Workbooks that programs export differ in their markup, not in what they say."""
-    write_error_by_xlsxwriter(path, "#REF!")
-    change_part(path, SHEET_PART, change)
-
-    assert read(path) == (
-        [(2, "a", "#REF!")],
-        {(2, 1): "the formula's result is the error #REF!"},
-    )
-
-
-def test_errors_beside_and_below_the_table_stay_where_they_are(path: Path) -> None:
-    """An error left of the table, in a far row or after a megabyte is that very cell's."""
-
-    def fill(book: xlsxwriter.Workbook) -> None:
-        rows: list[list[object]] = [[f"{n:024}", n, "x"] for n in range(30_000)]
-        sheet = add_rows(book, [["id", "n", "title"], *rows], at=(1, 1))
-        for row, column in ((2, 0), (2, 3), (30_001, 2), (30_010, 3)):
-            sheet.write_formula(row, column, "=A9", None, "#N/A")
-
-    write(path, fill)
-    rows, odd_cells = read(path)
-    problem = "the formula's result is the error #N/A"
-
-    assert [rows[0], rows[-2], rows[-1]] == [
-        (3, "#N/A", "0" * 24, "0", "#N/A"),
-        (30_002, "", f"{29_999:024}", "#N/A", "x"),
-        (30_011, "", "", "", "#N/A"),
-    ]
-    assert odd_cells == dict.fromkeys([(3, 0), (3, 3), (30_002, 2), (30_011, 3)], problem)
-
-
-def test_formula_that_was_never_computed_is_never_an_empty_cell(path: Path) -> None:
-    """A workbook that a program made and Excel never opened has formulas without results."""
-    book = openpyxl.Workbook()
-    for row in (["id", "title"], ["a", "=1&2"], ["=A2", "=1<2"], [], ["", "=B2"]):
-        book.active.append(row)
-    book.active["A2"].value, book.active["D9"].value = "a", "=A2"
-    book.save(path)
-
-    assert read(path) == (
-        [(2, "a", "=1&2"), (3, "=A2", "=1<2"), (5, "", "=B2")],
-        dict.fromkeys([(2, 1), (3, 0), (3, 1), (5, 1)], NEVER_COMPUTED),
-    )
 
 
 # --- What cannot be read ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Workbooks for tests: written by XlsxWriter, then changed as other writers would have it."""
+"""Workbooks for tests: written by XlsxWriter, changed as other writers would have it, read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Final
 
 import xlsxwriter
 
+from bulk_reset.load import open_sheet
+
 SHEET_PART: Final = "xl/worksheets/sheet1.xml"
+Rows = list[tuple[object, ...]]
+Odd = dict[tuple[int, int], str]
 Fill = Callable[[xlsxwriter.Workbook], object]
 
 
@@ -42,6 +46,17 @@ def change_part(path: Path, name: str, change: Callable[[bytes], bytes]) -> None
     with zipfile.ZipFile(path, "w") as archive:
         for member, content in members.items():
             archive.writestr(member, content)
+
+
+def read(path: Path, chunk_rows: int = 10_000, sheet_name: str | None = None) -> tuple[Rows, Odd]:
+    """Return (row_number, *cells) of every row, and the odd cells."""
+    rows: Rows = []
+    odd_cells: Odd = {}
+    with open_sheet(path, sheet_name=sheet_name) as table:
+        for chunk in table.chunks(chunk_rows):
+            rows += chunk.frame.itertuples(name=None)
+            odd_cells |= chunk.odd_cells
+    return rows, odd_cells
 
 
 def encrypted() -> bytes:
