@@ -20,9 +20,10 @@ import pandas as pd
 
 from bulk_reset.client import check_base_url
 from bulk_reset.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
-from bulk_reset.errors import InputError, InvalidRowsError
-from bulk_reset.failed import write_failed
-from bulk_reset.feed import Feed
+from bulk_reset.errors import InputError, InvalidRowsError, SheetError
+from bulk_reset.failed import failed_path, write_failed
+from bulk_reset.feed import Feed, outcomes_by_row
+from bulk_reset.history import History
 from bulk_reset.load import STDIN, Sheet, open_sheet
 from bulk_reset.model import SETTABLE_FIELDS, Mistake, Outcome, Status, Totals
 from bulk_reset.options import Options, Watcher
@@ -109,8 +110,7 @@ def run(
     """
     options, watcher = options or Options(), watcher or Watcher()
     with contextlib.ExitStack() as stack:
-        totals, _ = _run(sheet, options, watcher, stack, handles_signals=handles_signals)
-        return totals
+        return _run(sheet, options, watcher, stack, handles_signals=handles_signals).totals
 
 
 def run_frame(
@@ -126,11 +126,13 @@ def run_frame(
     """
     options, watcher = options or Options(), watcher or Watcher()
     with contextlib.ExitStack() as stack:
-        _, outcomes = _run(frame, options, watcher, stack, handles_signals=False)
-    by_row = {outcome.row_number: outcome for outcome in outcomes}
-    result = frame.copy()
+        by_row = _run(frame, options, watcher, stack, handles_signals=False).outcomes_by_row()
     found = [by_row.get(row_number) for row_number in range(2, len(frame) + 2)]
-    result["status"] = [o.status.value if o else Status.PENDING.value for o in found]
+    result = frame.copy()
+    result["status"] = [
+        outcome.status.value if outcome else Status.PENDING.value if row in by_row else ""
+        for row, outcome in enumerate(found, 2)
+    ]
     for name in ("attempts", "error_code", "error_message", "request_id"):
         empty: int | str = 0 if name == "attempts" else ""
         result[name] = [getattr(outcome, name) if outcome else empty for outcome in found]
@@ -140,6 +142,14 @@ def run_frame(
 # --- The parts of a run ----------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A run that has ended, and what became of each row, should somebody ask."""
+
+    totals: Totals
+    outcomes_by_row: Callable[[], dict[int, Outcome | None]]
+
+
 def _run(
     sheet: SheetLike,
     options: Options,
@@ -147,7 +157,7 @@ def _run(
     stack: contextlib.ExitStack,
     *,
     handles_signals: bool,
-) -> tuple[Totals, list[Outcome]]:
+) -> _Ended:
     credentials = find_account(options)
     scope = SANDBOX if options.sandbox else credentials.base_url
     table = stack.enter_context(_opened(sheet, options, watcher))
@@ -160,20 +170,28 @@ def _run(
         raise InvalidRowsError(table.label, survey.mistakes, survey.rows)
     if report is None and path is not None and is_kept:
         report = stack.enter_context(Report(path))
-    done = report.done if report else _done_before(path)
-    feed = functools.partial(Feed, table, survey, scope, done, options.retry_failed, options.limit)
+    history = report.history if report else _history_of(path)
+    feed = functools.partial(
+        Feed, table, survey, scope, history, options.retry_failed, options.limit
+    )
     plan = _planned(feed(), path, watcher)
+    by_row = functools.partial(outcomes_by_row, table, survey, scope)
     if options.dry_run:
-        return _dry_totals(plan, options), []
+        return _Ended(_dry_totals(plan, options), functools.partial(by_row, ()))
     sending = Sending(options, credentials, feed(), plan.sent, report, watcher)
     stop = _in_new_loop(sending.send(handles_signals=handles_signals))
     if report is None:
-        return sending.totals(stop), sending.outcomes
+        return _Ended(sending.totals(stop), functools.partial(by_row, sending.outcomes))
     report.close()
     report.check_written()
     totals = sending.totals(stop)
-    failed = write_failed(table, survey, scope, report.path)
-    return replace(totals, failed=str(failed or "")), []
+    try:
+        failed = str(write_failed(table, survey, scope, report.path) or "")
+    except (SheetError, OSError) as error:
+        # All is sent and reported; only the convenience of that file is missing.
+        failed = ""
+        watcher.on_notice(f"{failed_path(report.path)}: could not be written: {error}")
+    return _Ended(replace(totals, failed=failed), lambda: by_row(read_report(report.path)))
 
 
 @contextlib.contextmanager
@@ -236,22 +254,20 @@ def _report_path(sheet: SheetLike, options: Options) -> Path | None:
     return path.with_name(f"{path.stem}{'.sandbox' if options.sandbox else ''}.report.csv")
 
 
-def _done_before(path: Path | None) -> dict[int, Status]:
-    if path is None or not path.exists():
-        return {}
-    return {int(outcome.digest, 16): outcome.status for outcome in read_report(path)}
+def _history_of(path: Path | None) -> History:
+    return History(read_report(path) if path is not None and path.exists() else ())
 
 
 def _planned(plan: Feed, path: Path | None, watcher: Watcher) -> Feed:
     """Count what is left to do, before anything is sent."""
     plan.count()
     rows = plan.survey.rows
-    if plan.done and not plan.resumed.total():
+    if plan.history and not plan.resumed.total():
         raise InputError(
             f"{path}: no row of it is in {plan.sheet.label} for this API, so they are not mixed. "
             "Say --report FILE for another report, or move this one away."
         )
-    if plan.done:
+    if plan.history:
         watcher.on_notice(f"{path}: {plan.resumed.total()} of {rows} rows were done already")
     return plan
 

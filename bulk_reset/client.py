@@ -169,8 +169,8 @@ def _mapped(foreign: BaseException) -> RequestError:
     """Return our error for one of aiohttp's or the system's, by whether it may be applied."""
     if isinstance(foreign, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
         return FatalError(
-            "no safe connection (TLS), or a certificate that is not trusted here: check --base-url, "
-            "the proxy and the machine's certificates",
+            "no safe connection (TLS), or a certificate that is not trusted here: "
+            "check --base-url, the proxy and the machine's certificates",
             code="tls",
         )
     if isinstance(foreign, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):

@@ -77,7 +77,12 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
         InputError: the mapping names something that is not a field.
     """
     found: dict[str, list[int]] = {field: [] for field in FIELDS}
-    mapped = {_mapped_field(field): name for field, name in mapping.items()}
+    mapped: dict[str, str] = {}
+    for alias, name in mapping.items():
+        field = _mapped_field(alias)
+        if field in mapped:
+            raise InputError(f"--map: {field} is mapped twice. Say it once.")
+        mapped[field] = name
     for field, name in mapped.items():
         found[field] = _positions(header, name, field, path)
     taken = {position for positions in found.values() for position in positions}

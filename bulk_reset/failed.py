@@ -47,7 +47,11 @@ def write_failed(sheet: Sheet, survey: Survey, scope: str, report_path: Path) ->
         else:
             not_done[outcome.digest] = outcome
     fresh = target.with_name(f"{target.name}.tmp")
-    rows = _write(sheet, survey, scope, not_done, fresh)
+    try:
+        rows = _write(sheet, survey, scope, not_done, fresh)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     if target.exists() and (not rows or not filecmp.cmp(fresh, target, shallow=False)):
         target.replace(f"{target}~")
     if not rows:

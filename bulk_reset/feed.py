@@ -7,10 +7,11 @@ sending, or a row that an earlier run has finished.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from bulk_reset.history import History
 from bulk_reset.load import Sheet
 from bulk_reset.model import Change, Outcome, Status
 from bulk_reset.validate import CheckedChunk, Survey, changes_and_outcomes, check_chunk
@@ -23,7 +24,7 @@ class Feed:
     """One pass over a sheet.
 
     Attributes:
-        done: digest (as a number) -> last status, from earlier runs.
+        history: what earlier runs made of rows.
         limit: at most so many changes are sent; the rest is held back.
         rows: how many rows were sorted so far; always the sum of the four below.
         resumed: what earlier runs made of rows, by status.
@@ -35,7 +36,7 @@ class Feed:
     sheet: Sheet
     survey: Survey
     scope: str
-    done: Mapping[int, Status] = field(default_factory=dict)
+    history: History = field(default_factory=History)
     retries_failed: bool = False
     limit: int | None = None
     rows: int = 0
@@ -64,7 +65,7 @@ class Feed:
 
     def _sort(self, item: Change | Outcome, changes: list[Change], outcomes: list[Outcome]) -> None:
         self.rows += 1
-        before = self.done.get(int(item.digest, 16)) if self.done else None
+        before = self.history.status(item.digest)
         if before is not None and self._stands(item, before):
             self.resumed[before] += 1
         elif isinstance(item, Outcome):
@@ -88,10 +89,26 @@ class Feed:
         if before is Status.SKIPPED:
             # It was not sent because of another row, which no longer stands in for it.
             return False
-        return before.is_done or (before is Status.FAILED and not self.retries_failed)
+        if before.is_done:
+            ruling = self.survey.rulings.get(item.row_number)
+            lasting = set(item.fields) - (ruling.overwritten if ruling else frozenset())
+            return self.history.stands(item.incident_id, item.digest, lasting)
+        return before is Status.FAILED and not self.retries_failed
 
 
 def checked_chunks(sheet: Sheet) -> Iterator[CheckedChunk]:
     """Read and check a sheet once more, chunk by chunk."""
     for chunk in sheet.chunks():
         yield check_chunk(chunk, sheet.columns)
+
+
+def outcomes_by_row(
+    sheet: Sheet, survey: Survey, scope: str, outcomes: Iterable[Outcome]
+) -> dict[int, Outcome | None]:
+    """Return row_number -> what became of it (None: pending), for every row but blank ones."""
+    last = {outcome.digest: outcome for outcome in outcomes}
+    return {
+        item.row_number: last.get(item.digest)
+        for checked in checked_chunks(sheet)
+        for item in changes_and_outcomes(checked, survey, scope)
+    }

@@ -26,6 +26,7 @@ from typing import IO, Final, Self
 from filelock import lock_descriptor
 
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
+from bulk_reset.history import History
 from bulk_reset.model import ErrorGroup, Outcome, Status
 
 COLUMNS: Final = (
@@ -62,7 +63,7 @@ class Report:
 
     Attributes:
         path: the file.
-        done: digest (as a number) -> last status of that row, from earlier runs.
+        history: what earlier runs made of rows.
         mended_bytes: how much of a torn last line was cut off.
         finished_at: when the last rows of earlier runs were finished; at most 10,000 of them.
     """
@@ -76,7 +77,7 @@ class Report:
             RunError: the disk is full or gone; nothing was sent.
         """
         self.path = path
-        self.done: dict[int, Status] = {}
+        self.history = History()
         self.finished_at: deque[float] = deque(maxlen=_RECENT_LINES)
         self.written: Counter[Status] = Counter()
         try:
@@ -94,7 +95,7 @@ class Report:
                 _lock(descriptor, path)
                 self.mended_bytes = _mend(descriptor, path)
             for outcome in read_report(path):
-                self.done[int(outcome.digest, 16)] = outcome.status
+                self.history.add(outcome)
                 if outcome.attempts:
                     self.finished_at.append(outcome.finished_at)
         except BaseException:
@@ -291,6 +292,8 @@ def _outcome(cells: list[str], number: int, path: Path) -> Outcome:
         ]
         started_at, finished_at, digest = cells[9:]
         int(digest, 16)
+        if Status(status) in {Status.UPDATED, Status.UNKNOWN}:
+            int(incident_id, 16)
         return Outcome(
             int(row),
             incident_id,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -38,6 +38,11 @@ from bulk_reset.model import (
 
 _SHOWN_CHARACTERS: Final = 60
 _ID_PATTERN: Final = r"[0-9a-f]{24}"
+_FORMULA_ERRORS: Final = (
+    *("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"),
+    *("#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!", "#BLOCKED!", "#CONNECT!"),
+)
+"""What a spreadsheet writes into a text file for a formula that failed."""
 _NUMBER_LIKE: Final = re.compile(r"[0-9]+([.,][0-9]+)?(e[+-]?[0-9]+)?")
 _SEVERITY_MEANT: Final = {
     **{name.casefold(): name for name in SEVERITIES},
@@ -126,6 +131,9 @@ def _id_mistake(text: str) -> tuple[str, str, str]:
 
 def _check_texts(texts: pd.Series[str]) -> _Broken:
     name = str(texts.name)
+    for row_number, text in _numbered(texts[texts.isin(_FORMULA_ERRORS)]):
+        mend = "write the text itself, or empty the cell"
+        yield row_number, name, "formula_error", f"the formula's error {text}", mend
     shortest, longest = TEXT_LENGTHS[name]
     lengths = texts.str.len()
     wrong = ((lengths > 0) & (lengths < shortest)) | (lengths > longest)
@@ -196,6 +204,8 @@ class Ruling:
     reason: str = ""
     occurrence: int = 1
     """How often these very values had stood for the incident by this row; in the digest."""
+    overwritten: frozenset[str] = frozenset()
+    """The fields that a later row of the sheet sets again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +264,7 @@ def survey_sheet(
             contested.add(incident_id)
             if policy is OnConflict.LAST:
                 _skip_superseded(of_incident, rulings)
+        _mark_overwritten(of_incident, rulings)
     mistakes.sort(key=lambda mistake: mistake.row_number)
     return Survey(
         rows, blank_rows, tuple(mistakes), rulings, frozenset(repeated), frozenset(contested)
@@ -359,6 +370,16 @@ def _skip_superseded(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
             )
         for name in row.values:
             later.setdefault(name, row.row_number)
+
+
+def _mark_overwritten(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+    later: set[str] = set()
+    for row in reversed(rows):
+        ruling = rulings[row.row_number]
+        if ruling.status is Status.PENDING:
+            overwritten = frozenset(later.intersection(row.values))
+            rulings[row.row_number] = replace(ruling, overwritten=overwritten)
+            later.update(row.values)
 
 
 # --- What is sent, and what is not -----------------------------------------------------------

@@ -41,10 +41,12 @@ class SandboxProcess:
     process: subprocess.Popen[str]
 
     def get(self, path: str) -> Any:  # noqa: ANN401  (JSON)
+        """Return what a page of the sandbox says."""
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:  # noqa: S310
             return json.load(answer)
 
     def stop(self) -> None:
+        """End it as a user would."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=30)

@@ -20,9 +20,11 @@ def test_a_good_sheet_is_told_with_the_time_it_needs(command: Command, tmp_path:
     done = command("check", "incidents.csv", key=None)
     assert (done.returncode, done.stdout) == (
         0,
-        "2,000 rows: 0 with mistakes\n"
-        "They set: title 2,000\n"
-        "2,000 requests take 1 min 20 s at the least. Next: bulk-reset run incidents.csv\n",
+        (
+            "2,000 rows: 0 with mistakes\n"
+            "They set: title 2,000\n"
+            "2,000 requests take 1 min 20 s at the least. Next: bulk-reset run incidents.csv\n"
+        ),
     )
 
 
@@ -85,7 +87,7 @@ def test_a_file_that_is_no_report_is_refused(command: Command, tmp_path: Path) -
     assert sheet.read_bytes() == before
 
 
-def test_the_template_is_a_sheet_that_can_be_checked(command: Command, tmp_path: Path) -> None:
+def test_the_template_is_a_sheet_that_can_be_checked(command: Command) -> None:
     """The empty workbook is read by the other commands; only the rows are missing."""
     made = command("template", "new.xlsx", key=None)
     checked = command("check", "new.xlsx", key=None)

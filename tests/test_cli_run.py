@@ -59,7 +59,7 @@ def test_the_same_command_again_sends_nothing(
 def test_a_killed_run_goes_on_where_it_stopped(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """kill -9 in the middle: nothing is lost, hardly anything is sent twice."""
+    """Kill -9 in the middle: nothing is lost, hardly anything is sent twice."""
     sandbox = start_sandbox("--seed-incidents", "400", *QUICK[:4])
     sheet = write_sheet(tmp_path / "incidents.csv", 400)
     report = tmp_path / "incidents.report.csv"

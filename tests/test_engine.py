@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from virtual_clock import run_virtual
@@ -54,6 +55,7 @@ class ScriptedApi:
     most_at_once: int = 0
 
     async def reset(self, body: bytes) -> Answer:
+        """Answer as the script says."""
         loop = asyncio.get_running_loop()
         row = int(json.loads(body)["title"].split()[-1])
         self.requests.append((round(loop.time(), 2), row))
@@ -79,6 +81,7 @@ class Ended:
     at: float
 
     def told(self) -> list[tuple[int, str, int, str]]:
+        """Return row, status, attempts and code of every outcome, by row."""
         return sorted(
             (o.row_number, o.status.value, o.attempts, o.error_code) for o in self.outcomes
         )
@@ -155,9 +158,7 @@ def test_429_without_end_in_sight_pauses_longer_each_time() -> None:
     api = ScriptedApi({2: [throttled] * 6})
     ended = send(api, changes(1))
     assert ended.told() == [(2, "updated", 1, "")]
-    waits = [
-        round(b[0] - a[0] - 0.01) for a, b in zip(api.requests, api.requests[1:], strict=False)
-    ]
+    waits = [round(b[0] - a[0] - 0.01) for a, b in pairwise(api.requests)]
     assert waits == pytest.approx([1, 2, 4, 8, 16, 30], abs=1)
 
 
@@ -239,7 +240,7 @@ def test_an_outage_of_ten_minutes_costs_no_row() -> None:
     assert ended.stop is None
     probes = [at for at, _ in api.requests if 45 < at < 630]
     assert 15 <= len(probes) <= 30
-    assert min(b - a for a, b in zip(probes, probes[1:], strict=False)) >= 1
+    assert min(b - a for a, b in pairwise(probes)) >= 1
 
 
 def test_an_api_that_is_never_there_ends_the_run_soon_with_nothing_lost() -> None:

@@ -39,7 +39,7 @@ def run(path: Path, results: Results | None = None) -> Path | None:
     with open_sheet(path) as sheet:
         survey = survey_sheet(sheet)
         with Report(report_path) as report:
-            feed = Feed(sheet, survey, "", report.done, retries_failed=True)
+            feed = Feed(sheet, survey, "", report.history, retries_failed=True)
             for changes, outcomes in feed.batches():
                 for outcome in [*outcomes, *(answer(c, results or {}) for c in changes)]:
                     report.write(outcome)

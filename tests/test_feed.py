@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from bulk_reset.feed import Feed
+from bulk_reset.history import History
 from bulk_reset.load import open_sheet
 from bulk_reset.model import Change, OnConflict, Outcome, Status
 from bulk_reset.validate import survey_sheet
@@ -17,7 +18,7 @@ B: Final = "b" * 24
 HEADER = ["incident_id", "title", "impact"]
 GOOD = [(f"{number:024x}", f"title {number}", "") for number in range(5)]
 Row = tuple[str, str, str]
-Done = dict[int, Status]
+Done = History
 
 
 def fed(
@@ -31,7 +32,7 @@ def fed(
     changes: list[Change] = []
     outcomes: list[Outcome] = []
     with open_sheet(pd.DataFrame(rows, columns=HEADER)) as sheet:
-        feed = Feed(sheet, survey_sheet(sheet, policy), scope, done or {}, **options)
+        feed = Feed(sheet, survey_sheet(sheet, policy), scope, done or History(), **options)
         for batch, settled in feed.batches():
             changes += batch
             outcomes += settled
@@ -47,7 +48,10 @@ def done_as(
     """Return what the report of an earlier run knows of these rows, in their order."""
     _, changes, outcomes = fed(rows, policy=policy, scope=scope)
     items = sorted([*changes, *outcomes], key=lambda item: item.row_number)
-    return {int(i.digest, 16): status for i, status in zip(items, statuses, strict=True)}
+    return History(
+        Outcome(item.row_number, item.incident_id, status, item.fields, item.digest)
+        for item, status in zip(items, statuses, strict=True)
+    )
 
 
 def numbers(items: list[Change] | list[Outcome]) -> list[int]:

@@ -138,8 +138,8 @@ def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows
             "x.csv",
             b"%PDF-1.7\n%\xff\xff\xff\xff\n1 0 obj\n",
             (
-                "neither UTF-8 (byte 10 does not fit) nor GB18030. "
-                "Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+                "not UTF-8 (byte 10 does not fit), and it does not look like Chinese in GB18030. "
+                "Say what it is, for example --encoding cp1252, shift_jis or gb18030, or save it as UTF-8."
             ),
         ),
         (
@@ -226,3 +226,22 @@ def test_standard_input_that_is_no_sheet_is_refused(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
 
     assert refusal(Path("-"), **options) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("id,title\naaa,Störung in München für Größe\n", "cp1252"),
+        ("id,title\naaa,Panne à réparer très bientôt été\n", "cp1252"),
+        ("id,title\naaa,データベースの接続がタイムアウトしました\n", "shift_jis"),
+    ],
+)
+def test_text_that_only_happens_to_decode_as_chinese_is_refused(
+    tmp_path: Path, text: str, codec: str
+) -> None:
+    """Nobody's umlauts become hanzi; with the encoding said, the text arrives as it is."""
+    (tmp_path / "x.csv").write_bytes(text.encode(codec))
+    assert "Say what it is, for example --encoding cp1252, shift_jis" in refusal(tmp_path / "x.csv")
+    with open_sheet(tmp_path / "x.csv", encoding=codec) as sheet:
+        (chunk,) = sheet.chunks()
+    assert chunk.frame.iloc[0, 1] == text.splitlines()[1].split(",")[1]

@@ -324,3 +324,13 @@ async def test_a_stream_without_a_key_sends_nothing(
     with pytest.raises(InputError, match=r"^no app key found\."):
         _ = [outcome async for outcome in stream(pytest.fail, options)]
     assert api.titles == []
+
+
+def test_run_frame_with_a_report_tells_the_same_the_second_time(tmp_path: Path) -> None:
+    """What an earlier run did is in the answer too; a blank row has no status."""
+    frame = pd.DataFrame(
+        {"id": ["a" * 24, "", "b" * 24], "title": ["One thing", "", "Another thing"]}
+    )
+    options = Options(sandbox=True, report=tmp_path / "r.report.csv")
+    answers = [run_frame(frame, options)["status"].tolist() for _ in range(2)]
+    assert answers == [["updated", "", "updated"]] * 2

@@ -127,7 +127,7 @@ def test_a_torn_last_line_of_any_length_is_cut_and_its_row_is_pending(path: Path
         assert list(read_report(path)) == [UPDATED]
         with Report(path) as report:
             assert report.mended_bytes == len(torn_off)
-            assert report.done == {10: Status.UPDATED}
+            assert report.history.status(f"{10:024x}") is Status.UPDATED
             report.write(REJECTED)
         assert path.read_bytes() == whole + LINES[2]
 
@@ -235,11 +235,8 @@ def test_a_resumed_report_knows_the_last_status_of_each_row(path: Path) -> None:
     again = replace(FAILED, status=Status.UPDATED, finished_at=AT + 60)
     write(path, *THREE, again)
     with Report(path) as report:
-        assert report.done == {
-            0xA: Status.UPDATED,
-            int("b" * 24, 16): Status.UPDATED,
-            int("c" * 24, 16): Status.REJECTED,
-        }
+        statuses = [report.history.status(digest) for digest in ("a", "b" * 24, "c" * 24, "d")]
+        assert statuses == [Status.UPDATED, Status.UPDATED, Status.REJECTED, None]
         assert list(report.finished_at) == [AT + 0.25, AT + 0.25, AT + 60]
 
 
@@ -317,7 +314,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_spoils_no_line(
     text, written = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert text == disk_error(path, "File too large")
     with Report(path) as report:
-        assert len(report.done) == written
+        assert len(report.history) == written
     assert [outcome.row_number for outcome in read_report(path)] == [*range(2, 2 + written)]
 
 

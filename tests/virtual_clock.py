@@ -63,11 +63,13 @@ class StrictSliding:
         self._admitted: deque[float] = deque()
 
     def has_room(self, now: float) -> bool:
+        """Tell whether one more is within the limit."""
         while self._admitted and self._admitted[0] <= now - self._window_s:
             self._admitted.popleft()
         return len(self._admitted) < self._limit
 
     def admit(self, now: float) -> None:
+        """Count one."""
         self._admitted.append(now)
 
 
@@ -79,12 +81,14 @@ class StrictFixed:
         self._current, self._admitted = -1, 0
 
     def has_room(self, now: float) -> bool:
+        """Tell whether one more is within the limit."""
         current = int((now + self._offset_s) // self._window_s)
         if current != self._current:
             self._current, self._admitted = current, 0
         return self._admitted < self._limit
 
     def admit(self, now: float) -> None:
+        """Count one."""
         assert self.has_room(now)
         self._admitted += 1
 
@@ -105,9 +109,10 @@ class FarServer:
         self.bodies: list[bytes] = []
 
     async def reset(self, body: bytes) -> Answer:
+        """Travel there, be counted, travel back."""
         await asyncio.sleep(self._one_way_s())
         now = asyncio.get_running_loop().time()
-        is_admitted = all([counter.has_room(now) for counter in self._counters])
+        is_admitted = all(counter.has_room(now) for counter in self._counters)
         if is_admitted:
             for counter in self._counters:
                 counter.admit(now)
@@ -123,5 +128,5 @@ class FarServer:
 
 def lognormal(round_trip_s: float, sigma: float, seed: int) -> Callable[[], float]:
     """Return a source of one-way delays around half the round trip."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  (repeatable, not secret)
     return lambda: round_trip_s / 2 * chance.lognormvariate(0, sigma)
