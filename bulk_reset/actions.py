@@ -30,7 +30,8 @@ from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import ideal_s
 from bulk_reset.report import Report, read_report
 from bulk_reset.sending import SANDBOX, Sending
-from bulk_reset.validate import CheckedChunk, Survey, survey_sheet
+from bulk_reset.survey import Survey, survey_sheet
+from bulk_reset.validate import CheckedChunk
 
 T = TypeVar("T")
 SheetLike = str | Path | pd.DataFrame

@@ -213,7 +213,7 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
     kind = _kind_of(code, status)
     message = _text(error.get("message") or code)
     if kind is FatalError:
-        message = f"{message} ({_FATAL_CODES.get(code, 'no row can succeed')})"
+        message = f"{message.rstrip('.')} ({_FATAL_CODES.get(code, 'no row can succeed')})"
     raise kind(
         message,
         code=code,

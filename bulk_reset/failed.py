@@ -17,7 +17,8 @@ from bulk_reset.columns import OWN_PREFIX
 from bulk_reset.load import Sheet
 from bulk_reset.model import Outcome
 from bulk_reset.report import inert, read_report
-from bulk_reset.validate import Survey, changes_and_outcomes, check_chunk
+from bulk_reset.survey import Survey, changes_and_outcomes
+from bulk_reset.validate import check_chunk
 
 _OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
 

@@ -14,7 +14,8 @@ from typing import Final
 from bulk_reset.history import History
 from bulk_reset.load import Sheet
 from bulk_reset.model import Change, Outcome, Status
-from bulk_reset.validate import CheckedChunk, Survey, changes_and_outcomes, check_chunk
+from bulk_reset.survey import Survey, changes_and_outcomes
+from bulk_reset.validate import CheckedChunk, check_chunk
 
 _BATCH_ROWS: Final = 1_000
 

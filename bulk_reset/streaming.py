@@ -17,7 +17,8 @@ from bulk_reset.model import FIELDS, Change, Outcome, Stop
 from bulk_reset.options import Options
 from bulk_reset.quota import Quota
 from bulk_reset.sending import first_cause, reached
-from bulk_reset.validate import Survey, changes_and_outcomes, check_chunk
+from bulk_reset.survey import Survey, changes_and_outcomes
+from bulk_reset.validate import check_chunk
 
 _BATCH_ROWS: Final = 500
 _COLUMNS: Final = Columns({name: place for place, name in enumerate(FIELDS)}, FIELDS)

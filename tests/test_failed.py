@@ -14,7 +14,7 @@ from bulk_reset.feed import Feed
 from bulk_reset.load import open_sheet
 from bulk_reset.model import Change, Outcome, Status
 from bulk_reset.report import Report
-from bulk_reset.validate import survey_sheet
+from bulk_reset.survey import survey_sheet
 
 A, B, C, D = (letter * 24 for letter in "abcd")
 HEADER: Final = ["Incident ID", "Title", "Owner"]

@@ -11,7 +11,7 @@ from bulk_reset.feed import Feed
 from bulk_reset.history import History
 from bulk_reset.load import open_sheet
 from bulk_reset.model import Change, OnConflict, Outcome, Status
-from bulk_reset.validate import survey_sheet
+from bulk_reset.survey import survey_sheet
 
 A: Final = "a" * 24
 B: Final = "b" * 24

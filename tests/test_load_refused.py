@@ -139,7 +139,8 @@ def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows
             b"%PDF-1.7\n%\xff\xff\xff\xff\n1 0 obj\n",
             (
                 "not UTF-8 (byte 10 does not fit), and it does not look like Chinese in GB18030. "
-                "Say what it is, for example --encoding cp1252, shift_jis or gb18030, or save it as UTF-8."
+                "Say what it is, for example --encoding cp1252, shift_jis or gb18030, "
+                "or save it as UTF-8."
             ),
         ),
         (

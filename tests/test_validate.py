@@ -15,14 +15,8 @@ from make_samples import MISTAKES
 
 from bulk_reset.load import open_sheet
 from bulk_reset.model import FIELDS, Change, Mistake, Status
-from bulk_reset.validate import (
-    CheckedChunk,
-    Survey,
-    changes_and_outcomes,
-    check_chunk,
-    shorten,
-    survey_sheet,
-)
+from bulk_reset.survey import Survey, changes_and_outcomes, survey_sheet
+from bulk_reset.validate import CheckedChunk, check_chunk, shorten
 
 ID: Final = "66d1f0a2c3b4a5968778695a"
 SAMPLES = Path(__file__).parent.parent / "samples"

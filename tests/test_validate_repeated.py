@@ -10,7 +10,8 @@ import pytest
 
 from bulk_reset.load import open_sheet
 from bulk_reset.model import Change, Mistake, OnConflict, Outcome, Status
-from bulk_reset.validate import Survey, changes_and_outcomes, check_chunk, survey_sheet
+from bulk_reset.survey import Survey, changes_and_outcomes, survey_sheet
+from bulk_reset.validate import check_chunk
 
 A: Final = "a" * 24
 B: Final = "b" * 24

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bulk_reset.model import OnConflict
 
 SheetArgument = Annotated[
     str,
@@ -55,6 +58,90 @@ ShareOption = Annotated[
         metavar="0-1",
         help="Use this share of the limits; the rest is for others.",
         rich_help_panel="Quota",
+    ),
+]
+_ROWS = "Which rows"
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Do everything but send, and say how long it would take."),
+]
+SandboxOption = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox", help="Send to an emulated API inside this process; no key is needed."
+    ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The report file.", show_default="NAME.report.csv beside SHEET"
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Send at most N rows; the rest stays pending.", rich_help_panel=_ROWS
+    ),
+]
+SkipInvalidOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-invalid",
+        help="Send the valid rows although others are not.",
+        rich_help_panel=_ROWS,
+    ),
+]
+RetryFailedOption = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed", help="Send again what failed in an earlier run.", rich_help_panel=_ROWS
+    ),
+]
+OnConflictOption = Annotated[
+    OnConflict,
+    typer.Option(
+        help="Rows that set one field of one incident to different values.", rich_help_panel=_ROWS
+    ),
+]
+MaxFailuresOption = Annotated[
+    str | None,
+    typer.Option(metavar="N|N%", help="Stop when more rows than this fail.", rich_help_panel=_ROWS),
+]
+_SENDING = "Sending"
+AppKeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file with the key in it.",
+        show_default="$FLASHDUTY_APP_KEY, then ~/.flashduty/config.yaml",
+        rich_help_panel=_SENDING,
+    ),
+]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The API's address; HTTPS, or this machine.",
+        show_default="https://api.flashcat.cloud",
+        rich_help_panel=_SENDING,
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(metavar="N", help="Requests on their way at most.", rich_help_panel=_SENDING),
+]
+TimeoutOption = Annotated[
+    float, typer.Option(metavar="SECONDS", help="For one request.", rich_help_panel=_SENDING)
+]
+AttemptsOption = Annotated[
+    int, typer.Option(metavar="N", help="For one row.", rich_help_panel=_SENDING)
+]
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long an outage is waited out before the run stops.",
+        rich_help_panel=_SENDING,
     ),
 ]
 _OUTPUT = "Output"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
 
 import typer
 
@@ -12,6 +11,7 @@ from bulk_reset.cli.arguments import (
     EncodingOption,
     JsonOption,
     MapOption,
+    OnConflictOption,
     PerMinuteOption,
     PerSecondOption,
     QuietOption,
@@ -34,9 +34,7 @@ def check(
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
     sheet_name: SheetNameOption = None,
-    on_conflict: Annotated[
-        OnConflict, typer.Option(help="Rows that set one field to different values.")
-    ] = OnConflict.ERROR,
+    on_conflict: OnConflictOption = OnConflict.ERROR,
     per_second: PerSecondOption = PER_SECOND,
     per_minute: PerMinuteOption = PER_MINUTE,
     share: ShareOption = 1.0,

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from bulk_reset.cli.arguments import (
+    AppKeyFileOption,
+    AttemptsOption,
+    BaseUrlOption,
     DelimiterOption,
+    DryRunOption,
     EncodingOption,
     JsonOption,
+    LimitOption,
     MapOption,
+    MaxFailuresOption,
+    OnConflictOption,
+    PatienceOption,
     PerMinuteOption,
     PerSecondOption,
     QuietOption,
+    ReportOption,
+    RetryFailedOption,
+    SandboxOption,
     ShareOption,
     SheetArgument,
     SheetNameOption,
+    SkipInvalidOption,
+    TimeoutOption,
     VerboseOption,
+    WorkersOption,
     mapping_of,
 )
 from bulk_reset.cli.console import Output
@@ -34,107 +45,28 @@ from bulk_reset.model import (
     OnConflict,
 )
 
-_ROWS = "Which rows"
-_SENDING = "Sending"
-
 
 def run(
     sheet: SheetArgument,
     *,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Do everything but send, and say how long it would take."),
-    ] = False,
-    sandbox: Annotated[
-        bool,
-        typer.Option(
-            "--sandbox", help="Send to an emulated API inside this process; no key is needed."
-        ),
-    ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The report file.", show_default="NAME.report.csv beside SHEET"
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Send at most N rows; the rest stays pending.",
-            rich_help_panel=_ROWS,
-        ),
-    ] = None,
-    skip_invalid: Annotated[
-        bool,
-        typer.Option(
-            "--skip-invalid",
-            help="Send the valid rows although others are not.",
-            rich_help_panel=_ROWS,
-        ),
-    ] = False,
-    retry_failed: Annotated[
-        bool,
-        typer.Option(
-            "--retry-failed",
-            help="Send again what failed in an earlier run.",
-            rich_help_panel=_ROWS,
-        ),
-    ] = False,
-    on_conflict: Annotated[
-        OnConflict,
-        typer.Option(
-            help="Rows that set one field of one incident to different values.",
-            rich_help_panel=_ROWS,
-        ),
-    ] = OnConflict.ERROR,
-    max_failures: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|N%", help="Stop when more rows than this fail.", rich_help_panel=_ROWS
-        ),
-    ] = None,
+    dry_run: DryRunOption = False,
+    sandbox: SandboxOption = False,
+    report: ReportOption = None,
+    limit: LimitOption = None,
+    skip_invalid: SkipInvalidOption = False,
+    retry_failed: RetryFailedOption = False,
+    on_conflict: OnConflictOption = OnConflict.ERROR,
+    max_failures: MaxFailuresOption = None,
     map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
     sheet_name: SheetNameOption = None,
-    app_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A file with the key in it.",
-            show_default="$FLASHDUTY_APP_KEY, then ~/.flashduty/config.yaml",
-            rich_help_panel=_SENDING,
-        ),
-    ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="The API's address; HTTPS, or this machine.",
-            show_default="https://api.flashcat.cloud",
-            rich_help_panel=_SENDING,
-        ),
-    ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(metavar="N", help="Requests on their way at most.", rich_help_panel=_SENDING),
-    ] = WORKERS,
-    timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="For one request.", rich_help_panel=_SENDING),
-    ] = TIMEOUT_S,
-    attempts: Annotated[
-        int, typer.Option(metavar="N", help="For one row.", rich_help_panel=_SENDING)
-    ] = ATTEMPTS,
-    patience: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long an outage is waited out before the run stops.",
-            rich_help_panel=_SENDING,
-        ),
-    ] = PATIENCE_S,
+    app_key_file: AppKeyFileOption = None,
+    base_url: BaseUrlOption = None,
+    workers: WorkersOption = WORKERS,
+    timeout: TimeoutOption = TIMEOUT_S,
+    attempts: AttemptsOption = ATTEMPTS,
+    patience: PatienceOption = PATIENCE_S,
     per_second: PerSecondOption = PER_SECOND,
     per_minute: PerMinuteOption = PER_MINUTE,
     share: ShareOption = 1.0,
