@@ -54,6 +54,7 @@ class Sending:
     _counts: Counter[Status] = field(default_factory=Counter)
     _groups: ErrorGroups = field(default_factory=ErrorGroups)
     _answered: int = 0
+    _settled: int = 0
     _elapsed_s: float = 0.0
     _quota: Quota = field(init=False)
     _engine: Engine = field(init=False)
@@ -112,6 +113,7 @@ class Sending:
             changes, outcomes = batch
             for outcome in outcomes:
                 self._record(replace(outcome, finished_at=time.time()))
+                self._settled += 1
             yield changes
 
     def _take_answer(self, outcome: Outcome) -> None:
@@ -156,12 +158,14 @@ class Sending:
         feed, survey = self.feed, self.feed.survey
         recorded = self.report.written if self.report is not None else self._counts
         counts = feed.resumed + recorded
+        # A batch that was being read when the run was stopped is neither sent nor recorded.
         unread, unanswered = survey.rows - feed.rows, feed.sent - self._answered
-        counts[Status.PENDING] = unread + unanswered + feed.held_back
+        unrecorded = feed.settled.total() - self._settled
+        counts[Status.PENDING] = unread + unanswered + unrecorded + feed.held_back
         is_balanced = (
             counts.total() == survey.rows
-            and recorded.total() == self._answered + feed.settled.total()
-            and (stop is not None or unread == unanswered == 0)
+            and recorded.total() == self._answered + self._settled
+            and (stop is not None or unread == unanswered == unrecorded == 0)
         )
         if not is_balanced:
             raise InternalError(

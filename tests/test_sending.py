@@ -1,0 +1,79 @@
+"""One sending of a sheet: the books balance however it ends, or it is said loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+
+from bulk_reset.credentials import AppKey, Credentials
+from bulk_reset.errors import InternalError
+from bulk_reset.feed import Feed
+from bulk_reset.load import open_sheet
+from bulk_reset.model import Change, Outcome, Status, Stop, StopReason
+from bulk_reset.options import Options, Watcher
+from bulk_reset.sending import Sending
+from bulk_reset.survey import survey_sheet
+
+NOBODY = Credentials(AppKey("-"), "http://127.0.0.1", "nowhere")
+QUICK = Options(sandbox=True, per_second=5_000, per_minute=300_000)
+ROWS = 2_500
+
+
+def frame() -> pd.DataFrame:
+    """Return rows of which every tenth is wrong."""
+    titles = ["no" if n % 10 == 0 else f"title {n}" for n in range(ROWS)]
+    return pd.DataFrame({"id": [f"{n:024x}" for n in range(ROWS)], "title": titles})
+
+
+class InterruptedFeed(Feed):
+    """Its run is stopped while the second batch is being read."""
+
+    sending: Sending
+    loop: asyncio.AbstractEventLoop
+
+    def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
+        """Stop the run, and only then go on reading."""
+        for number, batch in enumerate(super().batches()):
+            if number == 1:
+                is_stopped = threading.Event()
+
+                def stop(seen: threading.Event = is_stopped) -> None:
+                    self.sending._engine.stop(Stop(StopReason.INTERRUPTED, "Ctrl-C"))  # noqa: SLF001
+                    seen.set()
+
+                self.loop.call_soon_threadsafe(stop)
+                is_stopped.wait(10)
+            yield batch
+
+
+def test_a_stop_while_a_batch_is_read_leaves_its_rows_pending() -> None:
+    """Ctrl-C at the worst moment: what was read and not recorded is pending, and adds up."""
+    with open_sheet(frame()) as sheet:
+        feed = InterruptedFeed(sheet, survey_sheet(sheet), "")
+        sending = Sending(QUICK, NOBODY, feed, ROWS, None, Watcher())
+        feed.sending = sending
+
+        async def main() -> Stop | None:
+            feed.loop = asyncio.get_running_loop()
+            return await sending.send(handles_signals=False)
+
+        stop = asyncio.run(main())
+        totals = sending.totals(stop)
+    assert sum(totals.counts.values()) == ROWS
+    assert totals.counts[Status.REJECTED] == 100
+    assert totals.counts[Status.PENDING] >= ROWS - 1_000
+
+
+def test_books_that_do_not_balance_are_said_loudly() -> None:
+    """An outcome that was lost on the way is an internal error, not a number that looks right."""
+    with open_sheet(frame().head(20)) as sheet:
+        sending = Sending(QUICK, NOBODY, Feed(sheet, survey_sheet(sheet), ""), 18, None, Watcher())
+        stop = asyncio.run(sending.send(handles_signals=False))
+        assert sum(sending.totals(stop).counts.values()) == 20
+        sending._counts[Status.UPDATED] -= 1  # noqa: SLF001
+        with pytest.raises(InternalError, match="the books do not balance"):
+            sending.totals(stop)
