@@ -108,7 +108,7 @@ class Engine:
         self._workers: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Task[Any] | None] = set()
         self._breaker_news = asyncio.Event()
-        self._pauses_in_a_row, self._paused_until = 0, 0.0
+        self._pauses_in_a_row, self._paused_until, self._throttled_since = 0, 0.0, 0.0
         self._failures = 0
         self._grace: asyncio.TimerHandle | None = None
         self.throttled = 0
@@ -327,6 +327,11 @@ class Engine:
 
     def _pause(self, error: ThrottledError, now: float) -> None:
         self.throttled += 1
+        if not self._pauses_in_a_row:
+            self._throttled_since = now
+        elif now - self._throttled_since >= self._breaker.patience_s:
+            message = "the quota stays used up, by others who use the account"
+            self.stop(Stop(StopReason.OUTAGE, f"{message}: {error}"))
         # Requests that were on their way when the pause began tell nothing new.
         if now >= self._paused_until:
             self._pauses_in_a_row += 1

@@ -169,6 +169,14 @@ def test_429_holds_back_the_other_rows_too() -> None:
     assert [at for at, _ in api.requests if 0.2 < at < 7] == []
 
 
+def test_429_for_ever_ends_the_run_when_patience_does() -> None:
+    """Where others leave no room for a quarter of an hour, the run stops, rows pending."""
+    ended = send(ScriptedApi(always=lambda _: throttled), changes(100))
+    assert ended.outcomes == []
+    assert ended.stop is not None
+    assert (ended.stop.reason, 900 <= ended.at <= 935) == (StopReason.OUTAGE, True)
+
+
 @pytest.mark.parametrize("error", [internal, lost])
 def test_a_passing_trouble_costs_an_attempt_and_a_wait(error: RequestError) -> None:
     """What may pass is tried again after 1, 2, 4 … seconds."""
