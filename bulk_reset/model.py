@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -137,6 +138,17 @@ def digest_of(content: bytes, scope: str) -> str:
     digest.update(b"\0")
     digest.update(content)
     return digest.hexdigest()
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def one_line(text: str) -> str:
+    """Return the text with its white space folded and no control character left in it.
+
+    What a sheet or a server says must not move the cursor of whoever reads it.
+    """
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from filelock import lock_descriptor
 
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
 from bulk_reset.history import History
-from bulk_reset.model import ErrorGroup, Outcome, Status
+from bulk_reset.model import ErrorGroup, Outcome, Status, one_line
 
 COLUMNS: Final = (
     "row",
@@ -54,7 +54,7 @@ _STATUS_OF: Final = {status.value: status for status in Status}
 
 def inert(text: str) -> str:
     """Return the text on one line, and so that no spreadsheet runs it as a formula."""
-    line = " ".join(text.split())
+    line = one_line(text)
     return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
 
 
@@ -80,6 +80,8 @@ class Report:
         self.history = History()
         self.finished_at: deque[float] = deque(maxlen=_RECENT_LINES)
         self.written: Counter[Status] = Counter()
+        if path.is_fifo() or path.is_socket():
+            raise InputError(f"{path}: a pipe cannot be a report. Say --report FILE.")
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as exc:

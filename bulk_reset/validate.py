@@ -27,6 +27,7 @@ from bulk_reset.model import (
     SEVERITY_FIELD,
     TEXT_LENGTHS,
     Mistake,
+    one_line,
 )
 
 _SHOWN_CHARACTERS: Final = 60
@@ -181,7 +182,7 @@ def _odd_cells(chunk: Chunk, columns: Columns, frame: pd.DataFrame) -> _Broken:
 
 def shorten(text: str) -> str:
     """Return the text on one line, cut to 60 characters with an ellipsis."""
-    line = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
+    line = one_line(text[: 4 * _SHOWN_CHARACTERS])
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"
 
 

@@ -104,3 +104,11 @@ def test_a_mapped_column_is_used(command: Command, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (line,) = read_csv(tmp_path / "own.sandbox.report.csv")
     assert (line["incident_id"], line["fields"]) == ("a" * 24, "title")
+
+
+def test_what_a_sheet_says_cannot_steer_the_terminal(command: Command, tmp_path: Path) -> None:
+    """Escape codes and markup in a cell are shown, not obeyed."""
+    (tmp_path / "x.csv").write_text("id,title\n[bold]x\x1b[31mRED\x07,abc\n", encoding="utf-8")
+    done = command("check", "x.csv", key=None)
+    assert "[bold]x\N{REPLACEMENT CHARACTER}[31mRED" in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout

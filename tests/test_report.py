@@ -104,7 +104,7 @@ def test_an_ordinary_text_is_written_as_it_is() -> None:
         ("x" * 200_000, "x" * 2_000),
         ('"' * 200_000, '"' * 2_000),
         ("half a pair: \ud800", "half a pair: \\ud800"),
-        ("a\x00b", "a\x00b"),
+        ("a\x00b", "a\N{REPLACEMENT CHARACTER}b"),
     ],
 )
 def test_a_text_of_any_size_and_letters_can_be_read_back(text: str, shown: str, path: Path) -> None:
@@ -394,3 +394,10 @@ def test_a_summary_of_a_report_without_a_request_has_no_first_time(
     assert summarise(path) == ReportSummary(
         str(path), len(outcomes), counts(rejected=len(outcomes)), 0, 0.0, last_at, errors
     )
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """A report is read again before it is written, so a pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe: a pipe cannot be a report\."):
+        Report(tmp_path / "pipe")
