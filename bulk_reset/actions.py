@@ -20,7 +20,13 @@ import pandas as pd
 
 from bulk_reset.client import check_base_url
 from bulk_reset.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
-from bulk_reset.errors import InputError, InvalidRowsError, SheetError
+from bulk_reset.errors import (
+    CredentialsError,
+    InputError,
+    InvalidRowsError,
+    SheetError,
+    StoppedError,
+)
 from bulk_reset.failed import failed_path, write_failed
 from bulk_reset.feed import Feed, outcomes_by_row
 from bulk_reset.history import History
@@ -123,11 +129,12 @@ def run_frame(
         ``error_message`` and ``request_id``; a row that was not reached is ``pending``, a
         blank one has an empty status.
 
-    Raises: as ``run``.
+    Raises: as ``run``; and StoppedError when it ended early, with the frame as its ``frame``.
     """
     options, watcher = options or Options(), watcher or Watcher()
     with contextlib.ExitStack() as stack:
-        by_row = _run(frame, options, watcher, stack, handles_signals=False).outcomes_by_row()
+        ended = _run(frame, options, watcher, stack, handles_signals=False)
+        by_row = ended.outcomes_by_row()
     found = [by_row.get(row_number) for row_number in range(2, len(frame) + 2)]
     result = frame.copy()
     result["status"] = [
@@ -137,6 +144,8 @@ def run_frame(
     for name in ("attempts", "error_code", "error_message", "request_id"):
         empty: int | str = 0 if name == "attempts" else ""
         result[name] = [getattr(outcome, name) if outcome else empty for outcome in found]
+    if ended.totals.stop is not None:
+        raise StoppedError(f"stopped: {ended.totals.stop.message}.", result)
     return result
 
 
@@ -163,9 +172,15 @@ def _run(
     scope = SANDBOX if options.sandbox else credentials.base_url
     table = stack.enter_context(_opened(sheet, options, watcher))
     path = _report_path(sheet, options)
+    if path is not None and table.path is not None and failed_path(path) == table.path:
+        raise InputError(
+            f"--report {path}: its failed rows would replace {table.path}. Choose another."
+        )
     # An old report is opened first: who holds it is known before the sheet is read for long.
     is_kept = path is not None and not options.dry_run
     report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
+    if report is not None and report.mended_bytes:
+        watcher.on_notice(f"{path}: its last line was torn and is cut off; that row is pending")
     survey = _surveyed(table, options, watcher)
     if survey.mistakes and not options.skip_invalid:
         raise InvalidRowsError(table.label, survey.mistakes, survey.rows)
@@ -237,14 +252,13 @@ def find_account(options: Options) -> Credentials:
     Raises:
         InputError: no key, or an address that cannot be used.
     """
-    if options.sandbox or options.dry_run:
-        return Credentials(AppKey("-"), _base_url_of(options), "no key is needed")
-    found = find_credentials(app_key_file=options.app_key_file, base_url=options.base_url)
+    try:
+        found = find_credentials(app_key_file=options.app_key_file, base_url=options.base_url)
+    except CredentialsError:
+        if not (options.sandbox or options.dry_run):
+            raise
+        found = Credentials(AppKey("-"), options.base_url or DEFAULT_BASE_URL, "no key is needed")
     return replace(found, base_url=check_base_url(found.base_url))
-
-
-def _base_url_of(options: Options) -> str:
-    return check_base_url(options.base_url or DEFAULT_BASE_URL)
 
 
 def _report_path(sheet: SheetLike, options: Options) -> Path | None:
@@ -263,13 +277,17 @@ def _planned(plan: Feed, path: Path | None, watcher: Watcher) -> Feed:
     """Count what is left to do, before anything is sent."""
     plan.count()
     rows = plan.survey.rows
-    if plan.history and not plan.resumed.total():
+    if plan.history and not plan.known:
         raise InputError(
             f"{path}: no row of it is in {plan.sheet.label} for this API, so they are not mixed. "
             "Say --report FILE for another report, or move this one away."
         )
     if plan.history:
-        watcher.on_notice(f"{path}: {plan.resumed.total()} of {rows} rows were done already")
+        done = sum(n for status, n in plan.resumed.items() if status.is_done)
+        watcher.on_notice(f"{path}: {done} of {rows} rows were done already")
+    if plan.resumed[Status.FAILED]:
+        failed = plan.resumed[Status.FAILED]
+        watcher.on_notice(f"{path}: {failed} rows failed before (send them again: --retry-failed)")
     return plan
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
 CONFIG_FILE: Final = "~/.flashduty/config.yaml"
 _SEEN: Final[set[str]] = set()
 _SHORTEST_SECRET: Final = 6
+_IN_QUERY: Final = re.compile(r"(app_key=)[^&\s'\"<>)]+")
 
 
 class AppKey:
@@ -124,4 +126,5 @@ def redact(text: str) -> str:
     """Return the text without any key that this process has seen: the last resort."""
     for key in sorted(_SEEN, key=len, reverse=True):  # one may be a part of another
         text = text.replace(key, "****").replace(quote(key, safe=""), "****")
-    return text
+    # However else it may be escaped: after its name in a query it is a key.
+    return _IN_QUERY.sub(r"\1****", text)

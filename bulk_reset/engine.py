@@ -107,7 +107,6 @@ class Engine:
         self._refill = asyncio.Lock()
         self._workers: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Task[Any] | None] = set()
-        self._breaker_news = asyncio.Event()
         self._pauses_in_a_row, self._paused_until, self._throttled_since = 0, 0.0, 0.0
         self._failures = 0
         self._grace: asyncio.TimerHandle | None = None
@@ -264,7 +263,7 @@ class Engine:
     async def _attempt(self, change: Change, trail: _Trail) -> Answer:
         """Make one attempt; what is not the row's fault costs none and is made again."""
         while True:
-            async with self._quota.permit(self._pass_breaker):
+            async with self._quota.permit(self._breaker.start):
                 is_probe = self._breaker.is_open
                 try:
                     answer = await self._send(change, trail)
@@ -282,8 +281,6 @@ class Engine:
                     self._pauses_in_a_row = 0
                     trail.attempts += 1
                     return answer
-                finally:
-                    self._breaker_news.set()
 
     async def _send(self, change: Change, trail: _Trail) -> Answer:
         """Send the request, keeping the books of what is in flight and what is in doubt."""
@@ -312,6 +309,7 @@ class Engine:
             return True
         if not error.is_retryable:
             self._breaker.success()
+            self._pauses_in_a_row = 0
             trail.attempts += 1
             return False
         is_certain = isinstance(error, ConnectError)
@@ -321,7 +319,9 @@ class Engine:
         if self._breaker.is_hopeless(now):
             message = f"the API is down or cannot be reached: {error}"
             self.stop(Stop(StopReason.OUTAGE, message))
-        is_spared = is_certain or is_probe
+        # An answer of the API itself may be about the row, so it costs an attempt even then:
+        # else rows that always break the server would never get an outcome.
+        is_spared = is_certain or (is_probe and error.may_be_applied)
         trail.attempts += not is_spared
         return is_spared
 
@@ -332,24 +332,15 @@ class Engine:
         elif now - self._throttled_since >= self._breaker.patience_s:
             message = "the quota stays used up, by others who use the account"
             self.stop(Stop(StopReason.OUTAGE, f"{message}: {error}"))
-        # Requests that were on their way when the pause began tell nothing new.
-        if now >= self._paused_until:
-            self._pauses_in_a_row += 1
-            jitter = random.random()  # noqa: S311  (spreads load, guards nothing)
-            pause_s = self._policy.pause_s(error, max(1, self._pauses_in_a_row), jitter)
-            self._paused_until = now + pause_s
-            self._quota.pause(pause_s)
-
-    async def _pass_breaker(self) -> None:
-        """Wait until a request may start as far as the API's health goes."""
-        loop = asyncio.get_running_loop()
-        while (wait_s := self._breaker.start(loop.time())) > 0:
-            self._breaker_news.clear()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._breaker_news.wait()
-            except TimeoutError:
-                continue
+        is_news = now >= self._paused_until
+        if not is_news and not error.retry_after_s:
+            # It was on its way when the pause began, and asks for nothing longer.
+            return
+        self._pauses_in_a_row += is_news
+        jitter = random.random()  # noqa: S311  (spreads load, guards nothing)
+        pause_s = self._policy.pause_s(error, max(1, self._pauses_in_a_row), jitter)
+        self._paused_until = max(self._paused_until, now + pause_s)
+        self._quota.pause(pause_s)
 
 
 def _interrupted() -> RequestError:

@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     """What the command's exit status says to a script."""
 
     DONE = 0
-    """Every row is done."""
+    """Every row is done, or held back because a limit was asked for."""
     NOT_ALL = 1
     """The run ended, but some rows failed, were rejected or have an unknown outcome."""
     INPUT = 2
@@ -170,7 +170,15 @@ class LockedError(RunError):
 
 
 class StoppedError(RunError):
-    """The run stopped early; the rows not reported are pending."""
+    """The run stopped early; the rows not reported are pending.
+
+    Attributes:
+        frame: what ``run_frame`` would have returned, None elsewhere.
+    """
+
+    def __init__(self, message: str, frame: Any = None) -> None:  # noqa: ANN401  (a DataFrame)
+        self.frame = frame
+        super().__init__(message)
 
 
 class InternalError(BulkResetError):

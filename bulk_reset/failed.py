@@ -79,7 +79,12 @@ def _write(
                 if outcome is not None:
                     wanted[item.row_number] = outcome
             rows += len(wanted)
-            part = chunk.frame.loc[list(wanted), kept].itertuples(index=False)
+            frame = chunk.frame.loc[list(wanted), kept].copy()
+            for row_number, column in chunk.odd_cells:
+                # Its text is not certain, so it must not be sent as if it were.
+                if row_number in wanted and column in kept:
+                    frame.loc[row_number, column] = ""
+            part = frame.itertuples(index=False)
             for (row_number, outcome), cells in zip(wanted.items(), part, strict=True):
                 reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
                 writer.writerow([*cells, row_number, outcome.status.value, inert(reason)])

@@ -27,8 +27,9 @@ class Feed:
     Attributes:
         history: what earlier runs made of rows.
         limit: at most so many changes are sent; the rest is held back.
-        rows: how many rows were sorted so far; always the sum of the four below.
-        resumed: what earlier runs made of rows, by status.
+        rows: how many rows were sorted so far; always the sum of the last four below.
+        known: how many of them have a line in the report.
+        resumed: what earlier runs made of rows for good, by status.
         settled: outcomes that needed no sending.
         sent: changes handed out.
         held_back: changes beyond the limit.
@@ -41,6 +42,7 @@ class Feed:
     retries_failed: bool = False
     limit: int | None = None
     rows: int = 0
+    known: int = 0
     resumed: Counter[Status] = field(default_factory=Counter)
     settled: Counter[Status] = field(default_factory=Counter)
     sent: int = 0
@@ -67,6 +69,7 @@ class Feed:
     def _sort(self, item: Change | Outcome, changes: list[Change], outcomes: list[Outcome]) -> None:
         self.rows += 1
         before = self.history.status(item.digest)
+        self.known += before is not None
         if before is not None and self._stands(item, before):
             self.resumed[before] += 1
         elif isinstance(item, Outcome):

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -153,20 +153,25 @@ class Quota:
         return f"<Quota {free}, {self.requests} requests, credit {self._credit_s(1):.4f} s>"
 
     @asynccontextmanager
-    async def permit(self, gate: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async def permit(self, gate: Callable[[float], float] = lambda _: 0.0) -> AsyncIterator[None]:
         """Hold leave for one request: enter before it starts, leave when it was answered.
-
-        ``gate`` is awaited last, one caller at a time: it may hold back the request, and with
-        it everybody behind, for reasons that have nothing to do with the quota.
 
         However the body ends, by a failure or a cancellation too, the permit counts as used
         until a whole window later, because the server may have counted the request.
+
+        Args:
+            gate: asked last, with the time; 0 lets the request start at once, else the
+                seconds after which to ask again. It is asked again after every answer, too.
         """
+        loop = asyncio.get_running_loop()
         async with self._turn:
-            await self._wait_for_permits()
             await self._pacer.acquire()
-            await gate()
-            loop = asyncio.get_running_loop()
+            while (wait_s := self._wait_s(gate)) != 0:
+                self._answer_seen.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._answer_seen.wait()
+            # No wait from here on: what was free a moment ago is still free.
             started_at = loop.time()
             for permits in self._permits:
                 permits.take(started_at)
@@ -184,17 +189,7 @@ class Quota:
                 self._answers += 1
                 self._shortest_s = min(self._shortest_s, answered_at - started_at)
 
-    async def _wait_for_permits(self) -> None:
-        while True:
-            wait_s = self._wait_s()
-            if wait_s == 0:
-                return
-            self._answer_seen.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._answer_seen.wait()
-
-    def _wait_s(self) -> float | None:
+    def _wait_s(self, gate: Callable[[float], float]) -> float | None:
         """Return how long the next request has to wait; None: until an answer comes."""
         now = asyncio.get_running_loop().time()
         longest = max(0.0, self._resume_at - now)
@@ -203,7 +198,7 @@ class Quota:
             if wait_s is None:
                 return None
             longest = max(longest, wait_s)
-        return longest
+        return longest or gate(now)
 
     def _credit_s(self, window_s: float) -> float:
         if not self._has_credit or self._answers < _ANSWERS_BEFORE_CREDIT:
@@ -215,6 +210,11 @@ class Quota:
         now = asyncio.get_running_loop().time()
         self._resume_at = max(self._resume_at, now + seconds)
         self._has_credit = False
+
+    @property
+    def longest_window_s(self) -> float:
+        """How long a request counts."""
+        return max(window.window_s for window in self.windows)
 
     def remember(self, ages_s: list[float]) -> None:
         """Count requests of an earlier run, answered so many seconds ago, as used."""

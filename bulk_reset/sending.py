@@ -63,8 +63,7 @@ class Sending:
         """Send everything that is left, with a sandbox around it if one is wanted."""
         self._quota = Quota(self.options.windows())
         if self.report is not None:
-            now = time.time()
-            self._quota.remember([now - at for at in self.report.finished_at])
+            self._quota.remember(self._ages_s(self.report))
         started_at = time.monotonic()
         async with (
             reached(self.options, self.credentials) as credentials,
@@ -87,6 +86,15 @@ class Sending:
                     return await self._work()
             finally:
                 self._elapsed_s = time.monotonic() - started_at
+
+    def _ages_s(self, report: Report) -> list[float]:
+        """Return how long ago the requests of the last run were answered, as far as known."""
+        now = time.time()
+        ages_s = [now - at for at in report.finished_at]
+        if ages_s and min(ages_s) < self._quota.longest_window_s:
+            # Was it killed? Then some were on their way, and have no line.
+            ages_s += [min(ages_s) - 1.0] * min(self.options.workers, self._quota.windows[0].limit)
+        return ages_s
 
     def _workers(self) -> int:
         return max(1, min(self.options.workers, self.expected))

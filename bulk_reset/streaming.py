@@ -46,6 +46,7 @@ async def stream(
             have no outcome are pending.
     """
     options = options or Options()
+    _require_meaningful(options)
     outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
     account = find_account(options)
     async with (
@@ -75,6 +76,21 @@ async def stream(
             await asyncio.gather(sending, return_exceptions=True)
     if stop is not None:
         raise StoppedError(f"stopped: {stop.message}. Changes without an outcome are pending.")
+
+
+def _require_meaningful(options: Options) -> None:
+    """Refuse what a stream cannot honour, rather than do something else in silence."""
+    of_a_sheet = {
+        "limit": options.limit,
+        "report": options.report,
+        "dry_run": options.dry_run,
+        "retry_failed": options.retry_failed,
+    }
+    asked = [name for name, value in of_a_sheet.items() if value]
+    if asked:
+        raise InputError(f"stream: {', '.join(asked)} is for sheets. Leave it out.")
+    if str(options.max_failures).endswith("%"):
+        raise InputError("stream: max_failures is a number here, for nobody knows all rows yet.")
 
 
 async def _send_all(

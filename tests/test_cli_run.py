@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     assert Counter(line["status"] for line in lines) == {"updated": 400}
     stats = sandbox.get("/_stats")
     assert stats["incidents_updated"] == 400
-    assert stats["applied"] <= 400 + 64 + 200
+    assert stats["applied"] <= 400 + 64
 
 
 def wait_for_lines(report: Path, lines: int) -> None:
@@ -255,8 +255,11 @@ def test_a_second_run_on_the_same_report_is_refused_while_the_first_goes_on(
     )
     wait_for_lines(tmp_path / "incidents.report.csv", 5)
     second = command(*arguments)
+    told = Path(f"/proc/{first.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=30)
+    assert KEY.encode() not in told
+    assert sandbox.get("/_stats")["applied"] == len(read_csv(tmp_path / "incidents.report.csv"))
     assert second.returncode == 4
     assert "another run is writing it" in second.stderr
 
@@ -379,3 +382,36 @@ def test_too_many_failures_stop_the_run(
     assert done.returncode == 3
     assert "6 rows failed, more than --max-failures allows" in done.stderr
     assert sandbox.get("/_stats")["requests"] <= 64
+
+
+def test_a_run_that_left_only_unknown_rows_can_be_given_again(
+    command: Command, start_sandbox: Callable, tmp_path: Path
+) -> None:
+    """The command that it told to give next is taken, and sends them."""
+    faults = tmp_path / "faults.json"
+    faults.write_text(json.dumps([{"empty": True, "times": 2}]))
+    sandbox = start_sandbox("--seed-incidents", "2", "--faults", str(faults), *QUICK)
+    write_sheet(tmp_path / "incidents.csv", 2)
+    arguments = ("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
+    first = command(*arguments, "--attempts", "1")
+    second = command(*arguments)
+    assert (first.returncode, second.returncode) == (1, 0), second.stderr
+    assert "Next: send the unknown rows again: bulk-reset run incidents.csv" in first.stdout
+
+
+def test_whoever_looks_on_may_go_away(start_sandbox: Callable, tmp_path: Path) -> None:
+    """A closed pipe on standard error does not end a run."""
+    sandbox = start_sandbox("--seed-incidents", "300", *QUICK[:4])
+    write_sheet(tmp_path / "incidents.csv", 300)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulk_reset", "run", "incidents.csv", "--base-url", sandbox.url],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.stderr.close()
+    process.wait(timeout=60)
+    assert len(read_csv(tmp_path / "incidents.report.csv")) == 300

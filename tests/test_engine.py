@@ -325,3 +325,30 @@ def test_a_row_that_waits_to_be_tried_again_is_told_by_what_is_known_of_it() -> 
     api = ScriptedApi({2: [lost, lost], 3: [internal, internal]})
     ended = send(api, changes(2), after=(0.5, lambda engine: engine.stop(stop)))
     assert ended.told() == [(2, "unknown", 1, "stopped")]
+
+
+def test_many_rows_that_always_break_the_server_end_as_failed() -> None:
+    """Twelve such rows at the end of a sheet open the breaker, and still get an outcome."""
+    poison: dict[int, list[RequestError | float]] = {row: [internal] * 20 for row in range(90, 102)}
+    ended = send(ScriptedApi(poison), changes(100), breaker=Breaker(patience_s=3_600))
+    assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 88, Status.FAILED: 12}
+    assert ended.stop is None
+
+
+def test_refused_rows_between_pauses_are_no_sign_of_a_used_up_quota() -> None:
+    """A run that gets on is not stopped, however often it is told to wait."""
+    answers = iter(range(10**6))
+
+    def sometimes(_: float) -> RequestError:
+        return throttled_7s if next(answers) % 40 == 0 else invalid
+
+    ended = send(ScriptedApi(always=sometimes), changes(2_000), breaker=Breaker(60), workers=1)
+    assert (len(ended.outcomes), ended.stop) == (2_000, None)
+
+
+def test_a_later_and_longer_retry_after_counts() -> None:
+    """Of two 429s in flight, the one that asks for more decides."""
+    long = ThrottledError("slow down", code="RequestTooFrequently", retry_after_s=40)
+    api = ScriptedApi({2: [throttled], 3: [long]})
+    send(api, changes(2))
+    assert min(at for at, _ in api.requests[2:]) >= 40

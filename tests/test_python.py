@@ -334,3 +334,24 @@ def test_run_frame_with_a_report_tells_the_same_the_second_time(tmp_path: Path) 
     options = Options(sandbox=True, report=tmp_path / "r.report.csv")
     answers = [run_frame(frame, options)["status"].tolist() for _ in range(2)]
     assert answers == [["updated", "", "updated"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (Options(dry_run=True), "dry_run"),
+        (Options(limit=1), "limit"),
+        (Options(report=Path("r.csv")), "report"),
+        (Options(max_failures="5%"), "max_failures"),
+    ],
+)
+async def test_a_stream_refuses_what_it_cannot_honour(options: Options, word: str) -> None:
+    """An option that would be ignored in silence is an error instead; nothing is sent."""
+    with pytest.raises(InputError, match=word):
+        await anext(stream([{"incident_id": "a" * 24, "title": "A title"}], options))
+
+
+def test_max_failures_in_percent_is_of_the_rows() -> None:
+    """5% of 200 rows are 10."""
+    limits = [Options(max_failures=value).failure_limit(200) for value in (None, 3, "3", "5%")]
+    assert limits == [float("inf"), 3, 3, 10]

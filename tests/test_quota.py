@@ -25,10 +25,6 @@ def counters(kind: str, windows: tuple[Window, ...]) -> list[StrictSliding | Str
     return [StrictFixed(w.limit, w.window_s, offset_s=0.37) for w in windows]
 
 
-async def pass_gate() -> None:
-    """Hold nothing back."""
-
-
 async def send_rows(
     server: FarServer, quota: Quota, rows: int, workers: int = 64
 ) -> tuple[float, list[Outcome]]:
@@ -128,7 +124,7 @@ def test_a_failed_and_a_cancelled_request_give_their_permits_back_late_and_once(
         starts = []
 
         async def use(ending: str) -> None:
-            async with quota.permit(pass_gate):
+            async with quota.permit():
                 starts.append(round(asyncio.get_running_loop().time(), 3))
                 await asyncio.sleep(1)
                 if ending == "fails":
@@ -154,7 +150,7 @@ def test_a_pause_holds_everybody_back() -> None:
     async def main() -> float:
         quota = Quota(ACCOUNT)
         quota.pause(7)
-        async with quota.permit(pass_gate):
+        async with quota.permit():
             return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) == pytest.approx(7, abs=1e-3)
@@ -168,7 +164,7 @@ def test_what_an_earlier_run_sent_counts() -> None:
         quota.remember([70.0, 50.0, 20.0])
         starts = []
         for _ in range(3):
-            async with quota.permit(pass_gate):
+            async with quota.permit():
                 starts.append(round(asyncio.get_running_loop().time(), 3))
         return starts
 
@@ -246,3 +242,37 @@ def test_more_rows_than_the_quota_are_all_updated() -> None:
     outcomes = run_virtual(main())
     assert sorted(o.row_number for o in outcomes) == list(range(2, 1_102))
     assert {o.status for o in outcomes} == {Status.UPDATED}
+
+
+def test_a_pause_that_comes_while_a_request_waits_holds_it_too() -> None:
+    """Whoever is about to start looks once more: a late Retry-After is not undercut."""
+
+    async def main() -> float:
+        quota = Quota(ACCOUNT)
+
+        async def use() -> float:
+            async with quota.permit(lambda now: max(0.0, 2 - now)):
+                return asyncio.get_running_loop().time()
+
+        waiting = asyncio.create_task(use())
+        await asyncio.sleep(1)
+        quota.pause(40)
+        return await waiting
+
+    assert run_virtual(main()) == pytest.approx(41, abs=1e-2)
+
+
+def test_a_pause_ends_the_credit_for_good() -> None:
+    """After a 429 the estimate of the latency is not trusted again in this run."""
+
+    async def main() -> list[str]:
+        quota = Quota(ACCOUNT)
+        server = FarServer(counters("sliding", ACCOUNT), lambda: 0.1)
+        shown = []
+        for _ in range(2):
+            await send_rows(server, quota, 100)
+            shown.append(repr(quota).rsplit("credit ", 1)[1])
+            quota.pause(1)
+        return shown
+
+    assert run_virtual(main()) == ["0.1499 s>", "0.0000 s>"]

@@ -6,7 +6,6 @@ wait neither for pandas nor for aiohttp.
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 
@@ -48,10 +47,6 @@ def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     try:
         app()
-    except BrokenPipeError:
-        # Whoever read our output went away: nothing is left to say to anybody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.INTERNAL)
     except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)
         if {"-v", "--verbose"} & set(sys.argv):
             sys.stderr.write(redact(traceback.format_exc()))

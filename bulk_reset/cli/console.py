@@ -91,8 +91,7 @@ class Output:
         facts: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
         if isinstance(error, InvalidRowsError):
             facts["mistakes"] = [dataclasses.asdict(mistake) for mistake in error.mistakes]
-            self.table(mistake_table(error.mistakes), is_error=True)
-            self._say_how_many(error.mistakes)
+            self.mistakes(error.mistakes)
         typer.secho(f"error: {redact(str(error))}", err=True, fg=typer.colors.RED)
         self.json({"error": facts, "exit_code": int(error.exit_code)})
 

@@ -116,6 +116,8 @@ def run(
                 totals = actions.run(sheet, options, watcher, handles_signals=True)
             finally:
                 view.close()
+        if totals.mistakes and not quiet:
+            output.mistakes(totals.mistakes)
         show_totals(output, totals, sheet)
         output.json(totals_as_json(totals))
     raise typer.Exit(totals.exit_code)

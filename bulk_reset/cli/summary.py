@@ -141,7 +141,7 @@ def _next_steps(totals: Totals, sheet: str) -> list[str]:
         steps.append(f"Next: go on with the rest: {again}")
     elif totals.counts[Status.UNKNOWN]:
         steps.append(f"Next: send the unknown rows again: {again}")
-    if totals.failed:
+    if totals.failed and totals.counts[Status.FAILED] + totals.counts[Status.REJECTED]:
         steps.append(f"Next: mend {totals.failed}, then: {_run_of(totals.failed, sheet)}")
     return steps
 
@@ -168,7 +168,10 @@ def show_report(output: Output, summary: ReportSummary) -> None:
             for at in (summary.first_at or summary.last_at, summary.last_at)
         )
         output.say(f"{summary.requests:,} attempts from {first} to {last} UTC")
-    output.say("Rows of the sheet that have no line here are pending: run the sheet again.")
+    output.say(
+        "Rows of the sheet that have no line here are pending: run the sheet again. "
+        "Lines of rows whose text has changed since are counted too."
+    )
 
 
 def totals_as_json(totals: Totals) -> dict[str, Any]:

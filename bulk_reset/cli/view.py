@@ -54,7 +54,12 @@ class SendingView:
             self._draw(progress)
         elif not self._is_quiet and time.monotonic() - self._line_at >= _LINE_EVERY_S:
             self._line_at = time.monotonic()
-            sys.stderr.write(_line(progress, self._line_at - self._began_at) + "\n")
+            line = _line(progress, self._line_at - self._began_at)
+            try:
+                sys.stderr.write(line + "\n")
+            except OSError:
+                # Whoever looked on has gone; the rows have not.
+                self._is_quiet = True
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
