@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from bulk_reset.account import Account, queue_up
 from bulk_reset.client import check_base_url
 from bulk_reset.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
 from bulk_reset.errors import (
@@ -34,7 +36,7 @@ from bulk_reset.load import STDIN, Sheet, open_sheet
 from bulk_reset.model import SETTABLE_FIELDS, Mistake, Outcome, Status, Totals
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import ideal_s
-from bulk_reset.report import Report, read_report
+from bulk_reset.report import Report, read_history, read_report
 from bulk_reset.sending import SANDBOX, Sending
 from bulk_reset.survey import Survey, survey_sheet
 from bulk_reset.validate import CheckedChunk
@@ -77,8 +79,8 @@ def check(
         fields: Counter[str] = Counter()
 
         def see(checked: CheckedChunk) -> None:
-            for name in checked.frame.columns[1:]:
-                fields[str(name)] += int((checked.frame[name] != "").sum())
+            for name, cells in checked.columns.items():
+                fields[name] += len(cells) - cells.count("")
 
         survey = _surveyed(table, options, watcher, see)
         wrong = len({mistake.row_number for mistake in survey.mistakes})
@@ -112,7 +114,8 @@ def run(
 
     Raises:
         InputError: nothing was sent: the sheet, the options or the key are to be mended.
-        LockedError: another run writes the same report.
+        LockedError: another run writes the same report, or has the account and is not
+            waited for; nothing was sent.
         RunError: the report could not be written; what was done stands in it.
     """
     options, watcher = options or Options(), watcher or Watcher()
@@ -181,21 +184,38 @@ def _run(
     report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
     if report is not None and report.mended_bytes:
         watcher.on_notice(f"{path}: its last line was torn and is cut off; that row is pending")
-    survey = _surveyed(table, options, watcher)
+    history = report.history if report else _history_of(path)
+    new_feed = functools.partial(
+        Feed,
+        table,
+        scope=scope,
+        history=history,
+        retries_failed=options.retry_failed,
+        limit=options.limit,
+    )
+    # What is left to do is counted in the same look at the sheet, as if no two rows had to do
+    # with each other; where some have, they are looked at once more.
+    plan = new_feed(Survey())
+    survey = _surveyed(table, options, watcher, plan.take if history else lambda _: None)
     if survey.mistakes and not options.skip_invalid:
         raise InvalidRowsError(table.label, survey.mistakes, survey.rows)
+    if survey.rulings or not history:
+        plan = new_feed(survey)
+        plan.count()
+    plan.survey = survey
+    _say_plan(plan, path, watcher)
     if report is None and path is not None and is_kept:
         report = stack.enter_context(Report(path))
-    history = report.history if report else _history_of(path)
-    feed = functools.partial(
-        Feed, table, survey, scope, history, options.retry_failed, options.limit
-    )
-    plan = _planned(feed(), path, watcher)
     by_row = functools.partial(outcomes_by_row, table, survey, scope)
     if options.dry_run:
         return _Ended(_dry_totals(plan, options), functools.partial(by_row, ()))
-    sending = Sending(options, credentials, feed(), plan.sent, report, watcher)
-    stop = _in_new_loop(sending.send(handles_signals=handles_signals))
+    if plan.sent or plan.settled:
+        account = None if options.sandbox else _held(options, credentials, table, watcher, stack)
+        feed = new_feed(survey)
+        sending = Sending(options, credentials, feed, plan.sent, report, watcher, account)
+        stop = _in_new_loop(sending.send(handles_signals=handles_signals))
+    else:
+        sending, stop = Sending(options, credentials, plan, 0, report, watcher), None
     if report is None:
         return _Ended(sending.totals(stop), functools.partial(by_row, sending.outcomes))
     report.close()
@@ -228,13 +248,13 @@ def _surveyed(
     table: Sheet,
     options: Options,
     watcher: Watcher,
-    see: Callable[[CheckedChunk], None] = lambda _: None,
+    see: Callable[[CheckedChunk], object] = lambda _: None,
 ) -> Survey:
     rows = 0
 
     def on_chunk(checked: CheckedChunk) -> None:
         nonlocal rows
-        rows += len(checked.frame)
+        rows += len(checked)
         watcher.on_read(rows)
         see(checked)
 
@@ -261,6 +281,20 @@ def find_account(options: Options) -> Credentials:
     return replace(found, base_url=check_base_url(found.base_url))
 
 
+def _held(
+    options: Options,
+    credentials: Credentials,
+    table: Sheet,
+    watcher: Watcher,
+    stack: contextlib.ExitStack,
+) -> Account:
+    """Hold the account until the run has ended; wait for another run that has it."""
+    account = stack.enter_context(Account(credentials, options.account))
+    for wait_s in queue_up(account, table.label, waits=options.waits, say=watcher.on_notice):
+        time.sleep(wait_s)
+    return account
+
+
 def _report_path(sheet: SheetLike, options: Options) -> Path | None:
     if options.report is not None or isinstance(sheet, pd.DataFrame):
         return options.report
@@ -270,12 +304,11 @@ def _report_path(sheet: SheetLike, options: Options) -> Path | None:
 
 
 def _history_of(path: Path | None) -> History:
-    return History(read_report(path) if path is not None and path.exists() else ())
+    return read_history(path) if path is not None and path.exists() else History()
 
 
-def _planned(plan: Feed, path: Path | None, watcher: Watcher) -> Feed:
-    """Count what is left to do, before anything is sent."""
-    plan.count()
+def _say_plan(plan: Feed, path: Path | None, watcher: Watcher) -> None:
+    """Say what earlier runs have done already, before anything is sent."""
     rows = plan.survey.rows
     if plan.history and not plan.known:
         raise InputError(
@@ -288,7 +321,6 @@ def _planned(plan: Feed, path: Path | None, watcher: Watcher) -> Feed:
     if plan.resumed[Status.FAILED]:
         failed = plan.resumed[Status.FAILED]
         watcher.on_notice(f"{path}: {failed} rows failed before (send them again: --retry-failed)")
-    return plan
 
 
 def _dry_totals(plan: Feed, options: Options) -> Totals:
@@ -313,6 +345,14 @@ def _in_new_loop(main: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(main)
+        return _run_loop(main)
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(asyncio.run, main).result()
+        return executor.submit(_run_loop, main).result()
+
+
+def _run_loop(main: Coroutine[Any, Any, T]) -> T:
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        from uvloop import new_event_loop as loop_factory  # noqa: PLC0415  (not before)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(main)

@@ -9,8 +9,7 @@ Source of the codes and envelopes: the Flashduty Open API (``ErrorCode``, ``Succ
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
+from bulk_reset.codec import loads
 from bulk_reset.credentials import Credentials, redact
 from bulk_reset.errors import (
     ConnectError,
@@ -37,6 +37,7 @@ RESET_PATH: Final = "/incident/reset"
 MAX_ANSWER_BYTES: Final = 1 << 20
 _LONGEST_TEXT: Final = 1_000
 """So many characters are kept of a message: a line of the report is no place for a page."""
+_EARLIEST_EPOCH_S: Final = 1e9
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _ROW_CODES: Final = frozenset(
@@ -106,7 +107,7 @@ class Client:
         self._session = session
         self._reset_url = _url(credentials, RESET_PATH)
 
-    async def reset(self, body: bytes) -> Answer:
+    def reset(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Set fields of an incident (``POST /incident/reset``), once.
 
         Args:
@@ -115,11 +116,12 @@ class Client:
         Raises:
             RequestError: one of its five kinds; nothing else.
         """
-        return await self._post(self._reset_url, body)
+        return self._post(self._reset_url, body)
 
     async def _post(self, url: URL, body: bytes) -> Answer:
         try:
-            async with self._session.post(url, data=body, allow_redirects=False) as response:
+            payload = aiohttp.BytesPayload(body, content_type="application/json")
+            async with self._session.post(url, data=payload, allow_redirects=False) as response:
                 content = await _read_bounded(response)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             error = _mapped(foreign)
@@ -140,14 +142,14 @@ async def open_client(
 
     Args:
         connections: how many at most.
-        timeout_s: for one request, from asking for a connection to the last byte; half of
-            it for the connection, so that a host that never picks up is known as one.
+        timeout_s: for one request, to the last byte; half of it for a new connection, so
+            that a host that never picks up is known as one.
     """
     is_loopback = urlsplit(credentials.base_url).hostname in _LOOPBACK
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
-        timeout=aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 2),
-        headers={"Content-Type": "application/json", "User-Agent": "bulk-reset"},
+        timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2),
+        headers={"User-Agent": "bulk-reset"},
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=not is_loopback,  # a proxy has no way to this machine's own loopback
     ) as session:
@@ -156,13 +158,13 @@ async def open_client(
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     """Read an answer, but never more than a mebibyte of it."""
-    content = bytearray()
-    while block := await response.content.read(MAX_ANSWER_BYTES - len(content) + 1):
-        content += block
+    content = await response.content.read(MAX_ANSWER_BYTES + 1)
+    while not response.content.at_eof():
         if len(content) > MAX_ANSWER_BYTES:
             response.close()
             break
-    return bytes(content)
+        content += await response.content.read(MAX_ANSWER_BYTES - len(content) + 1)
+    return content
 
 
 def _mapped(foreign: BaseException) -> RequestError:
@@ -199,13 +201,13 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
     Raises:
         RequestError: the answer tells of a failure, or cannot be read.
     """
-    retry_after_s = parse_retry_after(headers.get("Retry-After"))
     envelope = _envelope(content)
     request_id = _text(envelope.get("request_id") or headers.get("Flashcat-Request-Id", ""))
     error = envelope.get("error")
+    if error is None and 200 <= status < 300 and "request_id" in envelope:  # noqa: PLR2004
+        return Answer(status, request_id, envelope.get("data"))
+    retry_after_s = wait_asked_for(headers)
     if error is None:
-        if 200 <= status < 300 and "request_id" in envelope:  # noqa: PLR2004
-            return Answer(status, request_id, envelope.get("data"))
         raise _unreadable(status, content, request_id, retry_after_s)
     if not isinstance(error, dict):
         error = {"code": "", "message": error}
@@ -231,7 +233,7 @@ def _text(value: object) -> str:
 
 def _envelope(content: bytes) -> dict[str, Any]:
     try:
-        envelope = json.loads(content)
+        envelope = loads(content)
     except (ValueError, RecursionError):
         return {}
     return envelope if isinstance(envelope, dict) else {}
@@ -274,6 +276,21 @@ def _unreadable(
         request_id=request_id,
         retry_after_s=retry_after_s if kind.is_retryable else None,
     )
+
+
+def wait_asked_for(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds that an answer asks to wait, None where it asks for nothing.
+
+    ``Retry-After`` counts; else ``X-RateLimit-Reset``, in which some servers send the seconds
+    that are left and others the moment, in epoch seconds, when the window is over.
+    """
+    seconds = parse_retry_after(headers.get("Retry-After"), now)
+    if seconds is not None:
+        return seconds
+    seconds = parse_retry_after(headers.get("X-RateLimit-Reset"), now)
+    if seconds is None or seconds < _EARLIEST_EPOCH_S:
+        return seconds
+    return max(0.0, seconds - (now or datetime.now(UTC)).timestamp())
 
 
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:

@@ -22,7 +22,8 @@ DEFAULT_BASE_URL: Final = "https://api.flashcat.cloud"
 """Source: ``servers`` of the Flashduty Open API's description."""
 KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
 CONFIG_FILE: Final = "~/.flashduty/config.yaml"
-_SEEN: Final[set[str]] = set()
+_SEEN: Final[list[str]] = []
+"""This process's keys as they may be written, the longest first: one may be part of another."""
 _SHORTEST_SECRET: Final = 6
 _IN_QUERY: Final = re.compile(r"(app_key=)[^&\s'\"<>)]+")
 
@@ -34,8 +35,9 @@ class AppKey:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        if len(text) >= _SHORTEST_SECRET:
-            _SEEN.add(text)
+        if len(text) >= _SHORTEST_SECRET and text not in _SEEN:
+            _SEEN.extend({text, quote(text, safe="")})
+            _SEEN.sort(key=len, reverse=True)
 
     def reveal(self) -> str:
         """Return the key itself; for the request's URL only."""
@@ -124,7 +126,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def redact(text: str) -> str:
     """Return the text without any key that this process has seen: the last resort."""
-    for key in sorted(_SEEN, key=len, reverse=True):  # one may be a part of another
-        text = text.replace(key, "****").replace(quote(key, safe=""), "****")
+    for key in _SEEN:
+        text = text.replace(key, "****")
     # However else it may be escaped: after its name in a query it is a key.
-    return _IN_QUERY.sub(r"\1****", text)
+    return _IN_QUERY.sub(r"\1****", text) if "app_key" in text else text

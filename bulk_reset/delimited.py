@@ -13,13 +13,13 @@ import pandas as pd
 
 from bulk_reset.columns import recognised
 from bulk_reset.errors import InputError, SheetError
+from bulk_reset.model import Chunk
 
-OddCells = dict[tuple[int, int], str]
-"""(row_number, column) -> what is wrong with a cell; text files have none."""
 _DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t"}
 _BLOCK_BYTES: Final = 1 << 20
 _START_BYTES: Final = 1 << 10
 _SAMPLE_CHARACTERS: Final = 10_000
+_LOOKED_AT_BYTES: Final = 1 << 24
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -62,13 +62,14 @@ class DelimitedSource:
             raise SheetError(f"{self._label}: only blank lines. It needs a header line and rows.")
         return max(candidates, key=lambda found: (recognised(found[1]), len(found[1])))
 
-    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, OddCells]]:
-        """Yield frames; see ``Source``."""
+    def read(self, chunk_rows: int) -> Iterator[Chunk]:
+        """Yield chunks; see ``load.Source``."""
         width = len(self.header)
         try:
             # Blank lines are kept while reading: dropped there, every row number after one
             # would point at the wrong line in Excel. One column more than the header has
-            # catches what stands right of it.
+            # catches what stands right of it. As objects, cells are Python's own strings,
+            # whether pyarrow is installed or not.
             with pd.read_csv(
                 self._path,
                 sep=self._delimiter,
@@ -76,30 +77,36 @@ class DelimitedSource:
                 header=None,
                 names=range(width + 1),
                 index_col=False,
-                dtype=str,
+                dtype=object,
                 keep_default_na=False,
                 na_filter=False,
                 skip_blank_lines=False,
                 chunksize=chunk_rows,
             ) as chunks:
                 for frame in chunks:
-                    frame.index = frame.index + 1
-                    yield self._below_header(frame.fillna(""), width), {}
+                    first = int(frame.index[0]) + 1
+                    columns = [frame[column].tolist() for column in frame.columns]
+                    yield self._below_header(first, columns)
         except UnicodeError as exc:
             raise self._undecodable() from exc
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as exc:
             raise self._unparsable(str(exc)) from exc
 
-    def _below_header(self, frame: pd.DataFrame, width: int) -> pd.DataFrame:
-        if frame.index[0] <= self.header_row:
-            frame = frame[frame.index > self.header_row]
-        spilled = frame[frame[width].str.strip() != ""]
-        if len(spilled):
-            raise SheetError(
-                f"{self._label}: row {spilled.index[0]} has {width + 1} cells, the header has "
-                f"{width}. Put the cell with the delimiter in it in double quotes."
-            )
-        return frame.drop(columns=width)
+    def _below_header(self, first: int, columns: list[list[str]]) -> Chunk:
+        above = max(0, self.header_row + 1 - first)
+        if above:
+            columns = [cells[above:] for cells in columns]
+        *columns, spilled = columns
+        numbers = range(first + above, first + above + len(spilled))
+        if any(spilled):
+            for number, cell in zip(numbers, spilled, strict=True):
+                if cell.strip():
+                    width = len(self.header)
+                    raise SheetError(
+                        f"{self._label}: row {number} has {width + 1} cells, the header has "
+                        f"{width}. Put the cell with the delimiter in it in double quotes."
+                    )
+        return Chunk(numbers, columns)
 
     def _unparsable(self, text: str) -> SheetError:
         counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
@@ -151,7 +158,9 @@ def _spoken(codec: str) -> str:
 
 
 def find_encoding(path: Path, label: str) -> str:
-    """Return the codec in which the whole file decodes: by BOM, else UTF-8, else GB18030.
+    """Return the codec in which the file decodes: by BOM, else UTF-8, else GB18030.
+
+    Its first 16 MiB are looked at; if what follows does not fit, reading it says so.
 
     Raises:
         SheetError: none of them does; says where it stops being UTF-8.
@@ -205,14 +214,10 @@ def _first_undecodable(path: Path, codec: str) -> int | None:
     decoder = codecs.getincrementaldecoder(codec)()
     offset = 0
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
+        while offset < _LOOKED_AT_BYTES and (block := file.read(_BLOCK_BYTES)):
             try:
-                decoder.decode(block)
+                decoder.decode(block, final=not file.peek(1))
             except UnicodeDecodeError as exc:
                 return offset + exc.start
             offset += len(block)
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return offset
     return None

@@ -67,7 +67,9 @@ class Api(Protocol):
 class _Trail:
     """What is known of one change while it is worked on."""
 
+    worker: asyncio.Task[Any] | None
     attempts: int = 0
+    throttled: int = 0
     started_at: float = 0.0
     is_in_doubt: bool = False
     """Whether a request went out of which nobody knows if it was applied."""
@@ -158,31 +160,34 @@ class Engine:
         return self._breaker.is_open
 
     async def _work(self, batches: AsyncIterator[Sequence[Change]]) -> None:
-        while (change := await self._take(batches)) is not None:
+        worker = asyncio.current_task()
+        while await self._has_next(batches):
+            change, trail = self._batch.popleft(), _Trail(worker)
             if self._is_in_order(change.incident_id):
                 turn = self._turns.setdefault(change.incident_id, asyncio.Lock())
                 async with turn:
-                    await self._handle(change)
+                    await self._handle(change, trail)
             else:
-                await self._handle(change)
+                await self._handle(change, trail)
 
-    async def _take(self, batches: AsyncIterator[Sequence[Change]]) -> Change | None:
-        while self.stopped is None:
-            if self._batch:
-                return self._batch.popleft()
+    async def _has_next(self, batches: AsyncIterator[Sequence[Change]]) -> bool:
+        """Tell whether there is a change to take at once; read on where there is none."""
+        while self.stopped is None and not self._batch:
             async with self._refill:
                 if not self._batch:
                     batch = await anext(batches, None)
                     if batch is None:
-                        return None
+                        return False
                     self._batch.extend(batch)
-        return None
+        return self.stopped is None
 
-    async def _handle(self, change: Change) -> None:
+    async def _handle(self, change: Change, trail: _Trail) -> None:
         """Work on one change until it has an outcome, or is left pending by a stop."""
-        trail = _Trail()
         try:
-            answer = await self._settle(change, trail)
+            try:
+                answer = await self._attempt(change, trail)
+            except RequestError as error:
+                answer = await self._retry(change, trail, error)
         except RequestError as error:
             self._conclude(change, trail, error)
         except asyncio.CancelledError:
@@ -202,6 +207,7 @@ class Engine:
                     request_id=answer.request_id,
                     started_at=trail.started_at,
                     finished_at=self._wall_clock(),
+                    throttled=trail.throttled,
                 )
             )
 
@@ -235,24 +241,21 @@ class Engine:
                 error.request_id,
                 trail.started_at,
                 self._wall_clock(),
+                trail.throttled,
             )
         )
 
-    async def _settle(self, change: Change, trail: _Trail) -> Answer:
-        """Attempt until the API has answered, or the attempts are spent."""
-        try:
-            return await self._attempt(change, trail)
-        except RequestError as error:
-            if not self._may_retry(error):
-                raise
-            first = error
+    async def _retry(self, change: Change, trail: _Trail, first: RequestError) -> Answer:
+        """Attempt again until the API has answered, or the attempts are spent."""
+        if not self._may_retry(first):
+            raise first
         async for attempt in stamina.retry_context(
             on=lambda exc: self._may_retry(exc) and is_worth_retrying(exc),
             **self._policy.back_off(),
         ):
             with attempt:
                 if attempt.num == 1:
-                    # Made above, outside: the back-off costs only those that need it.
+                    # Made already, outside: the back-off costs only those that need it.
                     raise first
                 return await self._attempt(change, trail)
         raise InternalError("the back-off ended without an answer or an error")
@@ -263,38 +266,42 @@ class Engine:
     async def _attempt(self, change: Change, trail: _Trail) -> Answer:
         """Make one attempt; what is not the row's fault costs none and is made again."""
         while True:
-            async with self._quota.permit(self._breaker.start):
-                is_probe = self._breaker.is_open
-                try:
-                    answer = await self._send(change, trail)
-                except RequestError as error:
-                    is_spared = self._learn(change, trail, error, is_probe=is_probe)
-                    if not is_spared or self.stopped is not None:
-                        raise
-                except asyncio.CancelledError:
-                    trail.attempts += 1
-                    if is_probe:
-                        self._breaker.abandon_probe()
+            started_at = await self._quota.take(self._breaker.start)
+            is_probe, is_answered = self._breaker.is_open, True
+            try:
+                answer = await self._send(change, trail)
+            except RequestError as error:
+                is_answered = not isinstance(error, ConnectError)
+                is_spared = self._learn(change, trail, error, is_probe=is_probe)
+                if not is_spared or self.stopped is not None:
                     raise
-                else:
-                    self._breaker.success()
-                    self._pauses_in_a_row = 0
-                    trail.attempts += 1
-                    return answer
+            except asyncio.CancelledError:
+                is_answered = False
+                trail.attempts += 1
+                if is_probe:
+                    self._breaker.abandon_probe()
+                raise
+            else:
+                self._breaker.success()
+                self._pauses_in_a_row = 0
+                trail.attempts += 1
+                return answer
+            finally:
+                self._quota.give_back(started_at, is_answered=is_answered)
 
     async def _send(self, change: Change, trail: _Trail) -> Answer:
         """Send the request, keeping the books of what is in flight and what is in doubt."""
-        worker, was_in_doubt = asyncio.current_task(), trail.is_in_doubt
+        was_in_doubt = trail.is_in_doubt
         trail.started_at = self._wall_clock()
         trail.is_in_doubt = True
-        self._in_flight.add(worker)
+        self._in_flight.add(trail.worker)
         try:
             answer = await self._api.reset(change.body)
         except RequestError as error:
             trail.is_in_doubt = was_in_doubt or error.may_be_applied
             raise
         finally:
-            self._in_flight.discard(worker)
+            self._in_flight.discard(trail.worker)
         trail.is_in_doubt = False
         return answer
 
@@ -305,6 +312,7 @@ class Engine:
         if isinstance(error, ThrottledError):
             if is_probe:
                 self._breaker.abandon_probe()
+            trail.throttled += 1
             self._pause(error, now)
             return True
         if not error.is_retryable:

@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     STOPPED = 3
     """The run stopped early (credentials, outage, too many failures); rows are pending."""
     LOCKED = 4
-    """Another run is writing the same report."""
+    """Another run is writing the same report, or has the account and is not waited for."""
     INTERNAL = 70
     """A mistake in bulk-reset itself (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130
@@ -164,7 +164,7 @@ class RunError(BulkResetError):
 
 
 class LockedError(RunError):
-    """Another run is writing the same report."""
+    """Another run is writing the same report, or has the account."""
 
     exit_code = ExitCode.LOCKED
 

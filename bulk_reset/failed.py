@@ -17,7 +17,7 @@ from bulk_reset.columns import OWN_PREFIX
 from bulk_reset.load import Sheet
 from bulk_reset.model import Outcome
 from bulk_reset.report import inert, read_report
-from bulk_reset.survey import Survey, changes_and_outcomes
+from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.validate import check_chunk
 
 _OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
@@ -72,22 +72,19 @@ def _write(
         writer = csv.writer(file)
         writer.writerow([*(header[p] for p in kept), *_OWN_COLUMNS])
         for chunk in sheet.chunks() if not_done else ():
-            wanted: dict[int, Outcome] = {}
-            checked = check_chunk(chunk, sheet.columns)
-            for item in changes_and_outcomes(checked, survey, scope):
-                outcome = not_done.get(item.digest)
-                if outcome is not None:
-                    wanted[item.row_number] = outcome
-            rows += len(wanted)
-            frame = chunk.frame.loc[list(wanted), kept].copy()
-            for row_number, column in chunk.odd_cells:
-                # Its text is not certain, so it must not be sent as if it were.
-                if row_number in wanted and column in kept:
-                    frame.loc[row_number, column] = ""
-            part = frame.itertuples(index=False)
-            for (row_number, outcome), cells in zip(wanted.items(), part, strict=True):
+            judged = JudgedChunk(check_chunk(chunk, sheet.columns), survey, scope)
+            for place, digest in enumerate(judged.digests):
+                outcome = not_done.get(digest.hex())
+                if outcome is None:
+                    continue
+                rows += 1
+                number = chunk.numbers[place]
+                # A cell whose text is not certain must not be sent as if it were.
+                cells = [
+                    "" if (number, p) in chunk.odd_cells else chunk.columns[p][place] for p in kept
+                ]
                 reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
-                writer.writerow([*cells, row_number, outcome.status.value, inert(reason)])
+                writer.writerow([*cells, number, outcome.status.value, inert(reason)])
         file.flush()
         os.fsync(file.fileno())
     return rows

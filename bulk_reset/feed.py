@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from bulk_reset.history import History
-from bulk_reset.load import Sheet
+from bulk_reset.history import History, status_of
+from bulk_reset.load import CHUNK_ROWS, Sheet
 from bulk_reset.model import Change, Outcome, Status
-from bulk_reset.survey import Survey, changes_and_outcomes
+from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.validate import CheckedChunk, check_chunk
 
 _BATCH_ROWS: Final = 1_000
@@ -51,24 +51,52 @@ class Feed:
 
     def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
         """Yield changes to send and outcomes to record, some 1,000 rows at a time."""
-        for checked in checked_chunks(self.sheet):
-            changes: list[Change] = []
-            outcomes: list[Outcome] = []
-            for item in changes_and_outcomes(checked, self.survey, self.scope):
-                self._sort(item, changes, outcomes)
-                if len(changes) + len(outcomes) >= _BATCH_ROWS:
-                    yield changes, outcomes
-                    changes, outcomes = [], []
-            yield changes, outcomes
+        for checked in checked_chunks(self.sheet, _BATCH_ROWS):
+            yield self.take(checked)
 
     def count(self) -> None:
-        """Go through the whole sheet only to count."""
-        for _ in self.batches():
-            pass
+        """Go through the whole sheet only to count; before a first run there is no need to."""
+        if len(self.history):
+            for checked in checked_chunks(self.sheet):
+                self.take(checked)
+            return
+        statuses = Counter(ruling.status for ruling in self.survey.rulings.values())
+        rejected = len({mistake.row_number for mistake in self.survey.mistakes})
+        self.settled = +Counter(
+            {Status.REJECTED: rejected, Status.SKIPPED: statuses[Status.SKIPPED]}
+        )
+        self.rows = self.survey.rows
+        to_send = self.rows - self.settled.total()
+        self.sent = to_send if self.limit is None else min(self.limit, to_send)
+        self.held_back = to_send - self.sent
 
-    def _sort(self, item: Change | Outcome, changes: list[Change], outcomes: list[Outcome]) -> None:
-        self.rows += 1
-        before = self.history.status(item.digest)
+    def take(self, checked: CheckedChunk) -> tuple[list[Change], list[Outcome]]:
+        """Sort a chunk's rows; return those to send and those to record."""
+        judged = JudgedChunk(checked, self.survey, self.scope)
+        self.rows += len(checked)
+        changes: list[Change] = []
+        outcomes: list[Outcome] = []
+        if not len(self.history):
+            for item in judged.items():
+                self._sort(item, None, changes, outcomes)
+            return changes, outcomes
+        codes = self.history.codes(judged.digests)
+        counts = self.history.counts_if_all_sent(codes)
+        if counts is not None and judged.needs_no_thought:
+            self.known += len(checked)
+            self.resumed.update(counts)
+            return changes, outcomes
+        for item, code in zip(judged.items(), codes.tolist(), strict=True):
+            self._sort(item, status_of(code), changes, outcomes)
+        return changes, outcomes
+
+    def _sort(
+        self,
+        item: Change | Outcome,
+        before: Status | None,
+        changes: list[Change],
+        outcomes: list[Outcome],
+    ) -> None:
         self.known += before is not None
         if before is not None and self._stands(item, before):
             self.resumed[before] += 1
@@ -100,9 +128,9 @@ class Feed:
         return before is Status.FAILED and not self.retries_failed
 
 
-def checked_chunks(sheet: Sheet) -> Iterator[CheckedChunk]:
+def checked_chunks(sheet: Sheet, chunk_rows: int = CHUNK_ROWS) -> Iterator[CheckedChunk]:
     """Read and check a sheet once more, chunk by chunk."""
-    for chunk in sheet.chunks():
+    for chunk in sheet.chunks(chunk_rows):
         yield check_chunk(chunk, sheet.columns)
 
 
@@ -110,9 +138,11 @@ def outcomes_by_row(
     sheet: Sheet, survey: Survey, scope: str, outcomes: Iterable[Outcome]
 ) -> dict[int, Outcome | None]:
     """Return row_number -> what became of it (None: pending), for every row but blank ones."""
-    last = {outcome.digest: outcome for outcome in outcomes}
+    last = {bytes.fromhex(outcome.digest): outcome for outcome in outcomes}
     return {
-        item.row_number: last.get(item.digest)
+        number: last.get(digest)
         for checked in checked_chunks(sheet)
-        for item in changes_and_outcomes(checked, survey, scope)
+        for number, digest in zip(
+            checked.numbers, JudgedChunk(checked, survey, scope).digests, strict=True
+        )
     }

@@ -1,7 +1,8 @@
 """Sheet -> chunks of text rows, lazily, with the row numbers that Excel shows.
 
 First in the flow. A sheet can be read as often as needed: a run reads it once to check it
-and once to send it. Everything is text; nothing is guessed, cut or converted, but for
+and once to send it. Cells are lists of text by column: all that follows looks at whole
+columns, and nothing is faster to look through. Nothing is guessed, cut or converted, but for
 whole numbers and TRUE/FALSE in workbook cells, whose text is certain.
 
 Units: ``row_number`` is 1-based, and the header and blank lines count.
@@ -18,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -27,27 +27,11 @@ import pandas as pd
 from bulk_reset.columns import Columns, bind
 from bulk_reset.delimited import DelimitedSource
 from bulk_reset.errors import InputError, SheetError
+from bulk_reset.model import Chunk
 from bulk_reset.workbook import ErrorCell, open_workbook_sheet
 
 CHUNK_ROWS: Final = 10_000
 STDIN: Final = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Rows read together.
-
-    Attributes:
-        frame: text cells; the index is the row number, the columns are 0, 1, 2 … as in
-            the header. Blank rows are not in it.
-        blank_rows: how many were left out.
-        odd_cells: (row_number, column) -> what is wrong with a cell whose text is not
-            certain (a date, a fraction, a formula's error).
-    """
-
-    frame: pd.DataFrame
-    blank_rows: int
-    odd_cells: dict[tuple[int, int], str]
 
 
 class Source(Protocol):
@@ -57,8 +41,8 @@ class Source(Protocol):
     header: tuple[str, ...]
     notice: str
 
-    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, dict[tuple[int, int], str]]]:
-        """Yield frames of text cells in file order, indexed by row number, header left out."""
+    def read(self, chunk_rows: int) -> Iterator[Chunk]:
+        """Yield the rows in file order, header left out, blank rows still among them."""
         ...
 
 
@@ -94,10 +78,8 @@ class Sheet:
                 f"{self.label}: the file was changed while it was being worked on. "
                 "Start again: rows that are done will not be sent again."
             )
-        for frame, odd_cells in self.source.read(chunk_rows):
-            is_blank = _blank_rows(frame)
-            blank_rows = int(is_blank.sum())
-            yield Chunk(frame[~is_blank] if blank_rows else frame, blank_rows, odd_cells)
+        for chunk in self.source.read(chunk_rows):
+            yield _without_blank_rows(chunk)
 
     def _read_stamp(self) -> tuple[int, int] | None:
         if self.path is None:
@@ -109,15 +91,22 @@ class Sheet:
         return (stat.st_size, stat.st_mtime_ns)
 
 
-def _blank_rows(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Tell the rows in which every cell is empty or spaces; looks on only where it must."""
-    blank = pd.Series(data=True, index=frame.index)
-    for column in frame.columns:
-        candidates = frame.loc[blank, column]
-        if candidates.empty:
-            break
-        blank[blank] = candidates.str.strip() == ""
-    return blank
+def _without_blank_rows(chunk: Chunk) -> Chunk:
+    """Leave out the rows in which every cell is empty or spaces; looks on only where it must."""
+    blank: Sequence[int] = range(len(chunk.numbers))
+    for cells in chunk.columns:
+        if len(blank) == len(cells) and "" not in cells and not any(map(str.isspace, cells)):
+            return chunk
+        blank = [place for place in blank if not cells[place].strip()]
+        if not blank:
+            return chunk
+    kept = sorted(set(range(len(chunk.numbers))).difference(blank))
+    return Chunk(
+        [chunk.numbers[place] for place in kept],
+        [[cells[place] for place in kept] for cells in chunk.columns],
+        chunk.odd_cells,
+        len(blank),
+    )
 
 
 @contextmanager
@@ -195,12 +184,12 @@ class WorkbookSource:
         self.header_row, self.header = self._found.header_row, self._found.header
         self.notice = f"read worksheet {self._found.name!r}"
 
-    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, dict[tuple[int, int], str]]]:
-        """Yield frames; see ``Source``."""
+    def read(self, chunk_rows: int) -> Iterator[Chunk]:
+        """Yield chunks; see ``Source``."""
         width = len(self.header)
         rows = enumerate(self._found.rows(), 1)
         for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
-            yield text_frame([number for number, _ in chunk], [row for _, row in chunk], width)
+            yield text_chunk([number for number, _ in chunk], [row for _, row in chunk], width)
 
 
 class FrameSource:
@@ -213,13 +202,13 @@ class FrameSource:
         self._frame = frame
         self.header = tuple(str(name) for name in frame.columns)
 
-    def read(self, chunk_rows: int) -> Iterator[tuple[pd.DataFrame, dict[tuple[int, int], str]]]:
-        """Yield frames; see ``Source``."""
+    def read(self, chunk_rows: int) -> Iterator[Chunk]:
+        """Yield chunks; see ``Source``."""
         for start in range(0, len(self._frame), chunk_rows):
             part = self._frame.iloc[start : start + chunk_rows]
             columns = [part.iloc[:, position].tolist() for position in range(part.shape[1])]
             numbers = list(range(start + 2, start + 2 + len(part)))
-            yield text_frame(numbers, list(zip(*columns, strict=True)), part.shape[1])
+            yield _text_columns(numbers, columns)
 
 
 def _chunked(
@@ -230,23 +219,29 @@ def _chunked(
         yield chunk
 
 
-def text_frame(
-    numbers: list[int], rows: Sequence[Sequence[object]], width: int
-) -> tuple[pd.DataFrame, dict[tuple[int, int], str]]:
+def text_chunk(numbers: list[int], rows: Sequence[Sequence[object]], width: int) -> Chunk:
+    """Turn rows of typed cells into text; short rows are filled up, long ones cut to the width."""
+    if any(len(row) != width for row in rows):
+        rows = [(*row[:width], *[""] * (width - len(row))) for row in rows]
+    columns = [list(cells) for cells in zip(*rows, strict=True)] or [[] for _ in range(width)]
+    return _text_columns(numbers, columns)
+
+
+def _text_columns(numbers: list[int], columns: Sequence[Sequence[object]]) -> Chunk:
     """Turn typed cells into text where the text is certain, and say where it is not."""
     odd_cells: dict[tuple[int, int], str] = {}
     texts = []
-    for number, row in zip(numbers, rows, strict=True):
-        cells = list(row[:width])
-        for column, value in enumerate(cells):
-            if not (isinstance(value, str) and value.isascii()):
-                cells[column], oddity = _text_of(value)
-                if oddity:
-                    odd_cells[number, column] = oddity
-        cells.extend([""] * (width - len(cells)))
-        texts.append(cells)
-    frame = pd.DataFrame(texts, index=numbers, columns=range(width), dtype=str)
-    return frame, odd_cells
+    for column, cells in enumerate(columns):
+        column_texts = []
+        for number, value in zip(numbers, cells, strict=True):
+            text, oddity = (
+                (value, "") if isinstance(value, str) and value.isascii() else _text_of(value)
+            )
+            column_texts.append(text)
+            if oddity:
+                odd_cells[number, column] = oddity
+        texts.append(column_texts)
+    return Chunk(numbers, texts, odd_cells)
 
 
 # Excel shows whole numbers of up to 11 digits as they are; longer ones as 1.2E+11.

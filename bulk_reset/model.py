@@ -13,12 +13,13 @@ Source of the fields, lengths and severities: the Flashduty Open API's descripti
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from bulk_reset.codec import dumps
 from bulk_reset.errors import ExitCode
 
 ID_FIELD: Final = "incident_id"
@@ -83,6 +84,28 @@ _DONE: Final = frozenset({Status.UPDATED, Status.UNCHANGED, Status.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows read together, column by column.
+
+    Attributes:
+        numbers: the row numbers. Blank rows are not among them.
+        columns: the text cells of each column of the header; each as long as ``numbers``.
+        odd_cells: (row_number, column) -> what is wrong with a cell whose text is not
+            certain (a date, a fraction, a formula's error).
+        blank_rows: how many were left out.
+    """
+
+    numbers: Sequence[int]
+    columns: list[list[str]]
+    odd_cells: dict[tuple[int, int], str] = field(default_factory=dict)
+    blank_rows: int = 0
+
+    def rows(self) -> Iterator[tuple[int | str, ...]]:
+        """Yield each row: its number, then its cells."""
+        return zip(self.numbers, *self.columns, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Mistake:
     """One cell (or row) that breaks a rule, and how to mend it."""
 
@@ -107,7 +130,7 @@ class Change:
     fields: tuple[str, ...]
     """The fields that are set, in the order of ``SETTABLE_FIELDS``."""
     body: bytes
-    """The request's JSON, made once: it is sent, and hashed for the digest."""
+    """The request's JSON, encoded once."""
     digest: str
 
     @classmethod
@@ -121,23 +144,44 @@ class Change:
         occurrence: int = 1,
     ) -> Change:
         """Build a change from the fields to set (1 to 6 of ``SETTABLE_FIELDS``)."""
-        body = json.dumps(
-            {ID_FIELD: incident_id, **values}, ensure_ascii=False, separators=(",", ":")
-        ).encode()
-        salt = f"{scope}#{occurrence}" if occurrence > 1 else scope
-        return cls(row_number, incident_id, tuple(values), body, digest_of(body, salt))
+        cells = [incident_id, *(values.get(name, "") for name in SETTABLE_FIELDS)]
+        digest = Digests(scope).of(cells, occurrence_mark(occurrence))
+        body = dumps({ID_FIELD: incident_id, **values})
+        return cls(row_number, incident_id, tuple(values), body, digest.hex())
 
 
-def digest_of(content: bytes, scope: str) -> str:
-    """Return 24 hexadecimal digits that stand for this content at this API.
+class Digests:
+    """Makes the digests of rows: 12 bytes that stand for this content at this API.
 
     The API's address (the scope) is part of it, so a rehearsal on one address never
     passes for the work done on another.
     """
-    digest = hashlib.blake2b(scope.encode(), digest_size=12)
-    digest.update(b"\0")
-    digest.update(content)
-    return digest.hexdigest()
+
+    def __init__(self, scope: str) -> None:
+        self._start = hashlib.blake2b(scope.encode(), digest_size=12)
+        self._start.update(_SEPARATOR.encode())
+
+    def of(self, cells: Sequence[str], mark: str = "") -> bytes:
+        """Return the digest of a row.
+
+        Args:
+            cells: the text of each of ``FIELDS``, empty where it is not set.
+            mark: tells rows apart that have the same cells.
+        """
+        text = _SEPARATOR.join(cells)
+        if text.count(_SEPARATOR) >= len(cells):
+            text = repr(cells)  # in which it is written otherwise
+        digest = self._start.copy()
+        digest.update((text + mark).encode(errors="replace"))
+        return digest.digest()
+
+
+_SEPARATOR: Final = "\0"
+
+
+def occurrence_mark(occurrence: int) -> str:
+    """Return what tells the n-th row of the same values from the first."""
+    return f"{_SEPARATOR}{occurrence}" if occurrence > 1 else ""
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -168,6 +212,8 @@ class Outcome:
     started_at: float = 0.0
     """When the last attempt was started; 0 where nothing was sent."""
     finished_at: float = 0.0
+    throttled: int = 0
+    """Answers that said the quota was used up (HTTP 429); no attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +292,8 @@ class Totals:
     """Answers that said the quota was used up (HTTP 429)."""
     elapsed_s: float = 0.0
     peaks: tuple[Peak, ...] = ()
+    waited_s: dict[str, float] = field(default_factory=dict)
+    """Cause -> seconds in which nothing could start because of it."""
     errors: tuple[ErrorGroup, ...] = ()
     stop: Stop | None = None
     report: str = ""

@@ -34,6 +34,8 @@ class Options:
             provider's configuration.
         base_url: the API's address; HTTPS, or this machine.
         sandbox: send to an emulated API inside this process; no key is needed.
+        account: a name for an account that several keys belong to: they share its quota.
+        waits: wait while another run on this machine sends with the same account.
         per_second, per_minute: the account's limits; ``share`` of them is used, in (0, 1].
         workers: requests on their way at most.
         timeout_s: for one request.
@@ -55,6 +57,8 @@ class Options:
     app_key_file: Path | None = None
     base_url: str | None = None
     sandbox: bool = False
+    account: str = ""
+    waits: bool = True
     per_second: int = PER_SECOND
     per_minute: int = PER_MINUTE
     share: float = 1.0

@@ -7,15 +7,17 @@ without its end is a torn write: it is cut off, and its row is pending again. Wh
 several lines (an unknown outcome, sent again), the last one counts. While a run writes
 the file, it holds a lock on it.
 
-State: the file's end, moved by ``write`` alone; ``sync`` may run in another thread.
+State: the file's end, moved by ``flush`` alone; ``sync`` may run in another thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import os
-from collections import Counter, deque
+from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,10 +25,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
+import numpy as np
+import numpy.typing as npt
 from filelock import lock_descriptor
 
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
-from bulk_reset.history import History
+from bulk_reset.history import History, Line
 from bulk_reset.model import ErrorGroup, Outcome, Status, one_line
 
 COLUMNS: Final = (
@@ -35,6 +39,7 @@ COLUMNS: Final = (
     "status",
     "fields",
     "attempts",
+    "throttled",
     "http_status",
     "error_code",
     "error_message",
@@ -46,9 +51,12 @@ COLUMNS: Final = (
 _BOM: Final = "\ufeff"
 _HEADER: Final = (_BOM + ",".join(COLUMNS) + "\n").encode()
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-_RECENT_LINES: Final = 10_000
+_DIGEST_BYTES: Final = 12
+_DIGEST_END: Final = len("\n") + 2 * _DIGEST_BYTES
 _LONGEST_CELL: Final = 2_000
 """Beyond 131,072 characters the csv module would refuse to read a cell back."""
+_SHORTEST_WAIT_S: Final = 1.0
+_LONGEST_WAIT_S: Final = 300.0
 _STATUS_OF: Final = {status.value: status for status in Status}
 
 
@@ -65,7 +73,7 @@ class Report:
         path: the file.
         history: what earlier runs made of rows.
         mended_bytes: how much of a torn last line was cut off.
-        finished_at: when the last rows of earlier runs were finished; at most 10,000 of them.
+        written: the lines of this run, by status.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,8 +85,6 @@ class Report:
             RunError: the disk is full or gone; nothing was sent.
         """
         self.path = path
-        self.history = History()
-        self.finished_at: deque[float] = deque(maxlen=_RECENT_LINES)
         self.written: Counter[Status] = Counter()
         if path.is_fifo() or path.is_socket():
             raise InputError(f"{path}: a pipe cannot be a report. Say --report FILE.")
@@ -89,22 +95,18 @@ class Report:
                 f"{path}: the report cannot be written ({exc.strerror}). "
                 "Say --report FILE to write it elsewhere."
             ) from exc
-        self._file: IO[str] = os.fdopen(  # closed by close()
-            descriptor, "a", encoding="utf-8", errors="backslashreplace", newline=""
-        )
+        self._file = os.fdopen(descriptor, "ab", buffering=0)  # closed by close()
         try:
             with _disk_errors(path):
                 _lock(descriptor, path)
                 self.mended_bytes = _mend(descriptor, path)
-            for outcome in read_report(path):
-                self.history.add(outcome)
-                if outcome.attempts:
-                    self.finished_at.append(outcome.finished_at)
+            self.history = read_history(path)
         except BaseException:
             self._file.close()
             raise
         self._start = os.fstat(descriptor).st_size
-        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._lines: list[str] = []
+        self._unwritten = b""
         self._is_dirty = False
 
     def __enter__(self) -> Self:
@@ -119,19 +121,26 @@ class Report:
         self.close()
 
     def write(self, outcome: Outcome) -> None:
-        """Append a line; it has left this process when the call returns.
+        """Append a line; it leaves this process with the next ``flush``."""
+        self._lines.append(_line(outcome))
+        self.written[outcome.status] += 1
+
+    def flush(self) -> None:
+        """Hand the lines over to the system: from then on, a crash of this process keeps them.
 
         Raises:
-            RunError: the disk is full or gone; the row has no line and stays pending.
+            RunError: the disk is full or gone; rows without a whole line stay pending.
         """
+        self._unwritten += "".join(self._lines).encode(errors="backslashreplace")
+        self._lines.clear()
         with _disk_errors(self.path):
-            self._writer.writerow(_cells(outcome))
-            self._file.flush()
-        self.written[outcome.status] += 1
-        self._is_dirty = True
+            while self._unwritten:
+                written = os.write(self._file.fileno(), self._unwritten)
+                self._unwritten = self._unwritten[written:]
+                self._is_dirty = True
 
     def sync(self) -> None:
-        """See that what was written survives a power cut, if something was.
+        """See that what was handed over survives a power cut, if something was.
 
         Raises:
             RunError: the disk is full or gone.
@@ -149,11 +158,10 @@ class Report:
         """
         if not self._file.closed:
             try:
+                self.flush()
                 self.sync()
             finally:
-                # Writes once more what a failed write has left behind.
-                with _disk_errors(self.path):
-                    self._file.close()
+                self._file.close()
 
     def check_written(self) -> None:
         """Read this run's lines back and compare them with what was written.
@@ -165,9 +173,11 @@ class Report:
         try:
             with self.path.open("rb") as file:
                 file.seek(self._start)
-                for cells in csv.reader(_whole_lines(file)):
-                    found[_STATUS_OF.get("".join(cells[2:3]), Status.PENDING)] += 1
-        except (OSError, UnicodeError, csv.Error):
+                for line in file:
+                    is_plain = b'"' not in line
+                    status = line.split(b",", 3)[2].decode() if is_plain else _csv_cells(line)[2]
+                    found[_STATUS_OF[status]] += line.endswith(b"\n")
+        except (OSError, ValueError, LookupError, csv.Error):
             found[Status.PENDING] += 1  # which is never written
         if found != self.written:
             raise InternalError(
@@ -192,32 +202,33 @@ def _disk_errors(path: Path) -> Iterator[None]:
         ) from exc
 
 
-def _cells(outcome: Outcome) -> tuple[object, ...]:
+def _line(outcome: Outcome) -> str:
     return (
-        outcome.row_number,
-        _cell(outcome.incident_id),
-        outcome.status.value,
-        " ".join(outcome.fields),
-        outcome.attempts,
-        outcome.http_status or "",
-        _cell(outcome.error_code),
-        _cell(outcome.error_message),
-        _cell(outcome.request_id),
-        _as_text(outcome.started_at),
-        _as_text(outcome.finished_at),
-        outcome.digest,
+        f"{outcome.row_number},{_cell(outcome.incident_id)},{outcome.status},"
+        f"{' '.join(outcome.fields)},{outcome.attempts},{outcome.throttled},"
+        f"{outcome.http_status or ''},{_cell(outcome.error_code)},{_cell(outcome.error_message)},"
+        f"{_cell(outcome.request_id)},{_as_text(outcome.started_at)},"
+        f"{_as_text(outcome.finished_at)},{outcome.digest}\n"
     )
 
 
 def _cell(text: str) -> str:
-    return inert(text)[:_LONGEST_CELL]
+    if not text or (text.isalnum() and len(text) <= _LONGEST_CELL):
+        return text
+    line = inert(text)[:_LONGEST_CELL]
+    return '"' + line.replace('"', '""') + '"' if '"' in line or "," in line else line
 
 
 def _as_text(at: float) -> str:
     if not at:
         return ""
-    moment = datetime.fromtimestamp(at, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = round(at * 1000)
+    return f"{_second_as_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=8)
+def _second_as_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
 def _as_epoch(text: str) -> float:
@@ -275,7 +286,14 @@ def read_report(path: Path) -> Iterator[Outcome]:
             if header is None or ",".join(header).removeprefix(_BOM) != ",".join(COLUMNS):
                 raise InputError(f"{path}: this is not a report of bulk-reset.")
             for number, cells in enumerate(lines, 2):
-                yield _outcome(cells, number, path)
+                try:
+                    outcome = _outcome(cells)
+                except ValueError as exc:
+                    raise InputError(
+                        f"{path}: line {number} is not a line of a report; was it edited? "
+                        "Move the file away to start over, or undo the edit."
+                    ) from exc
+                yield outcome
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (UnicodeError, csv.Error) as exc:
@@ -287,48 +305,93 @@ def _whole_lines(file: IO[bytes]) -> Iterator[str]:
     return (line.decode() for line in file if line.endswith(b"\n"))
 
 
-def _outcome(cells: list[str], number: int, path: Path) -> Outcome:
+def read_history(path: Path) -> History:
+    """Read what a report tells of rows, and no more; see ``read_report`` for what it raises.
+
+    Lines as this module writes them are taken apart without the csv module, at a third of the
+    time; any other (quotes in it, or saved by another program) goes the usual way.
+    """
     try:
-        row, incident_id, status, fields, attempts, http_status, code, message, request_id = cells[
-            :9
-        ]
-        started_at, finished_at, digest = cells[9:]
-        int(digest, 16)
-        if Status(status) in {Status.UPDATED, Status.UNKNOWN}:
-            int(incident_id, 16)
-        return Outcome(
-            int(row),
-            incident_id,
-            Status(status),
-            tuple(fields.split()),
-            digest,
-            int(attempts),
-            int(http_status or 0),
-            code,
-            message,
-            request_id,
-            _as_epoch(started_at),
-            _as_epoch(finished_at),
-        )
-    except ValueError as exc:
-        raise InputError(
-            f"{path}: line {number} is not a line of a report; was it edited? "
-            "Move the file away to start over, or undo the edit."
-        ) from exc
+        with path.open("rb") as file:
+            header = file.readline()
+            if header not in {_HEADER, _HEADER[len(_BOM.encode()) :]}:
+                return History.of(read_report(path))
+            return History(_history_lines(file))
+    except (ValueError, KeyError, csv.Error):
+        # Which line it is, only a closer look can tell.
+        return History.of(read_report(path))
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
+
+
+def _history_lines(file: IO[bytes]) -> Iterator[Line]:
+    fields_of: dict[bytes, tuple[str, ...]] = {}
+    for line in file:
+        cells = line.split(b",")
+        is_plain = len(cells) == len(COLUMNS) and len(cells[-1]) == _DIGEST_END and b'"' not in line
+        if not is_plain or not line.endswith(b"\n"):
+            if line.endswith(b"\n"):
+                outcome = _outcome(_csv_cells(line))
+                yield outcome.digest, outcome.incident_id, outcome.fields, outcome.status
+            continue
+        fields = fields_of.get(cells[3])
+        if fields is None:
+            fields = fields_of[cells[3]] = tuple(cells[3].decode().split())
+        yield cells[-1][:-1].decode(), cells[1].decode(), fields, _STATUS_OF[cells[2].decode()]
+
+
+def _csv_cells(line: bytes) -> list[str]:
+    return next(csv.reader([line.decode()]))
+
+
+def _outcome(cells: list[str]) -> Outcome:
+    row, incident_id, status, fields, attempts, throttled, http_status, code, message = cells[:9]
+    request_id, started_at, finished_at, digest = cells[9:]
+    is_written = Status(status) in {Status.UPDATED, Status.UNKNOWN}
+    for text in (digest, incident_id) if is_written else (digest,):
+        if len(bytes.fromhex(text)) != _DIGEST_BYTES:
+            raise ValueError(text)
+    return Outcome(
+        int(row),
+        incident_id,
+        Status(status),
+        tuple(fields.split()),
+        digest,
+        int(attempts),
+        int(http_status or 0),
+        code,
+        message,
+        request_id,
+        _as_epoch(started_at),
+        _as_epoch(finished_at),
+        int(throttled),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSummary:
-    """What a report file alone tells: the last line of each row counts."""
+    """What a report file alone tells: the last line of each row counts.
+
+    Attributes:
+        requests: how many the lines tell of: attempts, and answers over the quota.
+        throttled: those of them that were over the quota (HTTP 429).
+        first_at: when the first attempt was started; 0 where nothing was sent.
+        most_started: seconds -> the most requests that were started within so many. Of a
+            row that was sent several times, only the last time is known.
+        waits, waited_s: how often nothing was started for more than a second (and at most
+            five minutes: what is longer lies between two runs), and for how long in all.
+    """
 
     path: str
     lines: int
     counts: dict[Status, int]
     requests: int
-    """Attempts that the lines tell of."""
+    throttled: int
     first_at: float
-    """When the first attempt was started; 0 where nothing was sent."""
     last_at: float
+    most_started: dict[int, int]
+    waits: int
+    waited_s: float
     errors: tuple[ErrorGroup, ...]
 
 
@@ -358,26 +421,50 @@ class ErrorGroups:
 
 def summarise(path: Path) -> ReportSummary:
     """Sum a report up; see ``read_report`` for what it raises."""
-    last: dict[int, Outcome] = {}
-    lines = requests = 0
-    first_at, last_at = float("inf"), 0.0
-    for outcome in read_report(path):
-        last[int(outcome.digest, 16)] = outcome
-        lines += 1
-        requests += outcome.attempts
-        if outcome.started_at:
-            first_at = min(first_at, outcome.started_at)
-        last_at = max(last_at, outcome.finished_at)
+    starts, finishes = array("d"), array("d", [0.0])
+    not_done: dict[str, Outcome] = {}
+    lines = requests = throttled = 0
+
+    def noted() -> Iterator[Line]:
+        nonlocal lines, requests, throttled
+        for outcome in read_report(path):
+            lines += 1
+            requests += outcome.attempts + outcome.throttled
+            throttled += outcome.throttled
+            if outcome.started_at:
+                starts.append(outcome.started_at)
+            finishes[0] = max(finishes[0], outcome.finished_at)
+            not_done.pop(outcome.digest, None)
+            if not outcome.status.is_done:
+                not_done[outcome.digest] = outcome
+            yield outcome.digest, outcome.incident_id, outcome.fields, outcome.status
+
+    counts = History(noted()).counts()
     groups = ErrorGroups()
-    for outcome in last.values():
+    for outcome in not_done.values():
         groups.add(outcome)
-    counts = Counter(outcome.status for outcome in last.values())
+    started_at = np.sort(np.frombuffer(starts, np.float64))
+    gaps_s = np.diff(started_at)
+    waits_s = gaps_s[(gaps_s > _SHORTEST_WAIT_S) & (gaps_s <= _LONGEST_WAIT_S)]
     return ReportSummary(
         str(path),
         lines,
         {status: counts[status] for status in Status if status is not Status.PENDING},
         requests,
-        first_at if first_at <= last_at else 0.0,
-        last_at,
+        throttled,
+        float(started_at[0]) if len(started_at) else 0.0,
+        finishes[0],
+        {seconds: _most_within(seconds, started_at) for seconds in (1, 60)},
+        len(waits_s),
+        round(float(waits_s.sum()), 3),
         groups.groups(),
     )
+
+
+def _most_within(seconds: int, starts: npt.NDArray[np.float64]) -> int:
+    """Return the most of these sorted times that lie within so many seconds."""
+    if not len(starts):
+        return 0
+    # To the millisecond, as they are written; half of one is for the rounding of floats.
+    firsts = np.searchsorted(starts, starts - seconds + 0.0005, side="right")
+    return int((np.arange(1, len(starts) + 1) - firsts).max())

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
+from bulk_reset.account import Account
 from bulk_reset.breaker import Breaker
 from bulk_reset.client import open_client
 from bulk_reset.credentials import AppKey, Credentials
@@ -31,6 +32,7 @@ from bulk_reset.report import ErrorGroups, Report
 SANDBOX: Final = "sandbox"
 _TICK_S: Final = 0.1
 _SYNC_TICKS: Final = 5
+_FLUSH_S: Final = 0.005
 T = TypeVar("T")
 
 
@@ -41,6 +43,7 @@ class Sending:
     Attributes:
         feed: the rows, not read yet.
         expected: how many changes it will hand out.
+        account: whose quota is used, and held; None where nobody shares it.
         report: where outcomes go; without one they are kept in ``outcomes``.
     """
 
@@ -50,20 +53,24 @@ class Sending:
     expected: int
     report: Report | None
     watcher: Watcher
+    account: Account | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     _counts: Counter[Status] = field(default_factory=Counter)
     _groups: ErrorGroups = field(default_factory=ErrorGroups)
     _answered: int = 0
     _settled: int = 0
     _elapsed_s: float = 0.0
+    _has_lines: asyncio.Event = field(default_factory=asyncio.Event)
     _quota: Quota = field(init=False)
-    _engine: Engine = field(init=False)
+    _engine: Engine | None = None
+
+    def __post_init__(self) -> None:
+        self._quota = Quota(self.options.windows(), ledger=self.account)
 
     async def send(self, *, handles_signals: bool) -> Stop | None:
         """Send everything that is left, with a sandbox around it if one is wanted."""
-        self._quota = Quota(self.options.windows())
-        if self.report is not None:
-            self._quota.remember(self._ages_s(self.report))
+        if self.account is not None:
+            self._quota.remember(self.account.ages_s())
         started_at = time.monotonic()
         async with (
             reached(self.options, self.credentials) as credentials,
@@ -71,7 +78,7 @@ class Sending:
                 credentials, connections=self._workers(), timeout_s=self.options.timeout_s
             ) as client,
         ):
-            self._engine = Engine(
+            engine = self._engine = Engine(
                 client,
                 self._quota,
                 self._take_answer,
@@ -82,43 +89,36 @@ class Sending:
                 is_in_order=self.feed.survey.repeated_ids.__contains__,
             )
             try:
-                with _signals(self._engine) if handles_signals else contextlib.nullcontext():
-                    return await self._work()
+                with _signals(engine) if handles_signals else contextlib.nullcontext():
+                    return await self._work(engine)
             finally:
                 self._elapsed_s = time.monotonic() - started_at
-
-    def _ages_s(self, report: Report) -> list[float]:
-        """Return how long ago the requests of the last run were answered, as far as known."""
-        now = time.time()
-        ages_s = [now - at for at in report.finished_at]
-        if ages_s and min(ages_s) < self._quota.longest_window_s:
-            # Was it killed? Then some were on their way, and have no line.
-            ages_s += [min(ages_s) - 1.0] * min(self.options.workers, self._quota.windows[0].limit)
-        return ages_s
 
     def _workers(self) -> int:
         return max(1, min(self.options.workers, self.expected))
 
-    async def _work(self) -> Stop | None:
-        ticker = asyncio.create_task(self._tick())
-        engine = asyncio.create_task(self._engine.run(self._batches()))
+    async def _work(self, engine: Engine) -> Stop | None:
+        work = asyncio.create_task(engine.run(self._batches()))
+        # These only ever end by an error.
+        keepers = [asyncio.create_task(part) for part in (self._tick(engine), self._write_lines())]
         try:
-            await asyncio.wait({ticker, engine}, return_when=asyncio.FIRST_COMPLETED)
-            if ticker.done():
-                await ticker  # it only ever ends by an error
-            return await engine
+            await asyncio.wait({work, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+            for keeper in keepers:
+                if keeper.done():
+                    await keeper
+            return await work
         except BaseExceptionGroup as group:
             raise first_cause(group) from None
         finally:
-            ticker.cancel()
-            engine.cancel()
-            await asyncio.gather(ticker, engine, return_exceptions=True)
-            self.watcher.on_progress(self._progress())
+            for task in (work, *keepers):
+                task.cancel()
+            await asyncio.gather(work, *keepers, return_exceptions=True)
+            self.watcher.on_progress(self._progress(engine))
 
     async def _batches(self) -> AsyncIterator[list[Change]]:
-        batches = self.feed.batches()
-        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-            changes, outcomes = batch
+        # Read here, not in a thread: a thousand rows take some milliseconds, and a thread at work
+        # would hold up the event loop for longer each time.
+        for changes, outcomes in self.feed.batches():
             for outcome in outcomes:
                 self._record(replace(outcome, finished_at=time.time()))
                 self._settled += 1
@@ -131,25 +131,35 @@ class Sending:
     def _record(self, outcome: Outcome) -> None:
         if self.report is not None:
             self.report.write(outcome)
+            self._has_lines.set()
         else:
             self.outcomes.append(outcome)
         self._counts[outcome.status] += 1
         self._groups.add(outcome)
 
-    async def _tick(self) -> None:
+    async def _write_lines(self) -> None:
+        """Hand lines over to the system, those of some milliseconds together."""
+        while True:
+            await self._has_lines.wait()
+            await asyncio.sleep(_FLUSH_S)
+            self._has_lines.clear()
+            if self.report is not None:
+                self.report.flush()
+
+    async def _tick(self, engine: Engine) -> None:
         """Show the progress and bring the report to the disk, at a pace of their own."""
         tick = 0
         while True:
-            self.watcher.on_progress(self._progress())
+            self.watcher.on_progress(self._progress(engine))
             if self.report is not None and tick % _SYNC_TICKS == 0:
                 await asyncio.to_thread(self.report.sync)
             await asyncio.sleep(_TICK_S)
             tick += 1
 
-    def _progress(self) -> Progress:
+    def _progress(self, engine: Engine) -> Progress:
         counts = self.feed.resumed + self._counts
-        left = self.expected - self._answered - self._engine.in_flight
-        is_down = self._engine.is_waiting_for_api
+        left = self.expected - self._answered - engine.in_flight
+        is_down = engine.is_waiting_for_api
         return Progress(
             rows=self.feed.survey.rows,
             counts={status: counts[status] for status in Status},
@@ -188,9 +198,10 @@ class Sending:
             held_back=feed.held_back,
             blank_rows=survey.blank_rows,
             requests=self._quota.requests,
-            throttled=self._engine.throttled,
+            throttled=self._engine.throttled if self._engine else 0,
             elapsed_s=self._elapsed_s,
             peaks=self._quota.peaks(),
+            waited_s={cause: round(s, 3) for cause, s in self._quota.waited_s.items()},
             errors=self._groups.groups(),
             stop=stop,
             report=str(self.report.path) if self.report is not None else "",

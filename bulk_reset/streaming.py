@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Final
 
+from bulk_reset.account import Account, queue_up
 from bulk_reset.actions import find_account
 from bulk_reset.breaker import Breaker
 from bulk_reset.client import open_client
 from bulk_reset.columns import Columns
 from bulk_reset.engine import Engine
 from bulk_reset.errors import InputError, StoppedError
-from bulk_reset.load import Chunk, text_frame
+from bulk_reset.load import text_chunk
 from bulk_reset.model import FIELDS, Change, Outcome, Stop
 from bulk_reset.options import Options
 from bulk_reset.quota import Quota
 from bulk_reset.sending import first_cause, reached
-from bulk_reset.survey import Survey, changes_and_outcomes
+from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.validate import check_chunk
 
+_log = logging.getLogger(__name__)
 _BATCH_ROWS: Final = 500
 _COLUMNS: Final = Columns({name: place for place, name in enumerate(FIELDS)}, FIELDS)
-_NOTHING_KNOWN: Final = Survey(0, 0, (), {}, frozenset(), frozenset())
 Row = Mapping[str, object]
 """``incident_id`` and one or more of the fields to set."""
 
@@ -42,22 +45,29 @@ async def stream(
 
     Raises:
         InputError: the options, the key or a change's fields; before anything else is sent.
+        LockedError: another run has the account, and ``options.waits`` is false.
         StoppedError: it ended early (credentials, outage, too many failures); changes that
             have no outcome are pending.
     """
     options = options or Options()
     _require_meaningful(options)
     outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
-    account = find_account(options)
+    credentials = find_account(options)
     async with (
-        reached(options, account) as credentials,
-        open_client(
-            credentials, connections=options.workers, timeout_s=options.timeout_s
-        ) as client,
+        contextlib.AsyncExitStack() as stack,
+        reached(options, credentials) as reachable,
+        open_client(reachable, connections=options.workers, timeout_s=options.timeout_s) as client,
     ):
+        quota = Quota(options.windows())
+        if not options.sandbox:
+            account = stack.enter_context(Account(credentials, options.account))
+            for wait_s in queue_up(account, "a stream", waits=options.waits, say=_log.warning):
+                await asyncio.sleep(wait_s)
+            quota = Quota(options.windows(), ledger=account)
+            quota.remember(account.ages_s())
         engine = Engine(
             client,
-            Quota(options.windows()),
+            quota,
             outcomes.put_nowait,
             policy=options.policy(),
             breaker=Breaker(options.patience_s),
@@ -65,7 +75,7 @@ async def stream(
             max_failures=options.failure_limit(0),
             is_in_order=lambda _: True,
         )
-        sending = asyncio.create_task(_send_all(engine, changes, outcomes, account.base_url))
+        sending = asyncio.create_task(_send_all(engine, changes, outcomes, credentials.base_url))
         try:
             while (outcome := await outcomes.get()) is not None:
                 yield outcome
@@ -119,10 +129,9 @@ async def _checked_batches(
         numbers = list(range(first, first + len(rows)))
         first += len(rows)
         cells = [_cells(row, number) for number, row in zip(numbers, rows, strict=True)]
-        frame, odd_cells = text_frame(numbers, cells, len(FIELDS))
-        checked = check_chunk(Chunk(frame, 0, odd_cells), _COLUMNS)
+        checked = check_chunk(text_chunk(numbers, cells, len(FIELDS)), _COLUMNS)
         to_send = []
-        for item in changes_and_outcomes(checked, _NOTHING_KNOWN, scope):
+        for item in JudgedChunk(checked, Survey(), scope).items():
             if isinstance(item, Change):
                 to_send.append(item)
             else:

@@ -7,17 +7,29 @@ values are a conflict, and the policy decides.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from bulk_reset.codec import dumps
 from bulk_reset.columns import Columns
+from bulk_reset.history import keys_of
 from bulk_reset.load import Sheet
-from bulk_reset.model import ID_FIELD, Change, Mistake, OnConflict, Outcome, Status, digest_of
-from bulk_reset.validate import CheckedChunk, check_chunk, rows_of, shorten
+from bulk_reset.model import (
+    FIELDS,
+    ID_FIELD,
+    Change,
+    Digests,
+    Mistake,
+    OnConflict,
+    Outcome,
+    Status,
+    occurrence_mark,
+)
+from bulk_reset.validate import CheckedChunk, check_chunk, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +57,12 @@ class Survey:
         contested_ids: those of them whose rows overwrite each other.
     """
 
-    rows: int
-    blank_rows: int
-    mistakes: tuple[Mistake, ...]
-    rulings: dict[int, Ruling]
-    repeated_ids: frozenset[str]
-    contested_ids: frozenset[str]
+    rows: int = 0
+    blank_rows: int = 0
+    mistakes: tuple[Mistake, ...] = ()
+    rulings: dict[int, Ruling] = field(default_factory=dict)
+    repeated_ids: frozenset[str] = frozenset()
+    contested_ids: frozenset[str] = frozenset()
 
 
 def survey_sheet(
@@ -68,17 +80,17 @@ def survey_sheet(
     """
     rows = blank_rows = 0
     mistakes: list[Mistake] = []
-    hashes: list[npt.NDArray[np.uint64]] = []
+    keys: list[npt.NDArray[np.uint64]] = []
     for chunk in sheet.chunks():
         checked = check_chunk(chunk, sheet.columns)
-        rows += len(checked.frame)
+        rows += len(checked)
         blank_rows += chunk.blank_rows
         mistakes += checked.mistakes
-        hashes.append(_hash_ids(checked))
+        keys.append(_keys(checked))
         on_chunk(checked)
     rulings: dict[int, Ruling] = {}
     contested: set[str] = set()
-    repeated = _repeated_rows(sheet, hashes)
+    repeated = _repeated_rows(sheet, keys)
     for incident_id, of_incident in repeated.items():
         _count_occurrences(of_incident, rulings)
         conflicts = _conflicts(of_incident)
@@ -96,8 +108,9 @@ def survey_sheet(
     )
 
 
-def _hash_ids(checked: CheckedChunk) -> npt.NDArray[np.uint64]:
-    return pd.util.hash_array(checked.frame[ID_FIELD].to_numpy(dtype=object))
+def _keys(checked: CheckedChunk) -> npt.NDArray[np.uint64]:
+    """Return the keys of the incidents of valid rows."""
+    return keys_of(itertools.compress(checked.ids, checked.are_valid()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +119,18 @@ class _Row:
     values: dict[str, str]
 
 
-def _repeated_rows(sheet: Sheet, hashes: list[npt.NDArray[np.uint64]]) -> dict[str, list[_Row]]:
+def _repeated_rows(sheet: Sheet, keys: list[npt.NDArray[np.uint64]]) -> dict[str, list[_Row]]:
     """Collect the valid rows of the incidents that stand on several, by a second look."""
-    values, counts = np.unique(np.concatenate(hashes or [np.array([])]), return_counts=True)
-    wanted = values[counts > 1]
+    every = np.sort(np.concatenate(keys or [np.array([], np.uint64)]))
+    wanted = np.unique(every[1:][every[1:] == every[:-1]])
     found: dict[str, list[_Row]] = {}
-    # Hashes of wrong ids and collisions may be among them; the ids themselves decide below.
+    # Two ids may have one key; the ids themselves decide below.
     for chunk in sheet.chunks() if len(wanted) else ():
         checked = check_chunk(chunk, sheet.columns)
-        wrong = checked.wrong_rows
-        for row_number, incident_id, values_set in rows_of(
-            checked.frame[np.isin(_hash_ids(checked), wanted)]
-        ):
-            if row_number not in wrong:
-                found.setdefault(incident_id, []).append(_Row(row_number, values_set))
+        valid = np.flatnonzero(np.array(checked.are_valid(), bool))
+        for place in valid[np.isin(_keys(checked), wanted)].tolist():
+            row = _Row(checked.numbers[place], checked.values(place))
+            found.setdefault(checked.ids[place], []).append(row)
     return {incident_id: rows for incident_id, rows in found.items() if len(rows) > 1}
 
 
@@ -195,35 +206,62 @@ def _mark_overwritten(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
             later.update(row.values)
 
 
-def changes_and_outcomes(
-    checked: CheckedChunk, survey: Survey, scope: str
-) -> Iterator[Change | Outcome]:
-    """Yield, in the sheet's order, a Change for each row to send and an Outcome for the others."""
-    wrong: dict[int, list[Mistake]] = {}
-    for mistake in checked.mistakes:
-        wrong.setdefault(mistake.row_number, []).append(mistake)
-    rulings = survey.rulings
-    for row_number, incident_id, values in rows_of(checked.frame):
-        if row_number in wrong:
-            content = "\0".join((str(row_number), incident_id, *values.values()))
-            digest = digest_of(content.encode(errors="replace"), scope)
-            yield _rejected(row_number, incident_id, wrong[row_number], digest)
-            continue
-        ruling = rulings.get(row_number)
-        occurrence = ruling.occurrence if ruling else 1
-        change = Change.of(row_number, incident_id, values, scope=scope, occurrence=occurrence)
+class JudgedChunk:
+    """A chunk of which it is known what is to be done with each row.
+
+    Attributes:
+        digests: of each row, 12 bytes.
+    """
+
+    def __init__(self, checked: CheckedChunk, survey: Survey, scope: str) -> None:
+        self.checked, self._survey = checked, survey
+        self._wrong: dict[int, list[Mistake]] = {}
+        for mistake in checked.mistakes:
+            self._wrong.setdefault(mistake.row_number, []).append(mistake)
+        self.digests = self._make_digests(Digests(scope))
+
+    def _make_digests(self, digests: Digests) -> list[bytes]:
+        checked, rulings = self.checked, self._survey.rulings
+        nothing = [""] * len(checked)
+        rows = zip(*(checked.columns.get(name, nothing) for name in FIELDS), strict=True)
+        if not self._wrong and not rulings:
+            return list(map(digests.of, rows))
+        made = []
+        for number, cells in zip(checked.numbers, rows, strict=True):
+            ruling = rulings.get(number)
+            mark = occurrence_mark(ruling.occurrence) if ruling else ""
+            made.append(digests.of(cells, f"\0row {number}" if number in self._wrong else mark))
+        return made
+
+    @property
+    def needs_no_thought(self) -> bool:
+        """Whether every row is valid and is sent whatever becomes of the others."""
+        return not self._wrong and self._survey.rulings.keys().isdisjoint(self.checked.numbers)
+
+    def items(self) -> Iterator[Change | Outcome]:
+        """Yield each row's item, in the sheet's order."""
+        return map(self.item, range(len(self.checked)))
+
+    def item(self, place: int) -> Change | Outcome:
+        """Return a Change for a row to send and an Outcome for any other."""
+        number, incident_id = self.checked.numbers[place], self.checked.ids[place]
+        digest = self.digests[place].hex()
+        if number in self._wrong:
+            return _rejected(number, incident_id, self._wrong[number], digest)
+        values = self.checked.values(place)
+        ruling = self._survey.rulings.get(number)
         if ruling is None or ruling.status is Status.PENDING:
-            yield change
-        else:
-            yield Outcome(
-                row_number,
-                incident_id,
-                ruling.status,
-                change.fields,
-                change.digest,
-                error_code="conflict" if ruling.status is Status.REJECTED else "",
-                error_message=ruling.reason,
-            )
+            body = dumps({ID_FIELD: incident_id, **values})
+            return Change(number, incident_id, tuple(values), body, digest)
+        return Outcome(
+            number,
+            incident_id,
+            ruling.status,
+            tuple(values),
+            digest,
+            error_code="conflict" if ruling.status is Status.REJECTED else "",
+            error_message=ruling.reason,
+        )
 
 
 def _rejected(row_number: int, incident_id: str, mistakes: list[Mistake], digest: str) -> Outcome:

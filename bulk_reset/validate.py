@@ -1,6 +1,6 @@
 """Every rule of the API, checked before anything is sent.
 
-Whole columns at a time, row by row only where something is wrong.
+Whole columns at a time, cell by cell only where something may be wrong.
 
 A broken rule is data (a ``Mistake`` with row, column, value and mend), never an exception.
 Text is kept as it is; only the id is trimmed and lower-cased, which does not change what
@@ -12,31 +12,35 @@ Source of the rules: ``bulk_reset.model``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-import pandas as pd
+import numpy as np
 
 from bulk_reset.columns import Columns
-from bulk_reset.load import Chunk
 from bulk_reset.model import (
     FIELDS,
     ID_FIELD,
     SEVERITIES,
     SEVERITY_FIELD,
     TEXT_LENGTHS,
+    Chunk,
     Mistake,
     one_line,
 )
 
 _SHOWN_CHARACTERS: Final = 60
-_ID_PATTERN: Final = r"[0-9a-f]{24}"
+_ID_DIGITS: Final = 24
+_ID_PATTERN: Final = re.compile(r"[0-9a-f]{24}")
 _FORMULA_ERRORS: Final = (
     *("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"),
     *("#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!", "#BLOCKED!", "#CONNECT!"),
 )
 """What a spreadsheet writes into a text file for a formula that failed."""
+_LONGEST_FORMULA_ERROR: Final = max(map(len, _FORMULA_ERRORS))
+_NO_MISTAKE: Final = frozenset({"", *SEVERITIES})
 _NUMBER_LIKE: Final = re.compile(r"[0-9]+([.,][0-9]+)?(e[+-]?[0-9]+)?")
 _SEVERITY_MEANT: Final = {
     **{name.casefold(): name for name in SEVERITIES},
@@ -51,61 +55,111 @@ class CheckedChunk:
     """A chunk's rows by field, with what is wrong with them.
 
     Attributes:
-        frame: index row_number, columns the sheet's fields in the order of ``FIELDS``;
-            every row, wrong ones too.
+        numbers: the row numbers; every row, wrong ones too.
+        columns: field -> cells, the sheet's fields in the order of ``FIELDS``.
         mistakes: in the order of rows and fields.
     """
 
-    frame: pd.DataFrame
+    numbers: Sequence[int]
+    columns: dict[str, list[str]]
     mistakes: list[Mistake]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def ids(self) -> list[str]:
+        """The incident of each row, trimmed and in lower case."""
+        return self.columns[ID_FIELD]
 
     @property
     def wrong_rows(self) -> set[int]:
         """The numbers of the rows with a mistake."""
         return {mistake.row_number for mistake in self.mistakes}
 
+    def are_valid(self) -> list[bool]:
+        """Tell of each row whether it has no mistake."""
+        wrong = self.wrong_rows
+        return [number not in wrong for number in self.numbers] if wrong else [True] * len(self)
+
+    def values(self, place: int) -> dict[str, str]:
+        """Return what the row at this place sets: field -> text."""
+        return {
+            name: cells[place]
+            for name, cells in self.columns.items()
+            if name != ID_FIELD and cells[place]
+        }
+
 
 def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     """Check all rules that concern one row alone."""
-    fields = [name for name in FIELDS if name in columns.position]
-    frame = chunk.frame[[columns.position[name] for name in fields]]
-    frame.columns = pd.Index(fields)
-    frame = frame.assign(**{ID_FIELD: frame[ID_FIELD].str.strip().str.lower()})
-    found: list[tuple[int, str, str, str, str]] = []
-    found += _odd_cells(chunk, columns, frame)
-    odd = {(row_number, name) for row_number, name, *_ in found}
-    for name in fields:
-        if name == ID_FIELD:
-            broken = _check_ids(frame[name])
-        elif name == SEVERITY_FIELD:
-            broken = _check_severities(frame[name])
-        else:
-            broken = _check_texts(frame[name])
+    cells = {
+        name: chunk.columns[columns.position[name]] for name in FIELDS if name in columns.position
+    }
+    raw_ids = cells[ID_FIELD]
+    cells[ID_FIELD] = [text.strip().lower() for text in raw_ids]
+    found = list(_odd_cells(chunk, columns))
+    odd = {(place, name) for place, name, *_ in found}
+    for name, texts in cells.items():
+        broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
-    found += _check_emptiness(frame, {row_number for row_number, *_ in found})
+    found += _check_emptiness(cells, {place for place, *_ in found})
     found.sort(key=lambda entry: (entry[0], FIELDS.index(entry[1])))
     mistakes = []
-    for row_number, name, kind, problem, mend in found:
-        value = shorten(str(chunk.frame.loc[row_number, columns.position[name]]))
-        mistakes.append(Mistake(row_number, columns.name(name), kind, value, problem, mend))
-    return CheckedChunk(frame, mistakes)
+    for place, name, kind, problem, mend in found:
+        value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
+        number = chunk.numbers[place]
+        mistakes.append(Mistake(number, columns.name(name), kind, value, problem, mend))
+    return CheckedChunk(chunk.numbers, cells, mistakes)
 
 
 _Broken = Iterator[tuple[int, str, str, str, str]]
-"""(row_number, field, kind, problem, mend) of each broken rule."""
+"""(place in the chunk, field, kind, problem, mend) of each broken rule."""
 
 
-def _numbered(cells: pd.Series[str]) -> Iterator[tuple[int, str]]:
-    return zip(cells.index.tolist(), cells.tolist(), strict=True)
+def _check_column(name: str, texts: list[str]) -> _Broken:
+    """Find the cells that may be wrong by a look at all of them, then look at those alone."""
+    suspects: Sequence[int]
+    mistake_in: Callable[[str], _Mistake | None]
+    if name == ID_FIELD:
+        suspects = () if _are_ids(texts) else range(len(texts))
+        mistake_in = _id_mistake
+    elif name == SEVERITY_FIELD:
+        suspects = () if _NO_MISTAKE.issuperset(texts) else range(len(texts))
+        mistake_in = _severity_mistake
+    else:
+        longest = TEXT_LENGTHS[name][1]
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        short = (lengths > 0) & (lengths <= _LONGEST_FORMULA_ERROR)
+        suspects = np.flatnonzero(short | (lengths > longest)).tolist()
+        if any(map(str.isspace, texts)):
+            suspects = range(len(texts))
+        mistake_in = partial(_text_mistake, name)
+    for place in suspects:
+        mistake = mistake_in(texts[place])
+        if mistake is not None:
+            yield place, name, *mistake
 
 
-def _check_ids(ids: pd.Series[str]) -> _Broken:
-    for row_number, text in _numbered(ids[~ids.str.fullmatch(_ID_PATTERN)]):
-        kind, problem, mend = _id_mistake(text)
-        yield row_number, ID_FIELD, kind, problem, mend
+def _are_ids(texts: list[str]) -> bool:
+    """Tell whether every text is 24 hexadecimal digits in lower case."""
+    if set(map(len, texts)) != {_ID_DIGITS}:
+        return False
+    joined = "".join(texts)
+    try:
+        # Spaces within are skipped there, so the length tells of them.
+        return len(bytes.fromhex(joined)) * 2 == len(joined)
+    except ValueError:
+        return False
 
 
-def _id_mistake(text: str) -> tuple[str, str, str]:
+_Mistake = tuple[str, str, str]
+"""kind, problem, mend"""
+
+
+def _id_mistake(text: str) -> _Mistake | None:
+    if _ID_PATTERN.fullmatch(text):
+        return None
     if not text:
         return "id_missing", "no incident id", "fill it in, or remove the row"
     if _NUMBER_LIKE.fullmatch(text) and ("e" in text or "." in text or "," in text):
@@ -114,7 +168,7 @@ def _id_mistake(text: str) -> tuple[str, str, str]:
             "a spreadsheet turned the id into a number; its digits are lost",
             "format the column as Text, then paste the id again from its source",
         )
-    if len(text) != 24:  # noqa: PLR2004
+    if len(text) != _ID_DIGITS:
         return "id_invalid", f"an id has 24 characters, this has {len(text)}", "copy the whole id"
     return (
         "id_invalid",
@@ -123,76 +177,64 @@ def _id_mistake(text: str) -> tuple[str, str, str]:
     )
 
 
-def _check_texts(texts: pd.Series[str]) -> _Broken:
-    name = str(texts.name)
-    for row_number, text in _numbered(texts[texts.isin(_FORMULA_ERRORS)]):
-        mend = "write the text itself, or empty the cell"
-        yield row_number, name, "formula_error", f"the formula's error {text}", mend
+def _text_mistake(name: str, text: str) -> _Mistake | None:
     shortest, longest = TEXT_LENGTHS[name]
-    lengths = texts.str.len()
-    wrong = ((lengths > 0) & (lengths < shortest)) | (lengths > longest)
-    for row_number, text in _numbered(texts[wrong]):
-        if len(text) > longest:
-            mend = f"cut it to {longest:,}: {len(text) - longest:,} too many"
-            yield row_number, name, "too_long", f"{len(text):,} characters", mend
-        elif text.strip():
-            problem = f"{len(text)} character{'s' if len(text) > 1 else ''}"
-            mend = f"write at least {shortest}, or empty the cell"
-            yield row_number, name, "too_short", problem, mend
-    # Outside the lengths or not: spaces alone say nothing.
-    blank = texts[(lengths > 0) & (lengths <= longest) & (texts.str.strip() == "")]
-    for row_number in blank.index.tolist():
-        mend = "empty the cell"
-        yield row_number, name, "only_spaces", "nothing but spaces", mend
+    if not text:
+        return None
+    if text in _FORMULA_ERRORS:
+        return (
+            "formula_error",
+            f"the formula's error {text}",
+            "write the text itself, or empty the cell",
+        )
+    if len(text) > longest:
+        mend = f"cut it to {longest:,}: {len(text) - longest:,} too many"
+        return "too_long", f"{len(text):,} characters", mend
+    if text.isspace():
+        # Long enough or not: spaces alone say nothing.
+        return "only_spaces", "nothing but spaces", "empty the cell"
+    if len(text) < shortest:
+        problem = f"{len(text)} character{'s' if len(text) > 1 else ''}"
+        return "too_short", problem, f"write at least {shortest}, or empty the cell"
+    return None
 
 
-def _check_severities(severities: pd.Series[str]) -> _Broken:
-    wrong = severities[~severities.isin(["", *SEVERITIES])]
-    for row_number, text in _numbered(wrong):
-        meant = _SEVERITY_MEANT.get(text.strip().casefold())
-        if meant:
-            mend = f"write {meant}"
-        elif text.strip().casefold() == "ok":
-            mend = "Ok cannot be set: write another one, or empty the cell"
-        else:
-            mend = "write Info, Warning or Critical, or empty the cell"
-        yield row_number, SEVERITY_FIELD, "severity", "not a severity", mend
+def _severity_mistake(text: str) -> _Mistake | None:
+    if text in _NO_MISTAKE:
+        return None
+    meant = _SEVERITY_MEANT.get(text.strip().casefold())
+    if meant:
+        mend = f"write {meant}"
+    elif text.strip().casefold() == "ok":
+        mend = "Ok cannot be set: write another one, or empty the cell"
+    else:
+        mend = "write Info, Warning or Critical, or empty the cell"
+    return "severity", "not a severity", mend
 
 
-def _check_emptiness(frame: pd.DataFrame, wrong_rows: set[int]) -> _Broken:
-    settable = [name for name in frame.columns if name != ID_FIELD]
-    empty = pd.Series(data=True, index=frame.index)
-    for name in settable:
-        empty &= frame[name] == ""
-    for row_number in frame.index[empty].tolist():
-        if row_number not in wrong_rows:
+def _check_emptiness(columns: dict[str, list[str]], wrong: set[int]) -> _Broken:
+    settable = [cells for name, cells in columns.items() if name != ID_FIELD]
+    if any("" not in cells for cells in settable):
+        return
+    for place in range(len(columns[ID_FIELD])):
+        if place not in wrong and not any(cells[place] for cells in settable):
             mend = "fill in a field, or remove the row"
-            yield row_number, ID_FIELD, "nothing_to_set", "no field to set in this row", mend
+            yield place, ID_FIELD, "nothing_to_set", "no field to set in this row", mend
 
 
-def _odd_cells(chunk: Chunk, columns: Columns, frame: pd.DataFrame) -> _Broken:
+def _odd_cells(chunk: Chunk, columns: Columns) -> _Broken:
+    if not chunk.odd_cells:
+        return
     name_at = {position: name for name, position in columns.position.items() if name != ID_FIELD}
-    rows = set(frame.index.tolist()) if chunk.odd_cells else set()
-    for (row_number, position), problem in chunk.odd_cells.items():
+    place_of = {number: place for place, number in enumerate(chunk.numbers)}
+    for (number, position), problem in chunk.odd_cells.items():
         name = name_at.get(position)
-        if name is not None and row_number in rows:
+        if name is not None and number in place_of:
             mend = "format the cell as Text and type what it should read"
-            yield row_number, name, "cell_type", problem, mend
+            yield place_of[number], name, "cell_type", problem, mend
 
 
 def shorten(text: str) -> str:
     """Return the text on one line, cut to 60 characters with an ellipsis."""
     line = one_line(text[: 4 * _SHOWN_CHARACTERS])
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"
-
-
-def rows_of(frame: pd.DataFrame) -> Iterator[tuple[int, str, dict[str, str]]]:
-    """Yield row_number, id and the values to set (field -> text) of each row."""
-    names = [str(name) for name in frame.columns[1:]]
-    cells = [frame[name].tolist() for name in frame.columns]
-    for row_number, incident_id, *texts in zip(frame.index.tolist(), *cells, strict=True):
-        yield (
-            row_number,
-            incident_id,
-            {name: text for name, text in zip(names, texts, strict=True) if text},
-        )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +20,10 @@ from typing import Any
 
 import pytest
 
+STATE = tempfile.mkdtemp(prefix="bulk-reset-tests-")
+"""Where accounts keep their books, instead of the home of whoever runs the tests."""
+os.environ["XDG_STATE_HOME"] = STATE
+atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 KEY = "sandbox-key"
 FAST = ("--per-second", "5000", "--per-minute", "300000")
 ROOT = Path(__file__).parent.parent
@@ -30,6 +37,7 @@ def seed_id(number: int) -> str:
 def clean_environment(**more: str) -> dict[str, str]:
     """Return an environment without a key and without a home of anybody's."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    kept["XDG_STATE_HOME"] = STATE
     return {**kept, "HOME": "/nonexistent", "PYTHONUTF8": "1", "COLUMNS": "120", **more}
 
 

@@ -48,7 +48,7 @@ def done_as(
     """Return what the report of an earlier run knows of these rows, in their order."""
     _, changes, outcomes = fed(rows, policy=policy, scope=scope)
     items = sorted([*changes, *outcomes], key=lambda item: item.row_number)
-    return History(
+    return History.of(
         Outcome(item.row_number, item.incident_id, status, item.fields, item.digest)
         for item, status in zip(items, statuses, strict=True)
     )

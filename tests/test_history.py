@@ -20,7 +20,7 @@ def to_send(rows: Rows, lines: list[Outcome], **options: int) -> list[Change]:
     frame = pd.DataFrame(rows).fillna("").assign(incident_id=INCIDENT)
     with open_sheet(frame) as sheet:
         survey = survey_sheet(sheet, OnConflict.IN_ORDER)
-        feed = Feed(sheet, survey, "", History(lines), **options)  # type: ignore[arg-type]
+        feed = Feed(sheet, survey, "", History.of(lines), **options)  # type: ignore[arg-type]
         return [change for changes, _ in feed.batches() for change in changes]
 
 

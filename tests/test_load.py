@@ -28,9 +28,7 @@ def path(tmp_path: Path) -> Path:
 def rows_of(sheet: Path | pd.DataFrame | str, chunk_rows: int = 10_000, **options: Any) -> Rows:  # noqa: ANN401 - any option
     """Return (row_number, *cells) of every row."""
     with open_sheet(sheet, **options) as table:
-        return [
-            row for chunk in table.chunks(chunk_rows) for row in chunk.frame.itertuples(name=None)
-        ]
+        return [row for chunk in table.chunks(chunk_rows) for row in chunk.rows()]
 
 
 def rows_of_text(path: Path, text: str, chunk_rows: int = 10_000, **options: Any) -> Rows:  # noqa: ANN401 - any option
@@ -147,13 +145,13 @@ def test_row_numbers_are_those_of_excel(path: Path, chunk_rows: int) -> None:
         chunks = list(table.chunks(chunk_rows))
 
     assert table.source.header_row == 4
-    assert [row for chunk in chunks for row in chunk.frame.itertuples(name=None)] == [
+    assert [row for chunk in chunks for row in chunk.rows()] == [
         (5, "a", "1\n2\r\n\n3"),
         (8, "b", "x"),
         (9, "", "y"),
     ]
     assert sum(chunk.blank_rows for chunk in chunks) == 4
-    assert max(len(chunk.frame) for chunk in chunks) <= chunk_rows
+    assert max(len(chunk.numbers) for chunk in chunks) <= chunk_rows
 
 
 def test_header_alone_has_no_rows(path: Path) -> None:
@@ -220,7 +218,7 @@ def test_standard_input_is_read_as_often_as_needed(monkeypatch: pytest.MonkeyPat
     content = b"\xef\xbb\xbfid;title\r\na;b\r\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     with open_sheet("-") as table:
-        readings = [[list(c.frame.itertuples(name=None)) for c in table.chunks()] for _ in "12"]
+        readings = [[list(c.rows()) for c in table.chunks()] for _ in "12"]
 
     assert (table.label, table.path, readings) == ("standard input", None, [[[(2, "a", "b")]]] * 2)
     assert table.notices == ("standard input: read as UTF-8 with BOM, semicolon-separated",)
@@ -242,7 +240,7 @@ def test_frame_cells_that_say_nothing_are_empty() -> None:
     with open_sheet(frame) as table:
         (chunk,) = table.chunks()
 
-    assert list(chunk.frame.itertuples(name=None)) == [(n, c, "") for n, c in enumerate("abcde", 2)]
+    assert list(chunk.rows()) == [(n, c, "") for n, c in enumerate("abcde", 2)]
     assert (chunk.blank_rows, chunk.odd_cells) == (1, {})
 
 
@@ -272,5 +270,5 @@ def test_frame_cell_is_text_only_where_that_is_certain(
     with open_sheet(pd.DataFrame({"id": ["a"], "title": values})) as table:
         (chunk,) = table.chunks()
 
-    assert list(chunk.frame.itertuples(name=None)) == [(2, "a", text)]
+    assert list(chunk.rows()) == [(2, "a", text)]
     assert chunk.odd_cells == ({(2, 1): problem} if problem else {})

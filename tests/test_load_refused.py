@@ -245,4 +245,4 @@ def test_text_that_only_happens_to_decode_as_chinese_is_refused(
     assert "Say what it is, for example --encoding cp1252, shift_jis" in refusal(tmp_path / "x.csv")
     with open_sheet(tmp_path / "x.csv", encoding=codec) as sheet:
         (chunk,) = sheet.chunks()
-    assert chunk.frame.iloc[0, 1] == text.splitlines()[1].split(",")[1]
+    assert chunk.columns[1][0] == text.splitlines()[1].split(",")[1]

@@ -15,13 +15,12 @@ from make_samples import MISTAKES
 
 from bulk_reset.load import open_sheet
 from bulk_reset.model import FIELDS, Change, Mistake, Status
-from bulk_reset.survey import Survey, changes_and_outcomes, survey_sheet
+from bulk_reset.survey import JudgedChunk, Survey, survey_sheet
 from bulk_reset.validate import CheckedChunk, check_chunk, shorten
 
 ID: Final = "66d1f0a2c3b4a5968778695a"
 SAMPLES = Path(__file__).parent.parent / "samples"
 LONG_FIELDS = ("description", "impact", "root_cause", "resolution")
-NO_SURVEY = Survey(0, 0, (), {}, frozenset(), frozenset())
 
 
 def checked(*rows: dict[str, object]) -> CheckedChunk:
@@ -79,7 +78,7 @@ def test_spaces_around_a_text_belong_to_it() -> None:
 def test_id_is_trimmed_and_lowered_and_nothing_else(written: str) -> None:
     """Case and spaces around an id do not change which incident it names."""
     found = checked({"incident_id": written, "title": "abc"})
-    (change,) = changes_and_outcomes(found, NO_SURVEY, "")
+    (change,) = JudgedChunk(found, Survey(), "").items()
 
     assert (found.mistakes, change.incident_id) == ([], written.strip().lower())
 
@@ -306,7 +305,7 @@ def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
     request["incident_id"] = row["incident_id"].strip()
     is_allowed = jsonschema.Draft202012Validator(REQUEST).is_valid(request)
     found = checked({**dict.fromkeys(FIELDS, ""), **row})
-    (item,) = changes_and_outcomes(found, NO_SURVEY, "")
+    (item,) = JudgedChunk(found, Survey(), "").items()
 
     if is_allowed and {mistake.kind for mistake in found.mistakes} == {"only_spaces"}:
         return

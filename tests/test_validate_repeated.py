@@ -10,7 +10,7 @@ import pytest
 
 from bulk_reset.load import open_sheet
 from bulk_reset.model import Change, Mistake, OnConflict, Outcome, Status
-from bulk_reset.survey import Survey, changes_and_outcomes, survey_sheet
+from bulk_reset.survey import JudgedChunk, Survey, survey_sheet
 from bulk_reset.validate import check_chunk
 
 A: Final = "a" * 24
@@ -26,7 +26,7 @@ def judged(*rows: Row, policy: OnConflict = OnConflict.ERROR) -> tuple[Survey, l
         items = [
             item
             for chunk in sheet.chunks()
-            for item in changes_and_outcomes(check_chunk(chunk, sheet.columns), survey, "")
+            for item in JudgedChunk(check_chunk(chunk, sheet.columns), survey, "").items()
         ]
     return survey, items
 

@@ -11,11 +11,14 @@ import asyncio
 import random
 import selectors
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
 
 from bulk_reset.client import Answer
-from bulk_reset.errors import ThrottledError
+from bulk_reset.engine import Engine
+from bulk_reset.errors import ThrottledError, UnknownOutcomeError
+from bulk_reset.model import Change, Outcome
+from bulk_reset.quota import Quota, Window
 
 T = TypeVar("T")
 _TURN_S = 1e-7
@@ -72,6 +75,10 @@ class StrictSliding:
         """Count one."""
         self._admitted.append(now)
 
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until there is room again."""
+        return 0.0 if self.has_room(now) else self._admitted[0] + self._window_s - now
+
 
 class StrictFixed:
     """Admits so many requests in each window of the server's own calendar."""
@@ -92,9 +99,20 @@ class StrictFixed:
         assert self.has_room(now)
         self._admitted += 1
 
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until there is room again."""
+        if self.has_room(now):
+            return 0.0
+        return (self._current + 1) * self._window_s - self._offset_s - now
+
 
 class FarServer:
-    """An API some way off that counts strictly; every method call is a request.
+    """An API some way off that counts strictly; every call of ``reset`` is a request.
+
+    Args:
+        one_way_s: how long a way takes, asked for each.
+        way_back_s: the same of the ways back, where they differ.
+        says_when: whether a rejection tells how long to wait.
 
     Attributes:
         admitted, rejected: how many requests were within and over its limits.
@@ -102,31 +120,165 @@ class FarServer:
     """
 
     def __init__(
-        self, counters: list[StrictSliding | StrictFixed], one_way_s: Callable[[], float]
+        self,
+        counters: list[StrictSliding | StrictFixed],
+        one_way_s: Callable[[], float],
+        *,
+        way_back_s: Callable[[], float] | None = None,
+        says_when: bool = False,
     ) -> None:
-        self._counters, self._one_way_s = counters, one_way_s
+        self._counters, self._way_out_s = counters, one_way_s
+        self._way_back_s, self._says_when = way_back_s or one_way_s, says_when
         self.admitted = self.rejected = 0
         self.bodies: list[bytes] = []
 
     async def reset(self, body: bytes) -> Answer:
         """Travel there, be counted, travel back."""
-        await asyncio.sleep(self._one_way_s())
+        await asyncio.sleep(self._way_out_s())
+        is_admitted = self.admits()
+        wait_s = self._wait_s() if self._says_when and not is_admitted else None
+        if is_admitted:
+            self.admitted += 1
+            self.bodies.append(body)
+        else:
+            self.rejected += 1
+        await asyncio.sleep(self._way_back_s())
+        if not is_admitted:
+            raise ThrottledError(
+                "too many", code="RequestTooFrequently", http_status=429, retry_after_s=wait_s
+            )
+        return Answer(200, "request", None)
+
+    def admits(self) -> bool:
+        """Count a request that arrives now, if every limit has room for it."""
         now = asyncio.get_running_loop().time()
         is_admitted = all(counter.has_room(now) for counter in self._counters)
         if is_admitted:
             for counter in self._counters:
                 counter.admit(now)
-            self.admitted += 1
-            self.bodies.append(body)
-        else:
-            self.rejected += 1
-        await asyncio.sleep(self._one_way_s())
-        if not is_admitted:
-            raise ThrottledError("too many", code="RequestTooFrequently", http_status=429)
-        return Answer(200, "request", None)
+        return is_admitted
+
+    def _wait_s(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return max(counter.wait_s(now) for counter in self._counters)
+
+
+class Trip(NamedTuple):
+    """What the way to the server and back does to one request."""
+
+    out_s: float
+    back_s: float
+    is_lost: bool = False
+    """Whether the answer never comes back."""
+
+
+class Line:
+    """The way to a server that counts what arrives, whatever has become of the sender.
+
+    Args:
+        trip: what happens to the n-th request.
+        timeout_s: when the sender gives an answer up.
+        is_late: whether a request that was given up on its way out arrives in its own time;
+            else at the moment it is given up, at the latest.
+
+    Attributes:
+        arrived, over: how many requests arrived, and how many of them over the limits.
+    """
+
+    def __init__(
+        self,
+        counters: list[StrictSliding | StrictFixed],
+        trip: Callable[[int], Trip],
+        timeout_s: float,
+        *,
+        is_late: bool = False,
+    ) -> None:
+        self._server = FarServer(counters, lambda: 0.0)
+        self._trip, self._timeout_s, self._is_late = trip, timeout_s, is_late
+        self._sent, self._on_the_way = 0, set[int]()
+        self.arrived = self.over = 0
+
+    async def send(self) -> None:
+        """Send a request and wait for its answer."""
+        number, trip = self._sent, self._trip(self._sent)
+        self._sent += 1
+        self._on_the_way.add(number)
+        asyncio.get_running_loop().call_later(trip.out_s, self._arrive, number)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.sleep(trip.out_s + (1e9 if trip.is_lost else trip.back_s))
+        except TimeoutError as error:
+            raise UnknownOutcomeError("sent, but no answer came", code="timeout") from error
+        finally:
+            if not self._is_late:
+                self._arrive(number)
+
+    def _arrive(self, number: int) -> None:
+        if number in self._on_the_way:
+            self._on_the_way.remove(number)
+            self.arrived += 1
+            self.over += not self._server.admits()
+
+
+class Stranger:
+    """Somebody else who uses the account and takes no notice of anybody.
+
+    Args:
+        per_s: how many requests a second, while it works.
+        burst: how many of them at once.
+        works_s: how much of every minute it works, from its beginning.
+        leaves_at: when it ends, on the loop's clock.
+
+    Attributes:
+        admitted, rejected: what became of its requests.
+    """
+
+    def __init__(
+        self,
+        server: FarServer,
+        per_s: float,
+        *,
+        burst: int = 1,
+        works_s: float = 60.0,
+        leaves_at: float = float("inf"),
+    ) -> None:
+        self._server, self._burst, self._works_s = server, burst, works_s
+        self._pause_s, self._leaves_at = burst / per_s, leaves_at
+        self.admitted = self.rejected = 0
+
+    async def run(self) -> None:
+        """Send until it is time to leave, or until cancelled."""
+        while (now := asyncio.get_running_loop().time()) < self._leaves_at:
+            if now % 60 < self._works_s:
+                for _ in range(self._burst):
+                    is_admitted = self._server.admits()
+                    self.admitted += is_admitted
+                    self.rejected += not is_admitted
+            await asyncio.sleep(self._pause_s)
 
 
 def lognormal(round_trip_s: float, sigma: float, seed: int) -> Callable[[], float]:
     """Return a source of one-way delays around half the round trip."""
     chance = random.Random(seed)  # noqa: S311  (repeatable, not secret)
     return lambda: round_trip_s / 2 * chance.lognormvariate(0, sigma)
+
+
+def counters(kind: str, windows: tuple[Window, ...]) -> list[StrictSliding | StrictFixed]:
+    """Return the judges of some windows: ``sliding``, ``fixed``."""
+    if kind == "sliding":
+        return [StrictSliding(w.limit, w.window_s) for w in windows]
+    return [StrictFixed(w.limit, w.window_s, offset_s=0.37) for w in windows]
+
+
+async def send_rows(
+    server: FarServer, quota: Quota, rows: int, workers: int = 64
+) -> tuple[float, list[Outcome]]:
+    """Send so many rows; return the seconds that took, and the outcomes."""
+    outcomes: list[Outcome] = []
+
+    async def batches() -> AsyncIterator[list[Change]]:
+        yield [Change.of(n, f"{n:024x}", {"title": f"title {n}"}) for n in range(2, rows + 2)]
+
+    began_at = asyncio.get_running_loop().time()
+    await Engine(server, quota, outcomes.append, workers=workers).run(batches())
+    return asyncio.get_running_loop().time() - began_at, outcomes

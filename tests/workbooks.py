@@ -54,7 +54,7 @@ def read(path: Path, chunk_rows: int = 10_000, sheet_name: str | None = None) ->
     odd_cells: Odd = {}
     with open_sheet(path, sheet_name=sheet_name) as table:
         for chunk in table.chunks(chunk_rows):
-            rows += chunk.frame.itertuples(name=None)
+            rows += chunk.rows()
             odd_cells |= chunk.odd_cells
     return rows, odd_cells
 

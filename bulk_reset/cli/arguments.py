@@ -60,6 +60,23 @@ ShareOption = Annotated[
         rich_help_panel="Quota",
     ),
 ]
+AccountOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="A name for an account with several keys: runs that say it share one quota.",
+        show_default="the key",
+        rich_help_panel="Quota",
+    ),
+]
+NoWaitOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait",
+        help="End with code 4 if another run on this machine has the account.",
+        rich_help_panel="Quota",
+    ),
+]
 _ROWS = "Which rows"
 DryRunOption = Annotated[
     bool,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from bulk_reset.cli.arguments import (
+    AccountOption,
     AppKeyFileOption,
     AttemptsOption,
     BaseUrlOption,
@@ -15,6 +16,7 @@ from bulk_reset.cli.arguments import (
     LimitOption,
     MapOption,
     MaxFailuresOption,
+    NoWaitOption,
     OnConflictOption,
     PatienceOption,
     PerMinuteOption,
@@ -70,6 +72,8 @@ def run(
     per_second: PerSecondOption = PER_SECOND,
     per_minute: PerMinuteOption = PER_MINUTE,
     share: ShareOption = 1.0,
+    account: AccountOption = "",
+    no_wait: NoWaitOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -77,8 +81,8 @@ def run(
     """Update the incidents of SHEET, within the quota; what became of each row is reported.
 
     The same command again goes on where it stopped. Exit code: 0 everything done, 1 some
-    rows failed, 2 nothing sent, 3 stopped early, 4 another run writes the report, 130 Ctrl-C,
-    143 SIGTERM.
+    rows failed, 2 nothing sent, 3 stopped early, 4 another run has the report or the account,
+    130 Ctrl-C, 143 SIGTERM.
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     mapping = mapping_of(map)
@@ -100,6 +104,8 @@ def run(
             per_second=per_second,
             per_minute=per_minute,
             share=share,
+            account=account,
+            waits=not no_wait,
             workers=workers,
             timeout_s=timeout,
             attempts=attempts,

@@ -57,6 +57,13 @@ def show_totals(output: Output, totals: Totals, sheet: str) -> None:
                 f"Most requests started in any {peak.window_s:g} s: "
                 f"{peak.started:,} (limit {peak.limit:,})"
             )
+        waits = [
+            f"{duration(seconds)} for {cause}"
+            for cause, seconds in totals.waited_s.items()
+            if seconds >= 1
+        ]
+        if waits:
+            output.say(f"Waited {', '.join(waits)}")
     else:
         output.say("Nothing was left to send.")
     for name, path in (("Report", totals.report), ("Rows to mend", totals.failed)):
@@ -167,7 +174,13 @@ def show_report(output: Output, summary: ReportSummary) -> None:
             datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
             for at in (summary.first_at or summary.last_at, summary.last_at)
         )
-        output.say(f"{summary.requests:,} attempts from {first} to {last} UTC")
+        output.say(f"{summary.requests:,} requests from {first} to {last} UTC")
+        output.say(f"Over the quota (429): {summary.throttled:,}")
+        for seconds, most in summary.most_started.items():
+            output.say(f"Most requests started in any {seconds} s: {most:,}")
+        if summary.waits:
+            times = f"{summary.waits:,} time{'s' if summary.waits > 1 else ''}"
+            output.say(f"Waited {duration(summary.waited_s)}, {times} for more than a second")
     output.say(
         "Rows of the sheet that have no line here are pending: run the sheet again. "
         "Lines of rows whose text has changed since are counted too."

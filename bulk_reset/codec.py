@@ -1,0 +1,35 @@
+"""JSON by orjson where that is installed (``bulk-reset[fast]``), else by the standard library.
+
+What they write is the same, byte for byte; what they read, too.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+try:
+    import orjson
+except ImportError:
+    _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+    def dumps(value: dict[str, str]) -> bytes:
+        """Encode an object of texts in UTF-8, without spaces."""
+        return _encode(value).encode()
+
+    def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)
+        """Decode; raises ValueError or RecursionError where it is no JSON."""
+        return json.loads(content)
+else:
+
+    def dumps(value: dict[str, str]) -> bytes:
+        """Encode an object of texts in UTF-8, without spaces."""
+        return orjson.dumps(value)
+
+    def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)
+        """Decode; raises ValueError or RecursionError where it is no JSON."""
+        try:
+            return orjson.loads(content)
+        except ValueError:
+            # It is the stricter one: json takes half of a surrogate pair.
+            return json.loads(content)

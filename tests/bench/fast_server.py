@@ -1,0 +1,89 @@
+"""A server that says yes to everything as fast as Python can: what a client is measured against.
+
+It reads each request to its end by ``Content-Length``, keeps connections alive, and answers as
+the API does. Started as a process of its own, it prints its port and serves until its
+standard input is closed. For each line on its standard input it prints a JSON line: ``cpu_s``,
+the processor time that it has used (so that its caller can tell whether the server was the
+bottleneck), and ``requests``, how many it has answered (so that its caller can tell whether all
+of them arrived).
+
+State: ``YesMan.answered`` belongs to the event loop; the thread that reads standard input only
+looks at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Final
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_LENGTH: Final = b"content-length:"
+_BODY: Final = b'{"request_id":"01HZX7Q5N6Y2M8K4V3T1R9W0BC","data":{}}'
+_ANSWER: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    b"Flashcat-Request-Id: 01HZX7Q5N6Y2M8K4V3T1R9W0BC\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+)
+
+
+class YesMan(asyncio.Protocol):
+    """One connection.
+
+    Attributes:
+        answered: requests answered so far, over all connections.
+    """
+
+    answered = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where to answer."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that has come to its end."""
+        self._received += data
+        while (length := _length_of_first(self._received)) is not None:
+            self._received = self._received[length:]
+            self._transport.write(_ANSWER)
+            YesMan.answered += 1
+
+
+def _length_of_first(received: bytes) -> int | None:
+    """Return the bytes of the first request, None while it is not whole."""
+    head_end = received.find(_END_OF_HEAD)
+    if head_end < 0:
+        return None
+    head = received[:head_end].lower()
+    start = head.find(_LENGTH)
+    body = 0
+    if start >= 0:
+        body = int(head[start + len(_LENGTH) :].split(b"\r\n", 1)[0])
+    whole = head_end + len(_END_OF_HEAD) + body
+    return whole if len(received) >= whole else None
+
+
+def _say(value: object) -> None:
+    sys.stdout.write(f"{json.dumps(value)}\n")
+    sys.stdout.flush()
+
+
+def _answer_questions() -> None:
+    for _ in sys.stdin:
+        _say({"cpu_s": time.process_time(), "requests": YesMan.answered})
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(YesMan, "127.0.0.1", 0)
+    _say(server.sockets[0].getsockname()[1])
+    await loop.run_in_executor(None, _answer_questions)
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

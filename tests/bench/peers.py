@@ -1,0 +1,144 @@
+"""Other ways to send a sheet, each as its author would write it: what ours is measured against.
+
+``python tests/bench/peers.py NAME URL SHEET ROWS`` sends the first ROWS rows of a CSV sheet and
+prints one JSON line, ``{"rows_per_s": ...}``. Only the sending is timed: neither imports nor the
+reading of the sheet. None of them checks rows, keeps to a quota, retries or writes a report,
+and all of them stop at the first answer that is not a success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import itertools
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import requests
+from yarl import URL
+
+PATH: Final = "/incident/reset"
+PARAMS: Final = {"app_key": "bench-key"}
+WORKERS: Final = 64
+THREADS: Final = 16
+PER_MINUTE: Final = 6_000_000
+Row = dict[str, str]
+Send = Callable[[], None]
+
+
+def _check(status: int, answer: dict[str, Any]) -> None:
+    if status != HTTPStatus.OK or "error" in answer:
+        raise RuntimeError(f"HTTP {status}: {answer}")
+
+
+def bare(url: str, rows: Sequence[Row]) -> Send:
+    """Sixty-four workers over one iterator: a good script written by hand."""
+    left = iter(rows)
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        for row in left:
+            async with session.post(url, params=PARAMS, json=row) as response:
+                _check(response.status, await response.json())
+
+    return lambda: asyncio.run(_with_workers(work))
+
+
+def bare_lean(url: str, rows: Sequence[Row]) -> Send:
+    """The same with all that can be made beforehand made beforehand: the least aiohttp can do."""
+    address = URL(url).with_query(PARAMS)
+    bodies = iter([json.dumps(row, ensure_ascii=False).encode() for row in rows])
+    headers = {"Content-Type": "application/json"}
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        for body in bodies:
+            async with session.post(address, data=body, headers=headers) as response:
+                await response.read()
+                _check(response.status, {})
+
+    return lambda: asyncio.run(_with_workers(work))
+
+
+async def _with_workers(
+    work: Callable[[aiohttp.ClientSession], Coroutine[Any, Any, None]],
+) -> None:
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+        for _ in range(WORKERS):
+            group.create_task(work(session))
+
+
+def with_requests(url: str, rows: Sequence[Row]) -> Send:
+    """A session a thread, sixteen threads."""
+    local = threading.local()
+
+    def open_session() -> None:
+        local.session = requests.Session()
+
+    def send(row: Row) -> None:
+        answer = local.session.post(url, params=PARAMS, json=row, timeout=30)
+        _check(answer.status_code, answer.json())
+
+    def send_all() -> None:
+        with ThreadPoolExecutor(THREADS, initializer=open_session) as executor:
+            for _ in executor.map(send, rows):
+                pass
+
+    return send_all
+
+
+def cookbook(url: str, rows: Sequence[Row]) -> Send:
+    """A task a row, started by a loop that fills a bucket and sleeps a millisecond each time.
+
+    Source: the pattern of ``api_request_parallel_processor.py`` in the OpenAI cookbook, which
+    says itself that this allows 1,000 starts a second at most.
+    """
+
+    async def call(session: aiohttp.ClientSession, row: Row) -> None:
+        async with session.post(url, params=PARAMS, json=row) as response:
+            _check(response.status, await response.json())
+
+    async def send_all() -> None:
+        capacity, filled_at = float(PER_MINUTE), time.monotonic()
+        left = list(reversed(rows))
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+            while left:
+                now = time.monotonic()
+                refill = PER_MINUTE * (now - filled_at) / 60
+                capacity, filled_at = min(capacity + refill, PER_MINUTE), now
+                if capacity >= 1:
+                    capacity -= 1
+                    group.create_task(call(session, left.pop()))
+                await asyncio.sleep(0.001)
+
+    return lambda: asyncio.run(send_all())
+
+
+PEERS: Final[dict[str, Callable[[str, Sequence[Row]], Send]]] = {
+    "bare": bare,
+    "bare-lean": bare_lean,
+    "requests": with_requests,
+    "cookbook": cookbook,
+}
+
+
+def main() -> None:
+    """Send as one of the peers, and say how fast it was."""
+    name, url, sheet, count = sys.argv[1:]
+    with Path(sheet).open(encoding="utf-8", newline="") as file:
+        rows = list(itertools.islice(csv.DictReader(file), int(count)))
+    send = PEERS[name](url + PATH, rows)
+    started_at = time.perf_counter()
+    send()
+    seconds = time.perf_counter() - started_at
+    sys.stdout.write(json.dumps({"rows_per_s": len(rows) / seconds}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
