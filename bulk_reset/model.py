@@ -39,6 +39,8 @@ FIELDS: Final = (ID_FIELD, *SETTABLE_FIELDS)
 PER_SECOND: Final = 50
 PER_MINUTE: Final = 1000
 """Limits of an account, all who use it together. Source: the API's page of the operation."""
+PACE: Final = "the pace"
+"""A cause of waiting: that of a window of a second, no more than what the limit means."""
 WORKERS: Final = 64
 TIMEOUT_S: Final = 30.0
 ATTEMPTS: Final = 5

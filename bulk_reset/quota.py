@@ -37,7 +37,7 @@ from typing import Final, Protocol
 from aiolimiter import AsyncLimiter
 
 from bulk_reset.errors import InputError
-from bulk_reset.model import PER_MINUTE, PER_SECOND, Peak
+from bulk_reset.model import PACE, PER_MINUTE, PER_SECOND, Peak
 
 _ANSWERS_FOR_CREDIT: Final = 100
 """More than there are connections: the first answer of each took the time to connect, too."""
@@ -298,7 +298,7 @@ class Quota:
         for permits in self._permits:
             wait_s = permits.wait_s(now)
             if wait_s is None:
-                return None, "answers"
+                return None, "the API's answers"
             if wait_s and wait_s > longest:
                 longest, cause = wait_s, str(permits.window)
         if longest > 0:

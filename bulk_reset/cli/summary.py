@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.cli.console import Output, duration, new_table
-from bulk_reset.model import ErrorGroup, Status, StopReason, Totals
+from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals
 
 if TYPE_CHECKING:
     from bulk_reset.report import ReportSummary
@@ -60,7 +60,7 @@ def show_totals(output: Output, totals: Totals, sheet: str) -> None:
         waits = [
             f"{duration(seconds)} for {cause}"
             for cause, seconds in totals.waited_s.items()
-            if seconds >= 1
+            if seconds >= 1 and cause != PACE
         ]
         if waits:
             output.say(f"Waited {', '.join(waits)}")
