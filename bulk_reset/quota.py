@@ -84,9 +84,9 @@ class Window:
             raise InputError(f"quota of {self.limit} in {self.window_s:g} s: must be 1 or more.")
 
     def __str__(self) -> str:
-        return (
-            "the minute window" if self.window_s == _MINUTE_S else f"the {self.window_s:g} s window"
-        )
+        if self.window_s == _MINUTE_S:
+            return "the minute window"
+        return PACE if self.window_s <= 1 else f"the {self.window_s:g} s window"
 
 
 def windows_of(
