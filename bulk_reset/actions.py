@@ -33,7 +33,7 @@ from bulk_reset.failed import failed_path, write_failed
 from bulk_reset.feed import Feed, outcomes_by_row
 from bulk_reset.history import History
 from bulk_reset.load import STDIN, Sheet, open_sheet
-from bulk_reset.model import SETTABLE_FIELDS, Mistake, Outcome, Status, Totals
+from bulk_reset.model import NOT_DONE, SETTABLE_FIELDS, Mistake, Outcome, Status, Totals
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import ideal_s
 from bulk_reset.report import Report, read_history, read_report
@@ -221,8 +221,10 @@ def _run(
     report.close()
     report.check_written()
     totals = sending.totals(stop)
+    has_failed = any(totals.counts[status] for status in NOT_DONE)
     try:
-        failed = str(write_failed(table, survey, scope, report.path) or "")
+        written = write_failed(table, survey, scope, report.path, has_failed=has_failed)
+        failed = str(written or "")
     except (SheetError, OSError) as error:
         # All is sent and reported; only the convenience of that file is missing.
         failed = ""

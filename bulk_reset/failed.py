@@ -33,20 +33,20 @@ def failed_path(report_path: Path) -> Path:
     return report_path.with_name(f"{name}.failed.csv")
 
 
-def write_failed(sheet: Sheet, survey: Survey, scope: str, report_path: Path) -> Path | None:
+def write_failed(
+    sheet: Sheet, survey: Survey, scope: str, report_path: Path, *, has_failed: bool = True
+) -> Path | None:
     """Write the rows that were rejected, failed or have an unknown outcome.
 
     An older file of that name that differs (it may have been mended) is kept with a ``~``.
 
+    Args:
+        has_failed: whether there are such rows at all; without any, the report is not read.
+
     Returns: the file, or None where every row is done or pending.
     """
     target = failed_path(report_path)
-    not_done: dict[str, Outcome] = {}
-    for outcome in read_report(report_path):
-        if outcome.status.is_done:
-            not_done.pop(outcome.digest, None)
-        else:
-            not_done[outcome.digest] = outcome
+    not_done = _not_done(report_path) if has_failed else {}
     fresh = target.with_name(f"{target.name}.tmp")
     try:
         rows = _write(sheet, survey, scope, not_done, fresh)
@@ -60,6 +60,16 @@ def write_failed(sheet: Sheet, survey: Survey, scope: str, report_path: Path) ->
         return None
     fresh.replace(target)
     return target
+
+
+def _not_done(report_path: Path) -> dict[str, Outcome]:
+    not_done: dict[str, Outcome] = {}
+    for outcome in read_report(report_path):
+        if outcome.status.is_done:
+            not_done.pop(outcome.digest, None)
+        else:
+            not_done[outcome.digest] = outcome
+    return not_done
 
 
 def _write(

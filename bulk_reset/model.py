@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -83,6 +83,8 @@ class Status(StrEnum):
 
 
 _DONE: Final = frozenset({Status.UPDATED, Status.UNCHANGED, Status.SKIPPED})
+NOT_DONE: Final = (Status.REJECTED, Status.FAILED, Status.UNKNOWN)
+"""What a run may have made of a row and what asks for somebody to look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +172,18 @@ class Digests:
             cells: the text of each of ``FIELDS``, empty where it is not set.
             mark: tells rows apart that have the same cells.
         """
-        text = _SEPARATOR.join(cells)
-        if text.count(_SEPARATOR) >= len(cells):
-            text = repr(cells)  # in which it is written otherwise
-        digest = self._start.copy()
-        digest.update((text + mark).encode(errors="replace"))
-        return digest.digest()
+        return next(self.each([cells], mark))
+
+    def each(self, rows: Iterable[Sequence[str]], mark: str = "") -> Iterator[bytes]:
+        """Yield the digest of each row; see ``of``."""
+        copy_start, join = self._start.copy, _SEPARATOR.join
+        for cells in rows:
+            text = join(cells)
+            if text.count(_SEPARATOR) >= len(cells):
+                text = repr(cells)  # in which it is written otherwise
+            digest = copy_start()
+            digest.update((text + mark).encode("utf-8", "replace"))
+            yield digest.digest()
 
 
 _SEPARATOR: Final = "\0"
@@ -309,7 +317,6 @@ class Totals:
         """The exit code that this run deserves."""
         if self.stop is not None:
             return _EXIT_OF_STOP.get(self.stop.reason, ExitCode.STOPPED)
-        not_done = (Status.REJECTED, Status.FAILED, Status.UNKNOWN)
-        if any(self.counts.get(status, 0) for status in not_done):
+        if any(self.counts.get(status, 0) for status in NOT_DONE):
             return ExitCode.NOT_ALL
         return ExitCode.DONE

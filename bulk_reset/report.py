@@ -30,7 +30,15 @@ import numpy.typing as npt
 from filelock import lock_descriptor
 
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
-from bulk_reset.history import History, Line
+from bulk_reset.history import (
+    History,
+    Lines,
+    code_of,
+    is_write,
+    lines_of,
+    mask_of,
+    numbers_at,
+)
 from bulk_reset.model import ErrorGroup, Outcome, Status, one_line
 
 COLUMNS: Final = (
@@ -52,7 +60,7 @@ _BOM: Final = "\ufeff"
 _HEADER: Final = (_BOM + ",".join(COLUMNS) + "\n").encode()
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _DIGEST_BYTES: Final = 12
-_DIGEST_END: Final = len("\n") + 2 * _DIGEST_BYTES
+_BLOCK_BYTES: Final = 1 << 21
 _LONGEST_CELL: Final = 2_000
 """Beyond 131,072 characters the csv module would refuse to read a cell back."""
 _SHORTEST_WAIT_S: Final = 1.0
@@ -308,36 +316,56 @@ def _whole_lines(file: IO[bytes]) -> Iterator[str]:
 def read_history(path: Path) -> History:
     """Read what a report tells of rows, and no more; see ``read_report`` for what it raises.
 
-    Lines as this module writes them are taken apart without the csv module, at a third of the
-    time; any other (quotes in it, or saved by another program) goes the usual way.
+    Lines without quotes are taken apart many at a time, which is some eight times faster.
     """
     try:
         with path.open("rb") as file:
-            header = file.readline()
-            if header not in {_HEADER, _HEADER[len(_BOM.encode()) :]}:
-                return History.of(read_report(path))
-            return History(_history_lines(file))
-    except (ValueError, KeyError, csv.Error):
-        # Which line it is, only a closer look can tell.
-        return History.of(read_report(path))
+            if file.readline() in {_HEADER, _HEADER[len(_BOM.encode()) :]}:
+                return History(_blocks(file))
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
+    except (ValueError, csv.Error):
+        pass  # Which line it is, only a closer look can tell.
+    return History.of(read_report(path))
 
 
-def _history_lines(file: IO[bytes]) -> Iterator[Line]:
-    fields_of: dict[bytes, tuple[str, ...]] = {}
-    for line in file:
-        cells = line.split(b",")
-        is_plain = len(cells) == len(COLUMNS) and len(cells[-1]) == _DIGEST_END and b'"' not in line
-        if not is_plain or not line.endswith(b"\n"):
-            if line.endswith(b"\n"):
-                outcome = _outcome(_csv_cells(line))
-                yield outcome.digest, outcome.incident_id, outcome.fields, outcome.status
-            continue
-        fields = fields_of.get(cells[3])
-        if fields is None:
-            fields = fields_of[cells[3]] = tuple(cells[3].decode().split())
-        yield cells[-1][:-1].decode(), cells[1].decode(), fields, _STATUS_OF[cells[2].decode()]
+def _blocks(file: IO[bytes]) -> Iterator[Lines]:
+    rest = b""
+    while block := file.read(_BLOCK_BYTES):
+        whole, newline, rest = (rest + block).rpartition(b"\n")
+        if b'"' in whole or b"\r" in whole:
+            yield from lines_of(_outcome(_csv_cells(line)) for line in whole.split(b"\n"))
+        elif newline:
+            yield _plain_lines(whole + newline)
+
+
+def _plain_lines(whole: bytes) -> Lines:
+    """Take apart lines that have no quotes, and so a comma for each border of cells."""
+    text = np.frombuffer(whole, np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    commas = np.flatnonzero(text == ord(","))
+    if len(commas) != len(ends) * (len(COLUMNS) - 1):
+        raise ValueError("more or fewer cells")
+    borders = commas.reshape(len(ends), -1)
+    if (ends - borders[:, -1] != _DIGEST_BYTES * 2 + 1).any() or (borders[1:, 0] < ends[:-1]).any():
+        raise ValueError("cells of another kind")
+    # Status and fields together are a few different texts, so each is looked at once.
+    before, after = borders[:, 1].tolist(), borders[:, 3].tolist()
+    texts = [whole[a + 1 : b] for a, b in zip(before, after, strict=True)]
+    kinds = {kind: number for number, kind in enumerate(set(texts))}
+    words = [kind.decode().split(",") for kind in kinds]
+    statuses = np.array([code_of(Status(status)) for status, _ in words], np.uint8)
+    fields = np.array([mask_of(names.split()) for _, names in words], np.uint8)
+    kind_of = np.fromiter(map(kinds.__getitem__, texts), np.intp, len(texts))
+    written = borders[is_write(statuses)[kind_of]]
+    if (written[:, 1] - written[:, 0] != _DIGEST_BYTES * 2 + 1).any():
+        raise ValueError("an id of another length")
+    return Lines(
+        numbers_at(text, borders[:, -1] + 1),
+        numbers_at(text, written[:, 0] + 1),
+        fields[kind_of],
+        statuses[kind_of],
+    )
 
 
 def _csv_cells(line: bytes) -> list[str]:
@@ -425,7 +453,7 @@ def summarise(path: Path) -> ReportSummary:
     not_done: dict[str, Outcome] = {}
     lines = requests = throttled = 0
 
-    def noted() -> Iterator[Line]:
+    def noted() -> Iterator[Outcome]:
         nonlocal lines, requests, throttled
         for outcome in read_report(path):
             lines += 1
@@ -437,9 +465,9 @@ def summarise(path: Path) -> ReportSummary:
             not_done.pop(outcome.digest, None)
             if not outcome.status.is_done:
                 not_done[outcome.digest] = outcome
-            yield outcome.digest, outcome.incident_id, outcome.fields, outcome.status
+            yield outcome
 
-    counts = History(noted()).counts()
+    counts = History.of(noted()).counts()
     groups = ErrorGroups()
     for outcome in not_done.values():
         groups.add(outcome)

@@ -225,7 +225,7 @@ class JudgedChunk:
         nothing = [""] * len(checked)
         rows = zip(*(checked.columns.get(name, nothing) for name in FIELDS), strict=True)
         if not self._wrong and not rulings:
-            return list(map(digests.of, rows))
+            return list(digests.each(rows))
         made = []
         for number, cells in zip(checked.numbers, rows, strict=True):
             ruling = rulings.get(number)
