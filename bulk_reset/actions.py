@@ -240,6 +240,7 @@ def _opened(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator[Sh
         delimiter=options.delimiter,
         encoding=options.encoding,
         sheet_name=options.sheet_name,
+        say=watcher.on_notice,
     ) as table:
         for notice in table.notices:
             watcher.on_notice(notice)

@@ -17,10 +17,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 import pandas as pd
 
@@ -28,7 +28,7 @@ from bulk_reset.columns import Columns, bind
 from bulk_reset.delimited import DelimitedSource
 from bulk_reset.errors import InputError, SheetError
 from bulk_reset.model import Chunk
-from bulk_reset.workbook import ErrorCell, open_workbook_sheet
+from bulk_reset.workbook import ErrorCell, large_workbook_notice, open_workbook_sheet
 
 CHUNK_ROWS: Final = 10_000
 STDIN: Final = "-"
@@ -110,13 +110,14 @@ def _without_blank_rows(chunk: Chunk) -> Chunk:
 
 
 @contextmanager
-def open_sheet(
+def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     sheet: str | os.PathLike[str] | pd.DataFrame,
     *,
     mapping: dict[str, str] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
     sheet_name: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Sheet]:
     """Open a sheet of any kind, find its header and bind its columns.
 
@@ -126,6 +127,7 @@ def open_sheet(
         delimiter: ``comma``, ``semicolon``, ``tab`` or one character; found when None.
         encoding: a Python codec name; found when None.
         sheet_name: the worksheet of a workbook; found when None.
+        say: told beforehand when opening it will take long.
 
     Raises:
         SheetError: the sheet cannot be used as it is; nothing was sent.
@@ -155,6 +157,8 @@ def open_sheet(
     elif suffix in {".xlsx", ".xlsm"}:
         if delimiter is not None or encoding is not None:
             raise InputError(f"--delimiter, --encoding: {path} is a workbook. Leave them out.")
+        if notice := large_workbook_notice(path):
+            say(f"{path}: {notice}")
         yield Sheet(WorkbookSource(path, sheet_name), str(path), path, mapping)
     else:
         raise SheetError(
@@ -232,16 +236,25 @@ def _text_columns(numbers: list[int], columns: Sequence[Sequence[object]]) -> Ch
     odd_cells: dict[tuple[int, int], str] = {}
     texts = []
     for column, cells in enumerate(columns):
-        column_texts = []
-        for number, value in zip(numbers, cells, strict=True):
-            text, oddity = (
-                (value, "") if isinstance(value, str) and value.isascii() else _text_of(value)
-            )
-            column_texts.append(text)
+        if _is_all_text(cells):
+            texts.append(list(cells))
+            continue
+        pairs = [_text_of(value) for value in cells]
+        texts.append([text for text, _ in pairs])
+        for number, (_, oddity) in zip(numbers, pairs, strict=True):
             if oddity:
                 odd_cells[number, column] = oddity
-        texts.append(column_texts)
     return Chunk(numbers, texts, odd_cells)
+
+
+def _is_all_text(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:
+    if set(map(type, cells)) != {str}:
+        return False
+    try:
+        "".join(cells).encode()  # type: ignore[arg-type]  # all are text, it was just seen
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # Excel shows whole numbers of up to 11 digits as they are; longer ones as 1.2E+11.

@@ -6,6 +6,7 @@ XlsxWriter, which shares no code with the reader, is the judge.
 from __future__ import annotations
 
 import datetime as dt
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import xlsxwriter
 from make_samples import postmortems
 from workbooks import SHEET_PART, add_rows, change_part, encrypted, read, write
 
-from bulk_reset.errors import InputError
+from bulk_reset.errors import InputError, SheetError
 from bulk_reset.load import open_sheet
 
 
@@ -260,3 +261,20 @@ def test_workbook_named_csv_is_refused(path: Path) -> None:
     assert refusal(named).removeprefix(f"{named}: ") == (
         "this is a workbook. Give it the ending .xlsx."
     )
+
+
+def test_a_large_workbook_is_announced_before_it_is_read(tmp_path: Path) -> None:
+    """Nobody wonders why nothing happens, and the way out is said."""
+    path = tmp_path / "large.xlsx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", b" " * 150_000_000)
+        archive.writestr("xl/sharedStrings.xml", b" " * 50_000_000)
+        archive.writestr("xl/media/image1.png", b" " * 90_000_000)
+    said: list[str] = []
+    with pytest.raises(SheetError), open_sheet(path, say=said.append):
+        pass
+    expected = (
+        f"{path}: a large workbook (200 MB unpacked): reading it takes a while, and some 0.3 GB "
+        "of memory. As CSV it takes neither."
+    )
+    assert said == [expected]
