@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test bench lint clean
 
 help:  ## Say what can be made
 	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
@@ -30,6 +30,9 @@ demo: $(STAMP)  ## Update 300 incidents from samples/retitle.csv on the built-in
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto
+
+bench: $(STAMP)  ## Measure speed, memory and the use of the quota, against other ways to do it
+	$(BIN)/python tests/bench
 
 lint: $(STAMP)  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

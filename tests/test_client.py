@@ -31,6 +31,7 @@ from bulk_reset.client import (
     check_base_url,
     open_client,
     parse_retry_after,
+    wait_asked_for,
 )
 from bulk_reset.credentials import AppKey, Credentials
 from bulk_reset.errors import (
@@ -609,3 +610,23 @@ def test_retry_after_is_seconds_or_a_date_and_garbage_is_nothing(
     """What the server asks for is understood in both of HTTP's ways, and never breaks a run."""
     now = datetime(2026, 3, 2, 10, tzinfo=UTC)
     assert parse_retry_after(text, now) == expected_s
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({}, None),
+        ({"X-RateLimit-Remaining": "0"}, None),
+        ({"X-RateLimit-Reset": "7"}, 7.0),
+        ({"X-RateLimit-Reset": "1767323052"}, 7.0),
+        ({"X-RateLimit-Reset": "1767323000"}, 0.0),
+        ({"X-RateLimit-Reset": "soon"}, None),
+        ({"Retry-After": "3", "X-RateLimit-Reset": "7"}, 3.0),
+    ],
+)
+def test_the_end_of_the_window_is_honoured_where_there_is_no_retry_after(
+    headers: dict[str, str], wait_s: float | None
+) -> None:
+    """Some servers say when to come back in seconds, some as a moment, some not at all."""
+    now = datetime.fromtimestamp(1_767_323_045, UTC)
+    assert wait_asked_for(headers, now) == wait_s

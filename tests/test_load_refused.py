@@ -246,3 +246,15 @@ def test_text_that_only_happens_to_decode_as_chinese_is_refused(
     with open_sheet(tmp_path / "x.csv", encoding=codec) as sheet:
         (chunk,) = sheet.chunks()
     assert chunk.columns[1][0] == text.splitlines()[1].split(",")[1]
+
+
+def test_an_encoding_that_shows_late_in_a_large_file_is_refused_and_not_guessed(
+    path: Path,
+) -> None:
+    """Only the first 16 MiB are looked at; what follows is never read as something else."""
+    path.write_bytes(b"id,title\n" + b"a,plain text\n" * 1_400_000 + "a,磁盘\n".encode("gb18030"))
+
+    assert refusal(path) == (
+        "not UTF-8. Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+    )
+    read(path, encoding="gb18030")
