@@ -2,9 +2,9 @@
 
 Whoever sends holds the account's *lock*, so that one run at a time does. The *ledger* tells how
 many requests were answered when, in slots of 10 ms over the last minute and a bit, and how
-many were on their way. It is a file mapped into memory: a request costs two stores and no
-system call, and what was stored outlives the process, even after kill -9. The next run starts
-from there.
+many were on their way. It is a file mapped into memory: a request costs a few stores and no
+system call, and what was stored outlives the process, even after kill -9. Each store is one
+word, so no kill leaves half of it. The next run starts from there.
 
 An account is known by a hash of its address and key, or of its address and a name that the
 user gave it; neither key nor name is stored.
@@ -22,7 +22,6 @@ import hashlib
 import json
 import mmap
 import os
-import struct
 import tempfile
 import threading
 import time
@@ -44,9 +43,11 @@ _SLOT_S: Final = 0.01
 _SLOTS: Final = 1 << 13
 """82 seconds: more than the longest window, so that no slot is used again too soon."""
 _HOLDER_BYTES: Final = 1 << 12
-_COUNTS: Final = struct.Struct("<QQ")
-"""At first requests started and requests ended; then of each slot its time and its count."""
-_FILE_BYTES: Final = _HOLDER_BYTES + _COUNTS.size * (1 + _SLOTS)
+_STARTED, _ENDED, _FIRST_SLOT = range(3)
+"""Places of 8-byte words behind the holder: requests started, requests ended, then the slots."""
+_FILE_BYTES: Final = _HOLDER_BYTES + 8 * (_FIRST_SLOT + _SLOTS)
+_COUNT_BITS: Final = 24
+"""Of a slot's word; the others are its time. More than any machine sends in 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,14 @@ class Account:
         self._clock = clock
         self.path = _folder() / f"{_hash_of(credentials, name)}.ledger"
         self._map: mmap.mmap | None = None
-        self._started = self._ended = 0
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._words = memoryview(b"").cast("Q")
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as exc:
+            raise InputError(
+                f"{self.path}: the account's lock cannot be opened ({exc.strerror}). "
+                "Remove it, or let it be written."
+            ) from exc
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         if os.fstat(descriptor).st_size < _FILE_BYTES:
             os.truncate(descriptor, _FILE_BYTES)
@@ -114,7 +121,7 @@ class Account:
             self._map = mmap.mmap(self._file.fileno(), _FILE_BYTES)
             text = json.dumps(asdict(Holder.me(sheet))).encode()
             self._map[:_HOLDER_BYTES] = text.ljust(_HOLDER_BYTES, b"\0")
-            self._started, self._ended = _COUNTS.unpack_from(self._map, _HOLDER_BYTES)
+            self._words = memoryview(self._map)[_HOLDER_BYTES:_FILE_BYTES].cast("Q")
         return self._map is not None
 
     def holder(self) -> Holder | None:
@@ -134,39 +141,35 @@ class Account:
         now = self._clock()
         this_slot = int(now / _SLOT_S)
         ages_s: list[float] = []
-        for place in range(_SLOTS):
-            slot, count = _COUNTS.unpack_from(self._map, _place(place))
+        for word in self._words[_FIRST_SLOT:].tolist():
+            slot, count = word >> _COUNT_BITS, word & ((1 << _COUNT_BITS) - 1)
             if count and this_slot - _SLOTS < slot <= this_slot:
                 ages_s += [max(0.0, now - (slot + 1) * _SLOT_S)] * count
-        unanswered = self._started - self._ended
+        unanswered = self._words[_STARTED] - self._words[_ENDED]
         for _ in range(unanswered):
             self.answer()
         return ages_s + [0.0] * unanswered
 
     def start(self) -> None:
         """A request is about to start."""
-        self._started += 1
-        self._store()
+        if self._map is not None:
+            self._words[_STARTED] += 1
 
     def answer(self) -> None:
         """A request was answered, or given up."""
         if self._map is None:
             return
         slot = int(self._clock() / _SLOT_S)
-        place = _place(slot % _SLOTS)
-        last, count = _COUNTS.unpack_from(self._map, place)
+        place = _FIRST_SLOT + slot % _SLOTS
+        word = self._words[place]
         # First the slot, then that it is no longer on its way: at worst it counts twice.
-        _COUNTS.pack_into(self._map, place, slot, count + 1 if last == slot else 1)
-        self._ended += 1
-        self._store()
-
-    def _store(self) -> None:
-        if self._map is not None:
-            _COUNTS.pack_into(self._map, _HOLDER_BYTES, self._started, self._ended)
+        self._words[place] = word + 1 if word >> _COUNT_BITS == slot else slot << _COUNT_BITS | 1
+        self._words[_ENDED] += 1
 
     def close(self) -> None:
         """Let the next one in."""
         if self._map is not None:
+            self._words.release()
             self._map.close()
             self._map = None
         self._file.close()
@@ -187,7 +190,7 @@ def queue_up(
     Raises:
         LockedError: somebody else has it, and is not waited for; nothing was sent.
     """
-    said = None
+    said = ""
     while not account.hold(sheet):
         holder = account.holder()
         text = f"the account is in use: {holder or 'another run has it'}"
@@ -195,14 +198,10 @@ def queue_up(
             raise LockedError(f"{text}. This is the same thread: end that run first.")
         if not waits:
             raise LockedError(f"{text}. Wait until it has ended, or leave out --no-wait.")
-        if holder != said or said is None:
+        if text != said:
             say(f"{text}; waiting for it to end")
-            said = holder
+            said = text
         yield _POLL_S
-
-
-def _place(slot: int) -> int:
-    return _HOLDER_BYTES + _COUNTS.size * (1 + slot)
 
 
 def _hash_of(credentials: Credentials, name: str) -> str:

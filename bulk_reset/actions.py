@@ -210,7 +210,9 @@ def _run(
     if options.dry_run:
         return _Ended(_dry_totals(plan, options), functools.partial(by_row, ()))
     if plan.sent or plan.settled:
-        account = None if options.sandbox else _held(options, credentials, table, watcher, stack)
+        # What sends nothing waits for nobody.
+        is_alone = options.sandbox or not plan.sent
+        account = None if is_alone else _held(options, credentials, table, watcher, stack)
         feed = new_feed(survey)
         sending = Sending(options, credentials, feed, plan.sent, report, watcher, account)
         stop = _in_new_loop(sending.send(handles_signals=handles_signals))

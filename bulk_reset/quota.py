@@ -128,6 +128,9 @@ class _Permits:
     unused: int
     withheld: int = 0
     """Those that others may need, and that are left alone for now."""
+    remembered_until: float = float("-inf")
+    """Until then some of an earlier run may be missing. Nobody saw whether all of them were
+    answered, so no credit is taken on them."""
     answered: deque[float] = field(default_factory=deque)
     """When the requests whose permits have not come back yet were answered, oldest first."""
     started: deque[float] = field(default_factory=deque)
@@ -136,7 +139,8 @@ class _Permits:
 
     def wait_s(self, now: float) -> float | None:
         """Return how long until a permit is there; None: until some request is answered."""
-        answered, over = self.answered, now - self.period_s
+        is_sure = now >= self.remembered_until
+        answered, over = self.answered, now - (self.period_s if is_sure else self.window.window_s)
         while answered and answered[0] <= over:
             answered.popleft()
             self.unused += 1
@@ -354,6 +358,7 @@ class Quota:
             for age_s in recent[-permits.unused :] if permits.unused else ():
                 permits.unused -= 1
                 permits.answered.append(now - max(0.0, age_s))
+                permits.remembered_until = now + permits.window.window_s
 
     def left_s(self, requests: int) -> float:
         """Return the seconds until so many more requests can have started, at best."""

@@ -325,9 +325,6 @@ def test_what_is_done_already_needs_no_account(reached: SandboxProcess, tmp_path
     assert (again.counts[Status.UPDATED], again.requests) == (3, 0)
 
 
-@pytest.mark.xfail(
-    reason="outcomes without a request wait for the account, too", raises=LockedError
-)
 def test_rows_that_need_no_request_need_no_account(reached: SandboxProcess) -> None:
     """A sheet of which nothing can be sent only gets its report."""
     options = replace(options_for(reached, waits=False), skip_invalid=True)
