@@ -266,44 +266,33 @@ class Engine:
     async def _attempt(self, change: Change, trail: _Trail) -> Answer:
         """Make one attempt; what is not the row's fault costs none and is made again."""
         while True:
-            started_at = await self._quota.take(self._breaker.start)
-            is_probe, is_answered = self._breaker.is_open, True
+            permit_at = await self._quota.take(self._breaker.start)
+            is_probe, is_answered = self._breaker.is_open, False
+            was_in_doubt, trail.is_in_doubt = trail.is_in_doubt, True
+            trail.started_at = self._wall_clock()
+            self._in_flight.add(trail.worker)
             try:
-                answer = await self._send(change, trail)
+                answer = await self._api.reset(change.body)
             except RequestError as error:
                 is_answered = not isinstance(error, ConnectError)
+                trail.is_in_doubt = was_in_doubt or error.may_be_applied
                 is_spared = self._learn(change, trail, error, is_probe=is_probe)
                 if not is_spared or self.stopped is not None:
                     raise
             except asyncio.CancelledError:
-                is_answered = False
                 trail.attempts += 1
                 if is_probe:
                     self._breaker.abandon_probe()
                 raise
             else:
+                is_answered, trail.is_in_doubt = True, False
                 self._breaker.success()
                 self._pauses_in_a_row = 0
                 trail.attempts += 1
                 return answer
             finally:
-                self._quota.give_back(started_at, is_answered=is_answered)
-
-    async def _send(self, change: Change, trail: _Trail) -> Answer:
-        """Send the request, keeping the books of what is in flight and what is in doubt."""
-        was_in_doubt = trail.is_in_doubt
-        trail.started_at = self._wall_clock()
-        trail.is_in_doubt = True
-        self._in_flight.add(trail.worker)
-        try:
-            answer = await self._api.reset(change.body)
-        except RequestError as error:
-            trail.is_in_doubt = was_in_doubt or error.may_be_applied
-            raise
-        finally:
-            self._in_flight.discard(trail.worker)
-        trail.is_in_doubt = False
-        return answer
+                self._in_flight.discard(trail.worker)
+                self._quota.give_back(permit_at, is_answered=is_answered)
 
     def _learn(self, change: Change, trail: _Trail, error: RequestError, *, is_probe: bool) -> bool:
         """Draw the conclusions for everybody; tell whether the row is spared the attempt."""

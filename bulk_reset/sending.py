@@ -14,7 +14,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from bulk_reset.account import Account
@@ -120,7 +120,7 @@ class Sending:
         # would hold up the event loop for longer each time.
         for changes, outcomes in self.feed.batches():
             for outcome in outcomes:
-                self._record(replace(outcome, finished_at=time.time()))
+                self._record(outcome._replace(finished_at=time.time()))
                 self._settled += 1
             yield changes
 

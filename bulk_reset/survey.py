@@ -240,7 +240,21 @@ class JudgedChunk:
 
     def items(self) -> Iterator[Change | Outcome]:
         """Yield each row's item, in the sheet's order."""
+        if self.needs_no_thought:
+            return self._changes()
         return map(self.item, range(len(self.checked)))
+
+    def _changes(self) -> Iterator[Change]:
+        """Yield each row's change, where every row is to be sent."""
+        columns = self.checked.columns
+        every = tuple(columns)
+        rows = zip(*columns.values(), strict=True)
+        for number, digest, cells in zip(self.checked.numbers, self.digests, rows, strict=True):
+            values, names = dict(zip(every, cells, strict=True)), every
+            if "" in cells:
+                values = {name: cell for name, cell in values.items() if cell}
+                names = tuple(values)
+            yield Change(number, cells[0], names[1:], dumps(values), digest.hex())
 
     def item(self, place: int) -> Change | Outcome:
         """Return a Change for a row to send and an Outcome for any other."""

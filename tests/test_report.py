@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,9 +26,9 @@ AT = 1_767_323_045.123  # 2026-01-02 03:04:05.123 UTC
 ID = "69da451ef77b1b51f40e83ee"
 BOTH = ("title", "root_cause")
 UPDATED = Outcome(2, ID, Status.UPDATED, BOTH, f"{10:024x}", 1, 200, "", "", "R1", AT, AT + 0.25)
-FAILED = replace(UPDATED, row_number=3, status=Status.FAILED, digest="b" * 24, request_id="R2")
-FAILED = replace(FAILED, attempts=2, http_status=400, error_message='标题 "x, y" 太短')
-FAILED = replace(FAILED, error_code="InvalidParameter")
+FAILED = UPDATED._replace(row_number=3, status=Status.FAILED, digest="b" * 24, request_id="R2")
+FAILED = FAILED._replace(attempts=2, http_status=400, error_message='标题 "x, y" 太短')
+FAILED = FAILED._replace(error_code="InvalidParameter")
 REJECTED = Outcome(4, "oops", Status.REJECTED, (), "c" * 24, error_code="id_invalid")
 THREE = (UPDATED, FAILED, REJECTED)
 LINES = """\
@@ -79,11 +78,11 @@ def test_what_was_written_is_read_back_as_it_was(path: Path) -> None:
 )
 def test_a_line_break_in_a_message_is_folded(text: str, path: Path) -> None:
     """A line of the file is always a line of the report."""
-    odd = replace(FAILED, error_message=text, error_code=text, request_id=text)
+    odd = FAILED._replace(error_message=text, error_code=text, request_id=text)
     write(path, odd, UPDATED)
     assert path.read_bytes().count(b"\n") == 3
     assert list(read_report(path)) == [
-        replace(FAILED, error_message="a b", error_code="a b", request_id="a b"),
+        FAILED._replace(error_message="a b", error_code="a b", request_id="a b"),
         UPDATED,
     ]
 
@@ -91,7 +90,7 @@ def test_a_line_break_in_a_message_is_folded(text: str, path: Path) -> None:
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
 def test_a_cell_that_a_spreadsheet_would_run_is_written_inert(text: str, path: Path) -> None:
     """Neither a sheet's cell nor a server's message becomes a formula in Excel."""
-    odd = replace(FAILED, incident_id=text, error_code=text, error_message=text, request_id=text)
+    odd = FAILED._replace(incident_id=text, error_code=text, error_message=text, request_id=text)
     write(path, odd)
     cells = next(iter(csv.reader([path.read_text("utf-8-sig").splitlines()[1]])))
     shown = dict(zip(COLUMNS, cells, strict=True))
@@ -116,9 +115,9 @@ def test_an_ordinary_text_is_written_as_it_is() -> None:
 )
 def test_a_text_of_any_size_and_letters_can_be_read_back(text: str, shown: str, path: Path) -> None:
     """One odd cell of a sheet does not spoil the report of all the others."""
-    write(path, replace(REJECTED, incident_id=text, error_message=text), UPDATED)
+    write(path, REJECTED._replace(incident_id=text, error_message=text), UPDATED)
     assert list(read_report(path)) == [
-        replace(REJECTED, incident_id=shown, error_message=shown),
+        REJECTED._replace(incident_id=shown, error_message=shown),
         UPDATED,
     ]
 
@@ -240,7 +239,7 @@ def test_a_report_that_cannot_be_opened_is_named(name: str, reason: str, tmp_pat
 
 def test_a_resumed_report_knows_the_last_status_of_each_row(path: Path) -> None:
     """A row that was sent again counts as what it became in the end."""
-    again = replace(FAILED, status=Status.UPDATED, finished_at=AT + 60)
+    again = FAILED._replace(status=Status.UPDATED, finished_at=AT + 60)
     write(path, *THREE, again)
     with Report(path) as report:
         statuses = statuses_of(report, f"{10:024x}", "b" * 24, "c" * 24, "d" * 24)
@@ -363,7 +362,7 @@ def test_a_file_that_does_not_hold_what_was_written_is_noticed(
     write(path, REJECTED)
     with Report(path) as report:
         report.write(UPDATED)
-        report.write(replace(UPDATED, digest="d" * 24))
+        report.write(UPDATED._replace(digest="d" * 24))
         report.flush()
         report.check_written()
         tamper(path)
@@ -380,9 +379,9 @@ def counts(**of: int) -> dict[Status, int]:
 
 def test_a_summary_counts_the_last_line_of_each_row(path: Path) -> None:
     """A row that was sent again is one row; all its attempts are requests."""
-    unknown = replace(FAILED, status=Status.UNKNOWN, error_code="timeout", digest="e" * 24)
-    late = replace(FAILED, digest="f" * 24, row_number=9, finished_at=AT + 60, throttled=3)
-    write(path, unknown, *THREE, late, replace(unknown, status=Status.UPDATED, error_code=""))
+    unknown = FAILED._replace(status=Status.UNKNOWN, error_code="timeout", digest="e" * 24)
+    late = FAILED._replace(digest="f" * 24, row_number=9, finished_at=AT + 60, throttled=3)
+    write(path, unknown, *THREE, late, unknown._replace(status=Status.UPDATED, error_code=""))
     errors = (
         ErrorGroup("InvalidParameter", Status.FAILED, 2, 3, '标题 "x, y" 太短'),
         ErrorGroup("id_invalid", Status.REJECTED, 1, 4, ""),
@@ -403,7 +402,7 @@ def test_a_summary_counts_the_last_line_of_each_row(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "last_at"), [((), 0.0), ((replace(REJECTED, finished_at=AT),), AT)]
+    ("outcomes", "last_at"), [((), 0.0), ((REJECTED._replace(finished_at=AT),), AT)]
 )
 def test_a_summary_of_a_report_without_a_request_has_no_first_time(
     outcomes: tuple[Outcome, ...], last_at: float, path: Path
@@ -440,7 +439,7 @@ def test_a_summary_proves_the_quota_from_the_lines_alone(
 ) -> None:
     """The most that started in any second and minute, and how long nothing could start."""
     lines = [
-        replace(UPDATED, digest=f"{number:024x}", started_at=AT + start)
+        UPDATED._replace(digest=f"{number:024x}", started_at=AT + start)
         for number, start in enumerate(starts)
     ]
     write(path, *lines)
