@@ -93,16 +93,9 @@ class Account:
         self.path = _folder() / f"{_hash_of(credentials, name)}.ledger"
         self._map: mmap.mmap | None = None
         self._words = memoryview(b"").cast("Q")
-        try:
+        with self._disk_errors():
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as exc:
-            raise InputError(
-                f"{self.path}: the account's lock cannot be opened ({exc.strerror}). "
-                "Remove it, or let it be written."
-            ) from exc
-        self._file = os.fdopen(descriptor, "r+b", buffering=0)
-        if os.fstat(descriptor).st_size < _FILE_BYTES:
-            os.truncate(descriptor, _FILE_BYTES)
+            self._file = os.fdopen(descriptor, "r+b", buffering=0)
 
     def __enter__(self) -> Self:
         return self
@@ -116,13 +109,34 @@ class Account:
         self.close()
 
     def hold(self, sheet: str) -> bool:
-        """Take the lock if nobody has it; tell whether it is held now."""
-        if self._map is None and lock_descriptor(self._file.fileno(), blocking=False):
-            self._map = mmap.mmap(self._file.fileno(), _FILE_BYTES)
-            text = json.dumps(asdict(Holder.me(sheet))).encode()
-            self._map[:_HOLDER_BYTES] = text.ljust(_HOLDER_BYTES, b"\0")
-            self._words = memoryview(self._map)[_HOLDER_BYTES:_FILE_BYTES].cast("Q")
-        return self._map is not None
+        """Take the lock if nobody has it; tell whether it is held now.
+
+        Raises:
+            InputError: the file cannot be locked or written; nothing was sent.
+        """
+        descriptor = self._file.fileno()
+        with self._disk_errors():
+            if self._map is not None or not lock_descriptor(descriptor, blocking=False):
+                return self._map is not None
+            missing = _FILE_BYTES - os.fstat(descriptor).st_size
+            if missing > 0:
+                # Written, not skipped: on a full disk a store into a hole would end the process.
+                os.pwrite(descriptor, bytes(missing), _FILE_BYTES - missing)
+            self._map = mmap.mmap(descriptor, _FILE_BYTES)
+        text = json.dumps(asdict(Holder.me(sheet))).encode()
+        self._map[:_HOLDER_BYTES] = text.ljust(_HOLDER_BYTES, b"\0")
+        self._words = memoryview(self._map)[_HOLDER_BYTES:_FILE_BYTES].cast("Q")
+        return True
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise InputError(
+                f"{self.path}: the account's lock cannot be used ({exc.strerror}). Mend that, or "
+                "remove the file: then what was sent in the last minute is forgotten."
+            ) from exc
 
     def holder(self) -> Holder | None:
         """Return who holds the lock, or held it last; None where that cannot be known."""

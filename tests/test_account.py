@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -148,6 +149,17 @@ def test_a_ledger_that_cannot_be_opened_is_an_error_that_names_it() -> None:
     path.mkdir()  # root, too, cannot open it as a file
     with pytest.raises(InputError, match=rf"^{path}: "):
         Account(whose)
+
+
+def test_a_full_disk_is_said_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for the ledger is taken at the start: a store into it can never fail later."""
+
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", no_room)
+    with Account(fresh()) as account, pytest.raises(InputError, match="No space left on device"):
+        account.hold("incidents.csv")
 
 
 # --- The lock --------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from rich.markup import escape
 from rich.table import Table
 from sheets import write_csv
 
-ROWS: Final = 20_000
-ROUNDS: Final = 5
+ROWS: Final = 10_000
+ROUNDS: Final = 9
 _SLOW: Final = 10
 """A slow way sends so many times fewer rows: its ratio counts, and nobody waits for the rest."""
 

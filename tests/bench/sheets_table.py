@@ -26,7 +26,7 @@ from rich.table import Table
 from sheets import write_csv, write_xlsx
 
 ROWS: Final = 1_000_000
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 SLOW_ROWS: Final = 100_000
 """Runs and workbooks of more rows take minutes, and are made only when asked for."""
 _SMALLEST: Final = 1_000
@@ -44,14 +44,14 @@ class Figure:
     """What one thing done with a sheet of so many rows took; medians.
 
     Attributes:
-        of_pandas: its time, divided by that of pandas in the same round.
+        ratio: its time, divided by that of something else in the same round.
     """
 
     what: str
     rows: int
     seconds: float
     peak_bytes: float
-    of_pandas: float | None = None
+    ratio: str = ""
 
 
 def tables(rows: int, rounds: int, say: Say, *, is_full: bool) -> list[Table]:
@@ -69,7 +69,7 @@ def tables(rows: int, rounds: int, say: Say, *, is_full: bool) -> list[Table]:
             figures += _checks(sheet, size, rounds)
             if not is_slow:
                 say(f"sheets: {size:,} rows, run, resume and a workbook")
-                figures += _runs(sheet, size)
+                figures += _runs(sheet, size, rounds)
                 figures.append(_workbook(Path(folder, "sheet.xlsx"), size))
     return [_table(figures, rounds)]
 
@@ -96,20 +96,23 @@ def _checks(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
         _expect(json.loads(checks[-1].stdout)["to_send"], rows, "check")
         reads.append(spend([sys.executable, "-c", _PANDAS, str(sheet)]))
         _expect(int(reads[-1].stdout), rows, "pandas")
-    ratio = median(a.seconds / b.seconds for a, b in zip(checks, reads, strict=True))
-    yield _figure("check, CSV", rows, checks, ratio)
-    yield _figure("pandas.read_csv", rows, reads, 1.0)
+    yield _figure("check, CSV", rows, checks, _ratio(checks, reads, "pandas"))
+    yield _figure("pandas.read_csv", rows, reads)
 
 
-def _runs(sheet: Path, rows: int) -> Iterator[Figure]:
-    """Run a sheet to its end, then once more; raises as ``_checks``."""
+def _runs(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
+    """Run a sheet to its end, then again, in turns with checks; raises as ``_checks``."""
     with serving() as server:
         command = our_run(sheet, server.url, sheet.with_name("bench.report.csv"))
-        for what, expected in (("run", rows), ("resume, all done", 0)):
-            before = server.work()
-            spent = spend_as_client(command)
-            _expect((server.work() - before).requests, expected, what)
-            yield _figure(what, rows, [spent])
+        spent = spend_as_client(command)
+        _expect(server.work().requests, rows, "run")
+        yield _figure("run", rows, [spent])
+        resumes, checks = [], []
+        for _ in range(rounds):
+            resumes.append(spend_as_client(command))
+            checks.append(spend_as_client(ours("check", sheet, "--json")))
+        _expect(server.work().requests, rows, "run and resume")
+        yield _figure("resume, all done", rows, resumes, _ratio(resumes, checks, "check"))
 
 
 def _workbook(path: Path, rows: int) -> Figure:
@@ -123,27 +126,31 @@ def _expect(found: int, expected: int, what: str) -> None:
         raise RuntimeError(f"{what}: {found} rows instead of {expected}")
 
 
-def _figure(what: str, rows: int, spent: Sequence[Spent], of_pandas: float | None = None) -> Figure:
+def _ratio(ours: Sequence[Spent], theirs: Sequence[Spent], whose: str) -> str:
+    ratio = median(a.seconds / b.seconds for a, b in zip(ours, theirs, strict=True))
+    return f"{ratio:.2f} of {whose}"
+
+
+def _figure(what: str, rows: int, spent: Sequence[Spent], ratio: str = "") -> Figure:
     seconds = median(one.seconds for one in spent)
-    return Figure(what, rows, seconds, median(one.peak_bytes for one in spent), of_pandas)
+    return Figure(what, rows, seconds, median(one.peak_bytes for one in spent), ratio)
 
 
 def _table(figures: Sequence[Figure], rounds: int) -> Table:
     table = new_table(
         "Sheets",
         *("what", "rows", "s", "MB", "µs a row", "more µs a row", "more bytes a row"),
-        "of pandas",
+        "time",
         caption=(
             "Whole processes; MB is the peak of resident memory; "
-            "more: than with the next smaller sheet.\nOf pandas: time against that of pandas. "
-            f"Check and pandas: medians; pairs: {rounds}. Run: {where()}."
+            "more: than with the next smaller sheet.\nTime: against pandas, or check. "
+            f"Medians; rounds: {rounds}, but 1 of run and XLSX. Run: {where()}."
         ),
     )
     for what in dict.fromkeys(figure.what for figure in figures):
         same = [figure for figure in figures if figure.what == what]
         for smaller, figure in pairwise([None, *same]):
             assert figure is not None
-            ratio = "" if figure.of_pandas is None else f"{figure.of_pandas:.2f}"
             table.add_row(
                 what,
                 f"{figure.rows:,}",
@@ -151,7 +158,7 @@ def _table(figures: Sequence[Figure], rounds: int) -> Table:
                 f"{figure.peak_bytes / 1e6:.0f}",
                 f"{1e6 * figure.seconds / figure.rows:,.1f}",
                 *_more(smaller, figure),
-                ratio,
+                figure.ratio,
             )
         table.add_section()
     return table
