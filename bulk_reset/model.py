@@ -127,7 +127,7 @@ class Mistake:
 class Change(NamedTuple):
     """What is to be set on one incident: one row of the sheet, one request.
 
-    One is made for every row, so it is a named tuple, made four times as fast as a dataclass.
+    One is made for every row, so it is a named tuple, made in a third of a dataclass's time.
     """
 
     row_number: int

@@ -316,3 +316,28 @@ def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
             sent,
             tuple(f for f in FIELDS[1:] if f in sent),
         )
+
+
+def test_a_row_is_sent_the_same_whatever_stands_beside_it() -> None:
+    """A mistake in one row changes nothing about what the others send."""
+    good: list[dict[str, object]] = [
+        {
+            "incident_id": ID,
+            "title": "Disk full",
+            "impact": "none yet",
+            "incident_severity": "Info",
+        },
+        {"incident_id": ID.replace("6", "7"), "root_cause": "磁盘已满"},
+        {"incident_id": ID.replace("6", "8"), "title": "with \0 in it", "resolution": "rebooted"},
+    ]
+    alone, beside = (
+        list(JudgedChunk(checked(*rows), Survey(), "scope").items())
+        for rows in (good, [*good, {"incident_id": "oops", "title": "Disk full"}])
+    )
+
+    assert beside[:-1] == alone
+    assert [item.fields for item in alone] == [
+        ("title", "impact", "incident_severity"),
+        ("root_cause",),
+        ("title", "resolution"),
+    ]
