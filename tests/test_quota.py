@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from aiolimiter import AsyncLimiter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_clock import FarServer, StrictFixed, StrictSliding, lognormal, run_virtual
+from virtual_clock import (
+    FarServer,
+    counters,
+    lognormal,
+    run_virtual,
+    send_rows,
+)
 
-from bulk_reset.engine import Engine
 from bulk_reset.errors import InputError
-from bulk_reset.model import Change, Outcome, Peak, Status
+from bulk_reset.model import Outcome, Peak, Status
 from bulk_reset.quota import Quota, Window, ideal_s, windows_of
 
 ACCOUNT = windows_of()
-
-
-def counters(kind: str, windows: tuple[Window, ...]) -> list[StrictSliding | StrictFixed]:
-    if kind == "sliding":
-        return [StrictSliding(w.limit, w.window_s) for w in windows]
-    return [StrictFixed(w.limit, w.window_s, offset_s=0.37) for w in windows]
-
-
-async def send_rows(
-    server: FarServer, quota: Quota, rows: int, workers: int = 64
-) -> tuple[float, list[Outcome]]:
-    """Send so many rows; return the seconds that took, and the outcomes."""
-    outcomes: list[Outcome] = []
-
-    async def batches() -> AsyncIterator[list[Change]]:
-        yield [Change.of(n, f"{n:024x}", {"title": f"title {n}"}) for n in range(2, rows + 2)]
-
-    began_at = asyncio.get_running_loop().time()
-    await Engine(server, quota, outcomes.append, workers=workers).run(batches())
-    return asyncio.get_running_loop().time() - began_at, outcomes
 
 
 @pytest.mark.parametrize("seed", range(3))
