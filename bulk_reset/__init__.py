@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from bulk_reset.errors import BulkResetError, ExitCode, InputError, RunError
     from bulk_reset.model import Mistake, OnConflict, Outcome, Progress, Status, Totals
     from bulk_reset.options import Options, Watcher
-    from bulk_reset.report import read_report, summarise
+    from bulk_reset.report import read_report
     from bulk_reset.streaming import stream
+    from bulk_reset.summary import summarise
 
 _HOME = {
     "BulkResetError": "errors",
@@ -39,7 +40,7 @@ _HOME = {
     "run": "actions",
     "run_frame": "actions",
     "stream": "streaming",
-    "summarise": "report",
+    "summarise": "summary",
 }
 
 __all__ = [

@@ -27,7 +27,8 @@ from bulk_reset.feed import Feed
 from bulk_reset.model import Change, Outcome, Progress, Status, Stop, StopReason, Totals
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import Quota
-from bulk_reset.report import ErrorGroups, Report
+from bulk_reset.report import Report
+from bulk_reset.summary import ErrorGroups
 
 SANDBOX: Final = "sandbox"
 _TICK_S: Final = 0.1

@@ -29,7 +29,7 @@ def report(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.report import summarise  # noqa: PLC0415
+        from bulk_reset.summary import summarise  # noqa: PLC0415
 
         summary = summarise(file)
         show_report(output, summary)

@@ -12,7 +12,7 @@ from bulk_reset.cli.console import Output, duration, new_table
 from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals
 
 if TYPE_CHECKING:
-    from bulk_reset.report import ReportSummary
+    from bulk_reset.summary import ReportSummary
 
 _MEANING: Final = {
     Status.UPDATED: "the API said yes",
