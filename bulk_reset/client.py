@@ -9,7 +9,7 @@ Source of the codes and envelopes: the Flashduty Open API (``ErrorCode``, ``Succ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from bulk_reset.codec import loads
+from bulk_reset.codec import dumps, loads
 from bulk_reset.credentials import Credentials, redact
 from bulk_reset.errors import (
     ConnectError,
@@ -32,9 +32,13 @@ from bulk_reset.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from bulk_reset.model import ID_FIELD
 
 RESET_PATH: Final = "/incident/reset"
+LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 MAX_ANSWER_BYTES: Final = 1 << 20
+MAX_LIST_BYTES: Final = 1 << 26
+"""A hundred incidents with the longest texts, every character escaped, are a quarter of it."""
 _LONGEST_TEXT: Final = 1_000
 """So many characters are kept of a message: a line of the report is no place for a page."""
 _EARLIEST_EPOCH_S: Final = 1e9
@@ -106,6 +110,7 @@ class Client:
     def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
         self._session = session
         self._reset_url = _url(credentials, RESET_PATH)
+        self._list_by_ids_url = _url(credentials, LIST_BY_IDS_PATH)
 
     def reset(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Set fields of an incident (``POST /incident/reset``), once.
@@ -118,11 +123,35 @@ class Client:
         """
         return self._post(self._reset_url, body)
 
-    async def _post(self, url: URL, body: bytes) -> Answer:
+    async def list_by_ids(self, incident_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Read incidents (``POST /incident/list-by-ids``), once.
+
+        Args:
+            incident_ids: at most 100, in lower case.
+
+        Returns: id -> incident, of those that exist.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        body = dumps({"incident_ids": list(incident_ids)})
+        answer = await self._post(self._list_by_ids_url, body, MAX_LIST_BYTES)
+        try:
+            return {item[ID_FIELD].lower(): item for item in answer.data["items"]}
+        except (AttributeError, LookupError, TypeError):
+            pass  # Raised out here, without what the server sent.
+        raise UnknownOutcomeError(
+            "the answer is no list of incidents",
+            code="no_list",
+            http_status=answer.http_status,
+            request_id=answer.request_id,
+        )
+
+    async def _post(self, url: URL, body: bytes, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
         try:
             payload = aiohttp.BytesPayload(body, content_type="application/json")
             async with self._session.post(url, data=payload, allow_redirects=False) as response:
-                content = await _read_bounded(response)
+                content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             error = _mapped(foreign)
         else:
@@ -156,15 +185,18 @@ async def open_client(
         yield Client(session, credentials)
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """Read an answer, but never more than a mebibyte of it."""
-    content = await response.content.read(MAX_ANSWER_BYTES + 1)
+async def _read_bounded(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    """Read an answer, but never much more than so many bytes of it."""
+    content = await response.content.read(most_bytes + 1)
+    if response.content.at_eof():
+        return content
+    parts = bytearray(content)
     while not response.content.at_eof():
-        if len(content) > MAX_ANSWER_BYTES:
+        if len(parts) > most_bytes:
             response.close()
             break
-        content += await response.content.read(MAX_ANSWER_BYTES - len(content) + 1)
-    return content
+        parts += await response.content.read(most_bytes - len(parts) + 1)
+    return bytes(parts)
 
 
 def _mapped(foreign: BaseException) -> RequestError:
@@ -282,8 +314,10 @@ def wait_asked_for(headers: Mapping[str, str], now: datetime | None = None) -> f
     """Return the seconds that an answer asks to wait, None where it asks for nothing.
 
     ``Retry-After`` counts; else ``X-RateLimit-Reset``, in which some servers send the seconds
-    that are left and others the moment, in epoch seconds, when the window is over.
+    that are left and others the moment, in epoch seconds, when the window is over. Moments are
+    the server's, so they are counted from its own ``Date`` where it sends one.
     """
+    now = _date(headers.get("Date", "")) or now
     seconds = parse_retry_after(headers.get("Retry-After"), now)
     if seconds is not None:
         return seconds
@@ -299,10 +333,13 @@ def parse_retry_after(text: str | None, now: datetime | None = None) -> float | 
         return None
     if text.strip().isascii() and text.strip().isdecimal():
         return float(text)
+    at = _date(text)
+    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds()) if at else None
+
+
+def _date(text: str) -> datetime | None:
     try:
         at = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -6,6 +6,7 @@ What they write is the same, byte for byte; what they read, too.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 try:
@@ -13,7 +14,7 @@ try:
 except ImportError:
     _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-    def dumps(value: dict[str, str]) -> bytes:
+    def dumps(value: Mapping[str, str | list[str]]) -> bytes:
         """Encode an object of texts in UTF-8, without spaces."""
         return _encode(value).encode()
 
@@ -22,7 +23,7 @@ except ImportError:
         return json.loads(content)
 else:
 
-    def dumps(value: dict[str, str]) -> bytes:
+    def dumps(value: Mapping[str, str | list[str]]) -> bytes:
         """Encode an object of texts in UTF-8, without spaces."""
         return orjson.dumps(value)
 

@@ -1,42 +1,36 @@
 """The worker pool: change -> permit -> attempt -> decide -> outcome, recorded once.
 
+A row whose attempts are spent on requests that may have been applied is read back, and so
+known to be updated or failed; its outcome is unknown only where reading fails too.
+
 State, and who may touch it:
   * ``_batch``: the changes read but not taken; workers take, the one that holds
     ``_refill`` adds;
-  * ``_in_flight``: the workers whose request is on its way; each adds and removes itself;
   * ``_stop``: set once, by ``stop``; from then on nothing new is taken;
+  * ``_doubtful``: the rows that a stop left without a readable answer; workers add, ``run``
+    settles them when all workers have ended;
   * outcomes leave through ``record``, once a change. A change that was taken and neither
-    recorded nor sent is pending.
+    recorded nor in doubt is pending.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
-import stamina
-
+from bulk_reset.attempts import Attempts, Trail
 from bulk_reset.breaker import Breaker
-from bulk_reset.errors import (
-    ConnectError,
-    FatalError,
-    InternalError,
-    PermanentError,
-    RequestError,
-    ThrottledError,
-)
+from bulk_reset.errors import FatalError, PermanentError, RequestError
 from bulk_reset.model import WORKERS, Change, Outcome, Status, Stop, StopReason
 from bulk_reset.quota import Quota
-from bulk_reset.retry import RetryPolicy, is_worth_retrying
+from bulk_reset.readback import MAX_IDS, Incident, ReadBack, differing_fields
+from bulk_reset.retry import RetryPolicy
 
-_log = logging.getLogger(__name__)
 GRACE_S: Final = 5.0
 """How long requests on their way may take to finish once the run is stopped."""
 
@@ -62,17 +56,9 @@ class Api(Protocol):
         """Set fields of an incident; raises RequestError and nothing else."""
         ...
 
-
-@dataclass(slots=True)
-class _Trail:
-    """What is known of one change while it is worked on."""
-
-    worker: asyncio.Task[Any] | None
-    attempts: int = 0
-    throttled: int = 0
-    started_at: float = 0.0
-    is_in_doubt: bool = False
-    """Whether a request went out of which nobody knows if it was applied."""
+    async def list_by_ids(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
+        """Read incidents, at most 100; raises RequestError and nothing else."""
+        ...
 
 
 class Engine:
@@ -82,7 +68,6 @@ class Engine:
     coming, never two at a time.
 
     Attributes:
-        throttled: answers so far that said the quota was used up (HTTP 429).
         stopped: why the run ended early, None while it has not.
     """
 
@@ -100,7 +85,10 @@ class Engine:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._api, self._quota, self._record = api, quota, record
-        self._policy, self._breaker = policy or RetryPolicy(), breaker or Breaker()
+        self._attempts = Attempts(
+            quota, policy or RetryPolicy(), breaker or Breaker(), self.stop, wall_clock
+        )
+        self._reads = ReadBack(api.list_by_ids, self._attempts)
         self._worker_count, self._max_failures = workers, max_failures
         self._is_in_order = is_in_order
         self._wall_clock = wall_clock
@@ -108,17 +96,15 @@ class Engine:
         self._batch: deque[Change] = deque()
         self._refill = asyncio.Lock()
         self._workers: set[asyncio.Task[None]] = set()
-        self._in_flight: set[asyncio.Task[Any] | None] = set()
-        self._pauses_in_a_row, self._paused_until, self._throttled_since = 0, 0.0, 0.0
         self._failures = 0
+        self._doubtful: list[tuple[Change, Trail, RequestError]] = []
+        self._is_aborted = False
         self._grace: asyncio.TimerHandle | None = None
-        self.throttled = 0
         self.stopped: Stop | None = None
 
     def __repr__(self) -> str:
         return (
-            f"<Engine {len(self._in_flight)} in flight, {len(self._batch)} read ahead, "
-            f"{self._quota!r}>"
+            f"<Engine {self.in_flight} in flight, {len(self._batch)} read ahead, {self._quota!r}>"
         )
 
     async def run(self, batches: AsyncIterator[Sequence[Change]]) -> Stop | None:
@@ -130,39 +116,51 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._worker_count):
                     self._workers.add(group.create_task(self._work(batches)))
+            await self._settle_doubtful()
         finally:
             if self._grace is not None:
                 self._grace.cancel()
+            for change, trail, error in self._doubtful:
+                self._finish(change, trail, Status.UNKNOWN, error)
         return self.stopped
 
     def stop(self, stop: Stop) -> None:
         """Take no new row, let what is in flight finish for a few seconds, then end."""
         if self.stopped is not None:
             return
-        self.stopped = stop
-        for worker in self._workers - self._in_flight - {asyncio.current_task()}:
+        self.stopped, self._attempts.has_ended = stop, True
+        for worker in self._workers - self._attempts.in_flight - {asyncio.current_task()}:
             worker.cancel()
         self._grace = asyncio.get_running_loop().call_later(GRACE_S, self.abort)
 
     def abort(self) -> None:
         """End now: requests in flight are given up, and their rows are unknown."""
+        self._is_aborted = True
         for worker in self._workers:
             worker.cancel()
 
     @property
     def in_flight(self) -> int:
         """Requests on their way."""
-        return len(self._in_flight)
+        return len(self._attempts.in_flight)
+
+    @property
+    def throttled(self) -> int:
+        """Answers so far that said the quota was used up (HTTP 429)."""
+        return self._attempts.throttled
 
     @property
     def is_waiting_for_api(self) -> bool:
         """Whether the API looks down and is only probed."""
-        return self._breaker.is_open
+        return self._attempts.is_waiting_for_api
+
+    # --- Rows --------------------------------------------------------------------------------
 
     async def _work(self, batches: AsyncIterator[Sequence[Change]]) -> None:
         worker = asyncio.current_task()
         while await self._has_next(batches):
-            change, trail = self._batch.popleft(), _Trail(worker)
+            change = self._batch.popleft()
+            trail = Trail(worker, change.row_number)
             if self._is_in_order(change.incident_id):
                 turn = self._turns.setdefault(change.incident_id, asyncio.Lock())
                 async with turn:
@@ -181,20 +179,20 @@ class Engine:
                     self._batch.extend(batch)
         return self.stopped is None
 
-    async def _handle(self, change: Change, trail: _Trail) -> None:
+    async def _handle(self, change: Change, trail: Trail) -> None:
         """Work on one change until it has an outcome, or is left pending by a stop."""
+        send = partial(self._api.reset, change.body)
+        answer: Answer | None
         try:
             try:
-                answer = await self._attempt(change, trail)
+                answer = await self._attempts.attempt(trail, send)
             except RequestError as error:
-                answer = await self._retry(change, trail, error)
-        except RequestError as error:
-            self._conclude(change, trail, error)
+                answer = await self._insist(change, trail, send, error)
         except asyncio.CancelledError:
             if trail.is_in_doubt:
-                self._finish(change, trail, Status.UNKNOWN, _interrupted())
+                self._doubtful.append((change, trail, _interrupted()))
             raise
-        else:
+        if answer is not None:
             self._record(
                 Outcome(
                     change.row_number,
@@ -211,13 +209,37 @@ class Engine:
                 )
             )
 
-    def _conclude(self, change: Change, trail: _Trail, error: RequestError) -> None:
+    async def _insist(
+        self,
+        change: Change,
+        trail: Trail,
+        send: Callable[[], Awaitable[Answer]],
+        error: RequestError,
+    ) -> Answer | None:
+        """Attempt again, and read back where that was in vain.
+
+        Returns: the answer at last, or None where the change came to another end.
+        """
+        while True:
+            try:
+                return await self._attempts.retry(trail, send, error)
+            except RequestError as latest:
+                last = latest
+            may_be_applied = trail.is_in_doubt or last.http_status >= 500  # noqa: PLR2004
+            if self.stopped is not None or not last.is_retryable or not may_be_applied:
+                self._conclude(change, trail, last)
+                return None
+            if await self._is_settled(change, trail, last):
+                return None
+            error = last
+
+    def _conclude(self, change: Change, trail: Trail, error: RequestError) -> None:
         if isinstance(error, FatalError):
             self.stop(Stop(StopReason.FATAL, f"{error.code}: {error}"))
         is_final = isinstance(error, PermanentError)
         if self.stopped is not None and not is_final:
             if trail.is_in_doubt:
-                self._finish(change, trail, Status.UNKNOWN, error)
+                self._doubtful.append((change, trail, error))
             return
         in_doubt = trail.is_in_doubt and not is_final
         self._finish(change, trail, Status.UNKNOWN if in_doubt else Status.FAILED, error)
@@ -226,7 +248,7 @@ class Engine:
             message = f"{self._failures} rows failed, more than --max-failures allows"
             self.stop(Stop(StopReason.MAX_FAILURES, message))
 
-    def _finish(self, change: Change, trail: _Trail, status: Status, error: RequestError) -> None:
+    def _finish(self, change: Change, trail: Trail, status: Status, error: RequestError) -> None:
         self._record(
             Outcome(
                 change.row_number,
@@ -245,99 +267,73 @@ class Engine:
             )
         )
 
-    async def _retry(self, change: Change, trail: _Trail, first: RequestError) -> Answer:
-        """Attempt again until the API has answered, or the attempts are spent."""
-        if not self._may_retry(first):
-            raise first
-        async for attempt in stamina.retry_context(
-            on=lambda exc: self._may_retry(exc) and is_worth_retrying(exc),
-            **self._policy.back_off(),
-        ):
-            with attempt:
-                if attempt.num == 1:
-                    # Made already, outside: the back-off costs only those that need it.
-                    raise first
-                return await self._attempt(change, trail)
-        raise InternalError("the back-off ended without an answer or an error")
+    # --- Reading back ------------------------------------------------------------------------
 
-    def _may_retry(self, error: Exception) -> bool:
-        return self.stopped is None and isinstance(error, RequestError) and error.is_retryable
-
-    async def _attempt(self, change: Change, trail: _Trail) -> Answer:
-        """Make one attempt; what is not the row's fault costs none and is made again."""
-        while True:
-            permit_at = await self._quota.take(self._breaker.start)
-            is_probe, is_answered = self._breaker.is_open, False
-            was_in_doubt, trail.is_in_doubt = trail.is_in_doubt, True
-            trail.started_at = self._wall_clock()
-            self._in_flight.add(trail.worker)
-            try:
-                answer = await self._api.reset(change.body)
-            except RequestError as error:
-                is_answered = not isinstance(error, ConnectError)
-                trail.is_in_doubt = was_in_doubt or error.may_be_applied
-                is_spared = self._learn(change, trail, error, is_probe=is_probe)
-                if not is_spared or self.stopped is not None:
-                    raise
-            except asyncio.CancelledError:
-                trail.attempts += 1
-                if is_probe:
-                    self._breaker.abandon_probe()
-                raise
-            else:
-                is_answered, trail.is_in_doubt = True, False
-                self._breaker.success()
-                self._pauses_in_a_row = 0
-                trail.attempts += 1
-                return answer
-            finally:
-                self._in_flight.discard(trail.worker)
-                self._quota.give_back(permit_at, is_answered=is_answered)
-
-    def _learn(self, change: Change, trail: _Trail, error: RequestError, *, is_probe: bool) -> bool:
-        """Draw the conclusions for everybody; tell whether the row is spared the attempt."""
-        _log.debug("row %d: %s: %s", change.row_number, error.code, error)
-        now = asyncio.get_running_loop().time()
-        if isinstance(error, ThrottledError):
-            if is_probe:
-                self._breaker.abandon_probe()
-            trail.throttled += 1
-            self._pause(error, now)
+    async def _is_settled(self, change: Change, trail: Trail, error: RequestError) -> bool:
+        """Read the incident of a change whose attempts are spent; False: send it again."""
+        began_at = asyncio.get_running_loop().time()
+        try:
+            incident = await self._reads.incident(change.incident_id)
+        except RequestError as unread:
+            failed = _with_text(error, f"{error}; reading it back failed too: {unread}")
+            self._conclude(change, trail, failed)
             return True
-        if not error.is_retryable:
-            self._breaker.success()
-            self._pauses_in_a_row = 0
-            trail.attempts += 1
+        differing = differing_fields(change, incident) if incident is not None else []
+        if incident is None:
+            trail.is_in_doubt = False
+            text = f"there is no such incident (read back after: {error})"
+            self._conclude(change, trail, _with_text(error, text, code="ResourceNotFound"))
+        elif not differing:
+            self._finish_applied(change, trail, error)
+        elif self._reads.failed_at >= began_at and self.stopped is None:
+            # Reading failed for a while as well, so the attempts were spent on an outage.
             return False
-        is_certain = isinstance(error, ConnectError)
-        self._breaker.failure(
-            now, change.row_number, str(error), is_certain=is_certain, is_probe=is_probe
-        )
-        if self._breaker.is_hopeless(now):
-            message = f"the API is down or cannot be reached: {error}"
-            self.stop(Stop(StopReason.OUTAGE, message))
-        # An answer of the API itself may be about the row, so it costs an attempt even then:
-        # else rows that always break the server would never get an outcome.
-        is_spared = is_certain or (is_probe and error.may_be_applied)
-        trail.attempts += not is_spared
-        return is_spared
+        else:
+            trail.is_in_doubt = False
+            text = f"{error}; read back: not applied ({', '.join(differing)})"
+            self._conclude(change, trail, _with_text(error, text))
+        return True
 
-    def _pause(self, error: ThrottledError, now: float) -> None:
-        self.throttled += 1
-        if not self._pauses_in_a_row:
-            self._throttled_since = now
-        elif now - self._throttled_since >= self._breaker.patience_s:
-            message = "the quota stays used up, by others who use the account"
-            self.stop(Stop(StopReason.OUTAGE, f"{message}: {error}"))
-        is_news = now >= self._paused_until
-        if not is_news and not error.retry_after_s:
-            # It was on its way when the pause began, and asks for nothing longer.
+    def _finish_applied(self, change: Change, trail: Trail, error: RequestError) -> None:
+        text = f"{error}; read back: applied"
+        self._finish(change, trail, Status.UPDATED, _with_text(error, text, code=""))
+
+    async def _settle_doubtful(self) -> None:
+        """Read back what a stop left in doubt, as long as the grace lasts."""
+        if not self._doubtful or self._is_aborted:
             return
-        self._pauses_in_a_row += is_news
-        jitter = random.random()  # noqa: S311  (spreads load, guards nothing)
-        pause_s = self._policy.pause_s(error, max(1, self._pauses_in_a_row), jitter)
-        self._paused_until = max(self._paused_until, now + pause_s)
-        self._quota.pause(pause_s)
+        settling = asyncio.create_task(self._read_doubtful())
+        self._workers = {settling}
+        try:
+            await asyncio.wait(self._workers)
+        finally:
+            settling.cancel()
+        if not settling.cancelled():
+            settling.result()
+
+    async def _read_doubtful(self) -> None:
+        while self._doubtful:
+            some = self._doubtful[:MAX_IDS]
+            try:
+                incidents = await self._reads.last([change.incident_id for change, *_ in some])
+            except RequestError:
+                return
+            del self._doubtful[:MAX_IDS]
+            for change, trail, error in some:
+                incident = incidents.get(change.incident_id)
+                # Where it was not applied, the row is pending.
+                if incident is not None and not differing_fields(change, incident):
+                    self._finish_applied(change, trail, error)
+
+
+def _with_text(error: RequestError, text: str, *, code: str | None = None) -> RequestError:
+    """Return an error of the same kind that says something else."""
+    return type(error)(
+        text,
+        code=error.code if code is None else code,
+        http_status=error.http_status,
+        request_id=error.request_id,
+    )
 
 
 def _interrupted() -> RequestError:

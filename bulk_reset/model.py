@@ -70,9 +70,9 @@ class Status(StrEnum):
     SKIPPED = "skipped"
     """A twin of another row, which is sent; not sent itself."""
     FAILED = "failed"
-    """The API said no."""
+    """The API said no, or what was sent was not there when it was read back."""
     UNKNOWN = "unknown"
-    """Sent, but no readable answer came, and the attempts are spent."""
+    """Sent, but no readable answer came, and reading it back failed too."""
     PENDING = "pending"
     """No line in the report yet; never written there."""
 

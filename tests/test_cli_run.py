@@ -389,7 +389,11 @@ def test_a_run_that_left_only_unknown_rows_can_be_given_again(
 ) -> None:
     """The command that it told to give next is taken, and sends them."""
     faults = tmp_path / "faults.json"
-    faults.write_text(json.dumps([{"empty": True, "times": 2}]))
+    rules = [
+        {"empty": True, "times": 2},
+        {"path": "/incident/list-by-ids", "html": 502, "times": 1},
+    ]
+    faults.write_text(json.dumps(rules))
     sandbox = start_sandbox("--seed-incidents", "2", "--faults", str(faults), *QUICK)
     write_sheet(tmp_path / "incidents.csv", 2)
     arguments = ("run", "incidents.csv", "--base-url", sandbox.url, *FAST)

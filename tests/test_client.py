@@ -258,6 +258,51 @@ async def test_every_field_at_its_limits_fits_the_published_schema(length: int) 
     assert received == [request_of(body)]
 
 
+async def read(base_url: str, incident_ids: list[str]) -> dict[str, dict[str, Any]]:
+    account = Credentials(AppKey(KEY), base_url, "a test")
+    async with open_client(account, connections=2, timeout_s=20.0) as client:
+        return await client.list_by_ids(incident_ids)
+
+
+async def test_incidents_are_read_by_their_ids_however_many_bytes_they_have() -> None:
+    """A hundred incidents of the longest texts are well over what an update may answer."""
+    text = "🔥" * 6144
+    ids = [f"{number:024x}" for number in range(100)]
+    items = [
+        {"incident_id": one.upper(), "impact": text, "root_cause": text, "title": f"title {one}"}
+        for one in ids
+    ]
+    listed = {"request_id": "R1", "data": {"total": 100, "has_next_page": False, "items": items}}
+    async with api(web.json_response(listed)) as (base_url, received):
+        found = await read(base_url, ids)
+    assert [*found] == ids
+    assert found[ids[7]] == items[7]
+    body = json.dumps({"incident_ids": ids}, separators=(",", ":")).encode()
+    assert received == [request_of(body, "/incident/list-by-ids")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, [], {}, {"items": None}, {"items": [1]}, {"items": [{}]}, {"items": ["a"]}, "x"],
+)
+async def test_an_answer_that_is_no_list_is_not_taken_for_an_empty_one(
+    data: object,
+) -> None:
+    """Nobody concludes from a broken answer that incidents do not exist."""
+    answer = web.json_response({"request_id": "R9", "data": data})
+    async with api(answer) as (base_url, _):
+        with pytest.raises(UnknownOutcomeError) as caught:
+            await read(base_url, ["a" * 24])
+    assert (caught.value.code, caught.value.request_id) == ("no_list", "R9")
+
+
+async def test_a_list_without_an_incident_is_an_answer() -> None:
+    """Incidents that do not exist are just missing from it."""
+    answer = web.json_response({"request_id": "R9", "data": {"items": []}})
+    async with api(answer) as (base_url, _):
+        assert await read(base_url, ["a" * 24]) == {}
+
+
 async def test_a_redirect_is_not_followed_and_its_target_never_sees_the_key() -> None:
     """Whoever redirects cannot make the key travel elsewhere."""
     async with api() as (elsewhere, received):
@@ -630,3 +675,16 @@ def test_the_end_of_the_window_is_honoured_where_there_is_no_retry_after(
     """Some servers say when to come back in seconds, some as a moment, some not at all."""
     now = datetime.fromtimestamp(1_767_323_045, UTC)
     assert wait_asked_for(headers, now) == wait_s
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [("Retry-After", "Fri, 02 Jan 2026 03:04:35 GMT"), ("X-RateLimit-Reset", "1767323075")],
+)
+@pytest.mark.parametrize("now", [0, 1_767_323_045, 1_900_000_000])
+def test_a_moment_is_counted_from_the_server_s_own_time(name: str, moment: str, now: int) -> None:
+    """A clock that is wrong here, or was set during the run, makes no wait longer or shorter."""
+    headers = {name: moment, "Date": "Fri, 02 Jan 2026 03:04:05 GMT"}
+    at = datetime.fromtimestamp(1_767_323_045, UTC)
+    assert at.strftime("%H:%M:%S") == "03:04:05"
+    assert wait_asked_for(headers, datetime.fromtimestamp(now, UTC)) == 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -45,10 +45,22 @@ class ScriptedApi:
     """Answers each request of a row with the next entry of its script, then with success.
 
     A script's entry is an error to raise, or the seconds after which success comes.
+
+    Attributes:
+        always: what is raised instead of a success, asked for with the time.
+        reading: what is raised instead of incidents, asked for with the time.
+        applies: whether what ends in an error that leaves doubt, or never, was applied.
+        gone: incidents that do not exist.
+        reads: when which rows were read.
     """
 
     scripts: dict[int, list[RequestError | float]] = field(default_factory=dict)
     always: Callable[[float], RequestError | None] = lambda _: None
+    reading: Callable[[float], RequestError | None] = lambda _: None
+    applies: bool = False
+    gone: frozenset[int] = frozenset()
+    titles: dict[str, str] = field(default_factory=dict)
+    reads: list[tuple[float, list[int]]] = field(default_factory=list)
     latency_s: float = 0.01
     requests: list[tuple[float, int]] = field(default_factory=list)
     on_their_way: Counter[int] = field(default_factory=Counter)
@@ -62,6 +74,8 @@ class ScriptedApi:
         self.on_their_way[int(json.loads(body)["incident_id"], 16)] += 1
         self.most_at_once = max(self.most_at_once, *self.on_their_way.values())
         step = self.scripts[row].pop(0) if self.scripts.get(row) else self.latency_s
+        if self.applies:
+            self.titles[json.loads(body)["incident_id"]] = json.loads(body)["title"]
         try:
             await asyncio.sleep(step if isinstance(step, float) else self.latency_s)
         finally:
@@ -69,7 +83,23 @@ class ScriptedApi:
         error = step if isinstance(step, RequestError) else self.always(loop.time())
         if error is not None:
             raise error
+        self.titles[json.loads(body)["incident_id"]] = json.loads(body)["title"]
         return Answer(200, f"request {row}", None)
+
+    async def list_by_ids(self, incident_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Tell the titles as they are."""
+        loop = asyncio.get_running_loop()
+        rows = [int(incident_id, 16) for incident_id in incident_ids]
+        self.reads.append((round(loop.time(), 2), rows))
+        await asyncio.sleep(self.latency_s)
+        error = self.reading(loop.time())
+        if error is not None:
+            raise error
+        return {
+            one: {"title": self.titles.get(one, "as before")}
+            for one, row in zip(incident_ids, rows, strict=True)
+            if row not in self.gone
+        }
 
 
 @dataclass
@@ -196,11 +226,121 @@ def test_a_passing_trouble_costs_an_attempt_and_a_wait(error: RequestError) -> N
         ([lost, invalid], (2, "failed", 2, "InvalidParameter")),
     ],
 )
-def test_spent_attempts_end_as_failed_or_unknown(
+def test_spent_attempts_end_as_failed_or_unknown_where_reading_is_not_allowed(
     script: list[RequestError | float], told: tuple[int, str, int, str]
 ) -> None:
     """Failed is what the API refused for certain; unknown is what may have been applied."""
-    assert send(ScriptedApi({2: script}), changes(1)).told() == [told]
+    denied = FatalError("no", code="AccessDenied", http_status=403)
+    ended = send(ScriptedApi({2: script}, reading=lambda _: denied), changes(1))
+    assert (ended.told(), ended.stop) == ([told], None)
+
+
+@pytest.mark.parametrize("error", [internal, lost])
+@pytest.mark.parametrize(
+    ("applies", "gone", "told", "text"),
+    [
+        (True, False, (2, "updated", 5, ""), "{}; read back: applied"),
+        (False, False, (2, "failed", 5, "{code}"), "{}; read back: not applied (title)"),
+        (
+            False,
+            True,
+            (2, "failed", 5, "ResourceNotFound"),
+            "there is no such incident (read back after: {})",
+        ),
+    ],
+)
+def test_spent_attempts_are_read_back_and_so_no_outcome_is_unknown(
+    error: RequestError, told: tuple[int, str, int, str], text: str, *, applies: bool, gone: bool
+) -> None:
+    """What may have been applied is looked at: it was, or it was not, or it cannot have been."""
+    api = ScriptedApi({2: [error] * 5}, applies=applies, gone=frozenset({2} if gone else ()))
+    ended = send(api, changes(1))
+    row, status, attempts, code = told
+    assert ended.told() == [(row, status, attempts, code.format(code=error.code))]
+    assert ended.outcomes[0].error_message == text.format(error)
+    assert [rows for _, rows in api.reads] == [[2]]
+
+
+def test_rows_that_are_in_doubt_at_the_same_time_share_their_reads() -> None:
+    """Two hundred lost rows cost a few reads, of at most a hundred incidents each."""
+    api = ScriptedApi({row: [internal] * 5 for row in range(3, 203)}, applies=True)
+    ended = send(api, changes(201), workers=201, breaker=Breaker(1e6))
+    assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 201}
+    assert max(len(rows) for _, rows in api.reads) <= 100
+    assert sorted(row for _, rows in api.reads for row in rows) == list(range(3, 203))
+
+
+def test_a_read_that_fails_for_a_while_is_repeated() -> None:
+    """A row is not left unknown because the one look at it met a hiccup."""
+    failures = iter([lost, internal, lost])
+    api = ScriptedApi({2: [lost] * 5}, applies=True, reading=lambda _: next(failures, None))
+    ended = send(api, changes(1))
+    assert ended.told() == [(2, "updated", 5, "")]
+    assert len(api.reads) == 4
+
+
+def test_an_outage_at_the_end_of_a_sheet_costs_no_row_either() -> None:
+    """Attempts that were spent while nothing could be read either do not count against a row."""
+
+    def down(at: float) -> RequestError | None:
+        return lost if 1 <= at < 601 else None
+
+    api = ScriptedApi({row: [2.0] for row in range(90, 93)}, always=down, reading=down)
+    ended = send(api, changes(91))
+    assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 91}
+    assert ended.stop is None
+    assert 600 <= ended.at <= 660
+
+
+def test_where_writing_works_and_reading_never_does_the_run_goes_on() -> None:
+    """A key that may write but not read, or a proxy that breaks lists, stops nothing."""
+    api = ScriptedApi({5: [lost] * 5}, reading=lambda _: lost)
+    ended = send(api, changes(2_000), windows=(Window(50, 1.0),))
+    assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 1_999, Status.UNKNOWN: 1}
+    assert ended.stop is None
+
+
+def test_an_outage_beyond_patience_leaves_rows_in_doubt_unknown() -> None:
+    """Where nothing can be read to the end, what may have been applied is said to be unknown."""
+    api = ScriptedApi({2: [lost] * 5}, reading=lambda _: lost)
+    ended = send(api, changes(1))
+    assert ended.told() == [(2, "unknown", 5, "connection_lost")]
+    assert ended.stop is not None
+    assert ended.stop.reason is StopReason.OUTAGE
+
+
+@pytest.mark.parametrize("applies", [True, False])
+def test_what_a_stop_leaves_in_doubt_is_read_back_too(*, applies: bool) -> None:
+    """Ctrl-C during a back-off: known to be applied, or still to be sent."""
+    stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
+    api = ScriptedApi({2: [lost, lost], 3: [internal, internal], 4: [lost, lost]}, applies=applies)
+    ended = send(api, changes(3), after=(0.5, lambda engine: engine.stop(stop)))
+    told = [(2, "updated", 1, ""), (4, "updated", 1, "")]
+    assert (ended.told(), ended.at) == (told if applies else [], 0.5)
+    assert [sorted(rows) for _, rows in api.reads] == [[2, 4]]
+
+
+def test_reading_back_after_a_stop_ends_with_the_grace() -> None:
+    """A stop is a stop: an API that does not answer is not waited for for long."""
+    stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
+    api = ScriptedApi({2: [lost, lost]}, latency_s=60.0)
+    ended = send(api, changes(1), after=(60.5, lambda engine: engine.stop(stop)))
+    assert ended.told() == [(2, "unknown", 1, "stopped")]
+    assert ended.at == 60.5 + GRACE_S
+
+
+def test_the_breaker_lets_one_probe_through_at_a_time_reads_included() -> None:
+    """While the API looks down, whatever is sent is sent alone."""
+
+    def down(at: float) -> RequestError | None:
+        return internal if 5 <= at < 1_000 else None
+
+    api = ScriptedApi(always=down, reading=down, latency_s=0.5)
+    ended = send(api, changes(2_000), windows=(Window(50, 1.0),), breaker=Breaker(2_000))
+    assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 2_000}
+    probes = sorted(at for at, _ in [*api.requests, *api.reads] if 8 < at < 1_000)
+    assert len(probes) >= 20
+    assert min(later - at for at, later in pairwise(probes)) >= 1.5
 
 
 def test_retry_after_of_a_503_is_honoured() -> None:
@@ -322,7 +462,7 @@ def test_a_second_stop_ends_at_once() -> None:
 def test_a_row_that_waits_to_be_tried_again_is_told_by_what_is_known_of_it() -> None:
     """Stopped during a back-off: unknown if it may have been applied, pending if it was not."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
-    api = ScriptedApi({2: [lost, lost], 3: [internal, internal]})
+    api = ScriptedApi({2: [lost, lost], 3: [internal, internal]}, reading=lambda _: lost)
     ended = send(api, changes(2), after=(0.5, lambda engine: engine.stop(stop)))
     assert ended.told() == [(2, "unknown", 1, "stopped")]
 

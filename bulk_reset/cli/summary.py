@@ -19,8 +19,8 @@ _MEANING: Final = {
     Status.UNCHANGED: "already so; not sent",
     Status.SKIPPED: "another row sets the same",
     Status.REJECTED: "invalid; never sent",
-    Status.FAILED: "the API said no",
-    Status.UNKNOWN: "sent, but no readable answer came",
+    Status.FAILED: "the API said no, or it was not applied",
+    Status.UNKNOWN: "sent, no readable answer; reading it failed too",
     Status.PENDING: "not done yet",
 }
 _STYLE: Final = {
@@ -34,12 +34,13 @@ _ADVICE: Final = {
     "ResourceNotFound": "check the id: no such incident in this account",
     "InvalidParameter": "mend the row: the message says what is wrong",
     "EntityTooLarge": "shorten the texts of the row",
-    "InternalError": "the API's trouble: run again with --retry-failed",
-    "ServiceUnavailable": "the API's trouble: run again with --retry-failed",
-    "timeout": "run again: it may have been applied, sending it twice changes nothing",
-    "connection_lost": "run again: it may have been applied, sending it twice changes nothing",
-    "stopped": "run again: it may have been applied, sending it twice changes nothing",
+    **dict.fromkeys(
+        ("InternalError", "ServiceUnavailable", "timeout", "connection_lost"),
+        "the API's trouble: run again with --retry-failed",
+    ),
 }
+_ADVICE_UNKNOWN: Final = "run again: it may have been applied, sending it twice changes nothing"
+_ADVICE_UNREADABLE: Final = "not the API's answer: look at what is between, then --retry-failed"
 
 
 def show_totals(output: Output, totals: Totals, sheet: str) -> None:
@@ -117,9 +118,11 @@ def _show_errors(output: Output, errors: tuple[ErrorGroup, ...]) -> None:
         return
     table = new_table("error", "rows", "first row", "message", "what to do", right={"rows"})
     for group in errors:
-        advice = _ADVICE.get(
-            group.code, "mend the row" if group.status is not Status.UNKNOWN else "run again"
-        )
+        advice = _ADVICE.get(group.code, "mend the row")
+        if group.status is Status.UNKNOWN:
+            advice = _ADVICE_UNKNOWN
+        elif group.code.startswith("HTTP "):
+            advice = _ADVICE_UNREADABLE
         table.add_row(
             escape(group.code),
             f"{group.rows:,}",
