@@ -38,6 +38,7 @@ class Trail:
     is_read: bool = False
     """Whether it only reads."""
     attempts: int = 0
+    """How often it was sent, whatever that counted for."""
     throttled: int = 0
     started_at: float = 0.0
     is_in_doubt: bool = False
@@ -135,7 +136,10 @@ class Attempts:
             self._quota.give_back(permit_at, is_answered=False)
 
     def _learn(self, trail: Trail, error: RequestError, *, is_probe: bool) -> bool:
-        """Draw the conclusions for everybody; tell whether the row is spared the attempt."""
+        """Draw the conclusions for everybody; tell whether the row is to be sent at once again.
+
+        It is where the attempt says nothing of the row, and so is not one of its few.
+        """
         _log.debug("row %d: %s: %s", trail.row_number, error.code, error)
         now = asyncio.get_running_loop().time()
         if isinstance(error, ThrottledError):
@@ -160,11 +164,10 @@ class Attempts:
         if self._breaker.is_hopeless(now):
             message = f"the API is down or cannot be reached: {error}"
             self._stop(Stop(StopReason.OUTAGE, message))
-        # An answer of the API itself may be about the row, so it costs an attempt even then:
-        # else rows that always break the server would never get an outcome.
-        is_spared = is_connect or (is_probe and (trail.is_read or error.may_be_applied))
-        trail.attempts += not is_spared
-        return is_spared
+        trail.attempts += not is_connect
+        # An answer of the API itself may be about the row, so it counts even then: else rows
+        # that always break the server would never get an outcome.
+        return is_connect or (is_probe and (trail.is_read or error.may_be_applied))
 
     def _pause(self, error: ThrottledError, now: float) -> None:
         self.throttled += 1

@@ -70,12 +70,15 @@ class Breaker:
             is_probe: the attempt was started while open.
         """
         self.last_error = error
+        is_first_of_row = row_number not in self._rows
         self._rows.add(row_number)
         if self._opened_at is not None:
             # A late failure of a request from before the outage tells nothing new.
             if is_probe:
                 self._is_probing = False
-                self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
+                # Rows that only fail at first must not be what the waits grow by.
+                if not is_first_of_row:
+                    self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
                 self._probe_at = now + self._wait_s
         elif is_certain or len(self._rows) >= THRESHOLD_ROWS:
             self._opened_at = now

@@ -38,7 +38,7 @@ RESET_PATH: Final = "/incident/reset"
 LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 MAX_ANSWER_BYTES: Final = 1 << 20
 MAX_LIST_BYTES: Final = 1 << 26
-"""A hundred incidents with the longest texts, every character escaped, are a quarter of it."""
+"""A hundred incidents with the longest texts, every character escaped, are half of it."""
 _LONGEST_TEXT: Final = 1_000
 """So many characters are kept of a message: a line of the report is no place for a page."""
 _EARLIEST_EPOCH_S: Final = 1e9

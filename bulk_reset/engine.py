@@ -225,8 +225,7 @@ class Engine:
                 return await self._attempts.retry(trail, send, error)
             except RequestError as latest:
                 last = latest
-            may_be_applied = trail.is_in_doubt or last.http_status >= 500  # noqa: PLR2004
-            if self.stopped is not None or not last.is_retryable or not may_be_applied:
+            if self.stopped is not None or not last.is_retryable:
                 self._conclude(change, trail, last)
                 return None
             if await self._is_settled(change, trail, last):

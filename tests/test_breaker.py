@@ -79,6 +79,17 @@ def test_the_waits_between_probes_grow_to_half_a_minute() -> None:
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
+def test_rows_that_fail_for_the_first_time_do_not_make_the_waits_grow() -> None:
+    """Where only first attempts fail, the row that has had its own is soon come to."""
+    breaker, now, waits = opened(), 100.0, []
+    for row_number in (3, 4, 5, 3, 4):
+        waits.append(breaker.start(now))
+        now += waits[-1]
+        assert breaker.start(now) == 0.0
+        breaker.failure(now, row_number, "down", is_certain=False, is_probe=True)
+    assert waits == [1.0, 1.0, 1.0, 1.0, 2.0]
+
+
 def test_late_failures_of_requests_sent_before_change_no_wait() -> None:
     """What was on its way when it opened tells nothing new."""
     breaker = opened()

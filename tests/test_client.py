@@ -23,6 +23,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
+from hostile_server import PEM
 from jsonschema import Draft202012Validator
 
 from bulk_reset.client import (
@@ -64,25 +65,6 @@ SCHEMA = Draft202012Validator(
         },
     }
 )
-# Signed by itself, for 127.0.0.1, until 2126. It guards nothing.
-PEM = """\
------BEGIN EC PRIVATE KEY-----
-MHcCAQEEIB85z3kBCb2bCO1MML6SPrnxMEDmz9nJPRj9de7D+kUNoAoGCCqGSM49
-AwEHoUQDQgAEei0tV2CbQSM8NMooYIy1xYFDA/lGo/T9RxZ0ZRNTqBa57NQzXchZ
-r8LMDz48x6kXufZuuw5aWfL7IfG6Ov3wEg==
------END EC PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBijCCATCgAwIBAgIUSej+/lyBxYNugeOgyI8zD3ElHIcwCgYIKoZIzj0EAwIw
-ETEPMA0GA1UEAwwGbm9ib2R5MCAXDTI2MTEyMzIzMjUwNFoYDzIxMjYxMDMwMjMy
-NTA0WjARMQ8wDQYDVQQDDAZub2JvZHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
-AAR6LS1XYJtBIzw0yihgjLXFgUMD+Uaj9P1HFnRlE1OoFrns1DNdyFmvwswPPjzH
-qRe59m67DlpZ8vsh8bo6/fASo2QwYjAdBgNVHQ4EFgQUONrwFEgvhnMKDZQVd1Q7
-xlfObi4wHwYDVR0jBBgwFoAUONrwFEgvhnMKDZQVd1Q7xlfObi4wDwYDVR0TAQH/
-BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0gAMEUCIQDbKPox
-b8JP6lS/QA0bTU4sgClfKzFmHzqQW/ZLdQgLZgIgWfTytulYYoCHqcxoO29wGtsv
-ITSBjN1dHupnJKYl3Zc=
------END CERTIFICATE-----
-"""
 SUCCESS = b'{"request_id": "R1", "data": {}}'
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

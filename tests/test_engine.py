@@ -340,7 +340,7 @@ def test_the_breaker_lets_one_probe_through_at_a_time_reads_included() -> None:
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 2_000}
     probes = sorted(at for at, _ in [*api.requests, *api.reads] if 8 < at < 1_000)
     assert len(probes) >= 20
-    assert min(later - at for at, later in pairwise(probes)) >= 1.5
+    assert min(later - at for at, later in pairwise(probes)) >= 1.49
 
 
 def test_retry_after_of_a_503_is_honoured() -> None:
@@ -387,8 +387,9 @@ def test_an_outage_of_ten_minutes_costs_no_row() -> None:
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 3_000}
     assert ended.stop is None
     probes = [at for at, _ in api.requests if 45 < at < 630]
-    assert 15 <= len(probes) <= 30
+    assert 15 <= len(probes) <= 90
     assert min(b - a for a, b in pairwise(probes)) >= 1
+    assert min(b - a for a, b in pairwise(probe for probe in probes if probe > 200)) >= 30
 
 
 def test_an_api_that_is_never_there_ends_the_run_soon_with_nothing_lost() -> None:
