@@ -15,7 +15,7 @@ from bulk_reset.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-from bulk_reset.retry import MAX_PAUSE_S, RetryPolicy, is_worth_retrying
+from bulk_reset.retry import RetryPolicy, is_worth_retrying
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,10 @@ from bulk_reset.retry import MAX_PAUSE_S, RetryPolicy, is_worth_retrying
         (None, 5_000, 1.0, 30.0),
         (0.0, 4, 1.0, 9.0),
         (7.0, 1, 1.0, 7.0),
+        (0.5, 1, 1.0, 0.5),
         (59.5, 9, 0.0, 59.5),
-        (86_400.0, 1, 0.0, MAX_PAUSE_S),
-        (float("inf"), 1, 0.0, MAX_PAUSE_S),
+        (86_400.0, 1, 0.0, 300.0),
+        (float("inf"), 1, 0.0, 300.0),
         (-5.0, 1, 0.0, 1.0),
     ],
 )
@@ -56,7 +57,7 @@ def test_a_429_pauses_as_long_as_the_server_says_or_ever_longer(
         (TransientError, 3.0, 3.0),
         (TransientError, 0.0, 0.0),
         (TransientError, -3.0, 0.0),
-        (TransientError, 86_400.0, MAX_PAUSE_S),
+        (TransientError, 86_400.0, 300.0),
         (ConnectError, None, True),
         (ThrottledError, 2.0, 2.0),
         (UnknownOutcomeError, None, True),
@@ -87,6 +88,26 @@ def test_a_policy_tells_the_back_off_what_it_needs() -> None:
         "wait_max": 8.0,
         "wait_jitter": 0.25,
     }
+
+
+def test_a_policy_of_one_s_own_counts_for_pauses_too() -> None:
+    """Doubling ends after ten times, whatever the cap; the jitter is as large as it is told."""
+    policy = RetryPolicy(first_wait_s=0.5, longest_wait_s=1e9, jitter_s=3.0)
+    slow = ThrottledError("wait", code="C")
+    assert [policy.pause_s(slow, times, 0.5) for times in (1, 2, 11, 12)] == [
+        2.0,
+        2.5,
+        513.5,
+        513.5,
+    ]
+
+
+def test_without_a_word_a_row_is_tried_five_times_over_half_a_minute() -> None:
+    """The back-off of the provider's advice: from a second, doubled, at most half a minute."""
+    assert RetryPolicy() == RetryPolicy(
+        attempts=5, first_wait_s=1.0, longest_wait_s=30.0, jitter_s=1.0
+    )
+    assert RetryPolicy(attempts=1).back_off()["attempts"] == 1
 
 
 @pytest.mark.parametrize("attempts", [0, -1])
