@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulk_reset.breaker import THRESHOLD_ROWS, Breaker
+from bulk_reset.breaker import Breaker
 
 
 def opened(**patience: float) -> Breaker:
@@ -19,7 +19,7 @@ def fail_rows(breaker: Breaker, *row_numbers: int) -> None:
         breaker.failure(100.0, row_number, "down", is_certain=False)
 
 
-TEN = tuple(range(2, 2 + THRESHOLD_ROWS))
+TEN = tuple(range(2, 12))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,13 @@ def test_while_open_one_probe_at_a_time_starts() -> None:
         30.0,
         30.0,
     ]
+
+
+def test_nobody_has_to_come_at_the_very_moment_that_a_probe_is_due() -> None:
+    """Whoever asks too early is told how long to wait, whoever asks late may start."""
+    breaker = Breaker()
+    breaker.failure(0.0, 2, "down", is_certain=True)
+    assert (breaker.start(0.25), breaker.start(150.0)) == (0.75, 0.0)
 
 
 def test_the_waits_between_probes_grow_to_half_a_minute() -> None:
@@ -146,7 +153,8 @@ def test_it_is_hopeless_once_the_patience_is_spent(
     breaker.failure(100.0, 2, "down", is_certain=True)
     just_before = 100.0 + hopeless_after_s - 0.001
     at = 100.0 + hopeless_after_s
-    assert (breaker.is_hopeless(just_before), breaker.is_hopeless(at)) == (False, True)
+    told = [breaker.is_hopeless(now) for now in (just_before, at, at + 1_000)]
+    assert told == [False, True, True]
 
 
 def test_a_closed_breaker_is_never_hopeless() -> None:
