@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bulk_reset.errors import BulkResetError, ExitCode, InputError, RunError
     from bulk_reset.model import Mistake, OnConflict, Outcome, Progress, Status, Totals
     from bulk_reset.options import Options, Watcher
-    from bulk_reset.report import read_report
+    from bulk_reset.replay import read_report
     from bulk_reset.streaming import stream
     from bulk_reset.summary import summarise
 
@@ -36,7 +36,7 @@ _HOME = {
     "Totals": "model",
     "Watcher": "options",
     "check": "actions",
-    "read_report": "report",
+    "read_report": "replay",
     "run": "actions",
     "run_frame": "actions",
     "stream": "streaming",

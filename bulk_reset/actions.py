@@ -36,7 +36,8 @@ from bulk_reset.load import STDIN, Sheet, open_sheet
 from bulk_reset.model import NOT_DONE, SETTABLE_FIELDS, Mistake, Outcome, Status, Totals
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import ideal_s
-from bulk_reset.report import Report, read_history, read_report
+from bulk_reset.replay import read_history, read_report
+from bulk_reset.report import Report
 from bulk_reset.sending import SANDBOX, Sending
 from bulk_reset.survey import Survey, survey_sheet
 from bulk_reset.validate import CheckedChunk
@@ -182,8 +183,8 @@ def _run(
     # An old report is opened first: who holds it is known before the sheet is read for long.
     is_kept = path is not None and not options.dry_run
     report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
-    if report is not None and report.mended_bytes:
-        watcher.on_notice(f"{path}: its last line was torn and is cut off; that row is pending")
+    for notice in report.notices if report else ():
+        watcher.on_notice(notice)
     history = report.history if report else _history_of(path)
     new_feed = functools.partial(
         Feed,

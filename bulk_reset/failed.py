@@ -16,7 +16,8 @@ from typing import Final
 from bulk_reset.columns import OWN_PREFIX
 from bulk_reset.load import Sheet
 from bulk_reset.model import Outcome
-from bulk_reset.report import inert, read_report
+from bulk_reset.replay import read_report
+from bulk_reset.report import inert
 from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.validate import check_chunk
 

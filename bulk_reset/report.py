@@ -1,6 +1,6 @@
 """The report file: one line a finished row, appended, never rewritten.
 
-This is its only writer and reader.
+This is its only writer; ``replay`` is its reader.
 
 CSV, UTF-8 with BOM so that Excel reads it right. No cell holds a line break, so a line
 without its end is a torn write: it is cut off, and its row is pending again. Where a row has
@@ -16,6 +16,7 @@ import contextlib
 import csv
 import functools
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,41 +24,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-import numpy as np
 from filelock import lock_descriptor
 
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
-from bulk_reset.history import (
-    History,
-    Lines,
-    code_of,
-    is_write,
-    lines_of,
-    mask_of,
-    numbers_at,
-)
 from bulk_reset.model import Outcome, Status, one_line
+from bulk_reset.replay import HEADER, csv_cells, is_resaved, read_history, read_report
 
-COLUMNS: Final = (
-    "row",
-    "incident_id",
-    "status",
-    "fields",
-    "attempts",
-    "throttled",
-    "http_status",
-    "error_code",
-    "error_message",
-    "request_id",
-    "started_at",
-    "finished_at",
-    "digest",
-)
-_BOM: Final = "\ufeff"
-_HEADER: Final = (_BOM + ",".join(COLUMNS) + "\n").encode()
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-_DIGEST_BYTES: Final = 12
-_BLOCK_BYTES: Final = 1 << 21
 _LONGEST_CELL: Final = 2_000
 """Beyond 131,072 characters the csv module would refuse to read a cell back."""
 _STATUS_OF: Final = {status.value: status for status in Status}
@@ -76,6 +49,7 @@ class Report:
         path: the file.
         history: what earlier runs made of rows.
         mended_bytes: how much of a torn last line was cut off.
+        notices: what was mended when it was opened, in sentences.
         written: the lines of this run, by status.
     """
 
@@ -91,26 +65,61 @@ class Report:
         self.written: Counter[Status] = Counter()
         if path.is_fifo() or path.is_socket():
             raise InputError(f"{path}: a pipe cannot be a report. Say --report FILE.")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as exc:
-            raise InputError(
-                f"{path}: the report cannot be written ({exc.strerror}). "
-                "Say --report FILE to write it elsewhere."
-            ) from exc
-        self._file = os.fdopen(descriptor, "ab", buffering=0)  # closed by close()
+        self._open()
+        self.notices: list[str] = []
         try:
             with _disk_errors(path):
-                _lock(descriptor, path)
-                self.mended_bytes = _mend(descriptor, path)
+                if is_resaved(path):
+                    self._write_anew()
+                self.mended_bytes = _mend(self._file.fileno(), path)
+            if self.mended_bytes:
+                text = "its last line was torn and is cut off; that row is pending"
+                self.notices.append(f"{path}: {text}")
             self.history = read_history(path)
         except BaseException:
             self._file.close()
             raise
-        self._start = os.fstat(descriptor).st_size
+        self._start = os.fstat(self._file.fileno()).st_size
         self._lines: list[str] = []
         self._unwritten = b""
         self._is_dirty = False
+
+    def _open(self) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as exc:
+            raise InputError(
+                f"{self.path}: the report cannot be written ({exc.strerror}). "
+                "Say --report FILE to write it elsewhere."
+            ) from exc
+        self._file = os.fdopen(descriptor, "ab", buffering=0)  # closed by close()
+        try:
+            with _disk_errors(self.path):
+                _lock(descriptor, self.path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _write_anew(self) -> None:
+        """Write a report as it should be that another program has saved; keep the old one."""
+        kept, fresh = (self.path.with_name(self.path.name + end) for end in ("~", ".tmp"))
+        lines = [_line(outcome) for outcome in read_report(self.path)]
+        try:
+            with fresh.open("wb") as file:
+                file.write(HEADER + "".join(lines).encode(errors="backslashreplace"))
+                file.flush()
+                os.fsync(file.fileno())
+            shutil.copy2(self.path, kept)
+            fresh.replace(self.path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        self._file.close()
+        self._open()
+        self.notices.append(
+            f"{self.path}: another program has saved it; that is kept as {kept}, and the report "
+            "is written anew"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +187,7 @@ class Report:
                 file.seek(self._start)
                 for line in file:
                     is_plain = b'"' not in line
-                    status = line.split(b",", 3)[2].decode() if is_plain else _csv_cells(line)[2]
+                    status = line.split(b",", 3)[2].decode() if is_plain else csv_cells(line)[2]
                     found[_STATUS_OF[status]] += line.endswith(b"\n")
         except (OSError, ValueError, LookupError, csv.Error):
             found[Status.PENDING] += 1  # which is never written
@@ -234,21 +243,17 @@ def _second_as_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
-def _as_epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
-
-
 def _mend(descriptor: int, path: Path) -> int:
     """Write the header into a new file; cut a torn line off an old one; return its bytes."""
     size = os.fstat(descriptor).st_size
     if size == 0:
-        os.write(descriptor, _HEADER)
+        os.write(descriptor, HEADER)
         return 0
     with path.open("rb") as file:
-        start = file.read(len(_HEADER))
-        if _HEADER.startswith(start) and start != _HEADER:
+        start = file.read(len(HEADER))
+        if HEADER.startswith(start) and start != HEADER:
             end = 0  # the header itself is torn: nothing was finished yet
-        elif not start.startswith((_HEADER, _HEADER[3:])):
+        elif not start.startswith((HEADER, HEADER[3:])):
             raise InputError(
                 f"{path}: this is not a report of bulk-reset, so it is left as it is. "
                 "Say --report FILE to write the report elsewhere."
@@ -258,7 +263,7 @@ def _mend(descriptor: int, path: Path) -> int:
     if end < size:
         os.ftruncate(descriptor, end)
         if end == 0:
-            os.write(descriptor, _HEADER)
+            os.write(descriptor, HEADER)
     return size - end
 
 
@@ -272,120 +277,3 @@ def _end_of_last_line(file: IO[bytes], size: int) -> int:
             return start + found + 1
         position = start
     return 0
-
-
-def read_report(path: Path) -> Iterator[Outcome]:
-    """Read a report's lines, in the order of finishing.
-
-    Yields: outcomes; several of one row where it was sent again. A torn last line is left out.
-
-    Raises:
-        InputError: no such file, not a report, or a line that cannot be one.
-    """
-    try:
-        with path.open("rb") as file:
-            lines = csv.reader(_whole_lines(file))
-            header = next(lines, None)
-            if header is None or ",".join(header).removeprefix(_BOM) != ",".join(COLUMNS):
-                raise InputError(f"{path}: this is not a report of bulk-reset.")
-            for number, cells in enumerate(lines, 2):
-                try:
-                    outcome = _outcome(cells)
-                except ValueError as exc:
-                    raise InputError(
-                        f"{path}: line {number} is not a line of a report; was it edited? "
-                        "Move the file away to start over, or undo the edit."
-                    ) from exc
-                yield outcome
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
-    except (UnicodeError, csv.Error) as exc:
-        raise InputError(f"{path}: this is not a report of bulk-reset ({exc}).") from exc
-
-
-def _whole_lines(file: IO[bytes]) -> Iterator[str]:
-    # Decoded one by one: a torn line may end in the middle of a character.
-    return (line.decode() for line in file if line.endswith(b"\n"))
-
-
-def read_history(path: Path) -> History:
-    """Read what a report tells of rows, and no more; see ``read_report`` for what it raises.
-
-    Lines without quotes are taken apart many at a time, which is some eight times faster.
-    """
-    try:
-        with path.open("rb") as file:
-            if file.readline() in {_HEADER, _HEADER[len(_BOM.encode()) :]}:
-                return History(_blocks(file))
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
-    except (ValueError, csv.Error):
-        pass  # Which line it is, only a closer look can tell.
-    return History.of(read_report(path))
-
-
-def _blocks(file: IO[bytes]) -> Iterator[Lines]:
-    rest = b""
-    while block := file.read(_BLOCK_BYTES):
-        whole, newline, rest = (rest + block).rpartition(b"\n")
-        if b'"' in whole or b"\r" in whole:
-            yield from lines_of(_outcome(_csv_cells(line)) for line in whole.split(b"\n"))
-        elif newline:
-            yield _plain_lines(whole + newline)
-
-
-def _plain_lines(whole: bytes) -> Lines:
-    """Take apart lines that have no quotes, and so a comma for each border of cells."""
-    text = np.frombuffer(whole, np.uint8)
-    ends = np.flatnonzero(text == ord("\n"))
-    commas = np.flatnonzero(text == ord(","))
-    if len(commas) != len(ends) * (len(COLUMNS) - 1):
-        raise ValueError("more or fewer cells")
-    borders = commas.reshape(len(ends), -1)
-    if (ends - borders[:, -1] != _DIGEST_BYTES * 2 + 1).any() or (borders[1:, 0] < ends[:-1]).any():
-        raise ValueError("cells of another kind")
-    # Status and fields together are a few different texts, so each is looked at once.
-    before, after = borders[:, 1].tolist(), borders[:, 3].tolist()
-    texts = [whole[a + 1 : b] for a, b in zip(before, after, strict=True)]
-    kinds = {kind: number for number, kind in enumerate(set(texts))}
-    words = [kind.decode().split(",") for kind in kinds]
-    statuses = np.array([code_of(Status(status)) for status, _ in words], np.uint8)
-    fields = np.array([mask_of(names.split()) for _, names in words], np.uint8)
-    kind_of = np.fromiter(map(kinds.__getitem__, texts), np.intp, len(texts))
-    written = borders[is_write(statuses)[kind_of]]
-    if (written[:, 1] - written[:, 0] != _DIGEST_BYTES * 2 + 1).any():
-        raise ValueError("an id of another length")
-    return Lines(
-        numbers_at(text, borders[:, -1] + 1),
-        numbers_at(text, written[:, 0] + 1),
-        fields[kind_of],
-        statuses[kind_of],
-    )
-
-
-def _csv_cells(line: bytes) -> list[str]:
-    return next(csv.reader([line.decode()]))
-
-
-def _outcome(cells: list[str]) -> Outcome:
-    row, incident_id, status, fields, attempts, throttled, http_status, code, message = cells[:9]
-    request_id, started_at, finished_at, digest = cells[9:]
-    is_written = Status(status) in {Status.UPDATED, Status.UNKNOWN}
-    for text in (digest, incident_id) if is_written else (digest,):
-        if len(bytes.fromhex(text)) != _DIGEST_BYTES:
-            raise ValueError(text)
-    return Outcome(
-        int(row),
-        incident_id,
-        Status(status),
-        tuple(fields.split()),
-        digest,
-        int(attempts),
-        int(http_status or 0),
-        code,
-        message,
-        request_id,
-        _as_epoch(started_at),
-        _as_epoch(finished_at),
-        int(throttled),
-    )

@@ -17,7 +17,7 @@ from bulk_reset.cli import app
 from bulk_reset.columns import bind
 from bulk_reset.errors import ExitCode
 from bulk_reset.model import FIELDS
-from bulk_reset.report import COLUMNS
+from bulk_reset.replay import COLUMNS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +18,8 @@ import pytest
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
 from bulk_reset.history import status_of
 from bulk_reset.model import Outcome, Status
-from bulk_reset.report import COLUMNS, Report, inert, read_report
+from bulk_reset.replay import COLUMNS, read_report
+from bulk_reset.report import Report, inert
 from bulk_reset.summary import summarise
 
 HEADER = (
@@ -129,7 +132,9 @@ def test_a_text_of_any_size_and_letters_can_be_read_back(text: str, shown: str, 
 def test_a_torn_last_line_of_any_length_is_cut_and_its_row_is_pending(path: Path) -> None:
     """A power cut in the middle of a line, or of a character, costs that line and no other."""
     whole, torn = HEADER + LINES[0], LINES[1]
-    for torn_off in [*(torn[:length] for length in range(len(torn))), b"9" * 200_000]:
+    nothing = [bytes(length) for length in (1, 511, 4096)]  # which a power cut may leave
+    ends = [*(torn[:length] for length in range(len(torn))), b"9" * 200_000, *nothing]
+    for torn_off in [*ends, *(torn[:50] + end for end in nothing)]:
         path.write_bytes(whole + torn_off)
         assert list(read_report(path)) == [UPDATED]
         with Report(path) as report:
@@ -167,9 +172,8 @@ def test_a_report_can_be_read_while_it_is_written(path: Path) -> None:
     [
         b"incident_id,title\n69da451ef77b1b51f40e83ee,Disk full\n",
         b"\n",
-        HEADER[:-1] + b"\r\n" + LINES[0],
-        HEADER[:-1] + b",more\n",
-        HEADER[:-1].replace(b",", b";") + b"\n",
+        HEADER.replace(b"digest", b"hash") + LINES[0],
+        HEADER[:-1].replace(b",", b"|") + b"\n",
         b"PK\x03\x04\xff\xfe\n\x00",
         b"\xef\xbb\xbfro\n",
     ],
@@ -233,6 +237,118 @@ def test_a_report_that_cannot_be_opened_is_named(name: str, reason: str, tmp_pat
         f"{tmp_path / name}: the report cannot be written ({reason}). "
         "Say --report FILE to write it elsewhere."
     )
+
+
+# --- What a spreadsheet makes of a report ----------------------------------------------------
+
+CRLF = (HEADER[3:] + b"".join(LINES)).replace(b"\n", b"\r\n")
+
+
+def as_saved(**dialect: object) -> bytes:
+    """Return the report's cells as the csv module writes them in some dialect."""
+    rows = csv.reader((HEADER + b"".join(LINES)).decode("utf-8-sig").splitlines())
+    text = io.StringIO()
+    csv.writer(text, **dialect).writerows(rows)  # type: ignore[arg-type]
+    return text.getvalue().encode()
+
+
+def moved(content: bytes) -> bytes:
+    """Return CSV with a column of the user's own, the others in another order."""
+    rows = [[*row[::-1], "note"] for row in csv.reader(content.decode().splitlines())]
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+RESAVED = {
+    "Excel, comma": CRLF,
+    "Excel, with a BOM": b"\xef\xbb\xbf" + CRLF,
+    "Excel, where the comma is in numbers": as_saved(delimiter=";"),
+    "Excel, in a code page": CRLF.decode().encode("gb18030"),
+    "LibreOffice, a BOM taken for text": as_saved(quoting=csv.QUOTE_NONNUMERIC).replace(
+        b'"row"', '"ï»¿row"'.encode()
+    ),
+    "tabs": as_saved(delimiter="\t"),
+    "every cell quoted": as_saved(quoting=csv.QUOTE_ALL, lineterminator="\n"),
+    "blank rows and columns behind": CRLF.replace(b"\r\n", b",,\r\n") + b",,,,,,,,,,,,,,\r\n" * 9,
+    "no end of the last line": CRLF[:-2],
+    "a column more, another order": moved(CRLF),
+}
+TIMES_LOST = re.sub(rb"2026-01-02T03:04:05.\d+Z", b"02.01.2026 03:04", CRLF)
+
+
+@pytest.mark.parametrize("saved", RESAVED)
+def test_a_report_that_a_spreadsheet_has_saved_is_gone_on_with(saved: str, path: Path) -> None:
+    """Whoever looked at it in Excel and pressed Save has lost nothing, and is told."""
+    path.write_bytes(RESAVED[saved])
+    told = [(o.row_number, o.status, o.digest, o.attempts) for o in read_report(path)]
+    assert told == [(o.row_number, o.status, o.digest, o.attempts) for o in THREE]
+    with Report(path) as report:
+        assert statuses_of(report, f"{10:024x}", "b" * 24, "c" * 24) == [o.status for o in THREE]
+        [notice] = report.notices
+        report.write(UPDATED)
+    assert "another program has saved it; that is kept as" in notice
+    assert path.with_name("incidents.report.csv~").read_bytes() == RESAVED[saved]
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert (lines[0], lines[1], lines[3], lines[4]) == (HEADER, LINES[0], LINES[2], LINES[0])
+    assert saved == "Excel, in a code page" or lines[2] == LINES[1]
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}~"]
+
+
+def test_times_that_a_spreadsheet_rewrote_are_left_out(path: Path) -> None:
+    """A time that nobody can be sure of is none, and holds up nothing."""
+    path.write_bytes(TIMES_LOST)
+    assert [o.started_at for o in read_report(path)] == [0.0, 0.0, 0.0]
+    with Report(path) as report:
+        assert len(report.history) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"bbbbbbbbbbbbbbbbbbbbbbbb", b"1.23E+23"),
+        (b"00000000000000000000000a", b"A"),
+        (b"69da451ef77b1b51f40e83ee,updated", b"6.9E+23,updated"),
+        (b"rejected", b"done"),
+    ],
+)
+def test_what_a_spreadsheet_has_spoilt_is_refused_by_line_and_left(
+    old: bytes, new: bytes, path: Path
+) -> None:
+    """A digest that became a number is nobody's: better no run than one on half a report."""
+    content = CRLF.replace(old, new, 1)
+    path.write_bytes(content)
+    line = content[: content.index(new)].count(b"\n") + 1
+    with pytest.raises(InputError) as caught:
+        Report(path)
+    assert str(caught.value) == (
+        f"{path}: line {line} is not a line of a report; was it edited? Move the file away to "
+        "start over, or undo what a spreadsheet made of it (a number of long digits, perhaps)."
+    )
+    assert [p.read_bytes() for p in path.parent.iterdir()] == [content]
+
+
+def test_a_report_that_cannot_be_written_anew_stays_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk at that moment costs nothing: the run stops, and the file is whole."""
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path.write_bytes(CRLF)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(RunError):
+        Report(path)
+    assert [p.read_bytes() for p in path.parent.iterdir()] == [CRLF]
+
+
+def test_a_line_taken_out_by_hand_is_a_row_to_be_sent_again(path: Path) -> None:
+    """And one that stands there twice, or somewhere else, is the same as before."""
+    path.write_bytes(HEADER + LINES[2] + LINES[1] + LINES[1])
+    with Report(path) as report:
+        statuses = statuses_of(report, f"{10:024x}", "b" * 24, "c" * 24)
+    assert statuses == [None, Status.FAILED, Status.REJECTED]
 
 
 # --- Resuming and locking --------------------------------------------------------------------
