@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint clean
+.PHONY: help install demo test bench soak lint clean
 
 help:  ## Say what can be made
 	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
@@ -33,6 +33,9 @@ test: $(STAMP)  ## Run the tests
 
 bench: $(STAMP)  ## Measure speed, memory and the use of the quota, against other ways to do it
 	$(BIN)/python tests/bench
+
+soak: $(STAMP)  ## Kill runs of 2,000 rows a hundred times and hold the books against each other
+	$(BIN)/python tests/soak.py
 
 lint: $(STAMP)  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

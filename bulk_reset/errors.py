@@ -33,6 +33,8 @@ class ExitCode(IntEnum):
     """Another run is writing the same report, or has the account and is not waited for."""
     INTERNAL = 70
     """A mistake in bulk-reset itself (EX_SOFTWARE of sysexits.h)."""
+    HUNG_UP = 129
+    """The terminal was closed (SIGHUP); rows are pending."""
     INTERRUPTED = 130
     """Ctrl-C; rows are pending."""
     TERMINATED = 143

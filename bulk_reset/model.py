@@ -246,11 +246,13 @@ class StopReason(StrEnum):
     MAX_FAILURES = "max-failures"
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
+    HUNG_UP = "hung-up"
 
 
 _EXIT_OF_STOP: Final = {
     StopReason.INTERRUPTED: ExitCode.INTERRUPTED,
     StopReason.TERMINATED: ExitCode.TERMINATED,
+    StopReason.HUNG_UP: ExitCode.HUNG_UP,
 }
 
 

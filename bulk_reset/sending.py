@@ -234,11 +234,12 @@ async def reached(options: Options, credentials: Credentials) -> AsyncIterator[C
 
 @contextlib.contextmanager
 def _signals(engine: Engine) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the run softly, a second one at once."""
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end the run softly, a second one at once."""
     loop = asyncio.get_running_loop()
     stops = {
-        signal.SIGINT: Stop(StopReason.INTERRUPTED, "Ctrl-C"),
-        signal.SIGTERM: Stop(StopReason.TERMINATED, "SIGTERM"),
+        "SIGINT": Stop(StopReason.INTERRUPTED, "Ctrl-C"),
+        "SIGTERM": Stop(StopReason.TERMINATED, "SIGTERM"),
+        "SIGHUP": Stop(StopReason.HUNG_UP, "the terminal was closed"),
     }
 
     def on_signal(stop: Stop) -> None:
@@ -247,13 +248,20 @@ def _signals(engine: Engine) -> Iterator[None]:
         else:
             engine.abort()
 
+    handled = []
     # Where this does not work (Windows, not the main thread), Ctrl-C cancels as in any program.
     with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-        for number, stop in stops.items():
-            loop.add_signal_handler(number, on_signal, stop)
+        for name, stop in stops.items():
+            number = getattr(signal, name, None)
+            # Whoever said nohup means it.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, on_signal, stop)
+                handled.append(number)
     try:
         yield
     finally:
-        for number in stops:
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                loop.remove_signal_handler(number)
+        for number in handled:
+            loop.remove_signal_handler(number)
+        if engine.stopped is not None and signal.SIGINT in handled:
+            # It ends as it was told to: the books are closed, however often it is told again.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)

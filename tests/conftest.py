@@ -14,6 +14,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,30 +61,33 @@ class SandboxProcess:
         self.process.communicate(timeout=30)
 
 
+@contextmanager
+def run_sandbox(*options: str) -> Iterator[SandboxProcess]:
+    """Run a sandbox on a free port until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulk_reset", "sandbox", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    )
+    assert process.stdout is not None
+    found = None
+    while found is None and (line := process.stdout.readline()):
+        found = re.search(r"base URL\s+(http://\S+)", line)
+    sandbox = SandboxProcess(found[1] if found else "", process)
+    try:
+        assert found is not None, process.stderr and process.stderr.read()
+        yield sandbox
+    finally:
+        sandbox.stop()
+
+
 @pytest.fixture
 def start_sandbox() -> Iterator[Callable[..., SandboxProcess]]:
     """Start sandboxes, each on a free port; all are stopped at the end."""
-    started = []
-
-    def start(*options: str) -> SandboxProcess:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bulk_reset", "sandbox", "--port", "0", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=clean_environment(),
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            found = re.search(r"base URL\s+(http://\S+)", line)
-            if found:
-                started.append(SandboxProcess(found[1], process))
-                return started[-1]
-        raise AssertionError(process.communicate()[1])
-
-    yield start
-    for sandbox in started:
-        sandbox.stop()
+    with ExitStack() as stack:
+        yield lambda *options: stack.enter_context(run_sandbox(*options))
 
 
 @pytest.fixture

@@ -101,7 +101,12 @@ def wait_for_lines(report: Path, lines: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "Ctrl-C"),
+        (signal.SIGTERM, 143, "SIGTERM"),
+        (signal.SIGHUP, 129, "the terminal was closed"),
+    ],
 )
 def test_a_signal_ends_the_run_softly(
     number: signal.Signals, code: int, word: str, start_sandbox: Callable, tmp_path: Path
@@ -401,6 +406,18 @@ def test_a_run_that_left_only_unknown_rows_can_be_given_again(
     second = command(*arguments)
     assert (first.returncode, second.returncode) == (1, 0), second.stderr
     assert "Next: send the unknown rows again: bulk-reset run incidents.csv" in first.stdout
+
+
+@pytest.mark.parametrize(("timeout", "code"), [("0.2", 1), ("20", 0)])
+def test_an_answer_is_waited_for_as_long_as_is_said(
+    timeout: str, code: int, command: Command, start_sandbox: Callable, tmp_path: Path
+) -> None:
+    """A server that takes a second is too slow for --timeout 0.2, and fast enough for 20."""
+    sandbox = start_sandbox("--seed-incidents", "1", *QUICK[:4], "--latency", "1")
+    write_sheet(tmp_path / "incidents.csv", 1)
+    arguments = ("--timeout", timeout, "--attempts", "1", "--patience", "1")
+    done = command("run", "incidents.csv", "--base-url", sandbox.url, *FAST, *arguments)
+    assert done.returncode == code, done.stderr
 
 
 def test_whoever_looks_on_may_go_away(start_sandbox: Callable, tmp_path: Path) -> None:

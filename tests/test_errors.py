@@ -96,6 +96,7 @@ def test_exit_codes_are_the_documented_numbers() -> None:
         "INTERNAL": 70,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
+        "HUNG_UP": 129,
     }
 
 

@@ -32,6 +32,7 @@ def totals(stop: StopReason | None = None, **counts: int) -> Totals:
         (totals(StopReason.MAX_FAILURES, failed=3), ExitCode.STOPPED),
         (totals(StopReason.INTERRUPTED, pending=3), ExitCode.INTERRUPTED),
         (totals(StopReason.TERMINATED, failed=1), ExitCode.TERMINATED),
+        (totals(StopReason.HUNG_UP, pending=1), ExitCode.HUNG_UP),
     ],
 )
 def test_the_exit_code_follows_from_the_totals(ended: Totals, code: ExitCode) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import csv
 import gzip
 import json
+import os
 import ssl
 import time
 from collections import Counter
@@ -454,6 +455,26 @@ def test_of_a_gigantic_body_no_more_is_read_than_is_needed(bench: Bench) -> None
     server = HostileServer(IDS, gigantic, lambda one, arrival: one == IDS[4] and arrival == 1)
     bench.run(server)
     assert MAX_ANSWER_BYTES <= server.sent_bytes <= 16 * MAX_ANSWER_BYTES
+
+
+def test_lines_reach_the_disk_while_the_run_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut in the middle costs the lines of the last second, not all of them."""
+    sizes: list[tuple[float, int]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001  (None, and no exception)
+            sizes.append((asyncio.get_running_loop().time(), os.fstat(descriptor).st_size))
+
+    server = HostileServer(IDS, slowly(8), lambda one, _: one == IDS[4])
+    monkeypatch.setattr(os, "fsync", fsync)
+    bench.run(server)
+    whole = Path(bench.sheet.with_name("incidents.report.csv")).stat().st_size
+    on_disk_early = max(size for at, size in sizes if at < 2)
+    assert whole * (ROWS - 2) // ROWS < on_disk_early < whole
 
 
 # --- Where there is no connection ------------------------------------------------------------

@@ -13,6 +13,7 @@ import traceback
 import typer
 
 from bulk_reset.cli import check, report, run, sandbox, template
+from bulk_reset.cli.streams import make_streams_last
 from bulk_reset.credentials import redact
 from bulk_reset.errors import ExitCode
 
@@ -51,6 +52,7 @@ def _options(
 def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     gc.set_threshold(*_GC_THRESHOLDS)
+    make_streams_last()
     try:
         app()
     except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)

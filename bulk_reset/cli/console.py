@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from bulk_reset.cli.streams import has_colour, is_terminal
 from bulk_reset.credentials import redact
 from bulk_reset.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
 
@@ -59,7 +60,7 @@ class Output:
         from rich.console import Console  # noqa: PLC0415
 
         is_stderr = is_error or self.is_json
-        if (sys.stderr if is_stderr else sys.stdout).isatty():
+        if is_terminal(sys.stderr if is_stderr else sys.stdout):
             Console(stderr=is_stderr).print(table)
             return
         plain = Console(width=_PLAIN_WIDTH, no_color=True, highlight=False)
@@ -92,7 +93,7 @@ class Output:
         if isinstance(error, InvalidRowsError):
             facts["mistakes"] = [dataclasses.asdict(mistake) for mistake in error.mistakes]
             self.mistakes(error.mistakes)
-        typer.secho(f"error: {redact(str(error))}", err=True, fg=typer.colors.RED)
+        say_red(f"error: {redact(str(error))}")
         self.json({"error": facts, "exit_code": int(error.exit_code)})
 
     def _say_how_many(self, mistakes: Sequence[Mistake]) -> None:
@@ -104,6 +105,11 @@ class Output:
         """Print the first mistakes as a table, and how many more there are."""
         self.table(mistake_table(mistakes), is_error=True)
         self._say_how_many(mistakes)
+
+
+def say_red(text: str) -> None:
+    """Say on standard error what must not be overlooked."""
+    typer.secho(text, err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
 
 
 class _Redacting(logging.Formatter):

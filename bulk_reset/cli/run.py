@@ -82,7 +82,7 @@ def run(
 
     The same command again goes on where it stopped. Exit code: 0 everything done, 1 some
     rows failed, 2 nothing sent, 3 stopped early, 4 another run has the report or the account,
-    130 Ctrl-C, 143 SIGTERM.
+    129 terminal closed, 130 Ctrl-C, 143 SIGTERM.
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     mapping = mapping_of(map)

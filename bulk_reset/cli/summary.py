@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_reset.cli.console import Output, duration, new_table
+from bulk_reset.cli.console import Output, duration, new_table, say_red
 from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals
 
 if TYPE_CHECKING:
@@ -78,14 +78,9 @@ def show_totals(output: Output, totals: Totals, sheet: str) -> None:
 
 
 def _say_stop(totals: Totals) -> None:
-    import typer  # noqa: PLC0415
-
     assert totals.stop is not None  # noqa: S101  (checked by the caller)
-    typer.secho(
-        f"stopped: {totals.stop.message}. {totals.counts[Status.PENDING]:,} rows are pending.",
-        err=True,
-        fg=typer.colors.RED,
-    )
+    pending = totals.counts[Status.PENDING]
+    say_red(f"stopped: {totals.stop.message}. {pending:,} rows are pending.")
 
 
 def _show_dry_run(output: Output, totals: Totals) -> None:

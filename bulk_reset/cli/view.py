@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from bulk_reset.cli.console import Output, duration
+from bulk_reset.cli.streams import is_terminal
 from bulk_reset.model import Progress, Status
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _LINE_EVERY_S: Final = 5.0
 @contextmanager
 def reading(output: Output) -> Iterator[Callable[[int], None]]:
     """Show how many rows were read, on a terminal, once there are many."""
-    is_shown = sys.stderr.isatty() and not output.is_quiet
+    is_shown = is_terminal(sys.stderr) and not output.is_quiet
     shown = 0
 
     def on_read(rows: int) -> None:
@@ -43,7 +44,7 @@ class SendingView:
 
     def __init__(self, output: Output) -> None:
         self._is_quiet = output.is_quiet
-        self._is_terminal = sys.stderr.isatty() and not output.is_quiet
+        self._is_terminal = is_terminal(sys.stderr) and not output.is_quiet
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._began_at = self._line_at = time.monotonic()
@@ -54,12 +55,7 @@ class SendingView:
             self._draw(progress)
         elif not self._is_quiet and time.monotonic() - self._line_at >= _LINE_EVERY_S:
             self._line_at = time.monotonic()
-            line = _line(progress, self._line_at - self._began_at)
-            try:
-                sys.stderr.write(line + "\n")
-            except OSError:
-                # Whoever looked on has gone; the rows have not.
-                self._is_quiet = True
+            sys.stderr.write(_line(progress, self._line_at - self._began_at) + "\n")
 
     def close(self) -> None:
         """Leave the terminal as it was found."""

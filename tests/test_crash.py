@@ -1,0 +1,62 @@
+"""Processes that die: kill -9 at any moment costs no row and tells none wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import FAST, KEY, SandboxProcess, clean_environment, read_csv, write_sheet
+from soak import FAULTS, slow_sandbox, soak
+
+
+@pytest.mark.parametrize("faults", [[], FAULTS], ids=["no faults", "faults"])
+def test_a_run_killed_again_and_again_does_every_row(
+    faults: list[dict[str, object]], tmp_path: Path
+) -> None:
+    """Every row has one line and its state; what is repeated was on its way at a kill."""
+    with slow_sandbox(tmp_path, 400, faults) as sandbox:
+        books = soak(tmp_path, sandbox, rows=400, kills=4, seed=7)
+    assert books.is_kept, books
+    assert books.kills == 4
+
+
+def test_a_disk_that_fills_up_stops_the_run_and_the_next_one_goes_on(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """What could not be reported was on its way at the most, and room made, all is done."""
+    sandbox = start_sandbox("--seed-incidents", "2000", *FAST)
+    write_sheet(tmp_path / "incidents.csv", 2_000)
+    arguments = ["run", "incidents.csv", "--base-url", sandbox.url, *FAST]
+    limited = ["/bin/sh", "-c", 'ulimit -f 400; exec "$@"', "sh", sys.executable, "-m"]
+    full = subprocess.run(
+        [*limited, "bulk_reset", *arguments],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    report = tmp_path / "incidents.report.csv"
+    told = report.read_bytes().count(b"\n") - 1
+    applied = sandbox.get("/_stats")["applied"]
+    assert (full.returncode, "Traceback" in full.stderr) == (3, False), full.stderr
+    assert (
+        "incidents.report.csv: the report cannot be written (File too large), so the run stopped. "
+        "Make room, then give the same command again: it goes on where it stopped." in full.stderr
+    )
+    assert 0 < told < 2_000
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert Counter(line["status"] for line in read_csv(report)) == {"updated": 2_000}
+    incidents = sandbox.get("/_incidents").values()
+    assert sorted(one["title"] for one in incidents) == sorted(
+        f"Renamed service {n}" for n in range(1, 2_001)
+    )
+    assert sum(one["applied"] for one in incidents) - 2_000 <= applied - told
