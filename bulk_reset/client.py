@@ -32,6 +32,7 @@ from bulk_reset.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from bulk_reset.inert import one_line
 from bulk_reset.model import ID_FIELD
 
 RESET_PATH: Final = "/incident/reset"
@@ -81,6 +82,8 @@ def check_base_url(text: str) -> str:
             a query, where a key might be.
     """
     address = text.strip()
+    if not address.isprintable():
+        address = ""
     if set("?#@") & set(address):
         raise InputError("--base-url: scheme, host and path only. The key is never part of it.")
     scheme, host = _scheme_and_host(address)
@@ -258,9 +261,9 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
 
 
 def _text(value: object) -> str:
-    """Return what the server sent as text that any file can hold and that shows no key."""
+    """Return what the server sent as a line that any file can hold and that shows no key."""
     # JSON can hold half a surrogate pair, which UTF-8 cannot.
-    return redact(str(value).encode("utf-8", "replace").decode())[:_LONGEST_TEXT]
+    return one_line(redact(str(value).encode("utf-8", "replace").decode()))[:_LONGEST_TEXT]
 
 
 def _envelope(content: bytes) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """``NAME.failed.csv``: every row that is not done, with the reason; a sheet to mend and run.
 
-Made at the end of a run from the sheet and the report file alone. The sheet's own cells stay
-as they are, so that what is sent again is what stood there; only the columns added here
-are made inert for spreadsheets.
+Made at the end of a run from the sheet and the report file alone. Every cell is made inert for
+spreadsheets, and read back as it was: by the columns added here, ``load`` knows the file.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from bulk_reset.columns import OWN_PREFIX
+from bulk_reset.inert import guarded, inert
 from bulk_reset.load import Sheet
 from bulk_reset.model import Outcome
 from bulk_reset.replay import read_report
-from bulk_reset.report import inert
 from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.validate import check_chunk
 
@@ -81,7 +80,7 @@ def _write(
     rows = 0
     with fresh.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*(header[p] for p in kept), *_OWN_COLUMNS])
+        writer.writerow([*(guarded(header[p]) for p in kept), *_OWN_COLUMNS])
         for chunk in sheet.chunks() if not_done else ():
             judged = JudgedChunk(check_chunk(chunk, sheet.columns), survey, scope)
             for place, digest in enumerate(judged.digests):
@@ -92,7 +91,8 @@ def _write(
                 number = chunk.numbers[place]
                 # A cell whose text is not certain must not be sent as if it were.
                 cells = [
-                    "" if (number, p) in chunk.odd_cells else chunk.columns[p][place] for p in kept
+                    "" if (number, p) in chunk.odd_cells else guarded(chunk.columns[p][place])
+                    for p in kept
                 ]
                 reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
                 writer.writerow([*cells, number, outcome.status.value, inert(reason)])

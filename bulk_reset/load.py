@@ -24,9 +24,10 @@ from typing import Final, Protocol, TypeGuard
 
 import pandas as pd
 
-from bulk_reset.columns import Columns, bind
+from bulk_reset.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.delimited import DelimitedSource
 from bulk_reset.errors import InputError, SheetError
+from bulk_reset.inert import unguarded
 from bulk_reset.model import Chunk
 from bulk_reset.workbook import ErrorCell, large_workbook_notice, open_workbook_sheet
 
@@ -60,7 +61,10 @@ class Sheet:
         self, source: Source, label: str, path: Path | None, mapping: dict[str, str]
     ) -> None:
         self.source, self.label, self.path = source, label, path
-        self.columns: Columns = bind(source.header, mapping, label)
+        # A file of failed rows, whose cells were made inert for spreadsheets.
+        self._is_guarded = any(name.startswith(OWN_PREFIX) for name in source.header)
+        header = tuple(map(unguarded, source.header)) if self._is_guarded else source.header
+        self.columns: Columns = bind(header, mapping, label)
         self.notices = tuple(
             f"{label}: {notice}" for notice in (source.notice, *self.columns.notices) if notice
         )
@@ -79,6 +83,8 @@ class Sheet:
                 "Start again: rows that are done will not be sent again."
             )
         for chunk in self.source.read(chunk_rows):
+            if self._is_guarded:
+                chunk.columns[:] = [list(map(unguarded, cells)) for cells in chunk.columns]
             yield _without_blank_rows(chunk)
 
     def _read_stamp(self) -> tuple[int, int] | None:

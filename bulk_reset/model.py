@@ -13,7 +13,6 @@ Source of the fields, lengths and severities: the Flashduty Open API's descripti
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -194,17 +193,6 @@ _SEPARATOR: Final = "\0"
 def occurrence_mark(occurrence: int) -> str:
     """Return what tells the n-th row of the same values from the first."""
     return f"{_SEPARATOR}{occurrence}" if occurrence > 1 else ""
-
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def one_line(text: str) -> str:
-    """Return the text with its white space folded and no control character left in it.
-
-    What a sheet or a server says must not move the cursor of whoever reads it.
-    """
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
 class Outcome(NamedTuple):

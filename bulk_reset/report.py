@@ -27,19 +27,13 @@ from typing import IO, Final, Self
 from filelock import lock_descriptor
 
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
-from bulk_reset.model import Outcome, Status, one_line
+from bulk_reset.inert import inert
+from bulk_reset.model import Outcome, Status
 from bulk_reset.replay import HEADER, csv_cells, is_resaved, read_history, read_report
 
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _LONGEST_CELL: Final = 2_000
 """Beyond 131,072 characters the csv module would refuse to read a cell back."""
 _STATUS_OF: Final = {status.value: status for status in Status}
-
-
-def inert(text: str) -> str:
-    """Return the text on one line, and so that no spreadsheet runs it as a formula."""
-    line = one_line(text)
-    return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
 
 
 class Report:

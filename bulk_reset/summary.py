@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bulk_reset.history import History
+from bulk_reset.inert import inert
 from bulk_reset.model import ErrorGroup, Outcome, Status
 from bulk_reset.replay import read_report
-from bulk_reset.report import inert
 
 _SHORTEST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 300.0

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from bulk_reset.columns import Columns
+from bulk_reset.inert import one_line
 from bulk_reset.model import (
     FIELDS,
     ID_FIELD,
@@ -28,7 +29,6 @@ from bulk_reset.model import (
     TEXT_LENGTHS,
     Chunk,
     Mistake,
-    one_line,
 )
 
 _SHOWN_CHARACTERS: Final = 60

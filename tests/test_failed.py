@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from pathlib import Path
 from typing import Final
 
 import pytest
 import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulk_reset.failed import failed_path, write_failed
 from bulk_reset.feed import Feed
@@ -115,8 +118,8 @@ def test_rows_not_done_are_kept_with_their_reason(path: Path) -> None:
     ]
 
 
-def test_own_cells_stay_as_they_are_and_added_ones_are_inert(path: Path) -> None:
-    """What is sent again is what stood there; what the API said cannot run as a formula."""
+def test_cells_are_inert_and_read_back_as_they_were(path: Path) -> None:
+    """Nothing in the file runs as a formula; what is sent again is what stood there."""
     texts = [
         '=HYPERLINK("x")',
         " -5 ",
@@ -126,14 +129,66 @@ def test_own_cells_stay_as_they_are_and_added_ones_are_inert(path: Path) -> None
         "NaN",
         "007",
         "@me\r",
+        "'=1",
+        "'quoted'",
     ]
     write_sheet(path, [HEADER, *([f"{n:024X} ", text, "=1+1"] for n, text in enumerate(texts))])
-    found = run(path, dict.fromkeys(range(2, 10), (Status.FAILED, "", "=cmd()\n|x")))
+    found = run(path, dict.fromkeys(range(2, 12), (Status.FAILED, "", "=cmd()\n|x")))
 
+    assert found is not None
+    guard = {"=", "+", "@", "'"}
     assert cells(found)[1:] == [
-        [f"{n:024X} ", text, "=1+1", str(n + 2), "failed", "'=cmd() |x"]
+        [
+            f"{n:024X} ",
+            f"'{text}" if text[0] in guard else text,
+            "'=1+1",
+            str(n + 2),
+            "failed",
+            "'=cmd() |x",
+        ]
         for n, text in enumerate(texts)
     ]
+    assert read_again(found)[:3] == [
+        [f"{n:024X} " for n in range(10)],
+        texts,
+        ["=1+1"] * 10,
+    ]
+
+
+def read_again(found: Path) -> list[list[str]]:
+    """Return the columns of a file of failed rows as a run reads them."""
+    with open_sheet(found) as sheet:
+        [chunk] = sheet.chunks()
+        return chunk.columns
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.text(min_size=1, max_size=9),
+    texts=st.lists(st.text(min_size=3, max_size=9), min_size=1, max_size=4),
+)
+def test_whatever_stands_in_a_cell_comes_back_and_never_runs(name: str, texts: list[str]) -> None:
+    """For any text and any column's name: inert in the file, the same when it is sent again."""
+    name, texts = csv_text(name), [csv_text(text) for text in texts]
+    rows = [[f"{n:024x}", f"title {n}", text] for n, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sheet.csv"
+        write_sheet(path, [["id", "title", name], *rows])
+        found = run(path, dict.fromkeys(range(2, 6), (Status.FAILED, "C", "no")))
+        assert found is not None
+        header, *lines = cells(found)
+        assert not any(cell.startswith(STARTS) for line in [header, *lines] for cell in line)
+        assert read_again(found)[2] == texts
+        with open_sheet(found) as sheet, open_sheet(path) as original:
+            assert sheet.columns.header[:3] == original.columns.header
+
+
+STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def csv_text(text: str) -> str:
+    """Return a text that a CSV file can hold: UTF-8, no NUL, line breaks as they are read."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "0")
 
 
 def test_file_begins_with_what_tells_excel_its_encoding(path: Path) -> None:

@@ -17,9 +17,10 @@ import pytest
 
 from bulk_reset.errors import InputError, InternalError, LockedError, RunError
 from bulk_reset.history import status_of
+from bulk_reset.inert import inert
 from bulk_reset.model import Outcome, Status
 from bulk_reset.replay import COLUMNS, read_report
-from bulk_reset.report import Report, inert
+from bulk_reset.report import Report
 from bulk_reset.summary import summarise
 
 HEADER = (

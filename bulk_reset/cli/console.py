@@ -15,6 +15,7 @@ import typer
 from bulk_reset.cli.streams import has_colour, is_terminal
 from bulk_reset.credentials import redact
 from bulk_reset.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
+from bulk_reset.inert import one_line, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,12 +47,12 @@ class Output:
     def notice(self, text: str) -> None:
         """Say what the user should know but need not act on."""
         if not self.is_quiet:
-            typer.echo(text, err=True)
+            typer.echo(visible(text), err=True)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
         if not self.is_quiet:
-            typer.echo(text, err=self.is_json)
+            typer.echo(visible(text), err=self.is_json)
 
     def table(self, table: Table, *, is_error: bool = False) -> None:
         """Print a table of the result; in colour and as wide as it is on a terminal."""
@@ -109,13 +110,13 @@ class Output:
 
 def say_red(text: str) -> None:
     """Say on standard error what must not be overlooked."""
-    typer.secho(text, err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
+    typer.secho(visible(text), err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
 
 
 class _Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line without any key in it."""
-        return redact(super().format(record))
+        """Return the line without any key in it, and nothing that a terminal obeys."""
+        return visible(redact(super().format(record)))
 
 
 def mistake_table(mistakes: Sequence[Mistake]) -> Table:
@@ -130,7 +131,7 @@ def mistake_table(mistakes: Sequence[Mistake]) -> Table:
             else f"{mistake.value[: _SHOWN_VALUE - 1]}…"
         )
         texts = (mistake.column, value, mistake.problem, mistake.mend)
-        table.add_row(str(mistake.row_number), *(escape(text) for text in texts))
+        table.add_row(str(mistake.row_number), *(escape(one_line(text)) for text in texts))
     return table
 
 
