@@ -172,7 +172,7 @@ def _run(
     *,
     handles_signals: bool,
 ) -> _Ended:
-    credentials = find_account(options)
+    credentials = find_account(options, watcher.on_notice)
     scope = SANDBOX if options.sandbox else credentials.base_url
     table = stack.enter_context(_opened(sheet, options, watcher))
     path = _report_path(sheet, options)
@@ -272,8 +272,8 @@ def _surveyed(
     return survey
 
 
-def find_account(options: Options) -> Credentials:
-    """Return whom to send to and with which key.
+def find_account(options: Options, say: Callable[[str], None]) -> Credentials:
+    """Return whom to send to and with which key; say where others can read that.
 
     Raises:
         InputError: no key, or an address that cannot be used.
@@ -284,6 +284,8 @@ def find_account(options: Options) -> Credentials:
         if not (options.sandbox or options.dry_run):
             raise
         found = Credentials(AppKey("-"), options.base_url or DEFAULT_BASE_URL, "no key is needed")
+    if found.notice:
+        say(found.notice)
     return replace(found, base_url=check_base_url(found.base_url))
 
 
