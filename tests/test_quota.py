@@ -258,3 +258,100 @@ def test_a_pause_ends_the_credit_for_good() -> None:
         return shown
 
     assert run_virtual(main()) == ["0.8501 s>", "1.0000 s>"]
+
+
+# --- Numbers at their edges ------------------------------------------------------------------
+
+
+def test_a_window_is_named_by_how_people_call_it() -> None:
+    """What a run waits for is said in words."""
+    windows = (Window(50, 1.0), Window(9, 0.5), Window(1000, 60.0), Window(5, 10.0))
+    assert [str(window) for window in windows] == [
+        "the pace",
+        "the pace",
+        "the minute window",
+        "the 10 s window",
+    ]
+
+
+def test_the_smallest_quotas_are_quotas() -> None:
+    """One request a minute is slow, none is a mistake, and no share of any is none."""
+    assert windows_of(1, 1) == windows_of(50, 1000, 0.0001) == (Window(1, 1.0), Window(1, 60.0))
+    for wrong in (lambda: windows_of(1, 0), lambda: windows_of(0, 1), lambda: Window(1, 0.0)):
+        with pytest.raises(InputError):
+            wrong()
+
+
+async def used(quota: Quota, times: int, *, apart_s: float = 0.0) -> None:
+    """Use the quota so many times, each answered at once."""
+    for _ in range(times):
+        started_at = await quota.take()
+        quota.give_back(started_at, is_answered=True)
+        await asyncio.sleep(apart_s)
+
+
+def test_the_time_left_is_that_of_the_permit_that_is_needed() -> None:
+    """Each further request waits for the next permit to come back, round after round."""
+
+    async def main() -> list[float]:
+        quota = Quota((Window(3, 10.0),))
+        assert quota.left_s(3) == pytest.approx(20 / 3)  # the pace
+        await used(quota, 3)
+        now = asyncio.get_running_loop().time()
+        assert now == pytest.approx(0, abs=0.01)
+        return [quota.left_s(n) for n in (1, 2, 3, 4, 7)]
+
+    assert run_virtual(main()) == pytest.approx([10, 10, 10, 20, 30], abs=0.01)
+
+
+def test_after_a_rejection_only_the_rest_of_the_permits_counts() -> None:
+    """Three tenths are left to others, in the time that is left too."""
+
+    async def main() -> list[float]:
+        quota = Quota((Window(10, 60.0),))
+        assert quota.left_s(10) == 54.0
+        quota.pause(5.0)
+        return [quota.left_s(n) for n in (7, 8, 14, 15)]
+
+    assert run_virtual(main()) == pytest.approx([5 + 36, 5 + 60, 5 + 78, 5 + 120], abs=0.01)
+
+
+def test_credit_is_taken_only_after_a_hundred_answers() -> None:
+    """Sixty answers from a second away are too few to count on."""
+
+    async def main() -> float:
+        quota = Quota((Window(60, 60.0),))
+        starts = []
+        for _ in range(61):
+            starts.append(await quota.take())
+            await asyncio.sleep(1.0)
+            quota.give_back(starts[-1], is_answered=True)
+        return starts[60] - starts[0]
+
+    assert run_virtual(main()) == pytest.approx(61.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("windows", "ages_s", "said"),
+    [
+        ((Window(1, 60.0), Window(1, 1.0)), [0.0], "the minute window: 60 s"),
+        ((Window(1, 1.0), Window(1, 60.0)), [0.0], "the minute window: 60 s"),
+        ((Window(3, 60.0),), [1.0, 2.0, 3.0, 4.0], "the minute window: 57 s"),
+        ((Window(1, 60.0),), [-5.0], "the minute window: 60 s"),
+        ((Window(1, 60.0),), [58.5], "the minute window: 2 s"),
+        ((Window(1, 60.0),), [59.0], ""),
+        ((Window(1, 60.0),), [59.5], ""),
+        ((Window(1, 60.0),), [61.0], ""),
+    ],
+)
+def test_the_longest_wait_of_more_than_a_second_is_said(
+    windows: tuple[Window, ...], ages_s: list[float], said: str
+) -> None:
+    """Whoever looks on learns what holds the run up, and is not told of moments."""
+
+    async def main() -> str:
+        quota = Quota(windows)
+        quota.remember(ages_s)
+        return quota.waiting_for()
+
+    assert run_virtual(main()) == said
