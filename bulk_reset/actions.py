@@ -243,6 +243,7 @@ def _opened(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator[Sh
         delimiter=options.delimiter,
         encoding=options.encoding,
         sheet_name=options.sheet_name,
+        header_row=options.header_row,
         say=watcher.on_notice,
     ) as table:
         for notice in table.notices:
@@ -265,6 +266,8 @@ def _surveyed(
         see(checked)
 
     survey = survey_sheet(table, options.on_conflict, on_chunk)
+    for notice in survey.readings.notices:
+        watcher.on_notice(f"{table.label}: {notice}")
     if survey.blank_rows:
         watcher.on_notice(f"{table.label}: {survey.blank_rows} blank rows left out")
     if not survey.rows:

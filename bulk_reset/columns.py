@@ -6,9 +6,11 @@ Case, spaces, ``_`` and ``-`` do not matter. What the names do not tell, ``--map
 from __future__ import annotations
 
 import difflib
+import itertools
 import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from bulk_reset.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
@@ -25,6 +27,12 @@ _NAMES: Final = {
     "resolution": "solution, fix, resolution notes, 解决方案, 解决办法, 解决方法, 处理方案",
     "incident_severity": "severity, level, 严重程度, 严重级别, 严重性, 级别, 故障级别, 故障等级",
 }
+
+
+_ROWS_LOOKED_AT: Final = 20
+"""A header stands among so many rows that are not blank."""
+_NAMES_SHOWN: Final = 20
+_NAMES_COMPARED: Final = 200
 
 
 def _plain(name: str) -> str:
@@ -61,6 +69,61 @@ class Columns:
 def recognised(header: tuple[str, ...]) -> int:
     """Count the names that mean a field; tells a header from other lines."""
     return sum(_plain(name) in _FIELD_OF for name in header)
+
+
+class Header(NamedTuple):
+    """A header and where it stands.
+
+    Attributes:
+        row_number: 1-based; 0 where there is none.
+        is_below: whether rows that are not blank stand above it.
+    """
+
+    row_number: int
+    names: tuple[str, ...]
+    is_below: bool = False
+
+    @property
+    def notice(self) -> str:
+        """What is to be said of where it was found."""
+        return f", header in row {self.row_number}" if self.is_below else ""
+
+
+NO_HEADER: Final = Header(0, ())
+
+
+def is_header(names: tuple[str, ...]) -> bool:
+    """Tell whether a row names the id and a field to set, as no other row does."""
+    fields = {_FIELD_OF.get(_plain(name)) for name in names} - {None}
+    return ID_FIELD in fields and len(fields) > 1
+
+
+def find_header(rows: Iterable[Sequence[object]], header_row: int | None) -> Header:
+    """Find the header below blank rows and below a title of the sheet.
+
+    It is the row that was said; else the first that ``is_header`` among the first 20; else the
+    first that is not blank, whose names a mapping may explain.
+
+    Args:
+        rows: from the first of the sheet on, blank ones too.
+        header_row: 1-based, None to find it.
+    """
+    first: Header | None = None
+    start = (header_row or 1) - 1
+    looked_at = 0
+    for row_number, cells in enumerate(itertools.islice(rows, start, None), start + 1):
+        names = tuple(str(cell).strip() for cell in cells)
+        if header_row is not None:
+            return Header(row_number, names, is_below=header_row > 1) if any(names) else NO_HEADER
+        if not any(names):
+            continue
+        if is_header(names):
+            return Header(row_number, names, is_below=first is not None)
+        first = first or Header(row_number, names)
+        looked_at += 1
+        if looked_at == _ROWS_LOOKED_AT:
+            break
+    return first or NO_HEADER
 
 
 def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns:
@@ -120,10 +183,17 @@ def _positions(header: tuple[str, ...], name: str, field: str, path: str) -> lis
 
 
 def _require(position_of: dict[str, int], header: tuple[str, ...], path: str) -> None:
-    free = [name for p, name in enumerate(header) if p not in set(position_of.values())]
+    used = set(position_of.values())
+    free = [name for p, name in enumerate(header) if p not in used][:_NAMES_COMPARED]
     if ID_FIELD not in position_of:
         near = next((name for name in free if _near(name) == ID_FIELD), None)
         hint = f'Is it {near!r}? Then say --map {ID_FIELD}="{near}".' if near else ""
+        if sum(map(bool, header)) == 1:
+            # A title above the table, or a delimiter that splits nothing.
+            hint = hint or (
+                "If the header is another row, say --header-row N; "
+                "if it is one column only, say --delimiter."
+            )
         raise MissingColumnError(ID_FIELD, header, path, hint)
     if len(position_of) == 1:
         near = next((name for name in free if _near(name)), None)
@@ -151,8 +221,11 @@ def _notices(header: tuple[str, ...], used: set[int]) -> tuple[str, ...]:
     ]
     notices = []
     if unused:
-        notices.append(f"not used: {', '.join(repr(name) for name in unused)}")
-    for name in unused:
+        more = len(unused) - _NAMES_SHOWN
+        shown = ", ".join(repr(name) for name in unused[:_NAMES_SHOWN])
+        notices.append(f"not used: {shown}" + (f" and {more:,} more" if more > 0 else ""))
+    # Comparing thousands of names would take longer than reading the sheet.
+    for name in unused[:_NAMES_COMPARED]:
         field = _near(name)
         if field is not None:
             notices.append(f'{name!r} looks like {field}: if it is, say --map {field}="{name}"')

@@ -4,93 +4,249 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import pandas as pd
 
-from bulk_reset.columns import recognised
+from bulk_reset.columns import Header, find_header, is_header, recognised
+from bulk_reset.encoding import find_encoding, known_codec, spoken
 from bulk_reset.errors import InputError, SheetError
+from bulk_reset.kinds import WORKBOOK, kind_of
 from bulk_reset.model import Chunk
 
-_DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t"}
-_BLOCK_BYTES: Final = 1 << 20
-_START_BYTES: Final = 1 << 10
-_SAMPLE_CHARACTERS: Final = 10_000
-_LOOKED_AT_BYTES: Final = 1 << 24
-_BOMS: Final = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+_DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+_HINT: Final = re.compile(r"\"?sep=([\t !#-/:-@\[-`{-~])\"?[\r\n]*")
+"""What Excel takes for a hint and not for a row."""
+_LONGEST_HINT: Final = 16
+_PARSED_ROWS: Final = 2_000
+_HELD_BYTES: Final = 1 << 28
+"""The most that is parsed for so many rows; five full fields of each fit."""
+_LONGEST_LINE: Final = 1 << 24
+
+
+class _TooLongError(ValueError):
+    """A line or a row is longer than any that could be meant."""
+
+
+class _ForParser(io.RawIOBase):
+    """A file as the parser reads it: in UTF-8, until a line or a row would fill the memory.
+
+    State: how much was read since the last line's end, and since rows were given away.
+    """
+
+    def __init__(self, path: Path, encoding: str, skipped: str) -> None:
+        self._file = path.open("rb")
+        self._line_bytes = self._held_bytes = 0
+        if encoding.startswith("utf-8"):
+            # Not decoded and encoded again for nothing.
+            has_bom = self._file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+            self._file.seek(len(skipped) + has_bom * len(codecs.BOM_UTF8))
+            self._read: Callable[[int], bytes] = self._file.read
+        else:
+            text = io.TextIOWrapper(self._file, encoding=encoding, newline="")
+            text.read(len(skipped))
+            self._read = lambda size: text.read(size).encode("utf-8", "surrogatepass")
+
+    def close(self) -> None:
+        """Close the file, too."""
+        self._file.close()
+        super().close()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what follows; called by the parser until it has its rows."""
+        block = self._read(size)
+        has_end = b"\n" in block or b"\r" in block
+        self._line_bytes = 0 if has_end else self._line_bytes + len(block)
+        self._held_bytes += len(block)
+        if self._line_bytes > _LONGEST_LINE or self._held_bytes > _HELD_BYTES:
+            raise _TooLongError
+        return block
+
+    def forget(self) -> None:
+        """The parser has given its rows away."""
+        self._held_bytes = 0
+
+    def stamp(self) -> tuple[int, int]:
+        """Return what changes when somebody writes into the file."""
+        stat = os.fstat(self._file.fileno())
+        return stat.st_size, stat.st_mtime_ns
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines with their ends."""
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise _TooLongError(f"a line of more than {_LONGEST_LINE:,} characters")
+        yield line
+
+
+def changed_error(label: str) -> SheetError:
+    """Return the error for a file that is no longer what was checked."""
+    return SheetError(
+        f"{label}: the file was changed while it was being worked on. "
+        "Start again: rows that are done will not be sent again."
+    )
+
+
+def refuse_other_kinds(path: Path, label: str) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        SheetError: says what it is.
+    """
+    kind, mend = kind_of(path)
+    if kind:
+        named = "" if kind == WORKBOOK else ", whatever its name says"
+        raise SheetError(f"{label}: this is {kind}{named}. {mend}")
+
+
+def _until_error(rows: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Yield rows to the first that cannot be one; what stands above may be a header."""
+    is_first = True
+    try:
+        for row in rows:
+            yield row
+            is_first = False
+    except (csv.Error, _TooLongError):
+        if is_first:
+            raise
 
 
 class DelimitedSource:
     """A delimited text file; pandas' C parser reads it in chunks."""
 
-    def __init__(self, path: Path, label: str, delimiter: str | None, encoding: str | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        label: str,
+        delimiter: str | None,
+        encoding: str | None,
+        header_row: int | None = None,
+    ) -> None:
+        refuse_other_kinds(path, label)
         self._path, self._label = path, label
-        self._encoding = _known_codec(encoding, path) if encoding else find_encoding(path, label)
-        header_row, header, found = self._find_header(
-            [_as_delimiter(delimiter)] if delimiter else list(_DELIMITERS.values())
+        self._encoding = known_codec(encoding, path) if encoding else find_encoding(path, label)
+        self._hint = ""
+        hint = self._find_hint()
+        said = delimiter or hint
+        header, self._delimiter = self._find_header(
+            [_as_delimiter(said)] if said else list(_DELIMITERS.values()), header_row
         )
-        self._delimiter = found
-        self.header_row, self.header = header_row, header
-        delimiter_name = next((n for n, d in _DELIMITERS.items() if d == found), repr(found))
-        self.notice = f"read as {_spoken(self._encoding)}, {delimiter_name}-separated"
+        self.header_row, self.header = header.row_number, header.names
+        names = {character: name for name, character in _DELIMITERS.items()}
+        delimiter_name = names.get(self._delimiter, repr(self._delimiter))
+        self.notice = f"read as {spoken(self._encoding)}, {delimiter_name}-separated"
+        self.notice += header.notice
 
-    def _find_header(self, delimiters: list[str]) -> tuple[int, tuple[str, ...], str]:
-        """Return the first line that is not blank, split by the delimiter that fits it best."""
+    def _open(self) -> TextIO:
+        """Open the text below Excel's hint, which Excel does not count as a row."""
+        file = self._path.open(encoding=self._encoding, newline="")
+        file.read(len(self._hint))
+        return file
+
+    def _find_hint(self) -> str | None:
+        """Return the delimiter of a first line such as ``sep=;``, which only says it."""
+        try:
+            with self._path.open(encoding=self._encoding, newline="") as file:
+                found = _HINT.fullmatch(file.readline(_LONGEST_HINT))
+        except UnicodeError as exc:
+            raise self._undecodable() from exc
+        if found:
+            self._hint = found[0]
+        return found[1] if found else None
+
+    def _find_header(self, delimiters: list[str], header_row: int | None) -> tuple[Header, str]:
+        """Return the header, split by the delimiter that fits it best."""
         candidates = []
+        problem = None
         for delimiter in delimiters:
             try:
-                with self._path.open(encoding=self._encoding, newline="") as lines:
-                    for row_number, cells in enumerate(csv.reader(lines, delimiter=delimiter), 1):
-                        if any(cell.strip() for cell in cells):
-                            header = tuple(cell.strip() for cell in cells)
-                            candidates.append((row_number, header, delimiter))
-                            break
+                with self._open() as file:
+                    rows = csv.reader(_lines(file), delimiter=delimiter)
+                    header = find_header(_until_error(rows), header_row)
             except UnicodeError as exc:
                 raise self._undecodable() from exc
-            except csv.Error as exc:
-                raise SheetError(
-                    f"{self._label}: this is not a table of text ({exc}). Save it as CSV or .xlsx."
-                ) from exc
-        if not candidates:
-            raise SheetError(f"{self._label}: only blank lines. It needs a header line and rows.")
-        return max(candidates, key=lambda found: (recognised(found[1]), len(found[1])))
+            except (csv.Error, _TooLongError) as exc:
+                problem = exc
+                continue
+            if header.names:
+                candidates.append((header, delimiter))
+        if candidates:
+            return max(
+                candidates,
+                key=lambda c: (is_header(c[0].names), recognised(c[0].names), len(c[0].names)),
+            )
+        if problem is not None:
+            raise SheetError(
+                f"{self._label}: this is not a table of text ({problem}). Save it as CSV or .xlsx."
+            ) from problem
+        if header_row is not None:
+            raise SheetError(
+                f"{self._label}: row {header_row} is blank or not there. "
+                "Say --header-row N of the row with the names."
+            )
+        raise SheetError(f"{self._label}: only blank lines. It needs a header line and rows.")
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
         """Yield chunks; see ``load.Source``."""
-        width = len(self.header)
+        row_number = 0
         try:
-            # Blank lines are kept while reading: dropped there, every row number after one
-            # would point at the wrong line in Excel. One column more than the header has
-            # catches what stands right of it. As objects, cells are Python's own strings,
-            # whether pyarrow is installed or not.
-            with pd.read_csv(
-                self._path,
-                sep=self._delimiter,
-                encoding=self._encoding,
-                header=None,
-                names=range(width + 1),
-                index_col=False,
-                dtype=object,
-                keep_default_na=False,
-                na_filter=False,
-                skip_blank_lines=False,
-                chunksize=chunk_rows,
-            ) as chunks:
-                for frame in chunks:
-                    first = int(frame.index[0]) + 1
-                    columns = [frame[column].tolist() for column in frame.columns]
+            with _ForParser(self._path, self._encoding, self._hint) as file:
+                before = file.stamp()
+                for first, columns in self._parsed(file, min(chunk_rows, _PARSED_ROWS)):
+                    if file.stamp() != before:
+                        raise changed_error(self._label)
+                    row_number = first + len(columns[0]) - 1
+                    file.forget()
                     yield self._below_header(first, columns)
         except UnicodeError as exc:
             raise self._undecodable() from exc
+        except _TooLongError as exc:
+            raise self._too_long(row_number) from exc
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as exc:
             raise self._unparsable(str(exc)) from exc
+
+    def _parsed(self, file: _ForParser, rows: int) -> Iterator[tuple[int, list[list[str]]]]:
+        """Yield (first row number, columns) of every row, those above the header too."""
+        # Blank lines are kept while reading: dropped there, every row number after one
+        # would point at the wrong line in Excel. One column more than the header has
+        # catches what stands right of it. As objects, cells are Python's own strings,
+        # whether pyarrow is installed or not.
+        with pd.read_csv(
+            file,
+            sep=self._delimiter,
+            header=None,
+            names=range(len(self.header) + 1),
+            index_col=False,
+            dtype=object,
+            keep_default_na=False,
+            na_filter=False,
+            skip_blank_lines=False,
+            chunksize=rows,
+        ) as frames:
+            for frame in frames:
+                columns = [frame[column].tolist() for column in frame.columns]
+                yield int(frame.index[0]) + 1, columns
+
+    def _too_long(self, after: int) -> SheetError:
+        """Say which row is too long, by a reader that keeps no more than a cell in memory."""
+        row_number = 0
+        try:
+            with self._open() as file:
+                for _ in csv.reader(_lines(file), delimiter=self._delimiter):
+                    row_number += 1
+        except (csv.Error, _TooLongError):
+            after = row_number
+        return SheetError(
+            f"{self._label}: row {after + 1} has a cell of more than "
+            f"{csv.field_size_limit():,} characters. "
+            "Perhaps a double quote is never closed: close it, or empty the cell."
+        )
 
     def _below_header(self, first: int, columns: list[list[str]]) -> Chunk:
         above = max(0, self.header_row + 1 - first)
@@ -125,7 +281,7 @@ class DelimitedSource:
 
     def _undecodable(self) -> SheetError:
         return SheetError(
-            f"{self._label}: not {_spoken(self._encoding)}. "
+            f"{self._label}: not {spoken(self._encoding)}. "
             "Say what it is, for example --encoding shift_jis, or save it as UTF-8."
         )
 
@@ -135,89 +291,6 @@ def _as_delimiter(text: str) -> str:
     if len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii():
         raise InputError(
             f"--delimiter {text}: not a delimiter. "
-            "Say comma, semicolon, tab or one ASCII character."
+            "Say comma, semicolon, tab, pipe or one ASCII character."
         )
     return delimiter
-
-
-def _known_codec(name: str, path: Path) -> str:
-    try:
-        "".encode(name)  # fails for codecs that are not of text, such as base64
-        codec = codecs.lookup(name).name
-    except (LookupError, ValueError) as exc:
-        raise InputError(
-            f"--encoding {name}: no such encoding. Say for example utf-8, gb18030 or shift_jis."
-        ) from exc
-    # A BOM that is read as text would hide the quote that follows it.
-    of_bom = _codec_of_bom(path)
-    return of_bom if of_bom and codec.startswith(of_bom.removesuffix("-sig")) else codec
-
-
-def _spoken(codec: str) -> str:
-    return "UTF-8 with BOM" if codec == "utf-8-sig" else codec.upper()
-
-
-def find_encoding(path: Path, label: str) -> str:
-    """Return the codec in which the file decodes: by BOM, else UTF-8, else GB18030.
-
-    Its first 16 MiB are looked at; if what follows does not fit, reading it says so.
-
-    Raises:
-        SheetError: none of them does; says where it stops being UTF-8.
-    """
-    with path.open("rb") as file:
-        start = file.read(_START_BYTES)
-    if start.startswith(b"PK\x03\x04"):
-        raise SheetError(f"{label}: this is a workbook. Give it the ending .xlsx.")
-    codec = _codec_of_bom(path)
-    if codec is not None:
-        return codec
-    if b"\0" in start:
-        raise SheetError(
-            f"{label}: not a table of text, it has zero bytes. "
-            "If it is UTF-16, say --encoding utf-16-le or utf-16-be, else save it as CSV or .xlsx."
-        )
-    stops_at = _first_undecodable(path, "utf-8")
-    if stops_at is None:
-        return "utf-8"
-    if _first_undecodable(path, "gb18030") is None and _looks_chinese(path):
-        return "gb18030"
-    raise SheetError(
-        f"{label}: not UTF-8 (byte {stops_at} does not fit), and it does not look like Chinese in "
-        "GB18030. Say what it is, for example --encoding cp1252, shift_jis or gb18030, "
-        "or save it as UTF-8."
-    )
-
-
-def _looks_chinese(path: Path) -> bool:
-    """Tell Chinese from other text that happens to decode as GB18030.
-
-    Nearly every byte sequence does, and ``für`` would become two rare characters. Real text
-    is made of the common ones, which the older GB2312 has.
-    """
-    common = rare = 0
-    with path.open(encoding="gb18030", newline="") as file:
-        while (block := file.read(_BLOCK_BYTES)) and common + rare < _SAMPLE_CHARACTERS:
-            foreign = [character for character in block if not character.isascii()]
-            kept = sum(len(c.encode("gb2312", "ignore")) > 0 for c in foreign)
-            common, rare = common + kept, rare + len(foreign) - kept
-    return common > rare
-
-
-def _codec_of_bom(path: Path) -> str | None:
-    with path.open("rb") as file:
-        start = file.read(3)
-    return next((codec for bom, codec in _BOMS if start.startswith(bom)), None)
-
-
-def _first_undecodable(path: Path, codec: str) -> int | None:
-    decoder = codecs.getincrementaldecoder(codec)()
-    offset = 0
-    with path.open("rb") as file:
-        while offset < _LOOKED_AT_BYTES and (block := file.read(_BLOCK_BYTES)):
-            try:
-                decoder.decode(block, final=not file.peek(1))
-            except UnicodeDecodeError as exc:
-                return offset + exc.start
-            offset += len(block)
-    return None

@@ -25,11 +25,13 @@ from typing import Final, Protocol, TypeGuard
 import pandas as pd
 
 from bulk_reset.columns import OWN_PREFIX, Columns, bind
-from bulk_reset.delimited import DelimitedSource
+from bulk_reset.delimited import DelimitedSource, changed_error
 from bulk_reset.errors import InputError, SheetError
 from bulk_reset.inert import unguarded
+from bulk_reset.kinds import kind_of
+from bulk_reset.markup import ErrorCell
 from bulk_reset.model import Chunk
-from bulk_reset.workbook import ErrorCell, large_workbook_notice, open_workbook_sheet
+from bulk_reset.workbook import large_workbook_notice, open_workbook_sheet
 
 CHUNK_ROWS: Final = 10_000
 STDIN: Final = "-"
@@ -78,23 +80,24 @@ class Sheet:
             was opened.
         """
         if self._read_stamp() != self._stamp:
-            raise SheetError(
-                f"{self.label}: the file was changed while it was being worked on. "
-                "Start again: rows that are done will not be sent again."
-            )
-        for chunk in self.source.read(chunk_rows):
-            if self._is_guarded:
-                chunk.columns[:] = [list(map(unguarded, cells)) for cells in chunk.columns]
-            yield _without_blank_rows(chunk)
+            raise changed_error(self.label)
+        try:
+            for chunk in self.source.read(chunk_rows):
+                if self._is_guarded:
+                    chunk.columns[:] = [list(map(unguarded, cells)) for cells in chunk.columns]
+                yield _without_blank_rows(chunk)
+        except OSError as exc:
+            raise _unreadable(self.label, exc) from exc
 
-    def _read_stamp(self) -> tuple[int, int] | None:
+    def _read_stamp(self) -> tuple[int, ...] | None:
         if self.path is None:
             return None
         try:
             stat = self.path.stat()
         except OSError:  # gone, which is a change too
-            return (-1, -1)
-        return (stat.st_size, stat.st_mtime_ns)
+            return ()
+        # The last tells of another file in its place, and of a time that was set back.
+        return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _without_blank_rows(chunk: Chunk) -> Chunk:
@@ -123,6 +126,7 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     delimiter: str | None = None,
     encoding: str | None = None,
     sheet_name: str | None = None,
+    header_row: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Sheet]:
     """Open a sheet of any kind, find its header and bind its columns.
@@ -133,6 +137,7 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
         delimiter: ``comma``, ``semicolon``, ``tab`` or one character; found when None.
         encoding: a Python codec name; found when None.
         sheet_name: the worksheet of a workbook; found when None.
+        header_row: the 1-based row of the header; found when None.
         say: told beforehand when opening it will take long.
 
     Raises:
@@ -141,6 +146,8 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     """
     mapping = mapping or {}
     if isinstance(sheet, pd.DataFrame):
+        if header_row is not None:
+            raise InputError("--header-row: a data frame has its names. Leave it out.")
         yield Sheet(FrameSource(sheet), "data frame", None, mapping)
         return
     if os.fspath(sheet) == STDIN:
@@ -150,30 +157,42 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
         with tempfile.NamedTemporaryFile(prefix="bulk-reset-", suffix=".csv") as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
             copy.flush()
-            source = DelimitedSource(Path(copy.name), "standard input", delimiter, encoding)
-            yield Sheet(source, "standard input", None, mapping)
+            label = "standard input"
+            source = DelimitedSource(Path(copy.name), label, delimiter, encoding, header_row)
+            yield Sheet(source, label, None, mapping)
         return
     path = Path(sheet)
-    _require_file(path)
-    suffix = path.suffix.lower()
-    if suffix in {".csv", ".tsv", ".txt"}:
-        if sheet_name is not None:
-            raise InputError(f"--sheet {sheet_name}: {path} is not a workbook. Leave it out.")
-        yield Sheet(DelimitedSource(path, str(path), delimiter, encoding), str(path), path, mapping)
-    elif suffix in {".xlsx", ".xlsm"}:
-        if delimiter is not None or encoding is not None:
-            raise InputError(f"--delimiter, --encoding: {path} is a workbook. Leave them out.")
-        if notice := large_workbook_notice(path):
-            say(f"{path}: {notice}")
-        yield Sheet(WorkbookSource(path, sheet_name), str(path), path, mapping)
-    else:
-        raise SheetError(
-            f"{path}: cannot read {suffix or 'a file without an ending'}. "
-            "Save it as .xlsx or .csv (also read: .tsv, .txt)."
-        )
+    try:
+        ending = _require_file(path)
+        if ending in _TEXT_ENDINGS:
+            if sheet_name is not None:
+                raise InputError(f"--sheet {sheet_name}: {path} is not a workbook. Leave it out.")
+            text = DelimitedSource(path, str(path), delimiter, encoding, header_row)
+            table = Sheet(text, str(path), path, mapping)
+        else:
+            if delimiter is not None or encoding is not None:
+                raise InputError(f"--delimiter, --encoding: {path} is a workbook. Leave them out.")
+            if notice := large_workbook_notice(path):
+                say(f"{path}: {notice}")
+            table = Sheet(WorkbookSource(path, sheet_name, header_row), str(path), path, mapping)
+    except OSError as exc:
+        raise _unreadable(str(path), exc) from exc
+    yield table
 
 
-def _require_file(path: Path) -> None:
+_TEXT_ENDINGS: Final = (".csv", ".tsv", ".txt")
+_WORKBOOK_ENDINGS: Final = (".xlsx", ".xlsm")
+
+
+def _unreadable(label: str, error: OSError) -> SheetError:
+    return SheetError(
+        f"{label}: cannot be read ({error.strerror or error}). "
+        "Look at its permissions, and whether another program has it open."
+    )
+
+
+def _require_file(path: Path) -> str:
+    """Return the ending of a file that is there and may be read."""
     if not path.exists():
         raise SheetError(f"{path}: no such file. Check the name; this is the folder {Path.cwd()}.")
     if path.is_dir():
@@ -184,15 +203,25 @@ def _require_file(path: Path) -> None:
         raise SheetError(f"{path}: not a regular file. To read a pipe, say - instead of a name.")
     if path.stat().st_size == 0:
         raise SheetError(f"{path}: the file is empty. It needs a header line and rows.")
+    ending = path.suffix.lower()
+    if ending not in _TEXT_ENDINGS + _WORKBOOK_ENDINGS:
+        kind, _ = kind_of(path)
+        raise SheetError(
+            f"{path}: cannot read {ending or 'a file without an ending'}"
+            f"{f' (this is {kind})' if kind and ending not in kind else ''}. "
+            "Save it as .xlsx or .csv (also read: .tsv, .txt)."
+        )
+    return ending
 
 
 class WorkbookSource:
     """One worksheet of an .xlsx file; calamine reads it."""
 
-    def __init__(self, path: Path, sheet_name: str | None) -> None:
-        self._found = open_workbook_sheet(path, sheet_name)
-        self.header_row, self.header = self._found.header_row, self._found.header
-        self.notice = f"read worksheet {self._found.name!r}"
+    def __init__(self, path: Path, sheet_name: str | None, header_row: int | None = None) -> None:
+        self._found = open_workbook_sheet(path, sheet_name, header_row)
+        self.header_row, self.header = self._found.header.row_number, self._found.header.names
+        self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
+        self.notice += self._found.notice
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
         """Yield chunks; see ``Source``."""

@@ -28,6 +28,7 @@ class Options:
     Attributes:
         mapping: field -> name of its column, where the names do not tell.
         delimiter, encoding, sheet_name: found by themselves when None.
+        header_row: the 1-based row of the header; found by itself when None.
         on_conflict: what to do with rows that set one field to different values.
         skip_invalid: send the valid rows although others are not.
         app_key_file: a file with the key alone in it; else the environment, else the
@@ -52,6 +53,7 @@ class Options:
     delimiter: str | None = None
     encoding: str | None = None
     sheet_name: str | None = None
+    header_row: int | None = None
     on_conflict: OnConflict = OnConflict.ERROR
     skip_invalid: bool = False
     app_key_file: Path | None = None
@@ -81,7 +83,11 @@ class Options:
         self.windows()
         self.policy()
         self.failure_limit(1)
-        for name, value in (("--workers", self.workers), ("--limit", self.limit)):
+        for name, value in (
+            ("--workers", self.workers),
+            ("--limit", self.limit),
+            ("--header-row", self.header_row),
+        ):
             if value is not None and value < 1:
                 raise InputError(f"{name} {value}: must be 1 or more.")
         if self.timeout_s <= 0:

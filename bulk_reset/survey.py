@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bulk_reset.codec import dumps
 from bulk_reset.columns import Columns
 from bulk_reset.history import keys_of
+from bulk_reset.ids import Readings
 from bulk_reset.load import Sheet
 from bulk_reset.model import (
     FIELDS,
@@ -55,6 +56,7 @@ class Survey:
         rulings: row_number -> what is decided, for rows whose incident stands on several.
         repeated_ids: those incidents; their rows are sent in order, never at the same time.
         contested_ids: those of them whose rows overwrite each other.
+        readings: how often an id was not written as an id alone.
     """
 
     rows: int = 0
@@ -63,6 +65,7 @@ class Survey:
     rulings: dict[int, Ruling] = field(default_factory=dict)
     repeated_ids: frozenset[str] = frozenset()
     contested_ids: frozenset[str] = frozenset()
+    readings: Readings = field(default_factory=Readings)
 
 
 def survey_sheet(
@@ -81,11 +84,13 @@ def survey_sheet(
     rows = blank_rows = 0
     mistakes: list[Mistake] = []
     keys: list[npt.NDArray[np.uint64]] = []
+    readings = Readings()
     for chunk in sheet.chunks():
         checked = check_chunk(chunk, sheet.columns)
         rows += len(checked)
         blank_rows += chunk.blank_rows
         mistakes += checked.mistakes
+        readings.add(checked.readings)
         keys.append(_keys(checked))
         on_chunk(checked)
     rulings: dict[int, Ruling] = {}
@@ -104,7 +109,13 @@ def survey_sheet(
         _mark_overwritten(of_incident, rulings)
     mistakes.sort(key=lambda mistake: mistake.row_number)
     return Survey(
-        rows, blank_rows, tuple(mistakes), rulings, frozenset(repeated), frozenset(contested)
+        rows,
+        blank_rows,
+        tuple(mistakes),
+        rulings,
+        frozenset(repeated),
+        frozenset(contested),
+        readings,
     )
 
 

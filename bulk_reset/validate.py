@@ -3,23 +3,26 @@
 Whole columns at a time, cell by cell only where something may be wrong.
 
 A broken rule is data (a ``Mistake`` with row, column, value and mend), never an exception.
-Text is kept as it is; only the id is trimmed and lower-cased, which does not change what
-it names.
+Text is kept as it is; only the id is freed of what does not change what it names (see
+``bulk_reset.ids``).
 
-Source of the rules: ``bulk_reset.model``.
+Source of the rules: ``bulk_reset.model``. Two are this tool's own, because the API would take
+what is surely an accident: text of nothing but spaces, and control characters other than
+tab and line break (half of a binary file, a wrong encoding, a terminal's colours).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 import numpy as np
 
 from bulk_reset.columns import Columns
+from bulk_reset.ids import ID_DIGITS, Readings, ids_in_link, is_id, read_ids
 from bulk_reset.inert import one_line
 from bulk_reset.model import (
     FIELDS,
@@ -32,8 +35,9 @@ from bulk_reset.model import (
 )
 
 _SHOWN_CHARACTERS: Final = 60
-_ID_DIGITS: Final = 24
-_ID_PATTERN: Final = re.compile(r"[0-9a-f]{24}")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_FIRST_PRINTABLE: Final = 0x20
+_ALLOWED_CONTROLS: Final = tuple(b"\t\n\r")
 _FORMULA_ERRORS: Final = (
     *("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"),
     *("#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!", "#BLOCKED!", "#CONNECT!"),
@@ -58,18 +62,20 @@ class CheckedChunk:
         numbers: the row numbers; every row, wrong ones too.
         columns: field -> cells, the sheet's fields in the order of ``FIELDS``.
         mistakes: in the order of rows and fields.
+        readings: how often an id was not written as an id alone.
     """
 
     numbers: Sequence[int]
     columns: dict[str, list[str]]
     mistakes: list[Mistake]
+    readings: Readings = field(default_factory=Readings)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     @property
     def ids(self) -> list[str]:
-        """The incident of each row, trimmed and in lower case."""
+        """The incident of each row: 24 digits in lower case, or what is wrong there."""
         return self.columns[ID_FIELD]
 
     @property
@@ -98,6 +104,9 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     }
     raw_ids = cells[ID_FIELD]
     cells[ID_FIELD] = [text.strip().lower() for text in raw_ids]
+    readings = Readings()
+    if not _are_ids(cells[ID_FIELD]):
+        cells[ID_FIELD] = read_ids(cells[ID_FIELD], readings)
     found = list(_odd_cells(chunk, columns))
     odd = {(place, name) for place, name, *_ in found}
     for name, texts in cells.items():
@@ -110,7 +119,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
         number = chunk.numbers[place]
         mistakes.append(Mistake(number, columns.name(name), kind, value, problem, mend))
-    return CheckedChunk(chunk.numbers, cells, mistakes)
+    return CheckedChunk(chunk.numbers, cells, mistakes, readings)
 
 
 _Broken = Iterator[tuple[int, str, str, str, str]]
@@ -132,7 +141,7 @@ def _check_column(name: str, texts: list[str]) -> _Broken:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         short = (lengths > 0) & (lengths <= _LONGEST_FORMULA_ERROR)
         suspects = np.flatnonzero(short | (lengths > longest)).tolist()
-        if any(map(str.isspace, texts)):
+        if any(map(str.isspace, texts)) or _has_control(texts):
             suspects = range(len(texts))
         mistake_in = partial(_text_mistake, name)
     for place in suspects:
@@ -143,7 +152,7 @@ def _check_column(name: str, texts: list[str]) -> _Broken:
 
 def _are_ids(texts: list[str]) -> bool:
     """Tell whether every text is 24 hexadecimal digits in lower case."""
-    if set(map(len, texts)) != {_ID_DIGITS}:
+    if set(map(len, texts)) != {ID_DIGITS}:
         return False
     joined = "".join(texts)
     try:
@@ -153,12 +162,25 @@ def _are_ids(texts: list[str]) -> bool:
         return False
 
 
+def _has_control(texts: list[str]) -> bool:
+    """Tell whether a control character is in any of the texts, in one look at all of them."""
+    joined = "".join(texts)
+    content = joined.encode("utf-8", "replace")
+    codes = np.frombuffer(content, np.uint8)
+    if codes.size and codes.min() < _FIRST_PRINTABLE:
+        low = codes[codes < _FIRST_PRINTABLE]
+        if not np.isin(low, _ALLOWED_CONTROLS).all():
+            return True
+    # U+0080 to U+009F are C2 80 to C2 9F; other characters begin with C2 too.
+    return b"\x7f" in content or (b"\xc2" in content and _CONTROL.search(joined) is not None)
+
+
 _Mistake = tuple[str, str, str]
 """kind, problem, mend"""
 
 
 def _id_mistake(text: str) -> _Mistake | None:
-    if _ID_PATTERN.fullmatch(text):
+    if is_id(text):
         return None
     if not text:
         return "id_missing", "no incident id", "fill it in, or remove the row"
@@ -168,7 +190,11 @@ def _id_mistake(text: str) -> _Mistake | None:
             "a spreadsheet turned the id into a number; its digits are lost",
             "format the column as Text, then paste the id again from its source",
         )
-    if len(text) != _ID_DIGITS:
+    in_link = ids_in_link(text)
+    if in_link is not None:
+        problem = f"the link has {len(in_link) or 'no'} incident ids in it"
+        return "id_invalid", problem, "write the id of the one incident instead"
+    if len(text) != ID_DIGITS:
         return "id_invalid", f"an id has 24 characters, this has {len(text)}", "copy the whole id"
     return (
         "id_invalid",
@@ -179,8 +205,6 @@ def _id_mistake(text: str) -> _Mistake | None:
 
 def _text_mistake(name: str, text: str) -> _Mistake | None:
     shortest, longest = TEXT_LENGTHS[name]
-    if not text:
-        return None
     if text in _FORMULA_ERRORS:
         return (
             "formula_error",
@@ -190,10 +214,15 @@ def _text_mistake(name: str, text: str) -> _Mistake | None:
     if len(text) > longest:
         mend = f"cut it to {longest:,}: {len(text) - longest:,} too many"
         return "too_long", f"{len(text):,} characters", mend
+    if control := _CONTROL.search(text):
+        problem = (
+            f"the control character U+{ord(control[0]):04X} as character {control.start() + 1:,}"
+        )
+        return "control_character", problem, "remove it, or empty the cell"
     if text.isspace():
         # Long enough or not: spaces alone say nothing.
         return "only_spaces", "nothing but spaces", "empty the cell"
-    if len(text) < shortest:
+    if 0 < len(text) < shortest:
         problem = f"{len(text)} character{'s' if len(text) > 1 else ''}"
         return "too_short", problem, f"write at least {shortest}, or empty the cell"
     return None

@@ -42,7 +42,7 @@ def test_what_cannot_be_a_delimiter_is_refused(path: Path, delimiter: str) -> No
 
     assert refusal(path, delimiter=delimiter) == (
         f"--delimiter {delimiter}: not a delimiter. "
-        "Say comma, semicolon, tab or one ASCII character."
+        "Say comma, semicolon, tab, pipe or one ASCII character."
     )
 
 
@@ -136,9 +136,9 @@ def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows
         ),
         (
             "x.csv",
-            b"%PDF-1.7\n%\xff\xff\xff\xff\n1 0 obj\n",
+            b"id\n%\xff\xff\xff\xff\n",
             (
-                "not UTF-8 (byte 10 does not fit), and it does not look like Chinese in GB18030. "
+                "not UTF-8 (byte 4 does not fit), and it does not look like Chinese in GB18030. "
                 "Say what it is, for example --encoding cp1252, shift_jis or gb18030, "
                 "or save it as UTF-8."
             ),
@@ -146,10 +146,7 @@ def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows
         (
             "x.csv",
             b"%PDF-1.7\n1 0 obj\n",
-            (
-                "no column for incident_id; the header has '%PDF-1.7'. "
-                'Rename the column, or say --map incident_id="NAME OF THE COLUMN".'
-            ),
+            ("this is a PDF, whatever its name says. Get the table itself, as .xlsx or .csv."),
         ),
         (
             "x.csv",

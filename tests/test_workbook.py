@@ -198,9 +198,7 @@ def test_workbook_with_a_password_is_refused_as_such(path: Path) -> None:
     assert refusal(path) == "protected by a password. Save it without one."
 
 
-@pytest.mark.parametrize(
-    "content", [b"no workbook" * 99, b"PK\x03\x04" + b"cut" * 99, b"PK\x05\x06" + bytes(18)]
-)
+@pytest.mark.parametrize("content", [b"no workbook" * 99, b"PK\x03\x04" + b"cut" * 99])
 def test_file_that_is_no_workbook_is_refused(path: Path, content: bytes) -> None:
     """Garbage under the name of a workbook is told, without a traceback."""
     path.write_bytes(content)

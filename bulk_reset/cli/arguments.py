@@ -30,7 +30,8 @@ MapOption = Annotated[
 DelimiterOption = Annotated[
     str | None,
     typer.Option(
-        help="comma, semicolon, tab or one character; found by itself.", rich_help_panel=_READING
+        help="comma, semicolon, tab, pipe or one character; found by itself.",
+        rich_help_panel=_READING,
     ),
 ]
 EncodingOption = Annotated[
@@ -43,6 +44,14 @@ SheetNameOption = Annotated[
         "--sheet",
         metavar="NAME",
         help="The worksheet of a workbook; found by itself.",
+        rich_help_panel=_READING,
+    ),
+]
+HeaderRowOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="The row of the header, as Excel counts; found by itself.",
         rich_help_panel=_READING,
     ),
 ]

@@ -9,6 +9,7 @@ import typer
 from bulk_reset.cli.arguments import (
     DelimiterOption,
     EncodingOption,
+    HeaderRowOption,
     JsonOption,
     MapOption,
     OnConflictOption,
@@ -34,6 +35,7 @@ def check(
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
     sheet_name: SheetNameOption = None,
+    header_row: HeaderRowOption = None,
     on_conflict: OnConflictOption = OnConflict.ERROR,
     per_second: PerSecondOption = PER_SECOND,
     per_minute: PerMinuteOption = PER_MINUTE,
@@ -57,6 +59,7 @@ def check(
             delimiter=delimiter,
             encoding=encoding,
             sheet_name=sheet_name,
+            header_row=header_row,
             on_conflict=on_conflict,
             per_second=per_second,
             per_minute=per_minute,
