@@ -35,7 +35,11 @@ _LONGEST_TAG: Final = 1 << 10
 _HIDDEN_ROW: Final = re.compile(
     rb"""<(?:\w+:)?row\b[^<>]*\bhidden\s*=\s*["'](?:1|true)["'][^<>]*(?<!/)>"""
 )
-_PLACE: Final = re.compile(rb"""\br\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
+_PLACE: Final = re.compile(rb"""\br=["']([A-Z]{0,9})([0-9]{1,15})["']""")
+_IS_QUOTE: Final = np.isin(np.arange(256), list(b"\"'"))
+_NARROW: Final = 26
+_LONGEST_NEAR: Final = 10
+"""``="A999999"``: a cell of one letter and six digits is never far away."""
 _ROW: Final = re.compile(rb"""row\b[^<>]*\br\s*=\s*["']([0-9]{1,7})["']""")
 _PLAIN_FORMATS: Final = ("0", "1", "49")
 """Ids of General, ``0`` and ``@``: a whole number is shown as it is."""
@@ -69,8 +73,9 @@ class Look:
     has_suspects: bool = False
     hidden_rows: int = 0
     rows: int = 0
-    """The last row; counted only where there are more than 26 columns."""
+    """The last row, as far as it was needed."""
     columns: int = 0
+    """The last column, 26 at least; counted only where a cell may be far away."""
 
 
 def is_bomb(unpacked_bytes: int, packed_bytes: int) -> bool:
@@ -145,7 +150,7 @@ class Worksheet:
                 row = text.rfind(b"row ")
                 if row >= 0 and (found := _ROW.match(text, row)):
                     look.rows = max(look.rows, int(found[1]))
-                if hints.has_wide():
+                if hints.has_far():
                     _measure(text, look)
                 rest = block[-_LONGEST_TAG:]
         return look
@@ -164,17 +169,24 @@ class _Hints:
         quotes = before[(at == ord("e")) & (before == after)]
         return bool(np.isin(formulas, list(b"<:")).any() or np.isin(quotes, list(b"\"'")).any())
 
-    def has_wide(self) -> bool:
-        """Tell whether ``r="AA`` is in it, a cell right of the 26th column."""
-        at = np.flatnonzero(self._codes[:-4] == ord("="))
+    def has_far(self) -> bool:
+        """Tell whether ``r="AA1`` or ``r="A1000000`` is in it, which may be a far-away cell."""
+        codes = self._codes[:-_LONGEST_NEAR]
+        at = np.flatnonzero(codes == ord("="))
+        at = at[self._codes[at - 1] == ord("r")]
+        at = at[_IS_QUOTE[self._codes[at + 1]]]
         second = self._codes[at + 3]
-        at = at[(second >= ord("A")) & (second <= ord("Z"))]
-        return bool((self._codes[at - 1] == ord("r")).any())
+        if ((second >= ord("A")) & (second <= ord("Z"))).any():
+            return True
+        is_near = np.zeros(len(at), bool)
+        for offset in range(3, _LONGEST_NEAR):
+            is_near |= _IS_QUOTE[self._codes[at + offset]]
+        return not is_near.all()
 
 
 def _measure(text: bytes, look: Look) -> None:
     for letters, digits in _PLACE.findall(text):
-        look.columns = max(look.columns, _column_of(letters.decode()) + 1)
+        look.columns = max(look.columns, _NARROW, _column_of(letters.decode()) + 1)
         look.rows = max(look.rows, int(digits))
 
 

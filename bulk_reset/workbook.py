@@ -25,7 +25,7 @@ _CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedStrings")
 _LARGE_BYTES: Final = 100_000_000
 _HELD_FOR_A_BYTE: Final = 1.3
 """Bytes of memory for a byte of the worksheet's text; measured with seven columns of text."""
-_MERGED: Final = ErrorCell("", "the cell is merged with others, and each row needs its own")
+_MERGED: Final = ErrorCell("", "merged with a cell in a row above")
 _DAMAGED: Final = (
     calamine.CalamineError,
     zipfile.BadZipFile,
@@ -81,7 +81,7 @@ def large_workbook_notice(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = [part for part in archive.infolist() if part.filename.startswith(_CELL_PARTS)]
-    except (zipfile.BadZipFile, OSError):
+    except _DAMAGED:
         return ""  # Reading it says what is wrong.
     unpacked_bytes = sum(part.file_size for part in parts)
     if unpacked_bytes < _LARGE_BYTES:
@@ -148,7 +148,7 @@ def _open(
     for row_number, column, error in markup.error_cells():
         errors.setdefault(row_number, []).append((column - left, error))
     hidden = markup.look.hidden_rows
-    notice = f"; {hidden:,} hidden rows are read like the others" if hidden else ""
+    notice = f"; hidden rows ({hidden:,}) are read like the others" if hidden else ""
     return WorkbookSheet(name, header, notice, sheet, errors)
 
 
