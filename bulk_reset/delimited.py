@@ -163,7 +163,7 @@ class DelimitedSource:
     def _find_header(self, delimiters: list[str], header_row: int | None) -> tuple[Header, str]:
         """Return the header, split by the delimiter that fits it best."""
         candidates = []
-        problem = None
+        problem, is_blank = None, False
         for delimiter in delimiters:
             try:
                 with self._open() as file:
@@ -174,9 +174,10 @@ class DelimitedSource:
             except (csv.Error, _TooLongError) as exc:
                 problem = exc
                 continue
-            if header.names:
-                candidates.append((header, delimiter))
-        if candidates:
+            # Blank but for its delimiters, which the others take for text.
+            is_blank = is_blank or not header.names
+            candidates.append((header, delimiter))
+        if candidates and not is_blank:
             return max(
                 candidates,
                 key=lambda c: (is_header(c[0].names), recognised(c[0].names), len(c[0].names)),

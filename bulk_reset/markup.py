@@ -46,8 +46,8 @@ _PLAIN_FORMATS: Final = ("0", "1", "49")
 
 _HARMLESS_BYTES: Final = 1 << 28
 _UTMOST_BYTES: Final = 1 << 32
-_UTMOST_RATIO: Final = 300
-"""A worksheet packs to a tenth, one of like long texts to a hundredth, a bomb to a thousandth."""
+_UTMOST_RATIO: Final = 250
+"""A worksheet packs to a tenth, one of the same long texts to a 210th, a bomb to a thousandth."""
 _UTMOST_CELLS: Final = 1 << 27
 """Of the grid up to the last cell; calamine needs 32 bytes for each, empty ones too."""
 

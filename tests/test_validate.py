@@ -69,6 +69,42 @@ def test_spaces_around_a_text_belong_to_it() -> None:
     assert [kinds(title=text) for text in (" x ", "  x", "x\n\n")] == [[], [], []]
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Disk\0full", "the control character U+0000 as character 5"),
+        ("\x07bell", "the control character U+0007 as character 1"),
+        ("\x1b[31mred", "the control character U+001B as character 1"),
+        ("two\x0blines", "the control character U+000B as character 4"),
+        ("Disk full\x7f", "the control character U+007F as character 10"),
+        ("磁盘\x85已满", "the control character U+0085 as character 3"),
+        ("\x0c\x0c\x0c", "the control character U+000C as character 1"),
+    ],
+)
+@pytest.mark.parametrize("field", ["title", "impact"])
+def test_control_character_is_a_mistake_that_is_named(field: str, text: str, problem: str) -> None:
+    """What no spreadsheet shows is pointed out by its number and place, and not sent."""
+    found = [(m.kind, m.problem, m.mend) for m in mistakes(**{field: text})]
+
+    assert found == [("control_character", problem, "remove it, or empty the cell")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a\tb", "a\nb", "a\r\nb", "a\u2028b", "a\u00a0b", "e\u0301té", "a\u200db", "\ue000ab"),
+        *("°C is hot", "😀😀😀", "\U0010fffdab", "\u202ertl", "  x", "\ufeffabc"),
+    ],
+)
+def test_what_is_no_control_character_is_kept(text: str) -> None:
+    """Tab, line breaks and whatever else Unicode has is the user's own text."""
+    found = checked({"incident_id": ID, "title": text})
+    (change,) = JudgedChunk(found, Survey(), "").items()
+
+    assert isinstance(change, Change)
+    assert json.loads(change.body) == {"incident_id": ID, "title": text}
+
+
 # --- Ids -------------------------------------------------------------------------------------
 
 
@@ -81,6 +117,68 @@ def test_id_is_trimmed_and_lowered_and_nothing_else(written: str) -> None:
     (change,) = JudgedChunk(found, Survey(), "").items()
 
     assert (found.mistakes, change.incident_id) == ([], written.strip().lower())
+
+
+LINK: Final = "https://console.flashcat.cloud/incident/detail/"
+
+
+@pytest.mark.parametrize(
+    ("written", "links", "cleaned"),
+    [
+        (f"{LINK}{ID}", 1, 0),
+        (f"{LINK}{ID}?tab=timeline#top", 1, 0),
+        (f"HTTP://Console.example/{ID.upper()}/", 1, 0),
+        (f" {LINK}{ID} ", 1, 0),
+        (f"{LINK}{ID}?again={ID}", 1, 0),
+        (f"{LINK}?path=%2F{ID}", 1, 0),
+        (f"'{LINK}{ID}'", 1, 0),
+        (f"'{ID}'", 0, 1),
+        (f"'{ID}", 0, 1),
+        (f' "{ID.upper()}" ', 0, 1),
+        (f"\u201c{ID}\u201d", 0, 1),
+        (f"\u200b{ID}\ufeff", 0, 1),
+        (f"{ID[:8]}\u2060{ID[8:]}\u200e", 0, 1),
+        (f"\u200b\u00a0{ID}", 0, 1),
+        (ID, 0, 0),
+    ],
+)
+def test_id_in_a_link_or_among_what_nobody_sees_is_taken_and_counted(
+    written: str, links: int, cleaned: int
+) -> None:
+    """A pasted link and an id with invisible characters name the incident all the same."""
+    found = checked({"incident_id": written, "title": "abc"})
+
+    assert (found.ids, found.mistakes) == ([ID], [])
+    assert (found.readings.links, found.readings.cleaned) == (links, cleaned)
+
+
+def test_reading_an_id_out_of_a_link_changes_neither_body_nor_digest() -> None:
+    """The row is the same row, however its id was written, so a resumed run knows it."""
+    items = [
+        item
+        for written in (ID, ID.upper(), f"{LINK}{ID}", f"'{ID}\u200b'")
+        for item in JudgedChunk(
+            checked({"incident_id": written, "title": "abc"}), Survey(), "scope"
+        ).items()
+    ]
+
+    assert items == [items[0]] * 4
+
+
+def test_what_was_read_otherwise_is_said_once_for_the_sheet(tmp_path: Path) -> None:
+    """The user learns how many ids were not written as ids."""
+    rows = [f"{LINK}{n:024x},abc" for n in range(3)] + [f"'{n:024x},abc" for n in range(3, 5)]
+    (tmp_path / "x.csv").write_text("id,title\n" + "\n".join([*rows, f"{ID},abc"]))
+    with open_sheet(tmp_path / "x.csv") as sheet:
+        survey = survey_sheet(sheet)
+
+    assert (survey.mistakes, survey.readings.notices) == (
+        (),
+        (
+            "3 ids were taken out of links to their incidents",
+            "2 ids were freed of quotes or invisible characters",
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,6 +196,12 @@ def test_id_is_trimmed_and_lowered_and_nothing_else(written: str) -> None:
         ("1E23", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
         ("0.5", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
         ("12345", "id_invalid", "an id has 24 characters, this has 5"),
+        (f"{LINK}{ID}/{ID[::-1]}", "id_invalid", "the link has 2 incident ids in it"),
+        (f"{LINK}{ID}0", "id_invalid", "the link has no incident ids in it"),
+        (LINK, "id_invalid", "the link has no incident ids in it"),
+        (f"ftp://x/{ID}", "id_invalid", "an id has 24 characters, this has 32"),
+        (f"{LINK}{ID} {ID}", "id_invalid", "an id has 24 characters, this has 96"),
+        ("'\u200b'", "id_missing", "no incident id"),
     ],
 )
 def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
@@ -110,9 +214,10 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
         "id_invalid": "copy the whole id",
     }
     mend = "copy the id again from its source" if "only the digits" in problem else mends[kind]
+    mend = "write the id of the one incident instead" if "link" in problem else mend
 
     assert mistakes(incident_id=text, title="abc") == [
-        Mistake(2, "incident_id", kind, text.strip(), problem, mend)
+        Mistake(2, "incident_id", kind, shorten(text), problem, mend)
     ]
 
 
