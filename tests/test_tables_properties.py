@@ -41,8 +41,21 @@ ALIASES: Final = {
 }
 """Field -> names of its column; the empty one is no field."""
 FORMULA_ERRORS: Final = frozenset(
-    "#REF! #N/A #VALUE! #DIV/0! #NAME? #NULL! #NUM! #SPILL! #CALC! #GETTING_DATA #FIELD! "
-    "#BLOCKED! #CONNECT!".split()
+    [
+        "#REF!",
+        "#N/A",
+        "#VALUE!",
+        "#DIV/0!",
+        "#NAME?",
+        "#NULL!",
+        "#NUM!",
+        "#SPILL!",
+        "#CALC!",
+        "#GETTING_DATA",
+        "#FIELD!",
+        "#BLOCKED!",
+        "#CONNECT!",
+    ]
 )
 SEVERITIES: Final = ("Info", "Warning", "Critical")
 DECORATIONS: Final = ("", " ", "\u200b", "'", '"', "\u00a0", "\ufeff")
