@@ -13,6 +13,7 @@ from bulk_reset.errors import InputError, SheetError
 
 _BLOCK_BYTES: Final = 1 << 20
 _START_BYTES: Final = 1 << 10
+_ZERO_SHARE: Final = 20
 _SAMPLE_CHARACTERS: Final = 10_000
 _GB_COMMON: Final = range(0xA1, 0xD8)
 _GB_KANA: Final = range(0xA4, 0xA6)
@@ -67,7 +68,8 @@ def find_encoding(path: Path, label: str) -> str:
         return codec
     with path.open("rb") as file:
         start = file.read(_START_BYTES)
-    if b"\0" in start:
+    # A single one is a cell's mistake; in UTF-16 every second byte of plain letters is one.
+    if start.count(0) * _ZERO_SHARE > len(start):
         raise SheetError(
             f"{label}: not a table of text, it has zero bytes. "
             "If it is UTF-16, say --encoding utf-16-le or utf-16-be, else save it as CSV or .xlsx."

@@ -8,11 +8,14 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 import pytest
+from conftest import read_csv
 from workbooks import encrypted
 from zoo import (
     FILES,
@@ -330,7 +333,8 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     "gzip": ("csv", raw(gzip.compress(CSV.encode())), {}, "a compressed file (gzip)"),
     "picture": ("xlsx", raw(b"\x89PNG\r\n\x1a\n" + bytes(99)), {}, "this is a picture"),
     "rtf": ("txt", text(r"{\rtf1\ansi id}"), {}, "this is a text document (RTF)"),
-    "random bytes": ("csv", raw(bytes(range(256)) * 9), {}, "it has zero bytes"),
+    "random bytes": ("csv", raw(bytes(range(256)) * 9), {}, GUESSED),
+    "zero bytes": ("csv", raw(b"id,title\n" + bytes(99)), {}, "it has zero bytes"),
     "text called workbook": ("xlsx", text(CSV), {}, "give it the ending .csv if it is text."),
     "workbook called csv": ("csv", by_openpyxl(TABLE), {}, "Give it the ending .xlsx."),
     "xls of libreoffice": ("xls", copy_of("lo-table.xls"), {}, "cannot read .xls. Save it as"),
@@ -498,6 +502,10 @@ MISTAKES: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]
         *("csv", text(f"id,title\n{A},{'x' * 300_000}\n{B},Disk full\n")),
         *([(2, "too_long")], {3: (B, {"title": "Disk full"})}),
     ),
+    "zero byte": (
+        *("csv", text(f"id,title\n{A},Disk\0 full\n{B},Disk full\n")),
+        *([(2, "control_character")], {3: (B, {"title": "Disk full"})}),
+    ),
     "zero byte far down": (
         *("csv", text("id,title,n\n" + ",,\n" * 999 + f"{A},Disk\0 full,\n{B},Disk full,\n")),
         *([(1001, "control_character")], {1002: (B, {"title": "Disk full"})}),
@@ -574,6 +582,33 @@ def test_change_while_rows_are_read_is_noticed(tmp_path: Path) -> None:
             file.write(f"{B},Disk full\n")
         with pytest.raises(SheetError, match="the file was changed"):
             next(chunks)
+
+
+def test_command_reads_what_people_send(
+    command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """A title above, names of the user's own, links for ids: sent, said, and known again."""
+    (tmp_path / "october.csv").write_text(
+        f"sep=;\nIncidents of October\n\nref;headline\nhttps://x.example/i/{A};Disk full\n"
+        f"'{B};Queue full\nhttps://x.example/{A}/{B};No incident\n"
+    )
+    options = ("--sandbox", "--header-row", "3", "--map", "id=ref", "--map", "title=headline")
+    first = command("run", "october.csv", *options, "--skip-invalid")
+    again = command("run", "october.csv", *options, "--skip-invalid")
+    report = read_csv(tmp_path / "october.sandbox.report.csv")
+
+    assert sorted((line["row"], line["incident_id"], line["status"]) for line in report) == [
+        ("4", A, "updated"),
+        ("5", B, "updated"),
+        ("6", f"https://x.example/{A}/{B}"[:59] + "…", "rejected"),
+    ]
+    for said in (
+        "october.csv: read as UTF-8, semicolon-separated, header in row 3",
+        "october.csv: 1 ids were taken out of links to their incidents",
+        "october.csv: 1 ids were freed of quotes or invisible characters",
+    ):
+        assert said in first.stderr
+    assert "2 of 3 rows were done already" in again.stderr
 
 
 def test_files_of_libreoffice_are_all_in_the_zoo() -> None:
