@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench soak lint clean
+.PHONY: help install demo test cover bench soak lint clean
 
 help:  ## Say what can be made
 	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
@@ -30,6 +30,9 @@ demo: $(STAMP)  ## Update 300 incidents from samples/retitle.csv on the built-in
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto
+
+cover: $(STAMP)  ## Run the tests, and show the branches that none of them takes
+	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term-missing
 
 bench: $(STAMP)  ## Measure speed, memory and the use of the quota, against other ways to do it
 	$(BIN)/python tests/bench
