@@ -172,7 +172,7 @@ def _run(
     *,
     handles_signals: bool,
 ) -> _Ended:
-    credentials = find_account(options, watcher.on_notice)
+    credentials = find_account(options)
     scope = SANDBOX if options.sandbox else credentials.base_url
     table = stack.enter_context(_opened(sheet, options, watcher))
     path = _report_path(sheet, options)
@@ -275,8 +275,8 @@ def _surveyed(
     return survey
 
 
-def find_account(options: Options, say: Callable[[str], None]) -> Credentials:
-    """Return whom to send to and with which key; say where others can read that.
+def find_account(options: Options) -> Credentials:
+    """Return whom to send to and with which key.
 
     Raises:
         InputError: no key, or an address that cannot be used.
@@ -287,8 +287,6 @@ def find_account(options: Options, say: Callable[[str], None]) -> Credentials:
         if not (options.sandbox or options.dry_run):
             raise
         found = Credentials(AppKey("-"), options.base_url or DEFAULT_BASE_URL, "no key is needed")
-    if found.notice:
-        say(found.notice)
     return replace(found, base_url=check_base_url(found.base_url))
 
 

@@ -112,7 +112,8 @@ class Client:
 
     def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
         self._session = session
-        self._urls = {path: _url(credentials, path) for path in (RESET_PATH, LIST_BY_IDS_PATH)}
+        self._reset_url = _url(credentials, RESET_PATH)
+        self._list_by_ids_url = _url(credentials, LIST_BY_IDS_PATH)
 
     def reset(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Set fields of an incident (``POST /incident/reset``), once.
@@ -123,7 +124,7 @@ class Client:
         Raises:
             RequestError: one of its five kinds; nothing else.
         """
-        return self._post(RESET_PATH, body)
+        return self._post(self._reset_url, body)
 
     async def list_by_ids(self, incident_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Read incidents (``POST /incident/list-by-ids``), once.
@@ -137,7 +138,7 @@ class Client:
             RequestError: one of its five kinds; nothing else.
         """
         body = dumps({"incident_ids": list(incident_ids)})
-        answer = await self._post(LIST_BY_IDS_PATH, body, MAX_LIST_BYTES)
+        answer = await self._post(self._list_by_ids_url, body, MAX_LIST_BYTES)
         try:
             return {item[ID_FIELD].lower(): item for item in answer.data["items"]}
         except (AttributeError, LookupError, TypeError):
@@ -149,26 +150,16 @@ class Client:
             request_id=answer.request_id,
         )
 
-    async def _post(self, path: str, body: bytes, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
+    async def _post(self, url: URL, body: bytes, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
         try:
-            status, headers, content = await self._exchange(path, body, most_bytes)
+            payload = aiohttp.BytesPayload(body, content_type="application/json")
+            async with self._session.post(url, data=payload, allow_redirects=False) as response:
+                content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             error = _mapped(foreign)
         else:
-            return read_answer(status, headers, content)
+            return read_answer(response.status, response.headers, content)
         raise error from None
-
-    async def _exchange(
-        self, path: str, body: bytes, most_bytes: int
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        # Apart from what may raise our errors: a traceback may show all locals, and aiohttp's
-        # response shows the address with the key in it.
-        payload = aiohttp.BytesPayload(body, content_type="application/json")
-        async with self._session.post(
-            self._urls[path], data=payload, allow_redirects=False
-        ) as response:
-            content = await _read_bounded(response, most_bytes)
-        return response.status, response.headers, content
 
 
 def _url(credentials: Credentials, path: str) -> URL:

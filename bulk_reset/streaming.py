@@ -52,7 +52,7 @@ async def stream(
     options = options or Options()
     _require_meaningful(options)
     outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
-    credentials = find_account(options, _log.warning)
+    credentials = find_account(options)
     async with (
         contextlib.AsyncExitStack() as stack,
         reached(options, credentials) as reachable,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import sys
 import traceback
@@ -225,33 +224,3 @@ def test_a_text_without_a_key_stays_as_it_is() -> None:
     """A short word that happens to be a key does not blot out ordinary text."""
     AppKey("-"), AppKey("abc")
     assert redact("abc - an update") == "abc - an update"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="only there do modes say who may read a file")
-@pytest.mark.parametrize("as_config", [False, True])
-@pytest.mark.parametrize(
-    ("mode", "is_told"),
-    [(0o600, False), (0o400, False), (0o640, True), (0o604, True), (0o644, True), (0o622, False)],
-)
-def test_a_key_that_others_can_read_is_told_of(
-    mode: int, tmp_path: Path, *, is_told: bool, as_config: bool
-) -> None:
-    """It is used all the same: who else has read it by now, nobody knows."""
-    path = tmp_path / "it"
-    path.write_text(f"app_key: {KEY}\n" if as_config else KEY)
-    path.chmod(mode)
-    place = {"config_file": path} if as_config else {"app_key_file": path}
-    found = find_credentials(environ={}, **place)
-    said = f"{path}: other users of this machine can read the key. Say chmod 600 {path}"
-    assert (found.app_key.reveal(), found.notice) == (KEY, said if is_told else "")
-
-
-def test_a_key_that_comes_through_a_pipe_or_the_environment_is_nobodys_to_read() -> None:
-    """`--app-key-file <(pass show flashduty)` leaves nothing on the disk."""
-    reading, writing = os.pipe()
-    os.write(writing, KEY.encode())
-    os.close(writing)
-    found = find_credentials(app_key_file=Path(f"/dev/fd/{reading}"), environ={})
-    os.close(reading)
-    assert (found.app_key.reveal(), found.notice) == (KEY, "")
-    assert find_credentials(environ={KEY_VARIABLE: KEY}).notice == ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from contextlib import suppress
 
 import typer
 
@@ -50,18 +49,9 @@ def _options(
         raise typer.Exit
 
 
-def _keep_no_core() -> None:
-    """Leave no image of the memory behind, in which the key would be."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource  # noqa: PLC0415  (not on Windows)
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     gc.set_threshold(*_GC_THRESHOLDS)
-    _keep_no_core()
     make_streams_last()
     try:
         app()
