@@ -12,9 +12,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_WIDE: Final = ("\uff1d", "\uff0b", "\uff0d", "\uff20")
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *_WIDE)
-_GUARDED: Final = (*_FORMULA_STARTS, "'")
+_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_ACTS: Final = rf"[^\S\r\n]*[{re.escape(''.join(_STARTS))}]"
+
+
+def _quotes(how_many: str) -> re.Pattern[str]:
+    """Return a pattern of the quotes before what a spreadsheet may run.
+
+    That is at the start, and inside after ``;`` and line breaks: where ``;`` separates cells
+    (Excel in German and French), a line with commas is taken apart there.
+    """
+    return re.compile(rf"^{how_many}(?=[\t\r\n]|{_ACTS})|(?<=[;\r\n]){how_many}(?={_ACTS})")
+
+
+_NO_QUOTE: Final = _quotes("")
+_ANY_QUOTES: Final = _quotes("'*")
+_SOME_QUOTES: Final = _quotes("'+")
 _ACTIVE: Final = re.compile(
     # Controls, 7-bit and 8-bit; line and paragraph separators; what turns the writing around.
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
@@ -34,14 +47,15 @@ def one_line(text: str) -> str:
 def inert(text: str) -> str:
     """Return the text on one line, and so that no spreadsheet runs it as a formula."""
     line = one_line(text)
-    return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
+    # Most are of no interest, and this is done for every row.
+    return _NO_QUOTE.sub("'", line) if ";" in line or line.startswith(_STARTS) else line
 
 
 def guarded(text: str) -> str:
     """Return the text so that no spreadsheet runs it, and ``unguarded`` gets it back."""
-    return f"'{text}" if text.startswith(_GUARDED) else text
+    return _ANY_QUOTES.sub(r"'\g<0>", text)
 
 
 def unguarded(text: str) -> str:
     """Return a text as it was before ``guarded``; other texts as they are."""
-    return text[1:] if text[:1] == "'" and text[1:].startswith(_GUARDED) else text
+    return _SOME_QUOTES.sub(lambda quotes: quotes[0][1:], text) if "'" in text else text

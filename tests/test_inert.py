@@ -53,9 +53,26 @@ def test_a_guarded_text_never_runs_and_comes_back(text: str) -> None:
     assert unguarded(guarded(text)) == text
     assert not guarded(text).startswith(STARTS)
     assert not inert(text).startswith(STARTS)
+    assert inert(inert(text)) == inert(text)
 
 
-@pytest.mark.parametrize("text", ["'tis", "'", "", "x'=1"])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("=1", "'=1"),
+        (" @x", "'@x"),
+        ("\u3000\uff1d1", "'\uff1d1"),
+        ("a;=1; +2;'-3;b", "a;'=1;' +2;'-3;b"),
+        ("a=1; b-2", "a=1; b-2"),
+        ("a\n-1", "a -1"),
+    ],
+)
+def test_a_text_that_would_run_is_shown_with_a_quote_before_it(text: str, shown: str) -> None:
+    """At its start, and where Excel in German or French begins a cell inside of it."""
+    assert inert(text) == shown
+
+
+@pytest.mark.parametrize("text", ["'tis", "'", "", "x'=1", "''quoted''", "a;'b"])
 def test_a_text_that_was_never_guarded_stays_as_it_is(text: str) -> None:
     """Whoever mends a cell writes what is meant."""
     assert unguarded(text) == text
