@@ -173,13 +173,12 @@ def _run(
     handles_signals: bool,
 ) -> _Ended:
     credentials = find_account(options)
+    if credentials.warning:
+        watcher.on_notice(credentials.warning)
     scope = SANDBOX if options.sandbox else credentials.base_url
     table = stack.enter_context(_opened(sheet, options, watcher))
     path = _report_path(sheet, options)
-    if path is not None and table.path is not None and failed_path(path) == table.path:
-        raise InputError(
-            f"--report {path}: its failed rows would replace {table.path}. Choose another."
-        )
+    _keep_sheet(table.path, path)
     # An old report is opened first: who holds it is known before the sheet is read for long.
     is_kept = path is not None and not options.dry_run
     report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
@@ -287,7 +286,8 @@ def find_account(options: Options) -> Credentials:
         if not (options.sandbox or options.dry_run):
             raise
         found = Credentials(AppKey("-"), options.base_url or DEFAULT_BASE_URL, "no key is needed")
-    return replace(found, base_url=check_base_url(found.base_url))
+    where = "--base-url" if options.base_url else f"{found.source}: base_url"
+    return replace(found, base_url=check_base_url(found.base_url, where))
 
 
 def _held(
@@ -310,6 +310,24 @@ def _report_path(sheet: SheetLike, options: Options) -> Path | None:
     path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
     # A rehearsal must never pass for the work done.
     return path.with_name(f"{path.stem}{'.sandbox' if options.sandbox else ''}.report.csv")
+
+
+def _keep_sheet(sheet: Path | None, report: Path | None) -> None:
+    """Refuse a report that would be written over the sheet, by whatever name."""
+    if sheet is None or report is None:
+        return
+    if _is_one_file(report, sheet):
+        raise InputError(f"--report {report}: that is the sheet itself. Choose another.")
+    if _is_one_file(failed_path(report), sheet):
+        raise InputError(
+            f"--report {report}: its failed rows would replace {sheet}. Choose another."
+        )
+
+
+def _is_one_file(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
 
 
 def _history_of(path: Path | None) -> History:

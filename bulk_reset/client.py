@@ -1,7 +1,8 @@
 """One API call a method; everything foreign is mapped once, here, into our own errors.
 
 The key travels in the URL's query. So no URL, and no exception that may hold one, leaves
-this module: foreign exceptions are replaced (``from None``), not chained.
+this module: foreign exceptions are replaced, not chained, and ours are raised where no name
+holds the URL or what the server sent, for those who print variables with a traceback.
 
 Source of the codes and envelopes: the Flashduty Open API (``ErrorCode``, ``SuccessEnvelope``,
 ``ErrorResponse``): the code decides, the HTTP status is informational.
@@ -9,9 +10,10 @@ Source of the codes and envelopes: the Flashduty Open API (``ErrorCode``, ``Succ
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -42,8 +44,10 @@ MAX_LIST_BYTES: Final = 1 << 26
 """A hundred incidents with the longest texts, every character escaped, are half of it."""
 _LONGEST_TEXT: Final = 1_000
 """So many characters are kept of a message: a line of the report is no place for a page."""
+_LONGEST_LOOKED_AT: Final = 1 << 16
 _EARLIEST_EPOCH_S: Final = 1e9
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 
 _ROW_CODES: Final = frozenset(
     {"InvalidParameter", "BadRequest", "InvalidContentType", "ReferenceExist"}
@@ -71,40 +75,46 @@ class Answer:
 
     http_status: int
     request_id: str
-    data: Any
+    data: Any = field(repr=False)
 
 
-def check_base_url(text: str) -> str:
+def check_base_url(text: str, where: str = "--base-url") -> str:
     """Return the address without a slash at its end.
 
+    Args:
+        where: what to call the place where it was said.
+
     Raises:
-        InputError: not HTTPS (plain HTTP is allowed to this machine only), or it holds
-            a query, where a key might be.
+        InputError: not HTTPS (plain HTTP is allowed to this machine only), it holds a query
+            or a user, where a key might be, or a host that may look like another one.
     """
     address = text.strip()
     if not address.isprintable():
         address = ""
     if set("?#@") & set(address):
-        raise InputError("--base-url: scheme, host and path only. The key is never part of it.")
-    scheme, host = _scheme_and_host(address)
+        raise InputError(f"{where}: scheme, host and path only. The key is never part of it.")
+    scheme, host, ascii_host = _scheme_and_host(address)
     if not host or scheme not in {"http", "https"}:
-        raise InputError("--base-url: not an address. Say for example https://api.flashcat.cloud.")
+        raise InputError(f"{where}: not an address. Say for example https://api.flashcat.cloud.")
+    if host != ascii_host:
+        raise InputError(f"{where}: the host is {ascii_host} in truth. If you mean it, say it so.")
     if scheme == "http" and host not in _LOOPBACK:
-        raise InputError(f"--base-url http://{host}: the key would travel in clear. Say https://.")
+        raise InputError(f"{where} http://{host}: the key would travel in clear. Say https://.")
     return address.rstrip("/")
 
 
-def _scheme_and_host(address: str) -> tuple[str, str]:
-    """Return both in lower case, or empty where the address could not be connected to."""
+def _scheme_and_host(address: str) -> tuple[str, str, str]:
+    """Return both in lower case, and the host in ASCII; empty where there can be no such host."""
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname or "", parts.port
         # Later they would raise what nobody expects: yarl here, the resolver there.
         URL(address)
-        host.encode("idna")
+        ascii_host = host.encode("idna").decode()
     except ValueError:
-        return "", ""
-    return ("", "") if len(address.split()) > 1 else (parts.scheme, host)
+        return "", "", ""
+    is_host = _HOST.fullmatch(ascii_host) and len(address.split()) == 1
+    return (parts.scheme, host, ascii_host) if is_host else ("", "", "")
 
 
 class Client:
@@ -112,8 +122,7 @@ class Client:
 
     def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
         self._session = session
-        self._reset_url = _url(credentials, RESET_PATH)
-        self._list_by_ids_url = _url(credentials, LIST_BY_IDS_PATH)
+        self._urls = {path: _url(credentials, path) for path in (RESET_PATH, LIST_BY_IDS_PATH)}
 
     def reset(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Set fields of an incident (``POST /incident/reset``), once.
@@ -124,7 +133,7 @@ class Client:
         Raises:
             RequestError: one of its five kinds; nothing else.
         """
-        return self._post(self._reset_url, body)
+        return self._post(RESET_PATH, body)
 
     async def list_by_ids(self, incident_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Read incidents (``POST /incident/list-by-ids``), once.
@@ -138,7 +147,7 @@ class Client:
             RequestError: one of its five kinds; nothing else.
         """
         body = dumps({"incident_ids": list(incident_ids)})
-        answer = await self._post(self._list_by_ids_url, body, MAX_LIST_BYTES)
+        answer = await self._post(LIST_BY_IDS_PATH, body, MAX_LIST_BYTES)
         try:
             return {item[ID_FIELD].lower(): item for item in answer.data["items"]}
         except (AttributeError, LookupError, TypeError):
@@ -150,16 +159,25 @@ class Client:
             request_id=answer.request_id,
         )
 
-    async def _post(self, url: URL, body: bytes, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
+    async def _post(self, path: str, body: bytes, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
+        answer = await self._answer(path, body, most_bytes)
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    async def _answer(self, path: str, body: bytes, most_bytes: int) -> Answer | RequestError:
         try:
             payload = aiohttp.BytesPayload(body, content_type="application/json")
-            async with self._session.post(url, data=payload, allow_redirects=False) as response:
+            async with self._session.post(
+                self._urls[path], data=payload, allow_redirects=False
+            ) as response:
                 content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
-            error = _mapped(foreign)
-        else:
+            return _mapped(foreign)
+        try:
             return read_answer(response.status, response.headers, content)
-        raise error from None
+        except RequestError as error:
+            return error.with_traceback(None)
 
 
 def _url(credentials: Credentials, path: str) -> URL:
@@ -263,7 +281,8 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
 def _text(value: object) -> str:
     """Return what the server sent as a line that any file can hold and that shows no key."""
     # JSON can hold half a surrogate pair, which UTF-8 cannot.
-    return one_line(redact(str(value).encode("utf-8", "replace").decode()))[:_LONGEST_TEXT]
+    line = one_line(str(value).encode("utf-8", "replace").decode())
+    return redact(line[:_LONGEST_LOOKED_AT])[:_LONGEST_TEXT]
 
 
 def _envelope(content: bytes) -> dict[str, Any]:

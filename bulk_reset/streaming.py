@@ -53,6 +53,8 @@ async def stream(
     _require_meaningful(options)
     outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
     credentials = find_account(options)
+    if credentials.warning:
+        _log.warning(credentials.warning)
     async with (
         contextlib.AsyncExitStack() as stack,
         reached(options, credentials) as reachable,

@@ -7,6 +7,7 @@ with an emulation of the API.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 import socket
@@ -24,7 +25,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from hostile_server import PEM
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from yarl import URL
 
 from bulk_reset.client import (
     MAX_ANSWER_BYTES,
@@ -578,7 +582,10 @@ async def test_a_proxy_that_is_no_address_is_fatal(
         ("https://api.flashcat.cloud", "https://api.flashcat.cloud"),
         (" https://api.flashcat.cloud/\n", "https://api.flashcat.cloud"),
         ("https://gateway.example/flashduty//", "https://gateway.example/flashduty"),
-        ("https://münchen.example:8443", "https://münchen.example:8443"),
+        ("https://xn--mnchen-3ya.example:8443", "https://xn--mnchen-3ya.example:8443"),
+        ("HTTPS://Gateway_1.example./a;b", "HTTPS://Gateway_1.example./a;b"),
+        ("HTTP://LOCALHOST", "HTTP://LOCALHOST"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://localhost:8080/", "http://localhost:8080"),
         ("http://[::1]:8080", "http://[::1]:8080"),
@@ -591,27 +598,86 @@ def test_an_address_is_taken_without_its_last_slash(text: str, expected: str) ->
 
 NO_ADDRESS = "not an address"
 TOO_MUCH = "scheme, host and path only"
+IN_CLEAR = "the key would travel in clear"
+OTHERWISE = "in truth. If you mean it, say it so."
+REFUSED = {
+    NO_ADDRESS: [
+        *("", "api.flashcat.cloud", "//host", "https:host", "https://", "https:///host"),
+        *("ftp://host", "file:///etc/passwd", "unix:///run/api.sock", "http+unix://%2Frun%2Fapi"),
+        *("https://[", "https://h:abc", "https://h:99999", "https://h:-1", "https://h:\uff11"),
+        *("https://h h", "https://h\tx", "https://h\r\nX: y", "https://h\0", "https://h\x1b[2J"),
+        *("https://h\\p", "http://localhost\\.evil.example", "https://h/\u202e", "https://\u200b"),
+        *("https://a..b", f"https://{'a' * 64}", "https://%68ost", "https://h;x", "https://h|x"),
+        *(
+            "http://localhost%00.evil.example",
+            "http://localhost%2eevil.example",
+            "http://[::1%25lo]",
+        ),
+    ],
+    TOO_MUCH: [
+        *(f"https://h?app_key={KEY}", "https://h?", "https://h#", f"https://h/#{KEY}"),
+        *(f"https://{KEY}@host", f"https://user:{KEY}@host", "http://localhost@evil.example"),
+        *("http://localhost:80@evil.example", f"ftp://{KEY}@host"),
+    ],
+    IN_CLEAR: [
+        *("http://api.flashcat.cloud", "http://10.0.0.1", "http://[::]", "http://0.0.0.0"),
+        *("http://127.0.0.1.evil.example", "http://localhost.evil.example", "http://localhost."),
+        *("http://127.1", "http://0x7f.1", "http://2130706433", "http://[::ffff:127.0.0.1]"),
+    ],
+    OTHERWISE: [
+        *("https://\u0430pi.flashcat.cloud", "https://münchen.example", "http://\uff4cocalhost"),
+        *(
+            "https://\uff41pi.flashcat.cloud",
+            "https://h\u3002example",
+            "http://localhost\u3002evil",
+        ),
+    ],
+}
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        *((text, NO_ADDRESS) for text in ("", "api.flashcat.cloud", "ftp://host", "https://")),
-        *((text, NO_ADDRESS) for text in ("https://[", "https://h:abc", "https://h:99999")),
-        *((text, NO_ADDRESS) for text in ("https://h h", "https://h\tx", "https://h\\p")),
-        *((text, NO_ADDRESS) for text in ("https://a..b", f"https://{'a' * 64}", "https://\u200b")),
-        *((text, TOO_MUCH) for text in (f"https://h?app_key={KEY}", "https://h?", "https://h#")),
-        *((text, TOO_MUCH) for text in (f"https://{KEY}@host", f"https://h/#{KEY}")),
-        ("http://api.flashcat.cloud", "the key would travel in clear"),
-        ("http://127.0.0.1.example", "the key would travel in clear"),
-    ],
+    ("text", "says"), [(text, says) for says, texts in REFUSED.items() for text in texts]
 )
 def test_an_address_the_key_should_not_go_to_is_refused(text: str, says: str) -> None:
     """A slip in the address is found before anything is sent, and no key is repeated."""
     with pytest.raises(InputError) as caught:
-        check_base_url(text)
+        check_base_url(text, "config.yaml: base_url")
+    assert str(caught.value).startswith("config.yaml: base_url")
     assert says in str(caught.value)
     assert KEY not in "".join(traceback.format_exception(caught.value))
+    assert str(caught.value).isprintable()
+
+
+def test_a_host_that_looks_like_another_is_called_by_its_real_name() -> None:
+    """A letter of another alphabet is seen before a key goes there."""
+    with pytest.raises(InputError) as caught:
+        check_base_url("https://\u0430pi.flashcat.cloud")
+    assert str(caught.value) == (
+        "--base-url: the host is xn--pi-6kc.flashcat.cloud in truth. If you mean it, say it so."
+    )
+
+
+PIECES = st.sampled_from(
+    [
+        *("http", "https", "://", ":", "//", "/", "\\", "@", "?", "#", "[", "]", "::1", "%", "."),
+        *("localhost", "127.0.0.1", "evil.example", "80", ";", "%2f", "%00", "\t", "\n", " "),
+        *("\u3002", "\uff0e", "\uff0f", "\u2100"),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(PIECES | st.characters(), max_size=8).map("".join),
+    st.sampled_from(["", "http://localhost"]),
+)
+def test_the_key_goes_where_the_address_says(text: str, start: str) -> None:
+    """What is taken is, for the client that connects too, HTTPS or this machine, and no more."""
+    with contextlib.suppress(InputError):
+        url = URL(check_base_url(start + text) + "/incident/reset")
+        assert url.scheme == "https" or (url.raw_host or "") in {"localhost", "127.0.0.1", "::1"}
+        assert (url.user, url.password, url.raw_query_string, url.fragment) == (None, None, "", "")
+        assert url.raw_path.endswith("/incident/reset")
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import copy
+import functools
+import html
+import json
+import os
 import pickle
+import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bulk_reset import Options, stream
+from bulk_reset.actions import find_account
 from bulk_reset.credentials import (
     CONFIG_FILE,
     DEFAULT_BASE_URL,
@@ -21,7 +31,7 @@ from bulk_reset.credentials import (
     find_credentials,
     redact,
 )
-from bulk_reset.errors import CredentialsError
+from bulk_reset.errors import CredentialsError, InputError
 
 KEY = "k3y-S3CRET-0123456789"
 ELSEWHERE = "https://gateway.example"
@@ -187,13 +197,117 @@ def test_what_is_no_key_is_refused_without_showing_it(
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("absent", "No such file or directory"), (".", "Is a directory")]
+    ("content", "as_config", "says"),
+    [
+        (KEY.encode() * 500_000, False, "too large. It should hold the app key, alone."),
+        (
+            b"app_key: x\n" + b"#" * 10_000_000,
+            True,
+            "too large. It should hold the app key, alone.",
+        ),
+        (b"[" * 60_000, True, NOT_YAML),
+        (b"{app_key: " * 6_000, True, NOT_YAML),
+        (bytes(range(256)), False, NOT_TEXT),
+        (b"\0" * 100, False, NOT_A_KEY),
+    ],
+    ids=["10 MB", "10 MB of YAML", "deep", "deeper", "binary", "nothing but zeros"],
 )
-def test_a_key_file_that_cannot_be_read_is_named(name: str, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_is_something_else_is_refused_at_once(
+    content: bytes, says: str, tmp_path: Path, *, as_config: bool
+) -> None:
+    """A slip in the name costs neither memory nor a traceback."""
+    with pytest.raises(CredentialsError) as caught:
+        found_in(content, tmp_path, as_config=as_config)
+    assert str(caught.value) == f"{tmp_path / 'it'}: {says}"
+
+
+def test_a_key_file_that_is_a_folder_is_named(tmp_path: Path) -> None:
     """A slip in the name never falls back to another key."""
     with pytest.raises(CredentialsError) as caught:
-        find_credentials(app_key_file=tmp_path / name, environ={KEY_VARIABLE: KEY})
-    assert str(caught.value) == f"{tmp_path / name}: cannot be read ({reason}). Check the name."
+        find_credentials(app_key_file=tmp_path, environ={KEY_VARIABLE: KEY})
+    assert str(caught.value) == f"{tmp_path}: cannot be read (Is a directory). Check the name."
+
+
+def test_a_key_that_was_given_for_the_name_of_a_file_is_not_repeated() -> None:
+    """It is wrong to give it on the command line; it is not made worse."""
+    with pytest.raises(CredentialsError) as caught:
+        find_credentials(app_key_file=Path(KEY), environ={KEY_VARIABLE: "another-key"})
+    assert str(caught.value) == (
+        "--app-key-file: no such file. It takes the name of a file with the key in it."
+    )
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_key_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """As from ``--app-key-file <(pass show the-key)``; nobody else can read it, so no warning."""
+    pipe = tmp_path / "it"
+    os.mkfifo(pipe, 0o666)
+    with ThreadPoolExecutor(1) as executor:
+        writing = executor.submit(pipe.write_text, f"{KEY}\n")
+        found = find_credentials(app_key_file=pipe, environ={})
+        writing.result()
+    assert (found.app_key.reveal(), found.warning) == (KEY, "")
+
+
+@pytest.mark.parametrize("as_config", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "is_open"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)]
+)
+def test_a_key_that_others_can_read_is_warned_of(
+    mode: int, tmp_path: Path, *, is_open: bool, as_config: bool
+) -> None:
+    """The file is named, and how to close it to others; a run goes on."""
+    path = tmp_path / "it is"
+    path.write_text(f"app_key: {KEY}" if as_config else KEY)
+    path.chmod(mode)
+    named = {"config_file": path} if as_config else {"app_key_file": path}
+    found = find_credentials(environ={}, **named)
+    warning = f"{path}: other users can read the key. Say: chmod 600 '{path}'"
+    assert (found.app_key.reveal(), found.warning) == (KEY, warning if is_open else "")
+
+
+def test_nobody_is_warned_of_a_key_from_the_environment() -> None:
+    """Other users cannot read that."""
+    assert find_credentials(environ={KEY_VARIABLE: KEY}).warning == ""
+
+
+async def test_a_warning_reaches_the_user(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, command: Callable
+) -> None:
+    """The command says it on standard error, and a program finds it in its log."""
+    path = tmp_path / "it"
+    path.write_text(KEY)
+    path.chmod(0o644)
+    (tmp_path / "incidents.csv").write_text("id,title\n69da451e0000000000000001,Renamed\n")
+    done = command("run", "incidents.csv", "--app-key-file", path, "--dry-run", "--json", key=None)
+    warning = f"{path}: other users can read the key. Say: chmod 600 {path}"
+    assert (done.returncode, warning in done.stderr, warning in done.stdout) == (0, True, False)
+
+    options = Options(app_key_file=path, base_url="https://gateway.example")
+    assert [outcome async for outcome in stream([], options)] == []
+    assert [record.message for record in caplog.records] == [warning]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://gateway.example", f"https://user:{KEY}@gateway.example", "gateway.example"]
+)
+def test_an_address_in_the_configuration_is_checked_like_any(
+    address: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not blamed on an option that nobody gave, and nothing of it is repeated."""
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    path = home / ".flashduty" / "config.yaml"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"app_key": "from-the-config", "base_url": address}))
+    with pytest.raises(InputError) as caught:
+        find_account(Options())
+    assert str(caught.value).startswith(f"{path}: base_url")
+    assert KEY not in str(caught.value)
+    # What is asked for overrules it, and is what is blamed.
+    assert find_account(Options(base_url=ELSEWHERE)).base_url == ELSEWHERE
+    with pytest.raises(InputError, match=r"^--base-url"):
+        find_account(Options(base_url="http://gateway.example"))
 
 
 @pytest.mark.parametrize("show", [str, repr, "{}".format, "{!r}".format])
@@ -212,15 +326,45 @@ def test_a_key_cannot_be_stored(store) -> None:  # noqa: ANN001
         store(AppKey(KEY))
 
 
-def test_a_text_with_a_key_in_it_is_shown_without() -> None:
-    """The last resort: a traceback is shown without any key this process has seen."""
-    odd = "k3y/with+odd=signs"
-    AppKey(KEY), AppKey(KEY[3:-3]), AppKey(odd)
-    text = f"GET /?app_key={KEY} and {odd} and {quote(odd, safe='')}"
-    assert redact(text) == "GET /?app_key=**** and **** and ****"
+ODD = "k3y/with+odd=signs&'\"<x>"
+
+
+def escaped(text: str, number: int) -> str:
+    """Return a text escaped in a way of programs, by number."""
+    ways: list[Callable[[str], str]] = [
+        lambda text: quote(text, safe=""),
+        lambda text: quote(text, safe="/'").replace("%2B", "%2b"),
+        lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+        lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+        lambda text: "".join(f"\\u{ord(c):04X}" for c in text),
+        lambda text: re.sub(r"\W", lambda c: f"\\x{ord(c[0]):02x}", text),
+        html.escape,
+        lambda text: re.sub(r"\W", lambda c: f"&#{ord(c[0])};", text),
+        lambda text: "".join(f"&#x{ord(c):x};" for c in text),
+    ]
+    return ways[number % len(ways)](text)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 8), max_size=4), st.sampled_from(["", "GET /?x&app_key=", "%2"]))
+def test_a_text_with_a_key_in_it_is_shown_without(ways: list[int], before: str) -> None:
+    """The last resort: however it is escaped, four times over, and nothing else is changed."""
+    AppKey(ODD)
+    text = functools.reduce(escaped, ways, ODD)
+    assert redact(f"{before}{text} <b>100 %</b>") == f"{before}**** <b>100 %</b>"
+
+
+def test_every_key_in_a_text_is_hidden() -> None:
+    """Several keys, one that is part of another, one twice, and one that nobody has seen."""
+    AppKey(KEY), AppKey(KEY[3:-3]), AppKey(ODD)
+    text = f"{KEY} and {ODD}, {KEY}{KEY}; ?app_key=cut-off-k&x=1 \\u003fapp_key%3Dcut-off-k2&amp;x"
+    assert redact(text) == (
+        "**** and ****, ********; ?app_key=****&x=1 \\u003fapp_key%3D****&amp;x"
+    )
 
 
 def test_a_text_without_a_key_stays_as_it_is() -> None:
     """A short word that happens to be a key does not blot out ordinary text."""
     AppKey("-"), AppKey("abc")
-    assert redact("abc - an update") == "abc - an update"
+    for text in ("abc - an update", "100 % of \\u002f &amp; %41", "&notanentity; \\"):
+        assert redact(text) == text

@@ -6,6 +6,7 @@ wait neither for pandas nor for aiohttp.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import traceback
@@ -52,6 +53,7 @@ def _options(
 def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     gc.set_threshold(*_GC_THRESHOLDS)
+    _leave_no_core()
     make_streams_last()
     try:
         app()
@@ -66,3 +68,12 @@ def main() -> None:
             )
         )
         sys.exit(ExitCode.INTERNAL)
+
+
+def _leave_no_core() -> None:
+    """See that a crash of the interpreter leaves no image of the memory, with the key in it."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # ImportError: Windows
+        import resource  # noqa: PLC0415
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
