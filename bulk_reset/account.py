@@ -232,6 +232,8 @@ def _folder() -> Path:
     for folder in (own, spare):
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
+            # In the folder for temporary files, anybody may have made it first.
+            is_ours = folder is own or os.name != "posix" or folder.lstat().st_uid == user
+            if is_ours and os.access(folder, os.W_OK):
                 return folder
     raise InputError(f"{own}: no folder for the account's lock. Let {spare} be written.")

@@ -10,7 +10,7 @@ import csv
 import filecmp
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from bulk_reset.columns import OWN_PREFIX
 from bulk_reset.inert import guarded, inert
@@ -38,7 +38,8 @@ def write_failed(
 ) -> Path | None:
     """Write the rows that were rejected, failed or have an unknown outcome.
 
-    An older file of that name that differs (it may have been mended) is kept with a ``~``.
+    An older file of that name that differs (it may have been mended) is kept with a ``~``, and
+    the new one is for nobody to read who could not read that. A link is replaced, not followed.
 
     Args:
         has_failed: whether there are such rows at all; without any, the report is not read.
@@ -48,8 +49,15 @@ def write_failed(
     target = failed_path(report_path)
     not_done = _not_done(report_path) if has_failed else {}
     fresh = target.with_name(f"{target.name}.tmp")
+    # One may be left of a run that was killed; or it may be a link, laid out to be written through.
+    fresh.unlink(missing_ok=True)
     try:
-        rows = _write(sheet, survey, scope, not_done, fresh)
+        with fresh.open("x", encoding="utf-8-sig", newline="") as file:
+            if target.is_file():
+                fresh.chmod(fresh.stat().st_mode & target.stat().st_mode)
+            rows = _write(sheet, survey, scope, not_done, file)
+            file.flush()
+            os.fsync(file.fileno())
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
@@ -73,29 +81,26 @@ def _not_done(report_path: Path) -> dict[str, Outcome]:
 
 
 def _write(
-    sheet: Sheet, survey: Survey, scope: str, not_done: dict[str, Outcome], fresh: Path
+    sheet: Sheet, survey: Survey, scope: str, not_done: dict[str, Outcome], file: TextIO
 ) -> int:
     header = sheet.columns.header
     kept = [p for p, name in enumerate(header) if not name.startswith(OWN_PREFIX)]
     rows = 0
-    with fresh.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*(guarded(header[p]) for p in kept), *_OWN_COLUMNS])
-        for chunk in sheet.chunks() if not_done else ():
-            judged = JudgedChunk(check_chunk(chunk, sheet.columns), survey, scope)
-            for place, digest in enumerate(judged.digests):
-                outcome = not_done.get(digest.hex())
-                if outcome is None:
-                    continue
-                rows += 1
-                number = chunk.numbers[place]
-                # A cell whose text is not certain must not be sent as if it were.
-                cells = [
-                    "" if (number, p) in chunk.odd_cells else guarded(chunk.columns[p][place])
-                    for p in kept
-                ]
-                reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
-                writer.writerow([*cells, number, outcome.status.value, inert(reason)])
-        file.flush()
-        os.fsync(file.fileno())
+    writer = csv.writer(file)
+    writer.writerow([*(guarded(header[p]) for p in kept), *_OWN_COLUMNS])
+    for chunk in sheet.chunks() if not_done else ():
+        judged = JudgedChunk(check_chunk(chunk, sheet.columns), survey, scope)
+        for place, digest in enumerate(judged.digests):
+            outcome = not_done.get(digest.hex())
+            if outcome is None:
+                continue
+            rows += 1
+            number = chunk.numbers[place]
+            # A cell whose text is not certain must not be sent as if it were.
+            cells = [
+                "" if (number, p) in chunk.odd_cells else guarded(chunk.columns[p][place])
+                for p in kept
+            ]
+            reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
+            writer.writerow([*cells, number, outcome.status.value, inert(reason)])
     return rows

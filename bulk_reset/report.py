@@ -96,15 +96,18 @@ class Report:
 
     def _write_anew(self) -> None:
         """Write a report as it should be that another program has saved; keep the old one."""
-        kept, fresh = (self.path.with_name(self.path.name + end) for end in ("~", ".tmp"))
+        path = self.path.resolve()  # a link goes on to lead to it
+        kept, fresh = (path.with_name(path.name + end) for end in ("~", ".tmp"))
         lines = [_line(outcome) for outcome in read_report(self.path)]
         try:
-            with fresh.open("wb") as file:
+            fresh.unlink(missing_ok=True)
+            with fresh.open("xb") as file:
+                shutil.copymode(path, fresh)
                 file.write(HEADER + "".join(lines).encode(errors="backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())
-            shutil.copy2(self.path, kept)
-            fresh.replace(self.path)
+            shutil.copy2(path, kept)
+            fresh.replace(path)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
