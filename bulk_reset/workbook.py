@@ -143,7 +143,7 @@ def _open(
     sheet, header, markup = found[name]
     left = (sheet.start or (0, 0))[1]
     errors: dict[int, list[tuple[int, ErrorCell]]] = {}
-    for row_number, column in _merged_away(sheet, header.row_number):
+    for row_number, column in _merged_away(sheet):
         errors.setdefault(row_number, []).append((column - left, _MERGED))
     for row_number, column, error in markup.error_cells():
         errors.setdefault(row_number, []).append((column - left, error))
@@ -171,7 +171,7 @@ def _fitting(path: Path, headers: dict[str, Header], header_row: int | None) -> 
     raise SheetError(f"{path}: no cells. It needs a header and rows.")
 
 
-def _merged_away(sheet: calamine.CalamineSheet, header_row: int) -> Iterator[tuple[int, int]]:
+def _merged_away(sheet: calamine.CalamineSheet) -> Iterator[tuple[int, int]]:
     """Yield (row_number, 0-based column) of cells that show the text of one in a row above.
 
     Only the first cell of a merged range holds its text, so below it the field would silently
@@ -179,7 +179,7 @@ def _merged_away(sheet: calamine.CalamineSheet, header_row: int) -> Iterator[tup
     """
     last_row, last_column = sheet.end or (0, 0)
     for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
-        for row in range(max(top + 1, header_row), min(bottom, last_row) + 1):
+        for row in range(top + 1, min(bottom, last_row) + 1):
             for column in range(left, min(right, last_column) + 1):
                 yield row + 1, column
 

@@ -81,10 +81,15 @@ def test_spaces_around_a_text_belong_to_it() -> None:
         ("\x0c\x0c\x0c", "the control character U+000C as character 1"),
     ],
 )
+@pytest.mark.parametrize(
+    "more", ["", " and what else there is to say\n", " in °C, a text of its own"]
+)
 @pytest.mark.parametrize("field", ["title", "impact"])
-def test_control_character_is_a_mistake_that_is_named(field: str, text: str, problem: str) -> None:
+def test_control_character_is_a_mistake_that_is_named(
+    field: str, more: str, text: str, problem: str
+) -> None:
     """What no spreadsheet shows is pointed out by its number and place, and not sent."""
-    found = [(m.kind, m.problem, m.mend) for m in mistakes(**{field: text})]
+    found = [(m.kind, m.problem, m.mend) for m in mistakes(**{field: text + more})]
 
     assert found == [("control_character", problem, "remove it, or empty the cell")]
 

@@ -43,6 +43,7 @@ from bulk_reset.load import open_sheet
 CSV: Final = f"id,title\n{A},Disk full\n{B},磁盘已满 😀\n"
 WESTERN: Final = f"id,title\n{A},Störung: Größe überschritten\n"
 JAPANESE: Final = f"id,title\n{A},データベースの接続がタイムアウトしました\n"
+KANJI: Final = f"id,title\n{A},接続数の上限に到達、再起動を実施し復旧、原因は調査中\n"
 KOREAN: Final = f"id,title\n{A},데이터베이스 연결 시간 초과 오류\n"
 RUSSIAN: Final = f"id,title\n{A},Диск на сервере переполнен\n"
 TRADITIONAL: Final = f"id,title\n{A},資料庫連線逾時故障\n"
@@ -304,6 +305,7 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     "hint alone": ("csv", text("sep=;\n"), {}, "only blank lines."),
     "shift_jis": ("csv", text(JAPANESE, "shift_jis"), {}, GUESSED),
     "euc-jp": ("csv", text(JAPANESE, "euc_jp"), {}, GUESSED),
+    "euc-jp, mostly kanji": ("csv", text(KANJI, "euc_jp"), {}, GUESSED),
     "euc-kr": ("csv", text(KOREAN, "euc_kr"), {}, GUESSED),
     "big5": ("csv", text(TRADITIONAL, "big5"), {}, GUESSED),
     "cp1251": ("csv", text(RUSSIAN, "cp1251"), {}, GUESSED),
