@@ -165,6 +165,25 @@ def test_a_report_can_be_read_while_it_is_written(path: Path) -> None:
     assert seen == [[], [UPDATED], [UPDATED, FAILED], [UPDATED, FAILED, REJECTED]]
 
 
+@pytest.mark.parametrize("torn", [b"", b"9", LINES[1][:70], b"x" * 70_000])
+def test_of_a_long_report_too_only_the_torn_end_is_cut(torn: bytes, path: Path) -> None:
+    """Megabytes of lines before it stay as they are."""
+    whole = HEADER + LINES[0] * 3_000
+    path.write_bytes(whole + torn)
+    with Report(path) as report:
+        assert report.mended_bytes == len(torn)
+    assert path.read_bytes() == whole
+
+
+def test_a_report_that_has_lost_its_bom_is_gone_on_with_as_it_is(path: Path) -> None:
+    """An editor that leaves it out changes nothing else."""
+    path.write_bytes(HEADER[3:] + LINES[0])
+    with Report(path) as report:
+        assert (report.notices, len(report.history)) == ([], 1)
+        report.write(REJECTED)
+    assert path.read_bytes() == HEADER[3:] + LINES[0] + LINES[2]
+
+
 # --- What is no report -----------------------------------------------------------------------
 
 
