@@ -148,7 +148,7 @@ MANY: Final = settings(
 )
 
 
-@settings(MANY, max_examples=200)
+@settings(MANY, max_examples=120)
 @given(
     table=tables(characters()),
     delimiter=st.sampled_from(",;\t|"),
@@ -183,7 +183,7 @@ def test_any_table_in_csv_arrives(
     assert {number for number, _ in found.mistakes} == wrong
 
 
-@settings(MANY, max_examples=100)
+@settings(MANY, max_examples=60)
 @given(
     table=tables(characters(exclude_characters="\ufffe\uffff")),  # no characters of XML
     is_constant_memory=st.booleans(),
@@ -205,7 +205,7 @@ def test_any_table_by_xlsxwriter_arrives(
 ESCAPE: Final = re.compile(r"_x[0-9a-fA-F]{4}_")
 
 
-@settings(MANY, max_examples=100)
+@settings(MANY, max_examples=60)
 @given(
     # openpyxl refuses control characters, and writes a carriage return as it is, which every
     # reader of XML takes for a line break.
@@ -242,7 +242,7 @@ VALUES: Final = st.fixed_dictionaries(
 )
 
 
-@settings(MANY, max_examples=400)
+@settings(MANY, max_examples=300)
 @given(values=VALUES, incident_id=ids(1) | st.text(max_size=26))
 def test_check_accepts_just_what_the_published_schema_accepts(
     values: dict[str, str], incident_id: str
