@@ -26,7 +26,6 @@ from bulk_reset.errors import (
     CredentialsError,
     InputError,
     InvalidRowsError,
-    SheetError,
     StoppedError,
 )
 from bulk_reset.failed import failed_path, write_failed
@@ -227,7 +226,7 @@ def _run(
     try:
         written = write_failed(table, survey, scope, report.path, has_failed=has_failed)
         failed = str(written or "")
-    except (SheetError, OSError) as error:
+    except (InputError, OSError) as error:
         # All is sent and reported; only the convenience of that file is missing.
         failed = ""
         watcher.on_notice(f"{failed_path(report.path)}: could not be written: {error}")

@@ -22,7 +22,8 @@ from bulk_reset.model import SETTABLE_FIELDS, Outcome, Status
 _STATUSES: Final = tuple(Status)
 _CODE_OF: Final = {status: code for code, status in enumerate(_STATUSES)}
 _NO_LINE: Final = _CODE_OF[Status.PENDING]
-_WRITES: Final = frozenset({Status.UPDATED, Status.UNKNOWN})
+WRITES: Final = frozenset({Status.UPDATED, Status.UNKNOWN})
+"""Of a row that was written, or may have been."""
 _DONE_AND_SENT: Final = (_CODE_OF[Status.UPDATED], _CODE_OF[Status.UNCHANGED])
 _BIT_OF: Final = {name: 1 << bit for bit, name in enumerate(SETTABLE_FIELDS)}
 _BLOCK_LINES: Final = 10_000
@@ -93,12 +94,12 @@ def code_of(status: Status) -> int:
 
 def mask_of(names: Iterable[str]) -> int:
     """Return the bits that stand for fields."""
-    return sum(_BIT_OF.get(name, 0) for name in names)
+    return sum(_BIT_OF[name] for name in set(names))
 
 
 def is_write(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Tell of each status whether the row was written, or may have been."""
-    return np.isin(codes, [_CODE_OF[status] for status in _WRITES])
+    return np.isin(codes, [_CODE_OF[status] for status in WRITES])
 
 
 class History:
@@ -177,7 +178,7 @@ def lines_of(outcomes: Iterable[Outcome]) -> Iterator[Lines]:
     while block := list(itertools.islice(iterator, _BLOCK_LINES)):
         yield Lines(
             _numbers(o.digest for o in block),
-            _numbers(o.incident_id for o in block if o.status in _WRITES),
+            _numbers(o.incident_id for o in block if o.status in WRITES),
             np.array([mask_of(o.fields) for o in block], np.uint8),
             np.array([code_of(o.status) for o in block], np.uint8),
         )

@@ -1,14 +1,16 @@
 """Reading the report file back: all of its lines, or what a resume needs of them.
 
 A file that somebody opened and saved with a spreadsheet is read as well: other quotes, ends of
-lines and delimiters, no BOM, columns added or in another order. What cannot be read for certain
-is an error that names the line; nothing is read by halves.
+lines and delimiters, no BOM, columns added or in another order. What a resume needs (status,
+fields, digest, and the id where the row was written) is read for certain, or is an error that
+names the line; of the rest, a number or a time that cannot be read is none.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import zip_longest
@@ -19,6 +21,7 @@ import numpy as np
 
 from bulk_reset.errors import InputError
 from bulk_reset.history import (
+    WRITES,
     History,
     Lines,
     code_of,
@@ -27,7 +30,7 @@ from bulk_reset.history import (
     mask_of,
     numbers_at,
 )
-from bulk_reset.model import Outcome, Status
+from bulk_reset.model import SETTABLE_FIELDS, Outcome, Status
 
 COLUMNS: Final = (
     "row",
@@ -49,9 +52,11 @@ HEADER: Final = (_BOM + ",".join(COLUMNS) + "\n").encode()
 _HEADERS: Final = frozenset({HEADER, HEADER[len(_BOM.encode()) :]})
 _BOMS: Final = " \t\r\n\ufeff\u00ef\u00bb\u00bf"
 """A BOM, and what is left of one that was read in a code page and written in UTF-8."""
-_TIMES: Final = ("started_at", "finished_at")
+_WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
+"""As written here; or by pandas, where the column has empty cells."""
 _LONGEST_HEADER: Final = 1 << 13
 _DIGEST_BYTES: Final = 12
+_IS_NUMBER: Final = re.compile(f"[0-9a-f]{{{_DIGEST_BYTES * 2}}}").fullmatch
 _BLOCK_BYTES: Final = 1 << 21
 
 
@@ -67,7 +72,7 @@ def read_report(path: Path) -> Iterator[Outcome]:
         with path.open("rb") as file:
             if file.readline(_LONGEST_HEADER) in _HEADERS:
                 # Decoded one by one: a torn line may end in the middle of a character.
-                whole = (line.decode() for line in file if line.endswith(b"\n"))
+                whole = (line.decode(errors="replace") for line in file if line.endswith(b"\n"))
                 yield from _outcomes(path, csv.reader(whole), "undo the edit")
                 return
         yield from _resaved_outcomes(path)
@@ -79,12 +84,14 @@ def read_report(path: Path) -> Iterator[Outcome]:
 
 def _outcomes(path: Path, rows: Iterable[list[str]], mend: str) -> Iterator[Outcome]:
     for number, cells in enumerate(rows, 2):
+        if not any(cells):
+            continue
         try:
             outcome = _outcome(cells)
         except ValueError as exc:
             raise InputError(
-                f"{path}: line {number} is not a line of a report; was it edited? "
-                f"Move the file away to start over, or {mend}."
+                f"{path}: line {number} is not a line of a report; was it edited? Take the line "
+                f"out to have its row sent again, move the file away to start over, or {mend}."
             ) from exc
         yield outcome
 
@@ -126,19 +133,7 @@ def _as_written(rows: Iterable[list[str]], names: list[str]) -> Iterator[list[st
     """Yield the cells in the report's own order, without what nobody needs."""
     for cells in rows:
         by_name = dict(zip_longest(names, cells, fillvalue=""))
-        if any(cells):
-            yield [
-                _own_time(by_name[name]) if name in _TIMES else by_name[name] for name in COLUMNS
-            ]
-
-
-def _own_time(text: str) -> str:
-    """Return a time as it was written here; nothing for one in a format of a spreadsheet's."""
-    try:
-        _as_epoch(text)
-    except ValueError:
-        return ""
-    return text
+        yield [by_name[name] for name in COLUMNS]
 
 
 # --- What a resume needs ---------------------------------------------------------------------
@@ -184,9 +179,9 @@ def _plain_lines(whole: bytes) -> Lines:
     before, after = borders[:, 1].tolist(), borders[:, 3].tolist()
     texts = [whole[a + 1 : b] for a, b in zip(before, after, strict=True)]
     kinds = {kind: number for number, kind in enumerate(set(texts))}
-    words = [kind.decode().split(",") for kind in kinds]
-    statuses = np.array([code_of(Status(status)) for status, _ in words], np.uint8)
-    fields = np.array([mask_of(names.split()) for _, names in words], np.uint8)
+    words = [_status_and_fields(*kind.decode().split(",")) for kind in kinds]
+    statuses = np.array([code_of(status) for status, _ in words], np.uint8)
+    fields = np.array([mask_of(names) for _, names in words], np.uint8)
     kind_of = np.fromiter(map(kinds.__getitem__, texts), np.intp, len(texts))
     written = borders[is_write(statuses)[kind_of]]
     if (written[:, 1] - written[:, 0] != _DIGEST_BYTES * 2 + 1).any():
@@ -205,28 +200,46 @@ def csv_cells(line: bytes) -> list[str]:
 
 
 def _outcome(cells: list[str]) -> Outcome:
-    row, incident_id, status, fields, attempts, throttled, http_status, code, message = cells[:9]
+    row, incident_id, status_text, names, attempts, throttled, http_status, code, message = cells[
+        :9
+    ]
     request_id, started_at, finished_at, digest = cells[9:]
-    is_written = Status(status) in {Status.UPDATED, Status.UNKNOWN}
-    for text in (digest, incident_id) if is_written else (digest,):
-        if len(bytes.fromhex(text)) != _DIGEST_BYTES:
+    status, fields = _status_and_fields(status_text, names)
+    for text in (digest, incident_id) if status in WRITES else (digest,):
+        if not _IS_NUMBER(text):
             raise ValueError(text)
     return Outcome(
-        int(row),
+        _as_number(row),
         incident_id,
-        Status(status),
-        tuple(fields.split()),
+        status,
+        fields,
         digest,
-        int(attempts),
-        int(http_status or 0),
+        _as_number(attempts),
+        _as_number(http_status),
         code,
         message,
         request_id,
         _as_epoch(started_at),
         _as_epoch(finished_at),
-        int(throttled),
+        _as_number(throttled),
     )
 
 
+def _status_and_fields(status_text: str, names: str) -> tuple[Status, tuple[str, ...]]:
+    status, fields = Status(status_text), tuple(names.split())
+    if not set(fields) <= set(SETTABLE_FIELDS) or (status in WRITES and not fields):
+        raise ValueError(names)
+    return status, fields
+
+
+def _as_number(text: str) -> int:
+    found = _WHOLE_NUMBER.fullmatch(text)
+    return int(found[1]) if found else 0
+
+
 def _as_epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
+    """Return a time as it was written here; nothing for one in a format of a spreadsheet's."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else 0.0
+    except (ValueError, OverflowError):
+        return 0.0

@@ -57,8 +57,10 @@ class Report:
         """
         self.path = path
         self.written: Counter[Status] = Counter()
-        if path.is_fifo() or path.is_socket():
-            raise InputError(f"{path}: a pipe cannot be a report. Say --report FILE.")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(
+                f"{path}: a pipe or a device cannot be a report. Say --report FILE for another."
+            )
         self._open()
         self.notices: list[str] = []
         try:
@@ -73,7 +75,7 @@ class Report:
         except BaseException:
             self._file.close()
             raise
-        self._start = os.fstat(self._file.fileno()).st_size
+        self._start = self._end = os.fstat(self._file.fileno()).st_size
         self._lines: list[str] = []
         self._unwritten = b""
         self._is_dirty = False
@@ -146,29 +148,44 @@ class Report:
             while self._unwritten:
                 written = os.write(self._file.fileno(), self._unwritten)
                 self._unwritten = self._unwritten[written:]
+                self._end += written
                 self._is_dirty = True
 
     def sync(self) -> None:
         """See that what was handed over survives a power cut, if something was.
 
         Raises:
-            RunError: the disk is full or gone.
+            RunError: the disk is full or gone, or another program has changed the file.
         """
         if self._is_dirty:
             self._is_dirty = False
             with _disk_errors(self.path):
                 os.fsync(self._file.fileno())
+            self._check_place()
+
+    def _check_place(self) -> None:
+        ours = os.fstat(self._file.fileno())
+        with contextlib.suppress(OSError):
+            if os.path.samestat(ours, self.path.stat()) and ours.st_size >= self._end:
+                return
+        raise RunError(
+            f"{self.path}: another program has moved, removed, replaced or shortened it while the "
+            "run wrote it, so the run stopped. Put it back if it was moved; then give the same "
+            "command again: rows without a line are sent again, which changes nothing."
+        )
 
     def close(self) -> None:
         """Write everything to the disk and release the lock.
 
         Raises:
-            RunError: the disk is full or gone; the lock is released all the same.
+            RunError: as ``sync``; the lock is released all the same.
         """
         if not self._file.closed:
             try:
                 self.flush()
                 self.sync()
+                if self.written:
+                    self._check_place()
             finally:
                 self._file.close()
 
