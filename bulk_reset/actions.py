@@ -214,7 +214,7 @@ def _run(
         account = None if is_alone else _held(options, credentials, table, watcher, stack)
         feed = new_feed(survey)
         sending = Sending(options, credentials, feed, plan.sent, report, watcher, account)
-        stop = _in_new_loop(sending.send(handles_signals=handles_signals))
+        stop = _in_new_loop(lambda: sending.send(handles_signals=handles_signals))
     else:
         sending, stop = Sending(options, credentials, plan, 0, report, watcher), None
     if report is None:
@@ -366,7 +366,7 @@ def _dry_totals(plan: Feed, options: Options) -> Totals:
     )
 
 
-def _in_new_loop(main: Coroutine[Any, Any, T]) -> T:
+def _in_new_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run to the end, from inside a notebook's running loop too."""
     try:
         asyncio.get_running_loop()
@@ -376,9 +376,9 @@ def _in_new_loop(main: Coroutine[Any, Any, T]) -> T:
         return executor.submit(_run_loop, main).result()
 
 
-def _run_loop(main: Coroutine[Any, Any, T]) -> T:
+def _run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         from uvloop import new_event_loop as loop_factory  # noqa: PLC0415  (not before)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(main)
+        return runner.run(main())

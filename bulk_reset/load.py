@@ -14,6 +14,7 @@ import datetime as dt
 import itertools
 import math
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -153,12 +154,9 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     if os.fspath(sheet) == STDIN:
         if sheet_name is not None:
             raise InputError(f"--sheet {sheet_name}: standard input is no workbook. Leave it out.")
-        # Read twice, so kept: a pipe gives its bytes only once.
-        with tempfile.NamedTemporaryFile(prefix="bulk-reset-", suffix=".csv") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
-            copy.flush()
+        with _kept_input() as copy:
             label = "standard input"
-            source = DelimitedSource(Path(copy.name), label, delimiter, encoding, header_row)
+            source = DelimitedSource(copy, label, delimiter, encoding, header_row)
             yield Sheet(source, label, None, mapping)
         return
     path = Path(sheet)
@@ -178,6 +176,27 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     except OSError as exc:
         raise _unreadable(str(path), exc) from exc
     yield table
+
+
+@contextmanager
+def _kept_input() -> Iterator[Path]:
+    """Keep standard input in a file: it is read twice, and a pipe gives its bytes only once."""
+    if sys.stdin is None:
+        raise SheetError("standard input: it is closed. Name a file instead of -.")
+    path = Path(tempfile.gettempdir(), f"bulk-reset-{secrets.token_hex(8)}.csv")
+    try:  # before there is a file, so that no Ctrl-C leaves one behind
+        try:
+            path.touch(mode=0o600, exist_ok=False)
+            with path.open("wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        except OSError as exc:
+            raise SheetError(
+                f"standard input: cannot be read, or not kept in {path.parent} ({exc.strerror}). "
+                "Make room there, or name a file instead of -."
+            ) from exc
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 _TEXT_ENDINGS: Final = (".csv", ".tsv", ".txt")

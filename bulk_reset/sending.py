@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from bulk_reset.account import Account
 from bulk_reset.breaker import Breaker
@@ -248,20 +248,21 @@ def _signals(engine: Engine) -> Iterator[None]:
         else:
             engine.abort()
 
-    handled = []
+    handled: dict[int, Any] = {}
     # Where this does not work (Windows, not the main thread), Ctrl-C cancels as in any program.
     with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
         for name, stop in stops.items():
             number = getattr(signal, name, None)
             # Whoever said nohup means it.
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            if number is not None and (before := signal.getsignal(number)) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, on_signal, stop)
-                handled.append(number)
+                handled[number] = before
     try:
         yield
     finally:
-        for number in handled:
+        for number, before in handled.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, before)
         if engine.stopped is not None and signal.SIGINT in handled:
             # It ends as it was told to: the books are closed, however often it is told again.
             signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import signal
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 
@@ -50,10 +52,35 @@ def _options(
         raise typer.Exit
 
 
+_ENDING = ("SIGTERM", "SIGHUP")
+"""Signals that by default end a program on the spot, with its temporary files left behind."""
+
+
+def _end_in_order() -> None:
+    """Let the signals that end a program do so by way of ``finally``, as Ctrl-C does."""
+    for name in _ENDING:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # no nohup
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _end_undisturbed() -> None:
+    """Let nothing change the exit code while Python takes itself apart: all is done and said."""
+    for name in ("SIGINT", *_ENDING):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     gc.set_threshold(*_GC_THRESHOLDS)
     _leave_no_core()
+    _end_in_order()
     make_streams_last()
     try:
         app()
@@ -68,6 +95,8 @@ def main() -> None:
             )
         )
         sys.exit(ExitCode.INTERNAL)
+    finally:
+        _end_undisturbed()
 
 
 def _leave_no_core() -> None:
