@@ -29,14 +29,21 @@ _NO_QUOTE: Final = _quotes("")
 _ANY_QUOTES: Final = _quotes("'*")
 _SOME_QUOTES: Final = _quotes("'+")
 _ACTIVE: Final = re.compile(
-    # Controls, 7-bit and 8-bit; line and paragraph separators; what turns the writing around.
-    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    # Controls, 7-bit and 8-bit; line and paragraph separators; what turns the writing around;
+    # what is not seen at all, but for the joiners that some writings and emoji need.
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"\u200b\u2060-\u2064\ufeff]"
 )
 
 
 def visible(text: str) -> str:
     """Return the text without anything that a terminal obeys; its line breaks stay."""
     return _ACTIVE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def escaped(json: str) -> str:
+    """Return the JSON text, the same in meaning, without anything that a terminal obeys."""
+    return _ACTIVE.sub(lambda active: f"\\u{ord(active[0]):04x}", json)
 
 
 def one_line(text: str) -> str:

@@ -70,7 +70,7 @@ class ErrorGroups:
     def groups(self) -> tuple[ErrorGroup, ...]:
         """Return the groups, the largest first."""
         return tuple(
-            ErrorGroup(code, status, rows, example.row_number, inert(example.error_message))
+            ErrorGroup(inert(code), status, rows, example.row_number, inert(example.error_message))
             for (code, status), (rows, example) in sorted(
                 self._groups.items(), key=lambda item: -item[1][0]
             )

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli_streams import QUICK, seen_on_a_terminal
 
-from bulk_reset.inert import guarded, inert, one_line, unguarded, visible
+from bulk_reset.inert import escaped, guarded, inert, one_line, unguarded, visible
+from bulk_reset.model import Outcome, Status
+from bulk_reset.report import Report
 
 EVIL = {
     "a screen cleared": "\x1b[2Jx",
@@ -27,6 +29,7 @@ EVIL = {
     "writing isolated": "\u2067abc\u2069",
     "a line ended": "a\u2028b\u2029c\x85d",
     "backspaces": "x\x08\x08y",
+    "nothing to be seen": "\u200ba\u2060b\ufeff",
 }
 STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -120,12 +123,36 @@ def test_a_sheet_cannot_reach_the_terminal(
     odd_sheets: list[str], evil: str, tmp_path: Path
 ) -> None:
     """In a cell, a column's name, a worksheet's or a file's: it is shown and does nothing."""
-    for name in odd_sheets:
-        command = [sys.executable, "-m", "bulk_reset", "check", name, "--verbose"]
+    for name, more in ((odd_sheets[3], "--json"), *((name, "--verbose") for name in odd_sheets)):
+        command = [sys.executable, "-m", "bulk_reset", "check", name, more]
         code, seen = seen_on_a_terminal(command, tmp_path, TERM="xterm")
         assert code == 2
         assert is_quiet(seen, evil), (name, seen)
         assert name != "cell.csv" or "[bold]a" in seen
+
+
+def test_a_report_that_somebody_wrote_cannot_reach_the_terminal(tmp_path: Path) -> None:
+    """Whatever stands in its cells, as a table and as JSON, which still means the same."""
+    evil = EVIL["a clipboard written"] + EVIL["writing turned around"] + "\x9b2J[bold]b[/bold]"
+    path = tmp_path / "incidents.report.csv"
+    with Report(path) as report:
+        report.write(
+            Outcome(2, "a" * 24, Status.FAILED, (), "d" * 24, error_code="X1", error_message="X2")
+        )
+    content = path.read_bytes().replace(b"X1", evil.encode()).replace(b"X2", evil.encode())
+    path.write_bytes(content)
+    command = [sys.executable, "-m", "bulk_reset", "report", path.name]
+    for more in ([], ["--json"]):
+        code, seen = seen_on_a_terminal([*command, *more], tmp_path, 300, TERM="xterm")
+        assert (code, "[bold]b" in seen, is_quiet(seen, evil)) == (1, True, True)
+
+
+@given(st.text())
+def test_json_means_the_same_and_does_nothing(text: str) -> None:
+    """For a script, the texts are what they are."""
+    shown = escaped(json.dumps({text: text}, ensure_ascii=False, indent=2))
+    assert json.loads(shown) == {text: text}
+    assert visible(shown) == shown
 
 
 @pytest.mark.parametrize("kind", ["a clipboard written", "writing turned around", "a bell"])

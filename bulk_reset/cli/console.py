@@ -15,7 +15,7 @@ import typer
 from bulk_reset.cli.streams import has_colour, is_terminal
 from bulk_reset.credentials import redact
 from bulk_reset.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
-from bulk_reset.inert import one_line, visible
+from bulk_reset.inert import escaped, one_line, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,7 +73,7 @@ class Output:
     def json(self, value: dict[str, Any]) -> None:
         """Print the one JSON object, where it is wanted."""
         if self.is_json:
-            typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+            typer.echo(escaped(json.dumps(value, ensure_ascii=False, indent=2)))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
