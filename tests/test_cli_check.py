@@ -78,10 +78,14 @@ def test_a_report_is_summed_up_again(command: Command, tmp_path: Path) -> None:
 def test_a_file_that_is_no_report_is_refused(command: Command, tmp_path: Path) -> None:
     """A slip of the file name is told, and nothing is touched."""
     sheet = write_sheet(tmp_path / "incidents.csv", 5)
+    other = write_sheet(tmp_path / "other.csv", 5)
     before = sheet.read_bytes()
     summed = command("report", "incidents.csv", key=None)
-    run = command("run", "incidents.csv", "--report", "incidents.csv", "--base-url", "http://[::1]")
-    assert (summed.returncode, run.returncode) == (2, 2)
+    run = command("run", "other.csv", "--report", "incidents.csv", "--base-url", "http://[::1]")
+    itself = command("run", "other.csv", "--report", "other.csv", "--base-url", "http://[::1]")
+    assert (summed.returncode, run.returncode, itself.returncode) == (2, 2, 2)
+    assert "--report other.csv: that is the sheet itself. Choose another." in itself.stderr
+    assert other.read_bytes() == before
     assert "this is not a report of bulk-reset" in summed.stderr
     assert "this is not a report of bulk-reset, so it is left as it is" in run.stderr
     assert sheet.read_bytes() == before

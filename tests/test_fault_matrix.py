@@ -291,9 +291,9 @@ class Bench:
                     if task is not None:
                         task.cancel()
 
-        def run_loop(main: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
+        def run_loop(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:  # noqa: ANN401
             with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-                return runner.run(around(main))
+                return runner.run(around(main()))
 
         self.monkeypatch.setattr(actions, "_run_loop", run_loop)
         wanted = {"patience_s": PATIENCE_S, "timeout_s": TIMEOUT_S, **options}
