@@ -404,3 +404,26 @@ def test_what_cannot_be_read_again_is_refused_at_once(kind: str, tmp_path: Path)
         Report(path)
     text = "a pipe or a device cannot be a report. Say --report FILE for another."
     assert str(caught.value) == f"{path}: {text}"
+
+
+def test_a_report_with_commas_in_its_ids_adds_up(path: Path) -> None:
+    """The look back at what was written is not misled by what a sheet had for an id."""
+    with Report(path) as report:
+        for incident_id in ("a,failed,b", 'a",b', "a;b", "plain"):
+            report.write(REJECTED._replace(incident_id=incident_id))
+        report.flush()
+        report.check_written()
+
+
+def test_what_is_on_the_disk_is_not_brought_there_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that waits does not keep the disk busy."""
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    with Report(path) as report:
+        report.write(UPDATED)
+        report.flush()
+        for _ in range(3):
+            report.sync()
+    assert len(calls) == 1
