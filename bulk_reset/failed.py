@@ -58,16 +58,13 @@ def write_failed(
             rows = _write(sheet, survey, scope, not_done, file)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
+        if target.exists() and (not rows or not filecmp.cmp(fresh, target, shallow=False)):
+            target.replace(f"{target}~")
+        if rows:
+            fresh.replace(target)
+    finally:
         fresh.unlink(missing_ok=True)
-        raise
-    if target.exists() and (not rows or not filecmp.cmp(fresh, target, shallow=False)):
-        target.replace(f"{target}~")
-    if not rows:
-        fresh.unlink()
-        return None
-    fresh.replace(target)
-    return target
+    return target if rows else None
 
 
 def _not_done(report_path: Path) -> dict[str, Outcome]:

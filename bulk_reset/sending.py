@@ -107,9 +107,13 @@ class Sending:
             for keeper in keepers:
                 if keeper.done():
                     await keeper
-            return await work
+            stop = await work
         except BaseExceptionGroup as group:
             raise first_cause(group) from None
+        else:
+            if self.report is not None:
+                self.report.flush()  # while a signal still ends softly, and costs no line
+            return stop
         finally:
             for task in (work, *keepers):
                 task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -9,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import FAST, KEY, SandboxProcess, clean_environment, read_csv, write_sheet
+from conftest import FAST, KEY, SandboxProcess, clean_environment, read_csv, seed_id, write_sheet
+from moments import ROWS, rows_at
 from soak import FAULTS, slow_sandbox, soak
 
 
@@ -60,3 +62,62 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_next_one_goes_on(
         f"Renamed service {n}" for n in range(1, 2_001)
     )
     assert sum(one["applied"] for one in incidents) - 2_000 <= applied - told
+
+
+@pytest.mark.parametrize(
+    ("number", "scene", "code", "steps"),
+    [
+        ("SIGKILL", "fresh", -9, 8),
+        ("SIGKILL", "saved", -9, 13),
+        ("SIGINT", "saved", 130, 13),
+        ("SIGTERM", "saved", 143, 13),
+    ],
+)
+def test_at_every_step_on_a_file_a_run_may_end(
+    number: str,
+    scene: str,
+    code: int,
+    steps: int,
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """Opened, written by half, synced, renamed: whatever comes next, the next run makes it whole.
+
+    In one scene there is a report with half of its lines that a spreadsheet has saved.
+    """
+    sandbox = start_sandbox("--seed-incidents", "400", "--latency", "0", *FAST)
+    script = str(Path(__file__).with_name("moments.py"))
+    done = subprocess.run(
+        [sys.executable, script, number, scene, sandbox.url, str(tmp_path)],
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY, OPENBLAS_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) > steps
+    codes = {one["code"] for one in found if one["step"]}
+    # A soft signal that comes when all is sent already changes nothing any more.
+    assert code in codes <= ({code} if number == "SIGKILL" else {code, 1})
+    assert {one["then"] for one in found} == {1}
+    incidents = sandbox.get("/_incidents")
+    most = 1 + (scene == "saved") + (number == "SIGKILL")
+    for moment, one in enumerate(found, 1):
+        folder = tmp_path / str(moment)
+        numbers = rows_at(moment)[:-1]
+        applied = {incidents[seed_id(n)]["applied"] for n in numbers}
+        assert max(applied) <= most, one
+        assert {incidents[seed_id(n)]["title"] for n in numbers} == {
+            f"Renamed service {n}" for n in numbers
+        }, one
+        lines = read_csv(folder / "incidents.report.csv")
+        counts = Counter(line["status"] for line in lines)
+        assert counts == {"updated": ROWS - 1, "failed": 1, "rejected": 1}, one
+        assert len({line["row"] for line in lines}) == ROWS + 1
+        assert len(read_csv(folder / "incidents.failed.csv")) == 2
+        assert (folder / "incidents.failed.csv~").read_text() == "mended\n"
+        assert not list(folder.glob("*.tmp"))
+        assert number == "SIGKILL" or not any(name.endswith(".tmp") for name in one["left"]), one
+        assert "Traceback" not in (folder / "told").read_text()
