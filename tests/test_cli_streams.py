@@ -275,8 +275,18 @@ def test_ctrl_c_for_ever_ends_in_good_order(
     assert sum(line["status"] == "unknown" for line in lines) >= 1
 
 
-def test_ctrl_c_while_the_sheet_is_read_sends_nothing(tmp_path: Path) -> None:
-    """Before anything is sent, it is over at once."""
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "Stopped by Ctrl-C.\n"),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGHUP, 129, ""),
+    ],
+)
+def test_a_signal_while_the_sheet_is_read_sends_nothing(
+    number: signal.Signals, code: int, said: str, tmp_path: Path
+) -> None:
+    """Before anything is sent, it is over at once, and what was read is left nowhere."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bulk_reset", "run", "-", "--base-url", "http://127.0.0.1:9"],
         cwd=tmp_path,
@@ -288,10 +298,65 @@ def test_ctrl_c_while_the_sheet_is_read_sends_nothing(tmp_path: Path) -> None:
     )
     while not list(tmp_path.glob("bulk-reset-*.csv")):
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, "", "Stopped by Ctrl-C.\n")
+    assert (process.returncode, out, err) == (code, "", said)
     assert list(tmp_path.iterdir()) == []
+
+
+EARLY = """
+import os, signal, sys
+def interrupt(event, arguments):
+    if event == "import" and arguments[0] == sys.argv[-1]:
+        os.kill(os.getpid(), signal.SIGINT)
+from bulk_reset.__main__ import main
+sys.addaudithook(interrupt)
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "rich.console", "pandas", "numpy", "aiohttp"])
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str, tmp_path: Path) -> None:
+    """Whoever sees a slip in the command at once need not see our insides."""
+    write_sheet(tmp_path / "incidents.csv", 3)
+    command = ["run", "incidents.csv", "--sandbox", "--account", module]
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, *command],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, NOISE.search(done.stdout + done.stderr)) == (130, None)
+
+
+LAST = """
+import atexit, os, signal, sys
+number = int(sys.argv.pop())
+atexit.register(os.kill, os.getpid(), number)
+from bulk_reset.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_last_line_changes_nothing(
+    number: signal.Signals, arguments: list[str], tmp_path: Path
+) -> None:
+    """All is done and said: so is the exit code."""
+    done = subprocess.run(
+        [sys.executable, "-c", LAST, *arguments[3:], str(int(number))],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, NOISE.search(done.stderr)) == (0, None)
+    assert is_whole(tmp_path / "incidents.report.csv")
 
 
 LATE = """

@@ -70,7 +70,6 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_next_one_goes_on(
         ("SIGKILL", "fresh", -9, 8),
         ("SIGKILL", "saved", -9, 13),
         ("SIGINT", "saved", 130, 13),
-        ("SIGTERM", "saved", 143, 13),
     ],
 )
 def test_at_every_step_on_a_file_a_run_may_end(
