@@ -35,16 +35,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_next_one_goes_on(
     sandbox = start_sandbox("--seed-incidents", "2000", *FAST)
     write_sheet(tmp_path / "incidents.csv", 2_000)
     arguments = ["run", "incidents.csv", "--base-url", sandbox.url, *FAST]
-    limited = ["/bin/sh", "-c", 'ulimit -f 400; exec "$@"', "sh", sys.executable, "-m"]
-    full = subprocess.run(
-        [*limited, "bulk_reset", *arguments],
-        cwd=tmp_path,
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    full = on_a_full_disk(arguments, tmp_path)
     report = tmp_path / "incidents.report.csv"
     told = report.read_bytes().count(b"\n") - 1
     applied = sandbox.get("/_stats")["applied"]
@@ -62,6 +53,48 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_next_one_goes_on(
         f"Renamed service {n}" for n in range(1, 2_001)
     )
     assert sum(one["applied"] for one in incidents) - 2_000 <= applied - told
+
+
+def test_a_disk_too_full_for_the_failed_rows_costs_that_file_alone(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """The run is done and told as it is; with room, the same command writes the file."""
+    sandbox = start_sandbox("--seed-incidents", "5", *FAST)
+    sheet = write_sheet(tmp_path / "incidents.csv", 5)
+    with sheet.open("a") as file:
+        file.writelines(f"{n:024x},{'long ' * 1_300}\n" for n in range(60))
+    (tmp_path / "incidents.failed.csv").write_text("mended\n")
+    arguments = ["run", "incidents.csv", "--base-url", sandbox.url, "--skip-invalid", *FAST]
+    full = on_a_full_disk(arguments, tmp_path)
+    assert (full.returncode, "Traceback" in full.stderr) == (1, False), full.stderr
+    assert "incidents.failed.csv: could not be written: [Errno 27] File too large" in full.stderr
+    assert (tmp_path / "incidents.failed.csv").read_text() == "mended\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "incidents.csv",
+        "incidents.failed.csv",
+        "incidents.report.csv",
+    ]
+    done = command(*arguments)
+    counts = Counter(line["status"] for line in read_csv(tmp_path / "incidents.report.csv"))
+    assert (done.returncode, counts) == (1, {"updated": 5, "rejected": 60})
+    assert len(read_csv(tmp_path / "incidents.failed.csv")) == 60
+    assert sandbox.get("/_stats")["requests"] == 5
+
+
+def on_a_full_disk(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command where no file can grow beyond 200 KiB, as if the disk were full then."""
+    limited = ["/bin/sh", "-c", 'ulimit -f 400; exec "$@"', "sh", sys.executable, "-m"]
+    return subprocess.run(
+        [*limited, "bulk_reset", *arguments],
+        cwd=folder,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
