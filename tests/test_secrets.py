@@ -146,7 +146,7 @@ CRASH = (
     "import bulk_reset.client as c, aiohttp, logging\n"
     "def read_answer(*_):\n"
     "    logging.getLogger('asyncio').error('never retrieved: ?app_key=%s', KEY)\n"
-    "    raise {}('https://api/incident/reset?app_key=' + KEY)\n"
+    "    raise {}('https://api/incident/reset?app_key=' + KEY + chr(27) + ']52;c;')\n"
     "c.read_answer = read_answer\n"
 )
 ENDINGS = {
@@ -219,6 +219,7 @@ def test_the_key_is_in_no_output_and_no_file(
         content = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
         written[path.name] = f"{path.relative_to(tmp_path)}\n{content}"
     assert [(name, trace) for name in written for trace in traces_in(written[name])] == []
+    assert "\x1b" not in done.stderr  # and no terminal obeys what an exception quotes
     report = read_csv(work / "incidents.report.csv")
     if ending == "rows":
         assert {line["incident_id"]: line["status"] for line in report} == {

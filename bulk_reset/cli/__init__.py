@@ -19,6 +19,7 @@ from bulk_reset.cli import check, report, run, sandbox, template
 from bulk_reset.cli.streams import make_streams_last
 from bulk_reset.credentials import redact
 from bulk_reset.errors import ExitCode
+from bulk_reset.inert import visible
 
 _GC_THRESHOLDS = (50_000, 50, 50)
 """Rows by the ten thousand are alive at a time and die without the collector's help, which by
@@ -86,13 +87,12 @@ def main() -> None:
         app()
     except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)
         if {"-v", "--verbose"} & set(sys.argv):
-            sys.stderr.write(redact(traceback.format_exc()))
+            sys.stderr.write(visible(redact(traceback.format_exc())))
+        text = f"internal error: {type(error).__name__}: {error}\n"
         sys.stderr.write(
-            redact(
-                f"internal error: {type(error).__name__}: {error}\n"
-                "This is a mistake in bulk-reset. Rows that are done stand in the report; "
-                "run again with -v to see where it happened.\n"
-            )
+            f"{visible(redact(text))}"
+            "This is a mistake in bulk-reset. Rows that are done stand in the report; "
+            "run again with -v to see where it happened.\n"
         )
         sys.exit(ExitCode.INTERNAL)
     finally:
