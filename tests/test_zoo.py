@@ -615,6 +615,7 @@ def test_command_reads_what_people_send(
 
 def test_files_of_libreoffice_are_all_in_the_zoo() -> None:
     """No fixture is left unread."""
-    told = {path.name for path in FILES.iterdir()} - {"README.md"}
+    sheets = (path.name for path in FILES.iterdir() if not path.name.startswith("lo-report"))
+    told = set(sheets) - {"README.md"}
     made = {f"lo-{n}" for n in ("table.xlsx", "table.ods", "table.xls", "table.csv")}
     assert told == made | {"lo-table-from-ods.xlsx", "lo-from-csv.xlsx", "lo-cells.xlsx"}
