@@ -271,7 +271,8 @@ class Progress:
     rows: int
     counts: dict[Status, int]
     left_s: float
-    """Seconds to the end if every request is answered at once and none fails."""
+    """Seconds to the end if every request is answered at once and none fails; 0 while the API
+    looks down, when nobody knows."""
     waiting_for: str
     """What holds the next request back: ``minute window: 12 s``, or empty."""
 

@@ -168,7 +168,7 @@ class Sending:
         return Progress(
             rows=self.feed.survey.rows,
             counts={status: counts[status] for status in Status},
-            left_s=self._quota.left_s(left) if left > 0 else 0.0,
+            left_s=self._quota.left_s(left) if left > 0 and not is_down else 0.0,
             waiting_for="the API, which looks down" if is_down else self._quota.waiting_for(),
         )
 
