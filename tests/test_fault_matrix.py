@@ -41,7 +41,8 @@ from virtual_clock import VirtualLoop
 
 from bulk_reset import Options, actions
 from bulk_reset.client import MAX_ANSWER_BYTES
-from bulk_reset.model import Status, StopReason, Totals
+from bulk_reset.model import Progress, Status, StopReason, Totals
+from bulk_reset.options import Watcher
 from bulk_reset.retry import MAX_PAUSE_S
 from bulk_reset.summary import summarise
 
@@ -276,6 +277,7 @@ class Bench:
         server: HostileServer | None,
         *,
         meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        watcher: Watcher | None = None,
         **options: Any,  # noqa: ANN401  (options of a run)
     ) -> Totals:
         """Send the sheet; the server lives as long as the run does."""
@@ -298,7 +300,7 @@ class Bench:
         self.monkeypatch.setattr(actions, "_run_loop", run_loop)
         wanted = {"patience_s": PATIENCE_S, "timeout_s": TIMEOUT_S, **options}
         wanted.setdefault("base_url", server.url if server else None)
-        return actions.run(self.sheet, Options(**wanted))
+        return actions.run(self.sheet, Options(**wanted), watcher)
 
     def report(self) -> dict[str, dict[str, str]]:
         """Return incident -> its line of the report; the last one counts."""
@@ -564,6 +566,19 @@ def test_an_outage_of_ten_minutes_costs_no_row(name: str, begins_s: float, bench
     assert (totals.exit_code, totals.counts[Status.UPDATED]) == (0, ROWS)
     probes = [at for at in server.times if begins_s + 60 < at < begins_s + 600]
     assert all(later - at >= 5 for at, later in pairwise(probes))
+
+
+def test_who_waits_for_the_api_is_told_so_and_not_how_long(bench: Bench) -> None:
+    """A time left would be invented: nobody knows how long an outage takes."""
+    seen: list[Progress] = []
+    [fault] = [case.fault for case in CASES if case.name == "502, a page"]
+    server = HostileServer(IDS, fault, lambda one, arrival: one in IDS[9:] and arrival < 3)
+    bench.run(server, watcher=Watcher(on_progress=seen.append))
+    told = {progress.waiting_for: progress.left_s > 0 for progress in seen if progress.left_s}
+    waited = [progress for progress in seen if "looks down" in progress.waiting_for]
+    assert len(waited) > 10
+    assert {progress.left_s for progress in waited} == {0.0}
+    assert told == {"": True}
 
 
 def test_a_server_that_restarts_in_the_middle_loses_no_row(bench: Bench) -> None:
