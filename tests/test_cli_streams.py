@@ -6,6 +6,7 @@ Whoever looks on may close the window, cut the pipe, fill the disk or press Ctrl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
@@ -136,12 +137,7 @@ def seen_on_a_terminal(
             stderr=theirs,
         )
         os.close(theirs)
-        seen = b""
-        try:
-            while select.select([ours], [], [], 60)[0]:
-                seen += os.read(ours, 1 << 16)
-        except OSError:
-            pass  # the program has closed its end
+        seen = rest_of(ours)
         return process.wait(timeout=60), seen.decode()
 
 
@@ -183,6 +179,63 @@ def test_a_narrow_terminal_breaks_lines_and_nothing_else(
     code, seen = seen_on_a_terminal(arguments, tmp_path, columns, TERM="xterm")
     assert (code, NOISE.search(seen)) == (0, None)
     assert is_whole(tmp_path / "incidents.report.csv")
+
+
+OWN_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize(("is_closed", "code"), [(False, 130), (True, 129)])
+def test_ctrl_c_typed_and_a_window_closed_leave_the_report_right(
+    is_closed: bool,
+    code: int,
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """On a terminal of its own, in the middle of the bar: what was sent is reported."""
+    sandbox = start_sandbox("--seed-incidents", "500", *QUICK[:4])
+    write_sheet(tmp_path / "incidents.csv", 500)
+    command = ["-m", "bulk_reset", "run", "incidents.csv", "--base-url", sandbox.url]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWN_TERMINAL, *command],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY, TERM="xterm"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while b"/500" not in seen or sandbox.get("/_stats")["applied"] < 10:
+        seen += os.read(ours, 1 << 16)
+    if not is_closed:
+        os.write(ours, b"\x03")
+        seen += rest_of(ours)
+    os.close(ours)
+    assert process.wait(timeout=30) == code
+    lines = read_csv(tmp_path / "incidents.report.csv")
+    assert 10 <= len(lines) == sandbox.get("/_stats")["applied"] < 500
+    if not is_closed:
+        assert b"stopped: Ctrl-C. " in seen
+        assert seen.rfind(HIDDEN) < seen.rfind(SHOWN), "the cursor is hidden"
+        assert not NOISE.search(seen.decode())
+
+
+HIDDEN, SHOWN = b"\x1b[?25l", b"\x1b[?25h"
+
+
+def rest_of(ours: int) -> bytes:
+    """Return all that is still shown on a terminal before the program closes it."""
+    seen = b""
+    with contextlib.suppress(OSError):  # the program has closed its end
+        while select.select([ours], [], [], 60)[0]:
+            seen += os.read(ours, 1 << 16)
+    return seen
 
 
 # --- Signals ---------------------------------------------------------------------------------
@@ -230,7 +283,7 @@ async def test_the_first_signal_stops_and_every_further_one_aborts(
     with _signals(engine):  # type: ignore[arg-type]
         for told in (reason.value, "abort", "abort"):
             os.kill(os.getpid(), number)
-            assert await engine.told.get() == told
+            assert await asyncio.wait_for(engine.told.get(), 10) == told
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -242,7 +295,7 @@ async def test_who_said_nohup_means_it() -> None:
     with _signals(engine):  # type: ignore[arg-type]
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert await engine.told.get() == "terminated"
+        assert await asyncio.wait_for(engine.told.get(), 10) == "terminated"
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
