@@ -28,6 +28,7 @@ atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 KEY = "sandbox-key"
 FAST = ("--per-second", "5000", "--per-minute", "300000")
 ROOT = Path(__file__).parent.parent
+Begin = Callable[..., "subprocess.Popen[str]"]
 
 
 def seed_id(number: int) -> str:
@@ -111,6 +112,30 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Start runs that go on beside the test; none outlives it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, key: str = KEY) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bulk_reset", *arguments],
+            cwd=tmp_path,
+            env=clean_environment(FLASHDUTY_APP_KEY=key),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=30)
 
 
 def write_sheet(path: Path, rows: int, title: str = "Renamed service") -> Path:

@@ -7,9 +7,8 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,8 +20,8 @@ from conftest import (
     FAST,
     KEY,
     STATE,
+    Begin,
     SandboxProcess,
-    clean_environment,
     read_csv,
     seed_id,
     write_sheet,
@@ -35,32 +34,7 @@ from bulk_reset.errors import LockedError
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 StartSandbox = Callable[..., SandboxProcess]
-Begin = Callable[..., "subprocess.Popen[str]"]
 QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
-
-
-@pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
-    """Start runs that go on beside the test; none outlives it."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str, key: str = KEY) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bulk_reset", *arguments],
-            cwd=tmp_path,
-            env=clean_environment(FLASHDUTY_APP_KEY=key),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=30)
 
 
 def account_of(url: str, key: str = KEY, name: str = "") -> Account:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import FAST, KEY, ROOT, clean_environment, read_csv, seed_id, write_sheet
+from conftest import FAST, KEY, ROOT, Begin, clean_environment, read_csv, seed_id, write_sheet
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
@@ -109,19 +109,17 @@ def wait_for_lines(report: Path, lines: int) -> None:
     ],
 )
 def test_a_signal_ends_the_run_softly(
-    number: signal.Signals, code: int, word: str, start_sandbox: Callable, tmp_path: Path
+    number: signal.Signals,
+    code: int,
+    word: str,
+    begin: Begin,
+    start_sandbox: Callable,
+    tmp_path: Path,
 ) -> None:
     """Ctrl-C or SIGTERM: what was sent is reported, the rest is pending, the way on is said."""
     sandbox = start_sandbox("--seed-incidents", "500", *QUICK[:4])
     write_sheet(tmp_path / "incidents.csv", 500)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulk_reset", "run", "incidents.csv", "--base-url", sandbox.url],
-        cwd=tmp_path,
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begin("run", "incidents.csv", "--base-url", sandbox.url)
     wait_for_lines(tmp_path / "incidents.report.csv", 20)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)

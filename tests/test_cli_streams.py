@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import FAST, KEY, SandboxProcess, clean_environment, read_csv, write_sheet
+from conftest import FAST, KEY, Begin, SandboxProcess, clean_environment, read_csv, write_sheet
 
 from bulk_reset.model import Stop, StopReason
 from bulk_reset.sending import _signals
@@ -300,21 +300,14 @@ async def test_who_said_nohup_means_it() -> None:
 
 
 def test_ctrl_c_for_ever_ends_in_good_order(
-    start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
+    begin: Begin, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
     """An impatient user gets the report of what was done, the code 130 and no traceback."""
     faults = tmp_path / "faults.json"
     faults.write_text(json.dumps([{"requests": [5], "hang": True}]))
     sandbox = start_sandbox("--seed-incidents", "2000", *QUICK[:4], "--faults", str(faults))
     write_sheet(tmp_path / "incidents.csv", 2_000)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulk_reset", "run", "incidents.csv", "--base-url", sandbox.url],
-        cwd=tmp_path,
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begin("run", "incidents.csv", "--base-url", sandbox.url)
     while sandbox.get("/_stats")["applied"] < 10:
         assert process.poll() is None
     while process.poll() is None:
