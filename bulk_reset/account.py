@@ -118,9 +118,9 @@ class Account:
         with self._disk_errors():
             if self._map is not None or not lock_descriptor(descriptor, blocking=False):
                 return self._map is not None
-            missing = _FILE_BYTES - os.fstat(descriptor).st_size
-            if missing > 0:
+            while (missing := _FILE_BYTES - os.fstat(descriptor).st_size) > 0:
                 # Written, not skipped: on a full disk a store into a hole would end the process.
+                # Again, should only a part have found room: then the disk says what is wrong.
                 os.pwrite(descriptor, bytes(missing), _FILE_BYTES - missing)
             self._map = mmap.mmap(descriptor, _FILE_BYTES)
         text = json.dumps(asdict(Holder.me(sheet))).encode()

@@ -261,7 +261,7 @@ def _mend(descriptor: int, path: Path) -> int:
     """Write the header into a new file; cut a torn line off an old one; return its bytes."""
     size = os.fstat(descriptor).st_size
     if size == 0:
-        os.write(descriptor, HEADER)
+        _write_whole(descriptor, HEADER)
         return 0
     with path.open("rb") as file:
         start = file.read(len(HEADER))
@@ -277,8 +277,13 @@ def _mend(descriptor: int, path: Path) -> int:
     if end < size:
         os.ftruncate(descriptor, end)
         if end == 0:
-            os.write(descriptor, HEADER)
+            _write_whole(descriptor, HEADER)
     return size - end
+
+
+def _write_whole(descriptor: int, content: bytes) -> None:
+    while content:  # a disk that is nearly full takes a part, and says why only the next time
+        content = content[os.write(descriptor, content) :]
 
 
 def _end_of_last_line(file: IO[bytes], size: int) -> int:

@@ -111,7 +111,7 @@ def slow_sandbox(folder: Path, rows: int, faults: list[dict[str, object]]) -> It
 def main() -> int:
     """Soak at length; exit code 1 where a promise was broken."""
     is_kept = True
-    print("faults   rows  kills  applied  repeats  lost  told wrong  seconds")  # noqa: T201
+    print("faults   seed   rows  kills  applied  repeats  lost  told wrong  seconds")  # noqa: T201
     for name, faults, seed in (("none", [], 1), ("some", FAULTS, 2)):
         with (
             tempfile.TemporaryDirectory() as place,
@@ -121,7 +121,7 @@ def main() -> int:
             books = soak(folder, sandbox, 2_000, 50, seed)
         is_kept = is_kept and books.is_kept
         print(  # noqa: T201
-            f"{name:6} {books.rows:6} {books.kills:6} {books.applied:8} {books.repeats:8} "
+            f"{name:6} {seed:6} {books.rows:6} {books.kills:6} {books.applied:8} {books.repeats:8} "
             f"{books.lost:5} {books.told_wrong:11} {time.monotonic() - began_at:8.0f}\n"
             f"       lines in the report at the kills: {' '.join(map(str, books.lines_at_kills))}",
             flush=True,

@@ -83,9 +83,43 @@ def test_a_disk_too_full_for_the_failed_rows_costs_that_file_alone(
     assert sandbox.get("/_stats")["requests"] == 5
 
 
-def on_a_full_disk(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command where no file can grow beyond 200 KiB, as if the disk were full then."""
-    limited = ["/bin/sh", "-c", 'ulimit -f 400; exec "$@"', "sh", sys.executable, "-m"]
+def test_no_room_for_the_account_means_nothing_is_sent(
+    start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
+) -> None:
+    """The quota's ledger is there as a whole before the first request, or there is none."""
+    sandbox = start_sandbox("--seed-incidents", "5", *FAST)
+    write_sheet(tmp_path / "incidents.csv", 5)
+    arguments = ["run", "incidents.csv", "--base-url", sandbox.url, *FAST]
+    full = on_a_full_disk(arguments, tmp_path, blocks=100)
+    assert full.returncode == 2, full.stderr
+    assert "the account's lock cannot be used (File too large). Mend that, or " in full.stderr
+    again = on_a_full_disk(arguments, tmp_path)
+    assert (again.returncode, sandbox.get("/_stats")["requests"]) == (0, 5), again.stderr
+
+
+def test_a_report_that_was_deleted_is_begun_again(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """Nobody can know what it said: every row is sent once more, which changes nothing."""
+    sandbox = start_sandbox("--seed-incidents", "5", *FAST)
+    write_sheet(tmp_path / "incidents.csv", 5)
+    for times in (1, 2):
+        done = command("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
+        assert (done.returncode, "done already" in done.stderr) == (0, False)
+        report = tmp_path / "incidents.report.csv"
+        assert Counter(line["status"] for line in read_csv(report)) == {"updated": 5}
+        report.unlink()
+        incidents = sandbox.get("/_incidents").values()
+        assert {one["applied"] for one in incidents} == {times}
+
+
+def on_a_full_disk(
+    arguments: list[str], folder: Path, blocks: int = 400
+) -> subprocess.CompletedProcess[str]:
+    """Run the command where no file can grow beyond so many blocks of 512 bytes."""
+    limited = ["/bin/sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", sys.executable, "-m"]
     return subprocess.run(
         [*limited, "bulk_reset", *arguments],
         cwd=folder,
