@@ -115,6 +115,42 @@ def test_a_report_that_was_deleted_is_begun_again(
         assert {one["applied"] for one in incidents} == {times}
 
 
+def test_a_report_saved_by_a_spreadsheet_meanwhile_stops_the_run(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """Lines that would go nowhere are not collected to the end; the next run does every row."""
+    sandbox = start_sandbox("--seed-incidents", "600", *FAST)
+    write_sheet(tmp_path / "incidents.csv", 600)
+    arguments = ["run", "incidents.csv", "--base-url", sandbox.url]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulk_reset", *arguments],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while sandbox.get("/_stats")["applied"] < 60:
+        assert process.poll() is None
+    report, saved = tmp_path / "incidents.report.csv", tmp_path / "saved"
+    whole = report.read_bytes()
+    saved.write_bytes(whole[: whole.rindex(b"\n") + 1].replace(b"\n", b"\r\n"))
+    saved.replace(report)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "has moved, removed, replaced or shortened it" in err) == (3, True)
+    applied = sandbox.get("/_stats")["applied"]
+    assert applied < 600
+    done = command(*arguments, *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "another program has saved it; that is kept as" in done.stderr
+    assert Counter(line["status"] for line in read_csv(report)) == {"updated": 600}
+    incidents = sandbox.get("/_incidents").values()
+    assert {one["title"] for one in incidents} == {f"Renamed service {n}" for n in range(1, 601)}
+    assert sum(one["applied"] for one in incidents) <= 600 + applied
+
+
 def on_a_full_disk(
     arguments: list[str], folder: Path, blocks: int = 400
 ) -> subprocess.CompletedProcess[str]:
