@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import signal
 import subprocess
 import sys
@@ -478,8 +479,8 @@ def test_the_command_says_how_to_use_it_and_ends_quietly(number: signal.Signals)
     """The command prints address, key and the next command, and ends with 0 when told to."""
     with start_command("--port", "0", "--seed-incidents", "2") as process:
         assert process.stdout is not None
-        lines = iter(process.stdout.readline, "Ctrl-C ends it.\n")
-        banner = "".join(lines)
+        # Ends at the end of the output too, should the command have died.
+        banner = "".join(itertools.takewhile("Ctrl-C ends it.\n".__ne__, process.stdout))
         process.send_signal(number)
         rest = process.communicate(timeout=30)
     port = banner.partition("http://127.0.0.1:")[2].partition("\n")[0]
