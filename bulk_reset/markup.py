@@ -113,7 +113,7 @@ class Worksheet:
             raise SheetError(
                 f"{label}: worksheet {name!r} is not where it should be. Save it again."
             )
-        self._part, self._name = part, name
+        self._part = part
         self._odd_styles = _odd_styles(archive)
         self.look = self._looked_at()
         cells = self.look.rows * self.look.columns

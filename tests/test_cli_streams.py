@@ -378,6 +378,21 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str, tmp_path
     assert (done.returncode, NOISE.search(done.stdout + done.stderr)) == (130, None)
 
 
+def run_program(
+    program: str, arguments: list[str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python that has the command's arguments."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 LAST = """
 import atexit, os, signal, sys
 number = int(sys.argv.pop())
@@ -392,15 +407,7 @@ def test_a_signal_after_the_last_line_changes_nothing(
     number: signal.Signals, arguments: list[str], tmp_path: Path
 ) -> None:
     """All is done and said: so is the exit code."""
-    done = subprocess.run(
-        [sys.executable, "-c", LAST, *arguments[3:], str(int(number))],
-        cwd=tmp_path,
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program(LAST, [*arguments[3:], str(int(number))], tmp_path)
     assert (done.returncode, NOISE.search(done.stderr)) == (0, None)
     assert is_whole(tmp_path / "incidents.report.csv")
 
@@ -418,14 +425,6 @@ main()
 
 def test_ctrl_c_at_the_very_end_leaves_a_whole_report(arguments: list[str], tmp_path: Path) -> None:
     """What is done is done, whatever else was about to be written."""
-    done = subprocess.run(
-        [sys.executable, "-c", LATE, *arguments[3:]],
-        cwd=tmp_path,
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_program(LATE, [*arguments[3:]], tmp_path)
     assert (done.returncode, NOISE.search(done.stderr)) == (130, None)
     assert is_whole(tmp_path / "incidents.report.csv")

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import FAST, KEY, SandboxProcess, clean_environment, read_csv, seed_id, write_sheet
+from conftest import (
+    FAST,
+    KEY,
+    Begin,
+    SandboxProcess,
+    clean_environment,
+    read_csv,
+    seed_id,
+    write_sheet,
+)
 from moments import ROWS, rows_at
 from soak import FAULTS, slow_sandbox, soak
 
@@ -116,6 +125,7 @@ def test_a_report_that_was_deleted_is_begun_again(
 
 
 def test_a_report_saved_by_a_spreadsheet_meanwhile_stops_the_run(
+    begin: Begin,
     command: Callable[..., subprocess.CompletedProcess[str]],
     start_sandbox: Callable[..., SandboxProcess],
     tmp_path: Path,
@@ -124,14 +134,7 @@ def test_a_report_saved_by_a_spreadsheet_meanwhile_stops_the_run(
     sandbox = start_sandbox("--seed-incidents", "600", *FAST)
     write_sheet(tmp_path / "incidents.csv", 600)
     arguments = ["run", "incidents.csv", "--base-url", sandbox.url]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulk_reset", *arguments],
-        cwd=tmp_path,
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begin(*arguments)
     while sandbox.get("/_stats")["applied"] < 60:
         assert process.poll() is None
     report, saved = tmp_path / "incidents.report.csv", tmp_path / "saved"
