@@ -34,11 +34,17 @@ from bulk_reset.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from bulk_reset.ids import is_id
 from bulk_reset.inert import one_line
 from bulk_reset.model import ID_FIELD
 
 RESET_PATH: Final = "/incident/reset"
+FIELD_PATH: Final = "/incident/field/reset"
+COMMENT_PATH: Final = "/incident/comment"
 LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
+LIST_PATH: Final = "/incident/list"
+_READING: Final = frozenset({LIST_BY_IDS_PATH, LIST_PATH})
+_PATHS: Final = (RESET_PATH, FIELD_PATH, COMMENT_PATH, LIST_BY_IDS_PATH, LIST_PATH)
 MAX_ANSWER_BYTES: Final = 1 << 20
 MAX_LIST_BYTES: Final = 1 << 26
 """A hundred incidents with the longest texts, every character escaped, are half of it."""
@@ -76,6 +82,21 @@ class Answer:
     http_status: int
     request_id: str
     data: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the incidents that a query finds.
+
+    Attributes:
+        cursor: what to ask for the page after this one with.
+        total: of all pages, as the API says.
+    """
+
+    items: tuple[dict[str, Any], ...] = field(repr=False)
+    cursor: str
+    has_next: bool
+    total: int
 
 
 def check_base_url(text: str, where: str = "--base-url") -> str:
@@ -122,7 +143,7 @@ class Client:
 
     def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
         self._session = session
-        self._urls = {path: _url(credentials, path) for path in (RESET_PATH, LIST_BY_IDS_PATH)}
+        self._urls = {path: _url(credentials, path) for path in _PATHS}
 
     def reset(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Set fields of an incident (``POST /incident/reset``), once.
@@ -135,6 +156,14 @@ class Client:
         """
         return self._post(RESET_PATH, body)
 
+    def reset_field(self, body: bytes) -> Coroutine[Any, Any, Answer]:
+        """Set a custom field (``POST /incident/field/reset``), once; see ``reset``."""
+        return self._post(FIELD_PATH, body)
+
+    def comment(self, body: bytes) -> Coroutine[Any, Any, Answer]:
+        """Add a comment (``POST /incident/comment``), once; see ``reset``."""
+        return self._post(COMMENT_PATH, body)
+
     async def list_by_ids(self, incident_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Read incidents (``POST /incident/list-by-ids``), once.
 
@@ -146,10 +175,33 @@ class Client:
         Raises:
             RequestError: one of its five kinds; nothing else.
         """
-        body = dumps({"incident_ids": list(incident_ids)})
-        answer = await self._post(LIST_BY_IDS_PATH, body, MAX_LIST_BYTES)
+        items = (await self._page(LIST_BY_IDS_PATH, {"incident_ids": list(incident_ids)})).items
+        return {item[ID_FIELD].lower(): item for item in items}
+
+    async def list_page(self, query: Mapping[str, Any]) -> Page:
+        """Read a page of incidents (``POST /incident/list``), once.
+
+        Args:
+            query: the request's parameters; ``start_time`` and ``end_time`` are required.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        return await self._page(LIST_PATH, query)
+
+    async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
+        answer = await self._post(path, dumps(query), MAX_LIST_BYTES)
         try:
-            return {item[ID_FIELD].lower(): item for item in answer.data["items"]}
+            data = answer.data
+            items = tuple(data["items"])
+            if all(is_id(item[ID_FIELD].lower()) for item in items):
+                cursor, total = data.get("search_after_ctx"), data.get("total")
+                return Page(
+                    items,
+                    cursor if isinstance(cursor, str) else "",
+                    data.get("has_next_page") is True,
+                    total if isinstance(total, int) else 0,
+                )
         except (AttributeError, LookupError, TypeError):
             pass  # Raised out here, without what the server sent.
         raise UnknownOutcomeError(
@@ -174,6 +226,11 @@ class Client:
                 content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             return _mapped(foreign)
+        if path in _READING:
+            # Values are kept in files; one that holds the key is read, and so kept, without it.
+            content = redact(content.decode("utf-8", "surrogateescape")).encode(
+                "utf-8", "surrogateescape"
+            )
         try:
             return read_answer(response.status, response.headers, content)
         except RequestError as error:

@@ -14,8 +14,8 @@ try:
 except ImportError:
     _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-    def dumps(value: Mapping[str, str | list[str]]) -> bytes:
-        """Encode an object of texts in UTF-8, without spaces."""
+    def dumps(value: Mapping[str, Any]) -> bytes:
+        """Encode an object of texts and small numbers in UTF-8, without spaces."""
         return _encode(value).encode()
 
     def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)
@@ -23,8 +23,8 @@ except ImportError:
         return json.loads(content)
 else:
 
-    def dumps(value: Mapping[str, str | list[str]]) -> bytes:
-        """Encode an object of texts in UTF-8, without spaces."""
+    def dumps(value: Mapping[str, Any]) -> bytes:
+        """Encode an object of texts and small numbers in UTF-8, without spaces."""
         return orjson.dumps(value)
 
     def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)

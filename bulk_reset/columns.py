@@ -9,14 +9,17 @@ import difflib
 import itertools
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from bulk_reset.customs import COMMENT_FIELD, custom_column, field_of
 from bulk_reset.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
 
 OWN_PREFIX: Final = "bulk-reset "
-"""Columns that start so were added by this tool to a file of failed rows."""
+"""Columns that start so were added by this tool to a file of its own."""
+WAS_PREFIX: Final = OWN_PREFIX + "was "
+"""Columns that start so hold what the column of that name held when the sheet was made."""
 
 _NAMES: Final = {
     "incident_id": "id, incident, 故障ID, 故障编号, 事件ID, 事件编号",
@@ -26,6 +29,7 @@ _NAMES: Final = {
     "root_cause": "cause, root cause analysis, rca, 根因, 根本原因, 故障原因, 故障根因, 根因分析",
     "resolution": "solution, fix, resolution notes, 解决方案, 解决办法, 解决方法, 处理方案",
     "incident_severity": "severity, level, 严重程度, 严重级别, 严重性, 级别, 故障级别, 故障等级",
+    COMMENT_FIELD: "",
 }
 
 
@@ -42,8 +46,16 @@ def _plain(name: str) -> str:
 
 
 _FIELD_OF: Final = {
-    _plain(name): field for field, names in _NAMES.items() for name in (field, *names.split(", "))
+    _plain(name): field
+    for field, names in _NAMES.items()
+    for name in (field, *names.split(", "))
+    if name
 }
+
+
+def _field_of(name: str) -> str | None:
+    """Return the field that a column's name means, None for a name of no meaning here."""
+    return _FIELD_OF.get(_plain(name)) or custom_column(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +63,17 @@ class Columns:
     """Where the fields stand in a sheet.
 
     Attributes:
-        position: field -> 0-based column, in the order of ``FIELDS``.
+        position: field -> 0-based column, in the order of ``FIELDS``; then custom fields
+            (``field:NAME`` or ``field:NAME:json``) and the comment.
         header: the sheet's own names.
+        was: field -> the column with what the sheet was made from.
         notices: sentences for the user about columns that mean nothing here.
     """
 
     position: dict[str, int]
     header: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    was: dict[str, int] = field(default_factory=dict)
 
     def name(self, field: str) -> str:
         """Return the sheet's own name of a field's column."""
@@ -68,7 +83,7 @@ class Columns:
 
 def recognised(header: tuple[str, ...]) -> int:
     """Count the names that mean a field; tells a header from other lines."""
-    return sum(_plain(name) in _FIELD_OF for name in header)
+    return sum(_field_of(name) is not None for name in header)
 
 
 class Header(NamedTuple):
@@ -94,7 +109,7 @@ NO_HEADER: Final = Header(0, ())
 
 def is_header(names: tuple[str, ...]) -> bool:
     """Tell whether a row names the id and a field to set, as no other row does."""
-    fields = {_FIELD_OF.get(_plain(name)) for name in names} - {None}
+    fields = {_field_of(name) for name in names} - {None}
     return ID_FIELD in fields and len(fields) > 1
 
 
@@ -140,6 +155,8 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
         InputError: the mapping names something that is not a field.
     """
     found: dict[str, list[int]] = {field: [] for field in FIELDS}
+    customs = filter(None, map(custom_column, header))
+    found |= {field: [] for field in (*customs, COMMENT_FIELD)}
     mapped: dict[str, str] = {}
     for alias, name in mapping.items():
         field = _mapped_field(alias)
@@ -150,7 +167,7 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
         found[field] = _positions(header, name, field, path)
     taken = {position for positions in found.values() for position in positions}
     for position, name in enumerate(header):
-        guessed = _FIELD_OF.get(_plain(name))
+        guessed = _field_of(name)
         if guessed is not None and guessed not in mapped and position not in taken:
             found[guessed].append(position)
     for field, positions in found.items():
@@ -162,11 +179,28 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
             )
     position_of = {field: positions[0] for field, positions in found.items() if positions}
     _require(position_of, header, path)
-    return Columns(position_of, header, _notices(header, set(position_of.values())))
+    _refuse_two_types(position_of, path)
+    was = {
+        field: header.index(WAS_PREFIX + field)
+        for field in position_of
+        if WAS_PREFIX + field in header
+    }
+    notices = _notices(header, set(position_of.values()), is_pulled=bool(was))
+    if COMMENT_FIELD in position_of:
+        name = header[position_of[COMMENT_FIELD]]
+        notices += (f"{name!r} is added to the incidents as comments, which cannot be undone",)
+    return Columns(position_of, header, notices, was)
+
+
+def _refuse_two_types(position_of: dict[str, int], path: str) -> None:
+    fields = [field_of(column) for column in position_of]
+    twice = next((name for name in fields if fields.count(name) > 1), None)
+    if twice is not None:
+        raise SheetError(f"{path}: {twice!r} and '{twice}:json' are one field. Remove one.")
 
 
 def _mapped_field(name: str) -> str:
-    field = _FIELD_OF.get(_plain(name))
+    field = _field_of(name)
     if field is None:
         raise InputError(f"--map {name}=…: no such field. The fields are {', '.join(FIELDS)}.")
     return field
@@ -213,7 +247,12 @@ def _near(name: str) -> str | None:
     return _FIELD_OF[close[0]] if close else None
 
 
-def _notices(header: tuple[str, ...], used: set[int]) -> tuple[str, ...]:
+def _notices(
+    header: tuple[str, ...], used: set[int], *, is_pulled: bool = False
+) -> tuple[str, ...]:
+    if is_pulled:
+        # The others were put there to be read.
+        return ()
     unused = [
         name
         for position, name in enumerate(header)

@@ -12,11 +12,11 @@ import os
 from pathlib import Path
 from typing import Final, TextIO
 
-from bulk_reset.columns import OWN_PREFIX
+from bulk_reset.columns import OWN_PREFIX, WAS_PREFIX
 from bulk_reset.inert import guarded, inert
 from bulk_reset.load import Sheet
 from bulk_reset.model import Outcome
-from bulk_reset.replay import read_report
+from bulk_reset.replay import beside, read_report
 from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.validate import check_chunk
 
@@ -25,12 +25,7 @@ _OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "rea
 
 def failed_path(report_path: Path) -> Path:
     """Return where the failed rows go: beside the report."""
-    name = report_path.name
-    for ending in (".report.csv", ".csv"):
-        if name.endswith(ending):
-            name = name.removesuffix(ending)
-            break
-    return report_path.with_name(f"{name}.failed.csv")
+    return beside(report_path, "failed.csv")
 
 
 def write_failed(
@@ -81,7 +76,13 @@ def _write(
     sheet: Sheet, survey: Survey, scope: str, not_done: dict[str, Outcome], file: TextIO
 ) -> int:
     header = sheet.columns.header
-    kept = [p for p, name in enumerate(header) if not name.startswith(OWN_PREFIX)]
+    kept = [
+        position
+        for position, name in enumerate(header)
+        if not name.startswith(OWN_PREFIX) or name.startswith(WAS_PREFIX)
+    ]
+    # Cells that nobody edited are empty in the chunks, and are to be seen again.
+    was_at = {sheet.columns.position[name]: p for name, p in sheet.columns.was.items()}
     rows = 0
     writer = csv.writer(file)
     writer.writerow([*(guarded(header[p]) for p in kept), *_OWN_COLUMNS])
@@ -95,7 +96,9 @@ def _write(
             number = chunk.numbers[place]
             # A cell whose text is not certain must not be sent as if it were.
             cells = [
-                "" if (number, p) in chunk.odd_cells else guarded(chunk.columns[p][place])
+                ""
+                if (number, p) in chunk.odd_cells
+                else guarded(chunk.columns[p][place] or chunk.columns[was_at.get(p, p)][place])
                 for p in kept
             ]
             reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")

@@ -7,7 +7,7 @@ sending, or a row that an earlier run has finished.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,7 @@ class Feed:
     Attributes:
         history: what earlier runs made of rows.
         limit: at most so many changes are sent; the rest is held back.
+        chosen: which of the changes are sent, counted from 0; None for all.
         rows: how many rows were sorted so far; always the sum of the last four below.
         known: how many of them have a line in the report.
         resumed: what earlier runs made of rows for good, by status.
@@ -41,6 +42,7 @@ class Feed:
     history: History = field(default_factory=History)
     retries_failed: bool = False
     limit: int | None = None
+    chosen: Collection[int] | None = None
     rows: int = 0
     known: int = 0
     resumed: Counter[Status] = field(default_factory=Counter)
@@ -63,7 +65,11 @@ class Feed:
         statuses = Counter(ruling.status for ruling in self.survey.rulings.values())
         rejected = len({mistake.row_number for mistake in self.survey.mistakes})
         self.settled = +Counter(
-            {Status.REJECTED: rejected, Status.SKIPPED: statuses[Status.SKIPPED]}
+            {
+                Status.REJECTED: rejected,
+                Status.SKIPPED: statuses[Status.SKIPPED],
+                Status.UNCHANGED: self.survey.untouched,
+            }
         )
         self.rows = self.survey.rows
         to_send = self.rows - self.settled.total()
@@ -103,13 +109,18 @@ class Feed:
         elif isinstance(item, Outcome):
             self.settled[item.status] += 1
             outcomes.append(item)
-        elif self.limit is not None and self.sent >= self.limit:
+        elif self._is_held_back():
             self.held_back += 1
         else:
             self.sent += 1
             changes.append(item)
             if item.incident_id in self.survey.contested_ids:
                 self._sent_again.add(item.incident_id)
+
+    def _is_held_back(self) -> bool:
+        if self.chosen is not None and self.sent + self.held_back not in self.chosen:
+            return True
+        return self.limit is not None and self.sent >= self.limit
 
     def _stands(self, item: Change | Outcome, before: Status) -> bool:
         """Tell whether what an earlier run made of the row is final."""

@@ -26,6 +26,7 @@ from typing import Final, Protocol, TypeGuard
 import pandas as pd
 
 from bulk_reset.columns import OWN_PREFIX, Columns, bind
+from bulk_reset.customs import is_same
 from bulk_reset.delimited import DelimitedSource, changed_error
 from bulk_reset.errors import InputError, SheetError
 from bulk_reset.inert import unguarded
@@ -86,7 +87,8 @@ class Sheet:
             for chunk in self.source.read(chunk_rows):
                 if self._is_guarded:
                     chunk.columns[:] = [list(map(unguarded, cells)) for cells in chunk.columns]
-                yield _without_blank_rows(chunk)
+                filled = _without_blank_rows(chunk)
+                yield _without_untouched(filled, self.columns) if self.columns.was else filled
         except OSError as exc:
             raise _unreadable(self.label, exc) from exc
 
@@ -117,6 +119,25 @@ def _without_blank_rows(chunk: Chunk) -> Chunk:
         chunk.odd_cells,
         len(blank),
     )
+
+
+def _without_untouched(chunk: Chunk, columns: Columns) -> Chunk:
+    """Empty the cells that still hold what the sheet was made from: nobody wants them set."""
+    texts, was = list(chunk.columns), {}
+    odd_cells, emptied = dict(chunk.odd_cells), 0
+    for field, was_position in columns.was.items():
+        position = columns.position[field]
+        was[field] = chunk.columns[was_position]
+        now = chunk.columns[position]
+        texts[position] = [
+            "" if is_same(text, old) else text for text, old in zip(now, was[field], strict=True)
+        ]
+        for number, text, old in zip(chunk.numbers, now, was[field], strict=True):
+            if is_same(text, old):
+                odd_cells.pop((number, position), None)
+            elif not text:
+                emptied += 1
+    return Chunk(chunk.numbers, texts, odd_cells, chunk.blank_rows, was, emptied)
 
 
 @contextmanager

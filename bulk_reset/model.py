@@ -13,12 +13,13 @@ Source of the fields, lengths and severities: the Flashduty Open API's descripti
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from bulk_reset.codec import dumps
+from bulk_reset.codec import dumps, loads
+from bulk_reset.customs import Part, field_of, is_custom, part_of
 from bulk_reset.errors import ExitCode
 
 ID_FIELD: Final = "incident_id"
@@ -34,6 +35,7 @@ TEXT_LENGTHS: Final[dict[str, tuple[int, int]]] = {
 SEVERITIES: Final = ("Info", "Warning", "Critical")
 SETTABLE_FIELDS: Final = (*TEXT_LENGTHS, SEVERITY_FIELD)
 FIELDS: Final = (ID_FIELD, *SETTABLE_FIELDS)
+_PLAIN: Final = frozenset(SETTABLE_FIELDS)
 
 PER_SECOND: Final = 50
 PER_MINUTE: Final = 1000
@@ -70,6 +72,8 @@ class Status(StrEnum):
     """A twin of another row, which is sent; not sent itself."""
     FAILED = "failed"
     """The API said no, or what was sent was not there when it was read back."""
+    CONFLICT = "conflict"
+    """Somebody has changed it since the sheet was made; held back."""
     UNKNOWN = "unknown"
     """Sent, but no readable answer came, and reading it back failed too."""
     PENDING = "pending"
@@ -82,7 +86,7 @@ class Status(StrEnum):
 
 
 _DONE: Final = frozenset({Status.UPDATED, Status.UNCHANGED, Status.SKIPPED})
-NOT_DONE: Final = (Status.REJECTED, Status.FAILED, Status.UNKNOWN)
+NOT_DONE: Final = (Status.REJECTED, Status.FAILED, Status.CONFLICT, Status.UNKNOWN)
 """What a run may have made of a row and what asks for somebody to look at it."""
 
 
@@ -96,12 +100,17 @@ class Chunk:
         odd_cells: (row_number, column) -> what is wrong with a cell whose text is not
             certain (a date, a fraction, a formula's error).
         blank_rows: how many were left out.
+        was: field -> cells, what the sheet was made from, where it says so. Cells of
+            ``columns`` that still say the same are empty: they leave their field alone.
+        emptied: cells that held something when the sheet was made, and nothing now.
     """
 
     numbers: Sequence[int]
     columns: list[list[str]]
     odd_cells: dict[tuple[int, int], str] = field(default_factory=dict)
     blank_rows: int = 0
+    was: dict[str, list[str]] = field(default_factory=dict)
+    emptied: int = 0
 
     def rows(self) -> Iterator[tuple[int | str, ...]]:
         """Yield each row: its number, then its cells."""
@@ -124,7 +133,7 @@ class Mistake:
 
 
 class Change(NamedTuple):
-    """What is to be set on one incident: one row of the sheet, one request.
+    """What is to be set on one incident: one row of the sheet, mostly one request.
 
     One is made for every row, so it is a named tuple, made in a third of a dataclass's time.
     """
@@ -133,10 +142,14 @@ class Change(NamedTuple):
     incident_id: str
     """24 hexadecimal digits, lower case."""
     fields: tuple[str, ...]
-    """The fields that are set, in the order of ``SETTABLE_FIELDS``."""
+    """The fields that are set, in the order of ``SETTABLE_FIELDS``, custom ones behind."""
     body: bytes
-    """The request's JSON, encoded once."""
+    """The request's JSON, encoded once; empty where none of ``SETTABLE_FIELDS`` is set."""
     digest: str
+    rest: tuple[Part, ...] = ()
+    """The further requests, in their order: custom fields, then the comment."""
+    was: Mapping[str, Any] | None = None
+    """Field -> what the sheet was made from, where it says so; of the fields that are set."""
 
     @classmethod
     def of(
@@ -148,11 +161,53 @@ class Change(NamedTuple):
         scope: str = "",
         occurrence: int = 1,
     ) -> Change:
-        """Build a change from the fields to set (1 to 6 of ``SETTABLE_FIELDS``)."""
+        """Build a change from what its row sets: column -> text."""
         cells = [incident_id, *(values.get(name, "") for name in SETTABLE_FIELDS)]
-        digest = Digests(scope).of(cells, occurrence_mark(occurrence))
-        body = dumps({ID_FIELD: incident_id, **values})
-        return cls(row_number, incident_id, tuple(values), body, digest.hex())
+        mark = further_mark(values) + occurrence_mark(occurrence)
+        return cls.made(row_number, incident_id, values, Digests(scope).of(cells, mark).hex())
+
+    @classmethod
+    def made(
+        cls,
+        row_number: int,
+        incident_id: str,
+        values: Mapping[str, str],
+        digest: str,
+        was: Mapping[str, Any] | None = None,
+    ) -> Change:
+        """Build a change whose digest is known; see ``of``."""
+        plain = {name: text for name, text in values.items() if name in _PLAIN}
+        further = [name for name in values if name not in plain]
+        return cls(
+            row_number,
+            incident_id,
+            tuple(map(field_of, values)),
+            dumps({ID_FIELD: incident_id, **plain}) if plain else b"",
+            digest,
+            tuple(part_of(incident_id, name, values[name]) for name in further),
+            was,
+        )
+
+    def wanted(self) -> dict[str, Any]:
+        """Return field -> the value it is to have; a comment is none."""
+        values = loads(self.body) if self.body else {}
+        values.pop(ID_FIELD, None)
+        for part in self.rest:
+            if is_custom(part.field):
+                values[part.field] = loads(part.body)["field_value"]
+        return dict(values)
+
+    def only(self, fields: Collection[str]) -> Change:
+        """Return the change without what it sets of other fields."""
+        if len(fields) == len(self.fields):
+            return self
+        values = loads(self.body) if self.body else {}
+        kept = {name: value for name, value in values.items() if name in fields}
+        return self._replace(
+            fields=tuple(name for name in self.fields if name in fields),
+            body=dumps({ID_FIELD: self.incident_id, **kept}) if kept else b"",
+            rest=tuple(part for part in self.rest if part.field in fields),
+        )
 
 
 class Digests:
@@ -191,6 +246,12 @@ class Digests:
 
 _SEPARATOR: Final = "\0"
 _LETTER_FIRST: Final = [bytes([byte | 0xA0]) for byte in range(256)]
+
+
+def further_mark(values: Mapping[str, str]) -> str:
+    """Return what tells rows apart by what they set beside ``SETTABLE_FIELDS``: column -> text."""
+    further = sorted((name, text) for name, text in values.items() if text and name not in _PLAIN)
+    return f"{_SEPARATOR}{further!r}" if further else ""
 
 
 def occurrence_mark(occurrence: int) -> str:
@@ -235,6 +296,7 @@ class StopReason(StrEnum):
     FATAL = "fatal"
     OUTAGE = "outage"
     MAX_FAILURES = "max-failures"
+    CANARY = "canary"
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
     HUNG_UP = "hung-up"
@@ -278,6 +340,44 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A field that is not as a run wrote it."""
+
+    row_number: int
+    incident_id: str
+    field: str
+    wanted: Any
+    found: Any
+    """None where there is nothing, or no such incident."""
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What reading back has shown.
+
+    Attributes:
+        rows: those that were read back.
+        mismatches: what is not as it was written, in the sheet's order.
+        settled: rows whose outcome was unknown, by what they turned out to be.
+        not_known: rows written without a look, so that nobody knows what they wrote.
+        requests: how many it took.
+    """
+
+    report: str
+    rows: int
+    mismatches: tuple[Mismatch, ...]
+    settled: dict[Status, int] = field(default_factory=dict)
+    not_known: int = 0
+    requests: int = 0
+
+    @property
+    def is_right(self) -> bool:
+        """Whether all that was written is there."""
+        return not (self.mismatches or self.settled.get(Status.FAILED) or self.not_known)
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """What became of a whole sheet, once a run has ended.
 
@@ -304,7 +404,11 @@ class Totals:
     report: str = ""
     failed: str = ""
     """The file with the rows to mend and run again; empty where there are none."""
+    before: str = ""
+    """The file with what stood in the incidents before; empty where nothing was read."""
     is_dry_run: bool = False
+    verification: Verification | None = None
+    """What reading back has shown, where it was asked for."""
     mistakes: tuple[Mistake, ...] = field(default=(), repr=False)
 
     @property
@@ -312,6 +416,7 @@ class Totals:
         """The exit code that this run deserves."""
         if self.stop is not None:
             return _EXIT_OF_STOP.get(self.stop.reason, ExitCode.STOPPED)
-        if any(self.counts.get(status, 0) for status in NOT_DONE):
+        is_right = self.verification is None or self.verification.is_right
+        if not is_right or any(self.counts.get(status, 0) for status in NOT_DONE):
             return ExitCode.NOT_ALL
         return ExitCode.DONE

@@ -47,6 +47,13 @@ class Options:
         retry_failed: send again what failed in an earlier run.
         report: the report file; beside the sheet when None.
         dry_run: do everything but send.
+        before: look at incidents before their rows are sent: what is so already is not sent,
+            what somebody has changed since the sheet was made is held back, and what stood
+            there is kept in a file beside the report.
+        overwrite: send also what somebody has changed since the sheet was made.
+        canary: send so many rows first, spread over the sheet, and read them back.
+        verify: read back what was written when all is sent.
+        sandbox_state: like ``sandbox``, with its incidents kept in this file.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
@@ -73,6 +80,11 @@ class Options:
     retry_failed: bool = False
     report: Path | None = None
     dry_run: bool = False
+    before: bool = True
+    overwrite: bool = False
+    canary: int | None = None
+    verify: bool = False
+    sandbox_state: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -87,6 +99,7 @@ class Options:
             ("--workers", self.workers),
             ("--limit", self.limit),
             ("--header-row", self.header_row),
+            ("--canary", self.canary),
         ):
             if value is not None and value < 1:
                 raise InputError(f"{name} {value}: must be 1 or more.")
@@ -94,8 +107,17 @@ class Options:
             raise InputError(f"--timeout {self.timeout_s:g}: must be more than 0 seconds.")
         if self.patience_s < 0:
             raise InputError(f"--patience {self.patience_s:g}: must be 0 seconds or more.")
-        if self.sandbox and (self.base_url or self.app_key_file):
+        if not self.before and (self.canary or self.verify or self.overwrite):
+            raise InputError(
+                "--no-before: --canary, --verify and --overwrite look at incidents. Leave one out."
+            )
+        if self.is_rehearsal and (self.base_url or self.app_key_file):
             raise InputError("--sandbox needs no --base-url and no --app-key-file. Leave them out.")
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether all goes to an emulated API inside this process."""
+        return self.sandbox or self.sandbox_state is not None
 
     def windows(self) -> tuple[Window, ...]:
         """Return the windows of the quota that this run may use."""
@@ -124,8 +146,12 @@ class Watcher:
         on_notice: a sentence about how the sheet was read or the report resumed.
         on_read: rows read so far while the sheet is checked, a chunk at a time.
         on_progress: some ten times a second while rows are sent.
+        on_looked: incidents read so far, of how many, while none is sent.
+        confirm: asked whether to go on, with what there is to know; a program goes on.
     """
 
     on_notice: Callable[[str], None] = lambda _: None
     on_read: Callable[[int], None] = lambda _: None
     on_progress: Callable[[Progress], None] = lambda _: None
+    on_looked: Callable[[int, int], None] = lambda _, __: None
+    confirm: Callable[[str], bool] = lambda _: True

@@ -13,9 +13,9 @@ from itertools import islice
 from typing import Any, Final
 
 from bulk_reset.attempts import NO_ROW, Attempts, Trail
-from bulk_reset.codec import loads
+from bulk_reset.customs import is_same, live_value
 from bulk_reset.errors import RequestError, ThrottledError
-from bulk_reset.model import ID_FIELD, Change
+from bulk_reset.model import Change
 
 Incident = Mapping[str, Any]
 MAX_IDS: Final = 100
@@ -24,8 +24,11 @@ MAX_IDS: Final = 100
 
 def differing_fields(change: Change, incident: Incident) -> list[str]:
     """Return the fields that the incident does not have as the change wants them."""
-    wanted = loads(change.body)
-    return [name for name in wanted if name != ID_FIELD and incident.get(name) != wanted[name]]
+    return [
+        name
+        for name, value in change.wanted().items()
+        if not is_same(live_value(incident, name), value)
+    ]
 
 
 class ReadBack:
@@ -70,17 +73,21 @@ class ReadBack:
         """Read at most ``MAX_IDS`` incidents once more after the run's end; raises as above."""
         return await self._attempts.last(partial(self._list_by_ids, incident_ids))
 
+    async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
+        """Return at most ``MAX_IDS`` incidents as they are now; raises as above."""
+        trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
+        ask = partial(self._ask, incident_ids)
+        try:
+            return await self._attempts.attempt(trail, ask)
+        except RequestError as error:
+            return await self._attempts.retry(trail, ask, error)
+
     async def _read_wanted(self) -> None:
         # Should this be cancelled, whoever has the next turn asks for all of them.
         ids = list(islice(self._wanted, MAX_IDS))
-        trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
-        ask = partial(self._ask, ids)
         answer: Mapping[str, Incident] | RequestError
         try:
-            try:
-                answer = await self._attempts.attempt(trail, ask)
-            except RequestError as error:
-                answer = await self._attempts.retry(trail, ask, error)
+            answer = await self.incidents(ids)
         except RequestError as error:
             answer = error
         for incident_id in ids:

@@ -19,6 +19,7 @@ from typing import IO, Final
 
 import numpy as np
 
+from bulk_reset.customs import COMMENT_FIELD, is_custom
 from bulk_reset.errors import InputError
 from bulk_reset.history import (
     WRITES,
@@ -58,6 +59,16 @@ _LONGEST_HEADER: Final = 1 << 13
 _DIGEST_BYTES: Final = 12
 _IS_NUMBER: Final = re.compile(f"[0-9a-f]{{{_DIGEST_BYTES * 2}}}").fullmatch
 _BLOCK_BYTES: Final = 1 << 21
+
+
+def beside(report: Path, ending: str) -> Path:
+    """Return ``NAME.ending`` for ``NAME.report.csv``, in the same folder."""
+    name = report.name
+    for own in (".report.csv", ".csv"):
+        if name.endswith(own):
+            name = name.removesuffix(own)
+            break
+    return report.with_name(f"{name}.{ending}")
 
 
 def read_report(path: Path) -> Iterator[Outcome]:
@@ -181,7 +192,7 @@ def _plain_lines(whole: bytes) -> Lines:
     kinds = {kind: number for number, kind in enumerate(set(texts))}
     words = [_status_and_fields(*kind.decode().split(",")) for kind in kinds]
     statuses = np.array([code_of(status) for status, _ in words], np.uint8)
-    fields = np.array([mask_of(names) for _, names in words], np.uint8)
+    fields = np.array([mask_of(names) for _, names in words], np.uint32)
     kind_of = np.fromiter(map(kinds.__getitem__, texts), np.intp, len(texts))
     written = borders[is_write(statuses)[kind_of]]
     if (written[:, 1] - written[:, 0] != _DIGEST_BYTES * 2 + 1).any():
@@ -227,7 +238,10 @@ def _outcome(cells: list[str]) -> Outcome:
 
 def _status_and_fields(status_text: str, names: str) -> tuple[Status, tuple[str, ...]]:
     status, fields = Status(status_text), tuple(names.split())
-    if not set(fields) <= set(SETTABLE_FIELDS) or (status in WRITES and not fields):
+    are_known = all(
+        name in SETTABLE_FIELDS or name == COMMENT_FIELD or is_custom(name) for name in fields
+    )
+    if not are_known or (status in WRITES and not fields):
         raise ValueError(names)
     return status, fields
 

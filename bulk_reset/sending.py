@@ -17,20 +17,20 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from bulk_reset.account import Account
 from bulk_reset.breaker import Breaker
 from bulk_reset.client import open_client
-from bulk_reset.credentials import AppKey, Credentials
 from bulk_reset.engine import Engine
-from bulk_reset.errors import InternalError
+from bulk_reset.errors import FatalError, InternalError, RequestError
 from bulk_reset.feed import Feed
+from bulk_reset.look import Look
 from bulk_reset.model import Change, Outcome, Progress, Status, Stop, StopReason, Totals
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import Quota
+from bulk_reset.reaching import Reached, first_cause
+from bulk_reset.readback import MAX_IDS
 from bulk_reset.report import Report
 from bulk_reset.summary import ErrorGroups
 
-SANDBOX: Final = "sandbox"
 _TICK_S: Final = 0.1
 _SYNC_TICKS: Final = 5
 _FLUSH_S: Final = 0.005
@@ -44,17 +44,18 @@ class Sending:
     Attributes:
         feed: the rows, not read yet.
         expected: how many changes it will hand out.
-        account: whose quota is used, and held; None where nobody shares it.
+        reached: whom to send to.
+        look: looks at incidents before their rows are sent; None to send without a look.
         report: where outcomes go; without one they are kept in ``outcomes``.
     """
 
     options: Options
-    credentials: Credentials
+    reached: Reached
     feed: Feed
     expected: int
     report: Report | None
     watcher: Watcher
-    account: Account | None = None
+    look: Look | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     _counts: Counter[Status] = field(default_factory=Counter)
     _groups: ErrorGroups = field(default_factory=ErrorGroups)
@@ -66,22 +67,20 @@ class Sending:
     _engine: Engine | None = None
 
     def __post_init__(self) -> None:
-        self._quota = Quota(self.options.windows(), ledger=self.account)
+        self._quota = Quota(self.options.windows())
 
     async def send(self, *, handles_signals: bool) -> Stop | None:
-        """Send everything that is left, with a sandbox around it if one is wanted."""
-        if self.account is not None:
-            self._quota.remember(self.account.ages_s())
+        """Send everything that is left."""
+        quota = self._quota = self.reached.quota(self.options)
         started_at = time.monotonic()
-        async with (
-            reached(self.options, self.credentials) as credentials,
-            open_client(
-                credentials, connections=self._workers(), timeout_s=self.options.timeout_s
-            ) as client,
-        ):
+        async with open_client(
+            self.reached.credentials,
+            connections=self._workers(),
+            timeout_s=self.options.timeout_s,
+        ) as client:
             engine = self._engine = Engine(
                 client,
-                self._quota,
+                quota,
                 self._take_answer,
                 policy=self.options.policy(),
                 breaker=Breaker(self.options.patience_s),
@@ -99,7 +98,7 @@ class Sending:
         return max(1, min(self.options.workers, self.expected))
 
     async def _work(self, engine: Engine) -> Stop | None:
-        work = asyncio.create_task(engine.run(self._batches()))
+        work = asyncio.create_task(engine.run(self._batches(engine)))
         # These only ever end by an error.
         keepers = [asyncio.create_task(part) for part in (self._tick(engine), self._write_lines())]
         try:
@@ -120,14 +119,37 @@ class Sending:
             await asyncio.gather(work, *keepers, return_exceptions=True)
             self.watcher.on_progress(self._progress(engine))
 
-    async def _batches(self) -> AsyncIterator[list[Change]]:
+    async def _batches(self, engine: Engine) -> AsyncIterator[list[Change]]:
         # Read here, not in a thread: a thousand rows take some milliseconds, and a thread at work
         # would hold up the event loop for longer each time.
         for changes, outcomes in self.feed.batches():
             for outcome in outcomes:
                 self._record(outcome._replace(finished_at=time.time()))
                 self._settled += 1
-            yield changes
+            if self.look is None:
+                yield changes
+                continue
+            for first in range(0, len(changes), MAX_IDS):
+                some = changes[first : first + MAX_IDS]
+                to_send = await self._looked_at(self.look, some, engine)
+                if to_send is None:
+                    return
+                yield to_send
+
+    async def _looked_at(
+        self, look: Look, changes: list[Change], engine: Engine
+    ) -> list[Change] | None:
+        """Return what is left to send of some rows; None where they could not be looked at."""
+        try:
+            to_send, outcomes = await look.at(changes, engine.incidents)
+        except RequestError as error:
+            engine.stop(_unseen(error))
+            return None
+        for outcome in outcomes:
+            self._take_answer(outcome)
+            if outcome.status is Status.FAILED:
+                engine.count_failure()
+        return to_send
 
     def _take_answer(self, outcome: Outcome) -> None:
         self._record(outcome)
@@ -210,30 +232,22 @@ class Sending:
             errors=self._groups.groups(),
             stop=stop,
             report=str(self.report.path) if self.report is not None else "",
+            before=str(self.look.before.path) if self.look and self.look.before else "",
             mistakes=survey.mistakes,
         )
 
 
-def first_cause(error: BaseException) -> BaseException:
-    """Return the error that made a group of tasks end."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-@contextlib.asynccontextmanager
-async def reached(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
-    """Have somebody to send to: the API, or a sandbox inside this process."""
-    if not options.sandbox:
-        yield credentials
-        return
-    from bulk_reset.sandbox import Sandbox, SandboxConfig  # noqa: PLC0415  (rarely needed)
-
-    config = SandboxConfig(
-        per_second=options.per_second, per_minute=options.per_minute, accepts_any_id=True
+def _unseen(error: RequestError) -> Stop:
+    """Return why a run ends whose incidents cannot be looked at."""
+    blind = "; --no-before sends without a look"
+    if isinstance(error, FatalError):
+        # Who may write may not be allowed to read; all else is as fatal without a look.
+        more = blind if error.code == "AccessDenied" else ""
+        return Stop(StopReason.FATAL, f"{error.code}: {error}{more}")
+    text = (
+        f"the incidents cannot be read, so nobody knows what stands there ({error.code}: {error})"
     )
-    async with Sandbox(config).serve() as base_url:
-        yield Credentials(AppKey(config.app_key), base_url, SANDBOX)
+    return Stop(StopReason.OUTAGE, f"{text}{blind}")
 
 
 @contextlib.contextmanager

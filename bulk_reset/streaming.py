@@ -9,17 +9,17 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Final
 
 from bulk_reset.account import Account, queue_up
-from bulk_reset.actions import find_account
 from bulk_reset.breaker import Breaker
 from bulk_reset.client import open_client
 from bulk_reset.columns import Columns
+from bulk_reset.credentials import Credentials
 from bulk_reset.engine import Engine
 from bulk_reset.errors import InputError, StoppedError
 from bulk_reset.load import text_chunk
 from bulk_reset.model import FIELDS, Change, Outcome, Stop
 from bulk_reset.options import Options
 from bulk_reset.quota import Quota
-from bulk_reset.sending import first_cause, reached
+from bulk_reset.reaching import find_account, first_cause, sandbox_here
 from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.validate import check_chunk
 
@@ -57,11 +57,11 @@ async def stream(
         _log.warning(credentials.warning)
     async with (
         contextlib.AsyncExitStack() as stack,
-        reached(options, credentials) as reachable,
+        _reachable(options, credentials) as reachable,
         open_client(reachable, connections=options.workers, timeout_s=options.timeout_s) as client,
     ):
         quota = Quota(options.windows())
-        if not options.sandbox:
+        if not options.is_rehearsal:
             account = stack.enter_context(Account(credentials, options.account))
             for wait_s in queue_up(account, "a stream", waits=options.waits, say=_log.warning):
                 await asyncio.sleep(wait_s)
@@ -90,6 +90,15 @@ async def stream(
         raise StoppedError(f"stopped: {stop.message}. Changes without an outcome are pending.")
 
 
+@contextlib.asynccontextmanager
+async def _reachable(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
+    if options.is_rehearsal:
+        async with sandbox_here(options) as own:
+            yield own
+    else:
+        yield credentials
+
+
 def _require_meaningful(options: Options) -> None:
     """Refuse what a stream cannot honour, rather than do something else in silence."""
     of_a_sheet = {
@@ -97,6 +106,8 @@ def _require_meaningful(options: Options) -> None:
         "report": options.report,
         "dry_run": options.dry_run,
         "retry_failed": options.retry_failed,
+        "canary": options.canary,
+        "verify": options.verify,
     }
     asked = [name for name, value in of_a_sheet.items() if value]
     if asked:

@@ -16,18 +16,19 @@ import numpy.typing as npt
 
 from bulk_reset.codec import dumps
 from bulk_reset.columns import Columns
+from bulk_reset.customs import COMMENT_FIELD, field_of
 from bulk_reset.history import keys_of
 from bulk_reset.ids import Readings
 from bulk_reset.load import Sheet
 from bulk_reset.model import (
     FIELDS,
-    ID_FIELD,
     Change,
     Digests,
     Mistake,
     OnConflict,
     Outcome,
     Status,
+    further_mark,
     occurrence_mark,
 )
 from bulk_reset.validate import CheckedChunk, check_chunk, shorten
@@ -57,6 +58,8 @@ class Survey:
         repeated_ids: those incidents; their rows are sent in order, never at the same time.
         contested_ids: those of them whose rows overwrite each other.
         readings: how often an id was not written as an id alone.
+        emptied: cells that were emptied since the sheet was made, which leaves their fields alone.
+        untouched: rows in which nothing was edited since the sheet was made.
     """
 
     rows: int = 0
@@ -66,6 +69,8 @@ class Survey:
     repeated_ids: frozenset[str] = frozenset()
     contested_ids: frozenset[str] = frozenset()
     readings: Readings = field(default_factory=Readings)
+    emptied: int = 0
+    untouched: int = 0
 
 
 def survey_sheet(
@@ -81,7 +86,7 @@ def survey_sheet(
     Raises:
         SheetError: the sheet cannot be read to its end.
     """
-    rows = blank_rows = 0
+    rows = blank_rows = emptied = untouched = 0
     mistakes: list[Mistake] = []
     keys: list[npt.NDArray[np.uint64]] = []
     readings = Readings()
@@ -89,6 +94,8 @@ def survey_sheet(
         checked = check_chunk(chunk, sheet.columns)
         rows += len(checked)
         blank_rows += chunk.blank_rows
+        emptied += chunk.emptied
+        untouched += len(checked.untouched)
         mistakes += checked.mistakes
         readings.add(checked.readings)
         keys.append(_keys(checked))
@@ -116,12 +123,14 @@ def survey_sheet(
         frozenset(repeated),
         frozenset(contested),
         readings,
+        emptied,
+        untouched,
     )
 
 
 def _keys(checked: CheckedChunk) -> npt.NDArray[np.uint64]:
-    """Return the keys of the incidents of valid rows."""
-    return keys_of(itertools.compress(checked.ids, checked.are_valid()))
+    """Return the keys of the incidents of valid rows that set something."""
+    return keys_of(itertools.compress(checked.ids, checked.are_to_set()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,7 @@ def _repeated_rows(sheet: Sheet, keys: list[npt.NDArray[np.uint64]]) -> dict[str
     # Two ids may have one key; the ids themselves decide below.
     for chunk in sheet.chunks() if len(wanted) else ():
         checked = check_chunk(chunk, sheet.columns)
-        valid = np.flatnonzero(np.array(checked.are_valid(), bool))
+        valid = np.flatnonzero(np.array(checked.are_to_set(), bool))
         for place in valid[np.isin(_keys(checked), wanted)].tolist():
             row = _Row(checked.numbers[place], checked.values(place))
             found.setdefault(checked.ids[place], []).append(row)
@@ -162,7 +171,7 @@ def _conflicts(rows: list[_Row]) -> dict[int, tuple[str, str, int]]:
     conflicts: dict[int, tuple[str, str, int]] = {}
     for row in rows:
         for name, value in row.values.items():
-            if len(first[name]) > 1:
+            if len(first[name]) > 1 and name != COMMENT_FIELD:
                 other = next(number for text, number in first[name].items() if text != value)
                 conflicts.setdefault(row.row_number, (name, value, other))
     return conflicts
@@ -235,19 +244,24 @@ class JudgedChunk:
         checked, rulings = self.checked, self._survey.rulings
         nothing = [""] * len(checked)
         rows = zip(*(checked.columns.get(name, nothing) for name in FIELDS), strict=True)
-        if not self._wrong and not rulings:
+        if not self._wrong and not rulings and checked.is_plain:
             return list(digests.each(rows))
         made = []
-        for number, cells in zip(checked.numbers, rows, strict=True):
+        for place, (number, cells) in enumerate(zip(checked.numbers, rows, strict=True)):
             ruling = rulings.get(number)
-            mark = occurrence_mark(ruling.occurrence) if ruling else ""
+            mark = "" if checked.is_plain else further_mark(checked.values(place))
+            mark += occurrence_mark(ruling.occurrence) if ruling else ""
             made.append(digests.of(cells, f"\0row {number}" if number in self._wrong else mark))
         return made
 
     @property
     def needs_no_thought(self) -> bool:
         """Whether every row is valid and is sent whatever becomes of the others."""
-        return not self._wrong and self._survey.rulings.keys().isdisjoint(self.checked.numbers)
+        return (
+            not self._wrong
+            and self.checked.is_plain
+            and self._survey.rulings.keys().isdisjoint(self.checked.numbers)
+        )
 
     def items(self) -> Iterator[Change | Outcome]:
         """Yield each row's item, in the sheet's order."""
@@ -274,15 +288,17 @@ class JudgedChunk:
         if number in self._wrong:
             return _rejected(number, incident_id, self._wrong[number], digest)
         values = self.checked.values(place)
+        if place in self.checked.untouched:
+            return Outcome(number, incident_id, Status.UNCHANGED, (), digest)
         ruling = self._survey.rulings.get(number)
         if ruling is None or ruling.status is Status.PENDING:
-            body = dumps({ID_FIELD: incident_id, **values})
-            return Change(number, incident_id, tuple(values), body, digest)
+            was = self.checked.was_at(place)
+            return Change.made(number, incident_id, values, digest, was)
         return Outcome(
             number,
             incident_id,
             ruling.status,
-            tuple(values),
+            tuple(map(field_of, values)),
             digest,
             error_code="conflict" if ruling.status is Status.REJECTED else "",
             error_message=ruling.reason,

@@ -17,11 +17,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from bulk_reset.columns import Columns
+from bulk_reset.customs import COMMENT_FIELD, LONGEST_COMMENT, field_of, value_of
 from bulk_reset.ids import ID_DIGITS, Readings, ids_in_link, is_id, read_ids
 from bulk_reset.inert import one_line
 from bulk_reset.model import (
@@ -35,6 +36,7 @@ from bulk_reset.model import (
 )
 
 _SHOWN_CHARACTERS: Final = 60
+_PLAIN: Final = frozenset(FIELDS)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _FIRST_PRINTABLE: Final = 0x20
 _ALLOWED_CONTROLS: Final = tuple(b"\t\n\r")
@@ -63,12 +65,16 @@ class CheckedChunk:
         columns: field -> cells, the sheet's fields in the order of ``FIELDS``.
         mistakes: in the order of rows and fields.
         readings: how often an id was not written as an id alone.
+        was: field -> cells, what the sheet was made from, where it says so.
+        untouched: the places of the rows in which nothing was edited since.
     """
 
     numbers: Sequence[int]
     columns: dict[str, list[str]]
     mistakes: list[Mistake]
     readings: Readings = field(default_factory=Readings)
+    was: dict[str, list[str]] = field(default_factory=dict)
+    untouched: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -83,10 +89,27 @@ class CheckedChunk:
         """The numbers of the rows with a mistake."""
         return {mistake.row_number for mistake in self.mistakes}
 
-    def are_valid(self) -> list[bool]:
-        """Tell of each row whether it has no mistake."""
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are no columns but ``FIELDS``, and nothing of what the sheet was made."""
+        return not self.was and self.columns.keys() <= _PLAIN
+
+    def are_to_set(self) -> list[bool]:
+        """Tell of each row whether it has no mistake and something to set."""
         wrong = self.wrong_rows
-        return [number not in wrong for number in self.numbers] if wrong else [True] * len(self)
+        if not wrong and not self.untouched:
+            return [True] * len(self)
+        return [
+            number not in wrong and place not in self.untouched
+            for place, number in enumerate(self.numbers)
+        ]
+
+    def was_at(self, place: int) -> dict[str, Any] | None:
+        """Return what the row at this place was made from, None where nobody knows."""
+        found = {name: cells[place] for name, cells in self.was.items()}
+        if not any(found.values()):
+            return None
+        return {field_of(name): _was(name, text) for name, text in found.items()}
 
     def values(self, place: int) -> dict[str, str]:
         """Return what the row at this place sets: field -> text."""
@@ -97,11 +120,16 @@ class CheckedChunk:
         }
 
 
+def _was(column: str, text: str) -> Any:  # noqa: ANN401  (JSON)
+    try:
+        return value_of(column, text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     """Check all rules that concern one row alone."""
-    cells = {
-        name: chunk.columns[columns.position[name]] for name in FIELDS if name in columns.position
-    }
+    cells = {name: chunk.columns[position] for name, position in columns.position.items()}
     raw_ids = cells[ID_FIELD]
     cells[ID_FIELD] = [text.strip().lower() for text in raw_ids]
     readings = Readings()
@@ -112,14 +140,29 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     for name, texts in cells.items():
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
-    found += _check_emptiness(cells, {place for place, *_ in found})
-    found.sort(key=lambda entry: (entry[0], FIELDS.index(entry[1])))
+    wrong, untouched = {place for place, *_ in found}, frozenset[int]()
+    if chunk.was:
+        untouched = frozenset(_untouched(cells, chunk.was) - wrong)
+    found += _check_emptiness(cells, wrong | untouched)
+    order = list(cells)
+    found.sort(key=lambda entry: (entry[0], order.index(entry[1])))
     mistakes = []
     for place, name, kind, problem, mend in found:
         value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
         number = chunk.numbers[place]
         mistakes.append(Mistake(number, columns.name(name), kind, value, problem, mend))
-    return CheckedChunk(chunk.numbers, cells, mistakes, readings)
+    return CheckedChunk(chunk.numbers, cells, mistakes, readings, chunk.was, untouched)
+
+
+def _untouched(cells: dict[str, list[str]], was: dict[str, list[str]]) -> set[int]:
+    """Return the places of rows that were made from an incident and set nothing."""
+    settable = [texts for name, texts in cells.items() if name != ID_FIELD]
+    made_from = list(was.values())
+    return {
+        place
+        for place in range(len(cells[ID_FIELD]))
+        if not any(texts[place] for texts in settable) and any(old[place] for old in made_from)
+    }
 
 
 _Broken = Iterator[tuple[int, str, str, str, str]]
@@ -136,6 +179,8 @@ def _check_column(name: str, texts: list[str]) -> _Broken:
     elif name == SEVERITY_FIELD:
         suspects = () if _NO_MISTAKE.issuperset(texts) else range(len(texts))
         mistake_in = _severity_mistake
+    elif name not in TEXT_LENGTHS:
+        suspects, mistake_in = range(len(texts)), partial(_further_mistake, name)
     else:
         longest = TEXT_LENGTHS[name][1]
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -239,6 +284,30 @@ def _severity_mistake(text: str) -> _Mistake | None:
     else:
         mend = "write Info, Warning or Critical, or empty the cell"
     return "severity", "not a severity", mend
+
+
+def _further_mistake(name: str, text: str) -> _Mistake | None:
+    """Return what is wrong with a cell for a custom field or with a comment."""
+    if not text:
+        return None
+    if name == COMMENT_FIELD and len(text) > LONGEST_COMMENT:
+        mend = f"cut it to {LONGEST_COMMENT:,}: {len(text) - LONGEST_COMMENT:,} too many"
+        return "too_long", f"{len(text):,} characters", mend
+    try:
+        value = value_of(name, text)
+    except (ValueError, RecursionError):
+        return "json", "not JSON", 'write it like ["a", "b"], 5 or true, or "a" for a text'
+    if text in _FORMULA_ERRORS or text.isspace() or _CONTROL.search(text):
+        return _text_mistake("description", text)
+    if value is None:
+        return "json", "null sets nothing", "empty the cell: it leaves the field alone"
+    return None
+
+
+def mistake_of(name: str, text: str) -> str:
+    """Return why a text cannot be set for one of ``SETTABLE_FIELDS``; empty where it can."""
+    found = _severity_mistake(text) if name == SEVERITY_FIELD else _text_mistake(name, text)
+    return found[1] if found else ""
 
 
 def _check_emptiness(columns: dict[str, list[str]], wrong: set[int]) -> _Broken:

@@ -90,7 +90,7 @@ def test_two_runs_started_together_go_one_after_the_other(
     processes = {}
     for name, numbers in sheets.items():
         sheet_of(tmp_path / name, numbers)
-        processes[name] = begin("run", name, "--base-url", sandbox.url, *FAST)
+        processes[name] = begin("run", name, "--base-url", sandbox.url, "--no-before", *FAST)
     told = {name: process.communicate(timeout=60)[1] for name, process in processes.items()}
     (waited,) = (name for name, text in told.items() if "in use" in text)
     (first,) = sheets.keys() - {waited}
@@ -113,7 +113,7 @@ def test_no_wait_ends_at_once_with_nothing_sent_and_a_report_to_go_on_with(
     """A scheduled job can give up instead: exit 4, what to do is said, nothing is spoilt."""
     sandbox = start_sandbox("--seed-incidents", "20", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 20)
-    arguments = ("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
+    arguments = ("run", "incidents.csv", "--base-url", sandbox.url, "--no-before", *FAST)
     with account_of(sandbox.url) as other:
         assert other.hold("other.csv")
         holder = other.holder()
@@ -171,7 +171,16 @@ def test_only_runs_of_one_account_wait_for_each_other(
     write_sheet(tmp_path / "incidents.csv", 3)
     with account_of(sandbox.url, *theirs) as other:
         assert other.hold("other.csv")
-        done = command("run", "incidents.csv", "--base-url", sandbox.url, "--no-wait", *ours, *FAST)
+        done = command(
+            "run",
+            "incidents.csv",
+            "--base-url",
+            sandbox.url,
+            "--no-wait",
+            *ours,
+            "--no-before",
+            *FAST,
+        )
     sent = 0 if code else 3
     assert (done.returncode, sandbox.get("/_stats")["requests"]) == (code, sent), done.stderr
 
@@ -182,7 +191,7 @@ def test_a_rehearsal_never_waits(rehearsal: str, command: Command, tmp_path: Pat
     write_sheet(tmp_path / "incidents.csv", 3)
     with account_of(DEFAULT_BASE_URL) as other:
         assert other.hold("other.csv")
-        done = command("run", "incidents.csv", rehearsal, "--no-wait", *FAST)
+        done = command("run", "incidents.csv", rehearsal, "--no-wait", "--no-before", *FAST)
     assert (done.returncode, "in use" in done.stderr) == (0, False), done.stderr
 
 
@@ -197,9 +206,9 @@ def test_a_run_after_a_killed_one_is_never_rejected(
     sandbox = start_sandbox("--seed-incidents", "500", *limits, "--latency", "0.2")
     for name, numbers in (("one", range(1, 401)), ("two", range(401, 441))):
         sheet_of(tmp_path / f"{name}.csv", numbers)
-    killed = begin("run", "one.csv", "--base-url", sandbox.url, *limits)
+    killed = begin("run", "one.csv", "--base-url", sandbox.url, "--no-before", *limits)
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 1)
-    following = begin("run", "two.csv", "--base-url", sandbox.url, *limits)
+    following = begin("run", "two.csv", "--base-url", sandbox.url, "--no-before", *limits)
     assert f"process {killed.pid} has it for one.csv" in next_line(following, "in use")
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 30)
     killed.kill()
@@ -221,11 +230,11 @@ def test_a_killed_runs_requests_count_for_a_whole_minute(
     sandbox = start_sandbox("--seed-incidents", "500", *limits)
     for name, numbers in (("one", range(1, 401)), ("two", range(401, 451))):
         sheet_of(tmp_path / f"{name}.csv", numbers)
-    killed = begin("run", "one.csv", "--base-url", sandbox.url, *limits)
+    killed = begin("run", "one.csv", "--base-url", sandbox.url, "--no-before", *limits)
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 100)
     killed.kill()
     killed.communicate(timeout=30)
-    following = begin("run", "two.csv", "--base-url", sandbox.url, *limits)
+    following = begin("run", "two.csv", "--base-url", sandbox.url, "--no-before", *limits)
     line = next_line(following, "rows, ")
     following.send_signal(signal.SIGINT)
     following.communicate(timeout=30)

@@ -414,10 +414,10 @@ def test_a_signal_after_the_last_line_changes_nothing(
 
 LATE = """
 import sys
-import bulk_reset.actions as actions
+import bulk_reset.running as running
 def write_failed(*_, **__):
     raise KeyboardInterrupt
-actions.write_failed = write_failed
+running.write_failed = write_failed
 from bulk_reset.cli import main
 main()
 """

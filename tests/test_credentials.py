@@ -21,7 +21,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_reset import Options, stream
-from bulk_reset.actions import find_account
 from bulk_reset.credentials import (
     CONFIG_FILE,
     DEFAULT_BASE_URL,
@@ -32,6 +31,7 @@ from bulk_reset.credentials import (
     redact,
 )
 from bulk_reset.errors import CredentialsError, InputError
+from bulk_reset.reaching import find_account
 
 KEY = "k3y-S3CRET-0123456789"
 ELSEWHERE = "https://gateway.example"

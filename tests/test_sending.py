@@ -9,17 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bulk_reset.credentials import AppKey, Credentials
 from bulk_reset.errors import InternalError
 from bulk_reset.feed import Feed
 from bulk_reset.load import open_sheet
 from bulk_reset.model import Change, Outcome, Status, Stop, StopReason
 from bulk_reset.options import Options, Watcher
+from bulk_reset.reaching import reach
 from bulk_reset.report import Report
 from bulk_reset.sending import Sending
 from bulk_reset.survey import survey_sheet
 
-NOBODY = Credentials(AppKey("-"), "http://127.0.0.1", "nowhere")
 QUICK = Options(sandbox=True, per_second=5_000, per_minute=300_000)
 ROWS = 2_500
 
@@ -46,9 +45,9 @@ class InterruptedFeed(Feed):
 
 def test_a_stop_while_a_batch_is_read_leaves_its_rows_pending() -> None:
     """Ctrl-C at the worst moment: what was read and not sent is pending, and adds up."""
-    with open_sheet(frame()) as sheet:
+    with open_sheet(frame()) as sheet, reach(QUICK, Watcher()) as reached:
         feed = InterruptedFeed(sheet, survey_sheet(sheet), "")
-        sending = Sending(QUICK, NOBODY, feed, ROWS, None, Watcher())
+        sending = Sending(QUICK, reached, feed, ROWS, None, Watcher())
         feed.sending = sending
         stop = asyncio.run(sending.send(handles_signals=False))
         totals = sending.totals(stop)
@@ -59,8 +58,8 @@ def test_a_stop_while_a_batch_is_read_leaves_its_rows_pending() -> None:
 
 def test_books_that_do_not_balance_are_said_loudly() -> None:
     """An outcome that was lost on the way is an internal error, not a number that looks right."""
-    with open_sheet(frame().head(20)) as sheet:
-        sending = Sending(QUICK, NOBODY, Feed(sheet, survey_sheet(sheet), ""), 18, None, Watcher())
+    with open_sheet(frame().head(20)) as sheet, reach(QUICK, Watcher()) as reached:
+        sending = Sending(QUICK, reached, Feed(sheet, survey_sheet(sheet), ""), 18, None, Watcher())
         stop = asyncio.run(sending.send(handles_signals=False))
         assert sum(sending.totals(stop).counts.values()) == 20
         sending._counts[Status.UPDATED] -= 1  # noqa: SLF001
@@ -87,9 +86,13 @@ async def test_lines_are_brought_to_the_disk_while_the_run_goes_on(tmp_path: Pat
     """A power cut costs half a second of lines, not all of a long run's."""
     rows = frame().iloc[1:5]
     slow = Options(sandbox=True, per_second=1, per_minute=100)
-    with open_sheet(rows) as sheet, SyncedReport(tmp_path / "report.csv") as report:
+    with (
+        open_sheet(rows) as sheet,
+        SyncedReport(tmp_path / "report.csv") as report,
+        reach(slow, Watcher()) as reached,
+    ):
         feed = Feed(sheet, survey_sheet(sheet), "")
-        sending = Sending(slow, NOBODY, feed, 4, report, Watcher())
+        sending = Sending(slow, reached, feed, 4, report, Watcher())
         loop, told = asyncio.get_running_loop(), Stop(StopReason.INTERRUPTED, "synced")
 
         def end() -> None:

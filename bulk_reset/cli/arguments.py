@@ -97,6 +97,13 @@ SandboxOption = Annotated[
         "--sandbox", help="Send to an emulated API inside this process; no key is needed."
     ),
 ]
+SandboxStateOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Like --sandbox, with its incidents kept in FILE; a new one begins with 300.",
+    ),
+]
 ReportOption = Annotated[
     Path | None,
     typer.Option(
@@ -132,6 +139,41 @@ OnConflictOption = Annotated[
 MaxFailuresOption = Annotated[
     str | None,
     typer.Option(metavar="N|N%", help="Stop when more rows than this fail.", rich_help_panel=_ROWS),
+]
+_SAFETY = "Before and after"
+NoBeforeOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-before",
+        help="Send without a look at what stands there: no way back, no conflicts seen.",
+        rich_help_panel=_SAFETY,
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Send also what somebody has changed since the sheet was pulled.",
+        rich_help_panel=_SAFETY,
+    ),
+]
+CanaryOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Send N rows first, spread over the sheet, read them back, then ask.",
+        rich_help_panel=_SAFETY,
+    ),
+]
+YesOption = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask: go on if all is well.", rich_help_panel=_SAFETY),
+]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify", help="Read back at the end what was written.", rich_help_panel=_SAFETY
+    ),
 ]
 _SENDING = "Sending"
 AppKeyFileOption = Annotated[

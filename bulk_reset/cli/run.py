@@ -9,6 +9,7 @@ from bulk_reset.cli.arguments import (
     AppKeyFileOption,
     AttemptsOption,
     BaseUrlOption,
+    CanaryOption,
     DelimiterOption,
     DryRunOption,
     EncodingOption,
@@ -17,8 +18,10 @@ from bulk_reset.cli.arguments import (
     LimitOption,
     MapOption,
     MaxFailuresOption,
+    NoBeforeOption,
     NoWaitOption,
     OnConflictOption,
+    OverwriteOption,
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
@@ -26,13 +29,16 @@ from bulk_reset.cli.arguments import (
     ReportOption,
     RetryFailedOption,
     SandboxOption,
+    SandboxStateOption,
     ShareOption,
     SheetArgument,
     SheetNameOption,
     SkipInvalidOption,
     TimeoutOption,
     VerboseOption,
+    VerifyOption,
     WorkersOption,
+    YesOption,
     mapping_of,
 )
 from bulk_reset.cli.console import Output
@@ -54,12 +60,18 @@ def run(
     *,
     dry_run: DryRunOption = False,
     sandbox: SandboxOption = False,
+    sandbox_state: SandboxStateOption = None,
     report: ReportOption = None,
     limit: LimitOption = None,
     skip_invalid: SkipInvalidOption = False,
     retry_failed: RetryFailedOption = False,
     on_conflict: OnConflictOption = OnConflict.ERROR,
     max_failures: MaxFailuresOption = None,
+    no_before: NoBeforeOption = False,
+    overwrite: OverwriteOption = False,
+    canary: CanaryOption = None,
+    yes: YesOption = False,
+    verify: VerifyOption = False,
     map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
@@ -118,9 +130,20 @@ def run(
             retry_failed=retry_failed,
             report=report,
             dry_run=dry_run,
+            before=not no_before,
+            overwrite=overwrite,
+            canary=canary,
+            verify=verify,
+            sandbox_state=sandbox_state,
         )
         with reading(output) as on_read:
-            watcher = Watcher(output.notice, on_read, view.update)
+            watcher = Watcher(
+                output.notice,
+                on_read,
+                view.update,
+                view.looked,
+                confirm=lambda text: view.confirm(text, says_yes=yes),
+            )
             try:
                 totals = actions.run(sheet, options, watcher, handles_signals=True)
             finally:

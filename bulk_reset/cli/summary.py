@@ -8,18 +8,21 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_reset.cli.console import Output, duration, new_table, say_red
-from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals
+from bulk_reset.cli.console import SHOWN_MISTAKES, Output, duration, new_table, say_red
+from bulk_reset.inert import one_line
+from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals, Verification
 
 if TYPE_CHECKING:
     from bulk_reset.summary import ReportSummary
 
+_SHOWN_VALUE: Final = 40
 _MEANING: Final = {
     Status.UPDATED: "the API said yes",
     Status.UNCHANGED: "already so; not sent",
     Status.SKIPPED: "another row sets the same",
     Status.REJECTED: "invalid; never sent",
     Status.FAILED: "the API said no, or it was not applied",
+    Status.CONFLICT: "changed by somebody since; held back",
     Status.UNKNOWN: "sent, no readable answer; reading it failed too",
     Status.PENDING: "not done yet",
 }
@@ -27,12 +30,15 @@ _STYLE: Final = {
     Status.UPDATED: "green",
     Status.FAILED: "red",
     Status.REJECTED: "red",
+    Status.CONFLICT: "yellow",
     Status.UNKNOWN: "yellow",
     Status.PENDING: "yellow",
 }
 _ADVICE: Final = {
     "ResourceNotFound": "check the id: no such incident in this account",
     "InvalidParameter": "mend the row: the message says what is wrong",
+    "changed_since": "look at it; --overwrite sends it anyway",
+    "comment_in_doubt": "look at the incident: is the comment there?",
     "EntityTooLarge": "shorten the texts of the row",
     **dict.fromkeys(
         ("InternalError", "ServiceUnavailable", "timeout", "connection_lost"),
@@ -67,9 +73,16 @@ def show_totals(output: Output, totals: Totals, sheet: str) -> None:
             output.say(f"Waited {', '.join(waits)}")
     else:
         output.say("Nothing was left to send.")
-    for name, path in (("Report", totals.report), ("Rows to mend", totals.failed)):
+    files = {
+        "Report": totals.report,
+        "Before": totals.before if totals.counts[Status.UPDATED] else "",
+        "Rows to mend": totals.failed,
+    }
+    for name, path in files.items():
         if path:
             output.say(f"{name}: {path}")
+    if totals.verification is not None:
+        show_verification(output, totals.verification)
     if totals.stop is not None:
         # An early end is said even when all else is quiet.
         _say_stop(totals)
@@ -140,12 +153,18 @@ def _pace(totals: Totals) -> str:
 def _next_steps(totals: Totals, sheet: str) -> list[str]:
     steps = []
     again = shlex.join(["bulk-reset", *sys.argv[1:]])
-    if totals.stop is not None and totals.stop.reason is StopReason.FATAL:
+    is_canary = totals.stop is not None and totals.stop.reason is StopReason.CANARY
+    if is_canary:
+        steps.append(f"Next: go on with the rest: {again}{' --yes' * ('--yes' not in sys.argv)}")
+        steps.append(f"Or back: bulk-reset undo {shlex.quote(totals.report)}")
+    elif totals.stop is not None and totals.stop.reason is StopReason.FATAL:
         steps.append(f"Next: mend that, then the same again: {again}")
     elif totals.counts[Status.PENDING]:
         steps.append(f"Next: go on with the rest: {again}")
     elif totals.counts[Status.UNKNOWN]:
         steps.append(f"Next: send the unknown rows again: {again}")
+    if totals.counts[Status.CONFLICT]:
+        steps.append(f"Next: send what is held back anyway: {again} --retry-failed --overwrite")
     if totals.failed and totals.counts[Status.FAILED] + totals.counts[Status.REJECTED]:
         steps.append(f"Next: mend {totals.failed}, then: {_run_of(totals.failed, sheet)}")
     return steps
@@ -161,6 +180,36 @@ def _run_of(failed: str, sheet: str) -> str:
             continue
         words.append(failed if word == sheet else word)
     return shlex.join(words)
+
+
+def show_verification(output: Output, verification: Verification) -> None:
+    """Print what reading back has shown."""
+    wrong = verification.mismatches
+    if wrong:
+        table = new_table("row", "incident", "field", "wanted", "found", right={"row"})
+        for one in wrong[:SHOWN_MISTAKES]:
+            cells = (one.incident_id, one.field, shorten(one.wanted), shorten(one.found))
+            table.add_row(str(one.row_number), *cells)
+        output.table(table)
+        more = len(wrong) - SHOWN_MISTAKES
+        if more > 0:
+            output.say(f"… and {more:,} more; --json lists all.")
+    rows = len({one.row_number for one in wrong})
+    told = f"{verification.rows:,} rows read back: "
+    told += f"{rows:,} are not as they were written" if rows else "all are as they were written"
+    output.say(told)
+    for status, count in verification.settled.items():
+        output.say(f"{count:,} rows whose outcome was unknown are {status.value}")
+    if verification.not_known:
+        output.say(f"{verification.not_known:,} rows were sent without a look (--no-before)")
+
+
+def shorten(value: object) -> str:
+    """Return a value on one short line, as a table's cell takes it."""
+    from rich.markup import escape  # noqa: PLC0415  (a title like [db] is not markup)
+
+    text = one_line("" if value is None else str(value))
+    return escape(text if len(text) <= _SHOWN_VALUE else f"{text[: _SHOWN_VALUE - 1]}…")
 
 
 def show_report(output: Output, summary: ReportSummary) -> None:

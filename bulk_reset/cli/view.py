@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import typer
+
 from bulk_reset.cli.console import Output, duration
 from bulk_reset.cli.streams import is_terminal
+from bulk_reset.inert import visible
 from bulk_reset.model import Progress, Status
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _LINE_EVERY_S: Final = 5.0
+_FEW: Final = 200
 
 
 @contextmanager
@@ -56,6 +60,29 @@ class SendingView:
         elif not self._is_quiet and time.monotonic() - self._line_at >= _LINE_EVERY_S:
             self._line_at = time.monotonic()
             sys.stderr.write(_line(progress, self._line_at - self._began_at) + "\n")
+
+    def looked(self, done: int, total: int) -> None:
+        """Show how many incidents were read."""
+        if self._is_terminal and total > _FEW:
+            sys.stderr.write(f"\r\x1b[K{done:,} of {total:,} incidents read …")
+            if done == total:
+                sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def confirm(self, text: str, *, says_yes: bool) -> bool:
+        """Ask whether to go on; without a terminal to ask on, the answer is no.
+
+        Args:
+            says_yes: whether that was answered beforehand.
+        """
+        self.close()
+        if says_yes:
+            if not self._is_quiet:
+                typer.echo(visible(text), err=True)
+            return True
+        if not (is_terminal(sys.stderr) and sys.stdin is not None and sys.stdin.isatty()):
+            return False
+        return typer.confirm(f"{visible(text)} Go on?", err=True)
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
@@ -100,7 +127,7 @@ def _done(progress: Progress) -> int:
 
 
 def _counts(progress: Progress) -> str:
-    shown = (Status.FAILED, Status.UNKNOWN, Status.REJECTED)
+    shown = (Status.FAILED, Status.CONFLICT, Status.UNKNOWN, Status.REJECTED)
     parts = [f"{n:,} {s.value}" for s in shown if (n := progress.counts.get(s, 0))]
     return " · ".join(parts)
 

@@ -1,0 +1,243 @@
+"""Before-images: what stood in an incident before a row was sent to it, and what the row set.
+
+``NAME.before.csv`` is written as the run goes on, each line on the disk before its row is sent,
+so that there is a way back from whatever was ever sent. It is a valid sheet too: its cells hold
+what stood there. What no cell can hold (nothing, ``Ok``, a list) stands as JSON in a column of
+its own. Of several lines for one row, all count, in their order.
+
+This is the file's only writer and reader. State: its end, moved by ``append`` alone, which may
+run in another thread while nothing else is done with it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from bulk_reset.columns import OWN_PREFIX
+from bulk_reset.customs import is_custom
+from bulk_reset.errors import InputError, RunError
+from bulk_reset.inert import guarded, unguarded
+from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.validate import mistake_of
+
+_OWN: Final = tuple(
+    OWN_PREFIX + name for name in ("row", "digest", "link", "other values", "wrote")
+)
+COLUMNS: Final = (*FIELDS, *_OWN)
+_HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
+_LONGEST_CELL: Final = 1 << 27
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What stood in an incident before a row was sent, and what the row sets.
+
+    Attributes:
+        link: the incident's page.
+        before: field -> value, of the fields that are set.
+        wrote: field -> value.
+    """
+
+    row_number: int
+    digest: str
+    incident_id: str
+    link: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    wrote: Mapping[str, Any] = field(default_factory=dict)
+
+
+def why_lost(name: str, value: object) -> str:
+    """Return why a value cannot be set again; empty where it can."""
+    if is_custom(name):
+        unset = value is None or value == ""
+        return "it was not set, and the API says no way to unset a custom field" if unset else ""
+    if value is None or value == "":
+        return "it was empty, and the API cannot empty a field"
+    if not isinstance(value, str):
+        return "it was no text"
+    if value == "Ok" and name not in _TEXTS:
+        return "it was Ok, which the API cannot set"
+    problem = mistake_of(name, value)
+    return f"the API does not take what it was: {problem}" if problem else ""
+
+
+_TEXTS: Final = SETTABLE_FIELDS[:-1]
+
+
+class BeforeFile:
+    """An open file of before-images, its torn end mended; the lock is the report's.
+
+    Raises:
+        InputError: it cannot be opened, or is something else; nothing was sent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("a+b", buffering=0)
+            end = _end_of_last_line(path)
+            if end is None:
+                self._file.close()
+                raise InputError(
+                    f"{path}: this is not a file of before-images, so it is left as it is. "
+                    "Move it away, or say --report FILE to write elsewhere."
+                )
+            self._file.truncate(end)
+            if end == 0:
+                self._write(_HEADER)
+        except OSError as exc:
+            raise InputError(
+                f"{path}: the before-images cannot be written ({exc.strerror}). Make room there, "
+                "say --report FILE to write elsewhere, or --no-before to go without."
+            ) from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def append(self, images: Iterable[Image]) -> None:
+        """Add lines and see them onto the disk.
+
+        Raises:
+            RunError: the disk is full or gone; none of the rows may be sent.
+        """
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(map(_cells, images))
+        try:
+            self._write(text.getvalue().encode())
+            os.fsync(self._file.fileno())
+        except OSError as exc:
+            raise RunError(
+                f"{self.path}: what stood there before cannot be written ({exc.strerror}), so the "
+                "run stopped. Make room, then give the same command again."
+            ) from exc
+
+    def _write(self, content: bytes) -> None:
+        while content:
+            content = content[self._file.write(content) :]
+
+
+def _cells(image: Image) -> list[str]:
+    cells = {name: image.before[name] for name in SETTABLE_FIELDS if name in image.before}
+    other = {
+        name: value
+        for name, value in image.before.items()
+        if name not in cells or why_lost(name, value)
+    }
+    return [
+        image.incident_id,
+        *("" if name in other else guarded(cells.get(name, "")) for name in SETTABLE_FIELDS),
+        str(image.row_number),
+        image.digest,
+        guarded(image.link),
+        _json(other) if other else "",
+        _json(image.wrote),
+    ]
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(values)
+    return text
+
+
+def read_digests(path: Path) -> list[str]:
+    """Return the digest of each image, in the file's order; see ``read_images``."""
+    return [cells[_OWN[1]] for cells in _lines(path)]
+
+
+def read_images(path: Path, first: int = 0) -> Iterator[Image]:
+    """Read before-images in the order in which their rows were sent.
+
+    A spreadsheet may have saved the file. A torn last line is left out.
+
+    Args:
+        first: how many to leave out.
+
+    Raises:
+        InputError: no such file, something else, or a line that cannot be one.
+    """
+    try:
+        for cells in itertools.islice(_lines(path), first, None):
+            yield _image(cells)
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise _edited(path) from exc
+
+
+def _edited(path: Path) -> InputError:
+    return InputError(f"{path}: a line of it cannot be read; was it edited? Undo the edit.")
+
+
+def _lines(path: Path) -> Iterator[dict[str, str]]:
+    csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_end_of_last_line(path) or 0)
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        delimiter = ";" if text.readline().count(";") >= len(COLUMNS) - 1 else ","
+        text.seek(0)
+        reader = csv.DictReader(text, delimiter=delimiter)
+        if not set(COLUMNS) <= set(reader.fieldnames or ()):
+            raise InputError(f"{path}: this is not a file of before-images.")
+        yield from reader
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
+    except (UnicodeError, csv.Error) as exc:
+        raise _edited(path) from exc
+
+
+def _image(cells: dict[str, str]) -> Image:
+    row, digest, link, other_text, wrote_text = (cells[name] for name in _OWN)
+    other = json.loads(other_text) if other_text else {}
+    wrote = json.loads(wrote_text)
+    before = {
+        name: other[name] if name in other else unguarded(cells[name])
+        for name in wrote
+        if name in other or name in SETTABLE_FIELDS
+    }
+    return Image(int(row), digest, cells[ID_FIELD], unguarded(link), before, wrote)
+
+
+def _end_of_last_line(path: Path) -> int | None:
+    """Return where the last whole line ends, None where the file is something else.
+
+    Cells hold line breaks, in quotes: a line is whole where as many quotes opened as closed.
+    """
+    with path.open("rb") as file:
+        first = file.readline(1 << 12)
+        if _HEADER.startswith(first):
+            end = len(first) if first == _HEADER else 0
+        elif all(name.encode() in first for name in _OWN):
+            end = len(first)  # another program has saved it
+        else:
+            return None
+        return end and _end_of_lines(file, end)
+
+
+def _end_of_lines(file: IO[bytes], end: int) -> int:
+    position, is_open = end, False
+    for line in file:
+        position += len(line)
+        is_open ^= line.count(b'"') % 2 == 1
+        if not is_open and line.endswith(b"\n"):
+            end = position
+    return end

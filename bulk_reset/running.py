@@ -1,0 +1,373 @@
+"""A sheet on its way: sheet -> survey -> feed -> engine -> report -> totals, in one go or two.
+
+It wires the parts of a run. Nothing here prints; who wants to see gives callbacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from bulk_reset.before import BeforeFile, read_digests
+from bulk_reset.errors import InputError, InvalidRowsError
+from bulk_reset.failed import failed_path, write_failed
+from bulk_reset.feed import Feed, outcomes_by_row
+from bulk_reset.history import History
+from bulk_reset.load import STDIN, Sheet, open_sheet
+from bulk_reset.look import Look
+from bulk_reset.model import NOT_DONE, Outcome, Status, Stop, StopReason, Totals, Verification
+from bulk_reset.options import Options, Watcher
+from bulk_reset.quota import ideal_s
+from bulk_reset.reaching import Reached, held, in_new_loop, reach
+from bulk_reset.replay import beside, read_history, read_report
+from bulk_reset.report import Report
+from bulk_reset.sending import Sending
+from bulk_reset.survey import Survey, survey_sheet
+from bulk_reset.validate import CheckedChunk
+from bulk_reset.verify import BEFORE, verify_report
+
+SheetLike = str | Path | pd.DataFrame
+"""A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that has ended, and what became of each row, should somebody ask."""
+
+    totals: Totals
+    outcomes_by_row: Callable[[], dict[int, Outcome | None]]
+
+
+@contextlib.contextmanager
+def opened_run(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator[OpenedRun]:
+    """Open a sheet, and find whom to send it to, until the block ends; see ``run``."""
+    with (
+        reach(options, watcher) as reached,
+        opened_sheet(sheet, options, watcher) as table,
+    ):
+        path = _report_path(sheet, options)
+        _keep_sheet(table.path, path)
+        yield OpenedRun(table, path, reached, options, watcher)
+
+
+@dataclass(slots=True)
+class OpenedRun:
+    """A sheet and whom to send it to; it can be sent in several goes.
+
+    Attributes:
+        path: the report's; None where none is kept.
+    """
+
+    table: Sheet
+    path: Path | None
+    reached: Reached
+    options: Options
+    watcher: Watcher
+    _survey: Survey | None = None
+    _first_image: int = 0
+    """Where in the file of before-images those of the last sending begin."""
+
+    def send(self, *, handles_signals: bool) -> Ended:
+        """Send what is left: a canary first, where one is wanted."""
+        options = self.options
+        if options.canary is None or options.dry_run:
+            return self._send_all(handles_signals=handles_signals)
+        first = self._send_all(handles_signals=handles_signals, canary=options.canary)
+        totals = first.totals
+        if totals.stop is not None or not totals.held_back:
+            return first
+        stop = self._judge_canary(totals)
+        if stop is not None:
+            return replace(first, totals=replace(totals, stop=stop, held_back=0))
+        ended = self._send_all(handles_signals=handles_signals)
+        return replace(ended, totals=_added(totals, ended.totals))
+
+    def _judge_canary(self, totals: Totals) -> Stop | None:
+        """Read the canary back, and ask whether to go on; return why not."""
+        sent = totals.rows - totals.held_back - totals.done_before
+        bad = sum(totals.counts[status] for status in NOT_DONE)
+        if bad:
+            return Stop(StopReason.CANARY, f"the canary: {bad} of {sent} rows are not done")
+        verified = self._read_back(totals, first_image=self._first_image)
+        if not verified.is_right:
+            wrong = len({mismatch.row_number for mismatch in verified.mismatches})
+            message = f"the canary: {wrong} of {sent} rows are not as they were written"
+            return Stop(StopReason.CANARY, message)
+        text = f"The canary is well: {sent} rows sent and read back. {totals.held_back} are left."
+        if not self.watcher.confirm(text):
+            return Stop(StopReason.CANARY, f"{text} Nobody said to go on")
+        return None
+
+    def verified(self, totals: Totals) -> Totals:
+        """Read back what was written; tell of it in the totals."""
+        verification = self._read_back(totals)
+        counts = Counter(totals.counts)
+        for status, rows in verification.settled.items():
+            counts[Status.UNKNOWN] -= rows
+            counts[status] += rows
+        return replace(
+            totals,
+            counts={status: counts[status] for status in Status},
+            verification=verification,
+            requests=totals.requests + verification.requests,
+        )
+
+    def _read_back(self, totals: Totals, first_image: int = 0) -> Verification:
+        with held(self.reached, self.options, self.table.label, self.watcher) as reached:
+            return verify_report(
+                Path(totals.report), reached, self.options, self.watcher.on_looked, first_image
+            )
+
+    def _send_all(self, *, handles_signals: bool, canary: int | None = None) -> Ended:
+        with contextlib.ExitStack() as stack:
+            return self._send(stack, canary, handles_signals=handles_signals)
+
+    def _new_feed(self, survey: Survey, history: History) -> Feed:
+        options = self.options
+        return Feed(
+            self.table,
+            survey,
+            self.reached.scope,
+            history,
+            retries_failed=options.retry_failed,
+            limit=options.limit,
+        )
+
+    def _send(
+        self, stack: contextlib.ExitStack, canary: int | None, *, handles_signals: bool
+    ) -> Ended:
+        table, options, path, watcher = self.table, self.options, self.path, self.watcher
+        # An old report is opened first: who holds it is known before the sheet is read for long.
+        is_kept = path is not None and not options.dry_run
+        report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
+        for notice in report.notices if report else ():
+            watcher.on_notice(notice)
+        history = report.history if report else _history_of(path)
+        plan = self._planned(history)
+        survey = plan.survey
+        if report is None and path is not None and is_kept:
+            report = stack.enter_context(Report(path))
+        by_row = functools.partial(outcomes_by_row, table, survey, self.reached.scope)
+        if options.dry_run:
+            return Ended(_dry_totals(plan, options), functools.partial(by_row, ()))
+        look = self._new_look(report, survey, stack)
+        if plan.sent or plan.settled:
+            # What sends nothing waits for nobody.
+            reached = self.reached
+            if plan.sent:
+                reached = stack.enter_context(held(reached, options, table.label, watcher))
+            feed, expected = self._new_feed(survey, history), plan.sent
+            if canary is not None:
+                feed.chosen = _spread(canary, plan.sent)
+                expected = len(feed.chosen)
+            sending = Sending(options, reached, feed, expected, report, watcher, look)
+            stop = in_new_loop(lambda: sending.send(handles_signals=handles_signals))
+        else:
+            sending, stop = Sending(options, self.reached, plan, 0, report, watcher), None
+        if report is None:
+            return Ended(sending.totals(stop), functools.partial(by_row, sending.outcomes))
+        report.close()
+        report.check_written()
+        totals = self._with_failed(sending.totals(stop), survey, report.path)
+        return Ended(totals, lambda: by_row(read_report(report.path)))
+
+    def _planned(self, history: History) -> Feed:
+        """Read the whole sheet, and count what is left to do of it.
+
+        Raises:
+            InputError: rows of it cannot be sent, and nobody said to send the others.
+        """
+        # What is left is counted in the same look at the sheet, as if no two rows had to do with
+        # each other; where some have, they are looked at once more.
+        plan = self._new_feed(self._survey or Survey(), history)
+        survey = self._survey
+        if survey is None:
+            see = plan.take if history else lambda _: None
+            survey = self._survey = surveyed(self.table, self.options, self.watcher, see)
+            if survey.mistakes and not self.options.skip_invalid:
+                raise InvalidRowsError(self.table.label, survey.mistakes, survey.rows)
+            if survey.rulings or not history:
+                plan = self._new_feed(survey, history)
+                plan.count()
+            plan.survey = survey
+        else:
+            plan.count()
+        _say_plan(plan, self.path, self.watcher)
+        return plan
+
+    def _new_look(
+        self, report: Report | None, survey: Survey, stack: contextlib.ExitStack
+    ) -> Look | None:
+        if report is None or not self.options.before:
+            return None
+        path = beside(report.path, BEFORE)
+        digests = read_digests(path) if path.exists() else []
+        self._first_image = len(digests)
+        file = stack.enter_context(BeforeFile(path))
+        return Look(file, self.options.overwrite, survey.repeated_ids, frozenset(digests))
+
+    def _with_failed(self, totals: Totals, survey: Survey, path: Path) -> Totals:
+        """Write the rows that are not done into a file of their own."""
+        has_failed = any(totals.counts[status] for status in NOT_DONE)
+        try:
+            written = write_failed(
+                self.table, survey, self.reached.scope, path, has_failed=has_failed
+            )
+        except (InputError, OSError) as error:
+            # All is sent and reported; only the convenience of that file is missing.
+            self.watcher.on_notice(f"{failed_path(path)}: could not be written: {error}")
+            return totals
+        return replace(totals, failed=str(written or ""))
+
+
+def _spread(count: int, total: int) -> frozenset[int]:
+    """Return so many numbers below a total, as far apart as can be."""
+    count = min(count, total)
+    steps = max(1, count - 1)
+    return frozenset(place * (total - 1) // steps for place in range(count))
+
+
+def _added(canary: Totals, rest: Totals) -> Totals:
+    """Return what a run made of all rows, its canary among them."""
+    peaks = tuple(
+        replace(one, started=max(one.started, other.started))
+        for one, other in zip(rest.peaks, canary.peaks, strict=False)
+    )
+    waited_s = Counter(canary.waited_s) + Counter(rest.waited_s)
+    return replace(
+        rest,
+        done_before=canary.done_before,
+        requests=canary.requests + rest.requests,
+        throttled=canary.throttled + rest.throttled,
+        elapsed_s=canary.elapsed_s + rest.elapsed_s,
+        peaks=peaks or canary.peaks,
+        waited_s=dict(waited_s),
+        before=rest.before or canary.before,
+    )
+
+
+@contextlib.contextmanager
+def opened_sheet(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator[Sheet]:
+    """Open a sheet as the options say; what there is to know of it is told."""
+    with open_sheet(
+        sheet,
+        mapping=options.mapping,
+        delimiter=options.delimiter,
+        encoding=options.encoding,
+        sheet_name=options.sheet_name,
+        header_row=options.header_row,
+        say=watcher.on_notice,
+    ) as table:
+        for notice in table.notices:
+            watcher.on_notice(notice)
+        yield table
+
+
+def surveyed(
+    table: Sheet,
+    options: Options,
+    watcher: Watcher,
+    see: Callable[[CheckedChunk], object] = lambda _: None,
+) -> Survey:
+    """Read and check a whole sheet; what there is to know of it is told.
+
+    Args:
+        see: sees each chunk once, in the sheet's order.
+
+    Raises:
+        InputError: it has no rows.
+    """
+    rows = 0
+
+    def on_chunk(checked: CheckedChunk) -> None:
+        nonlocal rows
+        rows += len(checked)
+        watcher.on_read(rows)
+        see(checked)
+
+    survey = survey_sheet(table, options.on_conflict, on_chunk)
+    for notice in survey.readings.notices:
+        watcher.on_notice(f"{table.label}: {notice}")
+    if survey.emptied:
+        watcher.on_notice(
+            f"{table.label}: {survey.emptied:,} cells were emptied, which leaves their fields as "
+            "they are: the API cannot empty a field"
+        )
+    if survey.blank_rows:
+        watcher.on_notice(f"{table.label}: {survey.blank_rows} blank rows left out")
+    if not survey.rows:
+        raise InputError(f"{table.label}: a header and no rows. Add a row for each incident.")
+    return survey
+
+
+def _report_path(sheet: SheetLike, options: Options) -> Path | None:
+    if options.report is not None or isinstance(sheet, pd.DataFrame):
+        return options.report
+    path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
+    # A rehearsal must never pass for the work done.
+    return path.with_name(f"{path.stem}{'.sandbox' if options.is_rehearsal else ''}.report.csv")
+
+
+def _keep_sheet(sheet: Path | None, report: Path | None) -> None:
+    """Refuse a report that would be written over the sheet, by whatever name."""
+    if sheet is None or report is None:
+        return
+    if _is_one_file(report, sheet):
+        raise InputError(f"--report {report}: that is the sheet itself. Choose another.")
+    if _is_one_file(failed_path(report), sheet):
+        raise InputError(
+            f"--report {report}: its failed rows would replace {sheet}. Choose another."
+        )
+    if _is_one_file(beside(report, BEFORE), sheet):
+        raise InputError(
+            f"--report {report}: its before-images would be added to {sheet}. Choose another."
+        )
+
+
+def _is_one_file(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+def _history_of(path: Path | None) -> History:
+    return read_history(path) if path is not None and path.exists() else History()
+
+
+def _say_plan(plan: Feed, path: Path | None, watcher: Watcher) -> None:
+    """Say what earlier runs have done already, before anything is sent."""
+    rows = plan.survey.rows
+    if plan.history and not plan.known:
+        raise InputError(
+            f"{path}: no row of it is in {plan.sheet.label} for this API, so they are not mixed. "
+            "Say --report FILE for another report, or move this one away."
+        )
+    if plan.history:
+        done = sum(n for status, n in plan.resumed.items() if status.is_done)
+        watcher.on_notice(f"{path}: {done} of {rows} rows were done already")
+    if plan.resumed[Status.FAILED]:
+        failed = plan.resumed[Status.FAILED]
+        watcher.on_notice(f"{path}: {failed} rows failed before (send them again: --retry-failed)")
+
+
+def _dry_totals(plan: Feed, options: Options) -> Totals:
+    counts = plan.resumed + plan.settled
+    counts[Status.PENDING] = plan.sent + plan.held_back
+    return Totals(
+        sheet=plan.sheet.label,
+        rows=plan.survey.rows,
+        counts={status: counts[status] for status in Status},
+        done_before=plan.resumed.total(),
+        held_back=plan.held_back,
+        blank_rows=plan.survey.blank_rows,
+        requests=plan.sent,
+        elapsed_s=ideal_s(plan.sent, options.windows()),
+        is_dry_run=True,
+        mistakes=plan.survey.mistakes,
+    )
