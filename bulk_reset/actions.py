@@ -1,4 +1,4 @@
-"""Check, run and report as plain functions, shared by the command and by Python callers.
+"""Check, pull, plan, run, verify and undo as plain functions, for the command and for programs.
 
 It wires the parts: sheet -> survey -> feed -> engine -> report -> totals. Nothing here
 prints; who wants to see gives callbacks.
@@ -7,16 +7,26 @@ prints; who wants to see gives callbacks.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 
 from bulk_reset.errors import StoppedError
-from bulk_reset.model import Mistake, Status, Totals
+from bulk_reset.model import ID_FIELD, Mistake, Status, Totals, Verification
 from bulk_reset.options import Options, Watcher
+from bulk_reset.plan import plan
+from bulk_reset.plan_files import PlanTotals, RowPlan
+from bulk_reset.pull import pull
 from bulk_reset.quota import ideal_s
+from bulk_reset.reaching import held, reach
 from bulk_reset.running import SheetLike, opened_run, opened_sheet, surveyed
+from bulk_reset.undo import WayBack, find_way_back
 from bulk_reset.validate import CheckedChunk
+from bulk_reset.verify import verify_report
+
+__all__ = ["check", "plan", "pull", "run", "run_frame", "undo", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,75 @@ def run(
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
             totals = opened.verified(totals)
         return totals
+
+
+def verify(
+    report: Path, options: Options | None = None, watcher: Watcher | None = None
+) -> Verification:
+    """Read back what the rows of a report wrote, and compare; see ``verify_report``.
+
+    Raises:
+        InputError: no report, or no before-images beside it.
+        RunError: the incidents cannot be read.
+    """
+    options, watcher = options or Options(), watcher or Watcher()
+    with (
+        reach(options, watcher) as reached,
+        held(reached, options, str(report), watcher) as own,
+    ):
+        return verify_report(report, own, options, watcher.on_looked)
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What became of an undo.
+
+    Attributes:
+        way: the sheet that undoes the run, and what it cannot restore.
+        is_wanted: whether it was confirmed, where there was something to send.
+        totals: what became of the rows of that sheet; None where nothing was sent.
+    """
+
+    way: WayBack
+    is_wanted: bool
+    totals: Totals | None
+
+
+def undo(  # noqa: PLR0913  (who looks on has two hooks)
+    report: Path,
+    options: Options | None = None,
+    watcher: Watcher | None = None,
+    add: Callable[[RowPlan], None] = lambda _: None,
+    show: Callable[[PlanTotals], None] = lambda _: None,
+    *,
+    handles_signals: bool = False,
+) -> Undone:
+    """Set again what stood in the incidents before the run of a report.
+
+    Only what still is as the run wrote it is restored. ``watcher.confirm`` is asked once the plan
+    is known; where nobody looks on, the answer is yes.
+
+    Args:
+        add: called for each row of the plan.
+        show: called with the plan as a whole.
+
+    Raises:
+        InputError: no report, or no before-images beside it.
+        RunError: as of ``run``.
+    """
+    options, watcher = options or Options(), watcher or Watcher()
+    way = find_way_back(report)
+    if not way.rows:
+        return Undone(way, is_wanted=True, totals=None)
+    own = replace(options, report=way.report, header_row=1, sheet_name=None, delimiter="comma")
+    planned = plan(way.sheet, own, replace(watcher, on_notice=lambda _: None), add)
+    show(planned)
+    left = planned.counts.get("update", 0)
+    is_wanted = not left or watcher.confirm(f"{left:,} incidents are to be restored.")
+    if not is_wanted:
+        return Undone(way, is_wanted=False, totals=None)
+    totals = run(way.sheet, own, watcher, handles_signals=handles_signals)
+    return Undone(way, is_wanted=True, totals=totals)
 
 
 def run_frame(

@@ -53,7 +53,7 @@ _FIELD_OF: Final = {
 }
 
 
-def _field_of(name: str) -> str | None:
+def field_named(name: str) -> str | None:
     """Return the field that a column's name means, None for a name of no meaning here."""
     return _FIELD_OF.get(_plain(name)) or custom_column(name)
 
@@ -83,7 +83,7 @@ class Columns:
 
 def recognised(header: tuple[str, ...]) -> int:
     """Count the names that mean a field; tells a header from other lines."""
-    return sum(_field_of(name) is not None for name in header)
+    return sum(field_named(name) is not None for name in header)
 
 
 class Header(NamedTuple):
@@ -109,7 +109,7 @@ NO_HEADER: Final = Header(0, ())
 
 def is_header(names: tuple[str, ...]) -> bool:
     """Tell whether a row names the id and a field to set, as no other row does."""
-    fields = {_field_of(name) for name in names} - {None}
+    fields = {field_named(name) for name in names} - {None}
     return ID_FIELD in fields and len(fields) > 1
 
 
@@ -167,7 +167,7 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
         found[field] = _positions(header, name, field, path)
     taken = {position for positions in found.values() for position in positions}
     for position, name in enumerate(header):
-        guessed = _field_of(name)
+        guessed = field_named(name)
         if guessed is not None and guessed not in mapped and position not in taken:
             found[guessed].append(position)
     for field, positions in found.items():
@@ -200,7 +200,7 @@ def _refuse_two_types(position_of: dict[str, int], path: str) -> None:
 
 
 def _mapped_field(name: str) -> str:
-    field = _field_of(name)
+    field = field_named(name)
     if field is None:
         raise InputError(f"--map {name}=…: no such field. The fields are {', '.join(FIELDS)}.")
     return field

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from bulk_reset.account import Account, queue_up
@@ -24,6 +24,30 @@ from bulk_reset.quota import Quota
 
 T = TypeVar("T")
 SANDBOX: Final = "sandbox"
+_LONGEST_WINDOW_S: Final = 61.0
+_SEEDED: Final = 300
+_SEED_STEP_S: Final = 2 * 3600
+"""What a rehearsal's new file begins with: the incidents of the last 25 days."""
+
+
+@dataclass(slots=True)
+class _Rehearsed:
+    """The ledger of a rehearsal, whose quota nobody else uses and nobody uses afterwards."""
+
+    _answered_at: list[float] = field(default_factory=list)
+
+    def start(self) -> None:
+        """A request is about to start."""
+
+    def answer(self) -> None:
+        """A request was answered, or given up."""
+        self._answered_at.append(time.monotonic())
+
+    def ages_s(self) -> list[float]:
+        """Return how long ago the requests of the last minute were answered."""
+        now = time.monotonic()
+        self._answered_at = [at for at in self._answered_at if now - at <= _LONGEST_WINDOW_S]
+        return [now - at for at in self._answered_at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +56,18 @@ class Reached:
 
     Attributes:
         scope: what stands for the API in digests: its address, or that it is a rehearsal.
-        account: whose quota is used, and held; None where nobody shares it.
+        ledger: of the quota; None until the account is held.
     """
 
     credentials: Credentials
     scope: str
-    account: Account | None = None
+    ledger: Account | _Rehearsed | None = None
 
     def quota(self, options: Options) -> Quota:
         """Return the quota as what was sent in the last minute has left it."""
-        quota = Quota(options.windows(), ledger=self.account)
-        if self.account is not None:
-            quota.remember(self.account.ages_s())
+        quota = Quota(options.windows(), ledger=self.ledger)
+        if self.ledger is not None:
+            quota.remember(self.ledger.ages_s())
         return quota
 
 
@@ -77,7 +101,7 @@ def reach(options: Options, watcher: Watcher) -> Iterator[Reached]:
         yield Reached(credentials, SANDBOX if options.is_rehearsal else credentials.base_url)
         return
     with _sandbox(options) as own:
-        yield Reached(own, SANDBOX)
+        yield Reached(own, SANDBOX, _Rehearsed())
 
 
 @contextlib.contextmanager
@@ -96,7 +120,7 @@ def held(reached: Reached, options: Options, label: str, watcher: Watcher) -> It
     with Account(reached.credentials, options.account) as account:
         for wait_s in queue_up(account, label, waits=options.waits, say=watcher.on_notice):
             time.sleep(wait_s)
-        yield replace(reached, account=account)
+        yield replace(reached, ledger=account)
 
 
 # --- A sandbox beside ------------------------------------------------------------------------
@@ -111,6 +135,10 @@ async def sandbox_here(options: Options) -> AsyncIterator[Credentials]:
         per_second=options.per_second,
         per_minute=options.per_minute,
         accepts_any_id=options.sandbox_state is None,
+        state=options.sandbox_state,
+        seed_incidents=_SEEDED if options.sandbox_state else 0,
+        first_start_at=int(time.time()) - _SEEDED * _SEED_STEP_S,
+        seed_step_s=_SEED_STEP_S,
     )
     async with Sandbox(config).serve() as base_url:
         yield Credentials(AppKey(config.app_key), base_url, SANDBOX)

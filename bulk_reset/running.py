@@ -72,6 +72,7 @@ class OpenedRun:
     _survey: Survey | None = None
     _first_image: int = 0
     """Where in the file of before-images those of the last sending begin."""
+    _canary_rows: int = 0
 
     def send(self, *, handles_signals: bool) -> Ended:
         """Send what is left: a canary first, where one is wanted."""
@@ -90,7 +91,7 @@ class OpenedRun:
 
     def _judge_canary(self, totals: Totals) -> Stop | None:
         """Read the canary back, and ask whether to go on; return why not."""
-        sent = totals.rows - totals.held_back - totals.done_before
+        sent = self._canary_rows
         bad = sum(totals.counts[status] for status in NOT_DONE)
         if bad:
             return Stop(StopReason.CANARY, f"the canary: {bad} of {sent} rows are not done")
@@ -115,7 +116,6 @@ class OpenedRun:
             totals,
             counts={status: counts[status] for status in Status},
             verification=verification,
-            requests=totals.requests + verification.requests,
         )
 
     def _read_back(self, totals: Totals, first_image: int = 0) -> Verification:
@@ -123,6 +123,15 @@ class OpenedRun:
             return verify_report(
                 Path(totals.report), reached, self.options, self.watcher.on_looked, first_image
             )
+
+    def planned_feed(self) -> Feed:
+        """Return what is left to send, not read yet; nothing is written.
+
+        Raises:
+            InputError: rows of it cannot be sent, and nobody said to send the others.
+        """
+        history = _history_of(self.path)
+        return self._new_feed(self._planned(history).survey, history)
 
     def _send_all(self, *, handles_signals: bool, canary: int | None = None) -> Ended:
         with contextlib.ExitStack() as stack:
@@ -165,7 +174,7 @@ class OpenedRun:
             feed, expected = self._new_feed(survey, history), plan.sent
             if canary is not None:
                 feed.chosen = _spread(canary, plan.sent)
-                expected = len(feed.chosen)
+                expected = self._canary_rows = len(feed.chosen)
             sending = Sending(options, reached, feed, expected, report, watcher, look)
             stop = in_new_loop(lambda: sending.send(handles_signals=handles_signals))
         else:
@@ -196,9 +205,9 @@ class OpenedRun:
                 plan = self._new_feed(survey, history)
                 plan.count()
             plan.survey = survey
+            _say_plan(plan, self.path, self.watcher)
         else:
             plan.count()
-        _say_plan(plan, self.path, self.watcher)
         return plan
 
     def _new_look(

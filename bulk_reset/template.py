@@ -102,7 +102,7 @@ _CELL: Final = {
     "border_color": "#C9D3DD",
 }
 _TYPED: Final = {"num_format": _TEXT_FORMAT, "valign": "top", "indent": 1}
-_STYLES: Final[dict[str, dict[str, object]]] = {
+STYLES: Final[dict[str, dict[str, object]]] = {
     "header": _HEADER,
     "required": {**_HEADER, "bg_color": _DARK},
     "id": {**_TYPED, "font_name": "Courier New"},
@@ -152,7 +152,7 @@ def _workbook(rows: int) -> bytes:
     buffer = BytesIO()
     with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
         book.set_properties({"title": "Incidents to update", "comments": "Made by bulk-reset"})
-        formats = {name: book.add_format(style) for name, style in _STYLES.items()}
+        formats = {name: book.add_format(style) for name, style in STYLES.items()}
         _fill_incidents(book.add_worksheet(INCIDENTS_SHEET), formats, rows)
         _fill_instructions(book.add_worksheet(INSTRUCTIONS_SHEET), formats)
     return buffer.getvalue()
@@ -162,11 +162,11 @@ def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> 
     sheet.set_row(0, _HEADER_HEIGHT)
     for column, field in enumerate(FIELDS):
         is_id = field == ID_FIELD
-        width = _WIDTH_OF.get(field, _TEXT_WIDTH)
+        width = width_of(field)
         # Whole columns, so that rows below the checked ones keep ids as text too.
         sheet.set_column(column, column, width, formats["id" if is_id else "text"])
         sheet.write_string(0, column, HEADER_OF[field], formats["required" if is_id else "header"])
-        sheet.data_validation(1, column, rows, column, _validation(field))
+        sheet.data_validation(1, column, rows, column, validation_of(field))
     sheet.freeze_panes(1, 1)
     sheet.autofilter(0, 0, rows, len(FIELDS) - 1)
     sheet.set_landscape()
@@ -175,7 +175,12 @@ def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> 
     sheet.repeat_rows(0)
 
 
-def _validation(field: str) -> dict[str, object]:
+def width_of(field: str) -> int:
+    """Return how wide a field's column is, in characters."""
+    return _WIDTH_OF.get(field, _TEXT_WIDTH)
+
+
+def validation_of(field: str) -> dict[str, object]:
     """Return what XlsxWriter needs to check one field's column while it is typed into."""
     name = HEADER_OF[field]
     messages: dict[str, object] = {"input_title": name, "error_title": f"{name} is not valid"}

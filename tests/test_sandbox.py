@@ -323,7 +323,8 @@ async def listed(client: Client, **body: object) -> list[int]:
         ({"channel_ids": [2551105804132]}, [12, 11, 10]),
         ({"incident_ids": [seed_id(2).upper(), UNKNOWN]}, [2]),
         ({"nums": ["000004"]}, [4]),
-        ({"team_ids": [1], "asc": True, "limit": 1}, [1]),
+        ({"team_ids": [2477033058132]}, [12, 11, 10]),
+        ({"responder_ids": [1], "asc": True, "limit": 1}, [1]),
     ],
 )
 async def test_a_list_holds_what_its_filters_let_through(
@@ -394,6 +395,7 @@ async def test_the_statistics_add_up() -> None:
             "throttled": 1,
             "unauthorized": 1,
             "applied": 3,
+            "comments": 0,
             "incidents": 3,
             "incidents_updated": 2,
             "applied_more_than_once": 1,

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import typer
 
-from bulk_reset.cli import check, report, run, sandbox, template
+from bulk_reset.cli import check, plan, pull, report, run, sandbox, template, undo, verify
 from bulk_reset.cli.streams import make_streams_last
 from bulk_reset.credentials import redact
 from bulk_reset.errors import ExitCode
@@ -34,11 +34,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(check.check)
-app.command()(run.run)
-app.command()(report.report)
-app.command()(template.template)
-app.command()(sandbox.sandbox)
+for command in (
+    pull.pull,
+    check.check,
+    plan.plan,
+    run.run,
+    verify.verify,
+    undo.undo,
+    report.report,
+    template.template,
+    sandbox.sandbox,
+):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

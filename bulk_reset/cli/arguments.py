@@ -157,6 +157,10 @@ OverwriteOption = Annotated[
         rich_help_panel=_SAFETY,
     ),
 ]
+PlanOption = Annotated[
+    bool,
+    typer.Option("--plan", help="Show first what would change, then ask.", rich_help_panel=_SAFETY),
+]
 CanaryOption = Annotated[
     int | None,
     typer.Option(
@@ -173,6 +177,23 @@ VerifyOption = Annotated[
     bool,
     typer.Option(
         "--verify", help="Read back at the end what was written.", rich_help_panel=_SAFETY
+    ),
+]
+FromPullOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILTERS",
+        help="Pull SHEET first, if it is not there yet: '--since 30d --query TEST'.",
+        rich_help_panel=_ROWS,
+    ),
+]
+SetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="FIELD=TEMPLATE",
+        help="What is pulled gets an edit by a rule (Jinja2), the rest is left out; repeatable.",
+        rich_help_panel=_ROWS,
     ),
 ]
 _SENDING = "Sending"

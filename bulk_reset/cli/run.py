@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from bulk_reset.cli.arguments import (
@@ -13,6 +15,7 @@ from bulk_reset.cli.arguments import (
     DelimiterOption,
     DryRunOption,
     EncodingOption,
+    FromPullOption,
     HeaderRowOption,
     JsonOption,
     LimitOption,
@@ -25,11 +28,13 @@ from bulk_reset.cli.arguments import (
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
+    PlanOption,
     QuietOption,
     ReportOption,
     RetryFailedOption,
     SandboxOption,
     SandboxStateOption,
+    SetOption,
     ShareOption,
     SheetArgument,
     SheetNameOption,
@@ -41,9 +46,12 @@ from bulk_reset.cli.arguments import (
     YesOption,
     mapping_of,
 )
-from bulk_reset.cli.console import Output
+from bulk_reset.cli.console import Output, say_red
+from bulk_reset.cli.plan import PlanView
+from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.summary import show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView, reading
+from bulk_reset.errors import ExitCode
 from bulk_reset.model import (
     ATTEMPTS,
     PATIENCE_S,
@@ -53,6 +61,9 @@ from bulk_reset.model import (
     WORKERS,
     OnConflict,
 )
+
+if TYPE_CHECKING:
+    from bulk_reset.options import Options, Watcher
 
 
 def run(
@@ -72,6 +83,9 @@ def run(
     canary: CanaryOption = None,
     yes: YesOption = False,
     verify: VerifyOption = False,
+    plan: PlanOption = False,
+    from_pull: FromPullOption = None,
+    set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
@@ -144,6 +158,9 @@ def run(
                 view.looked,
                 confirm=lambda text: view.confirm(text, says_yes=yes),
             )
+            pull_first(sheet, from_pull, set, options, watcher)
+            if plan and not _is_planned(sheet, options, watcher, output):
+                raise typer.Exit(ExitCode.STOPPED)
             try:
                 totals = actions.run(sheet, options, watcher, handles_signals=True)
             finally:
@@ -153,3 +170,17 @@ def run(
         show_totals(output, totals, sheet)
         output.json(totals_as_json(totals))
     raise typer.Exit(totals.exit_code)
+
+
+def _is_planned(sheet: str, options: Options, watcher: Watcher, output: Output) -> bool:
+    """Show what would change; tell whether to go on."""
+    from bulk_reset import actions  # noqa: PLC0415
+
+    shown = PlanView(output)
+    totals = actions.plan(sheet, options, watcher, shown.add)
+    shown.show(totals)
+    left = totals.counts.get("update", 0)
+    if left and not watcher.confirm(f"{left:,} rows are to be sent."):
+        say_red("Nothing was sent: nobody said yes. Next: the same again with --yes")
+        return False
+    return True

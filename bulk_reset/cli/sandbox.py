@@ -46,6 +46,15 @@ def sandbox(
         int,
         typer.Option(min=0, metavar="N", help="Start with N incidents, one a minute up to now."),
     ] = 0,
+    seed_step: Annotated[
+        int, typer.Option(min=1, metavar="SECONDS", help="The time between two of them.")
+    ] = 60,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep the incidents in FILE; what is there is gone on with."
+        ),
+    ] = None,
     any_id: Annotated[
         bool,
         typer.Option(help="Let an unknown but well-formed id spring into being."),
@@ -72,7 +81,6 @@ def sandbox(
     """
     # In here: neither --help nor a usage error waits for them.
     from bulk_reset.sandbox import SandboxConfig, load_faults  # noqa: PLC0415
-    from bulk_reset.sandbox.incidents import SEED_STEP_S  # noqa: PLC0415
 
     try:
         config = SandboxConfig(
@@ -82,7 +90,9 @@ def sandbox(
             latency_s=latency,
             seed_incidents=seed_incidents,
             # A pull of the last days finds them.
-            first_start_at=int(time.time()) - seed_incidents * SEED_STEP_S,
+            first_start_at=int(time.time()) - seed_incidents * seed_step,
+            seed_step_s=seed_step,
+            state=state,
             accepts_any_id=any_id,
             faults=load_faults(faults) if faults else (),
         )
@@ -98,6 +108,8 @@ def _serve(config: "SandboxConfig", port: int) -> None:
         # KeyboardInterrupt only where a loop cannot handle signals (Windows).
         with suppress(KeyboardInterrupt):
             asyncio.run(_serve_until_stopped(config, port))
+    except ValueError as error:
+        _refuse(f"--state: {error}", error)
     except OSError as error:
         _refuse(f"port {port}: {_reason(error)}. Choose another one with --port.", error)
 

@@ -14,8 +14,10 @@ from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals, Verif
 
 if TYPE_CHECKING:
     from bulk_reset.summary import ReportSummary
+    from bulk_reset.undo import WayBack
 
 _SHOWN_VALUE: Final = 40
+_SHOWN_LOST: Final = 10
 _MEANING: Final = {
     Status.UPDATED: "the API said yes",
     Status.UNCHANGED: "already so; not sent",
@@ -195,13 +197,34 @@ def show_verification(output: Output, verification: Verification) -> None:
         if more > 0:
             output.say(f"… and {more:,} more; --json lists all.")
     rows = len({one.row_number for one in wrong})
-    told = f"{verification.rows:,} rows read back: "
+    told = f"{verification.rows:,} rows read back in {_requests(verification.requests)}: "
     told += f"{rows:,} are not as they were written" if rows else "all are as they were written"
     output.say(told)
     for status, count in verification.settled.items():
         output.say(f"{count:,} rows whose outcome was unknown are {status.value}")
     if verification.not_known:
         output.say(f"{verification.not_known:,} rows were sent without a look (--no-before)")
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request{'s' if count != 1 else ''}"
+
+
+def show_lost(output: Output, way: WayBack) -> None:
+    """Print what an undo cannot restore."""
+    if way.comments:
+        output.say(f"{way.comments:,} comments stay: a comment cannot be taken back")
+    if not way.lost:
+        return
+    table = new_table("incident", "field", "it was", "it is", "why it stays")
+    for one in way.lost[:_SHOWN_LOST]:
+        cells = (shorten(one.was), shorten(one.wrote))
+        table.add_row(one.incident_id, one.field, *cells, one.reason)
+    output.table(table)
+    output.say(
+        f"{len(way.lost):,} of {way.values:,} values cannot be restored. "
+        f"All of them, with links: {way.lost_file}"
+    )
 
 
 def shorten(value: object) -> str:

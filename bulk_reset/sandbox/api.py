@@ -4,8 +4,9 @@ A call is judged in this order: the key, then the quota, then the scripted fault
 route, the method, the content type, the size and the content. So a wrong key costs no quota,
 and a wrong body does. Everything from counting a call to applying it happens in one step.
 
-Of the API's operations there are ``/incident/reset``, ``/incident/info``,
-``/incident/list-by-ids`` and ``/incident/list``; any other path is ``RouteNotFound``.
+Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
+``/incident/comment``, ``/incident/info``, ``/incident/list-by-ids`` and ``/incident/list``; any
+other path is ``RouteNotFound``.
 
 State, and who may touch it: the quota, the peaks, the fault script and the counters belong to
 ``Api.answer``; the incidents to themselves. Seconds are those of the injected clock, only the
@@ -91,11 +92,13 @@ class Api:
         self._peak_1s, self._peak_60s = Peak(1.0), Peak(60.0)
         self._script = FaultScript(config.faults)
         self.incidents = Incidents(accepts_any_id=config.accepts_any_id, wall_clock=wall_clock)
-        self.incidents.seed(config.seed_incidents, config.first_start_at)
+        self.incidents.seed(config.seed_incidents, config.first_start_at, config.seed_step_s)
         self._requests = self._admitted = self._throttled = self._unauthorized = 0
         self._by_code: Counter[str] = Counter()
         self._operations: dict[str, Callable[[rules.Body], object]] = {
             "/incident/reset": self._reset,
+            "/incident/field/reset": self._reset_field,
+            "/incident/comment": self._comment,
             "/incident/info": self._info,
             "/incident/list-by-ids": self._list_by_ids,
             "/incident/list": self._list,
@@ -188,6 +191,19 @@ class Api:
     def _reset(self, body: rules.Body) -> None:
         incident_id, changes = rules.read_id(body), rules.read_changes(body)
         self.incidents.apply(self._find(incident_id), changes)
+
+    def _reset_field(self, body: rules.Body) -> None:
+        incident_id, (name, value) = rules.read_id(body), rules.read_field(body)
+        incident = self._find(incident_id)
+        now = incident["fields"].get(name)
+        if now is not None and type(now) is not type(value):
+            raise rules.invalid("field_value", "its type has to match the field's definition")
+        self.incidents.apply_field(incident, name, value)
+
+    def _comment(self, body: rules.Body) -> None:
+        ids, comment = rules.read_comment(body)
+        for incident in [self._find(one) for one in ids]:  # all are found before any is changed
+            self.incidents.add_comment(incident, comment)
 
     def _info(self, body: rules.Body) -> Incident:
         return self._find(rules.read_id(body))

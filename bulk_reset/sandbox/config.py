@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bulk_reset.sandbox.faults import Fault
 
 
@@ -21,8 +23,11 @@ class SandboxConfig:
         latency_s: the round trip; half of it passes before a request is counted, half
             before its answer is sent.
         seed_incidents: how many incidents are there at the start (see ``incidents.seeded``).
-        first_start_at: when the first of them started, UTC epoch seconds; each later one
-            started a minute after the one before. 2026-01-01 unless told otherwise.
+        first_start_at: when the first of them started, UTC epoch seconds. 2026-01-01 unless
+            told otherwise.
+        seed_step_s: how long after the one before each of them started.
+        state: a file that the incidents are read from at the start, if it is there (then none
+            are seeded), and written to at the end; None to forget them.
         accepts_any_id: whether an unknown but well-formed id springs into being, so that a
             real sheet can be rehearsed.
         app_key: the key that requests have to bring; not a secret.
@@ -35,13 +40,20 @@ class SandboxConfig:
     latency_s: float = 0.02
     seed_incidents: int = 0
     first_start_at: int = 1_767_225_600
+    seed_step_s: int = 60
+    state: Path | None = None
     accepts_any_id: bool = False
     app_key: str = "sandbox-key"
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no sandbox could keep."""
-        for name, least in (("per_second", 1), ("per_minute", 1), ("seed_incidents", 0)):
+        for name, least in (
+            ("per_second", 1),
+            ("per_minute", 1),
+            ("seed_incidents", 0),
+            ("seed_step_s", 1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: found {getattr(self, name)}. Give {least} or more.")
         if not 0 <= self.latency_s < math.inf:

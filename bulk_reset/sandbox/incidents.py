@@ -1,6 +1,7 @@
 """The incidents of a sandbox: where they come from, what a reset does to them.
 
-State, and who may touch it: ``Incidents`` owns every incident and how often each was applied.
+State, and who may touch it: ``Incidents`` owns every incident, its comments and how often each
+was applied; ``save`` and ``load`` keep all of it in a file.
 The API's operations read and apply; a test may ``put`` one, as somebody in the console would.
 Nothing waits here, so an operation sees and leaves a whole state.
 
@@ -10,6 +11,8 @@ present. ``*_time`` and ``*_at`` are UTC epoch seconds.
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +20,7 @@ from bulk_reset.sandbox.rules import is_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 Incident = dict[str, Any]
 
@@ -24,6 +28,7 @@ SEED_STEP_S: Final = 60
 _ACCOUNT_ID: Final = 2451002751131
 _PERSON_ID: Final = 2476444212131
 _CHANNEL_ID: Final = 2551105804131
+_TEAM_ID: Final = 2477033058131
 _CHANNELS: Final = ("Ops Channel", "Database Channel", "Network Channel")
 _TITLES: Final = ("CPU usage high", "Disk almost full", "Replication lag", "Latency above SLO")
 _SEVERITIES: Final = ("Critical", "Warning", "Info")
@@ -43,18 +48,24 @@ def seed_id(number: int) -> str:
     return f"69da451e{number:016x}"
 
 
-def seeded(number: int, first_start_at: int) -> Incident:
+def teams_channel(team_id: int) -> int:
+    """Return the channel that a team owns: its n-th has the n-th channel."""
+    return _CHANNEL_ID + team_id - _TEAM_ID
+
+
+def seeded(number: int, first_start_at: int, step_s: int = SEED_STEP_S) -> Incident:
     """Return the ``number``-th seeded incident, 1-based; the same number, the same incident.
 
     ``incident_id`` is ``69da451e`` and the number as 16 hexadecimal digits; it started
-    ``number - 1`` minutes after ``first_start_at``. With i = number - 1: the title is
+    ``number - 1`` steps after ``first_start_at``. With i = number - 1: the title is
     ``TEXT - host-NUMBER``, its text the (i mod 4)-th of four; severity, progress and channel
     are the (i mod 3)-th, (i // 3 mod 3)-th and (i // 9 mod 3)-th of three. The description is
-    ``Seeded incident NUMBER.``; impact, root cause and resolution are empty.
+    ``Seeded incident NUMBER.``; impact, root cause and resolution are empty. Of the custom
+    fields, ``tags`` is ``["seeded"]``, and every third has an ``affected_service``.
     """
     i = number - 1
     severity, channel = _SEVERITIES[i % 3], i // 9 % 3
-    incident = blank(seed_id(number), first_start_at + i * SEED_STEP_S)
+    incident = blank(seed_id(number), first_start_at + i * step_s)
     progress = _PROGRESS[i // 3 % 3]
     incident |= {
         "title": f"{_TITLES[i % 4]} - host-{number:05d}",
@@ -65,7 +76,10 @@ def seeded(number: int, first_start_at: int) -> Incident:
         "channel_id": _CHANNEL_ID + channel,
         "channel_name": _CHANNELS[channel],
         "labels": {"host": f"host-{number:05d}"},
+        "fields": {"tags": ["seeded"]},
     }
+    if i % 3 == 0:
+        incident["fields"]["affected_service"] = f"service-{i % 7}"
     if progress == "Closed":
         incident["end_time"] = incident["close_time"] = incident["start_time"] + SEED_STEP_S
     return incident
@@ -122,6 +136,7 @@ class Incidents:
         self._wall_clock = wall_clock
         self._by_id: dict[str, Incident] = {}
         self._applied: Counter[str] = Counter()
+        self._comments: dict[str, list[str]] = {}
 
     def __repr__(self) -> str:
         return f"<Incidents {len(self)}, {len(self._applied)} updated>"
@@ -132,10 +147,46 @@ class Incidents:
     def __iter__(self) -> Iterator[Incident]:
         return iter(self._by_id.values())
 
-    def seed(self, count: int, first_start_at: int) -> None:
+    def seed(self, count: int, first_start_at: int, step_s: int = SEED_STEP_S) -> None:
         """Add ``count`` seeded incidents."""
         for number in range(1, count + 1):
-            self._by_id[seed_id(number)] = seeded(number, first_start_at)
+            self._by_id[seed_id(number)] = seeded(number, first_start_at, step_s)
+
+    def save(self, path: Path) -> None:
+        """Write everything to a file, an incident a line; it is whole, or the old one."""
+        lines = [json.dumps(self._kept(one), sort_keys=True) for one in sorted(self._by_id)]
+        fresh = path.with_name(f"{path.name}.tmp")
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write("[\n" + ",\n".join(lines) + "\n]\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+    def _kept(self, incident_id: str) -> dict[str, Any]:
+        return {
+            "incident": self._by_id[incident_id],
+            "comments": self._comments.get(incident_id, []),
+            "applied": self._applied[incident_id],
+        }
+
+    def load(self, path: Path) -> None:
+        """Read everything from a file that ``save`` has written, in place of what there is.
+
+        Raises:
+            ValueError: it is another file, or cannot be read.
+        """
+        try:
+            kept = {
+                entry["incident"]["incident_id"]: entry
+                for entry in json.loads(path.read_text(encoding="utf-8"))
+            }
+            by_id = {one: {**blank(one, 0), **kept[one]["incident"]} for one in kept}
+            applied = Counter({one: int(kept[one]["applied"]) for one in kept})
+            comments = {one: list(map(str, kept[one]["comments"])) for one in kept}
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as exc:
+            raise ValueError(f"{path}: no incidents of a sandbox can be read from it.") from exc
+        self._by_id, self._applied = by_id, +applied
+        self._comments = {one: some for one, some in comments.items() if some}
 
     def put(self, incident_id: str, **values: object) -> None:
         """Create an incident or overwrite some of its values, past every rule and count.
@@ -165,15 +216,40 @@ class Incidents:
         incident |= changes
         overrides = dict.fromkeys([*incident["manual_overrides"], *changes])
         incident["manual_overrides"] = list(overrides)
+        self._touch(incident)
+
+    def apply_field(self, incident: Incident, name: str, value: object) -> None:
+        """Set a custom field, and move ``updated_at`` on."""
+        incident["fields"] = incident["fields"] | {name: value}
+        self._touch(incident)
+
+    def _touch(self, incident: Incident) -> None:
+        self._move_on(incident)
+        self._applied[incident["incident_id"]] += 1
+
+    def _move_on(self, incident: Incident) -> None:
         # At least a second on: several resets within one second would look like none.
         now = int(self._wall_clock())
         incident["updated_at"] = max(now, incident["updated_at"] + 1)
-        self._applied[incident["incident_id"]] += 1
+
+    def add_comment(self, incident: Incident, comment: str) -> None:
+        """Add a comment, which is no value of an incident, and move ``updated_at`` on."""
+        self._comments.setdefault(incident["incident_id"], []).append(comment)
+        self._move_on(incident)
+
+    def comments(self, incident_id: str) -> tuple[str, ...]:
+        """Return an incident's comments, the oldest first."""
+        return tuple(self._comments.get(incident_id, ()))
 
     def snapshot(self) -> dict[str, Incident]:
-        """Return every incident by its id, each with ``applied``: how often it was reset."""
+        """Return every incident by its id, each with what the API does not show.
+
+        That is ``applied``, how often it was reset, and ``comments``, where it has some.
+        """
         return {
-            incident_id: incident | {"applied": self._applied[incident_id]}
+            incident_id: incident
+            | {"applied": self._applied[incident_id]}
+            | ({"comments": found} if (found := self._comments.get(incident_id)) else {})
             for incident_id, incident in self._by_id.items()
         }
 
@@ -181,6 +257,7 @@ class Incidents:
         """Return the numbers of incidents and of resets applied, named as in the statistics."""
         return {
             "applied": self._applied.total(),
+            "comments": sum(map(len, self._comments.values())),
             "incidents": len(self._by_id),
             "incidents_updated": len(self._applied),
             "applied_more_than_once": sum(times > 1 for times in self._applied.values()),

@@ -3,8 +3,8 @@
 Pure: nothing is looked up or changed here. A field that the API does not know is ignored, as
 it says nothing of additional ones.
 
-Source: the Flashduty Open API's ``UpdateIncidentFieldsRequest``, ``IncidentInfoRequest`` and
-``ListIncidentsByIdsRequest``.
+Source: the Flashduty Open API's ``UpdateIncidentFieldsRequest``, ``IncidentInfoRequest``,
+``ListIncidentsByIdsRequest``, ``ResetIncidentFieldRequest`` and ``CommentIncidentRequest``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ Body = dict[str, Any]
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Not published; a reset of the longest allowed texts, all escaped, is about 300 kB."""
 MAX_IDS: Final = 100
+LONGEST_COMMENT: Final = 1024
 TEXT_LENGTHS: Final[dict[str, tuple[int, int]]] = {
     "title": (3, 200),
     "description": (3, 6144),
@@ -90,6 +91,26 @@ def read_changes(body: Body) -> dict[str, str]:
     if not changes:
         raise ApiError("InvalidParameter", "At least one field to update must be provided.")
     return changes
+
+
+def read_field(body: Body) -> tuple[str, Any]:
+    """Return the name and the value of a custom field to set."""
+    name = body.get("field_name")
+    if not isinstance(name, str) or not name:
+        raise invalid("field_name", "a name is required")
+    if body.get("field_value") is None:
+        raise invalid("field_value", "a value is required")
+    return name, body["field_value"]
+
+
+def read_comment(body: Body) -> tuple[list[str], str]:
+    """Return the incidents to comment on, at least one, and the comment."""
+    ids, comment = read_ids(body), body.get("comment")
+    if not ids:
+        raise invalid("incident_ids", "at least one id is required")
+    if not isinstance(comment, str) or not 0 < len(comment) <= LONGEST_COMMENT:
+        raise invalid("comment", f"1 to {LONGEST_COMMENT} characters are required")
+    return ids, comment
 
 
 def _read_text(value: object, name: str, shortest: int, longest: int) -> str:

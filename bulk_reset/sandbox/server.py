@@ -4,7 +4,8 @@ Beside the API there are, without a key and outside the quota: ``GET /`` (a page
 ``GET /_stats`` (the numbers) and ``GET /_incidents`` (every incident, with ``applied``).
 
 State: a sandbox keeps its incidents and its books for as long as it exists, so they can be
-read after ``serve`` has ended. It runs in one event loop and belongs to one thread.
+read after ``serve`` has ended; its incidents for longer, where it has a file for them. It runs in
+one event loop and belongs to one thread.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Sandbox:
     """One emulated account: its incidents, its quota and its books.
 
     Args:
-        config: what it is started with.
+        config: what it is started with; ValueError where its file of incidents is none.
         clock: seconds that never go back; the quota is counted by it.
         wall_clock: UTC epoch seconds; the incidents' ``updated_at``.
     """
@@ -51,6 +52,8 @@ class Sandbox:
     ) -> None:
         self._config = config
         self._api = Api(config, clock=clock, wall_clock=wall_clock)
+        if config.state is not None and config.state.exists():
+            self._api.incidents.load(config.state)
 
     def __repr__(self) -> str:
         return f"<Sandbox {self._api!r}>"
@@ -89,6 +92,8 @@ class Sandbox:
             yield f"http://{HOST}:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
+            if self._config.state is not None:
+                self.incidents.save(self._config.state)
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=MAX_BODY_BYTES)

@@ -1,0 +1,273 @@
+"""``bulk-reset plan``: what a run would do, old and new, with nothing sent."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from bulk_reset.cli.arguments import (
+    AccountOption,
+    AppKeyFileOption,
+    AttemptsOption,
+    BaseUrlOption,
+    DelimiterOption,
+    EncodingOption,
+    FromPullOption,
+    HeaderRowOption,
+    JsonOption,
+    LimitOption,
+    MapOption,
+    NoWaitOption,
+    OnConflictOption,
+    OverwriteOption,
+    PatienceOption,
+    PerMinuteOption,
+    PerSecondOption,
+    QuietOption,
+    ReportOption,
+    RetryFailedOption,
+    SandboxOption,
+    SandboxStateOption,
+    SetOption,
+    ShareOption,
+    SheetArgument,
+    SheetNameOption,
+    SkipInvalidOption,
+    TimeoutOption,
+    VerboseOption,
+    mapping_of,
+)
+from bulk_reset.cli.console import Output, duration, new_table
+from bulk_reset.cli.pull import pull_first
+from bulk_reset.cli.view import SendingView, reading
+from bulk_reset.errors import ExitCode
+from bulk_reset.inert import one_line
+from bulk_reset.model import (
+    ATTEMPTS,
+    PATIENCE_S,
+    PER_MINUTE,
+    PER_SECOND,
+    TIMEOUT_S,
+    OnConflict,
+)
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from bulk_reset.plan_files import FieldPlan, PlanTotals, RowPlan
+
+_SHOWN_ROWS: Final = 10
+_CONTEXT: Final = 40
+_MEANING: Final = {
+    "update": "would be updated",
+    "unchanged": "already so; cost nothing",
+    "conflict": "changed by somebody since; held back",
+    "missing": "no such incident",
+    "done before": "an earlier run has done them",
+    "held back": "by --limit",
+    "skipped": "another row sets the same",
+    "rejected": "invalid; never sent",
+}
+_STYLE: Final = {"same": "none", "old": "red strike", "new": "green underline"}
+HtmlOption = Annotated[
+    bool, typer.Option("--html", help="Write NAME.plan.html, for a change ticket.")
+]
+XlsxOption = Annotated[bool, typer.Option("--xlsx", help="Write NAME.plan.xlsx.")]
+
+
+def plan(
+    sheet: SheetArgument,
+    *,
+    html: HtmlOption = False,
+    xlsx: XlsxOption = False,
+    from_pull: FromPullOption = None,
+    set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
+    report: ReportOption = None,
+    limit: LimitOption = None,
+    skip_invalid: SkipInvalidOption = False,
+    retry_failed: RetryFailedOption = False,
+    overwrite: OverwriteOption = False,
+    on_conflict: OnConflictOption = OnConflict.ERROR,
+    map: MapOption = [],  # noqa: A002, B006
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    sheet_name: SheetNameOption = None,
+    header_row: HeaderRowOption = None,
+    sandbox: SandboxOption = False,
+    sandbox_state: SandboxStateOption = None,
+    app_key_file: AppKeyFileOption = None,
+    base_url: BaseUrlOption = None,
+    timeout: TimeoutOption = TIMEOUT_S,
+    attempts: AttemptsOption = ATTEMPTS,
+    patience: PatienceOption = PATIENCE_S,
+    per_second: PerSecondOption = PER_SECOND,
+    per_minute: PerMinuteOption = PER_MINUTE,
+    share: ShareOption = 1.0,
+    account: AccountOption = "",
+    no_wait: NoWaitOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show what a run of SHEET would change, old and new; nothing is sent.
+
+    It reads the incidents as they are now, a hundred a request. Exit code: 0 the run may begin,
+    1 some rows would be held back or have no incident, 2 the sheet has mistakes, 3 the API cannot
+    be read.
+    """
+    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
+    mapping = mapping_of(map)
+    view = SendingView(output)
+    with output.errors():
+        from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+        from bulk_reset.plan_files import PlanPage, PlanWorkbook  # noqa: PLC0415
+
+        options = Options(
+            mapping=mapping,
+            delimiter=delimiter,
+            encoding=encoding,
+            sheet_name=sheet_name,
+            header_row=header_row,
+            on_conflict=on_conflict,
+            skip_invalid=skip_invalid,
+            limit=limit,
+            retry_failed=retry_failed,
+            overwrite=overwrite,
+            report=report,
+            sandbox=sandbox,
+            sandbox_state=sandbox_state,
+            app_key_file=app_key_file,
+            base_url=base_url,
+            timeout_s=timeout,
+            attempts=attempts,
+            patience_s=patience,
+            per_second=per_second,
+            per_minute=per_minute,
+            share=share,
+            account=account,
+            waits=not no_wait,
+        )
+        shown = PlanView(output, keeps_all=json)
+        with reading(output) as on_read, contextlib.ExitStack() as stack:
+            watcher = Watcher(output.notice, on_read, on_looked=view.looked)
+            pull_first(sheet, from_pull, set, options, watcher)
+            kinds = {"html": PlanPage if html else None, "xlsx": PlanWorkbook if xlsx else None}
+            files = {
+                Path(f"{Path(sheet).with_suffix('')}.plan.{ending}"): kind
+                for ending, kind in kinds.items()
+                if kind is not None
+            }
+            writers = [stack.enter_context(kind(path)) for path, kind in files.items()]
+
+            def add(row: RowPlan) -> None:
+                shown.add(row)
+                for writer in writers:
+                    writer.add(row)
+
+            totals = actions.plan(sheet, options, watcher, add)
+            for writer in writers:
+                writer.finish(totals)
+        shown.show(totals)
+        for path in files:
+            output.say(f"Plan: {path}")
+        left = totals.counts.get("update", 0)
+        if left:
+            output.say(f"Next: {_run_instead()}")
+        troubled = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
+        code = ExitCode.NOT_ALL if troubled else ExitCode.DONE
+        output.json({**dataclasses.asdict(totals), "plan": shown.as_json(), "exit_code": int(code)})
+    raise typer.Exit(code)
+
+
+def _run_instead() -> str:
+    """Return the command that does what was planned."""
+    import sys  # noqa: PLC0415
+
+    own = {"--html", "--xlsx", "--plan"}
+    words = ["run" if word == "plan" else word for word in sys.argv[1:] if word not in own]
+    return shlex.join(["bulk-reset", *words])
+
+
+class PlanView:
+    """A plan on the terminal: the first rows, old and new, then the counts.
+
+    Args:
+        keeps_all: whether all rows are wanted in the end, and not only the first.
+    """
+
+    def __init__(self, output: Output, *, keeps_all: bool = False) -> None:
+        self._output, self._keeps_all = output, keeps_all
+        self._rows: list[RowPlan] = []
+        self._changing = 0
+
+    def add(self, row: RowPlan) -> None:
+        """Take the next row."""
+        if self._keeps_all or (row.fields and self._changing < _SHOWN_ROWS):
+            self._rows.append(row)
+        self._changing += bool(row.fields)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return all rows as plain values."""
+        return [dataclasses.asdict(row) for row in self._rows]
+
+    def show(self, totals: PlanTotals) -> None:
+        """Print what there is to know."""
+        if self._rows and not self._output.is_quiet:
+            self._show_rows()
+        table = new_table("", "rows", "", right={"rows"})
+        for name, meaning in _MEANING.items():
+            if totals.counts.get(name):
+                table.add_row(name, f"{totals.counts[name]:,}", meaning)
+        self._output.table(table)
+        if totals.fields:
+            fields = ", ".join(f"{name} {rows:,}" for name, rows in totals.fields.items())
+            self._output.say(f"They would set: {fields}")
+        if totals.lost:
+            self._output.say(
+                f"{totals.lost:,} values could not be restored afterwards (empty before, or Ok)"
+            )
+        if totals.requests:
+            self._output.say(
+                f"{totals.requests:,} requests would take {duration(totals.estimate_s)} at the "
+                "least. Nothing was sent."
+            )
+
+    def _show_rows(self) -> None:
+        from rich.text import Text  # noqa: PLC0415
+
+        table = new_table("row", "field", "old → new", right={"row"})
+        for row in [row for row in self._rows if row.fields][:_SHOWN_ROWS]:
+            number = str(row.row_number)
+            for field in row.fields:
+                table.add_row(number, Text(field.field), _text_of(field))
+                number = ""
+        self._output.table(table)
+        more = self._changing - _SHOWN_ROWS
+        if more > 0:
+            self._output.say(f"… and {more:,} more rows; --html or --xlsx shows all.")
+
+
+def _text_of(field: FieldPlan) -> Text:
+    """Return a field's change, its words marked: struck and underlined, or in brackets."""
+    from rich.text import Text  # noqa: PLC0415
+
+    from bulk_reset.worddiff import shortened, words_changed  # noqa: PLC0415
+
+    text = Text()
+    if field.was is not None:
+        text.append(f"somebody's change: {one_line(field.was)} → {one_line(field.old)}; wanted: ")
+    for kind, part in shortened(words_changed(field.old, field.new)):
+        shown = part.replace("\n", "⏎")
+        if kind == "old":
+            text.append(f"[-{shown}-]", _STYLE[kind])
+        elif kind == "new":
+            text.append("{+" + shown + "+}", _STYLE[kind])
+        else:
+            text.append(shown)
+    return text

@@ -1,0 +1,144 @@
+"""What a run of a sheet would do, found out by reading, with nothing sent.
+
+Rows are told one by one as their incidents are read, a hundred at a time, so that a plan of
+any length takes little memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from bulk_reset.before import why_lost
+from bulk_reset.codec import loads
+from bulk_reset.customs import COMMENT_FIELD, text_of
+from bulk_reset.feed import Feed
+from bulk_reset.judge import Judgement, Verdict
+from bulk_reset.look import Look, Read
+from bulk_reset.model import Change, Status
+from bulk_reset.options import Options, Watcher
+from bulk_reset.plan_files import FieldPlan, PlanTotals, RowPlan
+from bulk_reset.quota import ideal_s
+from bulk_reset.reaching import held, in_new_loop
+from bulk_reset.readback import MAX_IDS
+from bulk_reset.reader import open_reader
+from bulk_reset.running import SheetLike, opened_run
+
+DONE_BEFORE: Final = "done before"
+HELD_BACK: Final = "held back"
+
+
+def plan(
+    sheet: SheetLike,
+    options: Options | None = None,
+    watcher: Watcher | None = None,
+    add: Callable[[RowPlan], None] = lambda _: None,
+) -> PlanTotals:
+    """Find out what a run of a sheet would do.
+
+    Args:
+        add: called for each row that is left to do, in the sheet's order.
+
+    Raises:
+        InputError: as a run would.
+        RunError: the incidents cannot be read.
+    """
+    options, watcher = options or Options(), watcher or Watcher()
+    with opened_run(sheet, options, watcher) as opened:
+        feed = opened.planned_feed()
+        planning = _Planning(feed, Look(None, options.overwrite, feed.survey.repeated_ids), add)
+        with held(opened.reached, options, opened.table.label, watcher) as reached:
+
+            async def read() -> int:
+                async with open_reader(reached, options) as reader:
+                    await planning.run(reader.incidents, watcher.on_looked)
+                    return reader.quota.requests
+
+            reads = in_new_loop(read)
+    counts = planning.counts + Counter(
+        {
+            DONE_BEFORE: feed.resumed.total(),
+            HELD_BACK: feed.held_back,
+            Status.SKIPPED.value: feed.settled[Status.SKIPPED],
+            Status.REJECTED.value: feed.settled[Status.REJECTED],
+        }
+    )
+    counts[Verdict.UNCHANGED.value] += feed.settled[Status.UNCHANGED]
+    return PlanTotals(
+        sheet=opened.table.label,
+        made_at=time.time(),
+        rows=feed.survey.rows,
+        counts={name: rows for name, rows in counts.items() if rows},
+        fields=dict(planning.fields),
+        lost=planning.lost,
+        requests=planning.requests,
+        estimate_s=ideal_s(planning.requests + reads, options.windows()),
+        sha256=_sha256(opened.table.path),
+        version=version("bulk-reset"),
+    )
+
+
+class _Planning:
+    """Judges the rows of a feed, and counts."""
+
+    def __init__(self, feed: Feed, look: Look, add: Callable[[RowPlan], None]) -> None:
+        self._feed, self._look, self._add = feed, look, add
+        self.counts: Counter[str] = Counter()
+        self.fields: Counter[str] = Counter()
+        self.lost = self.requests = 0
+
+    async def run(self, read: Read, on_looked: Callable[[int, int], None]) -> None:
+        total, done = self._feed.survey.rows, 0
+        for changes, _ in self._feed.batches():
+            for first in range(0, len(changes), MAX_IDS):
+                some = changes[first : first + MAX_IDS]
+                for change, judgement in zip(
+                    some, await self._look.judged(some, read), strict=True
+                ):
+                    self._take(change, judgement)
+            done = self._feed.rows
+            on_looked(done, total)
+
+    def _take(self, change: Change, judgement: Judgement) -> None:
+        row = _row_plan(change, judgement)
+        self.counts[row.verdict] += 1
+        if judgement.verdict is Verdict.UPDATE:
+            self.fields.update(field.field for field in row.fields)
+            self.lost += sum(1 for field in row.fields if field.lost)
+            self.requests += bool(judgement.change.body) + len(judgement.change.rest)
+        self._add(row)
+
+
+def _row_plan(change: Change, judgement: Judgement) -> RowPlan:
+    fields = [
+        FieldPlan(
+            name,
+            text_of(name, judgement.before[name]),
+            text_of(name, wanted),
+            text_of(name, judgement.conflicts[name]) if name in judgement.conflicts else None,
+            why_lost(name, judgement.before[name]),
+        )
+        for name, wanted in judgement.wanted.items()
+    ]
+    if judgement.verdict is Verdict.UPDATE and COMMENT_FIELD in judgement.change.fields:
+        text = loads(change.rest[-1].body)[COMMENT_FIELD]
+        fields.append(FieldPlan(COMMENT_FIELD, "", text, None, "a comment cannot be taken back"))
+    return RowPlan(
+        change.row_number,
+        change.incident_id,
+        judgement.verdict.value,
+        tuple(fields),
+        judgement.link,
+    )
+
+
+def _sha256(path: Path | None) -> str:
+    if path is None:
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

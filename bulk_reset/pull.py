@@ -1,0 +1,322 @@
+"""Incidents from the API into a sheet to edit: by time and filters, or by their ids.
+
+The API lists at most 31 days at a time and 100 incidents a page; longer times are cut, pages are
+followed by their cursor, and rows are written as they come. Source: ``ListIncidentsRequest``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tzlocal import get_localzone, get_localzone_name
+
+from bulk_reset.errors import InputError, RunError
+from bulk_reset.ids import Readings, is_id, read_ids
+from bulk_reset.model import ID_FIELD
+from bulk_reset.options import Options, Watcher
+from bulk_reset.pulled import PulledSheet
+from bulk_reset.reaching import held, in_new_loop, reach
+from bulk_reset.readback import MAX_IDS
+from bulk_reset.reader import Reader, open_reader
+from bulk_reset.rules import Rules
+
+MAX_WINDOW_S: Final = 31 * 24 * 60 * 60
+_PAGE: Final = 100
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_AGO: Final = re.compile(r"(\d+)\s*([smhdw])")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which incidents.
+
+    Attributes:
+        since_at, until_at: when they started, UTC epoch seconds, both ends included.
+        query: the API's full-text search.
+        severities, progress: words of the API.
+        channels: numbers, or names as the incidents show them.
+        team_ids: numbers.
+        nums: short numbers as people see them.
+    """
+
+    since_at: int
+    until_at: int
+    query: str = ""
+    severities: tuple[str, ...] = ()
+    progress: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    team_ids: tuple[int, ...] = ()
+    nums: tuple[str, ...] = ()
+
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """Yield the times to ask for one by one, none longer than 31 days, none overlapping."""
+        start = self.since_at
+        while start <= self.until_at:
+            end = min(start + MAX_WINDOW_S, self.until_at)
+            yield start, max(end, start + 1)  # the end has to lie after the start
+            start = end + 1
+
+    def body(self, window: tuple[int, int], cursor: str) -> dict[str, Any]:
+        """Return the request for a page."""
+        numbers = [int(one) for one in self.channels if one.isdecimal()]
+        is_by_number = len(numbers) == len(self.channels)
+        wanted = {
+            "query": self.query,
+            "incident_severity": ",".join(self.severities),
+            "progress": ",".join(self.progress),
+            # With names among them, the incidents themselves are looked at.
+            "channel_ids": numbers if is_by_number else [],
+            "team_ids": list(self.team_ids),
+            "nums": list(self.nums),
+            "search_after_ctx": cursor,
+        }
+        return {
+            "start_time": window[0],
+            "end_time": window[1],
+            "asc": True,
+            "limit": _PAGE,
+            **{name: value for name, value in wanted.items() if value},
+        }
+
+    def matches(self, incident: Mapping[str, Any]) -> bool:
+        """Tell whether an incident is in one of the channels that were named."""
+        names = {one.casefold() for one in self.channels}
+        its = {str(incident.get(name, "")).casefold() for name in ("channel_id", "channel_name")}
+        return not names or bool(names & its)
+
+
+@dataclass(frozen=True, slots=True)
+class PullTotals:
+    """What a pull has found.
+
+    Attributes:
+        incidents: read, of which ``rows`` are in the sheet: with a rule, those that it changes.
+        missing: ids that were asked for and do not exist.
+        pages, windows: how they were read.
+    """
+
+    path: str
+    incidents: int
+    rows: int
+    pages: int
+    windows: int
+    zone: str
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Pulling:
+    """A pull on its way; counts what it reads."""
+
+    reader: Reader
+    on_looked: Callable[[int, int], None]
+    incidents: int = 0
+    pages: int = 0
+    windows: int = 0
+    missing: list[str] = field(default_factory=list)
+
+    async def of_query(self, query: Query) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the incidents of a query, each once, the oldest first."""
+        seen: set[bytes] = set()
+        for window in query.windows():
+            self.windows += 1
+            async for incident in self._of_window(query, window):
+                key = bytes.fromhex(incident[ID_FIELD])
+                if key not in seen:
+                    seen.add(key)
+                    if query.matches(incident):
+                        self.incidents += 1
+                        yield incident
+
+    async def _of_window(
+        self, query: Query, window: tuple[int, int]
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        cursor, read = "", 0
+        before = self.incidents
+        while True:
+            page = await self.reader.page(query.body(window, cursor))
+            self.pages += 1
+            read += len(page.items)
+            for incident in page.items:
+                yield incident
+            self.on_looked(before + read, before + max(read, page.total))
+            if not page.has_next:
+                break
+            if not page.cursor or page.cursor == cursor or not page.items:
+                raise RunError(
+                    f"the API says that there are more than {read:,} incidents and gives no way "
+                    "to them. Ask for a shorter time."
+                )
+            cursor = page.cursor
+        if read < page.total:
+            raise RunError(
+                f"the API says that there are {page.total:,} incidents and gave {read:,}. "
+                "Pull again, or ask for a shorter time."
+            )
+
+    async def of_ids(self, ids: Sequence[str]) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the incidents of these ids, in their order."""
+        done = 0
+        async for found in self.reader.each(ids):
+            some = ids[done : done + MAX_IDS]
+            self.pages += 1
+            done += len(some)
+            for incident_id in some:
+                incident = found.get(incident_id)
+                if incident is None:
+                    self.missing.append(incident_id)
+                else:
+                    self.incidents += 1
+                    yield incident
+            self.on_looked(done, len(ids))
+
+
+def pull(  # noqa: PLR0913  (what can be said of a pull)
+    path: Path,
+    wanted: Query | Sequence[str],
+    options: Options | None = None,
+    watcher: Watcher | None = None,
+    *,
+    custom: Sequence[str] = (),
+    rules: Sequence[str] = (),
+    overwrite: bool = False,
+) -> PullTotals:
+    """Read incidents into a sheet to edit.
+
+    Args:
+        path: of the sheet, ``.csv`` or ``.xlsx``.
+        wanted: what to ask for, or ids.
+        custom: columns for custom fields, like ``field:NAME`` or ``field:NAME:json``.
+        rules: edits like ``title={{ title | upper }}``; then only what they change is kept.
+        overwrite: replace a sheet that is already there.
+
+    Raises:
+        InputError: what was asked for cannot be meant, or the sheet cannot be written.
+        RunError: the incidents cannot be read; there is no sheet.
+    """
+    options, watcher = options or Options(), watcher or Watcher()
+    made = Rules.of(rules)
+    customs = list(dict.fromkeys([*custom, *(f for f in made.templates if _is_further(f))]))
+    zone_name = get_localzone_name() or "local time"
+    with (
+        reach(options, watcher) as reached,
+        held(reached, options, str(path), watcher) as own,
+        PulledSheet(
+            path, custom=customs, zone=get_localzone(), zone_name=zone_name, overwrite=overwrite
+        ) as sheet,
+    ):
+
+        async def read() -> _Pulling:
+            async with open_reader(own, options) as reader:
+                pulling = _Pulling(reader, watcher.on_looked)
+                found = (
+                    pulling.of_query(wanted)
+                    if isinstance(wanted, Query)
+                    else pulling.of_ids(wanted)
+                )
+                async for incident in found:
+                    edits = made.wanted(incident, sheet.rows + 2)
+                    if edits or not made.templates:
+                        sheet.write(incident, edits)
+            return pulling
+
+        pulling = in_new_loop(read)
+        return PullTotals(
+            str(path),
+            pulling.incidents,
+            sheet.rows,
+            pulling.pages,
+            pulling.windows,
+            zone_name,
+            tuple(pulling.missing),
+        )
+
+
+def _is_further(name: str) -> bool:
+    return name.startswith("field:") or name == "comment"
+
+
+def moment_of(text: str, option: str, *, is_end: bool = False) -> int:
+    """Return the moment that a text means, in UTC epoch seconds.
+
+    Args:
+        text: ``30d`` (also s, m, h, w) ago, ``now``, a date, or a date and time, in the user's
+            zone unless it says another.
+        option: named in errors.
+        is_end: whether a date means its last second.
+
+    Raises:
+        InputError: it means no moment.
+    """
+    now = dt.datetime.now(get_localzone())
+    told = text.strip().lower()
+    if told == "now":
+        return int(now.timestamp())
+    if ago := _AGO.fullmatch(told):
+        return int(now.timestamp()) - int(ago[1]) * _UNITS[ago[2]]
+    try:
+        moment = dt.datetime.fromisoformat(text.strip())
+        if _DAY.fullmatch(told) and is_end:
+            moment += dt.timedelta(days=1, seconds=-1)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=get_localzone())
+        return int(moment.timestamp())
+    except (ValueError, OverflowError) as exc:
+        raise InputError(
+            f"{option} {text}: not a moment. Say 30d, 2026-11-01 or '2026-11-01 14:30'."
+        ) from exc
+
+
+SEVERITY_WORDS: Final = ("Critical", "Warning", "Info", "Ok")
+PROGRESS_WORDS: Final = ("Triggered", "Processing", "Closed")
+
+
+def query_of(since: str, until: str, **filters: Any) -> Query:  # noqa: ANN401  (a query's)
+    """Return what to ask for; see ``moment_of`` and ``Query``.
+
+    Raises:
+        InputError: it cannot be meant.
+    """
+    start, end = moment_of(since, "--since"), moment_of(until, "--until", is_end=True)
+    if start > end:
+        raise InputError(f"--since {since}: lies after --until {until}. Turn them around.")
+    for option, words in (("severities", SEVERITY_WORDS), ("progress", PROGRESS_WORDS)):
+        told = filters.get(option, ())
+        meant = {word.casefold(): word for word in words}
+        unknown = [word for word in told if word.casefold() not in meant]
+        if unknown:
+            name = "severity" if option == "severities" else option
+            raise InputError(f"--{name} {unknown[0]}: say one of {', '.join(words)}.")
+        filters[option] = tuple(meant[word.casefold()] for word in told)
+    return Query(start, end, **filters)
+
+
+def read_id_file(path: Path) -> list[str]:
+    """Return the incident ids of a text file, one a line: ids, or links to their pages.
+
+    A first line that is none is a header.
+
+    Raises:
+        InputError: it cannot be read, or a line of it names no incident.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as exc:
+        raise InputError(f"--ids {path}: cannot be read ({exc}). It takes a text file.") from exc
+    cells = [line.split(",")[0].strip().lower() for line in lines]
+    found = read_ids(cells, Readings())
+    for number, text in enumerate(found, 1):
+        if text and not is_id(text) and number > 1:
+            raise InputError(
+                f"--ids {path}: line {number} is no incident id and no link to one. Mend it."
+            )
+    ids = list(dict.fromkeys(text for text in found if is_id(text)))
+    if not ids:
+        raise InputError(f"--ids {path}: there is no incident id in it. Write one on each line.")
+    return ids

@@ -1,0 +1,89 @@
+"""Edits by a rule: ``title={{ title | replace("[TEST] ", "") }}``, for what needs no spreadsheet.
+
+Jinja2 templates in its sandbox: they see an incident's values and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from bulk_reset.columns import field_named
+from bulk_reset.customs import COMMENT_FIELD, is_same, live_value, text_of
+from bulk_reset.errors import InputError
+from bulk_reset.inert import one_line
+from bulk_reset.model import ID_FIELD
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is to be set, column by column.
+
+    Attributes:
+        templates: ``title``, ``field:NAME`` or ``comment`` -> what it is to be.
+    """
+
+    templates: Mapping[str, Template]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Self:
+        """Read rules like ``title={{ title | upper }}``.
+
+        Raises:
+            InputError: no such field, a field twice, or a template that is none.
+        """
+        from jinja2 import StrictUndefined, TemplateError  # noqa: PLC0415  (rarely needed)
+        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+        environment = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+            autoescape=False,
+        )
+        environment.filters["regex_replace"] = _regex_replace
+        templates: dict[str, Template] = {}
+        for text in texts:
+            name, sign, template = text.partition("=")
+            field = field_named(name.strip())
+            if not sign or field is None or field == ID_FIELD:
+                raise InputError(
+                    f"--set {text}: say it like --set 'title={{{{ title | upper }}}}', "
+                    "with a field that can be set."
+                )
+            if field in templates:
+                raise InputError(f"--set {name}: said twice. Say it once.")
+            try:
+                templates[field] = environment.from_string(template)
+            except TemplateError as exc:
+                raise InputError(f"--set {name}: {exc}. Mend the template.") from exc
+        return cls(templates)
+
+    def wanted(self, incident: Mapping[str, Any], row_number: int) -> dict[str, str]:
+        """Return what an incident is to have otherwise than it has: column -> text.
+
+        Raises:
+            InputError: a template asks for what is not there; names the row and the variable.
+        """
+        found = {}
+        for field, template in self.templates.items():
+            try:
+                text = template.render(incident)
+            except Exception as exc:  # whatever a template may do
+                raise InputError(
+                    f"--set {field}: row {row_number}, incident {incident.get(ID_FIELD)}: "
+                    f"{one_line(str(exc)).rstrip('.')}. Its values are {', '.join(sorted(incident))}."
+                ) from exc
+            now = "" if field == COMMENT_FIELD else text_of(field, live_value(incident, field))
+            if text and not is_same(text, now):
+                found[field] = text
+        return found
+
+
+def _regex_replace(text: str, pattern: str, replacement: str = "") -> str:
+    """Return the text with what a regular expression finds replaced."""
+    return re.sub(pattern, replacement, text)

@@ -1,0 +1,200 @@
+"""The way back: a sheet that sets again what stood there before a run, made of its before-images.
+
+The sheet says too what the run wrote, as a pulled one says what it was made from: so it is a
+run like any other, and sends nothing where somebody has changed an incident since. Of an
+incident that was written several times, the images are gone through from the last to the
+first, as if each were taken back in turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from bulk_reset.before import Image, read_images, why_lost
+from bulk_reset.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.customs import COMMENT_FIELD, is_custom, is_same, text_of
+from bulk_reset.errors import InputError
+from bulk_reset.inert import guarded
+from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Status
+from bulk_reset.replay import beside, read_report
+from bulk_reset.verify import BEFORE
+
+_ROW: Final = OWN_PREFIX + "row"
+_LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A value that cannot be set again.
+
+    Attributes:
+        was: before the run.
+        wrote: by the run.
+    """
+
+    incident_id: str
+    field: str
+    was: Any
+    wrote: Any
+    reason: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What it takes to undo a run.
+
+    Attributes:
+        sheet: sets again what can be; a file beside the report.
+        report: what is to become of its rows.
+        rows: of the sheet.
+        values: that the run set, those that cannot be restored among them.
+        lost: those; ``lost_file`` has them, empty where there are none.
+        comments: rows that added one, which stays.
+    """
+
+    sheet: Path
+    report: Path
+    rows: int
+    values: int
+    lost: tuple[Lost, ...]
+    lost_file: str
+    comments: int
+
+
+@dataclass(slots=True)
+class _Step:
+    """A field of an incident on its way back."""
+
+    image: Image
+    was: Any
+    wrote: Any
+
+
+def find_way_back(report: Path) -> WayBack:
+    """Write the sheet that undoes the run of a report.
+
+    Raises:
+        InputError: no report, or no before-images beside it.
+    """
+    last = {outcome.digest: outcome for outcome in read_report(report)}
+    comments = sum(
+        COMMENT_FIELD in outcome.fields and outcome.status is Status.UPDATED
+        for outcome in last.values()
+    )
+    refused = {digest for digest, outcome in last.items() if outcome.status is Status.FAILED}
+    before = beside(report, BEFORE)
+    if not before.exists():
+        raise InputError(
+            f"{before}: no such file, so nobody knows what stood there before {report}: its run "
+            "went without a look (--no-before), or the file was moved."
+        )
+    # A row of several requests may have failed with some of them done.
+    steps = _steps(
+        image
+        for image in read_images(before)
+        if image.digest not in refused or any(map(is_custom, image.wrote))
+    )
+    lost = tuple(
+        Lost(incident_id, name, step.was, step.wrote, reason, step.image.link)
+        for incident_id, fields in steps.items()
+        for name, step in fields.items()
+        if (reason := why_lost(name, step.was))
+    )
+    gone = {(one.incident_id, one.field) for one in lost}
+    left = {
+        incident_id: kept
+        for incident_id, fields in reversed(steps.items())
+        if (kept := {name: s for name, s in fields.items() if (incident_id, name) not in gone})
+    }
+    sheet, lost_file = beside(report, "undo.csv"), beside(report, "not-restored.csv")
+    _write_sheet(sheet, left)
+    _write_lost(lost_file, lost)
+    return WayBack(
+        sheet,
+        beside(report, "undo.report.csv"),
+        len(left),
+        sum(map(len, steps.values())),
+        lost,
+        str(lost_file) if lost else "",
+        comments,
+    )
+
+
+def _steps(images: Iterable[Image]) -> dict[str, dict[str, _Step]]:
+    """Return incident -> field -> the way back, incidents in the order of their last writing."""
+    steps: dict[str, dict[str, _Step]] = {}
+    for image in reversed(list(images)):
+        fields = steps.setdefault(image.incident_id, {})
+        for name, was in image.before.items():
+            step = fields.get(name)
+            if step is None:
+                fields[name] = _Step(image, was, image.wrote[name])
+            elif is_same(image.wrote[name], step.was):
+                # What stood there before the later writing was written by this one.
+                step.was = was
+    return dict(reversed(steps.items()))
+
+
+def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
+    customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
+    columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
+    header = [ID_FIELD, *columns.values(), _ROW, *(WAS_PREFIX + c for c in columns.values())]
+    with _fresh(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(map(guarded, header))
+        for incident_id, fields in steps.items():
+            writer.writerow(
+                [
+                    incident_id,
+                    *(_cell(column, fields.get(name), "was") for name, column in columns.items()),
+                    next(iter(fields.values())).image.row_number,
+                    *(_cell(column, fields.get(name), "wrote") for name, column in columns.items()),
+                ]
+            )
+
+
+def _cell(column: str, step: _Step | None, which: str) -> str:
+    return "" if step is None else guarded(text_of(column, getattr(step, which)))
+
+
+def _write_lost(path: Path, lost: Iterable[Lost]) -> None:
+    rows = [
+        [
+            one.incident_id,
+            one.field,
+            guarded(text_of(one.field, one.was)),
+            guarded(text_of(one.field, one.wrote)),
+            one.reason,
+            guarded(one.link),
+        ]
+        for one in lost
+    ]
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with _fresh(path) as file:
+        csv.writer(file).writerows([_LOST_COLUMNS, *rows])
+
+
+@contextlib.contextmanager
+def _fresh(path: Path) -> Iterator[TextIO]:
+    """Write a file as a whole, or leave the old one."""
+    fresh = path.with_name(f"{path.name}.tmp")
+    try:
+        fresh.unlink(missing_ok=True)
+        with fresh.open("x", encoding="utf-8-sig", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be written ({exc.strerror}). Make room there.") from exc
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -1,0 +1,320 @@
+"""There and back: conflicts, canary, verify and undo, judged by what the server has."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FAST, Begin, SandboxProcess, read_csv, seed_id, write_sheet
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+StartSandbox = Callable[..., SandboxProcess]
+QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
+BOOKS = ("updated_at", "manual_overrides", "applied")
+"""What a server notes of every update, whatever it sets."""
+
+
+def values(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
+    """Return every incident as it is, but for the server's own books."""
+    incidents = sandbox.get("/_incidents")
+    for incident in incidents.values():
+        for name in BOOKS:
+            del incident[name]
+    return incidents
+
+
+def write_rows(path: Path, header: list[str], *rows: list[str]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def statuses(path: Path) -> Counter[str]:
+    return Counter(line["status"] for line in read_csv(path))
+
+
+@pytest.fixture
+def sandbox(start_sandbox: StartSandbox) -> SandboxProcess:
+    return start_sandbox("--seed-incidents", "60", *QUICK)
+
+
+@pytest.fixture
+def run(command: Command, sandbox: SandboxProcess) -> Command:
+    """Give a command against the sandbox."""
+    return lambda *words, **more: command(*words, "--base-url", sandbox.url, *FAST, **more)
+
+
+def test_what_is_so_already_is_not_sent(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """A sheet that was done by another way costs one request for a hundred rows."""
+    write_sheet(tmp_path / "one.csv", 60)
+    write_sheet(tmp_path / "two.csv", 60)
+    run("run", "one.csv")
+    requests = sandbox.get("/_stats")["requests"]
+    done = run("run", "two.csv")
+    assert done.returncode == 0
+    assert statuses(tmp_path / "two.report.csv") == {"unchanged": 60}
+    assert sandbox.get("/_stats")["requests"] == requests + 1
+    assert read_csv(tmp_path / "two.before.csv") == []
+
+
+def test_an_undo_leaves_everything_as_it_was(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """Sent, verified, taken back: the values are those of the beginning; and forth again."""
+    before = values(sandbox)
+    write_sheet(tmp_path / "incidents.csv", 60)
+    sent = run("run", "incidents.csv", "--verify")
+    assert (
+        sent.returncode,
+        "60 rows read back in 1 request: all are as they were written" in sent.stdout,
+    ) == (
+        0,
+        True,
+    )
+    after = values(sandbox)
+    assert after != before
+    undone = run("undo", "incidents.report.csv", "--yes", "--verify")
+    assert undone.returncode == 0, undone.stderr
+    assert values(sandbox) == before
+    assert "To undo this: bulk-reset undo incidents.undo.report.csv" in undone.stdout
+    again = run("undo", "incidents.report.csv", "--yes")
+    assert (again.returncode, values(sandbox)) == (0, before)
+    forth = run("undo", "incidents.undo.report.csv", "--yes")
+    assert (forth.returncode, values(sandbox)) == (0, after)
+
+
+def test_without_a_yes_nothing_is_undone(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """Where nobody can be asked, the answer is no."""
+    write_sheet(tmp_path / "incidents.csv", 5)
+    run("run", "incidents.csv")
+    after = values(sandbox)
+    undone = run("undo", "incidents.report.csv", stdin="")
+    assert (undone.returncode, values(sandbox)) == (3, after)
+    assert "Nothing was sent: nobody said yes" in undone.stdout
+
+
+def test_an_undo_leaves_alone_what_somebody_changed_since(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """Only what still is as the run wrote it is taken back; the rest is told."""
+    before = values(sandbox)
+    write_sheet(tmp_path / "incidents.csv", 10)
+    write_sheet(tmp_path / "stranger.csv", 3, title="A stranger's title")
+    run("run", "incidents.csv")
+    run("run", "stranger.csv")
+    undone = run("undo", "incidents.report.csv", "--yes")
+    assert undone.returncode == 1
+    assert statuses(tmp_path / "incidents.undo.report.csv") == {"updated": 7, "conflict": 3}
+    titles = [sandbox.get("/_incidents")[seed_id(n)]["title"] for n in range(1, 11)]
+    assert titles[:3] == [f"A stranger's title {n}" for n in range(1, 4)]
+    assert titles[3:] == [before[seed_id(n)]["title"] for n in range(4, 11)]
+
+
+def test_what_was_empty_is_listed_and_the_rest_restored(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """Restored and listed make all: here a third of the values were empty."""
+    rows = [
+        [seed_id(n), f"New title {n}", f"New description {n}", f"New impact {n}"]
+        for n in range(1, 61)
+    ]
+    header = ["incident_id", "title", "description", "impact"]
+    write_rows(tmp_path / "incidents.csv", header, *rows)
+    before = values(sandbox)
+    run("run", "incidents.csv")
+    undone = run("undo", "incidents.report.csv", "--yes", "--json")
+    told = json.loads(undone.stdout)
+    lost = read_csv(tmp_path / "incidents.not-restored.csv")
+    restored = read_csv(tmp_path / "incidents.undo.report.csv")
+    assert (undone.returncode, len(lost), len(told["lost"])) == (0, 60, 60)
+    assert {(line["field"], line["it was"]) for line in lost} == {("impact", "")}
+    assert {line["why"] for line in lost} == {"it was empty, and the API cannot empty a field"}
+    assert all(line["link"].endswith(line["incident_id"]) for line in lost)
+    assert sum(len(line["fields"].split()) for line in restored) + len(lost) == 180
+    now = values(sandbox)
+    for n in range(1, 61):
+        assert now[seed_id(n)] == before[seed_id(n)] | {"impact": f"New impact {n}"}
+
+
+def pulled(path: Path, incidents: dict[str, dict[str, Any]], title: str) -> Path:
+    """Write a sheet as it is pulled, with every title edited."""
+    rows = [
+        [one, title.format(n), incident["description"], incident["title"], incident["description"]]
+        for n, (one, incident) in enumerate(incidents.items(), 1)
+    ]
+    header = ["Incident ID", "Title", "Description"]
+    header += ["bulk-reset was title", "bulk-reset was description"]
+    return write_rows(path, header, *rows)
+
+
+def test_what_a_stranger_edited_is_held_back_and_comes_back(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """50 of 60 were edited between pull and run: none is overwritten unless that is said."""
+    pulled(tmp_path / "month.csv", sandbox.get("/_incidents"), "Edited {}")
+    write_sheet(tmp_path / "stranger.csv", 50, title="A stranger's title")
+    run("run", "stranger.csv")
+    theirs = values(sandbox)
+    held = run("run", "month.csv")
+    assert held.returncode == 1
+    assert statuses(tmp_path / "month.report.csv") == {"conflict": 50, "updated": 10}
+    for n in range(1, 51):
+        assert values(sandbox)[seed_id(n)] == theirs[seed_id(n)]
+    assert "changed by somebody since; held back" in held.stdout
+    again = run("run", "month.csv", "--retry-failed", "--overwrite")
+    assert again.returncode == 0, again.stderr
+    titles = {incident["title"] for incident in values(sandbox).values()}
+    assert titles == {f"Edited {n}" for n in range(1, 61)}
+    undone = run("undo", "month.report.csv", "--yes")
+    assert (undone.returncode, values(sandbox)) == (0, theirs)
+
+
+def test_cells_that_nobody_edited_are_left_alone(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """A sheet of all values sends one title, whatever was changed elsewhere meanwhile."""
+    incidents = sandbox.get("/_incidents")
+    path = pulled(tmp_path / "month.csv", incidents, "{}")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    for number, cells in enumerate(rows[1:], 1):
+        cells[1] = "Edited title" if number == 7 else cells[3]
+    write_rows(path, *rows)
+    header = ["incident_id", "description"]
+    write_rows(tmp_path / "stranger.csv", header, [seed_id(7), "A stranger's description"])
+    run("run", "stranger.csv")
+    stats = sandbox.get("/_stats")
+    done = run("run", "month.csv")
+    assert done.returncode == 0, done.stderr
+    assert statuses(tmp_path / "month.report.csv") == {"updated": 1, "unchanged": 59}
+    assert sandbox.get("/_stats")["requests"] == stats["requests"] + 2
+    seventh = values(sandbox)[seed_id(7)]
+    assert (seventh["title"], seventh["description"]) == (
+        "Edited title",
+        "A stranger's description",
+    )
+    assert seventh["title"] != incidents[seed_id(7)]["title"]
+
+
+def test_a_verification_names_what_is_not_as_it_was_written(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """A hundred incidents a request; exit 1 where one differs, 0 where none does."""
+    write_sheet(tmp_path / "incidents.csv", 60)
+    run("run", "incidents.csv")
+    right = run("verify", "incidents.report.csv")
+    write_sheet(tmp_path / "stranger.csv", 2, title="A stranger's title")
+    run("run", "stranger.csv")
+    stats = sandbox.get("/_stats")["requests"]
+    wrong = run("verify", "incidents.report.csv", "--json")
+    told = json.loads(wrong.stdout)
+    assert (right.returncode, wrong.returncode) == (0, 1)
+    assert sandbox.get("/_stats")["requests"] == stats + 1
+    assert [(m["row_number"], m["field"], m["wanted"], m["found"]) for m in told["mismatches"]] == [
+        (2, "title", "Renamed service 1", "A stranger's title 1"),
+        (3, "title", "Renamed service 2", "A stranger's title 2"),
+    ]
+
+
+def test_a_verification_of_a_blind_run_says_that_it_cannot(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """Nobody knows what it wrote, and that is said; nor is there a way back."""
+    del sandbox
+    write_sheet(tmp_path / "incidents.csv", 3)
+    run("run", "incidents.csv", "--no-before")
+    for words in (("verify",), ("undo", "--yes")):
+        done = run(words[0], "incidents.report.csv", *words[1:])
+        assert (done.returncode, "--no-before" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("applies", [True, False])
+def test_a_verification_settles_what_is_unknown(
+    applies: bool, start_sandbox: StartSandbox, command: Command, tmp_path: Path
+) -> None:
+    """A row whose answer was lost, and reading too, is updated or failed in the end."""
+    rules: list[dict[str, Any]] = [
+        {"path": "/incident/reset", "times": 1, "reset": "after" if applies else "before"},
+        {"path": "/incident/list-by-ids", "requests": [2], "html": 502},
+    ]
+    faults = tmp_path / "faults.json"
+    faults.write_text(json.dumps(rules))
+    sandbox = start_sandbox("--seed-incidents", "1", "--faults", str(faults), *QUICK)
+    write_sheet(tmp_path / "incidents.csv", 1)
+    arguments = ("--base-url", sandbox.url, *FAST)
+    command("run", "incidents.csv", "--attempts", "1", *arguments)
+    assert statuses(tmp_path / "incidents.report.csv") == {"unknown": 1}
+    done = command("verify", "incidents.report.csv", *arguments)
+    assert done.returncode == (0 if applies else 1), done.stdout
+    status = "updated" if applies else "failed"
+    assert f"1 rows whose outcome was unknown are {status}" in done.stdout
+    assert statuses(tmp_path / "incidents.report.csv") == {"unknown": 1, status: 1}
+    assert command("report", "incidents.report.csv").returncode == (0 if applies else 1)
+
+
+def test_a_canary_is_spread_read_back_and_asked_about(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """Where nobody can be asked it stops, exit 3; with --yes it goes on because all is well."""
+    write_sheet(tmp_path / "incidents.csv", 60)
+    first = run("run", "incidents.csv", "--canary", "4", stdin="")
+    assert first.returncode == 3, first.stderr
+    assert "The canary is well: 4 rows sent and read back. 56 are left." in first.stderr
+    rows = sorted(int(line["row"]) for line in read_csv(tmp_path / "incidents.report.csv"))
+    assert rows == [2, 21, 41, 61]
+    second = run("run", "incidents.csv", "--canary", "4", "--yes")
+    assert second.returncode == 0, second.stderr
+    assert statuses(tmp_path / "incidents.report.csv") == {"updated": 60}
+    assert sandbox.get("/_stats")["applied"] == 60
+
+
+def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> None:
+    """--yes goes on only when all is well."""
+    write_sheet(tmp_path / "incidents.csv", 61)
+    done = run("run", "incidents.csv", "--canary", "2", "--yes")
+    assert done.returncode == 3
+    assert "stopped: the canary: 1 of 2 rows are not done. 59 rows are pending." in done.stderr
+    assert len(read_csv(tmp_path / "incidents.report.csv")) == 2
+
+
+@pytest.mark.parametrize("what", ["run", "undo"])
+def test_killed_and_gone_on_with_nothing_is_without_a_way_back(
+    what: str, begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Kill -9 in the middle, again and again: a before-image for every row that was ever sent."""
+    sandbox = start_sandbox("--seed-incidents", "600", *FAST)
+    before = values(sandbox)
+    write_sheet(tmp_path / "incidents.csv", 600)
+    arguments = ("--base-url", sandbox.url, "--quiet", *FAST)
+    words = {"run": ("run", "incidents.csv"), "undo": ("undo", "incidents.report.csv", "--yes")}
+    report = {"run": "incidents.report.csv", "undo": "incidents.undo.report.csv"}[what]
+    if what == "undo":
+        assert command("run", "incidents.csv", *arguments).returncode == 0
+    for part in (100, 250, 400):
+        process = begin(*words[what], *arguments)
+        path = tmp_path / report
+        while not path.exists() or path.read_bytes().count(b"\n") < part:
+            assert process.poll() is None
+        process.kill()
+        process.wait()
+        touched = {one for one, now in values(sandbox).items() if now != before[one]}
+        images = {line["incident_id"] for line in read_csv(tmp_path / "incidents.before.csv")}
+        assert touched <= images
+    done = command(*words[what], *arguments)
+    assert done.returncode == 0, done.stderr
+    assert statuses(tmp_path / report) == {"updated": 600}
+    if what == "run":
+        assert len({incident["title"] for incident in values(sandbox).values()}) == 600
+        undone = command("undo", "incidents.report.csv", "--yes", *arguments)
+        assert undone.returncode == 0, undone.stderr
+    assert values(sandbox) == before
