@@ -1,0 +1,228 @@
+"""Which words of a text another text changes, as people read it.
+
+Word by word, with white space and punctuation; of Chinese and Japanese, character by character.
+The cost is bounded for every text (see ``_matches``): some hundredths of a second for the
+longest that a field can hold.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final, Literal
+
+Op = Literal["same", "old", "new"]
+"""What becomes of a part: it stays, it goes, it comes."""
+
+_LEAST_SHARED: Final = 0.3
+"""Texts that have less than this of the shorter one in common are shown whole."""
+_DEEPEST: Final = 12
+"""How often a gap between two matches is searched for matches of its own."""
+_JOINER: Final = "\u200d"
+_Span = tuple[int, int, int, int]
+"""From and to in the old tokens, from and to in the new ones."""
+
+
+def words_changed(old: str, new: str) -> list[tuple[Op, str]]:
+    """Return the parts that stay, go and come, in the order of reading.
+
+    "same" and "old" parts together are ``old``; "same" and "new" parts together are ``new``.
+    No part is empty, no two of a kind follow each other, and "old" comes before its "new".
+    A single word that stays between two changes is taken into them.
+    """
+    a, b = _tokens(old), _tokens(new)
+    parts: list[tuple[Op, str]] = []
+    for same, a0, a1, b0, b1 in _joined(a, b):
+        if same:
+            parts.append(("same", "".join(a[a0:a1])))
+            continue
+        if a0 < a1:
+            parts.append(("old", "".join(a[a0:a1])))
+        if b0 < b1:
+            parts.append(("new", "".join(b[b0:b1])))
+    if _shared(parts) < _LEAST_SHARED * min(_weight(old), _weight(new)):
+        return [("old", old), ("new", new)]
+    return parts
+
+
+def shortened(parts: list[tuple[Op, str]], around: int = 40) -> list[tuple[Op, str]]:
+    """Return the parts with long unchanged stretches cut to ``…``; changes stay whole.
+
+    Args:
+        around: characters kept beside each change at most, to whole words.
+    """
+    last = len(parts) - 1
+    short: list[tuple[Op, str]] = []
+    for place, (op, text) in enumerate(parts):
+        # Without any change, the beginning says which text it is.
+        before = around if place > 0 or last == 0 else 0
+        after = around if place < last else 0
+        if op == "same" and len(text) > before + after + 1:
+            head = _first_words(text, before)
+            tail = _last_words(text, after)
+            short.append(("same", f"{head}…{tail}"))
+        else:
+            short.append((op, text))
+    return short
+
+
+def _first_words(text: str, most: int) -> str:
+    kept = 0
+    for token in _tokens(text[: most + 1])[:-1]:
+        kept += len(token)
+    # One word that is longer than all that may be kept is cut.
+    return text[: kept or most]
+
+
+def _last_words(text: str, most: int) -> str:
+    kept = 0
+    for token in _tokens(text[len(text) - most - 1 :])[1:]:
+        kept += len(token)
+    return text[len(text) - (kept or most) :]
+
+
+@lru_cache(maxsize=4096)
+def _kind(char: str) -> str:
+    if char.isspace():
+        return "space"
+    # What stands on, or changes, the character before it: accents, vowel signs, skin tones.
+    if (
+        unicodedata.category(char)[0] == "M"
+        or char == _JOINER
+        or "\U0001f3fb" <= char < "\U0001f400"
+    ):
+        return "mark"
+    if "\u3040" <= char <= "\u30ff" or unicodedata.name(char, "").startswith("CJK"):
+        return "single"
+    # Two of the letters that flags are made of are one flag.
+    if char.isalnum() or char == "_" or "\U0001f1e6" <= char <= "\U0001f1ff":
+        return "word"
+    return "single"
+
+
+def _tokens(text: str) -> list[str]:
+    """Return words, runs of white space, and all other characters one by one."""
+    tokens: list[str] = []
+    start = 0
+    kind_before = "none"
+    for place, char in enumerate(text):
+        kind = _kind(char)
+        if (
+            kind == kind_before != "single"
+            or (kind == "mark" and kind_before in {"single", "word"})
+            or (kind != "space" and text[place - 1 : place] == _JOINER)
+        ):
+            continue
+        if place:
+            tokens.append(text[start:place])
+        start, kind_before = place, kind
+    if text:
+        tokens.append(text[start:])
+    return tokens
+
+
+def _is_word(token: str) -> bool:
+    return token[0].isalnum()
+
+
+def _weight(text: str) -> int:
+    return sum(not char.isspace() for char in text)
+
+
+def _shared(parts: list[tuple[Op, str]]) -> int:
+    return sum(_weight(text) for op, text in parts if op == "same")
+
+
+def _joined(a: list[str], b: list[str]) -> Iterator[tuple[bool, int, int, int, int]]:
+    """Yield what stays (True) and what changes, without single words between two changes."""
+    a_at = b_at = 0
+    for a0, a1, b0, b1 in _matches(a, b, (0, len(a), 0, len(b)), _DEEPEST):
+        is_inside = (a0, b0) != (0, 0) and (a1, b1) != (len(a), len(b))
+        if is_inside and sum(_is_word(token) for token in a[a0:a1]) <= 1:
+            continue
+        if (a_at, b_at) != (a0, b0):
+            yield False, a_at, a0, b_at, b0
+        yield True, a0, a1, b0, b1
+        a_at, b_at = a1, b1
+    if (a_at, b_at) != (len(a), len(b)):
+        yield False, a_at, len(a), b_at, len(b)
+
+
+def _matches(a: list[str], b: list[str], span: _Span, depth: int) -> list[_Span]:
+    """Return what is the same within a span, in order, as long stretches.
+
+    Words that occur once in both are the anchors, the longest rising series of them holds,
+    and so on in the gaps between (patience diff). Each level costs n log n, and there are
+    ``depth`` of them: difflib would take minutes for two texts of few different words.
+    """
+    a0, a1, b0, b1 = span
+    head, tail = 0, 0
+    while a0 + head < a1 and b0 + head < b1 and a[a0 + head] == b[b0 + head]:
+        head += 1
+    a_in, b_in = a0 + head, b0 + head
+    while a_in < a1 - tail and b_in < b1 - tail and a[a1 - tail - 1] == b[b1 - tail - 1]:
+        tail += 1
+    a_out, b_out = a1 - tail, b1 - tail
+    inner: list[_Span] = []
+    if depth and a_in < a_out and b_in < b_out:
+        anchors = _anchors(a, b, (a_in, a_out, b_in, b_out))
+        if anchors:
+            bounds = [(a_in - 1, b_in - 1), *anchors, (a_out, b_out)]
+            for (a_left, b_left), (a_right, b_right) in pairwise(bounds):
+                gap = (a_left + 1, a_right, b_left + 1, b_right)
+                inner += _matches(a, b, gap, depth - 1)
+                inner.append((a_right, a_right + 1, b_right, b_right + 1))
+            del inner[-1]
+    return _merged([(a0, a_in, b0, b_in), *inner, (a_out, a1, b_out, b1)])
+
+
+def _merged(spans: list[_Span]) -> list[_Span]:
+    merged: list[_Span] = []
+    for span in spans:
+        if span[0] == span[1]:
+            continue
+        if merged and (merged[-1][1], merged[-1][3]) == (span[0], span[2]):
+            merged[-1] = (merged[-1][0], span[1], merged[-1][2], span[3])
+        else:
+            merged.append(span)
+    return merged
+
+
+def _anchors(a: list[str], b: list[str], span: _Span) -> list[tuple[int, int]]:
+    """Return places, rising in both, that belong together.
+
+    Of words that occur once in both; where there are none, of words that occur equally often in
+    both, the first with the first and so on.
+    """
+    a0, a1, b0, b1 = span
+    in_a, in_b = Counter(a[a0:a1]), Counter(b[b0:b1])
+    even = {t for t, count in in_a.items() if count == in_b[t] and not t.isspace()}
+    known = {token for token in even if in_a[token] == 1} or even
+    places: dict[str, deque[int]] = {token: deque() for token in known}
+    for at in range(b0, b1):
+        if b[at] in known:
+            places[b[at]].append(at)
+    return _rising([(at, places[a[at]].popleft()) for at in range(a0, a1) if a[at] in known])
+
+
+def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the longest series of pairs whose second numbers rise as the first ones do."""
+    # The lowest end of a series of each length, which pair that is, and who comes before it.
+    ends: list[int] = []
+    last: list[int] = []
+    before: list[int] = []
+    for index, (_, place) in enumerate(pairs):
+        length = bisect_left(ends, place)
+        before.append(last[length - 1] if length else -1)
+        ends[length : length + 1] = [place]
+        last[length : length + 1] = [index]
+    series = []
+    index = last[-1] if last else -1
+    while index >= 0:
+        series.append(pairs[index])
+        index = before[index]
+    return series[::-1]
