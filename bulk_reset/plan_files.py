@@ -31,7 +31,8 @@ _STYLES: Final[dict[str, dict[str, object]]] = {
     "header": {"bold": True, "font_color": "#FFFFFF", "bg_color": "#2F5D8A", "valign": "vcenter"},
     "text": _TEXT,
     "number": {"valign": "top", "num_format": "#,##0"},
-    "row": {"valign": "top"},
+    "row": {"valign": "top", "align": "left"},
+    "section": {"valign": "top", "bold": True},
     "id": {"valign": "top", "font_name": "Courier New"},
     "link": {
         "valign": "top",
@@ -59,6 +60,9 @@ _COLUMNS: Final = {
     "Cannot be restored": 34,
 }
 """Each column of the sheet of rows, and its width in characters."""
+_LINE_HEIGHT: Final = 15
+_HIGHEST: Final = 405
+"""In points; Excel takes 409 at most. What does not fit is in the cell, and not in sight."""
 _TOTALS_WIDTHS: Final = (26, 30, 56)
 _MOST_ROWS: Final = 1_048_576
 _MOST_LINKS: Final = 65_530
@@ -255,6 +259,8 @@ class PlanWorkbook(_PlanFile):
     def _add_line(self, row: RowPlan, field: FieldPlan | None) -> None:
         line, sheet, formats = self._line, self._sheet, self._formats
         self._line += 1
+        if field is not None and (height := _height(field)) > _LINE_HEIGHT:
+            sheet.set_row(line, height)
         sheet.write_number(line, 0, row.row_number, formats["row"])
         if is_link(row.link) and self._links < _MOST_LINKS:
             self._links += 1
@@ -297,17 +303,35 @@ class PlanWorkbook(_PlanFile):
         sheet = self._book.add_worksheet("Totals")
         for column, width in enumerate(_TOTALS_WIDTHS):
             sheet.set_column(column, column, width)
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)
         lines: list[tuple[str, str | int, str]] = [(n, f, "") for n, f in facts(totals).items()]
         lines += [("", "", ""), ("Rows", "", ""), *counts(totals)]
         lines += [("", "", ""), ("Fields", "", "")]
         lines += [(name, rows, "rows would change it") for name, rows in totals.fields.items()]
         for line, (name, value, note) in enumerate(lines):
-            sheet.write_string(line, 0, shown(name), self._formats["text"])
+            style = "section" if name in {"Rows", "Fields"} and not value else "text"
+            sheet.write_string(line, 0, shown(name), self._formats[style])
             if isinstance(value, int):
                 sheet.write_number(line, 1, value, self._formats["number"])
             else:
                 sheet.write_string(line, 1, shown(value), self._formats["text"])
             sheet.write_string(line, 2, shown(note), self._formats["note"])
+
+
+def _height(field: FieldPlan) -> int:
+    """Return what a line needs: not every program finds that out from the texts."""
+    texts = (field.old, field.new, field.was or "", field.lost)
+    lines = max(map(_lines, texts, list(_COLUMNS.values())[-len(texts) :]))
+    return min(lines * _LINE_HEIGHT, _HIGHEST)
+
+
+def _lines(text: str, width: int) -> int:
+    # Letters that are as wide as two are three bytes long, the others mostly one.
+    return sum(
+        1 + (len(line) + len(line.encode(errors="replace"))) // 2 // width
+        for line in text.split("\n")
+    )
 
 
 def _is_too_long(text: str) -> bool:

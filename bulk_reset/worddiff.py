@@ -130,7 +130,7 @@ def _is_word(token: str) -> bool:
 
 
 def _weight(text: str) -> int:
-    return sum(not char.isspace() for char in text)
+    return sum(map(len, text.split()))
 
 
 def _shared(parts: list[tuple[Op, str]]) -> int:
