@@ -17,7 +17,7 @@ from bulk_reset.errors import StoppedError
 from bulk_reset.model import ID_FIELD, Mistake, Status, Totals, Verification
 from bulk_reset.options import Options, Watcher
 from bulk_reset.plan import plan
-from bulk_reset.plan_files import PlanTotals, RowPlan
+from bulk_reset.plan_model import PlanTotals, RowPlan
 from bulk_reset.pull import pull
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, reach

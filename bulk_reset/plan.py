@@ -22,7 +22,7 @@ from bulk_reset.judge import Judgement, Verdict
 from bulk_reset.look import Look, Read
 from bulk_reset.model import Change, Status
 from bulk_reset.options import Options, Watcher
-from bulk_reset.plan_files import FieldPlan, PlanTotals, RowPlan
+from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, in_new_loop
 from bulk_reset.readback import MAX_IDS

@@ -21,6 +21,7 @@ MEANING_OF: Final = {
     "rejected": "breaks the rules, and would not be sent",
     "skipped": "another row sets the same",
     "done before": "was done by an earlier run",
+    "held back": "beyond --limit",
 }
 """What a count of the totals says about its rows, in the order of reading."""
 

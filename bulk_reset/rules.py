@@ -74,9 +74,10 @@ class Rules:
             try:
                 text = template.render(incident)
             except Exception as exc:  # whatever a template may do
+                where = f"--set {field}: row {row_number}, incident {incident.get(ID_FIELD)}"
+                what = one_line(str(exc)).rstrip(".")
                 raise InputError(
-                    f"--set {field}: row {row_number}, incident {incident.get(ID_FIELD)}: "
-                    f"{one_line(str(exc)).rstrip('.')}. Its values are {', '.join(sorted(incident))}."
+                    f"{where}: {what}. Its values are {', '.join(sorted(incident))}."
                 ) from exc
             now = "" if field == COMMENT_FIELD else text_of(field, live_value(incident, field))
             if text and not is_same(text, now):

@@ -59,20 +59,10 @@ from bulk_reset.model import (
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from bulk_reset.plan_files import FieldPlan, PlanTotals, RowPlan
+    from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
 
 _SHOWN_ROWS: Final = 10
 _CONTEXT: Final = 40
-_MEANING: Final = {
-    "update": "would be updated",
-    "unchanged": "already so; cost nothing",
-    "conflict": "changed by somebody since; held back",
-    "missing": "no such incident",
-    "done before": "an earlier run has done them",
-    "held back": "by --limit",
-    "skipped": "another row sets the same",
-    "rejected": "invalid; never sent",
-}
 _STYLE: Final = {"same": "none", "old": "red strike", "new": "green underline"}
 HtmlOption = Annotated[
     bool, typer.Option("--html", help="Write NAME.plan.html, for a change ticket.")
@@ -157,13 +147,12 @@ def plan(
         with reading(output) as on_read, contextlib.ExitStack() as stack:
             watcher = Watcher(output.notice, on_read, on_looked=view.looked)
             pull_first(sheet, from_pull, set, options, watcher)
-            kinds = {"html": PlanPage if html else None, "xlsx": PlanWorkbook if xlsx else None}
-            files = {
-                Path(f"{Path(sheet).with_suffix('')}.plan.{ending}"): kind
-                for ending, kind in kinds.items()
-                if kind is not None
-            }
-            writers = [stack.enter_context(kind(path)) for path, kind in files.items()]
+            stem = Path(sheet).with_suffix("")
+            writers: list[PlanPage | PlanWorkbook] = []
+            if html:
+                writers.append(stack.enter_context(PlanPage(Path(f"{stem}.plan.html"))))
+            if xlsx:
+                writers.append(stack.enter_context(PlanWorkbook(Path(f"{stem}.plan.xlsx"))))
 
             def add(row: RowPlan) -> None:
                 shown.add(row)
@@ -174,8 +163,8 @@ def plan(
             for writer in writers:
                 writer.finish(totals)
         shown.show(totals)
-        for path in files:
-            output.say(f"Plan: {path}")
+        for writer in writers:
+            output.say(f"Plan: {writer.path}")
         left = totals.counts.get("update", 0)
         if left:
             output.say(f"Next: {_run_instead()}")
@@ -220,8 +209,10 @@ class PlanView:
         """Print what there is to know."""
         if self._rows and not self._output.is_quiet:
             self._show_rows()
+        from bulk_reset.plan_model import MEANING_OF  # noqa: PLC0415
+
         table = new_table("", "rows", "", right={"rows"})
-        for name, meaning in _MEANING.items():
+        for name, meaning in MEANING_OF.items():
             if totals.counts.get(name):
                 table.add_row(name, f"{totals.counts[name]:,}", meaning)
         self._output.table(table)
