@@ -30,7 +30,7 @@ _TEXT: Final[dict[str, object]] = {"valign": "top", "text_wrap": True}
 _STYLES: Final[dict[str, dict[str, object]]] = {
     "header": {"bold": True, "font_color": "#FFFFFF", "bg_color": "#2F5D8A", "valign": "vcenter"},
     "text": _TEXT,
-    "number": {"valign": "top", "num_format": "#,##0"},
+    "number": {"valign": "top", "align": "left", "num_format": "#,##0"},
     "row": {"valign": "top", "align": "left"},
     "section": {"valign": "top", "bold": True},
     "id": {"valign": "top", "font_name": "Courier New"},
@@ -310,13 +310,14 @@ class PlanWorkbook(_PlanFile):
         lines += [("", "", ""), ("Fields", "", "")]
         lines += [(name, rows, "rows would change it") for name, rows in totals.fields.items()]
         for line, (name, value, note) in enumerate(lines):
-            style = "section" if name in {"Rows", "Fields"} and not value else "text"
+            style = "section" if name in {"Rows", "Fields"} and not value else "row"
             sheet.write_string(line, 0, shown(name), self._formats[style])
             if isinstance(value, int):
                 sheet.write_number(line, 1, value, self._formats["number"])
-            else:
-                sheet.write_string(line, 1, shown(value), self._formats["text"])
-            sheet.write_string(line, 2, shown(note), self._formats["note"])
+            elif value:
+                sheet.write_string(line, 1, shown(value), self._formats["row"])
+            if note:
+                sheet.write_string(line, 2, note, self._formats["note"])
 
 
 def _height(field: FieldPlan) -> int:

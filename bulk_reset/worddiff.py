@@ -71,18 +71,14 @@ def shortened(parts: list[tuple[Op, str]], around: int = 40) -> list[tuple[Op, s
 
 
 def _first_words(text: str, most: int) -> str:
-    kept = 0
-    for token in _tokens(text[: most + 1])[:-1]:
-        kept += len(token)
+    words = "".join(_tokens(text[: most + 1])[:-1])
     # One word that is longer than all that may be kept is cut.
-    return text[: kept or most]
+    return words if words.strip() else text[:most]
 
 
 def _last_words(text: str, most: int) -> str:
-    kept = 0
-    for token in _tokens(text[len(text) - most - 1 :])[1:]:
-        kept += len(token)
-    return text[len(text) - (kept or most) :]
+    words = "".join(_tokens(text[len(text) - most - 1 :])[1:])
+    return words if words.strip() else text[len(text) - most :]
 
 
 @lru_cache(maxsize=4096)
