@@ -7,10 +7,12 @@ that the memory stays flat; a file gets its name, in place of an older one, only
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Final, Self
@@ -68,6 +70,8 @@ _MOST_ROWS: Final = 1_048_576
 _MOST_LINKS: Final = 65_530
 _LONGEST_CELL: Final = 32_767
 """What Excel holds: rows of a sheet, links of a sheet, UTF-16 units of a cell."""
+_ESCAPE: Final = re.compile("_x[0-9a-fA-F]{4}_")
+"""A character in the workbook's own writing: XlsxWriter spoils it between marked words."""
 
 
 class _PlanFile:
@@ -111,9 +115,11 @@ class _PlanFile:
         try:
             yield
         except (OSError, XlsxWriterException) as exc:
+            # XlsxWriter's own errors are told while another is handled, which has the reason.
+            reason = exc if isinstance(exc, OSError) else exc.__context__
             raise InputError(
-                f"{self.path}: cannot be written ({getattr(exc, 'strerror', None) or exc}). "
-                "Make room, or choose another place."
+                f"{self.path}: cannot be written ({getattr(reason, 'strerror', None) or exc}). "
+                "Make room, for temporary files too, or choose another place."
             ) from exc
 
     def _keep(self) -> None:
@@ -123,7 +129,8 @@ class _PlanFile:
         self._fresh.replace(self.path)
 
     def _discard(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is not wanted any more
+            self._file.close()
         self._fresh.unlink(missing_ok=True)
 
     def _begin(self) -> None:
@@ -173,7 +180,8 @@ class PlanPage(_PlanFile):
         self._count = 0
 
     def _end(self) -> None:
-        self._rows.close()
+        with suppress(OSError):
+            self._rows.close()
 
 
 class PlanWorkbook(_PlanFile):
@@ -185,6 +193,7 @@ class PlanWorkbook(_PlanFile):
     _book: xlsxwriter.Workbook
     _formats: dict[str, Format]
     _sheet: Worksheet
+    _packed: BytesIO
     _scratch: tempfile.TemporaryDirectory[str]
     _line: int
     _links: int
@@ -213,12 +222,16 @@ class PlanWorkbook(_PlanFile):
             self._close_sheet()
             self._add_totals(totals)
             self._book.close()
+            self._file.write(self._packed.getbuffer())
             self._keep()
 
     def _begin(self) -> None:
         self._scratch = tempfile.TemporaryDirectory()
+        # Some megabytes for the longest sheets. On a full disk, a file would be written to again
+        # when the workbook is thrown away.
+        self._packed = BytesIO()
         self._book = xlsxwriter.Workbook(
-            self._file,
+            self._packed,
             {
                 "constant_memory": True,
                 "tmpdir": self._scratch.name,
@@ -235,7 +248,8 @@ class PlanWorkbook(_PlanFile):
     def _end(self) -> None:
         for sheet in self._book.worksheets():
             # XlsxWriter closes them only where the workbook is written.
-            sheet.row_data_fh.close()
+            with suppress(OSError):
+                sheet.row_data_fh.close()
         self._scratch.cleanup()
 
     def _open_sheet(self) -> None:
@@ -282,7 +296,7 @@ class PlanWorkbook(_PlanFile):
     def _write_marked(self, line: int, column: int, parts: list[tuple[Op, str]]) -> None:
         """Write a text with its changed words marked; where nothing stays, none is."""
         text = shown("".join(text for _, text in parts))
-        if len(parts) == 1 or _is_too_long(text):
+        if len(parts) == 1 or _is_too_long(text) or _ESCAPE.search(text):
             self._write(line, column, text, "text")
             return
         pieces: list[Format | str] = []
