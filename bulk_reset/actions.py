@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulk_reset.errors import StoppedError
+from bulk_reset.errors import InputError, StoppedError
 from bulk_reset.model import ID_FIELD, Mistake, Status, Totals, Verification
 from bulk_reset.options import Options, Watcher
 from bulk_reset.plan import plan
@@ -21,12 +21,13 @@ from bulk_reset.plan_model import PlanTotals, RowPlan
 from bulk_reset.pull import pull
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, reach
+from bulk_reset.replay import beside
 from bulk_reset.running import SheetLike, opened_run, opened_sheet, surveyed
 from bulk_reset.undo import WayBack, find_way_back
 from bulk_reset.validate import CheckedChunk
 from bulk_reset.verify import verify_report
 
-__all__ = ["check", "plan", "pull", "run", "run_frame", "undo", "verify"]
+__all__ = ["answer", "check", "plan", "pull", "run", "run_frame", "undo", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,41 @@ def undo(  # noqa: PLR0913  (who looks on has two hooks)
         return Undone(way, is_wanted=False, totals=None)
     totals = run(way.sheet, own, watcher, handles_signals=handles_signals)
     return Undone(way, is_wanted=True, totals=totals)
+
+
+def answer(
+    report: Path,
+    sheet: Path | None = None,
+    options: Options | None = None,
+    watcher: Watcher | None = None,
+) -> Path:
+    """Write a copy of a report's sheet as a workbook, with the answer beside each row.
+
+    Args:
+        sheet: found by the report's name when None.
+
+    Returns: the workbook, ``NAME.answer.xlsx`` beside the report.
+
+    Raises:
+        InputError: no such report or sheet, or it cannot be written.
+    """
+    from bulk_reset.answer import answers_of, write_answer  # noqa: PLC0415  (brings openpyxl)
+
+    options, watcher = options or Options(), watcher or Watcher()
+    with opened_sheet(sheet or _sheet_of(report), options, watcher) as table:
+        target = beside(report, "answer.xlsx")
+        for notice in write_answer(table, target, answers_of(report, table)):
+            watcher.on_notice(f"{target}: {notice}")
+    return target
+
+
+def _sheet_of(report: Path) -> Path:
+    stem = beside(report, "").name.removesuffix(".").removesuffix(".sandbox")
+    places = [report.with_name(stem + ending) for ending in (".xlsx", ".xlsm", ".csv", ".tsv")]
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise InputError(f"{report}: its sheet is not beside it. Say --of SHEET.")
+    return found
 
 
 def run_frame(

@@ -259,6 +259,7 @@ class WorkbookSource:
 
     def __init__(self, path: Path, sheet_name: str | None, header_row: int | None = None) -> None:
         self._found = open_workbook_sheet(path, sheet_name, header_row)
+        self.worksheet = self._found.name
         self.header_row, self.header = self._found.header.row_number, self._found.header.names
         self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
         self.notice += self._found.notice

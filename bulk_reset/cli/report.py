@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from bulk_reset.cli.arguments import JsonOption, QuietOption, VerboseOption
+from bulk_reset.cli.arguments import (
+    HeaderRowOption,
+    JsonOption,
+    MapOption,
+    QuietOption,
+    SheetNameOption,
+    VerboseOption,
+    mapping_of,
+)
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.summary import show_report
 from bulk_reset.errors import ExitCode
@@ -18,6 +26,22 @@ from bulk_reset.model import Status
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A report file.")],
     *,
+    xlsx: Annotated[
+        bool,
+        typer.Option(
+            "--xlsx",
+            help="Write NAME.answer.xlsx: a copy of the sheet, the answer beside each row.",
+        ),
+    ] = False,
+    of: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SHEET", help="The sheet of the report.", show_default="NAME.xlsx or NAME.csv"
+        ),
+    ] = None,
+    sheet_name: SheetNameOption = None,
+    header_row: HeaderRowOption = None,
+    map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -35,5 +59,12 @@ def report(
         show_report(output, summary)
         is_done = all(Status(status).is_done for status, n in summary.counts.items() if n)
         code = ExitCode.DONE if is_done else ExitCode.NOT_ALL
+        if xlsx:
+            from bulk_reset import actions  # noqa: PLC0415  (brings pandas along)
+            from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+
+            options = Options(mapping=mapping_of(map), sheet_name=sheet_name, header_row=header_row)
+            path = actions.answer(file, of, options, Watcher(output.notice))
+            output.say(f"Answer: {path}")
         output.json({**dataclasses.asdict(summary), "exit_code": int(code)})
     raise typer.Exit(code)
