@@ -239,6 +239,13 @@ def test_only_web_addresses_become_links(tmp_path: Path, link: str) -> None:
     assert (book["Plan"]["B2"].value, book["Plan"]["B2"].hyperlink) == (seed_id(1), None)
 
 
+def test_a_link_with_quotes_is_one_attribute() -> None:
+    """An address may hold quotes; what follows them is part of it."""
+    link = 'https://x.example/"onmouseover="alert(1)\'&amp;<b>'
+    seen = Seen(draw_row(RowPlan(2, seed_id(1), "missing", (), link)))
+    assert seen.attributes == [("class", "missing"), ("href", link)]
+
+
 def test_the_page_asks_nobody_and_runs_only_its_own_script(tmp_path: Path) -> None:
     """Its policy allows one style and one script, by hash, and no address at all."""
     page = Seen(write(PlanPage(tmp_path / "plan.html")).read_text(encoding="utf-8"))
