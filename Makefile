@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := $(VENV)/demo
+RUN := $(BIN)/bulk-reset
+STATE := --sandbox-state $(DEMO)/story.json
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test cover bench soak lint clean
@@ -23,10 +25,15 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## Update 300 incidents from samples/retitle.csv on the built-in sandbox
-	@mkdir -p $(DEMO) && rm -f $(DEMO)/*
-	$(BIN)/bulk-reset run samples/retitle.csv --sandbox --report $(DEMO)/retitle.report.csv
-	@echo; echo "The report begins:"; head -n 4 $(DEMO)/retitle.report.csv
+demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox: the README's story
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	$(RUN) pull $(DEMO)/month.xlsx --since 30d $(STATE)
+	$(BIN)/python samples/edit_in_excel.py $(DEMO)/month.xlsx
+	$(RUN) plan $(DEMO)/month.xlsx --html $(STATE)
+	$(RUN) run $(DEMO)/month.xlsx --canary 5 --yes --verify $(STATE)
+	$(RUN) report $(DEMO)/month.sandbox.report.csv --xlsx --quiet
+	$(RUN) undo $(DEMO)/month.sandbox.report.csv --yes --verify $(STATE)
+	@echo; echo "All of its files:"; ls $(DEMO)
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto

@@ -242,10 +242,15 @@ def _spread(count: int, total: int) -> frozenset[int]:
     return frozenset(place * (total - 1) // steps for place in range(count))
 
 
+def _joined(one: int, other: int, is_one_window: bool) -> int:
+    return one + other if is_one_window else max(one, other)
+
+
 def _added(canary: Totals, rest: Totals) -> Totals:
     """Return what a run made of all rows, its canary among them."""
+    elapsed_s = canary.elapsed_s + rest.elapsed_s
     peaks = tuple(
-        replace(one, started=max(one.started, other.started))
+        replace(one, started=_joined(one.started, other.started, elapsed_s <= one.window_s))
         for one, other in zip(rest.peaks, canary.peaks, strict=False)
     )
     waited_s = Counter(canary.waited_s) + Counter(rest.waited_s)
@@ -254,7 +259,7 @@ def _added(canary: Totals, rest: Totals) -> Totals:
         done_before=canary.done_before,
         requests=canary.requests + rest.requests,
         throttled=canary.throttled + rest.throttled,
-        elapsed_s=canary.elapsed_s + rest.elapsed_s,
+        elapsed_s=elapsed_s,
         peaks=peaks or canary.peaks,
         waited_s=dict(waited_s),
         before=rest.before or canary.before,

@@ -40,7 +40,14 @@ def clean_environment(**more: str) -> dict[str, str]:
     """Return an environment without a key and without a home of anybody's."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     kept["XDG_STATE_HOME"] = STATE
-    return {**kept, "HOME": "/nonexistent", "PYTHONUTF8": "1", "COLUMNS": "120", **more}
+    return {
+        **kept,
+        "HOME": "/nonexistent",
+        "PYTHONUTF8": "1",
+        "COLUMNS": "120",
+        "TZ": "UTC",
+        **more,
+    }
 
 
 @dataclass

@@ -165,8 +165,8 @@ def plan(
         shown.show(totals)
         for writer in writers:
             output.say(f"Plan: {writer.path}")
-        left = totals.counts.get("update", 0)
-        if left:
+        output.say("Nothing was sent.")
+        if totals.counts.get("update", 0):
             output.say(f"Next: {_run_instead()}")
         troubled = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
         code = ExitCode.NOT_ALL if troubled else ExitCode.DONE
@@ -224,10 +224,8 @@ class PlanView:
                 f"{totals.lost:,} values could not be restored afterwards (empty before, or Ok)"
             )
         if totals.requests:
-            self._output.say(
-                f"{totals.requests:,} requests would take {duration(totals.estimate_s)} at the "
-                "least. Nothing was sent."
-            )
+            time = duration(totals.estimate_s)
+            self._output.say(f"{totals.requests:,} requests would take {time} at the least.")
 
     def _show_rows(self) -> None:
         from rich.text import Text  # noqa: PLC0415

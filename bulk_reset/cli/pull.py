@@ -181,7 +181,7 @@ def pull(
         more = f", {totals.rows:,} of them changed by --set" if set else ""
         output.say(
             f"{totals.incidents:,} incidents{more}, in {totals.pages:,} requests; "
-            f"times are of {totals.zone}"
+            f"times in {totals.zone}"
         )
         for one in totals.missing[:20]:
             output.say(f"no such incident: {one}")
