@@ -13,10 +13,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bulk_reset.actions import CheckResult, check, run, run_frame
+    from bulk_reset.actions import (
+        CheckResult,
+        Undone,
+        answer,
+        check,
+        plan,
+        pull,
+        run,
+        run_frame,
+        undo,
+        verify,
+    )
     from bulk_reset.errors import BulkResetError, ExitCode, InputError, RunError
-    from bulk_reset.model import Mistake, OnConflict, Outcome, Progress, Status, Totals
+    from bulk_reset.model import (
+        Mismatch,
+        Mistake,
+        OnConflict,
+        Outcome,
+        Progress,
+        Status,
+        Totals,
+        Verification,
+    )
     from bulk_reset.options import Options, Watcher
+    from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
+    from bulk_reset.pulling import PullTotals, Query, query_of
     from bulk_reset.replay import read_report
     from bulk_reset.streaming import stream
     from bulk_reset.summary import summarise
@@ -25,44 +47,72 @@ _HOME = {
     "BulkResetError": "errors",
     "CheckResult": "actions",
     "ExitCode": "errors",
+    "FieldPlan": "plan_model",
     "InputError": "errors",
+    "Mismatch": "model",
     "Mistake": "model",
     "OnConflict": "model",
     "Options": "options",
     "Outcome": "model",
+    "PlanTotals": "plan_model",
     "Progress": "model",
+    "PullTotals": "pulling",
+    "Query": "pulling",
+    "RowPlan": "plan_model",
     "RunError": "errors",
     "Status": "model",
     "Totals": "model",
+    "Undone": "actions",
+    "Verification": "model",
     "Watcher": "options",
+    "answer": "actions",
     "check": "actions",
+    "plan": "actions",
+    "pull": "actions",
+    "query_of": "pulling",
     "read_report": "replay",
     "run": "actions",
     "run_frame": "actions",
     "stream": "streaming",
     "summarise": "summary",
+    "undo": "actions",
+    "verify": "actions",
 }
 
 __all__ = [
     "BulkResetError",
     "CheckResult",
     "ExitCode",
+    "FieldPlan",
     "InputError",
+    "Mismatch",
     "Mistake",
     "OnConflict",
     "Options",
     "Outcome",
+    "PlanTotals",
     "Progress",
+    "PullTotals",
+    "Query",
+    "RowPlan",
     "RunError",
     "Status",
     "Totals",
+    "Undone",
+    "Verification",
     "Watcher",
+    "answer",
     "check",
+    "plan",
+    "pull",
+    "query_of",
     "read_report",
     "run",
     "run_frame",
     "stream",
     "summarise",
+    "undo",
+    "verify",
 ]
 
 

@@ -16,16 +16,16 @@ import pandas as pd
 from bulk_reset.errors import InputError, StoppedError
 from bulk_reset.model import ID_FIELD, Mistake, Status, Totals, Verification
 from bulk_reset.options import Options, Watcher
-from bulk_reset.plan import plan
 from bulk_reset.plan_model import PlanTotals, RowPlan
-from bulk_reset.pull import pull
+from bulk_reset.planning import plan
+from bulk_reset.pulling import pull
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, reach
 from bulk_reset.replay import beside
 from bulk_reset.running import SheetLike, opened_run, opened_sheet, surveyed
-from bulk_reset.undo import WayBack, find_way_back
+from bulk_reset.undoing import WayBack, find_way_back
 from bulk_reset.validate import CheckedChunk
-from bulk_reset.verify import verify_report
+from bulk_reset.verifying import verify_report
 
 __all__ = ["answer", "check", "plan", "pull", "run", "run_frame", "undo", "verify"]
 
@@ -195,7 +195,7 @@ def answer(
     Raises:
         InputError: no such report or sheet, or it cannot be written.
     """
-    from bulk_reset.answer import answers_of, write_answer  # noqa: PLC0415  (brings openpyxl)
+    from bulk_reset.answering import answers_of, write_answer  # noqa: PLC0415  (brings openpyxl)
 
     options, watcher = options or Options(), watcher or Watcher()
     with opened_sheet(sheet or _sheet_of(report), options, watcher) as table:

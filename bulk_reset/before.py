@@ -16,15 +16,19 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+import numpy as np
+
 from bulk_reset.columns import OWN_PREFIX
 from bulk_reset.customs import is_custom
 from bulk_reset.errors import InputError, RunError
+from bulk_reset.history import keys_of
 from bulk_reset.inert import guarded, unguarded
 from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.validate import mistake_of
@@ -160,9 +164,29 @@ def _json(values: Mapping[str, Any]) -> str:
     return text
 
 
-def read_digests(path: Path) -> list[str]:
-    """Return the digest of each image, in the file's order; see ``read_images``."""
-    return [cells[_OWN[1]] for cells in _lines(path)]
+class SentBefore(Container[str]):
+    """The digests of rows that a file of before-images has; 8 bytes each.
+
+    Attributes:
+        images: how many the file has.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; see ``read_images`` for what is raised."""
+        lines = _lines(path) if path.exists() else iter(())
+        keys = array("Q")
+        try:
+            for some in iter(lambda: [c[_OWN[1]] for c in itertools.islice(lines, 10_000)], []):
+                keys.extend(keys_of(some).tolist())
+        except (ValueError, TypeError) as exc:
+            raise _edited(path) from exc
+        self.images = len(keys)
+        self._keys = np.sort(np.frombuffer(keys, np.uint64)) if keys else np.empty(0, np.uint64)
+
+    def __contains__(self, digest: object) -> bool:
+        key = keys_of([str(digest)])[0]
+        place = int(np.searchsorted(self._keys, key))
+        return place < len(self._keys) and bool(self._keys[place] == key)
 
 
 def read_images(path: Path, first: int = 0) -> Iterator[Image]:
@@ -188,7 +212,7 @@ def _edited(path: Path) -> InputError:
 
 
 def _lines(path: Path) -> Iterator[dict[str, str]]:
-    csv.field_size_limit(_LONGEST_CELL)
+    limit = csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open("rb") as file:
             content = file.read(_end_of_last_line(path) or 0)
@@ -203,6 +227,8 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (UnicodeError, csv.Error) as exc:
         raise _edited(path) from exc
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _image(cells: dict[str, str]) -> Image:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Look:
     before: BeforeFile | None
     overwrites: bool = False
     repeated_ids: Collection[str] = frozenset()
-    sent_before: Collection[str] = frozenset()
+    sent_before: Container[str] = frozenset()
     _own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def at(self, changes: Sequence[Change], read: Read) -> tuple[list[Change], list[Outcome]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulk_reset.before import BeforeFile, read_digests
+from bulk_reset.before import BeforeFile, SentBefore
 from bulk_reset.errors import InputError, InvalidRowsError
 from bulk_reset.failed import failed_path, write_failed
 from bulk_reset.feed import Feed, outcomes_by_row
@@ -30,7 +30,7 @@ from bulk_reset.report import Report
 from bulk_reset.sending import Sending
 from bulk_reset.survey import Survey, survey_sheet
 from bulk_reset.validate import CheckedChunk
-from bulk_reset.verify import BEFORE, verify_report
+from bulk_reset.verifying import BEFORE, verify_report
 
 SheetLike = str | Path | pd.DataFrame
 """A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
@@ -165,7 +165,7 @@ class OpenedRun:
         by_row = functools.partial(outcomes_by_row, table, survey, self.reached.scope)
         if options.dry_run:
             return Ended(_dry_totals(plan, options), functools.partial(by_row, ()))
-        look = self._new_look(report, survey, stack)
+        look = self._new_look(report, survey, stack) if plan.sent else None
         if plan.sent or plan.settled:
             # What sends nothing waits for nobody.
             reached = self.reached
@@ -216,10 +216,10 @@ class OpenedRun:
         if report is None or not self.options.before:
             return None
         path = beside(report.path, BEFORE)
-        digests = read_digests(path) if path.exists() else []
-        self._first_image = len(digests)
+        sent_before = SentBefore(path)
+        self._first_image = sent_before.images
         file = stack.enter_context(BeforeFile(path))
-        return Look(file, self.options.overwrite, survey.repeated_ids, frozenset(digests))
+        return Look(file, self.options.overwrite, survey.repeated_ids, sent_before)
 
     def _with_failed(self, totals: Totals, survey: Survey, path: Path) -> Totals:
         """Write the rows that are not done into a file of their own."""
@@ -354,6 +354,18 @@ def _history_of(path: Path | None) -> History:
     return read_history(path) if path is not None and path.exists() else History()
 
 
+def _undone_by(report: Path) -> Path | None:
+    """Return the report of the undo that took back what this one tells of, None for none.
+
+    An undo may have been undone itself, and so on.
+    """
+    undo = beside(report, "undo.report.csv")
+    if not undo.exists() or _undone_by(undo):
+        return None
+    has_undone = any(outcome.status is Status.UPDATED for outcome in read_report(undo))
+    return undo if has_undone else None
+
+
 def _say_plan(plan: Feed, path: Path | None, watcher: Watcher) -> None:
     """Say what earlier runs have done already, before anything is sent."""
     rows = plan.survey.rows
@@ -364,6 +376,12 @@ def _say_plan(plan: Feed, path: Path | None, watcher: Watcher) -> None:
         )
     if plan.history:
         done = sum(n for status, n in plan.resumed.items() if status.is_done)
+        if done and path is not None and (undone := _undone_by(path)):
+            raise InputError(
+                f"{path}: what it tells of was undone since (see {undone}), so it is not gone on "
+                f"with. To have it back: bulk-reset undo {undone}. To send the sheet as if it "
+                "were new: --report FILE for another report."
+            )
         watcher.on_notice(f"{path}: {done} of {rows} rows were done already")
     if plan.resumed[Status.FAILED]:
         failed = plan.resumed[Status.FAILED]

@@ -122,6 +122,7 @@ class Sending:
     async def _batches(self, engine: Engine) -> AsyncIterator[list[Change]]:
         # Read here, not in a thread: a thousand rows take some milliseconds, and a thread at work
         # would hold up the event loop for longer each time.
+        waiting: list[Change] = []
         for changes, outcomes in self.feed.batches():
             for outcome in outcomes:
                 self._record(outcome._replace(finished_at=time.time()))
@@ -129,12 +130,14 @@ class Sending:
             if self.look is None:
                 yield changes
                 continue
-            for first in range(0, len(changes), MAX_IDS):
-                some = changes[first : first + MAX_IDS]
-                to_send = await self._looked_at(self.look, some, engine)
-                if to_send is None:
+            waiting += changes
+            while len(waiting) >= MAX_IDS:
+                some, waiting = waiting[:MAX_IDS], waiting[MAX_IDS:]
+                if (to_send := await self._looked_at(self.look, some, engine)) is None:
                     return
                 yield to_send
+        if self.look is not None and waiting:
+            yield await self._looked_at(self.look, waiting, engine) or []
 
     async def _looked_at(
         self, look: Look, changes: list[Change], engine: Engine

@@ -39,7 +39,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (
             ("engine", "--rows", "200", "--rounds", "1"),
-            ["bare", "bulk-reset", "bare-lean", "requests", "cookbook"],
+            ["bare", "bulk-reset", "bulk-reset --no-before", "bare-lean", "requests", "cookbook"],
         ),
         (
             ("sheets", "--rows", "200", "--rounds", "1"),

@@ -91,6 +91,29 @@ def test_an_undo_leaves_everything_as_it_was(
     assert (forth.returncode, values(sandbox)) == (0, after)
 
 
+def test_a_run_that_was_undone_is_not_taken_for_done(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """The same sheet again after an undo: nobody is told that it is done already."""
+    before = values(sandbox)
+    write_sheet(tmp_path / "incidents.csv", 5)
+    run("run", "incidents.csv")
+    after = values(sandbox)
+    run("undo", "incidents.report.csv", "--yes")
+    for command in (("run",), ("plan",)):
+        again = run(*command, "incidents.csv")
+        assert (again.returncode, "was undone since" in again.stderr) == (2, True), again.stderr
+    assert values(sandbox) == before
+    run("undo", "incidents.undo.report.csv", "--yes")
+    assert (run("run", "incidents.csv").returncode, values(sandbox)) == (0, after)
+    refused = run("undo", "incidents.report.csv", "--yes")
+    assert (refused.returncode, values(sandbox)) == (2, after)
+    third = run("undo", "incidents.undo.undo.report.csv", "--yes")
+    assert (third.returncode, values(sandbox)) == (0, before)
+    fresh = run("run", "incidents.csv", "--report", "again.report.csv")
+    assert (fresh.returncode, values(sandbox)) == (0, after)
+
+
 def test_without_a_yes_nothing_is_undone(
     run: Command, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
@@ -318,3 +341,27 @@ def test_killed_and_gone_on_with_nothing_is_without_a_way_back(
         undone = command("undo", "incidents.report.csv", "--yes", *arguments)
         assert undone.returncode == 0, undone.stderr
     assert values(sandbox) == before
+
+
+def test_four_thousand_of_five_thousand_pulled_cost_hardly_more_than_their_updates(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Pulled over three windows; what was not edited costs nothing, reading 2 % at the most."""
+    sandbox = start_sandbox("--seed-incidents", "5000", "--seed-step", "1300", *QUICK)
+    arguments = ("--base-url", sandbox.url, *FAST)
+    done = command("pull", "months.csv", "--since", "80d", "--json", *arguments)
+    told = json.loads(done.stdout)
+    assert (told["incidents"], told["windows"]) == (5_000, 3)
+    rows = read_csv(tmp_path / "months.csv")
+    for number, cells in enumerate(rows):
+        if number % 5:
+            cells["Title"] = f"Edited {number}"
+    write_rows(tmp_path / "months.csv", list(rows[0]), *(list(cells.values()) for cells in rows))
+    before = sandbox.get("/_stats")
+    done = command("run", "months.csv", "--verify", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert statuses(tmp_path / "months.report.csv") == {"updated": 4_000, "unchanged": 1_000}
+    after = sandbox.get("/_stats")
+    assert after["applied"] == 4_000
+    assert after["requests"] - before["requests"] <= 4_000 * 1.02
+    assert f"{after['applied']:,} rows read back in 40 requests" in done.stdout

@@ -9,9 +9,10 @@ from typing import Final
 
 import pytest
 import xlsxwriter
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bulk_reset.columns import field_named
 from bulk_reset.failed import failed_path, write_failed
 from bulk_reset.feed import Feed
 from bulk_reset.load import open_sheet
@@ -171,6 +172,7 @@ def test_whatever_stands_in_a_cell_comes_back_and_never_runs(name: str, texts: l
     Also where a spreadsheet takes the lines apart at ``;``, as it does in some countries.
     """
     name, texts = csv_text(name), [csv_text(text) for text in texts]
+    assume(field_named(name) is None)
     rows = [[f"{n:024x}", f"title {n}", text] for n, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.csv"

@@ -14,7 +14,7 @@ from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals, Verif
 
 if TYPE_CHECKING:
     from bulk_reset.summary import ReportSummary
-    from bulk_reset.undo import WayBack
+    from bulk_reset.undoing import WayBack
 
 _SHOWN_VALUE: Final = 40
 _SHOWN_LOST: Final = 10

@@ -38,6 +38,7 @@ class Way:
     Attributes:
         command: of (server's URL, sheet, rows, a fresh report); ends with JSON on standard output.
         rows: how many it sends.
+        reads: requests that it makes besides.
         rates: rows a second.
         busy: the share of its time that the server was busy, 0 to 1.
     """
@@ -45,6 +46,7 @@ class Way:
     name: str
     command: Callable[[str, Path, int, Path], list[str]]
     rows: int
+    reads: int = 0
     rates: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
 
@@ -59,8 +61,8 @@ class Way:
             report = Path(folder, "bench.report.csv")
             spent = spend_as_client(self.command(server.url, sheet, self.rows, report))
         work = server.work() - before
-        if work.requests != self.rows:
-            raise RuntimeError(f"{self.name}: {work.requests} of {self.rows} rows arrived")
+        if work.requests != self.rows + self.reads:
+            raise RuntimeError(f"{self.name}: {work.requests} requests for {self.rows} rows")
         rate = _rows_per_s(spent.stdout)
         self.rates.append(rate)
         self.busy.append(work.cpu_s * rate / self.rows)
@@ -81,16 +83,22 @@ def tables(rows: int, rounds: int, say: Callable[[str], None]) -> list[Table]:
 
 
 def _ways(rows: int) -> list[Way]:
-    def plain(url: str, sheet: Path, _: int, report: Path) -> list[str]:
+    def looking(url: str, sheet: Path, _: int, report: Path) -> list[str]:
         return our_run(sheet, url, report, is_fast=False)
 
+    def plain(url: str, sheet: Path, _: int, report: Path) -> list[str]:
+        return our_run(sheet, url, report, "--no-before", is_fast=False)
+
     def fast(url: str, sheet: Path, _: int, report: Path) -> list[str]:
-        return our_run(sheet, url, report)
+        return our_run(sheet, url, report, "--no-before")
 
     few = max(1, rows // _SLOW)
-    ours = [Way("bulk-reset", plain, rows)]
+    ours = [
+        Way("bulk-reset", looking, rows, -(-rows // 100)),
+        Way("bulk-reset --no-before", plain, rows),
+    ]
     if not _missing():
-        ours.append(Way("bulk-reset[fast]", fast, rows))
+        ours.append(Way("bulk-reset[fast] --no-before", fast, rows))
     return [
         _peer("bare", rows),
         *ours,

@@ -1,11 +1,11 @@
 """A server that says yes to everything as fast as Python can: what a client is measured against.
 
-It reads each request to its end by ``Content-Length``, keeps connections alive, and answers as
-the API does. Started as a process of its own, it prints its port and serves until its
-standard input is closed. For each line on its standard input it prints a JSON line: ``cpu_s``,
-the processor time that it has used (so that its caller can tell whether the server was the
-bottleneck), and ``requests``, how many it has answered (so that its caller can tell whether all
-of them arrived).
+Asked for incidents, it has each of them, with values that no sheet wants. It reads each request
+to its end by ``Content-Length``, keeps connections alive, and answers as the API does. Started as
+a process of its own, it prints its port and serves until its standard input is closed. For each
+line on its standard input it prints a JSON line: ``cpu_s``, the processor time that it has used
+(so that its caller can tell whether the server was the bottleneck), and ``requests``, how many it
+has answered (so that its caller can tell whether all of them arrived).
 
 State: ``YesMan.answered`` belongs to the event loop; the thread that reads standard input only
 looks at it.
@@ -29,6 +29,17 @@ _ANSWER: Final = (
 )
 
 
+_LIST: Final = b"POST /incident/list-by-ids"
+
+
+def _incidents(request: bytes) -> bytes:
+    ids = json.loads(request.partition(_END_OF_HEAD)[2])["incident_ids"]
+    items = [{"incident_id": one, "title": "As before", "description": ""} for one in ids]
+    body = json.dumps({"request_id": "01HZX7Q5N6Y2M8K4V3T1R9W0BC", "data": {"items": items}})
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return f"{head}\r\n\r\n{body}".encode()
+
+
 class YesMan(asyncio.Protocol):
     """One connection.
 
@@ -48,8 +59,9 @@ class YesMan(asyncio.Protocol):
         """Answer every request that has come to its end."""
         self._received += data
         while (length := _length_of_first(self._received)) is not None:
-            self._received = self._received[length:]
-            self._transport.write(_ANSWER)
+            request, self._received = self._received[:length], self._received[length:]
+            is_read = request.startswith(_LIST)
+            self._transport.write(_incidents(request) if is_read else _ANSWER)
             YesMan.answered += 1
 
 

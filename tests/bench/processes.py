@@ -46,10 +46,10 @@ def ours(*arguments: str | Path, is_fast: bool = True) -> list[str]:
     return [sys.executable, "-c", program, *map(str, arguments)]
 
 
-def our_run(sheet: Path, url: str, report: Path, *, is_fast: bool = True) -> list[str]:
+def our_run(sheet: Path, url: str, report: Path, *more: str, is_fast: bool = True) -> list[str]:
     """Return the command line of a run with the quota lifted and JSON as its result."""
     return ours(
-        *("run", sheet, "--base-url", url, "--report", report, "--json", *QUOTA_LIFTED),
+        *("run", sheet, "--base-url", url, "--report", report, "--json", *more, *QUOTA_LIFTED),
         is_fast=is_fast,
     )
 

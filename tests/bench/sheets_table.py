@@ -103,7 +103,7 @@ def _checks(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
 def _runs(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
     """Run a sheet to its end, then again, in turns with checks; raises as ``_checks``."""
     with serving() as server:
-        command = our_run(sheet, server.url, sheet.with_name("bench.report.csv"))
+        command = our_run(sheet, server.url, sheet.with_name("bench.report.csv"), "--no-before")
         spent = spend_as_client(command)
         _expect(server.work().requests, rows, "run")
         yield _figure("run", rows, [spent])

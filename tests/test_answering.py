@@ -13,7 +13,7 @@ import xlsxwriter
 from conftest import seed_id
 
 from bulk_reset import actions
-from bulk_reset.answer import COLUMNS, Answer, write_answer
+from bulk_reset.answering import COLUMNS, Answer, write_answer
 from bulk_reset.before import BeforeFile, Image
 from bulk_reset.errors import InputError
 from bulk_reset.load import open_sheet

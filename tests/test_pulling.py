@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from conftest import FAST, SandboxProcess, read_csv, seed_id
 
 from bulk_reset.errors import InputError
-from bulk_reset.pull import MAX_WINDOW_S, Query, moment_of, query_of, read_id_file
+from bulk_reset.pulling import MAX_WINDOW_S, Query, moment_of, query_of, read_id_file
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]

@@ -93,16 +93,19 @@ class _Planning:
         self.lost = self.requests = 0
 
     async def run(self, read: Read, on_looked: Callable[[int, int], None]) -> None:
-        total, done = self._feed.survey.rows, 0
+        waiting: list[Change] = []
         for changes, _ in self._feed.batches():
-            for first in range(0, len(changes), MAX_IDS):
-                some = changes[first : first + MAX_IDS]
-                for change, judgement in zip(
-                    some, await self._look.judged(some, read), strict=True
-                ):
-                    self._take(change, judgement)
-            done = self._feed.rows
-            on_looked(done, total)
+            waiting += changes
+            while len(waiting) >= MAX_IDS:
+                some, waiting = waiting[:MAX_IDS], waiting[MAX_IDS:]
+                await self._judge(some, read)
+            on_looked(self._feed.rows, self._feed.survey.rows)
+        await self._judge(waiting, read)
+
+    async def _judge(self, changes: list[Change], read: Read) -> None:
+        judgements = await self._look.judged(changes, read)
+        for change, judgement in zip(changes, judgements, strict=True):
+            self._take(change, judgement)
 
     def _take(self, change: Change, judgement: Judgement) -> None:
         row = _row_plan(change, judgement)

@@ -23,7 +23,7 @@ from bulk_reset.errors import InputError
 from bulk_reset.inert import guarded
 from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Status
 from bulk_reset.replay import beside, read_report
-from bulk_reset.verify import BEFORE
+from bulk_reset.verifying import BEFORE
 
 _ROW: Final = OWN_PREFIX + "row"
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
