@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import json
+import os
+import pty
 import subprocess
+import sys
+import termios
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST, Begin, SandboxProcess, read_csv, seed_id, write_sheet
+from conftest import (
+    FAST,
+    KEY,
+    Begin,
+    SandboxProcess,
+    clean_environment,
+    read_csv,
+    seed_id,
+    write_sheet,
+)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]
@@ -299,6 +314,42 @@ def test_a_canary_is_spread_read_back_and_asked_about(
     assert second.returncode == 0, second.stderr
     assert statuses(tmp_path / "incidents.report.csv") == {"updated": 60}
     assert sandbox.get("/_stats")["applied"] == 60
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "applied"),
+    [(b"y\n", 0, 20), (b"n\n", 3, 4), (b"\x04", 3, 4), (b"\x03", 130, 4)],
+)
+def test_on_a_terminal_the_canary_asks(
+    typed: bytes, code: int, applied: int, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """Yes goes on; no, nothing, and Ctrl-C leave the rest pending."""
+    write_sheet(tmp_path / "incidents.csv", 20)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "bulk_reset", "run", "incidents.csv", "--canary", "4"),
+            *("--base-url", sandbox.url, *FAST),
+        ],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  (no threads here)
+    )
+    os.close(theirs)
+    shown = b""
+    while b"Go on? [y/N]" not in shown:
+        shown += os.read(ours, 1_000)
+    assert b"The canary is well: 4 rows sent and read back. 16 are left." in shown
+    os.write(ours, typed)
+    with contextlib.suppress(OSError):  # the other side has gone
+        while os.read(ours, 1_000):
+            pass
+    os.close(ours)
+    assert (process.wait(timeout=30), sandbox.get("/_stats")["applied"]) == (code, applied)
 
 
 def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> None:

@@ -82,7 +82,13 @@ class SendingView:
             return True
         if not (is_terminal(sys.stderr) and sys.stdin is not None and sys.stdin.isatty()):
             return False
-        return typer.confirm(f"{visible(text)} Go on?", err=True)
+        try:
+            return typer.confirm(f"{visible(text)} Go on?", err=True)
+        except typer.Abort as abort:
+            # Ctrl-C ends the command as anywhere else; where nothing comes, nobody says yes.
+            if isinstance(abort.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            return False
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
