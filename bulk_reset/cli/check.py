@@ -6,36 +6,28 @@ import dataclasses
 
 import typer
 
+from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
-    DelimiterOption,
-    EncodingOption,
-    HeaderRowOption,
     JsonOption,
-    MapOption,
     OnConflictOption,
     PerMinuteOption,
     PerSecondOption,
     QuietOption,
     ShareOption,
     SheetArgument,
-    SheetNameOption,
     VerboseOption,
-    mapping_of,
 )
 from bulk_reset.cli.console import Output, duration
+from bulk_reset.cli.shared import Told, takes
 from bulk_reset.cli.view import reading
 from bulk_reset.errors import ExitCode
 from bulk_reset.model import PER_MINUTE, PER_SECOND, OnConflict
 
 
+@takes(read=shared.reading)
 def check(
     sheet: SheetArgument,
     *,
-    map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
-    delimiter: DelimiterOption = None,
-    encoding: EncodingOption = None,
-    sheet_name: SheetNameOption = None,
-    header_row: HeaderRowOption = None,
     on_conflict: OnConflictOption = OnConflict.ERROR,
     per_second: PerSecondOption = PER_SECOND,
     per_minute: PerMinuteOption = PER_MINUTE,
@@ -43,23 +35,19 @@ def check(
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
+    read: Told,
 ) -> None:
     """Check every row of SHEET against the API's rules. Nothing is sent, no key is needed.
 
     Exit code: 0 all rows can be sent, 2 some cannot or the sheet cannot be read.
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
-    mapping = mapping_of(map)
     with output.errors():
         from bulk_reset import actions  # noqa: PLC0415  (brings pandas along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
 
         options = Options(
-            mapping=mapping,
-            delimiter=delimiter,
-            encoding=encoding,
-            sheet_name=sheet_name,
-            header_row=header_row,
+            **read,
             on_conflict=on_conflict,
             per_second=per_second,
             per_minute=per_minute,

@@ -10,51 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
-    AccountOption,
-    AppKeyFileOption,
-    AttemptsOption,
-    BaseUrlOption,
-    DelimiterOption,
-    EncodingOption,
     FromPullOption,
-    HeaderRowOption,
-    JsonOption,
     LimitOption,
-    MapOption,
-    NoWaitOption,
     OnConflictOption,
     OverwriteOption,
-    PatienceOption,
-    PerMinuteOption,
-    PerSecondOption,
-    QuietOption,
     ReportOption,
     RetryFailedOption,
-    SandboxOption,
-    SandboxStateOption,
     SetOption,
-    ShareOption,
     SheetArgument,
-    SheetNameOption,
     SkipInvalidOption,
-    TimeoutOption,
-    VerboseOption,
-    mapping_of,
 )
 from bulk_reset.cli.console import Output, duration, new_table
 from bulk_reset.cli.pull import pull_first
+from bulk_reset.cli.shared import Asked, Told, takes
 from bulk_reset.cli.view import SendingView, reading
 from bulk_reset.errors import ExitCode
 from bulk_reset.inert import one_line
-from bulk_reset.model import (
-    ATTEMPTS,
-    PATIENCE_S,
-    PER_MINUTE,
-    PER_SECOND,
-    TIMEOUT_S,
-    OnConflict,
-)
+from bulk_reset.model import OnConflict
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -70,6 +44,7 @@ HtmlOption = Annotated[
 XlsxOption = Annotated[bool, typer.Option("--xlsx", help="Write NAME.plan.xlsx.")]
 
 
+@takes(read=shared.reading, asked=shared.asking)
 def plan(
     sheet: SheetArgument,
     *,
@@ -83,26 +58,8 @@ def plan(
     retry_failed: RetryFailedOption = False,
     overwrite: OverwriteOption = False,
     on_conflict: OnConflictOption = OnConflict.ERROR,
-    map: MapOption = [],  # noqa: A002, B006
-    delimiter: DelimiterOption = None,
-    encoding: EncodingOption = None,
-    sheet_name: SheetNameOption = None,
-    header_row: HeaderRowOption = None,
-    sandbox: SandboxOption = False,
-    sandbox_state: SandboxStateOption = None,
-    app_key_file: AppKeyFileOption = None,
-    base_url: BaseUrlOption = None,
-    timeout: TimeoutOption = TIMEOUT_S,
-    attempts: AttemptsOption = ATTEMPTS,
-    patience: PatienceOption = PATIENCE_S,
-    per_second: PerSecondOption = PER_SECOND,
-    per_minute: PerMinuteOption = PER_MINUTE,
-    share: ShareOption = 1.0,
-    account: AccountOption = "",
-    no_wait: NoWaitOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    read: Told,
+    asked: Asked,
 ) -> None:
     """Show what a run of SHEET would change, old and new; nothing is sent.
 
@@ -110,8 +67,7 @@ def plan(
     1 some rows would be held back or have no incident, 2 the sheet has mistakes, 3 the API cannot
     be read.
     """
-    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
-    mapping = mapping_of(map)
+    output = asked.output
     view = SendingView(output)
     with output.errors():
         from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
@@ -119,31 +75,16 @@ def plan(
         from bulk_reset.plan_files import PlanPage, PlanWorkbook  # noqa: PLC0415
 
         options = Options(
-            mapping=mapping,
-            delimiter=delimiter,
-            encoding=encoding,
-            sheet_name=sheet_name,
-            header_row=header_row,
+            **asked.options,
+            **read,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
             limit=limit,
             retry_failed=retry_failed,
             overwrite=overwrite,
             report=report,
-            sandbox=sandbox,
-            sandbox_state=sandbox_state,
-            app_key_file=app_key_file,
-            base_url=base_url,
-            timeout_s=timeout,
-            attempts=attempts,
-            patience_s=patience,
-            per_second=per_second,
-            per_minute=per_minute,
-            share=share,
-            account=account,
-            waits=not no_wait,
         )
-        shown = PlanView(output, keeps_all=json)
+        shown = PlanView(output, keeps_all=output.is_json)
         with reading(output) as on_read, contextlib.ExitStack() as stack:
             watcher = Watcher(output.notice, on_read, on_looked=view.looked)
             pull_first(sheet, from_pull, set, options, watcher)

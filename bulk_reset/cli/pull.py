@@ -10,28 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
-    AccountOption,
-    AppKeyFileOption,
-    AttemptsOption,
-    BaseUrlOption,
-    JsonOption,
-    NoWaitOption,
-    PatienceOption,
-    PerMinuteOption,
-    PerSecondOption,
-    QuietOption,
-    SandboxOption,
-    SandboxStateOption,
     SetOption,
-    ShareOption,
-    TimeoutOption,
-    VerboseOption,
 )
-from bulk_reset.cli.console import Output
+from bulk_reset.cli.shared import Asked, takes
 from bulk_reset.cli.view import SendingView
 from bulk_reset.errors import ExitCode
-from bulk_reset.model import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
 
 if TYPE_CHECKING:
     from bulk_reset.options import Options, Watcher
@@ -108,6 +93,7 @@ ForceOption = Annotated[
 ]
 
 
+@takes(asked=shared.asking)
 def pull(
     sheet: Annotated[
         Path, typer.Argument(metavar="SHEET", help="The .xlsx or .csv file to write.")
@@ -125,21 +111,7 @@ def pull(
     field: FieldOption = [],  # noqa: B006
     set: SetOption = [],  # noqa: A002, B006
     force: ForceOption = False,
-    sandbox: SandboxOption = False,
-    sandbox_state: SandboxStateOption = None,
-    app_key_file: AppKeyFileOption = None,
-    base_url: BaseUrlOption = None,
-    timeout: TimeoutOption = TIMEOUT_S,
-    attempts: AttemptsOption = ATTEMPTS,
-    patience: PatienceOption = PATIENCE_S,
-    per_second: PerSecondOption = PER_SECOND,
-    per_minute: PerMinuteOption = PER_MINUTE,
-    share: ShareOption = 1.0,
-    account: AccountOption = "",
-    no_wait: NoWaitOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    asked: Asked,
 ) -> None:
     """Write incidents into SHEET, to edit and run.
 
@@ -147,26 +119,13 @@ def pull(
     back what somebody else has changed since. Exit code: 0 done, 1 some ids do not exist, 2 it
     cannot be meant or written, 3 the API cannot be read.
     """
-    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
+    output = asked.output
     view = SendingView(output)
     with output.errors():
         from bulk_reset import actions  # noqa: PLC0415  (brings aiohttp along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
 
-        options = Options(
-            sandbox=sandbox,
-            sandbox_state=sandbox_state,
-            app_key_file=app_key_file,
-            base_url=base_url,
-            timeout_s=timeout,
-            attempts=attempts,
-            patience_s=patience,
-            per_second=per_second,
-            per_minute=per_minute,
-            share=share,
-            account=account,
-            waits=not no_wait,
-        )
+        options = Options(**asked.options)
         wanted = _wanted(since, until, ids, query, severity, progress, channel, team, num)
         totals = actions.pull(
             sheet,

@@ -8,21 +8,20 @@ from typing import Annotated
 
 import typer
 
+from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
-    HeaderRowOption,
     JsonOption,
-    MapOption,
     QuietOption,
-    SheetNameOption,
     VerboseOption,
-    mapping_of,
 )
 from bulk_reset.cli.console import Output
+from bulk_reset.cli.shared import Told, takes
 from bulk_reset.cli.summary import show_report
 from bulk_reset.errors import ExitCode
 from bulk_reset.model import Status
 
 
+@takes(read=shared.reading)
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A report file.")],
     *,
@@ -39,12 +38,10 @@ def report(
             metavar="SHEET", help="The sheet of the report.", show_default="NAME.xlsx or NAME.csv"
         ),
     ] = None,
-    sheet_name: SheetNameOption = None,
-    header_row: HeaderRowOption = None,
-    map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
+    read: Told,
 ) -> None:
     """Sum a report file up; it may be read while a run writes it.
 
@@ -63,7 +60,7 @@ def report(
             from bulk_reset import actions  # noqa: PLC0415  (brings pandas along)
             from bulk_reset.options import Options, Watcher  # noqa: PLC0415
 
-            options = Options(mapping=mapping_of(map), sheet_name=sheet_name, header_row=header_row)
+            options = Options(**read)
             path = actions.answer(file, of, options, Watcher(output.notice))
             output.say(f"Answer: {path}")
         output.json({**dataclasses.asdict(summary), "exit_code": int(code)})

@@ -6,72 +6,44 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
-    AccountOption,
-    AppKeyFileOption,
-    AttemptsOption,
-    BaseUrlOption,
     CanaryOption,
-    DelimiterOption,
     DryRunOption,
-    EncodingOption,
     FromPullOption,
-    HeaderRowOption,
-    JsonOption,
     LimitOption,
-    MapOption,
     MaxFailuresOption,
     NoBeforeOption,
-    NoWaitOption,
     OnConflictOption,
     OverwriteOption,
-    PatienceOption,
-    PerMinuteOption,
-    PerSecondOption,
     PlanOption,
-    QuietOption,
     ReportOption,
     RetryFailedOption,
-    SandboxOption,
-    SandboxStateOption,
     SetOption,
-    ShareOption,
     SheetArgument,
-    SheetNameOption,
     SkipInvalidOption,
-    TimeoutOption,
-    VerboseOption,
     VerifyOption,
     WorkersOption,
     YesOption,
-    mapping_of,
 )
 from bulk_reset.cli.console import Output, say_red
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.pull import pull_first
+from bulk_reset.cli.shared import Asked, Told, takes
 from bulk_reset.cli.summary import show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView, reading
 from bulk_reset.errors import ExitCode
-from bulk_reset.model import (
-    ATTEMPTS,
-    PATIENCE_S,
-    PER_MINUTE,
-    PER_SECOND,
-    TIMEOUT_S,
-    WORKERS,
-    OnConflict,
-)
+from bulk_reset.model import WORKERS, OnConflict
 
 if TYPE_CHECKING:
     from bulk_reset.options import Options, Watcher
 
 
+@takes(read=shared.reading, asked=shared.asking)
 def run(
     sheet: SheetArgument,
     *,
     dry_run: DryRunOption = False,
-    sandbox: SandboxOption = False,
-    sandbox_state: SandboxStateOption = None,
     report: ReportOption = None,
     limit: LimitOption = None,
     skip_invalid: SkipInvalidOption = False,
@@ -86,25 +58,9 @@ def run(
     plan: PlanOption = False,
     from_pull: FromPullOption = None,
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
-    map: MapOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
-    delimiter: DelimiterOption = None,
-    encoding: EncodingOption = None,
-    sheet_name: SheetNameOption = None,
-    header_row: HeaderRowOption = None,
-    app_key_file: AppKeyFileOption = None,
-    base_url: BaseUrlOption = None,
     workers: WorkersOption = WORKERS,
-    timeout: TimeoutOption = TIMEOUT_S,
-    attempts: AttemptsOption = ATTEMPTS,
-    patience: PatienceOption = PATIENCE_S,
-    per_second: PerSecondOption = PER_SECOND,
-    per_minute: PerMinuteOption = PER_MINUTE,
-    share: ShareOption = 1.0,
-    account: AccountOption = "",
-    no_wait: NoWaitOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    read: Told,
+    asked: Asked,
 ) -> None:
     """Update the incidents of SHEET, within the quota; what became of each row is reported.
 
@@ -112,33 +68,18 @@ def run(
     rows failed, 2 nothing sent, 3 stopped early, 4 another run has the report or the account,
     129 terminal closed, 130 Ctrl-C, 143 SIGTERM.
     """
-    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
-    mapping = mapping_of(map)
+    output = asked.output
     view = SendingView(output)
     with output.errors():
         from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
 
         options = Options(
-            mapping=mapping,
-            delimiter=delimiter,
-            encoding=encoding,
-            sheet_name=sheet_name,
-            header_row=header_row,
+            **asked.options,
+            **read,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
-            app_key_file=app_key_file,
-            base_url=base_url,
-            sandbox=sandbox,
-            per_second=per_second,
-            per_minute=per_minute,
-            share=share,
-            account=account,
-            waits=not no_wait,
             workers=workers,
-            timeout_s=timeout,
-            attempts=attempts,
-            patience_s=patience,
             limit=limit,
             max_failures=max_failures,
             retry_failed=retry_failed,
@@ -148,7 +89,6 @@ def run(
             overwrite=overwrite,
             canary=canary,
             verify=verify,
-            sandbox_state=sandbox_state,
         )
         with reading(output) as on_read:
             watcher = Watcher(
@@ -165,7 +105,7 @@ def run(
                 totals = actions.run(sheet, options, watcher, handles_signals=True)
             finally:
                 view.close()
-        if totals.mistakes and not quiet:
+        if totals.mistakes and not output.is_quiet:
             output.mistakes(totals.mistakes)
         show_totals(output, totals, sheet)
         output.json(totals_as_json(totals))

@@ -8,44 +8,24 @@ from typing import Annotated
 
 import typer
 
+from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
-    AccountOption,
-    AppKeyFileOption,
-    AttemptsOption,
-    BaseUrlOption,
     CanaryOption,
-    JsonOption,
     MaxFailuresOption,
-    NoWaitOption,
     OverwriteOption,
-    PatienceOption,
-    PerMinuteOption,
-    PerSecondOption,
-    QuietOption,
-    SandboxOption,
-    SandboxStateOption,
-    ShareOption,
-    TimeoutOption,
-    VerboseOption,
     VerifyOption,
     WorkersOption,
     YesOption,
 )
-from bulk_reset.cli.console import Output
 from bulk_reset.cli.plan import PlanView
+from bulk_reset.cli.shared import Asked, takes
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView
 from bulk_reset.errors import ExitCode
-from bulk_reset.model import (
-    ATTEMPTS,
-    PATIENCE_S,
-    PER_MINUTE,
-    PER_SECOND,
-    TIMEOUT_S,
-    WORKERS,
-)
+from bulk_reset.model import WORKERS
 
 
+@takes(asked=shared.asking)
 def undo(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="The report of a run.")],
     *,
@@ -55,21 +35,7 @@ def undo(
     overwrite: OverwriteOption = False,
     max_failures: MaxFailuresOption = None,
     workers: WorkersOption = WORKERS,
-    sandbox: SandboxOption = False,
-    sandbox_state: SandboxStateOption = None,
-    app_key_file: AppKeyFileOption = None,
-    base_url: BaseUrlOption = None,
-    timeout: TimeoutOption = TIMEOUT_S,
-    attempts: AttemptsOption = ATTEMPTS,
-    patience: PatienceOption = PATIENCE_S,
-    per_second: PerSecondOption = PER_SECOND,
-    per_minute: PerMinuteOption = PER_MINUTE,
-    share: ShareOption = 1.0,
-    account: AccountOption = "",
-    no_wait: NoWaitOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    asked: Asked,
 ) -> None:
     """Set again what stood in the incidents before the run of REPORT.
 
@@ -77,30 +43,19 @@ def undo(
     restored; what cannot be is listed. An undo is a run: it has a report, goes on where it
     stopped, and can itself be undone. Exit codes as of run; 3 too where nobody said yes.
     """
-    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
+    output = asked.output
     view = SendingView(output)
     with output.errors():
         from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
 
         options = Options(
+            **asked.options,
             canary=canary,
             verify=verify,
             overwrite=overwrite,
             max_failures=max_failures,
             workers=workers,
-            sandbox=sandbox,
-            sandbox_state=sandbox_state,
-            app_key_file=app_key_file,
-            base_url=base_url,
-            timeout_s=timeout,
-            attempts=attempts,
-            patience_s=patience,
-            per_second=per_second,
-            per_minute=per_minute,
-            share=share,
-            account=account,
-            waits=not no_wait,
         )
         watcher = Watcher(
             on_notice=output.notice,
