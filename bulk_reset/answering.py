@@ -27,6 +27,7 @@ from bulk_reset.load import Sheet, WorkbookSource
 from bulk_reset.model import Status
 from bulk_reset.replay import beside, read_report
 from bulk_reset.validate import check_chunk
+from bulk_reset.whole_file import whole_file
 
 COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("status", "old", "new", "error", "link"))
 _WIDTHS: Final = (18, 44, 44, 44, 62)
@@ -118,25 +119,12 @@ def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> l
     """
     if sheet.path is not None and target.exists() and target.samefile(sheet.path):
         raise InputError(f"{target}: that is the sheet itself. Choose another name.")
-    fresh = target.with_name(f"{target.name}.tmp")
-    try:
-        fresh.unlink(missing_ok=True)
-        with fresh.open("xb") as file:
-            if sheet.path is not None:
-                fresh.chmod(fresh.stat().st_mode & sheet.path.stat().st_mode)
-            if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
-                book, notices = _copied(sheet, sheet.path, answers), _lost(sheet.path)
-            else:
-                book, notices = _made(sheet, answers), []
-            book.save(file)
-        fresh.replace(target)
-    except OSError as exc:
-        raise InputError(
-            f"{target}: cannot be written ({exc.strerror or exc}). Make room, or close it where "
-            "it is open."
-        ) from exc
-    finally:
-        fresh.unlink(missing_ok=True)
+    with whole_file(target, like=sheet.path) as file:
+        if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
+            book, notices = _copied(sheet, sheet.path, answers), _lost(sheet.path)
+        else:
+            book, notices = _made(sheet, answers), []
+        book.save(file)
     return notices
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO
 
 from bulk_reset.before import Image, read_images, why_lost
 from bulk_reset.columns import OWN_PREFIX, WAS_PREFIX
@@ -24,6 +24,7 @@ from bulk_reset.inert import guarded
 from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Status
 from bulk_reset.replay import beside, read_report
 from bulk_reset.verifying import BEFORE
+from bulk_reset.whole_file import whole_file
 
 _ROW: Final = OWN_PREFIX + "row"
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
@@ -146,7 +147,7 @@ def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
     customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     header = [ID_FIELD, *columns.values(), _ROW, *(WAS_PREFIX + c for c in columns.values())]
-    with _fresh(path) as file:
+    with whole_file(path) as content, _as_csv(content) as file:
         writer = csv.writer(file)
         writer.writerow(map(guarded, header))
         for incident_id, fields in steps.items():
@@ -179,22 +180,13 @@ def _write_lost(path: Path, lost: Iterable[Lost]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    with _fresh(path) as file:
+    with whole_file(path) as content, _as_csv(content) as file:
         csv.writer(file).writerows([_LOST_COLUMNS, *rows])
 
 
 @contextlib.contextmanager
-def _fresh(path: Path) -> Iterator[TextIO]:
-    """Write a file as a whole, or leave the old one."""
-    fresh = path.with_name(f"{path.name}.tmp")
-    try:
-        fresh.unlink(missing_ok=True)
-        with fresh.open("x", encoding="utf-8-sig", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be written ({exc.strerror}). Make room there.") from exc
-    finally:
-        fresh.unlink(missing_ok=True)
+def _as_csv(content: BinaryIO) -> Iterator[TextIO]:
+    file = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+    yield file
+    file.flush()
+    file.detach()
