@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from bulk_reset.account import Account, queue_up
 from bulk_reset.client import check_base_url
 from bulk_reset.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
-from bulk_reset.errors import CredentialsError, InputError
+from bulk_reset.errors import CredentialsError, InputError, RunError
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import Quota
 
@@ -171,7 +171,7 @@ def _sandbox(options: Options) -> Iterator[Credentials]:
     is_ready.wait()
     try:
         if isinstance(found[0], ValueError):
-            raise InputError(f"--sandbox-state: {found[0]}")
+            raise InputError(f"--sandbox-state {found[0]}")
         if isinstance(found[0], BaseException):
             raise found[0]
         yield found[0]
@@ -180,6 +180,8 @@ def _sandbox(options: Options) -> Iterator[Credentials]:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(ended.set)
         thread.join()
+    if isinstance(found[-1], BaseException):
+        raise RunError(f"--sandbox-state {found[-1]} What was rehearsed is not kept.")
 
 
 # --- Loops -----------------------------------------------------------------------------------

@@ -416,3 +416,25 @@ def test_four_thousand_of_five_thousand_pulled_cost_hardly_more_than_their_updat
     assert after["applied"] == 4_000
     assert after["requests"] - before["requests"] <= 4_000 * 1.02
     assert f"{after['applied']:,} rows read back in 40 requests" in done.stdout
+
+
+def test_a_rehearsal_goes_on_from_one_command_to_the_next(command: Command, tmp_path: Path) -> None:
+    """Its incidents are in a file; one that is none is left as it is, and told."""
+    state = ("--sandbox-state", "state.json", *FAST)
+    command("pull", "month.csv", "--since", "30d", *state)
+    rows = read_csv(tmp_path / "month.csv")
+    write_sheet(tmp_path / "incidents.csv", 3)
+    assert command("run", "incidents.csv", *state).returncode == 0
+    command("pull", "again.csv", "--since", "30d", *state)
+    again = read_csv(tmp_path / "again.csv")
+    assert [row["Title"] for row in again[:3]] == [f"Renamed service {n}" for n in (1, 2, 3)]
+    assert (len(rows), again[3:]) == (300, rows[3:])
+    (tmp_path / "other.json").write_text("[1]")
+    refused = command("plan", "incidents.csv", "--sandbox-state", "other.json", *FAST)
+    assert (refused.returncode, "--sandbox-state other.json: found a list" in refused.stderr) == (
+        2,
+        True,
+    ), refused.stderr
+    assert (tmp_path / "other.json").read_text() == "[1]"
+    lost = command("plan", "incidents.csv", "--sandbox-state", "missing/state.json", *FAST)
+    assert (lost.returncode, "missing/state.json: cannot be written" in lost.stderr) == (2, True)

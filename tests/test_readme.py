@@ -83,7 +83,7 @@ def test_a_terminal_session_shows_what_really_happens(session: str, folder: Path
         assert without_times(printed) == without_times(shown), line
 
 
-BOOKS = ("updated_at", "manual_overrides")
+BOOKS = ("updated_at", "manual_overrides", "applied")
 """What a server notes of every update, whatever it sets."""
 
 
@@ -91,8 +91,8 @@ def values_of(state: Path) -> list[object]:
     """Return every incident that a sandbox's file keeps, but for the server's own books."""
     kept = json.loads(state.read_text(encoding="utf-8"))
     return [
-        {name: value for name, value in entry["incident"].items() if name not in BOOKS}
-        for entry in kept
+        {name: value for name, value in incident.items() if name not in BOOKS}
+        for incident in kept.values()
     ]
 
 

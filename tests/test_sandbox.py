@@ -8,6 +8,7 @@ import itertools
 import signal
 import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from bulk_reset.sandbox.incidents import seed_id, seeded
 from bulk_reset.sandbox.windows import FixedWindow, Peak, Quota, SlidingWindow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from conftest import SandboxProcess
 
 FIRST = seed_id(1)
 UNKNOWN = "f" * 24
@@ -290,6 +293,28 @@ async def test_a_bad_list_of_ids_is_refused(ids: object) -> None:
     assert (status, answer["error"]["code"]) == (400, "InvalidParameter")
 
 
+def test_seeded_incidents_have_custom_fields_and_every_third_one_more() -> None:
+    """Custom fields are there to be set anew, and missing ones to be set at first."""
+    assert [seeded(number, START)["fields"] for number in (1, 2, 3, 4, 16)] == [
+        {"tags": ["seeded"], "affected_service": "service-1"},
+        {"tags": ["seeded"]},
+        {"tags": ["seeded"]},
+        {"tags": ["seeded"], "affected_service": "service-2"},
+        {"tags": ["seeded"], "affected_service": "service-1"},
+    ]
+
+
+def test_seeded_incidents_start_as_far_apart_as_told() -> None:
+    """Incidents can be spread over months, and all else of them stays the same."""
+    sandbox = Sandbox(SandboxConfig(seed_incidents=8, seed_step_s=86400))
+    near, far = seeded(8, START), sandbox.incidents.snapshot()[seed_id(8)]
+    for when_assigned in ("assigned_to", "responders"):
+        del near[when_assigned], far[when_assigned]
+    moved = {name: far[name] - near[name] for name in near if far[name] != near[name]}
+    names = ("start_time", "last_time", "created_at", "updated_at", "end_time", "close_time")
+    assert moved == dict.fromkeys(names, 7 * (86400 - 60))
+
+
 async def test_any_id_springs_into_being_where_allowed() -> None:
     """A real sheet can be rehearsed: its incidents exist as soon as they are named."""
     async with serving(accepts_any_id=True, seed_incidents=0) as client:
@@ -323,8 +348,10 @@ async def listed(client: Client, **body: object) -> list[int]:
         ({"channel_ids": [2551105804132]}, [12, 11, 10]),
         ({"incident_ids": [seed_id(2).upper(), UNKNOWN]}, [2]),
         ({"nums": ["000004"]}, [4]),
-        ({"team_ids": [2477033058132]}, [12, 11, 10]),
-        ({"responder_ids": [1], "asc": True, "limit": 1}, [1]),
+        ({"team_ids": [2477033058132, 1]}, [12, 11, 10]),
+        ({"team_ids": [2477033058131], "channel_ids": [2551105804132]}, []),
+        ({"team_ids": [1]}, []),
+        ({"team_ids": [], "asc": True, "limit": 1}, [1]),
     ],
 )
 async def test_a_list_holds_what_its_filters_let_through(
@@ -351,6 +378,8 @@ async def test_a_list_holds_what_its_filters_let_through(
         {"progress": "Open"},
         {"incident_severity": "Fatal"},
         {"channel_ids": ["1"]},
+        {"team_ids": [True]},
+        {"team_ids": 2477033058131},
         {"nums": "000001"},
         {"query": 1},
         {"search_after_ctx": "made up"},
@@ -460,6 +489,7 @@ def test_an_incident_put_aside_the_api_is_no_reset() -> None:
         ({"per_second": 0}, "per_second: found 0. Give 1 or more."),
         ({"per_minute": -1}, "per_minute: found -1. Give 1 or more."),
         ({"seed_incidents": -1}, "seed_incidents: found -1. Give 0 or more."),
+        ({"seed_step_s": -1}, "seed_step_s: found -1. Give 0 or more."),
         ({"latency_s": float("nan")}, "latency_s: found nan. Give 0 seconds or more."),
         ({"window_kind": "leaky"}, "window_kind: found 'leaky'. Give sliding or fixed."),
     ],
@@ -497,6 +527,26 @@ def test_the_command_says_how_to_use_it_and_ends_quietly(number: signal.Signals)
         f"--base-url http://127.0.0.1:{port}\n\n"
     )
     assert (process.returncode, rest) == (0, ("", ""))
+
+
+def test_the_command_seeds_up_to_now(start_sandbox: Callable[..., SandboxProcess]) -> None:
+    """The seeded incidents are as far apart as told, and the last began one step ago."""
+    earliest = int(time.time()) - 86400
+    sandbox = start_sandbox("--seed-incidents", "3", "--seed-step", "86400")
+    starts = sorted(one["start_time"] for one in sandbox.get("/_incidents").values())
+    assert starts == [starts[2] - 2 * 86400, starts[2] - 86400, starts[2]]
+    assert earliest <= starts[2] <= int(time.time()) - 86400
+
+
+def test_the_command_refuses_to_seed_before_time_began() -> None:
+    """A step that leads to before 1970 is refused in one line, with exit code 2."""
+    with start_command("--seed-incidents", "2000", "--seed-step", "9999999") as process:
+        output = process.communicate(timeout=30)
+    message = (
+        "error: --seed-step 9999999: the first of 2,000 incidents would have started before 1970. "
+        "Give fewer seconds."
+    )
+    assert (process.returncode, output) == (2, ("", f"{message}\n"))
 
 
 async def test_the_command_refuses_a_port_that_is_taken() -> None:

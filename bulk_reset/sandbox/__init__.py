@@ -3,8 +3,9 @@
 It shares no code with the rest of the package, so that client and sandbox cannot share a
 mistake. A request passes the modules in this order: ``server`` (HTTP, latency, broken
 connections), ``api`` (key, quota, faults, operations, envelopes), ``windows`` (the quota),
-``faults`` (the script), ``rules`` and ``listing`` (what a request may say), ``incidents`` (the
-state). ``page`` draws the numbers; ``codes`` are the API's errors.
+``faults`` (the script), ``rules`` and ``listing`` (what a request may say), ``incidents`` (what
+there is). ``state`` keeps the incidents in a file; ``page`` draws the numbers; ``codes`` are the
+API's errors.
 
     sandbox = Sandbox(SandboxConfig(seed_incidents=100))
     async with sandbox.serve() as base_url:
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING
 
 from bulk_reset.sandbox.config import SandboxConfig
 from bulk_reset.sandbox.faults import Fault, load_faults
+from bulk_reset.sandbox.state import StateError
 
 if TYPE_CHECKING:
     from bulk_reset.sandbox.server import Sandbox
 
-__all__ = ["Fault", "Sandbox", "SandboxConfig", "load_faults"]
+__all__ = ["Fault", "Sandbox", "SandboxConfig", "StateError", "load_faults"]
 
 
 def __getattr__(name: str) -> object:

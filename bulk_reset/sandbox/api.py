@@ -8,6 +8,9 @@ Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``
 ``/incident/comment``, ``/incident/info``, ``/incident/list-by-ids`` and ``/incident/list``; any
 other path is ``RouteNotFound``.
 
+Which custom fields an account has defined is not known here: every name is a field, and a
+field's type is that of the value that the incident holds.
+
 State, and who may touch it: the quota, the peaks, the fault script and the counters belong to
 ``Api.answer``; the incidents to themselves. Seconds are those of the injected clock, only the
 incidents' own times are UTC epoch seconds.
@@ -128,6 +131,8 @@ class Api:
     def stats(self) -> dict[str, Any]:
         """Return the numbers of ``/_stats``.
 
+        ``applied`` counts resets, of custom fields too; ``comments`` counts a comment once for
+        each incident that got it.
         ``requests`` is ``admitted`` and ``throttled`` (over the quota) and ``unauthorized``.
         ``faults`` counts the requests that met a scripted fault; they were admitted.
         ``by_code`` has every failure that was answered, the scripted ones too. The peaks are
@@ -195,14 +200,16 @@ class Api:
     def _reset_field(self, body: rules.Body) -> None:
         incident_id, (name, value) = rules.read_id(body), rules.read_field(body)
         incident = self._find(incident_id)
-        now = incident["fields"].get(name)
-        if now is not None and type(now) is not type(value):
-            raise rules.invalid("field_value", "its type has to match the field's definition")
-        self.incidents.apply_field(incident, name, value)
+        held = incident["fields"].get(name, value)
+        if rules.kind_of(held) != rules.kind_of(value):
+            reason = f"its type must match the field definition, {rules.kind_of(held)}"
+            raise rules.invalid("field_value", reason)
+        self.incidents.set_field(incident, name, value)
 
     def _comment(self, body: rules.Body) -> None:
         ids, comment = rules.read_comment(body)
-        for incident in [self._find(one) for one in ids]:  # all are found before any is changed
+        # All are looked up before the first is commented on: it is all of them or none.
+        for incident in [self._find(incident_id) for incident_id in ids]:
             self.incidents.add_comment(incident, comment)
 
     def _info(self, body: rules.Body) -> Incident:
@@ -224,11 +231,13 @@ class Api:
 
 
 def _id_of(call: Call) -> str:
-    """Return the incident id that a call is about, empty if none can be made out."""
+    """Return the one incident id that a call is about, empty if none can be made out."""
     try:
-        return rules.read_id(rules.read_object(call.content or b""))
+        body = rules.read_object(call.content or b"")
+        ids = rules.read_ids(body) if "incident_ids" in body else [rules.read_id(body)]
     except ApiError:
         return ""
+    return ids[0] if len(ids) == 1 else ""
 
 
 def _failure(request_id: str, error: ApiError) -> Reply:

@@ -23,15 +23,15 @@ class SandboxConfig:
         latency_s: the round trip; half of it passes before a request is counted, half
             before its answer is sent.
         seed_incidents: how many incidents are there at the start (see ``incidents.seeded``).
-        first_start_at: when the first of them started, UTC epoch seconds. 2026-01-01 unless
+        first_start_at: when the first of them started, UTC epoch seconds; 2026-01-01 unless
             told otherwise.
-        seed_step_s: how long after the one before each of them started.
-        state: a file that the incidents are read from at the start, if it is there (then none
-            are seeded), and written to at the end; None to forget them.
+        seed_step_s: how much later each of them started than the one before; at least 0.
         accepts_any_id: whether an unknown but well-formed id springs into being, so that a
             real sheet can be rehearsed.
         app_key: the key that requests have to bring; not a secret.
         faults: scripted faults, the first that matches acts.
+        state: a file that the incidents are kept in (see ``state``). Where it exists, they are
+            taken from it, and nothing is seeded.
     """
 
     per_second: int = 50
@@ -41,19 +41,15 @@ class SandboxConfig:
     seed_incidents: int = 0
     first_start_at: int = 1_767_225_600
     seed_step_s: int = 60
-    state: Path | None = None
     accepts_any_id: bool = False
     app_key: str = "sandbox-key"
     faults: tuple[Fault, ...] = ()
+    state: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no sandbox could keep."""
-        for name, least in (
-            ("per_second", 1),
-            ("per_minute", 1),
-            ("seed_incidents", 0),
-            ("seed_step_s", 1),
-        ):
+        least_of = {"per_second": 1, "per_minute": 1, "seed_incidents": 0, "seed_step_s": 0}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: found {getattr(self, name)}. Give {least} or more.")
         if not 0 <= self.latency_s < math.inf:

@@ -12,7 +12,7 @@ A faults file is a JSON list of rules; for each request the first rule that matc
 Which requests; every key given has to agree:
 
 * ``path``: of the operation, ``/incident/reset`` unless told otherwise.
-* ``incident_id``: of the request's body, in either case.
+* ``incident_id``: of the request's body, in either case; a list of one id will do.
 * ``arrivals``: a list of 1-based numbers: the how-manieth request for its incident id this is.
 * ``requests``: a list of 1-based numbers: the how-manieth request on the path this is.
 * ``every``: n for every n-th request on the path.
@@ -45,7 +45,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from bulk_reset.sandbox.codes import HTTP_STATUS
-from bulk_reset.sandbox.rules import is_id
+from bulk_reset.sandbox.rules import is_id, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,13 +185,13 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
     except UnicodeDecodeError as exc:
         raise ValueError(f"{path}: not UTF-8. Save it as UTF-8.") from exc
     if not isinstance(rules, list):
-        raise ValueError(f"{path}: found {_kind(rules)}. Give a list of rules: [{{...}}, ...].")  # noqa: TRY004 - a file's content, not a caller's type
+        raise ValueError(f"{path}: found {kind_of(rules)}. Give a list of rules: [{{...}}, ...].")  # noqa: TRY004 - a file's content, not a caller's type
     return tuple(_read_rule(rule, f"{path}: rule {n}") for n, rule in enumerate(rules, start=1))
 
 
 def _read_rule(rule: object, where: str) -> Fault:
     if not isinstance(rule, dict):
-        raise ValueError(f'{where}: found {_kind(rule)}. Give an object: {{"key": value, ...}}.')  # noqa: TRY004 - a file's content, not a caller's type
+        raise ValueError(f'{where}: found {kind_of(rule)}. Give an object: {{"key": value, ...}}.')  # noqa: TRY004 - a file's content, not a caller's type
     known = [one.name for one in fields(Fault)]
     for name in rule:
         if name not in known:
@@ -204,11 +204,6 @@ def _read_rule(rule: object, where: str) -> Fault:
         return Fault(**values)
     except ValueError as exc:
         raise ValueError(f"{where}, {exc}") from exc
-
-
-def _kind(value: object) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
-    return kinds.get(type(value), "null" if value is None else "a number")
 
 
 class FaultScript:

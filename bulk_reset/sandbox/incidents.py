@@ -1,7 +1,7 @@
-"""The incidents of a sandbox: where they come from, what a reset does to them.
+"""The incidents of a sandbox: where they come from, what a reset or a comment does to them.
 
-State, and who may touch it: ``Incidents`` owns every incident, its comments and how often each
-was applied; ``save`` and ``load`` keep all of it in a file.
+State, and who may touch it: ``Incidents`` owns every incident, its comments (which are none of
+an incident's values in the API) and how often a reset was applied to it.
 The API's operations read and apply; a test may ``put`` one, as somebody in the console would.
 Nothing waits here, so an operation sees and leaves a whole state.
 
@@ -11,8 +11,6 @@ present. ``*_time`` and ``*_at`` are UTC epoch seconds.
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,16 +18,17 @@ from bulk_reset.sandbox.rules import is_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 Incident = dict[str, Any]
 
-SEED_STEP_S: Final = 60
 _ACCOUNT_ID: Final = 2451002751131
 _PERSON_ID: Final = 2476444212131
 _CHANNEL_ID: Final = 2551105804131
-_TEAM_ID: Final = 2477033058131
+_CLOSED_AFTER_S: Final = 60
 _CHANNELS: Final = ("Ops Channel", "Database Channel", "Network Channel")
+_TEAM_ID: Final = 2477033058131
+TEAM_OF_CHANNEL: Final = {_CHANNEL_ID + n: _TEAM_ID + n for n in range(len(_CHANNELS))}
+"""Which team owns each channel."""
 _TITLES: Final = ("CPU usage high", "Disk almost full", "Replication lag", "Latency above SLO")
 _SEVERITIES: Final = ("Critical", "Warning", "Info")
 _PROGRESS: Final = ("Triggered", "Processing", "Closed")
@@ -48,20 +47,18 @@ def seed_id(number: int) -> str:
     return f"69da451e{number:016x}"
 
 
-def teams_channel(team_id: int) -> int:
-    """Return the channel that a team owns: its n-th has the n-th channel."""
-    return _CHANNEL_ID + team_id - _TEAM_ID
-
-
-def seeded(number: int, first_start_at: int, step_s: int = SEED_STEP_S) -> Incident:
+def seeded(number: int, first_start_at: int, step_s: int = 60) -> Incident:
     """Return the ``number``-th seeded incident, 1-based; the same number, the same incident.
 
-    ``incident_id`` is ``69da451e`` and the number as 16 hexadecimal digits; it started
-    ``number - 1`` steps after ``first_start_at``. With i = number - 1: the title is
-    ``TEXT - host-NUMBER``, its text the (i mod 4)-th of four; severity, progress and channel
-    are the (i mod 3)-th, (i // 3 mod 3)-th and (i // 9 mod 3)-th of three. The description is
-    ``Seeded incident NUMBER.``; impact, root cause and resolution are empty. Of the custom
-    fields, ``tags`` is ``["seeded"]``, and every third has an ``affected_service``.
+    ``incident_id`` is ``69da451e`` and the number as 16 hexadecimal digits. With i = number - 1:
+    it started i times ``step_s`` after ``first_start_at``, and if it is closed, ended a minute
+    later. The title is ``TEXT - host-NUMBER``, its text the (i mod 4)-th of four; severity,
+    progress and channel are the (i mod 3)-th, (i // 3 mod 3)-th and (i // 9 mod 3)-th of three.
+    The description is ``Seeded incident NUMBER.``; impact, root cause and resolution are empty.
+    The channels' ids are 2551105804131 and the two numbers after it, and each is owned by a team
+    of its own, 2477033058131 and the two after it (``TEAM_OF_CHANNEL``).
+    Of custom fields all have ``tags``, a list with ``seeded`` in it, and every third (i mod 3
+    is 0) has ``affected_service``, ``service-1`` to ``service-5`` in turn.
     """
     i = number - 1
     severity, channel = _SEVERITIES[i % 3], i // 9 % 3
@@ -79,9 +76,9 @@ def seeded(number: int, first_start_at: int, step_s: int = SEED_STEP_S) -> Incid
         "fields": {"tags": ["seeded"]},
     }
     if i % 3 == 0:
-        incident["fields"]["affected_service"] = f"service-{i % 7}"
+        incident["fields"]["affected_service"] = f"service-{i // 3 % 5 + 1}"
     if progress == "Closed":
-        incident["end_time"] = incident["close_time"] = incident["start_time"] + SEED_STEP_S
+        incident["end_time"] = incident["close_time"] = incident["start_time"] + _CLOSED_AFTER_S
     return incident
 
 
@@ -129,14 +126,14 @@ def blank(incident_id: str, start_time: int) -> Incident:
 
 
 class Incidents:
-    """Every incident by its lower-case id, and how often a reset was applied to each."""
+    """Every incident by its lower-case id, its comments, and how often it was reset."""
 
     def __init__(self, *, accepts_any_id: bool, wall_clock: Callable[[], float]) -> None:
         self._accepts_any_id = accepts_any_id
         self._wall_clock = wall_clock
         self._by_id: dict[str, Incident] = {}
         self._applied: Counter[str] = Counter()
-        self._comments: dict[str, list[str]] = {}
+        self._comments: dict[str, tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
         return f"<Incidents {len(self)}, {len(self._applied)} updated>"
@@ -147,46 +144,25 @@ class Incidents:
     def __iter__(self) -> Iterator[Incident]:
         return iter(self._by_id.values())
 
-    def seed(self, count: int, first_start_at: int, step_s: int = SEED_STEP_S) -> None:
+    def seed(self, count: int, first_start_at: int, step_s: int = 60) -> None:
         """Add ``count`` seeded incidents."""
         for number in range(1, count + 1):
             self._by_id[seed_id(number)] = seeded(number, first_start_at, step_s)
 
-    def save(self, path: Path) -> None:
-        """Write everything to a file, an incident a line; it is whole, or the old one."""
-        lines = [json.dumps(self._kept(one), sort_keys=True) for one in sorted(self._by_id)]
-        fresh = path.with_name(f"{path.name}.tmp")
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write("[\n" + ",\n".join(lines) + "\n]\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+    def restore(self, incidents: dict[str, Incident]) -> None:
+        """Hold what a snapshot says, and nothing else.
 
-    def _kept(self, incident_id: str) -> dict[str, Any]:
-        return {
-            "incident": self._by_id[incident_id],
-            "comments": self._comments.get(incident_id, []),
-            "applied": self._applied[incident_id],
-        }
-
-    def load(self, path: Path) -> None:
-        """Read everything from a file that ``save`` has written, in place of what there is.
-
-        Raises:
-            ValueError: it is another file, or cannot be read.
+        Args:
+            incidents: as ``snapshot`` returns them; ``load_state`` has checked them.
         """
-        try:
-            kept = {
-                entry["incident"]["incident_id"]: entry
-                for entry in json.loads(path.read_text(encoding="utf-8"))
-            }
-            by_id = {one: {**blank(one, 0), **kept[one]["incident"]} for one in kept}
-            applied = Counter({one: int(kept[one]["applied"]) for one in kept})
-            comments = {one: list(map(str, kept[one]["comments"])) for one in kept}
-        except (OSError, ValueError, TypeError, LookupError, AttributeError) as exc:
-            raise ValueError(f"{path}: no incidents of a sandbox can be read from it.") from exc
-        self._by_id, self._applied = by_id, +applied
-        self._comments = {one: some for one, some in comments.items() if some}
+        self._by_id, self._applied, self._comments = {}, Counter(), {}
+        for incident_id, shown in incidents.items():
+            incident = dict(shown)
+            if applied := incident.pop("applied", 0):
+                self._applied[incident_id] = applied
+            if comments := incident.pop("comments", []):
+                self._comments[incident_id] = tuple(comments)
+            self._by_id[incident_id] = incident
 
     def put(self, incident_id: str, **values: object) -> None:
         """Create an incident or overwrite some of its values, past every rule and count.
@@ -216,50 +192,51 @@ class Incidents:
         incident |= changes
         overrides = dict.fromkeys([*incident["manual_overrides"], *changes])
         incident["manual_overrides"] = list(overrides)
-        self._touch(incident)
-
-    def apply_field(self, incident: Incident, name: str, value: object) -> None:
-        """Set a custom field, and move ``updated_at`` on."""
-        incident["fields"] = incident["fields"] | {name: value}
-        self._touch(incident)
-
-    def _touch(self, incident: Incident) -> None:
-        self._move_on(incident)
         self._applied[incident["incident_id"]] += 1
+        self._touch(incident)
 
-    def _move_on(self, incident: Incident) -> None:
-        # At least a second on: several resets within one second would look like none.
-        now = int(self._wall_clock())
-        incident["updated_at"] = max(now, incident["updated_at"] + 1)
+    def set_field(self, incident: Incident, name: str, value: object) -> None:
+        """Set a custom field, and move ``updated_at`` on; that is a reset too."""
+        # A new dictionary: whoever holds a snapshot keeps what it said.
+        incident["fields"] = incident["fields"] | {name: value}
+        self._applied[incident["incident_id"]] += 1
+        self._touch(incident)
 
     def add_comment(self, incident: Incident, comment: str) -> None:
-        """Add a comment, which is no value of an incident, and move ``updated_at`` on."""
-        self._comments.setdefault(incident["incident_id"], []).append(comment)
-        self._move_on(incident)
+        """Add a comment after those that are there, and move ``updated_at`` on."""
+        incident_id = incident["incident_id"]
+        self._comments[incident_id] = (*self.comments(incident_id), comment)
+        self._touch(incident)
 
     def comments(self, incident_id: str) -> tuple[str, ...]:
-        """Return an incident's comments, the oldest first."""
-        return tuple(self._comments.get(incident_id, ()))
+        """Return the comments on an incident by its lower-case id, the oldest first."""
+        return self._comments.get(incident_id, ())
 
     def snapshot(self) -> dict[str, Incident]:
-        """Return every incident by its id, each with what the API does not show.
+        """Return every incident by its id, with what the API does not show of it.
 
-        That is ``applied``, how often it was reset, and ``comments``, where it has some.
+        That is ``applied``, how often it was reset, and, where there are some, ``comments``: a
+        list, the oldest first.
         """
         return {
             incident_id: incident
             | {"applied": self._applied[incident_id]}
-            | ({"comments": found} if (found := self._comments.get(incident_id)) else {})
+            | ({"comments": list(said)} if (said := self.comments(incident_id)) else {})
             for incident_id, incident in self._by_id.items()
         }
 
     def counts(self) -> dict[str, int]:
-        """Return the numbers of incidents and of resets applied, named as in the statistics."""
+        """Return how many incidents, resets and comments there are, as the statistics name them."""
         return {
-            "applied": self._applied.total(),
             "comments": sum(map(len, self._comments.values())),
+            "applied": self._applied.total(),
             "incidents": len(self._by_id),
             "incidents_updated": len(self._applied),
             "applied_more_than_once": sum(times > 1 for times in self._applied.values()),
             "most_applied": max(self._applied.values(), default=0),
         }
+
+    def _touch(self, incident: Incident) -> None:
+        # At least a second on: several changes within one second would look like one.
+        now = int(self._wall_clock())
+        incident["updated_at"] = max(now, incident["updated_at"] + 1)

@@ -6,8 +6,8 @@ belong to it. The cursor is the place of a page's last incident in that order, s
 while incidents are updated or added; where one is given, ``p`` is ignored.
 
 ``query`` is looked for in title and description, in any case of its letters: the real search is
-not described. A team stands for the channel that it owns. Every filter that is not a field of
-``ListQuery`` is ignored.
+not described. ``team_ids`` lets through the incidents in channels that these teams own. Every
+filter that is not a field of ``ListQuery`` is ignored.
 
 Source: the Flashduty Open API's ``ListIncidentsRequest``.
 """
@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bulk_reset.sandbox.incidents import teams_channel
+from bulk_reset.sandbox.incidents import TEAM_OF_CHANNEL
 from bulk_reset.sandbox.rules import Body, invalid
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ListQuery:
     severities: frozenset[str]
     query: str
     channel_ids: frozenset[int]
-    team_channel_ids: frozenset[int]
+    team_ids: frozenset[int]
     incident_ids: frozenset[str]
     nums: frozenset[str]
     is_ascending: bool
@@ -84,7 +84,6 @@ class ListQuery:
         if page < 1 or page * limit > MAX_DEPTH:
             raise invalid("p", f"from 1 on, with p x limit at most {MAX_DEPTH}")
         ids = _read_list(body, "incident_ids", str)
-        teams = _read_list(body, "team_ids", int)
         return cls(
             start_time=start_time,
             end_time=end_time,
@@ -92,7 +91,7 @@ class ListQuery:
             severities=_read_words(body, "incident_severity", _SEVERITIES),
             query=_read(body, "query", str, "").casefold(),
             channel_ids=_read_list(body, "channel_ids", int),
-            team_channel_ids=frozenset(map(teams_channel, teams)),
+            team_ids=_read_list(body, "team_ids", int),
             incident_ids=frozenset(one.lower() for one in ids),
             nums=_read_list(body, "nums", str),
             is_ascending=_read(body, "asc", bool, False),
@@ -107,13 +106,13 @@ class ListQuery:
             (self.progress, "progress"),
             (self.severities, "incident_severity"),
             (self.channel_ids, "channel_id"),
-            (self.team_channel_ids, "channel_id"),
             (self.incident_ids, "incident_id"),
             (self.nums, "num"),
         )
         return (
             self.start_time <= incident["start_time"] <= self.end_time
             and all(not allowed or incident[name] in allowed for allowed, name in filters)
+            and (not self.team_ids or TEAM_OF_CHANNEL.get(incident["channel_id"]) in self.team_ids)
             and self.query in f"{incident['title']}\n{incident['description']}".casefold()
         )
 

@@ -10,6 +10,7 @@ Source: the Flashduty Open API's ``UpdateIncidentFieldsRequest``, ``IncidentInfo
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ Body = dict[str, Any]
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Not published; a reset of the longest allowed texts, all escaped, is about 300 kB."""
 MAX_IDS: Final = 100
-LONGEST_COMMENT: Final = 1024
+MAX_COMMENT: Final = 1024
+"""Characters (Unicode code points)."""
 TEXT_LENGTHS: Final[dict[str, tuple[int, int]]] = {
     "title": (3, 200),
     "description": (3, 6144),
@@ -43,6 +45,22 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and _ID_PATTERN.fullmatch(value) is not None
 
 
+def kind_of(value: object) -> str:
+    """Return what kind of JSON value this is; every number is of one kind."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    return kinds.get(type(value), "null" if value is None else "a number")
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return what a JSON text holds.
+
+    Raises:
+        ValueError: it is none; ``NaN`` is not, and a number beyond a double is taken for none.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
 def read_object(content: bytes) -> Body:
     """Return the JSON object that a request's body holds.
 
@@ -51,7 +69,7 @@ def read_object(content: bytes) -> Body:
             JSON but not an object.
     """
     try:
-        body = json.loads(content.decode())
+        body = parse_json(content.decode())
     except (ValueError, RecursionError) as exc:
         raise ApiError("BadRequest", "The request body is not valid JSON.") from exc
     if not isinstance(body, dict):
@@ -93,24 +111,39 @@ def read_changes(body: Body) -> dict[str, str]:
     return changes
 
 
-def read_field(body: Body) -> tuple[str, Any]:
-    """Return the name and the value of a custom field to set."""
-    name = body.get("field_name")
+def read_field(body: Body) -> tuple[str, object]:
+    """Return the name and the new value of the custom field that is set.
+
+    Stricter than published: a name of no characters and a value that is missing or null are
+    refused, because no field could be meant.
+    """
+    name, value = body.get("field_name"), body.get("field_value")
     if not isinstance(name, str) or not name:
-        raise invalid("field_name", "a name is required")
-    if body.get("field_value") is None:
-        raise invalid("field_value", "a value is required")
-    return name, body["field_value"]
+        raise invalid("field_name", "a string that is not empty is required")
+    if value is None:
+        raise invalid("field_value", "a value is required, and null is none")
+    return name, value
 
 
 def read_comment(body: Body) -> tuple[list[str], str]:
-    """Return the incidents to comment on, at least one, and the comment."""
+    """Return the ids to comment on, each once, and the comment.
+
+    Stricter than published: a comment that is missing or has no characters is refused.
+    """
     ids, comment = read_ids(body), body.get("comment")
     if not ids:
         raise invalid("incident_ids", "at least one id is required")
-    if not isinstance(comment, str) or not 0 < len(comment) <= LONGEST_COMMENT:
-        raise invalid("comment", f"1 to {LONGEST_COMMENT} characters are required")
-    return ids, comment
+    if type(body.get("mute_reply", False)) is not bool:
+        raise invalid("mute_reply", "true or false is required")
+    return ids, _read_text(comment, "comment", 1, MAX_COMMENT)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        # It could not be answered again.
+        raise ValueError(f"found {text}")
+    return number
 
 
 def _read_text(value: object, name: str, shortest: int, longest: int) -> str:

@@ -4,8 +4,9 @@ Beside the API there are, without a key and outside the quota: ``GET /`` (a page
 ``GET /_stats`` (the numbers) and ``GET /_incidents`` (every incident, with ``applied``).
 
 State: a sandbox keeps its incidents and its books for as long as it exists, so they can be
-read after ``serve`` has ended; its incidents for longer, where it has a file for them. It runs in
-one event loop and belongs to one thread.
+read after ``serve`` has ended. With ``SandboxConfig.state`` its incidents are in a file, too,
+that ``serve`` reads when it begins and writes when it ends. It runs in one event loop and belongs
+to one thread.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 import socket
 import struct
 import time
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from aiohttp import web
 from bulk_reset.sandbox.api import Api, Call
 from bulk_reset.sandbox.page import PAGE_POLICY, draw_page
 from bulk_reset.sandbox.rules import MAX_BODY_BYTES
+from bulk_reset.sandbox.state import load_state, save_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,7 +40,7 @@ class Sandbox:
     """One emulated account: its incidents, its quota and its books.
 
     Args:
-        config: what it is started with; ValueError where its file of incidents is none.
+        config: what it is started with.
         clock: seconds that never go back; the quota is counted by it.
         wall_clock: UTC epoch seconds; the incidents' ``updated_at``.
     """
@@ -52,8 +54,6 @@ class Sandbox:
     ) -> None:
         self._config = config
         self._api = Api(config, clock=clock, wall_clock=wall_clock)
-        if config.state is not None and config.state.exists():
-            self._api.incidents.load(config.state)
 
     def __repr__(self) -> str:
         return f"<Sandbox {self._api!r}>"
@@ -71,6 +71,9 @@ class Sandbox:
     async def serve(self, port: int = 0) -> AsyncIterator[str]:
         """Serve on the loopback until the block ends.
 
+        However it ends, the state is written then, after the last request: also when the block
+        raises or is cancelled.
+
         Args:
             port: 0 for any free one.
 
@@ -79,7 +82,25 @@ class Sandbox:
 
         Raises:
             OSError: the port is taken; nothing is left running.
+            StateError: the state's file cannot be read or written, or is none. Nothing is left
+                running, and the file is as it was.
         """
+        kept = load_state(self._config.state) if self._config.state else None
+        if kept is not None:
+            self.incidents.restore(kept)
+        with ExitStack() as at_the_end:
+            async with self._listen(port) as base_url:
+                # A file that cannot be written is found now, and not when all depends on it.
+                self._save()
+                at_the_end.callback(self._save)
+                yield base_url
+
+    def _save(self) -> None:
+        if self._config.state:
+            save_state(self._config.state, self.incidents.snapshot())
+
+    @asynccontextmanager
+    async def _listen(self, port: int) -> AsyncIterator[str]:
         runner = web.AppRunner(
             self._application(),
             # The log would show every URL, and keys are in URLs.
@@ -92,8 +113,6 @@ class Sandbox:
             yield f"http://{HOST}:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
-            if self._config.state is not None:
-                self.incidents.save(self._config.state)
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
