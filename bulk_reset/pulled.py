@@ -5,7 +5,10 @@ field what it held when it was pulled: hidden in a workbook, at the far right in
 takes cells that still say the same for cells that nobody edited.
 
 Every text is guarded, as in all files with columns of ours, and read back as it was. Where it is
-not quite (a workbook turns a lone CR into a line break), both cells of a field read alike.
+not quite, both cells of a field read alike: halves of characters, U+FFFE and U+FFFF become
+U+FFFD, and XlsxWriter spoils texts like ``_x005F_x000A_``.
+
+Source of what a workbook holds: Microsoft, "Excel specifications and limits".
 """
 
 from __future__ import annotations
@@ -13,38 +16,82 @@ from __future__ import annotations
 import contextlib
 import csv
 import datetime as dt
+import io
 import os
+import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, BinaryIO, Final, Protocol, Self
 
 import xlsxwriter
+from xlsxwriter.exceptions import FileSizeError, XlsxWriterException
+from xlsxwriter.format import Format
 
 from bulk_reset.columns import WAS_PREFIX
 from bulk_reset.customs import COMMENT_FIELD, live_value, text_of
 from bulk_reset.errors import InputError
 from bulk_reset.inert import guarded
-from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS
-from bulk_reset.template import HEADER_OF, STYLES, validation_of, width_of
+from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.plan_page import is_link
+from bulk_reset.template import (
+    HEADER_HEIGHT,
+    HEADER_OF,
+    INCIDENTS_SHEET,
+    STYLES,
+    set_up_page,
+    validation_of,
+    width_of,
+)
 
 _LINK: Final = "Link"
 _MOST_ROWS: Final = (1 << 20) - 1
 _LONGEST_CELL: Final = 32_767
-_MOST_LINKS: Final = 65_000
-"""Excel opens no worksheet with more than 65,530."""
-_GREY: Final = {"font_color": "#6B7280", "bg_color": "#F1F3F5", "num_format": "@", "valign": "top"}
-_EDITED: Final = {"bg_color": "#FFF3BF"}
+_MOST_LINKS: Final = 65_530
+"""What Excel holds: rows below the header, UTF-16 units of a cell, links of a worksheet."""
+_NO_TEXT: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
+"""Halves of characters, and what no XML may hold: JSON can carry them."""
+_ROW_HEIGHT: Final = 32
+"""Points, for two lines: not every program works it out, and long texts would fill the window."""
+_GREY: Final[dict[str, object]] = {
+    "font_color": "#6B7280",
+    "bg_color": "#F1F3F5",
+    "num_format": "@",
+    "valign": "top",
+}
+_STYLES: Final[dict[str, dict[str, object]]] = {
+    **STYLES,
+    "grey": _GREY,
+    "grey header": {**STYLES["header"], "bg_color": "#8A94A0"},
+    "link": {**_GREY, "font_color": "#2F5D8A", "underline": 1},
+    "edited": {**STYLES["text"], "bg_color": "#FFF3BF"},
+}
+_READ_ONLY: Final = {
+    "validate": "any",
+    "input_title": "For reading only",
+    "input_message": "What is typed here is not sent.",
+}
 _READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, "Channel": 20, "Started": 20, _LINK: 34}
 
 
 class _Writer(Protocol):
-    def write(self, cells: Mapping[str, str], edited: Mapping[str, str]) -> None:
-        """Write a row: column -> text; ``edited`` are those that a rule has changed."""
+    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:
+        """Write a row.
+
+        Args:
+            cells: column -> guarded text.
+            edited: columns that a rule has changed.
+            link: the address behind the cell of that name, not guarded.
+        """
         ...
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """See everything into the file."""
+        ...
+
+    def end(self) -> None:
+        """Leave nothing behind, whether it was finished or not."""
         ...
 
 
@@ -64,6 +111,9 @@ class PulledSheet:
         InputError: a file is there already, or it cannot be written.
     """
 
+    _file: BinaryIO
+    _writer: _Writer
+
     def __init__(
         self,
         path: Path,
@@ -74,7 +124,7 @@ class PulledSheet:
         overwrite: bool = False,
     ) -> None:
         self.rows = 0
-        self._path, self._zone = path, zone
+        self._path, self._zone, self._is_overwriting = path, zone, overwrite
         self._fresh = path.with_name(f"{path.name}.tmp")
         self._settable = [*SETTABLE_FIELDS, *custom]
         self._was = [name for name in self._settable if name != COMMENT_FIELD]
@@ -83,14 +133,16 @@ class PulledSheet:
         kind = kinds.get(path.suffix.lower())
         if kind is None:
             raise InputError(f"{path}: a sheet is .xlsx or .csv. Give it such a name.")
-        if path.exists() and not overwrite:
+        self._kind = kind
+        self._refuse_existing()
+
+    def _refuse_existing(self) -> None:
+        # A link that leads nowhere is somebody's too.
+        if os.path.lexists(self._path) and not self._is_overwriting:
             raise InputError(
-                f"{path}: is there already, and may be edited. Choose another name, or say "
+                f"{self._path}: is there already, and may be edited. Choose another name, or say "
                 "--force to replace it."
             )
-        with self._errors():
-            self._fresh.unlink(missing_ok=True)
-            self._writer: _Writer = kind(self._fresh, self._header(), self._settable)
 
     def _header(self) -> dict[str, str]:
         """Return column -> its name in the sheet, in the sheet's order."""
@@ -104,12 +156,31 @@ class PulledSheet:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except OSError as exc:
+        except FileSizeError as exc:
             raise InputError(
-                f"{self._path}: cannot be written ({exc.strerror or exc}). Choose another place."
+                f"{self._path}: {self.rows:,} incidents are more than a workbook holds. "
+                "Write a .csv."
+            ) from exc
+        except (OSError, XlsxWriterException) as exc:
+            # XlsxWriter's own errors are told while another is handled, which has the reason.
+            reason = exc if isinstance(exc, OSError) else exc.__context__
+            raise InputError(
+                f"{self._path}: cannot be written ({getattr(reason, 'strerror', None) or exc}). "
+                "Choose another place, or make room, for temporary files too."
             ) from exc
 
     def __enter__(self) -> Self:
+        with self._errors():
+            # One may be left of a run that was killed; or it may be a link, laid out for us.
+            self._fresh.unlink(missing_ok=True)
+            self._file = self._fresh.open("xb")
+            try:
+                if self._path.is_file():
+                    self._fresh.chmod(self._fresh.stat().st_mode & self._path.stat().st_mode)
+                self._writer = self._kind(self._file, self._header(), self._settable)
+            except BaseException:
+                self._discard()
+                raise
         return self
 
     def __exit__(
@@ -119,12 +190,21 @@ class PulledSheet:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            with self._errors():
-                self._writer.close()
-                if kind is None:
+            if kind is None:
+                with self._errors():
+                    self._writer.finish()
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                    self._refuse_existing()
                     self._fresh.replace(self._path)
         finally:
-            self._fresh.unlink(missing_ok=True)
+            self._writer.end()
+            self._discard()
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):  # what a full disk did not take is not wanted any more
+            self._file.close()
+        self._fresh.unlink(missing_ok=True)
 
     def write(self, incident: Mapping[str, Any], wanted: Mapping[str, str] | None = None) -> None:
         """Add an incident.
@@ -137,6 +217,7 @@ class PulledSheet:
         """
         wanted = wanted or {}
         now = {name: text_of(name, live_value(incident, name)) for name in self._was}
+        link = _text(incident, "detail_url")
         cells = {
             ID_FIELD: str(incident[ID_FIELD]),
             **{name: wanted.get(name, now.get(name, "")) for name in self._settable},
@@ -144,26 +225,37 @@ class PulledSheet:
             "Progress": _text(incident, "progress"),
             "Channel": _text(incident, "channel_name"),
             self._started: self._moment(incident.get("start_time")),
-            _LINK: _text(incident, "detail_url"),
+            _LINK: link,
             **{WAS_PREFIX + name: text for name, text in now.items()},
         }
-        longest = max(cells, key=lambda name: len(cells[name]))
-        is_csv = isinstance(self._writer, _Csv)
-        if not is_csv and (self.rows >= _MOST_ROWS or len(cells[longest]) >= _LONGEST_CELL):
-            what = (
-                f"more than {_MOST_ROWS:,} incidents"
-                if self.rows >= _MOST_ROWS
-                else f"{longest} of {cells[ID_FIELD]} has {len(cells[longest]):,} characters"
-            )
-            raise InputError(f"{self._path}: {what}, which no workbook holds. Write a .csv.")
+        texts = {name: guarded(_whole(text)) for name, text in cells.items()}
+        if isinstance(self._writer, _Xlsx):
+            self._refuse_too_much(cells, texts)
         with self._errors():
-            self._writer.write({name: guarded(text) for name, text in cells.items()}, wanted)
+            self._writer.write(texts, wanted, link)
         self.rows += 1
+
+    def _refuse_too_much(self, cells: Mapping[str, str], texts: Mapping[str, str]) -> None:
+        """Refuse what XlsxWriter would leave out or cut."""
+        too_long = next((name for name, text in texts.items() if _is_too_long(text)), None)
+        if self.rows >= _MOST_ROWS:
+            what = f"more than {_MOST_ROWS:,} incidents"
+            mend = "Write a .csv, or pull a shorter time."
+        elif too_long is not None:
+            length = len(cells[too_long])
+            what = f"{too_long} of {cells[ID_FIELD]} has {length:,} characters"
+            mend = "Write a .csv."
+        else:
+            return
+        raise InputError(f"{self._path}: {what}, which no workbook holds. {mend}")
 
     def _moment(self, at: object) -> str:
         if not isinstance(at, (int, float)) or at <= 0:
             return ""
-        return dt.datetime.fromtimestamp(at, self._zone).strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            return dt.datetime.fromtimestamp(at, self._zone).strftime("%Y-%m-%d %H:%M:%S")
+        except (OverflowError, OSError, ValueError):  # no year of ours
+            return str(at)
 
 
 def _text(incident: Mapping[str, Any], name: str) -> str:
@@ -171,91 +263,136 @@ def _text(incident: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
-class _Csv:
-    def __init__(self, path: Path, header: Mapping[str, str], settable: Sequence[str]) -> None:
-        del settable  # a CSV has no looks
-        self._file = path.open("x", encoding="utf-8-sig", newline="", errors="replace")
-        self._writer = csv.writer(self._file)
-        self._writer.writerow(header.values())
+def _whole(text: str) -> str:
+    """Return the text without what no file can hold."""
+    return text if text.isascii() else _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
 
-    def write(self, cells: Mapping[str, str], edited: Mapping[str, str]) -> None:
+
+def _is_too_long(text: str) -> bool:
+    # A character is at most two units of UTF-16, and most texts are far shorter.
+    units = len(text) * 2
+    return units > _LONGEST_CELL and len(text.encode("utf-16-le")) > 2 * _LONGEST_CELL
+
+
+class _Csv:
+    def __init__(self, file: BinaryIO, header: Mapping[str, str], settable: Sequence[str]) -> None:
+        del settable  # a CSV has no looks
+        self._text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        self._writer = csv.writer(self._text)
+        self._writer.writerow(map(guarded, header.values()))
+
+    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:
         """Write a row; see ``_Writer``."""
-        del edited
+        del edited, link
         self._writer.writerow(cells.values())
 
-    def close(self) -> None:
-        """See everything onto the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+    def finish(self) -> None:
+        """See everything into the file."""
+        self._text.flush()
+
+    def end(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError):
+            self._text.close()
 
 
 class _Xlsx:
-    def __init__(self, path: Path, header: Mapping[str, str], settable: Sequence[str]) -> None:
-        path.touch(exist_ok=False)  # said now, not after all is read
+    def __init__(self, file: BinaryIO, header: Mapping[str, str], settable: Sequence[str]) -> None:
+        self._file = file
+        # XlsxWriter leaves its files of rows behind where no workbook is made of them.
+        self._scratch = tempfile.TemporaryDirectory(prefix="bulk-reset-")
+        # Some megabytes for the longest sheets. On a full disk, a file would be written to again
+        # when the workbook is thrown away.
+        self._packed = io.BytesIO()
         self._book = xlsxwriter.Workbook(
-            str(path),
-            {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False},
+            self._packed,
+            {
+                "constant_memory": True,
+                "tmpdir": self._scratch.name,
+                "strings_to_formulas": False,
+                "strings_to_urls": False,
+                "strings_to_numbers": False,
+            },
         )
         self._book.set_properties({"title": "Incidents", "comments": "Made by bulk-reset"})
-        self._formats = {
-            name: self._book.add_format(style)
-            for name, style in {
-                **STYLES,
-                "grey": _GREY,
-                "grey header": {**STYLES["header"], "bg_color": "#8A94A0"},
-                "link": {**_GREY, "font_color": "#2F5D8A", "underline": 1},
-                "edited": {**STYLES["text"], **_EDITED},
-            }.items()
-        }
-        self._sheet = self._book.add_worksheet("Incidents")
-        self._settable, self._rows, self._columns = frozenset(settable), 0, len(header)
-        # Rows go to the disk as they come, so what concerns columns is said first.
-        for place, name in enumerate(header):
-            self._set_column(place, name)
-        self._sheet.freeze_panes(1, 2)
-        self._sheet.set_row(0, 24)
+        self._formats = {name: self._book.add_format(style) for name, style in _STYLES.items()}
+        self._settable, self._columns = frozenset(settable), len(header)
+        self._rows = self._links = 0
+        try:
+            self._sheet = self._book.add_worksheet(INCIDENTS_SHEET)
+            self._begin(header)
+        except BaseException:
+            self.end()
+            raise
+
+    def _begin(self, header: Mapping[str, str]) -> None:
+        sheet = self._sheet
+        sheet.set_default_row(_ROW_HEIGHT)
+        sheet.set_row(0, HEADER_HEIGHT)
+        sheet.freeze_panes(1, 2)
+        # Ids and numbers are text on purpose.
+        sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
+        set_up_page(sheet)
         for place, (name, text) in enumerate(header.items()):
-            style = "required" if name == ID_FIELD else "header"
-            is_ours = name == ID_FIELD or name in self._settable
-            self._sheet.write_string(
-                0, place, text, self._formats[style if is_ours else "grey header"]
-            )
+            self._set_column(place, name)
+            self._write_text(0, place, guarded(text), self._style_of_header(name))
+
+    def _style_of_header(self, name: str) -> Format:
+        if name == ID_FIELD:
+            return self._formats["required"]
+        return self._formats["header" if name in self._settable else "grey header"]
 
     def _set_column(self, place: int, name: str) -> None:
         formats, sheet = self._formats, self._sheet
-        if name.startswith(WAS_PREFIX):
-            sheet.set_column(place, place, 20, formats["grey"], {"hidden": True})
-        elif name == ID_FIELD or name in self._settable:
+        if name == ID_FIELD or name in self._settable:
             style = formats["id" if name == ID_FIELD else "text"]
             sheet.set_column(place, place, width_of(name), style)
-            if name in SETTABLE_FIELDS:
+            if name in FIELDS:
                 sheet.data_validation(1, place, _MOST_ROWS, place, validation_of(name))
+            return
+        sheet.data_validation(1, place, _MOST_ROWS, place, _READ_ONLY)
+        if name.startswith(WAS_PREFIX):
+            sheet.set_column(place, place, 20, formats["grey"], {"hidden": True})
         else:
-            sheet.set_column(
-                place, place, _READ_ONLY_WIDTHS[name.partition(" ")[0]], formats["grey"]
-            )
+            width = _READ_ONLY_WIDTHS[name.partition(" ")[0]]
+            sheet.set_column(place, place, width, formats["grey"])
 
-    def write(self, cells: Mapping[str, str], edited: Mapping[str, str]) -> None:
+    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:
         """Write a row; see ``_Writer``."""
         self._rows += 1
         for place, (name, text) in enumerate(cells.items()):
-            if name == ID_FIELD:
-                style = self._formats["id"]
-            elif name in self._settable:
-                style = self._formats["edited" if name in edited else "text"]
-            else:
-                style = self._formats["grey"]
-            is_link = name == _LINK and self._rows <= _MOST_LINKS
-            if is_link and text.startswith(("https://", "http://")) and len(text) <= 2_000:  # noqa: PLR2004
-                self._sheet.write_url(self._rows, place, text, self._formats["link"], text)
+            if name == _LINK and is_link(link) and self._links < _MOST_LINKS:
+                self._links += 1
+                self._sheet.write_url(self._rows, place, link, self._formats["link"], text)
             elif text:
-                self._sheet.write_string(self._rows, place, text, style)
+                self._write_text(self._rows, place, text, self._style_of(name, edited))
 
-    def close(self) -> None:
+    def _style_of(self, name: str, edited: Mapping[str, str]) -> Format:
+        if name == ID_FIELD:
+            return self._formats["id"]
+        if name not in self._settable:
+            return self._formats["grey"]
+        return self._formats["edited" if name in edited else "text"]
+
+    def _write_text(self, row: int, place: int, text: str, style: Format) -> None:
+        if text.startswith("<r>") and text.endswith("</r>"):
+            # XlsxWriter takes that for markup of its own, but not where it comes in pieces.
+            pieces = (text[:1], self._formats["text"], text[1:])
+            self._sheet.write_rich_string(row, place, *pieces, style)
+        else:
+            self._sheet.write_string(row, place, text, style)
+
+    def finish(self) -> None:
         """See everything into the file."""
+        # All columns, hidden ones too: sorting must keep what a row was made from beside it.
         self._sheet.autofilter(0, 0, max(1, self._rows), self._columns - 1)
-        try:
-            self._book.close()
-        except xlsxwriter.exceptions.FileCreateError as exc:
-            raise OSError(str(exc)) from exc
+        self._book.close()
+        self._file.write(self._packed.getbuffer())
+
+    def end(self) -> None:
+        """Leave no temporary file."""
+        for sheet in self._book.worksheets():
+            # XlsxWriter closes them only where the workbook is written.
+            with contextlib.suppress(OSError):
+                sheet.row_data_fh.close()
+        self._scratch.cleanup()

@@ -46,7 +46,7 @@ _EXAMPLE_OF: Final = {
 # Widths are in characters of the default font, heights in points, as Excel counts them.
 _WIDTH_OF: Final = {"incident_id": 29, "title": 38, "incident_severity": 13}
 _TEXT_WIDTH: Final = 46
-_HEADER_HEIGHT: Final = 24
+HEADER_HEIGHT: Final = 24
 _LINE_HEIGHT: Final = 20
 _SECTION_HEIGHT: Final = 34
 _A4: Final = 9
@@ -159,7 +159,7 @@ def _workbook(rows: int) -> bytes:
 
 
 def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> None:
-    sheet.set_row(0, _HEADER_HEIGHT)
+    sheet.set_row(0, HEADER_HEIGHT)
     for column, field in enumerate(FIELDS):
         is_id = field == ID_FIELD
         width = width_of(field)
@@ -169,6 +169,11 @@ def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> 
         sheet.data_validation(1, column, rows, column, validation_of(field))
     sheet.freeze_panes(1, 1)
     sheet.autofilter(0, 0, rows, len(FIELDS) - 1)
+    set_up_page(sheet)
+
+
+def set_up_page(sheet: Worksheet) -> None:
+    """Have a sheet of incidents printed as wide as a page, with its header on each."""
     sheet.set_landscape()
     sheet.set_paper(_A4)
     sheet.fit_to_pages(1, 0)
@@ -256,7 +261,7 @@ def _write_section(sheet: Worksheet, row: int, text: str, style: Format) -> None
 
 
 def _write_rules(sheet: Worksheet, formats: dict[str, Format]) -> None:
-    sheet.set_row(_RULES_ROW, _HEADER_HEIGHT)
+    sheet.set_row(_RULES_ROW, HEADER_HEIGHT)
     for column, name in enumerate(("Column", "Required", "Rule", "Example")):
         sheet.write_string(_RULES_ROW, column, name, formats["header"])
     for row, field in enumerate(FIELDS, start=_RULES_ROW + 1):
