@@ -52,20 +52,19 @@ _MOST_LINKS: Final = 65_530
 """What Excel holds: rows below the header, UTF-16 units of a cell, links of a worksheet."""
 _NO_TEXT: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """Halves of characters, and what no XML may hold: JSON can carry them."""
-_ROW_HEIGHT: Final = 32
+_ROW_HEIGHT: Final = 30
 """Points, for two lines: not every program works it out, and long texts would fill the window."""
-_GREY: Final[dict[str, object]] = {
-    "font_color": "#6B7280",
-    "bg_color": "#F1F3F5",
-    "num_format": "@",
-    "valign": "top",
-}
+_LINE: Final = {"bottom": 1, "bottom_color": "#DDE3E9"}
+_TEXT: Final = {**STYLES["text"], **_LINE}
+_GREY: Final = {**_TEXT, "text_wrap": False, "font_color": "#6B7280", "bg_color": "#F1F3F5"}
 _STYLES: Final[dict[str, dict[str, object]]] = {
     **STYLES,
+    "id": {**STYLES["id"], **_LINE},
+    "text": _TEXT,
+    "edited": {**_TEXT, "bg_color": "#FFF3BF"},
     "grey": _GREY,
     "grey header": {**STYLES["header"], "bg_color": "#8A94A0"},
     "link": {**_GREY, "font_color": "#2F5D8A", "underline": 1},
-    "edited": {**STYLES["text"], "bg_color": "#FFF3BF"},
 }
 _READ_ONLY: Final = {
     "validate": "any",
@@ -354,7 +353,8 @@ class _Xlsx:
         if name.startswith(WAS_PREFIX):
             sheet.set_column(place, place, 20, formats["grey"], {"hidden": True})
         else:
-            width = _READ_ONLY_WIDTHS[name.partition(" ")[0]]
+            # Beside the name there is the filter's button.
+            width = max(_READ_ONLY_WIDTHS[name.partition(" ")[0]], len(name) + 6)
             sheet.set_column(place, place, width, formats["grey"])
 
     def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:

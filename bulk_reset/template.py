@@ -101,7 +101,8 @@ _CELL: Final = {
     "border": 1,
     "border_color": "#C9D3DD",
 }
-_TYPED: Final = {"num_format": _TEXT_FORMAT, "valign": "top", "indent": 1}
+# An indent counts from a side, and without one it is not seen.
+_TYPED: Final = {"num_format": _TEXT_FORMAT, "valign": "top", "align": "left", "indent": 1}
 STYLES: Final[dict[str, dict[str, object]]] = {
     "header": _HEADER,
     "required": {**_HEADER, "bg_color": _DARK},
