@@ -6,7 +6,7 @@ takes cells that still say the same for cells that nobody edited.
 
 Every text is guarded, as in all files with columns of ours, and read back as it was. Where it is
 not quite, both cells of a field read alike: halves of characters, U+FFFE and U+FFFF become
-U+FFFD, and XlsxWriter spoils texts like ``_x005F_x000A_``.
+U+FFFD; ``_x005F_x000A_``, and controls between ``<r>`` and ``</r>``, are spoilt in a workbook.
 
 Source of what a workbook holds: Microsoft, "Excel specifications and limits".
 """

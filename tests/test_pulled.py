@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bulk_reset import pulled
 from bulk_reset.errors import InputError
+from bulk_reset.inert import unguarded
 from bulk_reset.load import open_sheet
 from bulk_reset.model import SETTABLE_FIELDS
 from bulk_reset.pulled import PulledSheet
@@ -45,12 +52,23 @@ def written(path: Path, *incidents: dict[str, Any], **more: Any) -> Path:  # noq
     return path
 
 
+def read(path: Path) -> list[dict[str, str]]:
+    """Return all cells as a run's reader gets them, those that nobody edited too."""
+    with open_sheet(path) as sheet:
+        return [
+            dict(zip(sheet.columns.header, map(unguarded, cells), strict=True))
+            for chunk in sheet.source.read(1_000)
+            for cells in zip(*chunk.columns, strict=True)
+        ]
+
+
 def texts() -> st.SearchStrategy[str]:
     """Return any text that JSON can bring, and more of what is odd."""
-    odd = st.sampled_from(
-        ["'=1", "=1+1", "@a", "-b", "a;=1", "x\r\ny", "x\ry", "_x000D_", "'", "\t="]
-    )
-    return odd | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+    starts = ["'=1", "=1+1", "@a", "-b", "a;=1", "'", "''=", "\t=", "\n=1", "\uff1d1"]
+    lines = ["x\r\ny", "x\ry", "\r", "\n", "\u2028", " a ", "\t"]
+    markup = ["_x000D_", "<r>a</r>", "<r><t>a</t></r>", "<![CDATA[", "&amp;"]
+    odd = ["a\x00b", "\x0b", "\x1b[1m", "\ud800 half", "\ufffe", "\ufeff", "\N{BUG}"]
+    return st.sampled_from([*starts, *lines, *markup, *odd]) | st.text(st.characters(), max_size=30)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -68,6 +86,96 @@ def test_a_sheet_that_nobody_edited_sets_nothing(
         [chunk] = sheet.chunks()
         checked = check_chunk(chunk, sheet.columns)
     assert (checked.ids, checked.mistakes, checked.untouched) == ([ID], [], {0})
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(values=st.lists(texts(), min_size=7, max_size=7))
+def test_every_text_is_read_back_beside_what_it_was(
+    ending: str, values: list[str], tmp_path: Path
+) -> None:
+    """As the API holds it, line ends and all; halves of characters alone become U+FFFD."""
+    named = dict(zip([*SETTABLE_FIELDS, "field:note"], values, strict=True))
+    one = incident(**named, fields={"note": values[-1], "tags": values})
+    custom = ["field:note", "field:tags:json"]
+    [row] = read(written(tmp_path / f"x{ending}", one, custom=custom, overwrite=True))
+    wanted = {
+        name: re.sub("[\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", text)
+        for name, text in named.items()
+    }
+    places = [*pulled.HEADER_OF.values()][1:] + custom
+    assert {name: row[f"bulk-reset was {name}"] for name in named} == wanted
+    assert [row[place] for place in places] == [
+        row[f"bulk-reset was {name}"] for name in [*named, custom[1]]
+    ]
+
+
+@pytest.mark.parametrize("text", ["<r>a</r>", "<r><t>a</t></r>", "<r>&</r>", "<r> \n </r>"])
+def test_a_text_like_the_writers_own_markup_stays_text(text: str, tmp_path: Path) -> None:
+    """No title is lost, no title writes cells of its own, for whatever reader."""
+    path = written(tmp_path / "x.xlsx", incident(title=text))
+    seen = openpyxl.load_workbook(path)["Incidents"]["B2"].value
+    assert (read(path)[0]["Title"], openpyxl.utils.escape.unescape(seen)) == (text, text)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (1_764_061_200, "2025-11-25 10:00:00"),
+        (0, ""),
+        (None, ""),
+        (10**12, "1000000000000"),
+        (10**18, "1000000000000000000"),
+    ],
+)
+def test_a_time_is_the_users_own_and_no_time_ends_a_pull(
+    ending: str, at: object, shown: str, tmp_path: Path
+) -> None:
+    """What lies beyond the calendar is shown as the number that it is."""
+    [row] = read(written(tmp_path / f"x{ending}", incident(start_time=at)))
+    assert row["Started (Europe/Berlin)"] == shown
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("https://sandbox.invalid/1?a=b;=c", "https://sandbox.invalid/1?a=b;=c"),
+        ("https://sandbox.invalid/\x00", None),
+        ("https://sandbox.invalid/" + "x" * 2_100, None),
+        ("javascript:alert(1)", None),
+        ("external:secret.xlsx", None),
+        ("=1+1", None),
+    ],
+)
+def test_a_link_leads_where_the_api_says_or_is_plain_text(
+    link: str, target: str | None, tmp_path: Path
+) -> None:
+    """The cell's text is kept, and nothing but a web address can be clicked."""
+    path = written(tmp_path / "x.xlsx", incident(detail_url=link))
+    hyperlink = openpyxl.load_workbook(path)["Incidents"]["L2"].hyperlink
+    assert (hyperlink and hyperlink.target, read(path)[0]["Link"]) == (target, link)
+
+
+def test_links_beyond_what_excel_opens_are_plain_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worksheet with more than 65,530 would be repaired by Excel, and all of them taken out."""
+    assert pulled._MOST_LINKS == 65_530  # noqa: SLF001  (made small below)
+    monkeypatch.setattr(pulled, "_MOST_LINKS", 2)
+    path = written(tmp_path / "x.xlsx", *map(incident, range(1, 5)))
+    sheet = openpyxl.load_workbook(path)["Incidents"]
+    assert [sheet[f"L{row}"].hyperlink is not None for row in range(2, 6)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [row["Link"] for row in read(path)] == [
+        f"https://sandbox.invalid/{number}" for number in range(1, 5)
+    ]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -138,6 +246,21 @@ def test_a_workbook_is_made_to_be_edited(tmp_path: Path) -> None:
     assert sheet["B2"].fill.start_color.rgb != sheet["C2"].fill.start_color.rgb
     assert sheet.column_dimensions["M"].hidden
     assert not sheet.column_dimensions["B"].hidden
+    told = {
+        cells: rule.prompt
+        for rule in sheet.data_validations.dataValidation
+        for cells in str(rule.sqref).split()
+        if rule.promptTitle == "For reading only"
+    }
+    assert told == {
+        f"{one}2:{one}1048576": "What is typed here is not sent." for one in "HIJKLMNOPQR"
+    }
+    colours = [sheet[f"{one}1"].fill.start_color.rgb for one in "ABH"]
+    assert len(set(colours)) == 3
+    # Two lines of each text; and no mark beside numbers that are text on purpose.
+    assert [sheet.row_dimensions[row].height for row in (2, 3)] == [30, 30]
+    with zipfile.ZipFile(path) as archive:
+        assert b'numberStoredAsText="1"' in archive.read("xl/worksheets/sheet1.xml")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -153,17 +276,109 @@ def test_a_sheet_that_is_there_is_not_replaced_unasked(ending: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_pull_that_ends_early_leaves_no_half_sheet(ending: str, tmp_path: Path) -> None:
-    """Half of the incidents would look like all of them."""
+def test_a_sheet_that_came_meanwhile_is_not_replaced_unasked(ending: str, tmp_path: Path) -> None:
+    """A pull takes minutes, and somebody may have saved a sheet of that name in them."""
+    path = tmp_path / f"x{ending}"
 
-    def breaks() -> None:
-        with PulledSheet(tmp_path / f"x{ending}", zone=BERLIN, zone_name="Europe/Berlin") as sheet:
+    def write_into_the_others_name() -> None:
+        with PulledSheet(path, zone=BERLIN, zone_name="Europe/Berlin") as sheet:
             sheet.write(incident())
-            raise KeyboardInterrupt
+            path.write_text("edited")
 
-    with pytest.raises(KeyboardInterrupt):
-        breaks()
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="may be edited"):
+        write_into_the_others_name()
+    assert [(file, file.read_text()) for file in tmp_path.iterdir()] == [(path, "edited")]
+
+
+def test_no_link_is_written_through_or_replaced_unasked(tmp_path: Path) -> None:
+    """In a folder that others can write, nobody has a pull overwrite a file by a link."""
+    precious, path = tmp_path / "precious", tmp_path / "x.csv"
+    precious.write_text("as it was")
+    (tmp_path / "x.csv.tmp").symlink_to(precious)
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="may be edited"):
+        written(path, incident())
+    written(path, incident(), overwrite=True)
+    assert (precious.read_text(), path.is_symlink()) == ("as it was", False)
+    assert {file.name for file in tmp_path.iterdir()} == {"precious", "x.csv"}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_sheet_that_is_replaced_stays_as_private_as_it_was(ending: str, tmp_path: Path) -> None:
+    """Who closed it to others need not do so after every pull."""
+    path = written(tmp_path / f"x{ending}", incident())
+    path.chmod(0o600)
+    assert written(path, incident(2), overwrite=True).stat().st_mode & 0o777 == 0o600
+    assert read(path)[0]["Incident ID"] == incident(2)["incident_id"]
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for temporary files."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_a_pull_that_ends_early_leaves_no_half_sheet(
+    error: type[BaseException] | None, ending: str, scratch: Path, tmp_path: Path
+) -> None:
+    """Half of the incidents would look like all of them; rows kept aside go in any case."""
+
+    def pull() -> None:
+        with PulledSheet(tmp_path / f"x{ending}", zone=BERLIN, zone_name="Europe/Berlin") as sheet:
+            for number in range(1, 100):
+                sheet.write(incident(number))
+            if error is not None:
+                raise error
+
+    if error is not None:
+        with pytest.raises(error):
+            pull()
+    else:
+        pull()
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"scratch"} | ({f"x{ending}"} if error is None else set())
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_disk_that_is_full_at_the_end_is_told_and_nothing_is_left(
+    ending: str, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older sheet is as it was."""
+    path = tmp_path / f"x{ending}"
+    path.write_text("older")
+
+    def fill_up(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill_up)
+    with pytest.raises(InputError) as caught:
+        written(path, incident(), overwrite=True)
+    assert str(caught.value) == (
+        f"{path}: cannot be written (No space left on device). "
+        "Choose another place, or make room, for temporary files too."
+    )
+    assert (path.read_text(), list(scratch.iterdir())) == ("older", [])
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, "scratch"}
+
+
+def test_a_workbook_that_grows_too_large_is_told_with_the_way_out(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond two gigabytes of rows no workbook is made, and nothing is left of it."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 5_000)
+    path = tmp_path / "x.xlsx"
+    with pytest.raises(InputError) as caught:
+        written(path, *map(incident, range(1, 20)))
+    assert (
+        str(caught.value) == f"{path}: 19 incidents are more than a workbook holds. Write a .csv."
+    )
+    assert (list(scratch.iterdir()), list(tmp_path.iterdir())) == ([], [scratch])
 
 
 @pytest.mark.parametrize("name", ["x.ods", "x", "missing/x.csv", "missing/x.xlsx"])
@@ -181,3 +396,50 @@ def test_what_no_workbook_holds_is_told_with_the_incident(tmp_path: Path) -> Non
         written(tmp_path / "x.xlsx", long, custom=["field:log"])
     path = written(tmp_path / "x.csv", long, custom=["field:log"])
     assert "x" * 40_000 in path.read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        ("x" * 32_767, True),
+        ("x" * 32_768, False),
+        ("\N{BUG}" * 16_383, True),
+        ("\N{BUG}" * 16_384, False),  # two units each
+        ("=" + "x" * 32_765, True),
+        ("=" + "x" * 32_766, False),  # and a quote, that no spreadsheet runs it
+    ],
+)
+def test_a_cell_is_whole_or_refused(text: str, is_kept: bool, tmp_path: Path) -> None:
+    """To the last of the units that Excel counts: nothing is cut."""
+    path, one = tmp_path / "x.xlsx", incident(fields={"log": text})
+    if is_kept:
+        [row] = read(written(path, one, custom=["field:log"]))
+        assert (row["field:log"], row["bulk-reset was field:log"]) == (text, text)
+        return
+    with pytest.raises(InputError) as caught:
+        written(path, one, custom=["field:log"])
+    assert str(caught.value) == (
+        f"{path}: field:log of {ID} has {len(text):,} characters, which no workbook holds. "
+        "Write a .csv."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_incidents_than_a_worksheet_has_rows_are_refused(tmp_path: Path) -> None:
+    """None is left out without a word; a CSV takes them all."""
+    path = tmp_path / "x.xlsx"
+
+    def write_one_more(path: Path) -> None:
+        with PulledSheet(path, zone=BERLIN, zone_name="Europe/Berlin") as sheet:
+            sheet.rows = 1_048_575  # as if so many stood there already
+            sheet.write(incident())
+
+    with pytest.raises(InputError) as caught:
+        write_one_more(path)
+    assert str(caught.value) == (
+        f"{path}: more than 1,048,575 incidents, which no workbook holds. "
+        "Write a .csv, or pull a shorter time."
+    )
+    assert list(tmp_path.iterdir()) == []
+    write_one_more(tmp_path / "x.csv")
+    assert len(read(tmp_path / "x.csv")) == 1
