@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
 import xlsxwriter
-from xlsxwriter.exceptions import FileSizeError, XlsxWriterException
+from xlsxwriter.exceptions import XlsxWriterException
 from xlsxwriter.format import Format
 
 from bulk_reset.columns import WAS_PREFIX
@@ -155,11 +155,6 @@ class PulledSheet:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except FileSizeError as exc:
-            raise InputError(
-                f"{self._path}: {self.rows:,} incidents are more than a workbook holds. "
-                "Write a .csv."
-            ) from exc
         except (OSError, XlsxWriterException) as exc:
             # XlsxWriter's own errors are told while another is handled, which has the reason.
             reason = exc if isinstance(exc, OSError) else exc.__context__
@@ -313,6 +308,7 @@ class _Xlsx:
                 "strings_to_numbers": False,
             },
         )
+        self._book.use_zip64()
         self._book.set_properties({"title": "Incidents", "comments": "Made by bulk-reset"})
         self._formats = {name: self._book.add_format(style) for name, style in _STYLES.items()}
         self._settable, self._columns = frozenset(settable), len(header)

@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -365,20 +364,6 @@ def test_a_disk_that_is_full_at_the_end_is_told_and_nothing_is_left(
     )
     assert (path.read_text(), list(scratch.iterdir())) == ("older", [])
     assert {file.name for file in tmp_path.iterdir()} == {path.name, "scratch"}
-
-
-def test_a_workbook_that_grows_too_large_is_told_with_the_way_out(
-    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beyond two gigabytes of rows no workbook is made, and nothing is left of it."""
-    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 5_000)
-    path = tmp_path / "x.xlsx"
-    with pytest.raises(InputError) as caught:
-        written(path, *map(incident, range(1, 20)))
-    assert (
-        str(caught.value) == f"{path}: 19 incidents are more than a workbook holds. Write a .csv."
-    )
-    assert (list(scratch.iterdir()), list(tmp_path.iterdir())) == ([], [scratch])
 
 
 @pytest.mark.parametrize("name", ["x.ods", "x", "missing/x.csv", "missing/x.xlsx"])
