@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo

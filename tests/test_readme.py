@@ -39,6 +39,7 @@ EXAMPLES_PRINT = {
     "40 of 40 updated, exit code 0\n",
     "                         title  status\nDatabase connections exhausted updated\n",
     "1 updated ('incident_severity',)\n",
+    "75 updated; all there: True\n75 restored\n",
 }
 
 
