@@ -25,6 +25,7 @@ from xlsxwriter.worksheet import Worksheet
 from bulk_reset.errors import InputError
 from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan, counts, facts
 from bulk_reset.plan_page import changed, draw_break, draw_head, draw_row, draw_tail, is_link, shown
+from bulk_reset.template import write_text
 from bulk_reset.worddiff import Op
 
 _NOTE: Final[dict[str, object]] = {"valign": "top", "font_color": "#59636E"}
@@ -280,12 +281,12 @@ class PlanWorkbook(_PlanFile):
             self._links += 1
             sheet.write_url(line, 1, row.link, formats["link"], shown(row.incident_id))
         else:
-            sheet.write_string(line, 1, shown(row.incident_id), formats["id"])
+            self._write(line, 1, row.incident_id, "id")
         sheet.write_string(line, 2, row.verdict, formats[row.verdict])
         if field is None:
             return
         parts = changed(field.old, field.new)
-        sheet.write_string(line, 3, shown(field.field), formats["text"])
+        self._write(line, 3, field.field, "text")
         self._write_marked(line, 4, [part for part in parts if part[0] != "new"])
         self._write_marked(line, 5, [part for part in parts if part[0] != "old"])
         if field.was is not None:
@@ -296,7 +297,7 @@ class PlanWorkbook(_PlanFile):
     def _write_marked(self, line: int, column: int, parts: list[tuple[Op, str]]) -> None:
         """Write a text with its changed words marked; where nothing stays, none is."""
         text = shown("".join(text for _, text in parts))
-        if len(parts) == 1 or _is_too_long(text) or _ESCAPE.search(text):
+        if len(parts) == 1 or _is_too_long(text) or _ESCAPE.search(text) or "<r>" in text:
             self._write(line, column, text, "text")
             return
         pieces: list[Format | str] = []
@@ -311,7 +312,7 @@ class PlanWorkbook(_PlanFile):
         text = shown(text)
         if _is_too_long(text):
             text = f"{len(text):,} characters: more than a cell can hold. See the page."
-        self._sheet.write_string(line, column, text, self._formats[style])
+        write_text(self._sheet, line, column, text, self._formats[style], self._formats["text"])
 
     def _add_totals(self, totals: PlanTotals) -> None:
         sheet = self._book.add_worksheet("Totals")

@@ -43,6 +43,7 @@ from bulk_reset.template import (
     set_up_page,
     validation_of,
     width_of,
+    write_text,
 )
 
 _LINK: Final = "Link"
@@ -371,12 +372,7 @@ class _Xlsx:
         return self._formats["edited" if name in edited else "text"]
 
     def _write_text(self, row: int, place: int, text: str, style: Format) -> None:
-        if text.startswith("<r>") and text.endswith("</r>"):
-            # XlsxWriter takes that for markup of its own, but not where it comes in pieces.
-            pieces = (text[:1], self._formats["text"], text[1:])
-            self._sheet.write_rich_string(row, place, *pieces, style)
-        else:
-            self._sheet.write_string(row, place, text, style)
+        write_text(self._sheet, row, place, text, style, self._formats["text"])
 
     def finish(self) -> None:
         """See everything into the file."""

@@ -72,6 +72,8 @@ HOSTILE = (
     "\x1b[2J\x00\u202egnp.exe\u2028",
     "half a character \ud800, none \uffff",
     "_x0041_",
+    "<r>&</r>",
+    "<r>a</r>",
     "${sheet} $style",
 )
 ELEMENTS = {"article", "h3", "span", "a", "code", "em", "dl", "dt", "dd", "p", "b", "del", "ins"}
