@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
@@ -89,19 +89,19 @@ def find_way_back(report: Path) -> WayBack:
         COMMENT_FIELD in outcome.fields and outcome.status is Status.UPDATED
         for outcome in last.values()
     )
-    refused = {digest for digest, outcome in last.items() if outcome.status is Status.FAILED}
+    # A row of several requests may have failed with some of them done.
+    refused = {
+        digest
+        for digest, outcome in last.items()
+        if outcome.status is Status.FAILED and set(SETTABLE_FIELDS).issuperset(outcome.fields)
+    }
     before = beside(report, BEFORE)
     if not before.exists():
         raise InputError(
             f"{before}: no such file, so nobody knows what stood there before {report}: its run "
             "went without a look (--no-before), or the file was moved."
         )
-    # A row of several requests may have failed with some of them done.
-    steps = _steps(
-        image
-        for image in read_images(before)
-        if image.digest not in refused or any(map(is_custom, image.wrote))
-    )
+    steps = _steps(read_images(before), refused)
     lost = tuple(
         Lost(incident_id, name, step.was, step.wrote, reason, step.image.link)
         for incident_id, fields in steps.items()
@@ -128,15 +128,21 @@ def find_way_back(report: Path) -> WayBack:
     )
 
 
-def _steps(images: Iterable[Image]) -> dict[str, dict[str, _Step]]:
-    """Return incident -> field -> the way back, incidents in the order of their last writing."""
+def _steps(images: Iterable[Image], refused: Collection[str]) -> dict[str, dict[str, _Step]]:
+    """Return incident -> field -> the way back, incidents in the order of their last writing.
+
+    Args:
+        refused: digests of rows that were not applied: there is nothing to take back of them. A
+            later row of the incident was judged as if they were, so they lead further back.
+    """
     steps: dict[str, dict[str, _Step]] = {}
     for image in reversed(list(images)):
         fields = steps.setdefault(image.incident_id, {})
         for name, was in image.before.items():
             step = fields.get(name)
             if step is None:
-                fields[name] = _Step(image, was, image.wrote[name])
+                if image.digest not in refused:
+                    fields[name] = _Step(image, was, image.wrote[name])
             elif is_same(image.wrote[name], step.was):
                 # What stood there before the later writing was written by this one.
                 step.was = was

@@ -1,0 +1,57 @@
+"""The way back where rows failed, were sent twice or by others: what never stood is never set."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FAST, Begin, SandboxProcess, read_csv, seed_id, write_sheet
+from test_cli_round_trip import QUICK, statuses, values, write_rows
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+StartSandbox = Callable[..., SandboxProcess]
+Start = Callable[..., tuple[Command, SandboxProcess]]
+
+
+@pytest.fixture
+def start(command: Command, start_sandbox: StartSandbox, tmp_path: Path) -> Start:
+    """Start a sandbox with faults; give a command against it, and the sandbox."""
+
+    def begin(*rules: dict[str, Any]) -> tuple[Command, SandboxProcess]:
+        faults = tmp_path / "faults.json"
+        faults.write_text(json.dumps(rules))
+        sandbox = start_sandbox("--seed-incidents", "12", "--faults", str(faults), *QUICK)
+        return lambda *words: command(*words, "--base-url", sandbox.url, *FAST), sandbox
+
+    return begin
+
+
+def test_a_row_whose_comment_failed_is_taken_back(start: Start, tmp_path: Path) -> None:
+    """Its title was set, whatever the report calls the row as a whole."""
+    run, sandbox = start({"path": "/incident/comment", "error": "InvalidParameter"})
+    before = values(sandbox)
+    write_rows(tmp_path / "x.csv", ["id", "title", "comment"], [seed_id(5), "Renamed", "Hello"])
+    assert run("run", "x.csv").returncode == 1
+    assert values(sandbox) != before
+    undone = run("undo", "x.report.csv", "--yes")
+    assert (undone.returncode, values(sandbox)) == (0, before), undone.stdout
+
+
+@pytest.mark.parametrize("refused", [1, 2, 3])
+def test_what_the_server_refused_is_never_set_by_an_undo(
+    refused: int, start: Start, tmp_path: Path
+) -> None:
+    """Of rows in order, each is judged as if those before it were applied; one was not."""
+    rule = {"path": "/incident/reset", "arrivals": [refused], "error": "InvalidParameter"}
+    run, sandbox = start(rule)
+    before = values(sandbox)
+    rows = [[seed_id(5), title] for title in ("First", "Second", "Third")]
+    write_rows(tmp_path / "x.csv", ["id", "title"], *rows)
+    assert run("run", "x.csv", "--on-conflict", "in-order").returncode == 1
+    assert statuses(tmp_path / "x.report.csv") == {"updated": 2, "failed": 1}
+    undone = run("undo", "x.report.csv", "--yes")
+    assert (undone.returncode, values(sandbox)) == (0, before), undone.stdout
