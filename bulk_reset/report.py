@@ -212,6 +212,20 @@ class Report:
             )
 
 
+def refuse_while_written(path: Path) -> None:
+    """See that no run is writing a report.
+
+    Raises:
+        LockedError: one is.
+        InputError: there is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            _lock(file.fileno(), path)
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
+
+
 def _lock(descriptor: int, path: Path) -> None:
     if not lock_descriptor(descriptor, blocking=False):
         raise LockedError(f"{path}: another run is writing it. Wait until it has ended.")

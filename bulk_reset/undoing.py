@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
@@ -20,9 +20,11 @@ from bulk_reset.before import Image, read_images, why_lost
 from bulk_reset.columns import OWN_PREFIX, WAS_PREFIX
 from bulk_reset.customs import COMMENT_FIELD, is_custom, is_same, text_of
 from bulk_reset.errors import InputError
+from bulk_reset.history import WRITES
 from bulk_reset.inert import guarded
 from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Status
 from bulk_reset.replay import beside, read_report
+from bulk_reset.report import refuse_while_written
 from bulk_reset.verifying import BEFORE
 from bulk_reset.whole_file import whole_file
 
@@ -58,6 +60,7 @@ class WayBack:
         values: that the run set, those that cannot be restored among them.
         lost: those; ``lost_file`` has them, empty where there are none.
         comments: rows that added one, which stays.
+        not_known: rows written without a look, so that nobody knows what stood there.
     """
 
     sheet: Path
@@ -67,6 +70,7 @@ class WayBack:
     lost: tuple[Lost, ...]
     lost_file: str
     comments: int
+    not_known: int
 
 
 @dataclass(slots=True)
@@ -83,7 +87,9 @@ def find_way_back(report: Path) -> WayBack:
 
     Raises:
         InputError: no report, or no before-images beside it.
+        LockedError: its run goes on, and would send what is not taken back.
     """
+    refuse_while_written(report)
     last = {outcome.digest: outcome for outcome in read_report(report)}
     comments = sum(
         COMMENT_FIELD in outcome.fields and outcome.status is Status.UPDATED
@@ -96,12 +102,15 @@ def find_way_back(report: Path) -> WayBack:
         if outcome.status is Status.FAILED and set(SETTABLE_FIELDS).issuperset(outcome.fields)
     }
     before = beside(report, BEFORE)
+    blind = {digest for digest, outcome in last.items() if outcome.status in WRITES}
     if not before.exists():
         raise InputError(
             f"{before}: no such file, so nobody knows what stood there before {report}: its run "
             "went without a look (--no-before), or the file was moved."
         )
-    steps = _steps(read_images(before), refused)
+    images = list(read_images(before))
+    blind -= {image.digest for image in images}
+    steps = _steps(images, refused)
     lost = tuple(
         Lost(incident_id, name, step.was, step.wrote, reason, step.image.link)
         for incident_id, fields in steps.items()
@@ -125,10 +134,11 @@ def find_way_back(report: Path) -> WayBack:
         lost,
         str(lost_file) if lost else "",
         comments,
+        len(blind),
     )
 
 
-def _steps(images: Iterable[Image], refused: Collection[str]) -> dict[str, dict[str, _Step]]:
+def _steps(images: Sequence[Image], refused: Collection[str]) -> dict[str, dict[str, _Step]]:
     """Return incident -> field -> the way back, incidents in the order of their last writing.
 
     Args:
@@ -136,7 +146,7 @@ def _steps(images: Iterable[Image], refused: Collection[str]) -> dict[str, dict[
             later row of the incident was judged as if they were, so they lead further back.
     """
     steps: dict[str, dict[str, _Step]] = {}
-    for image in reversed(list(images)):
+    for image in reversed(images):
         fields = steps.setdefault(image.incident_id, {})
         for name, was in image.before.items():
             step = fields.get(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST, Begin, SandboxProcess, read_csv, seed_id, write_sheet
+from conftest import FAST, Begin, SandboxProcess, seed_id, write_sheet
 from test_cli_round_trip import QUICK, statuses, values, write_rows
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -55,3 +55,31 @@ def test_what_the_server_refused_is_never_set_by_an_undo(
     assert statuses(tmp_path / "x.report.csv") == {"updated": 2, "failed": 1}
     undone = run("undo", "x.report.csv", "--yes")
     assert (undone.returncode, values(sandbox)) == (0, before), undone.stdout
+
+
+def test_an_undo_waits_for_the_run_that_writes_the_report(
+    command: Command, start_sandbox: StartSandbox, begin: Begin, tmp_path: Path
+) -> None:
+    """Half a run taken back, and the other half sent after it, would be neither."""
+    sandbox = start_sandbox("--seed-incidents", "200", *QUICK)
+    write_sheet(tmp_path / "x.csv", 200)
+    process = begin("run", "x.csv", "--base-url", sandbox.url, "--quiet")
+    path = tmp_path / "x.report.csv"
+    while not path.exists() or path.read_bytes().count(b"\n") < 10:
+        assert process.poll() is None
+    undone = command("undo", "x.report.csv", "--yes", "--base-url", sandbox.url, *FAST)
+    assert (undone.returncode, "another run is writing it" in undone.stderr) == (4, True)
+    assert not (tmp_path / "x.undo.csv").exists()
+
+
+def test_what_was_sent_without_a_look_is_told_by_an_undo(start: Start, tmp_path: Path) -> None:
+    """Restored, listed and not known make all; where some stay, the exit code says so."""
+    run, _ = start()
+    write_sheet(tmp_path / "x.csv", 6)
+    run("run", "x.csv", "--limit", "4")
+    run("run", "x.csv", "--no-before")
+    undone = run("undo", "x.report.csv", "--yes", "--json")
+    told = json.loads(undone.stdout)
+    assert (undone.returncode, told["counts"]["updated"], told["not_known"]) == (1, 4, 2)
+    again = run("undo", "x.report.csv", "--yes")
+    assert "2 rows were sent without a look (--no-before)" in again.stdout

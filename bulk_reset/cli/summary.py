@@ -214,6 +214,11 @@ def show_lost(output: Output, way: WayBack) -> None:
     """Print what an undo cannot restore."""
     if way.comments:
         output.say(f"{way.comments:,} comments stay: a comment cannot be taken back")
+    if way.not_known:
+        output.say(
+            f"{way.not_known:,} rows were sent without a look (--no-before): nobody knows what "
+            "stood there, and they stay as they are"
+        )
     if not way.lost:
         return
     table = new_table("incident", "field", "it was", "it is", "why it stays")

@@ -82,10 +82,13 @@ def undo(
             show_totals(output, undone.totals, str(undone.way.sheet))
             code = undone.totals.exit_code
             output.say(f"To undo this: bulk-reset undo {undone.way.report}")
+        if undone.way.not_known and code is ExitCode.DONE:
+            code = ExitCode.NOT_ALL
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
                 "lost": [dataclasses.asdict(one) for one in undone.way.lost],
+                "not_known": undone.way.not_known,
                 "exit_code": int(code),
             }
         )
