@@ -17,7 +17,7 @@ import pandas as pd
 from bulk_reset.before import BeforeFile, SentBefore
 from bulk_reset.errors import InputError, InvalidRowsError
 from bulk_reset.failed import failed_path, write_failed
-from bulk_reset.feed import Feed, outcomes_by_row
+from bulk_reset.feed import Feed, checked_chunks, outcomes_by_row
 from bulk_reset.history import History
 from bulk_reset.load import STDIN, Sheet, open_sheet
 from bulk_reset.look import Look
@@ -28,7 +28,7 @@ from bulk_reset.reaching import Reached, held, in_new_loop, reach
 from bulk_reset.replay import beside, read_history, read_report
 from bulk_reset.report import Report
 from bulk_reset.sending import Sending
-from bulk_reset.survey import Survey, survey_sheet
+from bulk_reset.survey import JudgedChunk, Survey, survey_sheet
 from bulk_reset.validate import CheckedChunk
 from bulk_reset.verifying import BEFORE, verify_report
 
@@ -217,9 +217,22 @@ class OpenedRun:
             return None
         path = beside(report.path, BEFORE)
         sent_before = SentBefore(path)
+        if sent_before.images and not report.history:
+            self._refuse_foreign(path, sent_before, survey)
         self._first_image = sent_before.images
         file = stack.enter_context(BeforeFile(path))
         return Look(file, self.options.overwrite, survey.repeated_ids, sent_before)
+
+    def _refuse_foreign(self, path: Path, images: SentBefore, survey: Survey) -> None:
+        """See that before-images without a report are of this sheet: else an undo mixes runs."""
+        for checked in checked_chunks(self.table):
+            digests = JudgedChunk(checked, survey, self.reached.scope).digests
+            if any(digest.hex() in images for digest in digests):
+                return
+        raise InputError(
+            f"{path}: what stood there before another run, which an undo of this one would take "
+            "back as well. Move it away, or say --report FILE for another report."
+        )
 
     def _with_failed(self, totals: Totals, survey: Survey, path: Path) -> Totals:
         """Write the rows that are not done into a file of their own."""
@@ -360,10 +373,11 @@ def _undone_by(report: Path) -> Path | None:
     An undo may have been undone itself, and so on.
     """
     undo = beside(report, "undo.report.csv")
-    if not undo.exists() or _undone_by(undo):
-        return None
-    has_undone = any(outcome.status is Status.UPDATED for outcome in read_report(undo))
-    return undo if has_undone else None
+    return undo if _has_undone(undo) and not _undone_by(undo) else None
+
+
+def _has_undone(undo: Path) -> bool:
+    return undo.exists() and any(o.status is Status.UPDATED for o in read_report(undo))
 
 
 def _say_plan(plan: Feed, path: Path | None, watcher: Watcher) -> None:
@@ -373,6 +387,12 @@ def _say_plan(plan: Feed, path: Path | None, watcher: Watcher) -> None:
         raise InputError(
             f"{path}: no row of it is in {plan.sheet.label} for this API, so they are not mixed. "
             "Say --report FILE for another report, or move this one away."
+        )
+    undo = beside(path, "undo.report.csv") if path is not None else None
+    if not plan.history and undo is not None and _has_undone(undo):
+        raise InputError(
+            f"{undo}: tells of the undo of an older run, and an undo of this one would take that "
+            "for its own. Move it away, or say --report FILE for another report."
         )
     if plan.history:
         done = sum(n for status, n in plan.resumed.items() if status.is_done)
