@@ -140,6 +140,9 @@ class Engine:
                 self._grace.cancel()
             for row, change, trail, error in self._doubtful:
                 outcome = self._ended(change, trail, Status.UNKNOWN, error)
+                if change.fields == _COMMENT:
+                    # An unknown row is sent again, and it might stand there twice.
+                    outcome = self._ended(change, trail, Status.FAILED, _comment_in_doubt(error))
                 self._record(outcome._replace(fields=row.fields))
         return self.stopped
 

@@ -362,6 +362,7 @@ class Verification:
         settled: rows whose outcome was unknown, by what they turned out to be.
         not_known: rows written without a look, so that nobody knows what they wrote.
         requests: how many it took.
+        unsettled: rows that stay unknown: they are to be sent again.
     """
 
     report: str
@@ -370,11 +371,14 @@ class Verification:
     settled: dict[Status, int] = field(default_factory=dict)
     not_known: int = 0
     requests: int = 0
+    unsettled: int = 0
 
     @property
     def is_right(self) -> bool:
         """Whether all that was written is there."""
-        return not (self.mismatches or self.settled.get(Status.FAILED) or self.not_known)
+        return not (
+            self.mismatches or self.settled.get(Status.FAILED) or self.not_known or self.unsettled
+        )
 
 
 @dataclass(frozen=True, slots=True)

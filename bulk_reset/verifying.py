@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulk_reset.before import Image, read_images
-from bulk_reset.customs import is_same, live_value
+from bulk_reset.customs import COMMENT_FIELD, is_same, live_value
 from bulk_reset.errors import InputError
 from bulk_reset.model import Mismatch, Outcome, Status, Verification
 from bulk_reset.options import Options
@@ -82,13 +82,15 @@ def verify_report(
     )
     wrong = {(mismatch.incident_id, mismatch.field) for mismatch in mismatches}
     settled = _settle(path, last, of_row, wrong)
-    not_known = 0
+    not_known = unsettled_rows = 0
     if not first_image:
         has_image = {image.digest for image in images}
         not_known = sum(
             outcome.status is Status.UPDATED and outcome.digest not in has_image
             for outcome in last.values()
         )
+        unsettled_rows = sum(o.status is Status.UNKNOWN for o in last.values())
+        unsettled_rows -= sum(settled.values())
     unsettled = {digest for digest in of_row if last.get(digest, _NONE).status is Status.UNKNOWN}
     return Verification(
         str(path),
@@ -97,6 +99,7 @@ def verify_report(
         settled,
         not_known,
         requests,
+        unsettled_rows,
     )
 
 
@@ -124,7 +127,13 @@ def _settle(
     wrong: set[Field],
 ) -> dict[Status, int]:
     """Add a line to the report for each row whose outcome was unknown."""
-    unknown = [digest for digest in of_row if last[digest].status is Status.UNKNOWN]
+    unknown = [
+        digest
+        for digest in of_row
+        if last[digest].status is Status.UNKNOWN
+        # It waits for what is unknown, so it was not added, and cannot be read back either.
+        if COMMENT_FIELD not in last[digest].fields or of_row[digest] & wrong
+    ]
     settled: dict[Status, int] = {}
     if not unknown:
         return settled

@@ -202,6 +202,8 @@ def show_verification(output: Output, verification: Verification) -> None:
     output.say(told)
     for status, count in verification.settled.items():
         output.say(f"{count:,} rows whose outcome was unknown are {status.value}")
+    if verification.unsettled:
+        output.say(f"{verification.unsettled:,} rows stay unknown: run the sheet again")
     if verification.not_known:
         output.say(f"{verification.not_known:,} rows were sent without a look (--no-before)")
 
