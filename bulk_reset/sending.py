@@ -13,7 +13,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -34,6 +34,8 @@ from bulk_reset.summary import ErrorGroups
 _TICK_S: Final = 0.1
 _SYNC_TICKS: Final = 5
 _FLUSH_S: Final = 0.005
+_LATE_ROWS: Final = 25
+"""Half a second's at the quota: longer than the API takes for a look."""
 T = TypeVar("T")
 
 
@@ -65,6 +67,8 @@ class Sending:
     _has_lines: asyncio.Event = field(default_factory=asyncio.Event)
     _quota: Quota = field(init=False)
     _engine: Engine | None = None
+    _ahead: asyncio.Task[list[Change] | None] | None = None
+    """Looks at the rows that are sent next."""
 
     def __post_init__(self) -> None:
         self._quota = Quota(self.options.windows())
@@ -114,30 +118,40 @@ class Sending:
                 self.report.flush()  # while a signal still ends softly, and costs no line
             return stop
         finally:
-            for task in (work, *keepers):
+            tasks = [work, *keepers, *([self._ahead] if self._ahead is not None else [])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(work, *keepers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self.watcher.on_progress(self._progress(engine))
 
     async def _batches(self, engine: Engine) -> AsyncIterator[list[Change]]:
+        if self.look is None:
+            for changes in self._changes():
+                yield changes
+            return
+        hundreds = _hundreds(self._changes())
+        seen = await self._looked_at(self.look, next(hundreds, []), engine)
+        while seen is not None:
+            # While the last of them are sent, the next are looked at: later would leave the
+            # quota unused for a round trip, and sooner would be longer before they are sent.
+            early, late = seen[:-_LATE_ROWS], seen[-_LATE_ROWS:]
+            if early:
+                yield early
+            some = next(hundreds, None)
+            if some is not None:
+                self._ahead = asyncio.create_task(self._looked_at(self.look, some, engine))
+            if late:
+                yield late
+            seen = await self._ahead if some is not None and self._ahead is not None else None
+
+    def _changes(self) -> Iterator[list[Change]]:
         # Read here, not in a thread: a thousand rows take some milliseconds, and a thread at work
         # would hold up the event loop for longer each time.
-        waiting: list[Change] = []
         for changes, outcomes in self.feed.batches():
             for outcome in outcomes:
                 self._record(outcome._replace(finished_at=time.time()))
                 self._settled += 1
-            if self.look is None:
-                yield changes
-                continue
-            waiting += changes
-            while len(waiting) >= MAX_IDS:
-                some, waiting = waiting[:MAX_IDS], waiting[MAX_IDS:]
-                if (to_send := await self._looked_at(self.look, some, engine)) is None:
-                    return
-                yield to_send
-        if self.look is not None and waiting:
-            yield await self._looked_at(self.look, waiting, engine) or []
+            yield changes
 
     async def _looked_at(
         self, look: Look, changes: list[Change], engine: Engine
@@ -238,6 +252,18 @@ class Sending:
             before=str(self.look.before.path) if self.look and self.look.before else "",
             mistakes=survey.mistakes,
         )
+
+
+def _hundreds(batches: Iterable[list[Change]]) -> Iterator[list[Change]]:
+    """Yield the same changes, as many at a time as can be looked at together."""
+    waiting: list[Change] = []
+    for changes in batches:
+        waiting += changes
+        while len(waiting) >= MAX_IDS:
+            yield waiting[:MAX_IDS]
+            waiting = waiting[MAX_IDS:]
+    if waiting:
+        yield waiting
 
 
 def _unseen(error: RequestError) -> Stop:
