@@ -180,11 +180,12 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
     position_of = {field: positions[0] for field, positions in found.items() if positions}
     _require(position_of, header, path)
     _refuse_two_types(position_of, path)
-    was = {
-        field: header.index(WAS_PREFIX + field)
-        for field in position_of
-        if WAS_PREFIX + field in header
+    was_at = {
+        custom_column(name.removeprefix(WAS_PREFIX)) or name.removeprefix(WAS_PREFIX): position
+        for position, name in reversed(list(enumerate(header)))
+        if name.startswith(WAS_PREFIX)
     }
+    was = {field: was_at[field] for field in position_of if field in was_at}
     notices = _notices(header, set(position_of.values()), is_pulled=bool(was))
     if COMMENT_FIELD in position_of:
         name = header[position_of[COMMENT_FIELD]]

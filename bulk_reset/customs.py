@@ -23,6 +23,9 @@ _JSON_SUFFIX: Final = ":json"
 _COLUMN: Final = re.compile(r"field\s*:\s*(\S.*?)\s*(:\s*json)?\s*", re.IGNORECASE | re.DOTALL)
 
 
+_ODD: Final = re.compile(r"[\s%,;\"\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 class Part(NamedTuple):
     """One of the requests that a row needs beside ``/incident/reset``."""
 
@@ -47,13 +50,21 @@ def part_of(incident_id: str, column: str, text: str) -> Part:
 def custom_column(header: str) -> str | None:
     """Return ``field:NAME`` or ``field:NAME:json`` for a column's name that says so, else None.
 
-    Spaces in NAME are written ``%20``, because a report separates fields by spaces.
+    Spaces in NAME are written ``%20``, because a report separates fields by spaces; so are the
+    other characters that a report's line is not to hold. ``header_of`` gets NAME back.
     """
     found = _COLUMN.fullmatch(header)
     if found is None:
         return None
-    name = re.sub(r"[\s%]", lambda space: quote(space[0]), found[1])
+    name = _ODD.sub(lambda odd: quote(odd[0], safe="", errors="surrogatepass"), found[1])
     return f"{CUSTOM_PREFIX}{name}{_JSON_SUFFIX if found[2] else ''}"
+
+
+def header_of(column: str) -> str:
+    """Return the name for a column that ``custom_column`` reads as this one."""
+    if not is_custom(column):
+        return column
+    return CUSTOM_PREFIX + api_name(column) + column.removeprefix(field_of(column))
 
 
 def is_custom(field: str) -> bool:
@@ -68,7 +79,7 @@ def field_of(column: str) -> str:
 
 def api_name(field: str) -> str:
     """Return the API's name of a custom field."""
-    return unquote(field_of(field).removeprefix(CUSTOM_PREFIX))
+    return unquote(field_of(field).removeprefix(CUSTOM_PREFIX), errors="surrogatepass")
 
 
 def value_of(column: str, text: str) -> Any:  # noqa: ANN401  (JSON)

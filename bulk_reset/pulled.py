@@ -30,7 +30,7 @@ from xlsxwriter.exceptions import XlsxWriterException
 from xlsxwriter.format import Format
 
 from bulk_reset.columns import WAS_PREFIX
-from bulk_reset.customs import COMMENT_FIELD, live_value, text_of
+from bulk_reset.customs import COMMENT_FIELD, header_of, live_value, text_of
 from bulk_reset.errors import InputError
 from bulk_reset.inert import guarded
 from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
@@ -147,9 +147,11 @@ class PulledSheet:
     def _header(self) -> dict[str, str]:
         """Return column -> its name in the sheet, in the sheet's order."""
         return {
-            **{name: HEADER_OF.get(name, name) for name in (ID_FIELD, *self._settable)},
+            **{
+                name: HEADER_OF.get(name) or header_of(name) for name in (ID_FIELD, *self._settable)
+            },
             **{name: name for name in ("Number", "Progress", "Channel", self._started, _LINK)},
-            **{WAS_PREFIX + name: WAS_PREFIX + name for name in self._was},
+            **{WAS_PREFIX + name: WAS_PREFIX + header_of(name) for name in self._was},
         }
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tzlocal import get_localzone, get_localzone_name
 
+from bulk_reset.customs import custom_column
 from bulk_reset.errors import InputError, RunError
 from bulk_reset.ids import Readings, is_id, read_ids
 from bulk_reset.model import ID_FIELD
@@ -202,7 +203,8 @@ def pull(  # noqa: PLR0913  (what can be said of a pull)
     """
     options, watcher = options or Options(), watcher or Watcher()
     made = Rules.of(rules)
-    customs = list(dict.fromkeys([*custom, *(f for f in made.templates if _is_further(f))]))
+    further = [name for name in made.templates if _is_further(name)]
+    customs = list(dict.fromkeys([*(custom_column(name) or name for name in custom), *further]))
     zone_name = get_localzone_name() or "local time"
     with (
         reach(options, watcher) as reached,

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, TextIO
 
 from bulk_reset.before import Image, read_images, why_lost
 from bulk_reset.columns import OWN_PREFIX, WAS_PREFIX
-from bulk_reset.customs import COMMENT_FIELD, is_custom, is_same, text_of
+from bulk_reset.customs import COMMENT_FIELD, header_of, is_custom, is_same, text_of
 from bulk_reset.errors import InputError
 from bulk_reset.history import WRITES
 from bulk_reset.inert import guarded
@@ -162,7 +162,8 @@ def _steps(images: Sequence[Image], refused: Collection[str]) -> dict[str, dict[
 def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
     customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
-    header = [ID_FIELD, *columns.values(), _ROW, *(WAS_PREFIX + c for c in columns.values())]
+    names = [header_of(column) for column in columns.values()]
+    header = [ID_FIELD, *names, _ROW, *(WAS_PREFIX + name for name in names)]
     with whole_file(path) as content, _as_csv(content) as file:
         writer = csv.writer(file)
         writer.writerow(map(guarded, header))

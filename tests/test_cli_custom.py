@@ -201,3 +201,30 @@ def test_one_field_has_one_column(command: Command, tmp_path: Path) -> None:
     write_rows(tmp_path / "incidents.csv", header, [seed_id(1), "a", '"b"'])
     done = command("check", "incidents.csv")
     assert (done.returncode, "are one field" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("name", ["50% of it", 'a, b; "=c"', "团队 名称"])
+def test_any_name_goes_there_and_back(
+    name: str, command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Pulled, edited, resumed, undone: the API's name is always that; conflicts are seen."""
+    sandbox = start(start_sandbox, tmp_path)
+    field = f"field:{name}"
+    reach = ("--base-url", sandbox.url, *FAST)
+    write_rows(tmp_path / "first.csv", ["incident_id", field], *[[seed_id(n), "A"] for n in (1, 2)])
+    command("run", "first.csv", *reach)
+    assert command("pull", "x.csv", "--since", "30d", "--field", name, *reach).returncode == 0
+    rows = read_csv(tmp_path / "x.csv")
+    rows[0][field] = rows[1][field] = "B"
+    write_rows(tmp_path / "x.csv", list(rows[0]), *(list(cells.values()) for cells in rows))
+    write_rows(tmp_path / "other.csv", ["incident_id", field], [seed_id(2), "C"])
+    command("run", "other.csv", *reach)
+    for _ in range(2):
+        done = command("run", "x.csv", *reach)
+        assert done.returncode == 1, done.stderr
+    assert statuses(tmp_path / "x.report.csv") == {"unchanged": 10, "updated": 1, "conflict": 2}
+    found = [incident["fields"].get(name) for incident in values(sandbox).values()]
+    assert found == ["B", "C", *[None] * 10]
+    undone = command("undo", "x.report.csv", "--yes", *reach)
+    assert undone.returncode == 0, undone.stdout
+    assert values(sandbox)[seed_id(1)]["fields"][name] == "A"
