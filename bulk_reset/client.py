@@ -176,7 +176,8 @@ class Client:
             RequestError: one of its five kinds; nothing else.
         """
         items = (await self._page(LIST_BY_IDS_PATH, {"incident_ids": list(incident_ids)})).items
-        return {item[ID_FIELD].lower(): item for item in items}
+        found = {item[ID_FIELD].lower(): item for item in items}
+        return {one: found[one] for one in incident_ids if one in found}
 
     async def list_page(self, query: Mapping[str, Any]) -> Page:
         """Read a page of incidents (``POST /incident/list``), once.

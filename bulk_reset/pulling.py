@@ -30,7 +30,6 @@ MAX_WINDOW_S: Final = 31 * 24 * 60 * 60
 _PAGE: Final = 100
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _AGO: Final = re.compile(r"(\d+)\s*([smhdw])")
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +137,14 @@ class _Pulling:
     async def _of_window(
         self, query: Query, window: tuple[int, int]
     ) -> AsyncIterator[Mapping[str, Any]]:
-        cursor, read = "", 0
+        cursor, ids = "", set[bytes]()
         before = self.incidents
         while True:
             page = await self.reader.page(query.body(window, cursor))
             self.pages += 1
-            read += len(page.items)
+            # A page that tells of some again may stand for one that was left out.
+            ids.update(bytes.fromhex(incident[ID_FIELD]) for incident in page.items)
+            read = len(ids)
             for incident in page.items:
                 yield incident
             self.on_looked(before + read, before + max(read, page.total))
@@ -264,7 +265,7 @@ def moment_of(text: str, option: str, *, is_end: bool = False) -> int:
         return int(now.timestamp()) - int(ago[1]) * _UNITS[ago[2]]
     try:
         moment = dt.datetime.fromisoformat(text.strip())
-        if _DAY.fullmatch(told) and is_end:
+        if is_end and _is_day(text.strip()):
             moment += dt.timedelta(days=1, seconds=-1)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=get_localzone())
@@ -273,6 +274,15 @@ def moment_of(text: str, option: str, *, is_end: bool = False) -> int:
         raise InputError(
             f"{option} {text}: not a moment. Say 30d, 2026-11-01 or '2026-11-01 14:30'."
         ) from exc
+
+
+def _is_day(text: str) -> bool:
+    """Tell whether a text that means a moment says no time of the day: 2026-11-30, 20261130."""
+    try:
+        dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 SEVERITY_WORDS: Final = ("Critical", "Warning", "Info", "Ok")
@@ -286,6 +296,8 @@ def query_of(since: str, until: str, **filters: Any) -> Query:  # noqa: ANN401  
         InputError: it cannot be meant.
     """
     start, end = moment_of(since, "--since"), moment_of(until, "--until", is_end=True)
+    if start < 0:
+        raise InputError(f"--since {since}: lies before 1970. Say a later moment.")
     if start > end:
         raise InputError(f"--since {since}: lies after --until {until}. Turn them around.")
     for option, words in (("severities", SEVERITY_WORDS), ("progress", PROGRESS_WORDS)):

@@ -251,12 +251,15 @@ async def read(base_url: str, incident_ids: list[str]) -> dict[str, dict[str, An
 
 
 async def test_incidents_are_read_by_their_ids_however_many_bytes_they_have() -> None:
-    """A hundred incidents of the longest texts are well over what an update may answer."""
+    """A hundred incidents of the longest texts are well over what an update may answer.
+
+    One that nobody asked for is left out.
+    """
     text = "🔥" * 6144
     ids = [f"{number:024x}" for number in range(100)]
     items = [
         {"incident_id": one.upper(), "impact": text, "root_cause": text, "title": f"title {one}"}
-        for one in ids
+        for one in [*ids, "f" * 24]
     ]
     listed = {"request_id": "R1", "data": {"total": 100, "has_next_page": False, "items": items}}
     async with api(web.json_response(listed)) as (base_url, received):

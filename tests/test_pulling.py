@@ -46,6 +46,7 @@ def test_windows_cover_the_time_and_never_overlap(days: int) -> None:
         ("2026-11-01T14:30:05", True, 1_793_539_805),
         ("2026-11-01T14:30:00Z", False, 1_793_543_400),
         ("2026-10-25", True, 1_792_969_199),
+        ("20261025", True, 1_792_969_199),
     ],
 )
 def test_dates_are_those_of_the_user(
@@ -77,6 +78,7 @@ def test_a_query_that_cannot_be_meant_is_refused() -> None:
     assert (query.severities, query.progress) == (("Critical", "Ok"), ("Closed",))
     for since, until, filters, said in (
         ("1d", "2d", {}, "lies after --until"),
+        ("99999d", "now", {}, "--since 99999d: lies before 1970"),
         ("1d", "now", {"severities": ("P1",)}, "--severity P1: say one of Critical, Warning"),
         ("1d", "now", {"progress": ("open",)}, "--progress open: say one of Triggered"),
     ):
@@ -192,6 +194,18 @@ PAGES: list[tuple[str, list[dict[str, Any]]]] = [
     (
         "there are 3 incidents and gave 1",
         [{"items": [item(1)], "has_next_page": False, "total": 3}],
+    ),
+    (
+        "there are 3 incidents and gave 2",  # one moved up a page, and so was told of again
+        [
+            {
+                "items": [item(1), item(2)],
+                "has_next_page": True,
+                "total": 3,
+                "search_after_ctx": "a",
+            },
+            {"items": [item(2)], "has_next_page": False, "total": 3},
+        ],
     ),
 ]
 
