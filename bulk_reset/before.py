@@ -2,8 +2,9 @@
 
 ``NAME.before.csv`` is written as the run goes on, each line on the disk before its row is sent,
 so that there is a way back from whatever was ever sent. It is a valid sheet too: its cells hold
-what stood there. What no cell can hold (nothing, ``Ok``, a list) stands as JSON in a column of
-its own. Of several lines for one row, all count, in their order.
+what stood there, where a cell can hold it (not ``Ok``, nor a list). All of it stands as JSON too,
+in a column of its own, and that is what is read back: a spreadsheet that saves the file leaves it
+alone, where it makes 7 of 007. Of several lines for one row, all count, in their order.
 
 This is the file's only writer and reader. State: its end, moved by ``append`` alone, which may
 run in another thread while nothing else is done with it.
@@ -16,6 +17,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,16 +28,15 @@ from typing import IO, Any, Final, Self
 import numpy as np
 
 from bulk_reset.columns import OWN_PREFIX
-from bulk_reset.customs import is_custom
+from bulk_reset.customs import is_custom, text_of
 from bulk_reset.errors import InputError, RunError
 from bulk_reset.history import keys_of
 from bulk_reset.inert import guarded, unguarded
 from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.validate import mistake_of
+from bulk_reset.whole_file import whole_file
 
-_OWN: Final = tuple(
-    OWN_PREFIX + name for name in ("row", "digest", "link", "other values", "wrote")
-)
+_OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "before", "wrote"))
 COLUMNS: Final = (*FIELDS, *_OWN)
 _HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 _LONGEST_CELL: Final = 1 << 27
@@ -62,8 +63,11 @@ class Image:
 def why_lost(name: str, value: object) -> str:
     """Return why a value cannot be set again; empty where it can."""
     if is_custom(name):
-        unset = value is None or value == ""
-        return "it was not set, and the API says no way to unset a custom field" if unset else ""
+        if value is None or value == "":
+            return "it was not set, and the API says no way to unset a custom field"
+        column = f"{name}:json"
+        problem = mistake_of(column, text_of(column, value))
+        return f"the API does not take what it was: {problem}" if problem else ""
     if value is None or value == "":
         return "it was empty, and the API cannot empty a field"
     if not isinstance(value, str):
@@ -87,6 +91,7 @@ class BeforeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            _write_anew(path)
             self._file = path.open("a+b", buffering=0)
             end = _end_of_last_line(path)
             if end is None:
@@ -138,19 +143,18 @@ class BeforeFile:
 
 
 def _cells(image: Image) -> list[str]:
-    cells = {name: image.before[name] for name in SETTABLE_FIELDS if name in image.before}
-    other = {
-        name: value
+    cells = {
+        name: guarded(value)
         for name, value in image.before.items()
-        if name not in cells or why_lost(name, value)
+        if name in SETTABLE_FIELDS and not why_lost(name, value)
     }
     return [
         image.incident_id,
-        *("" if name in other else guarded(cells.get(name, "")) for name in SETTABLE_FIELDS),
+        *(cells.get(name, "") for name in SETTABLE_FIELDS),
         str(image.row_number),
         image.digest,
         guarded(image.link),
-        _json(other) if other else "",
+        _json(image.before),
         _json(image.wrote),
     ]
 
@@ -162,6 +166,21 @@ def _json(values: Mapping[str, Any]) -> str:
     except UnicodeEncodeError:  # half of a surrogate pair
         return json.dumps(values)
     return text
+
+
+def _write_anew(path: Path) -> None:
+    """Write a file as it should be that another program has saved; keep that one with a ``~``."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        first = file.readline(1 << 12)
+    if _HEADER.startswith(first) or _end_of_last_line(path) is None:
+        return
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(map(_cells, read_images(path)))
+    shutil.copy2(path, f"{path}~")
+    with whole_file(path, like=path) as fresh:
+        fresh.write(_HEADER + text.getvalue().encode())
 
 
 class SentBefore(Container[str]):
@@ -232,14 +251,10 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _image(cells: dict[str, str]) -> Image:
-    row, digest, link, other_text, wrote_text = (cells[name] for name in _OWN)
-    other = json.loads(other_text) if other_text else {}
-    wrote = json.loads(wrote_text)
-    before = {
-        name: other[name] if name in other else unguarded(cells[name])
-        for name in wrote
-        if name in other or name in SETTABLE_FIELDS
-    }
+    row, digest, link, before_text, wrote_text = (cells[name] for name in _OWN)
+    before, wrote = json.loads(before_text), json.loads(wrote_text)
+    if before.keys() != wrote.keys():
+        raise ValueError(before_text)
     return Image(int(row), digest, cells[ID_FIELD], unguarded(link), before, wrote)
 
 

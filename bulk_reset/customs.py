@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
+from bulk_reset.inert import escaped
+
 CUSTOM_PREFIX: Final = "field:"
 COMMENT_FIELD: Final = "comment"
 LONGEST_COMMENT: Final = 1024
@@ -92,7 +94,17 @@ def text_of(column: str, value: object) -> str:
     is_json = is_custom(column) and column.endswith(_JSON_SUFFIX)
     if value is None or (isinstance(value, str) and not is_json):
         return value or ""
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return escaped(text) if is_whole(text) else json.dumps(value)
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text can be sent: whether it holds no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def live_value(incident: Mapping[str, Any], column: str) -> Any:  # noqa: ANN401  (JSON)

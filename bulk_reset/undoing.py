@@ -203,7 +203,7 @@ def _write_lost(path: Path, lost: Iterable[Lost]) -> None:
 
 @contextlib.contextmanager
 def _as_csv(content: BinaryIO) -> Iterator[TextIO]:
-    file = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+    file = io.TextIOWrapper(content, encoding="utf-8-sig", newline="", errors="backslashreplace")
     yield file
     file.flush()
     file.detach()

@@ -13,6 +13,7 @@ tab and line break (half of a binary file, a wrong encoding, a terminal's colour
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from bulk_reset.columns import Columns
-from bulk_reset.customs import COMMENT_FIELD, LONGEST_COMMENT, field_of, value_of
+from bulk_reset.customs import COMMENT_FIELD, LONGEST_COMMENT, field_of, is_whole, value_of
 from bulk_reset.ids import ID_DIGITS, Readings, ids_in_link, is_id, read_ids
 from bulk_reset.inert import one_line
 from bulk_reset.model import (
@@ -293,20 +294,33 @@ def _further_mistake(name: str, text: str) -> _Mistake | None:
     if name == COMMENT_FIELD and len(text) > LONGEST_COMMENT:
         mend = f"cut it to {LONGEST_COMMENT:,}: {len(text) - LONGEST_COMMENT:,} too many"
         return "too_long", f"{len(text):,} characters", mend
+    if text in _FORMULA_ERRORS or text.isspace() or _CONTROL.search(text):
+        return _text_mistake("description", text)
+    return _value_mistake(name, text)
+
+
+def _value_mistake(name: str, text: str) -> _Mistake | None:
     try:
         value = value_of(name, text)
     except (ValueError, RecursionError):
         return "json", "not JSON", 'write it like ["a", "b"], 5 or true, or "a" for a text'
-    if text in _FORMULA_ERRORS or text.isspace() or _CONTROL.search(text):
-        return _text_mistake("description", text)
+    if not is_whole(json.dumps(value, ensure_ascii=False)):
+        return "json", "half of a character", "write the whole character"
     if value is None:
         return "json", "null sets nothing", "empty the cell: it leaves the field alone"
     return None
 
 
 def mistake_of(name: str, text: str) -> str:
-    """Return why a text cannot be set for one of ``SETTABLE_FIELDS``; empty where it can."""
-    found = _severity_mistake(text) if name == SEVERITY_FIELD else _text_mistake(name, text)
+    """Return why a text cannot be set in a column; empty where it can."""
+    if name == SEVERITY_FIELD:
+        found = _severity_mistake(text)
+    elif name in TEXT_LENGTHS:
+        found = _text_mistake(name, text)
+    else:
+        found = _further_mistake(name, text)
+    if found is None and not is_whole(text):
+        return "half of a character"
     return found[1] if found else ""
 
 

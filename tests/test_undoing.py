@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST, Begin, SandboxProcess, seed_id, write_sheet
+from conftest import FAST, KEY, Begin, SandboxProcess, read_csv, seed_id, write_sheet
 from test_cli_round_trip import QUICK, statuses, values, write_rows
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -115,3 +117,51 @@ def test_an_older_undo_is_not_taken_for_that_of_a_new_run(start: Start, tmp_path
     (tmp_path / "x.undo.report.csv").unlink()
     assert run("run", "x.csv").returncode == 0
     assert (run("undo", "x.report.csv", "--yes").returncode, values(sandbox)) == (0, before)
+
+
+def test_one_value_that_cannot_be_set_again_does_not_hold_up_the_others(
+    start: Start, tmp_path: Path
+) -> None:
+    """Controls, half characters: what JSON can say is restored, the rest is listed."""
+    run, sandbox = start()
+    odd: list[Any] = ["a\x7fb", "x\x85y", "\ud800z", "fine", 7, "#REF!", " "]
+    for n, value in enumerate(odd, 1):
+        body = {"incident_id": seed_id(n), "field_name": "odd", "field_value": value}
+        address = f"{sandbox.url}/incident/field/reset?app_key={KEY}"
+        kind = {"Content-Type": "application/json"}
+        request = urllib.request.Request(address, json.dumps(body).encode(), kind)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            assert answer.status == 200
+    before = values(sandbox)
+    rows = [[seed_id(n), json.dumps(100 + n if n == 5 else "new")] for n in range(1, 8)]
+    write_rows(tmp_path / "x.csv", ["id", "field:odd:json"], *rows)
+    assert run("run", "x.csv").returncode == 0
+    undone = run("undo", "x.report.csv", "--yes")
+    assert undone.returncode == 0, undone.stderr
+    [lost] = read_csv(tmp_path / "x.not-restored.csv")
+    assert (lost["incident_id"], lost["it was"]) == (seed_id(3), "\\ud800z")
+    assert lost["why"] == "the API does not take what it was: half of a character"
+    now = values(sandbox)
+    assert now.pop(seed_id(3))["fields"]["odd"] == "new"
+    assert now == {one: incident for one, incident in before.items() if one != seed_id(3)}
+
+
+def test_before_images_that_a_spreadsheet_saved_are_gone_on_with(
+    start: Start, tmp_path: Path
+) -> None:
+    """Saved with semicolons, 007 made 7: what stood there is restored as it was."""
+    run, sandbox = start()
+    write_rows(tmp_path / "first.csv", ["id", "title"], *[[seed_id(n), "007"] for n in (1, 2)])
+    run("run", "first.csv")
+    before = values(sandbox)
+    write_sheet(tmp_path / "x.csv", 2)
+    run("run", "x.csv", "--limit", "1")
+    path = tmp_path / "x.before.csv"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [["7" if cell == "007" else cell for cell in cells] for cells in csv.reader(file)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    run("run", "x.csv")
+    assert (tmp_path / "x.before.csv~").exists()
+    undone = run("undo", "x.report.csv", "--yes")
+    assert (undone.returncode, values(sandbox)) == (0, before), undone.stderr
