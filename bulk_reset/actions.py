@@ -226,6 +226,8 @@ def run_frame(
     Raises: as ``run``; and StoppedError when it ended early, with the frame as its ``frame``.
     """
     options, watcher = options or Options(), watcher or Watcher()
+    if options.verify:
+        raise InputError("run_frame reads nothing back. Call verify(report) when it has ended.")
     with opened_run(frame, options, watcher) as opened:
         ended = opened.send(handles_signals=False)
         by_row = ended.outcomes_by_row()

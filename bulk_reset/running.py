@@ -52,6 +52,11 @@ def opened_run(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator
         opened_sheet(sheet, options, watcher) as table,
     ):
         path = _report_path(sheet, options)
+        if path is None and (options.canary or options.verify):
+            raise InputError(
+                "--canary and --verify read back what a report tells of. Say where it goes: "
+                "report=FILE."
+            )
         _keep_sheet(table.path, path)
         yield OpenedRun(table, path, reached, options, watcher)
 
@@ -100,7 +105,11 @@ class OpenedRun:
             wrong = len({mismatch.row_number for mismatch in verified.mismatches})
             message = f"the canary: {wrong} of {sent} rows are not as they were written"
             return Stop(StopReason.CANARY, message)
-        text = f"The canary is well: {sent} rows sent and read back. {totals.held_back} are left."
+        so_already = f", {sent - verified.rows} were so already" if verified.rows < sent else ""
+        text = (
+            f"The canary is well: {verified.rows} rows sent and read back{so_already}. "
+            f"{totals.held_back} are left."
+        )
         if not self.watcher.confirm(text):
             return Stop(StopReason.CANARY, f"{text} Nobody said to go on")
         return None
@@ -213,8 +222,12 @@ class OpenedRun:
     def _new_look(
         self, report: Report | None, survey: Survey, stack: contextlib.ExitStack
     ) -> Look | None:
-        if report is None or not self.options.before:
+        if not self.options.before:
             return None
+        if report is None:
+            # Nothing is kept, but what somebody has changed since is held back all the same.
+            is_pulled = bool(self.table.columns.was)
+            return Look(None, self.options.overwrite, survey.repeated_ids) if is_pulled else None
         path = beside(report.path, BEFORE)
         sent_before = SentBefore(path)
         if sent_before.images and not report.history:

@@ -352,6 +352,16 @@ def test_on_a_terminal_the_canary_asks(
     assert (process.wait(timeout=30), sandbox.get("/_stats")["applied"]) == (code, applied)
 
 
+def test_a_canary_that_sent_nothing_says_so(run: Command, tmp_path: Path) -> None:
+    """Rows that were so already prove nothing."""
+    write_sheet(tmp_path / "one.csv", 6)
+    write_sheet(tmp_path / "two.csv", 8)
+    run("run", "one.csv")
+    done = run("run", "two.csv", "--canary", "3", "--yes")
+    told = "The canary is well: 1 rows sent and read back, 2 were so already. 5 are left."
+    assert (done.returncode, told in done.stderr) == (0, True), done.stderr
+
+
 def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> None:
     """--yes goes on only when all is well."""
     write_sheet(tmp_path / "incidents.csv", 61)

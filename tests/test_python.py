@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -334,6 +335,23 @@ def test_run_frame_with_a_report_tells_the_same_the_second_time(tmp_path: Path) 
     options = Options(sandbox=True, report=tmp_path / "r.report.csv")
     answers = [run_frame(frame, options)["status"].tolist() for _ in range(2)]
     assert answers == [["updated", "", "updated"]] * 2
+
+
+def test_a_frame_holds_back_what_somebody_has_changed_since() -> None:
+    """Without a report too: a frame that says what it was made from overwrites nobody's work."""
+    frame = frame_of((ID, "Disk full"), (OTHER, "Disk full"))
+    frame["bulk-reset was title"] = ["As it was once", ""]
+    assert list(run_frame(frame, FAST)["status"]) == ["conflict", "updated"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"canary": 1}, "report=FILE"), ({"verify": True}, "Call verify")],
+)
+def test_a_frame_refuses_what_it_cannot_honour(options: dict[str, Any], word: str) -> None:
+    """What would be ignored, or end in the middle, is an error before anything is sent."""
+    with pytest.raises(InputError, match=word):
+        run_frame(frame_of((ID, "Disk full")), Options(sandbox=True, **options))
 
 
 @pytest.mark.parametrize(
