@@ -7,6 +7,7 @@ followed by their cursor, and rows are written as they come. Source: ``ListIncid
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,12 +207,13 @@ def pull(  # noqa: PLR0913  (what can be said of a pull)
     made = Rules.of(rules)
     further = [name for name in made.templates if _is_further(name)]
     customs = list(dict.fromkeys([*(custom_column(name) or name for name in custom), *further]))
+    zone = _zone()
     zone_name = get_localzone_name() or "local time"
     with (
         reach(options, watcher) as reached,
         held(reached, options, str(path), watcher) as own,
         PulledSheet(
-            path, custom=customs, zone=get_localzone(), zone_name=zone_name, overwrite=overwrite
+            path, custom=customs, zone=zone, zone_name=zone_name, overwrite=overwrite
         ) as sheet,
     ):
 
@@ -257,7 +259,7 @@ def moment_of(text: str, option: str, *, is_end: bool = False) -> int:
     Raises:
         InputError: it means no moment.
     """
-    now = dt.datetime.now(get_localzone())
+    now = dt.datetime.now(_zone())
     told = text.strip().lower()
     if told == "now":
         return int(now.timestamp())
@@ -268,11 +270,21 @@ def moment_of(text: str, option: str, *, is_end: bool = False) -> int:
         if is_end and _is_day(text.strip()):
             moment += dt.timedelta(days=1, seconds=-1)
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=get_localzone())
+            moment = moment.replace(tzinfo=_zone())
         return int(moment.timestamp())
     except (ValueError, OverflowError) as exc:
         raise InputError(
             f"{option} {text}: not a moment. Say 30d, 2026-11-01 or '2026-11-01 14:30'."
+        ) from exc
+
+
+def _zone() -> dt.tzinfo:
+    try:
+        return get_localzone()
+    except LookupError as exc:
+        raise InputError(
+            f"TZ={os.environ.get('TZ', '')}: no zone of that name is known. Say it like "
+            "TZ=Europe/Berlin, or TZ=UTC."
         ) from exc
 
 

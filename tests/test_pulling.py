@@ -57,6 +57,13 @@ def test_dates_are_those_of_the_user(
     assert moment_of(text, "--since", is_end=is_end) == moment
 
 
+def test_a_zone_that_nobody_knows_is_named(command: Command) -> None:
+    """An error of the environment is no mistake of this program."""
+    done = command("pull", "x.csv", "--since", "1d", "--sandbox", TZ="Nowhere/City")
+    told = "TZ=Nowhere/City: no zone of that name is known"
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
 def test_times_ago_are_counted_from_now() -> None:
     """30d is 30 days of 24 hours."""
     now = moment_of("now", "--until")
