@@ -7,14 +7,14 @@ prints; who wants to see gives callbacks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bulk_reset.errors import InputError, StoppedError
-from bulk_reset.model import ID_FIELD, Mistake, Status, Totals, Verification
+from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Mistake, Status, Totals, Verification
 from bulk_reset.options import Options, Watcher
 from bulk_reset.plan_model import PlanTotals, RowPlan
 from bulk_reset.planning import plan
@@ -61,15 +61,18 @@ def check(
     options, watcher = options or Options(), watcher or Watcher()
     with opened_sheet(sheet, options, watcher) as table:
         fields: Counter[str] = Counter()
+        further = 0
 
         def see(checked: CheckedChunk) -> None:
+            nonlocal further
             for name, cells in checked.columns.items():
                 fields[name] += len(cells) - cells.count("")
+            further += sum(map(_further_requests, map(checked.values, checked.further_places())))
 
         survey = surveyed(table, options, watcher, see)
         wrong = len({mistake.row_number for mistake in survey.mistakes})
         skipped = sum(r.status is Status.SKIPPED for r in survey.rulings.values())
-        to_send = survey.rows - wrong - skipped - survey.untouched
+        to_send = survey.rows - wrong - skipped - survey.untouched + further
         return CheckResult(
             table.label,
             survey.rows,
@@ -80,6 +83,12 @@ def check(
             {name: n for name, n in fields.items() if n and name != ID_FIELD},
             survey.mistakes,
         )
+
+
+def _further_requests(values: Mapping[str, str]) -> int:
+    """Return how many requests a row needs beside its first."""
+    own = sum(name not in SETTABLE_FIELDS for name in values)
+    return own - (own == len(values) and own > 0)
 
 
 def run(

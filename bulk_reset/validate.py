@@ -105,6 +105,10 @@ class CheckedChunk:
             for place, number in enumerate(self.numbers)
         ]
 
+    def further_places(self) -> Sequence[int]:
+        """Return the places of the rows that may set more than ``FIELDS``."""
+        return () if self.columns.keys() <= _PLAIN else range(len(self))
+
     def was_at(self, place: int) -> dict[str, Any] | None:
         """Return what the row at this place was made from, None where nobody knows."""
         found = {name: cells[place] for name, cells in self.was.items()}

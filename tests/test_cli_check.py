@@ -23,7 +23,7 @@ def test_a_good_sheet_is_told_with_the_time_it_needs(command: Command, tmp_path:
         (
             "2,000 rows: 0 with mistakes\n"
             "They set: title 2,000\n"
-            "2,000 requests take 1 min 20 s at the least. Next: bulk-reset run incidents.csv\n"
+            "2,000 requests will take 1 min 20 s at the least. Next: bulk-reset run incidents.csv\n"
         ),
     )
 

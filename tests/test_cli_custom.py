@@ -73,6 +73,23 @@ def test_a_row_sets_fields_of_all_kinds(
         assert incident == before[one]
 
 
+def test_the_time_is_told_by_all_requests_of_a_row(
+    command: Command, sheet: Path, tmp_path: Path
+) -> None:
+    """Four a row; and one where a row has nothing but a comment."""
+    told = json.loads(command("check", sheet, "--json").stdout)
+    assert (told["rows"], told["to_send"]) == (ROWS, 4 * ROWS)
+    header = ["incident_id", "title", "comment"]
+    rows = [
+        [seed_id(1), "", "Hello"],
+        [seed_id(2), "Renamed", "Hello"],
+        [seed_id(3), "Renamed", ""],
+    ]
+    write_rows(tmp_path / "few.csv", header, *rows)
+    told = json.loads(command("check", "few.csv", "--json").stdout)
+    assert (told["rows"], told["to_send"]) == (3, 4)
+
+
 def test_what_is_so_already_costs_no_request(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:

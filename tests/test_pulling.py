@@ -184,6 +184,26 @@ def test_a_pull_that_cannot_be_meant_reads_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ("bogus", "--from-pull 'bogus': Got unexpected extra argument"),
+        ("--nope", "No such option: --nope"),
+        ("--since", "requires an argument"),
+        ("--since 'x", "not options of pull"),
+        ("--since soon", "--since soon: not a moment"),
+    ],
+)
+def test_filters_that_are_none_are_told_in_a_line(
+    filters: str, said: str, command: Command, tmp_path: Path
+) -> None:
+    """What --from-pull takes is what pull takes."""
+    done = command("plan", "x.csv", "--from-pull", filters, "--sandbox")
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def item(number: int) -> dict[str, Any]:
     return {"incident_id": seed_id(number), "title": f"Title {number}", "start_time": number}
 

@@ -17,7 +17,7 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     VerboseOption,
 )
-from bulk_reset.cli.console import Output, duration
+from bulk_reset.cli.console import Output, counted, duration
 from bulk_reset.cli.shared import Told, takes
 from bulk_reset.cli.view import reading
 from bulk_reset.errors import ExitCode
@@ -68,7 +68,8 @@ def check(
         output.say(f"They set: {sets or 'nothing'}")
         if not wrong:
             output.say(
-                f"{result.to_send:,} requests take {duration(result.estimate_s)} at the least. "
+                f"{counted(result.to_send, 'request')} will take "
+                f"{duration(result.estimate_s)} at the least. "
                 f"Next: bulk-reset run {sheet}"
             )
         output.json({**dataclasses.asdict(result), "exit_code": int(code)})

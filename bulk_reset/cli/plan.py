@@ -22,7 +22,7 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     SkipInvalidOption,
 )
-from bulk_reset.cli.console import Output, duration, new_table
+from bulk_reset.cli.console import Output, counted, duration, new_table
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.shared import Asked, Told, takes
 from bulk_reset.cli.view import SendingView, reading
@@ -166,7 +166,9 @@ class PlanView:
             )
         if totals.requests:
             time = duration(totals.estimate_s)
-            self._output.say(f"{totals.requests:,} requests would take {time} at the least.")
+            self._output.say(
+                f"{counted(totals.requests, 'request')} would take {time} at the least."
+            )
 
     def _show_rows(self) -> None:
         from rich.text import Text  # noqa: PLC0415

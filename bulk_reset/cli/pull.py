@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
@@ -176,8 +176,11 @@ def pull_first(
         told = command.make_context("--from-pull", [sheet, *words]).params
     except (ValueError, typer.Exit) as exc:
         raise InputError(f"--from-pull '{from_pull}': not options of pull. Mend it.") from exc
-    except click.ClickException as exc:
-        raise InputError(f"--from-pull: {exc.format_message()} They are those of pull.") from exc
+    except TyperException as exc:
+        raise InputError(
+            f"--from-pull '{from_pull}': {exc}. It takes the options of pull, such as "
+            "'--since 30d --query TEST'."
+        ) from exc
     names = ("since", "until", "ids", "query", "severity", "progress", "channel", "team", "num")
     totals = actions.pull(
         Path(sheet),

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_reset.cli.console import SHOWN_MISTAKES, Output, duration, new_table, say_red
+from bulk_reset.cli.console import SHOWN_MISTAKES, Output, counted, duration, new_table, say_red
 from bulk_reset.inert import one_line
 from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals, Verification
 
@@ -197,7 +197,7 @@ def show_verification(output: Output, verification: Verification) -> None:
         if more > 0:
             output.say(f"… and {more:,} more; --json lists all.")
     rows = len({one.row_number for one in wrong})
-    told = f"{verification.rows:,} rows read back in {_requests(verification.requests)}: "
+    told = f"{verification.rows:,} rows read back in {counted(verification.requests, 'request')}: "
     told += f"{rows:,} are not as they were written" if rows else "all are as they were written"
     output.say(told)
     for status, count in verification.settled.items():
@@ -206,10 +206,6 @@ def show_verification(output: Output, verification: Verification) -> None:
         output.say(f"{verification.unsettled:,} rows stay unknown: run the sheet again")
     if verification.not_known:
         output.say(f"{verification.not_known:,} rows were sent without a look (--no-before)")
-
-
-def _requests(count: int) -> str:
-    return f"{count:,} request{'s' if count != 1 else ''}"
 
 
 def show_lost(output: Output, way: WayBack) -> None:
