@@ -7,6 +7,7 @@ checks and formulas are kept; of a CSV, a workbook is made.
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -24,9 +25,9 @@ from bulk_reset.customs import text_of
 from bulk_reset.errors import InputError
 from bulk_reset.inert import visible
 from bulk_reset.load import Sheet, WorkbookSource
-from bulk_reset.model import Status
+from bulk_reset.model import Outcome, Status
 from bulk_reset.replay import beside, read_report
-from bulk_reset.validate import check_chunk
+from bulk_reset.validate import CheckedChunk, check_chunk
 from bulk_reset.whole_file import whole_file
 
 COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("status", "old", "new", "error", "link"))
@@ -53,6 +54,10 @@ _NOT_KEPT: Final = {
 }
 
 
+_Row = tuple[int, str]
+"""row_number, incident_id"""
+
+
 class Answer(NamedTuple):
     """What there is to say beside a row; texts, empty where there is nothing."""
 
@@ -73,30 +78,50 @@ def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
     before = beside(report, "before.csv")
     images = {image.digest: image for image in read_images(before)} if before.exists() else {}
     outcomes = {(o.row_number, o.incident_id): o for o in read_report(report)}
+    rows = [
+        row for chunk in sheet.chunks() for row in _ids_by_row(check_chunk(chunk, sheet.columns))
+    ]
+    moved = _moved(rows, outcomes)
     answers: dict[int, Answer] = {}
     known = 0
-    for chunk in sheet.chunks():
-        checked = check_chunk(chunk, sheet.columns)
-        for number, incident_id in zip(checked.numbers, checked.ids, strict=True):
-            outcome = outcomes.get((number, incident_id))
-            if outcome is None:
-                answers[number] = Answer(Status.PENDING)
-                continue
-            known += 1
-            image = images.get(outcome.digest)
-            error = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
-            answers[number] = Answer(
-                outcome.status,
-                _told(image.before) if image else "",
-                _told(image.wrote) if image else "",
-                error.removesuffix(": "),
-                image.link if image else "",
-            )
+    for number, incident_id in rows:
+        outcome = outcomes.get((number, incident_id)) or moved.get(incident_id)
+        if outcome is None:
+            answers[number] = Answer(Status.PENDING)
+            continue
+        known += 1
+        image = images.get(outcome.digest)
+        error = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
+        answers[number] = Answer(
+            outcome.status,
+            _told(image.before) if image else "",
+            _told(image.wrote) if image else "",
+            error.removesuffix(": "),
+            image.link if image else "",
+        )
     if outcomes and not known:
         raise InputError(
             f"{report}: no row of it is in {sheet.label}. Say --of SHEET for the sheet it is of."
         )
     return answers
+
+
+def _ids_by_row(checked: CheckedChunk) -> Iterator[_Row]:
+    return zip(checked.numbers, checked.ids, strict=True)
+
+
+def _moved(rows: Iterable[_Row], outcomes: Mapping[_Row, Outcome]) -> dict[str, Outcome]:
+    """Return incident -> what became of its row, of those that stand on one row here and there.
+
+    The sheet may have been sorted since.
+    """
+    here = Counter(incident_id for _, incident_id in rows)
+    there = Counter(incident_id for _, incident_id in outcomes)
+    return {
+        incident_id: outcome
+        for (_, incident_id), outcome in outcomes.items()
+        if here[incident_id] == there[incident_id] == 1
+    }
 
 
 def _told(values: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tzlocal import get_localzone, get_localzone_name
+from tzlocal import get_localzone
 
 from bulk_reset.customs import custom_column
 from bulk_reset.errors import InputError, RunError
@@ -208,7 +208,7 @@ def pull(  # noqa: PLR0913  (what can be said of a pull)
     further = [name for name in made.templates if _is_further(name)]
     customs = list(dict.fromkeys([*(custom_column(name) or name for name in custom), *further]))
     zone = _zone()
-    zone_name = get_localzone_name() or "local time"
+    zone_name = getattr(zone, "key", None) or "local time"
     with (
         reach(options, watcher) as reached,
         held(reached, options, str(path), watcher) as own,

@@ -192,6 +192,17 @@ def test_a_report_of_another_sheet_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "own.answer.xlsx").exists()
 
 
+def test_a_sheet_that_was_sorted_since_has_its_answers(tmp_path: Path) -> None:
+    """A row that moved is the same row; of an incident that stands there twice, nobody knows."""
+    reported(tmp_path, 2)
+    numbers = [3, 1, 2, 2]
+    rows = [f"{seed_id(n)},New {n}\n" for n in numbers]
+    (tmp_path / "own.csv").write_text("id,title\n" + "".join(rows))
+    page = answered(tmp_path, tmp_path / "own.csv")["Incidents"]
+    found = [page.cell(row, 3).value for row in range(2, 6)]
+    assert found == [STATUSES[2], STATUSES[0], "pending", "pending"]
+
+
 def test_the_sheet_itself_is_never_written_over(tmp_path: Path) -> None:
     """Under whatever name."""
     sheet = workbook(tmp_path / "own.xlsx")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import subprocess
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
@@ -62,6 +64,21 @@ def test_a_zone_that_nobody_knows_is_named(command: Command) -> None:
     done = command("pull", "x.csv", "--since", "1d", "--sandbox", TZ="Nowhere/City")
     told = "TZ=Nowhere/City: no zone of that name is known"
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+def test_times_are_told_in_the_zone_that_is_named(command: Command, tmp_path: Path) -> None:
+    """However the environment says it: here it has a name of the old kind."""
+    state = ("--sandbox-state", "state.json", *FAST)
+    command("pull", "x.csv", "--since", "2d", "--until", "now", *state, TZ="EST5EDT")
+    command("pull", "y.csv", "--since", "2d", "--until", "now", *state, TZ="UTC")
+    ours, theirs = (
+        {row["Incident ID"]: row for row in read_csv(tmp_path / name)}
+        for name in ("x.csv", "y.csv")
+    )
+    one = next(iter(ours.keys() & theirs.keys()))
+    here = dt.datetime.fromisoformat(ours[one]["Started (EST5EDT)"])
+    there = dt.datetime.fromisoformat(theirs[one]["Started (UTC)"])
+    assert here.replace(tzinfo=ZoneInfo("EST5EDT")) == there.replace(tzinfo=dt.UTC)
 
 
 def test_times_ago_are_counted_from_now() -> None:
