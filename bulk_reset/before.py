@@ -208,6 +208,28 @@ class SentBefore(Container[str]):
         return place < len(self._keys) and bool(self._keys[place] == key)
 
 
+class Written:
+    """What a file of before-images says that was written last; read when it is first asked.
+
+    In memory stay two numbers a value.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._last: dict[int, int] | None = None
+
+    def is_last(self, incident_id: str, name: str, value: object) -> bool:
+        """Tell whether a value is what was written last; see ``read_images`` for what is raised."""
+        if self._last is None:
+            is_there = self._path is not None and self._path.exists()
+            self._last = {
+                hash((image.incident_id, name)): hash(repr(wrote))
+                for image in (read_images(self._path) if self._path and is_there else ())
+                for name, wrote in image.wrote.items()
+            }
+        return self._last.get(hash((incident_id, name))) == hash(repr(value))
+
+
 def read_images(path: Path, first: int = 0) -> Iterator[Image]:
     """Read before-images in the order in which their rows were sent.
 

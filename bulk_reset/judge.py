@@ -6,7 +6,7 @@ known), what the row wants, and what the incident has now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -53,6 +53,7 @@ def judge(
     *,
     overwrites: bool = False,
     own: Mapping[str, Any] | None = None,
+    is_ours: Callable[[str, object], bool] = lambda _name, _value: False,
 ) -> Judgement:
     """Judge a row by its incident as it is now.
 
@@ -60,6 +61,8 @@ def judge(
         incident: None where there is none.
         overwrites: whether what somebody has changed since is written over.
         own: field -> what an earlier row of the same incident has set, or is going to.
+        is_ours: whether a field's value is what an earlier run of the same report wrote last: a
+            workbook that is edited again overwrites nobody but its own user.
     """
     if incident is None:
         return Judgement(Verdict.MISSING, change, {}, {}, {})
@@ -73,6 +76,7 @@ def judge(
         if change.was is not None and name in change.was and name not in own
         if not is_same(change.was[name], before[name])
         if not is_same(change.was[name], text_of(name, before[name]))
+        if not is_ours(name, before[name])
     }
     left = change.only([*differing, *(name for name in change.fields if name == COMMENT_FIELD)])
     verdict = Verdict.UPDATE if left.fields else Verdict.UNCHANGED

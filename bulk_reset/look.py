@@ -14,9 +14,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from bulk_reset.before import BeforeFile, Image
+from bulk_reset.before import BeforeFile, Image, Written
 from bulk_reset.judge import Judgement, Verdict, judge, settled
 from bulk_reset.model import Change, Outcome, Status
 from bulk_reset.readback import Incident
@@ -34,12 +35,14 @@ class Look:
         overwrites: whether what somebody has changed since the sheet was made is written over.
         repeated_ids: the incidents that stand on several rows.
         sent_before: digests of rows that an earlier run has sent, or was about to.
+        written: what earlier runs wrote last.
     """
 
     before: BeforeFile | None
     overwrites: bool = False
     repeated_ids: Collection[str] = frozenset()
     sent_before: Container[str] = frozenset()
+    written: Written = field(default_factory=Written)
     _own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def at(self, changes: Sequence[Change], read: Read) -> tuple[list[Change], list[Outcome]]:
@@ -80,7 +83,8 @@ class Look:
         is_repeated = change.incident_id in self.repeated_ids
         own = self._own.get(change.incident_id) if is_repeated else None
         incident = incidents.get(change.incident_id)
-        found = judge(change, incident, overwrites=self.overwrites, own=own)
+        is_ours = partial(self.written.is_last, change.incident_id)
+        found = judge(change, incident, overwrites=self.overwrites, own=own, is_ours=is_ours)
         if is_repeated and found.verdict is Verdict.UPDATE:
             self._own.setdefault(change.incident_id, {}).update(found.wanted)
         return found

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from bulk_reset.before import why_lost
+from bulk_reset.before import Written, why_lost
 from bulk_reset.codec import loads
 from bulk_reset.customs import COMMENT_FIELD, text_of
 from bulk_reset.feed import Feed
@@ -27,7 +27,9 @@ from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, in_new_loop
 from bulk_reset.readback import MAX_IDS
 from bulk_reset.reader import open_reader
+from bulk_reset.replay import beside
 from bulk_reset.running import SheetLike, opened_run
+from bulk_reset.verifying import BEFORE
 
 DONE_BEFORE: Final = "done before"
 HELD_BACK: Final = "held back"
@@ -51,7 +53,9 @@ def plan(
     options, watcher = options or Options(), watcher or Watcher()
     with opened_run(sheet, options, watcher) as opened:
         feed = opened.planned_feed()
-        planning = _Planning(feed, Look(None, options.overwrite, feed.survey.repeated_ids), add)
+        written = Written(beside(opened.path, BEFORE) if opened.path else None)
+        look = Look(None, options.overwrite, feed.survey.repeated_ids, written=written)
+        planning = _Planning(feed, look, add)
         with held(opened.reached, options, opened.table.label, watcher) as reached:
 
             async def read() -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulk_reset.before import BeforeFile, SentBefore
+from bulk_reset.before import BeforeFile, SentBefore, Written
 from bulk_reset.errors import InputError, InvalidRowsError
 from bulk_reset.failed import failed_path, write_failed
 from bulk_reset.feed import Feed, checked_chunks, outcomes_by_row
@@ -234,7 +234,8 @@ class OpenedRun:
             self._refuse_foreign(path, sent_before, survey)
         self._first_image = sent_before.images
         file = stack.enter_context(BeforeFile(path))
-        return Look(file, self.options.overwrite, survey.repeated_ids, sent_before)
+        overwrites, written = self.options.overwrite, Written(path)
+        return Look(file, overwrites, survey.repeated_ids, sent_before, written)
 
     def _refuse_foreign(self, path: Path, images: SentBefore, survey: Survey) -> None:
         """See that before-images without a report are of this sheet: else an undo mixes runs."""

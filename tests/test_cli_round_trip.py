@@ -448,3 +448,28 @@ def test_a_rehearsal_goes_on_from_one_command_to_the_next(command: Command, tmp_
     assert (tmp_path / "other.json").read_text() == "[1]"
     lost = command("plan", "incidents.csv", "--sandbox-state", "missing/state.json", *FAST)
     assert (lost.returncode, "missing/state.json: cannot be written" in lost.stderr) == (2, True)
+
+
+def test_a_workbook_that_is_edited_again_is_no_conflict_with_itself(
+    run: Command, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """What its own earlier run wrote is nobody else's; what a stranger wrote since, is."""
+    before = values(sandbox)
+    path = pulled(tmp_path / "month.csv", dict(list(before.items())[:3]), "First {}")
+    assert run("run", "month.csv").returncode == 0
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("First 1", "Second 1").replace("First 2", "Second 2"))
+    write_sheet(tmp_path / "stranger.csv", 1, title="A stranger's title")
+    run("run", "stranger.csv")
+    planned = json.loads(run("plan", "month.csv", "--json").stdout)
+    assert planned["counts"] == {"update": 1, "conflict": 1, "done before": 1}
+    done = run("run", "month.csv")
+    assert (done.returncode, statuses(tmp_path / "month.report.csv")) == (
+        1,
+        {"updated": 4, "conflict": 1},
+    )
+    titles = [values(sandbox)[seed_id(n)]["title"] for n in (1, 2)]
+    assert titles == ["A stranger's title 1", "Second 2"]
+    undone = run("undo", "month.report.csv", "--yes")
+    assert undone.returncode == 1, undone.stdout
+    assert values(sandbox)[seed_id(2)] == before[seed_id(2)]
