@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
-from conftest import clean_environment
+from conftest import ROOT, clean_environment
 
-HEAVY = ("asyncio", "pandas", "numpy", "aiohttp", "aiolimiter", "stamina", "yaml", "xlsxwriter")
+HEAVY = (
+    "asyncio",
+    "pandas",
+    "numpy",
+    "aiohttp",
+    "aiolimiter",
+    "stamina",
+    "yaml",
+    "xlsxwriter",
+    "openpyxl",
+    "jinja2",
+    "tzlocal",
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +35,9 @@ HEAVY = ("asyncio", "pandas", "numpy", "aiohttp", "aiolimiter", "stamina", "yaml
         ["run", "--help"],
         ["check", "--help"],
         ["sandbox", "--help"],
+        ["pull", "--help"],
+        ["plan", "--help"],
+        ["undo", "--help"],
         ["run", "--no-such-option"],
         ["run", "sheet.csv", "--workers", "many"],
     ],
@@ -55,3 +74,30 @@ def test_a_usage_error_exits_with_2() -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "Missing argument 'SHEET'" in done.stderr
+
+
+def test_whatever_is_imported_is_declared() -> None:
+    """Whoever installs the package alone has all that it needs, and not by luck."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    declared = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower().replace("_", "-") for text in needed}
+    owners = packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / "bulk_reset").rglob("*.py")
+        for name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name not in sys.stdlib_module_names and name != "bulk_reset"
+        if not {owner.lower().replace("_", "-") for owner in owners[name]} & declared
+    }
+    assert undeclared == set()
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Return the packages that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.split(".")[0])
+    return found
