@@ -15,6 +15,7 @@ import pandas as pd
 
 from bulk_reset.errors import InputError, StoppedError
 from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Mistake, Status, Totals, Verification
+from bulk_reset.opening import SheetLike, opened_sheet, surveyed
 from bulk_reset.options import Options, Watcher
 from bulk_reset.plan_model import PlanTotals, RowPlan
 from bulk_reset.planning import plan
@@ -22,7 +23,7 @@ from bulk_reset.pulling import pull
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, reach
 from bulk_reset.replay import beside
-from bulk_reset.running import SheetLike, opened_run, opened_sheet, surveyed
+from bulk_reset.running import opened_run
 from bulk_reset.undoing import WayBack, find_way_back
 from bulk_reset.validate import CheckedChunk
 from bulk_reset.verifying import verify_report

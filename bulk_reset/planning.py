@@ -21,6 +21,7 @@ from bulk_reset.feed import Feed
 from bulk_reset.judge import Judgement, Verdict
 from bulk_reset.look import Look, Read
 from bulk_reset.model import Change, Status
+from bulk_reset.opening import SheetLike
 from bulk_reset.options import Options, Watcher
 from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.quota import ideal_s
@@ -28,7 +29,7 @@ from bulk_reset.reaching import held, in_new_loop
 from bulk_reset.readback import MAX_IDS
 from bulk_reset.reader import open_reader
 from bulk_reset.replay import beside
-from bulk_reset.running import SheetLike, opened_run
+from bulk_reset.running import opened_run
 from bulk_reset.verifying import BEFORE
 
 DONE_BEFORE: Final = "done before"

@@ -9,31 +9,26 @@ import contextlib
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import pandas as pd
 
 from bulk_reset.before import BeforeFile, SentBefore, Written
 from bulk_reset.errors import InputError, InvalidRowsError
 from bulk_reset.failed import failed_path, write_failed
 from bulk_reset.feed import Feed, checked_chunks, outcomes_by_row
 from bulk_reset.history import History
-from bulk_reset.load import STDIN, Sheet, open_sheet
+from bulk_reset.load import Sheet
 from bulk_reset.look import Look
 from bulk_reset.model import NOT_DONE, Outcome, Status, Stop, StopReason, Totals, Verification
+from bulk_reset.opening import SheetLike, keep_sheet, opened_sheet, report_path, surveyed
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import Reached, held, in_new_loop, reach
 from bulk_reset.replay import beside, read_history, read_report
 from bulk_reset.report import Report
 from bulk_reset.sending import Sending
-from bulk_reset.survey import JudgedChunk, Survey, survey_sheet
-from bulk_reset.validate import CheckedChunk
+from bulk_reset.survey import JudgedChunk, Survey
 from bulk_reset.verifying import BEFORE, verify_report
-
-SheetLike = str | Path | pd.DataFrame
-"""A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,8 @@ class Ended:
 
     totals: Totals
     outcomes_by_row: Callable[[], dict[int, Outcome | None]]
+    answers: Counter[Status] = field(default_factory=Counter)
+    """What became of the rows that were to be sent, and of no others."""
 
 
 @contextlib.contextmanager
@@ -51,13 +48,13 @@ def opened_run(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator
         reach(options, watcher) as reached,
         opened_sheet(sheet, options, watcher) as table,
     ):
-        path = _report_path(sheet, options)
+        path = report_path(sheet, options)
         if path is None and (options.canary or options.verify):
             raise InputError(
                 "--canary and --verify read back what a report tells of. Say where it goes: "
                 "report=FILE."
             )
-        _keep_sheet(table.path, path)
+        keep_sheet(table.path, path)
         yield OpenedRun(table, path, reached, options, watcher)
 
 
@@ -77,7 +74,6 @@ class OpenedRun:
     _survey: Survey | None = None
     _first_image: int = 0
     """Where in the file of before-images those of the last sending begin."""
-    _canary_rows: int = 0
 
     def send(self, *, handles_signals: bool) -> Ended:
         """Send what is left: a canary first, where one is wanted."""
@@ -88,16 +84,16 @@ class OpenedRun:
         totals = first.totals
         if totals.stop is not None or not totals.held_back:
             return first
-        stop = self._judge_canary(totals)
+        stop = self._judge_canary(first)
         if stop is not None:
             return replace(first, totals=replace(totals, stop=stop, held_back=0))
         ended = self._send_all(handles_signals=handles_signals)
         return replace(ended, totals=_added(totals, ended.totals))
 
-    def _judge_canary(self, totals: Totals) -> Stop | None:
+    def _judge_canary(self, first: Ended) -> Stop | None:
         """Read the canary back, and ask whether to go on; return why not."""
-        sent = self._canary_rows
-        bad = sum(totals.counts[status] for status in NOT_DONE)
+        totals, sent = first.totals, first.answers.total()
+        bad = sum(first.answers[status] for status in NOT_DONE)
         if bad:
             return Stop(StopReason.CANARY, f"the canary: {bad} of {sent} rows are not done")
         verified = self._read_back(totals, first_image=self._first_image)
@@ -183,7 +179,7 @@ class OpenedRun:
             feed, expected = self._new_feed(survey, history), plan.sent
             if canary is not None:
                 feed.chosen = _spread(canary, plan.sent)
-                expected = self._canary_rows = len(feed.chosen)
+                expected = len(feed.chosen)
             sending = Sending(options, reached, feed, expected, report, watcher, look)
             stop = in_new_loop(lambda: sending.send(handles_signals=handles_signals))
         else:
@@ -193,7 +189,7 @@ class OpenedRun:
         report.close()
         report.check_written()
         totals = self._with_failed(sending.totals(stop), survey, report.path)
-        return Ended(totals, lambda: by_row(read_report(report.path)))
+        return Ended(totals, lambda: by_row(read_report(report.path)), sending.answers)
 
     def _planned(self, history: History) -> Feed:
         """Read the whole sheet, and count what is left to do of it.
@@ -291,90 +287,6 @@ def _added(canary: Totals, rest: Totals) -> Totals:
         waited_s=dict(waited_s),
         before=rest.before or canary.before,
     )
-
-
-@contextlib.contextmanager
-def opened_sheet(sheet: SheetLike, options: Options, watcher: Watcher) -> Iterator[Sheet]:
-    """Open a sheet as the options say; what there is to know of it is told."""
-    with open_sheet(
-        sheet,
-        mapping=options.mapping,
-        delimiter=options.delimiter,
-        encoding=options.encoding,
-        sheet_name=options.sheet_name,
-        header_row=options.header_row,
-        say=watcher.on_notice,
-    ) as table:
-        for notice in table.notices:
-            watcher.on_notice(notice)
-        yield table
-
-
-def surveyed(
-    table: Sheet,
-    options: Options,
-    watcher: Watcher,
-    see: Callable[[CheckedChunk], object] = lambda _: None,
-) -> Survey:
-    """Read and check a whole sheet; what there is to know of it is told.
-
-    Args:
-        see: sees each chunk once, in the sheet's order.
-
-    Raises:
-        InputError: it has no rows.
-    """
-    rows = 0
-
-    def on_chunk(checked: CheckedChunk) -> None:
-        nonlocal rows
-        rows += len(checked)
-        watcher.on_read(rows)
-        see(checked)
-
-    survey = survey_sheet(table, options.on_conflict, on_chunk)
-    for notice in survey.readings.notices:
-        watcher.on_notice(f"{table.label}: {notice}")
-    if survey.emptied:
-        watcher.on_notice(
-            f"{table.label}: {survey.emptied:,} cells were emptied, which leaves their fields as "
-            "they are: the API cannot empty a field"
-        )
-    if survey.blank_rows:
-        watcher.on_notice(f"{table.label}: {survey.blank_rows} blank rows left out")
-    if not survey.rows:
-        raise InputError(f"{table.label}: a header and no rows. Add a row for each incident.")
-    return survey
-
-
-def _report_path(sheet: SheetLike, options: Options) -> Path | None:
-    if options.report is not None or isinstance(sheet, pd.DataFrame):
-        return options.report
-    path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
-    # A rehearsal must never pass for the work done.
-    return path.with_name(f"{path.stem}{'.sandbox' if options.is_rehearsal else ''}.report.csv")
-
-
-def _keep_sheet(sheet: Path | None, report: Path | None) -> None:
-    """Refuse a report that would be written over the sheet, by whatever name."""
-    if sheet is None or report is None:
-        return
-    if _is_one_file(report, sheet):
-        raise InputError(f"--report {report}: that is the sheet itself. Choose another.")
-    if _is_one_file(failed_path(report), sheet):
-        raise InputError(
-            f"--report {report}: its failed rows would replace {sheet}. Choose another."
-        )
-    if _is_one_file(beside(report, BEFORE), sheet):
-        raise InputError(
-            f"--report {report}: its before-images would be added to {sheet}. Choose another."
-        )
-
-
-def _is_one_file(one: Path, other: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return one.samefile(other)
-    return False
 
 
 def _history_of(path: Path | None) -> History:

@@ -48,6 +48,7 @@ class Sending:
         expected: how many changes it will hand out.
         reached: whom to send to.
         look: looks at incidents before their rows are sent; None to send without a look.
+        answers: what became so far of the rows that were to be sent.
         report: where outcomes go; without one they are kept in ``outcomes``.
     """
 
@@ -59,9 +60,9 @@ class Sending:
     watcher: Watcher
     look: Look | None = None
     outcomes: list[Outcome] = field(default_factory=list)
+    answers: Counter[Status] = field(default_factory=Counter)
     _counts: Counter[Status] = field(default_factory=Counter)
     _groups: ErrorGroups = field(default_factory=ErrorGroups)
-    _answered: int = 0
     _settled: int = 0
     _elapsed_s: float = 0.0
     _has_lines: asyncio.Event = field(default_factory=asyncio.Event)
@@ -170,7 +171,7 @@ class Sending:
 
     def _take_answer(self, outcome: Outcome) -> None:
         self._record(outcome)
-        self._answered += 1
+        self.answers[outcome.status] += 1
 
     def _record(self, outcome: Outcome) -> None:
         if self.report is not None:
@@ -202,7 +203,7 @@ class Sending:
 
     def _progress(self, engine: Engine) -> Progress:
         counts = self.feed.resumed + self._counts
-        left = self.expected - self._answered - engine.in_flight
+        left = self.expected - self.answers.total() - engine.in_flight
         is_down = engine.is_waiting_for_api
         return Progress(
             rows=self.feed.survey.rows,
@@ -221,12 +222,12 @@ class Sending:
         recorded = self.report.written if self.report is not None else self._counts
         counts = feed.resumed + recorded
         # A batch that was being read when the run was stopped is neither sent nor recorded.
-        unread, unanswered = survey.rows - feed.rows, feed.sent - self._answered
+        unread, unanswered = survey.rows - feed.rows, feed.sent - self.answers.total()
         unrecorded = feed.settled.total() - self._settled
         counts[Status.PENDING] = unread + unanswered + unrecorded + feed.held_back
         is_balanced = (
             counts.total() == survey.rows
-            and recorded.total() == self._answered + self._settled
+            and recorded.total() == self.answers.total() + self._settled
             and (stop is not None or unread == unanswered == unrecorded == 0)
         )
         if not is_balanced:

@@ -362,6 +362,22 @@ def test_a_canary_that_sent_nothing_says_so(run: Command, tmp_path: Path) -> Non
     assert (done.returncode, told in done.stderr) == (0, True), done.stderr
 
 
+def test_a_canary_is_judged_by_its_own_rows(run: Command, tmp_path: Path) -> None:
+    """What was rejected beforehand, or failed in an earlier run, says nothing of it."""
+    rows = [[seed_id(n), f"Renamed {n}"] for n in range(1, 21)]
+    rows += [[seed_id(99), "No such incident"], [seed_id(1), "No"]]
+    write_rows(tmp_path / "incidents.csv", ["incident_id", "title"], *rows)
+    done = run("run", "incidents.csv", "--canary", "2", "--skip-invalid", "--yes")
+    assert done.returncode == 3, done.stderr  # the last row that can be sent is one of the two
+    done = run("run", "incidents.csv", "--canary", "2", "--skip-invalid", "--yes")
+    assert (done.returncode, "The canary is well: 2 rows sent" in done.stderr) == (1, True)
+    assert statuses(tmp_path / "incidents.report.csv") == {
+        "updated": 20,
+        "failed": 1,
+        "rejected": 1,
+    }
+
+
 def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> None:
     """--yes goes on only when all is well."""
     write_sheet(tmp_path / "incidents.csv", 61)
