@@ -6,9 +6,9 @@ Jinja2 templates in its sandbox: they see an incident's values and nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulk_reset.columns import field_named
 from bulk_reset.customs import COMMENT_FIELD, is_same, live_value, text_of
@@ -18,6 +18,11 @@ from bulk_reset.model import ID_FIELD
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from jinja2.runtime import Context
+    from jinja2.sandbox import SandboxedEnvironment
+
+_MOST: Final = 100_000
+"""More than any field holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,8 @@ class Rules:
             InputError: no such field, a field twice, or a template that is none.
         """
         from jinja2 import StrictUndefined, TemplateError  # noqa: PLC0415  (rarely needed)
-        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
 
-        environment = ImmutableSandboxedEnvironment(
+        environment = _environment()(
             undefined=StrictUndefined,
             keep_trailing_newline=True,
             autoescape=False,
@@ -83,6 +87,23 @@ class Rules:
             if text and not is_same(text, now):
                 found[field] = text
         return found
+
+
+def _environment() -> type[SandboxedEnvironment]:
+    """Return Jinja2's sandbox, in which no operator makes a text that fills the memory."""
+    from jinja2.exceptions import SecurityError  # noqa: PLC0415  (rarely needed)
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+    class Bounded(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+            sizes = [len(one) if isinstance(one, Sized) else abs(one) for one in (left, right)]
+            if operator == "**" or sizes[0] * sizes[1] > _MOST:
+                raise SecurityError(f"{operator} of these makes more than {_MOST:,} characters")
+            return super().call_binop(context, operator, left, right)
+
+    return Bounded
 
 
 def _regex_replace(text: str, pattern: str, replacement: str = "") -> str:

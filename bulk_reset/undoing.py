@@ -124,6 +124,7 @@ def find_way_back(report: Path) -> WayBack:
         if (kept := {name: s for name, s in fields.items() if (incident_id, name) not in gone})
     }
     sheet, lost_file = beside(report, "undo.csv"), beside(report, "not-restored.csv")
+    _refuse_other(sheet)
     _write_sheet(sheet, left)
     _write_lost(lost_file, lost)
     return WayBack(
@@ -157,6 +158,21 @@ def _steps(images: Sequence[Image], refused: Collection[str]) -> dict[str, dict[
                 # What stood there before the later writing was written by this one.
                 step.was = was
     return dict(reversed(steps.items()))
+
+
+def _refuse_other(sheet: Path) -> None:
+    """See that a sheet of that name was made by an undo, and is nobody's own.
+
+    Raises:
+        InputError: it is somebody's.
+    """
+    if sheet.is_file():
+        with sheet.open("rb") as file:
+            if (OWN_PREFIX + "row").encode() not in file.readline(1 << 16):
+                raise InputError(
+                    f"{sheet}: is there already, and was not made by an undo. Move it away: the "
+                    "undo needs a sheet of that name."
+                )
 
 
 def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
@@ -195,7 +211,8 @@ def _write_lost(path: Path, lost: Iterable[Lost]) -> None:
         for one in lost
     ]
     if not rows:
-        path.unlink(missing_ok=True)
+        if path.is_file():
+            path.unlink()
         return
     with whole_file(path) as content, _as_csv(content) as file:
         csv.writer(file).writerows([_LOST_COLUMNS, *rows])

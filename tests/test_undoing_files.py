@@ -8,6 +8,7 @@ import pytest
 from conftest import read_csv
 
 from bulk_reset.before import BeforeFile, Image
+from bulk_reset.errors import InputError
 from bulk_reset.model import Outcome, Status
 from bulk_reset.report import Report
 from bulk_reset.undoing import find_way_back
@@ -104,3 +105,15 @@ def test_values_that_cannot_be_set_again_are_listed_and_not_in_the_sheet(tmp_pat
     report.unlink()
     again = find_way_back(written(tmp_path, (OURS, "One", "Two", UPDATED)))
     assert (again.lost_file, (tmp_path / "x.not-restored.csv").exists()) == ("", False)
+
+
+def test_a_sheet_that_is_somebodys_own_is_not_replaced(tmp_path: Path) -> None:
+    """Its name is all that it has in common with ours."""
+    report = written(tmp_path, (OURS, "One", "Two", UPDATED))
+    (tmp_path / "x.undo.csv").write_text("my own notes\n")
+    with pytest.raises(InputError, match="was not made by an undo"):
+        find_way_back(report)
+    assert (tmp_path / "x.undo.csv").read_text() == "my own notes\n"
+    (tmp_path / "x.undo.csv").unlink()
+    (tmp_path / "x.not-restored.csv").mkdir()
+    assert find_way_back(report).rows == find_way_back(report).rows == 1
