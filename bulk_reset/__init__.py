@@ -18,8 +18,6 @@ if TYPE_CHECKING:
         Undone,
         answer,
         check,
-        plan,
-        pull,
         run,
         run_frame,
         undo,
@@ -38,7 +36,8 @@ if TYPE_CHECKING:
     )
     from bulk_reset.options import Options, Watcher
     from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
-    from bulk_reset.pulling import PullTotals, Query, query_of
+    from bulk_reset.planning import plan
+    from bulk_reset.pulling import PullTotals, Query, pull, query_of
     from bulk_reset.replay import read_report
     from bulk_reset.streaming import stream
     from bulk_reset.summary import summarise
@@ -67,8 +66,8 @@ _HOME = {
     "Watcher": "options",
     "answer": "actions",
     "check": "actions",
-    "plan": "actions",
-    "pull": "actions",
+    "plan": "planning",
+    "pull": "pulling",
     "query_of": "pulling",
     "read_report": "replay",
     "run": "actions",

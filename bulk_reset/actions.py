@@ -1,4 +1,4 @@
-"""Check, pull, plan, run, verify and undo as plain functions, for the command and for programs.
+"""Check, run, verify, undo and the answer as plain functions, for the command and for programs.
 
 It wires the parts: sheet -> survey -> feed -> engine -> report -> totals. Nothing here
 prints; who wants to see gives callbacks.
@@ -18,8 +18,6 @@ from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Mistake, Status, Totals,
 from bulk_reset.opening import SheetLike, opened_sheet, surveyed
 from bulk_reset.options import Options, Watcher
 from bulk_reset.plan_model import PlanTotals, RowPlan
-from bulk_reset.planning import plan
-from bulk_reset.pulling import pull
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, reach
 from bulk_reset.replay import beside
@@ -27,8 +25,6 @@ from bulk_reset.running import opened_run
 from bulk_reset.undoing import WayBack, find_way_back
 from bulk_reset.validate import CheckedChunk
 from bulk_reset.verifying import verify_report
-
-__all__ = ["answer", "check", "plan", "pull", "run", "run_frame", "undo", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +170,8 @@ def undo(  # noqa: PLR0913  (who looks on has two hooks)
         InputError: no report, or no before-images beside it.
         RunError: as of ``run``.
     """
+    from bulk_reset.planning import plan  # noqa: PLC0415  (a run does without)
+
     options, watcher = options or Options(), watcher or Watcher()
     way = find_way_back(report)
     if not way.rows:

@@ -70,9 +70,9 @@ def plan(
     output = asked.output
     view = SendingView(output)
     with output.errors():
-        from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
         from bulk_reset.plan_files import PlanPage, PlanWorkbook  # noqa: PLC0415
+        from bulk_reset.planning import plan as planned  # noqa: PLC0415  (brings pandas along)
 
         options = Options(
             **asked.options,
@@ -100,7 +100,7 @@ def plan(
                 for writer in writers:
                     writer.add(row)
 
-            totals = actions.plan(sheet, options, watcher, add)
+            totals = planned(sheet, options, watcher, add)
             for writer in writers:
                 writer.finish(totals)
         shown.show(totals)

@@ -122,12 +122,12 @@ def pull(
     output = asked.output
     view = SendingView(output)
     with output.errors():
-        from bulk_reset import actions  # noqa: PLC0415  (brings aiohttp along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+        from bulk_reset.pulling import pull as pulled  # noqa: PLC0415  (brings aiohttp along)
 
         options = Options(**asked.options)
         wanted = _wanted(since, until, ids, query, severity, progress, channel, team, num)
-        totals = actions.pull(
+        totals = pulled(
             sheet,
             wanted,
             options,
@@ -160,8 +160,8 @@ def pull_first(
     Args:
         from_pull: the options of ``pull``, as one text.
     """
-    from bulk_reset import actions  # noqa: PLC0415
     from bulk_reset.errors import InputError  # noqa: PLC0415
+    from bulk_reset.pulling import pull as pulled  # noqa: PLC0415
 
     if from_pull is None:
         if rules:
@@ -182,7 +182,7 @@ def pull_first(
             "'--since 30d --query TEST'."
         ) from exc
     names = ("since", "until", "ids", "query", "severity", "progress", "channel", "team", "num")
-    totals = actions.pull(
+    totals = pulled(
         Path(sheet),
         _wanted(*(told[name] for name in names)),
         options,

@@ -114,10 +114,10 @@ def run(
 
 def _is_planned(sheet: str, options: Options, watcher: Watcher, output: Output) -> bool:
     """Show what would change; tell whether to go on."""
-    from bulk_reset import actions  # noqa: PLC0415
+    from bulk_reset.planning import plan as planned  # noqa: PLC0415
 
     shown = PlanView(output)
-    totals = actions.plan(sheet, options, watcher, shown.add)
+    totals = planned(sheet, options, watcher, shown.add)
     shown.show(totals)
     left = totals.counts.get("update", 0)
     if left and not watcher.confirm(f"{left:,} rows are to be sent."):
