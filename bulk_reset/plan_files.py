@@ -10,22 +10,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from io import BytesIO
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Final, Self
 
-import xlsxwriter
-from xlsxwriter.exceptions import XlsxWriterException
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from bulk_reset.errors import InputError
 from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan, counts, facts
 from bulk_reset.plan_page import changed, draw_break, draw_head, draw_row, draw_tail, is_link, shown
-from bulk_reset.template import write_text
+from bulk_reset.streamed_book import StreamedBook, writing_errors
 from bulk_reset.worddiff import Op
 
 _NOTE: Final[dict[str, object]] = {"valign": "top", "font_color": "#59636E"}
@@ -111,17 +106,8 @@ class _PlanFile:
         self._end()
         self._discard()
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, XlsxWriterException) as exc:
-            # XlsxWriter's own errors are told while another is handled, which has the reason.
-            reason = exc if isinstance(exc, OSError) else exc.__context__
-            raise InputError(
-                f"{self.path}: cannot be written ({getattr(reason, 'strerror', None) or exc}). "
-                "Make room, for temporary files too, or choose another place."
-            ) from exc
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing_errors(self.path)
 
     def _keep(self) -> None:
         self._file.flush()
@@ -191,11 +177,9 @@ class PlanWorkbook(_PlanFile):
     Used like ``PlanPage``. Rows beyond what a sheet holds stand on a further one.
     """
 
-    _book: xlsxwriter.Workbook
+    _made: StreamedBook
     _formats: dict[str, Format]
     _sheet: Worksheet
-    _packed: BytesIO
-    _scratch: tempfile.TemporaryDirectory[str]
     _line: int
     _links: int
     _sheets: int
@@ -222,40 +206,21 @@ class PlanWorkbook(_PlanFile):
         with self._writing():
             self._close_sheet()
             self._add_totals(totals)
-            self._book.close()
-            self._file.write(self._packed.getbuffer())
+            self._file.write(self._made.packed())
             self._keep()
 
     def _begin(self) -> None:
-        self._scratch = tempfile.TemporaryDirectory()
-        # Some megabytes for the longest sheets. On a full disk, a file would be written to again
-        # when the workbook is thrown away.
-        self._packed = BytesIO()
-        self._book = xlsxwriter.Workbook(
-            self._packed,
-            {
-                "constant_memory": True,
-                "tmpdir": self._scratch.name,
-                "strings_to_formulas": False,
-                "strings_to_urls": False,
-                "strings_to_numbers": False,
-            },
-        )
-        self._book.set_properties({"title": "What would change", "comments": "Made by bulk-reset"})
-        self._formats = {name: self._book.add_format(style) for name, style in _STYLES.items()}
+        self._made = StreamedBook("What would change", _STYLES)
+        self._formats = self._made.formats
         self._sheets = 0
         self._open_sheet()
 
     def _end(self) -> None:
-        for sheet in self._book.worksheets():
-            # XlsxWriter closes them only where the workbook is written.
-            with suppress(OSError):
-                sheet.row_data_fh.close()
-        self._scratch.cleanup()
+        self._made.discard()
 
     def _open_sheet(self) -> None:
         self._sheets += 1
-        self._sheet = self._book.add_worksheet(
+        self._sheet = self._made.book.add_worksheet(
             f"Plan {self._sheets}" if self._sheets > 1 else "Plan"
         )
         for column, (name, width) in enumerate(_COLUMNS.items()):
@@ -312,10 +277,10 @@ class PlanWorkbook(_PlanFile):
         text = shown(text)
         if _is_too_long(text):
             text = f"{len(text):,} characters: more than a cell can hold. See the page."
-        write_text(self._sheet, line, column, text, self._formats[style], self._formats["text"])
+        self._made.write_text(self._sheet, line, column, text, self._formats[style])
 
     def _add_totals(self, totals: PlanTotals) -> None:
-        sheet = self._book.add_worksheet("Totals")
+        sheet = self._made.book.add_worksheet("Totals")
         for column, width in enumerate(_TOTALS_WIDTHS):
             sheet.set_column(column, column, width)
         sheet.set_landscape()

@@ -19,14 +19,11 @@ import datetime as dt
 import io
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
-import xlsxwriter
-from xlsxwriter.exceptions import XlsxWriterException
 from xlsxwriter.format import Format
 
 from bulk_reset.columns import WAS_PREFIX
@@ -35,6 +32,7 @@ from bulk_reset.errors import InputError
 from bulk_reset.inert import guarded
 from bulk_reset.model import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.plan_page import is_link
+from bulk_reset.streamed_book import StreamedBook, writing_errors
 from bulk_reset.template import (
     HEADER_HEIGHT,
     HEADER_OF,
@@ -43,7 +41,6 @@ from bulk_reset.template import (
     set_up_page,
     validation_of,
     width_of,
-    write_text,
 )
 
 _LINK: Final = "Link"
@@ -154,17 +151,8 @@ class PulledSheet:
             **{WAS_PREFIX + name: WAS_PREFIX + header_of(name) for name in self._was},
         }
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, XlsxWriterException) as exc:
-            # XlsxWriter's own errors are told while another is handled, which has the reason.
-            reason = exc if isinstance(exc, OSError) else exc.__context__
-            raise InputError(
-                f"{self._path}: cannot be written ({getattr(reason, 'strerror', None) or exc}). "
-                "Choose another place, or make room, for temporary files too."
-            ) from exc
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return writing_errors(self._path)
 
     def __enter__(self) -> Self:
         with self._errors():
@@ -296,28 +284,12 @@ class _Csv:
 class _Xlsx:
     def __init__(self, file: BinaryIO, header: Mapping[str, str], settable: Sequence[str]) -> None:
         self._file = file
-        # XlsxWriter leaves its files of rows behind where no workbook is made of them.
-        self._scratch = tempfile.TemporaryDirectory(prefix="bulk-reset-")
-        # Some megabytes for the longest sheets. On a full disk, a file would be written to again
-        # when the workbook is thrown away.
-        self._packed = io.BytesIO()
-        self._book = xlsxwriter.Workbook(
-            self._packed,
-            {
-                "constant_memory": True,
-                "tmpdir": self._scratch.name,
-                "strings_to_formulas": False,
-                "strings_to_urls": False,
-                "strings_to_numbers": False,
-            },
-        )
-        self._book.use_zip64()
-        self._book.set_properties({"title": "Incidents", "comments": "Made by bulk-reset"})
-        self._formats = {name: self._book.add_format(style) for name, style in _STYLES.items()}
+        self._made = StreamedBook("Incidents", _STYLES)
+        self._formats = self._made.formats
         self._settable, self._columns = frozenset(settable), len(header)
         self._rows = self._links = 0
         try:
-            self._sheet = self._book.add_worksheet(INCIDENTS_SHEET)
+            self._sheet = self._made.book.add_worksheet(INCIDENTS_SHEET)
             self._begin(header)
         except BaseException:
             self.end()
@@ -374,19 +346,14 @@ class _Xlsx:
         return self._formats["edited" if name in edited else "text"]
 
     def _write_text(self, row: int, place: int, text: str, style: Format) -> None:
-        write_text(self._sheet, row, place, text, style, self._formats["text"])
+        self._made.write_text(self._sheet, row, place, text, style)
 
     def finish(self) -> None:
         """See everything into the file."""
         # All columns, hidden ones too: sorting must keep what a row was made from beside it.
         self._sheet.autofilter(0, 0, max(1, self._rows), self._columns - 1)
-        self._book.close()
-        self._file.write(self._packed.getbuffer())
+        self._file.write(self._made.packed())
 
     def end(self) -> None:
         """Leave no temporary file."""
-        for sheet in self._book.worksheets():
-            # XlsxWriter closes them only where the workbook is written.
-            with contextlib.suppress(OSError):
-                sheet.row_data_fh.close()
-        self._scratch.cleanup()
+        self._made.discard()

@@ -181,21 +181,6 @@ def set_up_page(sheet: Worksheet) -> None:
     sheet.repeat_rows(0)
 
 
-def write_text(  # noqa: PLR0913, PLR0917  (as XlsxWriter has them)
-    sheet: Worksheet, row: int, column: int, text: str, style: Format, plain: Format
-) -> None:
-    """Write a text as it is, whatever it looks like.
-
-    Args:
-        plain: for pieces of a text that has to be written in pieces.
-    """
-    if text.startswith("<r>") and text.endswith("</r>"):
-        # XlsxWriter takes that for markup of its own, but not where it comes in pieces.
-        sheet.write_rich_string(row, column, text[:1], plain, text[1:], style)
-    else:
-        sheet.write_string(row, column, text, style)
-
-
 def width_of(field: str) -> int:
     """Return how wide a field's column is, in characters."""
     return _WIDTH_OF.get(field, _TEXT_WIDTH)

@@ -412,7 +412,7 @@ def test_a_place_that_cannot_be_written_is_named_before_any_row(tmp_path: Path, 
 
     assert str(caught.value) == (
         f"{plan.path}: cannot be written (No such file or directory). "
-        "Make room, for temporary files too, or choose another place."
+        "Choose another place, or make room, for temporary files too."
     )
 
 
