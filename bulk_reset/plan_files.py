@@ -6,14 +6,14 @@ that the memory stays flat; a file gets its name, in place of an older one, only
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, BinaryIO, Final, Self
+from typing import IO, Final, Self
 
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
@@ -21,6 +21,7 @@ from xlsxwriter.worksheet import Worksheet
 from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan, counts, facts
 from bulk_reset.plan_page import changed, draw_break, draw_head, draw_row, draw_tail, is_link, shown
 from bulk_reset.streamed_book import StreamedBook, writing_errors
+from bulk_reset.whole_file import FreshFile
 from bulk_reset.worddiff import Op
 
 _NOTE: Final[dict[str, object]] = {"valign": "top", "font_color": "#59636E"}
@@ -70,13 +71,12 @@ _ESCAPE: Final = re.compile("_x[0-9a-fA-F]{4}_")
 """A character in the workbook's own writing: XlsxWriter spoils it between marked words."""
 
 
-class _PlanFile:
+class _PlanFile(ABC):
     """A file that gets its name when it is whole, and else is as it was."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fresh = path.with_name(f"{path.name}.tmp")
-        self._file: BinaryIO
+        self._fresh: FreshFile
 
     def __enter__(self) -> Self:
         """Begin the file beside its name.
@@ -85,15 +85,11 @@ class _PlanFile:
             InputError: it cannot be written there; an older plan is as it was.
         """
         with self._writing():
-            # One may be left of a run that was killed; or it may be a link, laid out for us.
-            self._fresh.unlink(missing_ok=True)
-            self._file = self._fresh.open("xb")
+            self._fresh = FreshFile(self.path, like=self.path)
             try:
-                if self.path.is_file():
-                    self._fresh.chmod(self._fresh.stat().st_mode & self.path.stat().st_mode)
                 self._begin()
             except BaseException:
-                self._discard()
+                self._fresh.discard()
                 raise
         return self
 
@@ -104,27 +100,18 @@ class _PlanFile:
         trace: TracebackType | None,
     ) -> None:
         self._end()
-        self._discard()
+        self._fresh.discard()
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing_errors(self.path)
 
-    def _keep(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._fresh.replace(self.path)
-
-    def _discard(self) -> None:
-        with suppress(OSError):  # what a full disk did not take is not wanted any more
-            self._file.close()
-        self._fresh.unlink(missing_ok=True)
-
+    @abstractmethod
     def _begin(self) -> None:
-        raise NotImplementedError
+        """Get ready to write rows."""
 
+    @abstractmethod
     def _end(self) -> None:
-        raise NotImplementedError
+        """Leave nothing of that behind."""
 
 
 class PlanPage(_PlanFile):
@@ -154,12 +141,12 @@ class PlanPage(_PlanFile):
             InputError: the disk is full or gone; an older plan is as it was.
         """
         with self._writing():
-            self._file.write(draw_head(totals).encode())
+            self._fresh.file.write(draw_head(totals).encode())
             self._rows.flush()
             self._rows.seek(0)
-            shutil.copyfileobj(self._rows.buffer, self._file)  # type: ignore[attr-defined]
-            self._file.write(draw_tail(self._count).encode())
-            self._keep()
+            shutil.copyfileobj(self._rows.buffer, self._fresh.file)  # type: ignore[attr-defined]
+            self._fresh.file.write(draw_tail(self._count).encode())
+            self._fresh.keep()
 
     def _begin(self) -> None:
         # The totals stand first and are known last.
@@ -206,8 +193,8 @@ class PlanWorkbook(_PlanFile):
         with self._writing():
             self._close_sheet()
             self._add_totals(totals)
-            self._file.write(self._made.packed())
-            self._keep()
+            self._fresh.file.write(self._made.packed())
+            self._fresh.keep()
 
     def _begin(self) -> None:
         self._made = StreamedBook("What would change", _STYLES)

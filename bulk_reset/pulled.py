@@ -42,6 +42,7 @@ from bulk_reset.template import (
     validation_of,
     width_of,
 )
+from bulk_reset.whole_file import FreshFile
 
 _LINK: Final = "Link"
 _MOST_ROWS: Final = (1 << 20) - 1
@@ -108,7 +109,7 @@ class PulledSheet:
         InputError: a file is there already, or it cannot be written.
     """
 
-    _file: BinaryIO
+    _fresh: FreshFile
     _writer: _Writer
 
     def __init__(
@@ -122,7 +123,6 @@ class PulledSheet:
     ) -> None:
         self.rows = 0
         self._path, self._zone, self._is_overwriting = path, zone, overwrite
-        self._fresh = path.with_name(f"{path.name}.tmp")
         self._settable = [*SETTABLE_FIELDS, *custom]
         self._was = [name for name in self._settable if name != COMMENT_FIELD]
         self._started = f"Started ({zone_name})"
@@ -156,15 +156,11 @@ class PulledSheet:
 
     def __enter__(self) -> Self:
         with self._errors():
-            # One may be left of a run that was killed; or it may be a link, laid out for us.
-            self._fresh.unlink(missing_ok=True)
-            self._file = self._fresh.open("xb")
+            self._fresh = FreshFile(self._path, like=self._path)
             try:
-                if self._path.is_file():
-                    self._fresh.chmod(self._fresh.stat().st_mode & self._path.stat().st_mode)
-                self._writer = self._kind(self._file, self._header(), self._settable)
+                self._writer = self._kind(self._fresh.file, self._header(), self._settable)
             except BaseException:
-                self._discard()
+                self._fresh.discard()
                 raise
         return self
 
@@ -178,18 +174,12 @@ class PulledSheet:
             if kind is None:
                 with self._errors():
                     self._writer.finish()
-                    self._file.flush()
-                    os.fsync(self._file.fileno())
+                    self._fresh.sync()  # which may take long, so the last look comes after it
                     self._refuse_existing()
-                    self._fresh.replace(self._path)
+                    self._fresh.keep()
         finally:
             self._writer.end()
-            self._discard()
-
-    def _discard(self) -> None:
-        with contextlib.suppress(OSError):  # what a full disk did not take is not wanted any more
-            self._file.close()
-        self._fresh.unlink(missing_ok=True)
+            self._fresh.discard()
 
     def write(self, incident: Mapping[str, Any], wanted: Mapping[str, str] | None = None) -> None:
         """Add an incident.

@@ -56,25 +56,7 @@ def verify_report(
         )
     images = list(read_images(before_path, first_image))
     expected, of_row = _expected(images, last)
-    names: dict[str, list[str]] = {}
-    for incident_id, name in expected:
-        names.setdefault(incident_id, []).append(name)
-
-    async def read() -> tuple[dict[Field, Any], dict[str, str], int]:
-        found: dict[Field, Any] = {}
-        links: dict[str, str] = {}
-        async with open_reader(reached, options) as reader:
-            done = 0
-            async for incidents in reader.each(list(names)):
-                done += len(incidents)
-                on_read(done, len(names))
-                for incident_id, incident in incidents.items():
-                    links[incident_id] = str(incident.get("detail_url") or "")
-                    for name in names[incident_id]:
-                        found[incident_id, name] = live_value(incident, name)
-            return found, links, reader.quota.requests
-
-    found, links, requests = in_new_loop(read) if names else ({}, {}, 0)
+    found, links, requests = _read(expected, reached, options, on_read)
     mismatches = tuple(
         Mismatch(image.row_number, *key, image.wrote[key[1]], found.get(key), links.get(key[0], ""))
         for key, image in expected.items()
@@ -101,6 +83,34 @@ def verify_report(
         requests,
         unsettled_rows,
     )
+
+
+def _read(
+    fields: Iterable[Field],
+    reached: Reached,
+    options: Options,
+    on_read: Callable[[int, int], None],
+) -> tuple[dict[Field, Any], dict[str, str], int]:
+    """Return what fields hold now, the pages of their incidents, and how many requests it took."""
+    names: dict[str, list[str]] = {}
+    for incident_id, name in fields:
+        names.setdefault(incident_id, []).append(name)
+    found: dict[Field, Any] = {}
+    links: dict[str, str] = {}
+
+    async def read() -> int:
+        async with open_reader(reached, options) as reader:
+            done = 0
+            async for incidents in reader.each(list(names)):
+                done += len(incidents)
+                on_read(done, len(names))
+                for incident_id, incident in incidents.items():
+                    links[incident_id] = str(incident.get("detail_url") or "")
+                    for name in names[incident_id]:
+                        found[incident_id, name] = live_value(incident, name)
+            return reader.quota.requests
+
+    return found, links, in_new_loop(read) if names else 0
 
 
 _NONE: Final = Outcome(0, "", Status.PENDING, (), "")

@@ -423,7 +423,7 @@ def test_a_disk_that_fills_up_is_an_error_that_says_so(tmp_path: Path, place: in
     before = path.read_bytes()
     with plans(tmp_path)[place] as plan, Path("/dev/full").open("wb") as full:
         plan.add(ROWS[0])
-        os.dup2(full.fileno(), plan._file.fileno())  # noqa: SLF001  (the disk itself)
+        os.dup2(full.fileno(), plan._fresh.file.fileno())  # noqa: SLF001  (the disk itself)
         with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
             plan.finish(TOTALS)
 
