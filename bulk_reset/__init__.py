@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from bulk_reset.options import Options, Watcher
     from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
     from bulk_reset.planning import plan
-    from bulk_reset.pulling import PullTotals, Query, pull, query_of
+    from bulk_reset.pulling import PullTotals, pull
+    from bulk_reset.query import Query, query_of
     from bulk_reset.replay import read_report
     from bulk_reset.streaming import stream
     from bulk_reset.summary import summarise
@@ -56,7 +57,7 @@ _HOME = {
     "PlanTotals": "plan_model",
     "Progress": "model",
     "PullTotals": "pulling",
-    "Query": "pulling",
+    "Query": "query",
     "RowPlan": "plan_model",
     "RunError": "errors",
     "Status": "model",
@@ -68,7 +69,7 @@ _HOME = {
     "check": "actions",
     "plan": "planning",
     "pull": "pulling",
-    "query_of": "pulling",
+    "query_of": "query",
     "read_report": "replay",
     "run": "actions",
     "run_frame": "actions",

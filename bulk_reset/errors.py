@@ -70,6 +70,10 @@ class SheetError(InputError):
     """The sheet cannot be read as a table of incidents."""
 
 
+class NoRowsError(SheetError):
+    """The sheet has a header and no rows."""
+
+
 class MissingColumnError(SheetError):
     """A column that the run needs is absent from the sheet's header."""
 

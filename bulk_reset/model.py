@@ -297,6 +297,7 @@ class StopReason(StrEnum):
     OUTAGE = "outage"
     MAX_FAILURES = "max-failures"
     CANARY = "canary"
+    DEADLINE = "deadline"
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
     HUNG_UP = "hung-up"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulk_reset.errors import InputError
+from bulk_reset.errors import InputError, NoRowsError
 from bulk_reset.failed import failed_path
 from bulk_reset.load import STDIN, Sheet, open_sheet
 from bulk_reset.options import Options, Watcher
@@ -50,7 +50,8 @@ def surveyed(
         see: sees each chunk once, in the sheet's order.
 
     Raises:
-        InputError: it has no rows.
+        NoRowsError: it has no rows.
+        InputError: it has more than are expected.
     """
     rows = 0
 
@@ -71,7 +72,12 @@ def surveyed(
     if survey.blank_rows:
         watcher.on_notice(f"{table.label}: {survey.blank_rows} blank rows left out")
     if not survey.rows:
-        raise InputError(f"{table.label}: a header and no rows. Add a row for each incident.")
+        raise NoRowsError(f"{table.label}: a header and no rows. Add a row for each incident.")
+    if options.max_rows is not None and survey.rows > options.max_rows:
+        raise InputError(
+            f"{table.label}: {survey.rows:,} rows, and more than {options.max_rows:,} are taken "
+            "for a mistake (max_rows), so nothing was sent. Is it the right sheet?"
+        )
     return survey
 
 

@@ -54,6 +54,8 @@ class Options:
         canary: send so many rows first, spread over the sheet, and read them back.
         verify: read back what was written when all is sent.
         sandbox_state: like ``sandbox``, with its incidents kept in this file.
+        max_rows: a sheet with more rows is a mistake, and nothing of it is sent.
+        deadline_at: when the run stops, UTC epoch seconds; the rest stays pending.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
@@ -85,6 +87,8 @@ class Options:
     canary: int | None = None
     verify: bool = False
     sandbox_state: Path | None = None
+    max_rows: int | None = None
+    deadline_at: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -100,6 +104,7 @@ class Options:
             ("--limit", self.limit),
             ("--header-row", self.header_row),
             ("--canary", self.canary),
+            ("--max-rows", self.max_rows),
         ):
             if value is not None and value < 1:
                 raise InputError(f"{name} {value}: must be 1 or more.")

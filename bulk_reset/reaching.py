@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from bulk_reset.account import Account, queue_up
 from bulk_reset.client import check_base_url
 from bulk_reset.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
-from bulk_reset.errors import CredentialsError, InputError, RunError
+from bulk_reset.errors import CredentialsError, InputError, LockedError, RunError
 from bulk_reset.options import Options, Watcher
 from bulk_reset.quota import Quota
 
@@ -112,13 +112,15 @@ def held(reached: Reached, options: Options, label: str, watcher: Watcher) -> It
         label: for whoever waits to read.
 
     Raises:
-        LockedError: another run has it, and is not waited for.
+        LockedError: another run has it, and is not waited for, or not any longer.
     """
     if options.is_rehearsal:
         yield reached
         return
     with Account(reached.credentials, options.account) as account:
         for wait_s in queue_up(account, label, waits=options.waits, say=watcher.on_notice):
+            if options.deadline_at is not None and time.time() >= options.deadline_at:
+                raise LockedError("the account is in use, and the deadline has come. Run it later.")
             time.sleep(wait_s)
         yield replace(reached, ledger=account)
 

@@ -64,7 +64,8 @@ class Rules:
             try:
                 templates[field] = environment.from_string(template)
             except TemplateError as exc:
-                raise InputError(f"--set {name}: {exc}. Mend the template.") from exc
+                what = str(exc).rstrip(".")
+                raise InputError(f"--set {name}: {what}. Mend the template.") from exc
         return cls(templates)
 
     def wanted(self, incident: Mapping[str, Any], row_number: int) -> dict[str, str]:

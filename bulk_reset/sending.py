@@ -193,8 +193,10 @@ class Sending:
 
     async def _tick(self, engine: Engine) -> None:
         """Show the progress and bring the report to the disk, at a pace of their own."""
-        tick = 0
+        tick, deadline_at = 0, self.options.deadline_at
         while True:
+            if deadline_at is not None and time.time() >= deadline_at:
+                engine.stop(Stop(StopReason.DEADLINE, "its deadline has come"))
             self.watcher.on_progress(self._progress(engine))
             if self.report is not None and tick % _SYNC_TICKS == 0:
                 await asyncio.to_thread(self.report.sync)

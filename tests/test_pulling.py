@@ -18,7 +18,8 @@ from aiohttp.test_utils import TestServer
 from conftest import FAST, SandboxProcess, read_csv, seed_id
 
 from bulk_reset.errors import InputError
-from bulk_reset.pulling import MAX_WINDOW_S, Query, moment_of, query_of, read_id_file
+from bulk_reset.pulling import read_id_file
+from bulk_reset.query import MAX_WINDOW_S, Query, moment_of, query_of
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]

@@ -15,7 +15,20 @@ from typing import NoReturn
 
 import typer
 
-from bulk_reset.cli import check, plan, pull, report, run, sandbox, template, undo, verify
+from bulk_reset.cli import (
+    check,
+    job,
+    plan,
+    pull,
+    report,
+    run,
+    runs,
+    sandbox,
+    schedule,
+    template,
+    undo,
+    verify,
+)
 from bulk_reset.cli.streams import make_streams_last
 from bulk_reset.credentials import redact
 from bulk_reset.errors import ExitCode
@@ -46,6 +59,9 @@ for command in (
     sandbox.sandbox,
 ):
     app.command()(command)
+app.add_typer(job.job)
+app.command()(schedule.schedule)
+app.add_typer(runs.runs)
 
 
 @app.callback(invoke_without_command=True)

@@ -233,6 +233,14 @@ PatienceOption = Annotated[
         rich_help_panel=_SENDING,
     ),
 ]
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where the runs of jobs are kept.",
+        show_default="this user's state folder",
+    ),
+]
 _OUTPUT = "Output"
 JsonOption = Annotated[
     bool,

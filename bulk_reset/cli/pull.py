@@ -212,7 +212,8 @@ def _wanted(  # noqa: PLR0917  (as the command line has them)
     num: list[str],
 ) -> Any:  # noqa: ANN401  (a query, or ids)
     from bulk_reset.errors import InputError  # noqa: PLC0415
-    from bulk_reset.pulling import query_of, read_id_file  # noqa: PLC0415
+    from bulk_reset.pulling import read_id_file  # noqa: PLC0415
+    from bulk_reset.query import query_of  # noqa: PLC0415
 
     if ids is not None:
         if since or query or severity or progress or channel or team or num:

@@ -1,0 +1,159 @@
+"""``bulk-reset runs``: what became of the runs of jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
+from bulk_reset.cli.console import Output, counted, duration, new_table
+from bulk_reset.cli.job import ending, moment
+from bulk_reset.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bulk_reset.run_records import RunRecord
+
+runs = typer.Typer(name="runs", help="The runs of jobs: list, show and clean them.")
+_UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+_SHOWN = 30
+
+
+@runs.callback(invoke_without_command=True)
+def list_runs(
+    context: typer.Context,
+    *,
+    job: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of one job.")] = None,
+    last: Annotated[int, typer.Option(metavar="N", min=1, help="The last N runs.")] = _SHOWN,
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """List the last runs: when, which job, how many rows, how they ended.
+
+    Exit code: 0, or 1 if the last run of a job (of those listed) is not all done.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
+    with output.errors():
+        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+
+        records = StateFolder(state_dir).records(job)
+        latest = {record.job: record for record in records}
+        table = new_table("run", "due", "took", "rows", "what became of it", right={"rows"})
+        for record in records[-last:]:
+            table.add_row(
+                record.id,
+                moment(record.due_at),
+                _took(record),
+                f"{record.rows:,}" if record.rows else "",
+                _escaped(ending(record)),
+            )
+        if records:
+            output.table(table)
+        else:
+            output.say("No runs yet.")
+        if len(records) > last:
+            output.say(f"… and {counted(len(records) - last, 'older run')}; --last N shows more.")
+        is_well = all(record.exit_code == 0 for record in latest.values())
+        code = ExitCode.DONE if is_well else ExitCode.NOT_ALL
+        told = [dataclasses.asdict(record) for record in records[-last:]]
+        output.json({"runs": told, "exit_code": int(code)})
+    raise typer.Exit(code)
+
+
+@runs.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id.", show_default=False)],
+    *,
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show one run: what became of it, its files, and how to take it back."""
+    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
+    with output.errors():
+        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+
+        state = StateFolder(state_dir)
+        record = state.read(run_id)
+        folder = state.folder(run_id)
+        report = folder / record.report if record.report else None
+        told = {
+            "Job": f"{record.job} ({record.job_file})",
+            "Due": moment(record.due_at),
+            "Started": moment(record.started_at) if record.started_at else "",
+            "Ended": f"{moment(record.ended_at)}, after {_took(record)}" if record.ended_at else "",
+            "Outcome": ending(record),
+            "Rows": ", ".join(f"{rows:,} {status}" for status, rows in record.counts.items()),
+            "Requests": f"{record.requests:,}" if record.requests else "",
+            "Source": record.source,
+            "SHA-256": record.sheet_sha256,
+            "Told": record.notified,
+            "Version": record.version,
+            "Folder": str(folder),
+            "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
+            "Report": f"bulk-reset report {report}" if report and report.exists() else "",
+            "Undo": f"bulk-reset undo {report}" if _can_undo(report) else "",
+        }
+        for name, text in told.items():
+            if text:
+                output.say(f"{name:<10}{text}")
+        output.json({**dataclasses.asdict(record), "folder": str(folder), "exit_code": 0})
+
+
+@runs.command()
+def clean(
+    *,
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="Such as 90d, 12w or 36h.", show_default=False)
+    ],
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Remove the folders of old runs, before-images included: they cannot be undone any more.
+
+    The last run of each job stays, and so does one that goes on.
+    """
+    output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
+    with output.errors():
+        from bulk_reset.errors import InputError  # noqa: PLC0415
+        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+
+        found = re.fullmatch(r"(\d+)([hdw])", older_than)
+        if found is None:
+            raise InputError(f"--older-than {older_than}: say it like 90d, 12w or 36h.")
+        age_s = int(found[1]) * _UNITS[found[2]]
+        removed = StateFolder(state_dir).clean(time.time() - age_s)
+        output.say(f"{counted(len(removed), 'run')} removed")
+        output.json({"removed": removed, "exit_code": 0})
+
+
+def _took(record: RunRecord) -> str:
+    if not (record.started_at and record.ended_at):
+        return ""
+    return duration(record.ended_at - record.started_at)
+
+
+def _can_undo(report: object) -> bool:
+    from pathlib import Path  # noqa: PLC0415
+
+    from bulk_reset.replay import beside  # noqa: PLC0415
+
+    return isinstance(report, Path) and beside(report, "before.csv").exists()
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    from bulk_reset.inert import one_line  # noqa: PLC0415
+
+    return escape(one_line(text))

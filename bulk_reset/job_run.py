@@ -1,0 +1,338 @@
+"""One run of a job, from the job file to the word about it.
+
+    source ──copy or pull──▶ run folder ──run──▶ report, page, log ──▶ record ──▶ who is told
+
+All of it happens in the run's own folder; the sheet itself is only copied, and moved away
+afterwards where that is wanted. A run that was cut short is gone on with in its folder: its
+report knows what is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import shutil
+import time
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bulk_reset.errors import BulkResetError, ExitCode, InputError, LockedError, NoRowsError
+from bulk_reset.inert import one_line
+from bulk_reset.job import Job
+from bulk_reset.journal import Journal, watching
+from bulk_reset.notifying import tell
+from bulk_reset.options import Options, Watcher
+from bulk_reset.run_records import ENDED, RUNNING, RunRecord, StateFolder
+from bulk_reset.timetable import Timetable
+
+if TYPE_CHECKING:
+    from bulk_reset.model import Totals
+
+_PIECE: Final = 1 << 20
+_OWN: Final = (".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv")
+"""Ends of names that runs write: no sheets of anybody."""
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class JobRun:
+    """One run on its way.
+
+    Args:
+        record: of a folder that was made by ``StateFolder.begin``.
+        clock: UTC epoch seconds now.
+    """
+
+    job: Job
+    state: StateFolder
+    record: RunRecord
+    journal: Journal
+    watcher: Watcher
+    clock: Clock = time.time
+
+    def run(self, *, handles_signals: bool = False) -> RunRecord:
+        """Run it, and keep what became of it, however it ends.
+
+        Raises:
+            LockedError: the job is running already; nothing was done, and nothing is kept.
+        """
+        with self.state.locked(self.job.name):
+            self._keep(
+                state=RUNNING,
+                started_at=self.record.started_at or self.clock(),
+                version=version("bulk-reset"),
+            )
+            try:
+                self._run(handles_signals=handles_signals)
+            except BulkResetError as error:
+                self._keep_end(error.exit_code, str(error))
+            except KeyboardInterrupt:
+                self._keep_end(ExitCode.INTERRUPTED, "stopped by Ctrl-C before it had begun")
+            except SystemExit as end:
+                self._keep_end(int(end.code or 0), "told to end before it had begun")
+                raise
+            except BaseException as error:
+                # Whatever it was, in the morning it is seen that it was.
+                words = f"internal error: {type(error).__name__}: {error}"
+                self._keep_end(ExitCode.INTERNAL, words)
+                raise
+            finally:
+                self._tell()
+        return self.record
+
+    def _run(self, *, handles_signals: bool) -> None:
+        deadline_at = self.record.deadline_at
+        if deadline_at is not None and self.clock() >= deadline_at:
+            raise LockedError("its deadline has come before it could begin. Nothing was sent.")
+        options = self.job.options(self._place("x.report.csv"), self._on_wall_clock(deadline_at))
+        sheet = self._sheet(options)
+        if sheet is None:
+            self._keep_end(ExitCode.DONE, "nothing to do: there is no sheet")
+            return
+        options = dataclasses.replace(options, report=self._place(f"{sheet.stem}.report.csv"))
+        self._keep(sheet=sheet.name, sheet_sha256=_sha256(sheet), report=_name(options.report))
+        try:
+            totals = self._send(sheet, options, handles_signals=handles_signals)
+        except NoRowsError:
+            # A pull that finds nothing to change is what most nights are like.
+            if self.job.source.pull is None:
+                raise
+            self._keep_end(ExitCode.DONE, "nothing to do: no incident is to be changed")
+            return
+        self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
+        self._leave_for_people(totals, sheet)
+        self._keep_end(totals.exit_code, _words(totals))
+
+    def _send(self, sheet: Path, options: Options, *, handles_signals: bool) -> Totals:
+        from bulk_reset.actions import run  # noqa: PLC0415  (brings pandas and aiohttp along)
+
+        self.journal.run_started(sheet, options, source=self.record.source)
+        watcher = watching(self.watcher, self.journal)
+        totals = run(sheet, options, watcher, handles_signals=handles_signals)
+        self.journal.run_ended(totals)
+        return totals
+
+    def _place(self, name: str) -> Path:
+        return self.state.folder(self.record.id) / name
+
+    def _on_wall_clock(self, moment_at: float | None) -> float | None:
+        """Return a moment as ``time.time`` will have it."""
+        return None if moment_at is None else time.time() + moment_at - self.clock()
+
+    # --- The sheet ---------------------------------------------------------------------------
+
+    def _sheet(self, options: Options) -> Path | None:
+        """Return the sheet in the run's folder, copied or pulled now; None where there is none."""
+        if self.record.sheet and self._place(self.record.sheet).exists():
+            return self._place(self.record.sheet)
+        source = self.job.source
+        if source.pull is not None:
+            return self._pulled(options)
+        found = self._found()
+        if found is None:
+            if source.if_none == "nothing":
+                return None
+            what = f"newest = {source.newest!r}" if source.newest else f"sheet = {source.sheet!r}"
+            raise InputError(
+                f"{self.job.path}: {what}: there is no such file. Put it there, or say "
+                'if_none = "nothing".'
+            )
+        self._keep(source=str(found))
+        return _copied(found, self._place(found.name))
+
+    def _found(self) -> Path | None:
+        source = self.job.source
+        if source.sheet is not None:
+            path = self.job.beside(source.sheet)
+            return path if path.is_file() else None
+        pattern = Path(source.newest or "").expanduser()
+        root = Path(pattern.anchor) if pattern.is_absolute() else self.job.path.parent
+        found = [
+            path
+            for path in root.glob(str(pattern.relative_to(pattern.anchor)))
+            if path.is_file() and not path.name.startswith(("~$", ".")) and not _is_own(path)
+        ]
+        return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+    def _pulled(self, options: Options) -> Path:
+        from bulk_reset.pulling import pull  # noqa: PLC0415  (brings aiohttp along)
+
+        told = self.job.source.pull
+        assert told is not None  # noqa: S101  (who asks has looked)
+        sheet = self._place(f"{self.job.name}.csv")
+        now = dt.datetime.fromtimestamp(self.record.due_at, self._zone())
+        watcher = watching(self.watcher, self.journal)
+        totals = pull(
+            sheet,
+            told.query_at(now),
+            options,
+            watcher,
+            custom=[f"field:{name}" for name in told.field],
+            rules=self.job.rules(),
+            overwrite=True,
+        )
+        source = f"{totals.rows:,} of {totals.incidents:,} incidents, pulled"
+        self._keep(source=source)
+        watcher.on_notice(source)
+        return sheet
+
+    def _zone(self) -> dt.tzinfo | None:
+        told = self.job.schedule
+        return zoneinfo.ZoneInfo(told.time_zone) if told else None
+
+    # --- What is left behind -----------------------------------------------------------------
+
+    def _leave_for_people(self, totals: Totals, sheet: Path) -> None:
+        """Write the page, copy the report, move the sheet away: what fails is said, no more."""
+        steps: list[tuple[str, Callable[[], None]]] = []
+        if self.job.report.html and totals.report:
+            steps.append(("the page", self._write_page))
+        if self.job.report.copy_to:
+            steps.append(("copy_to", lambda: self._copy_out(totals)))
+        if self.job.report.metrics_file:
+            steps.append(("metrics_file", lambda: self._write_metrics(totals)))
+        is_through = totals.exit_code in {ExitCode.DONE, ExitCode.NOT_ALL}
+        if self.job.source.afterwards == "done" and is_through:
+            steps.append(('afterwards = "done"', lambda: self._move_away(sheet)))
+        for name, step in steps:
+            try:
+                step()
+            except (BulkResetError, OSError) as error:
+                self.journal.warning("left undone", what=name, why=str(error))
+
+    def _write_page(self) -> None:
+        from bulk_reset.reporting import write_page  # noqa: PLC0415  (rarely needed)
+
+        page = write_page(self._place(self.record.report))
+        self._keep(page=page.name)
+
+    def _copy_out(self, totals: Totals) -> None:
+        moment = dt.datetime.fromtimestamp(self.record.due_at, self._zone())
+        stem = (self.job.report.copy_to or "").format(
+            date=f"{moment:%Y-%m-%d}",
+            time=f"{moment:%H%M}",
+            job=self.job.name,
+            run=self.record.id,
+        )
+        target = self.job.beside(stem)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        named = {"report.csv": totals.report, "failed.csv": totals.failed}
+        if self.record.page:
+            named["html"] = str(self._place(self.record.page))
+        for ending, path in named.items():
+            if path:
+                shutil.copyfile(path, target.with_name(f"{target.name}.{ending}"))
+
+    def _write_metrics(self, totals: Totals) -> None:
+        from bulk_reset.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
+
+        write_metrics(
+            self.job.beside(self.job.report.metrics_file or ""),
+            totals,
+            job=self.job.name,
+            started_at=self.record.started_at,
+            ended_at=self.clock(),
+        )
+
+    def _move_away(self, sheet: Path) -> None:
+        """Move the source away, if it still is what was sent."""
+        source = Path(self.record.source)
+        if not source.exists() or _sha256(source) != self.record.sheet_sha256:
+            self.journal.warning("left undone", what=str(source), why="it has changed meanwhile")
+            return
+        done = source.parent / "done"
+        done.mkdir(exist_ok=True)
+        target = done / sheet.name
+        if target.exists():
+            target = done / f"{self.record.id}-{sheet.name}"
+        source.rename(target)
+
+    # --- The record --------------------------------------------------------------------------
+
+    def _keep(self, **facts: object) -> None:
+        self.record = dataclasses.replace(self.record, **facts)  # type: ignore[arg-type]
+        self.state.write(self.record)
+
+    def _keep_end(self, code: int, words: str) -> None:
+        self._keep(state=ENDED, ended_at=self.clock(), exit_code=int(code), words=one_line(words))
+
+    def _tell(self) -> None:
+        """Say how it ended: into the log, and to whom the job names."""
+        record = self.record
+        say = self.journal.info if record.exit_code == 0 else self.journal.error
+        say("job ended", run=record.id, exit_code=record.exit_code, words=record.words)
+        if self.job.notify is None or record.state != ENDED:
+            return
+        is_problem = record.exit_code != ExitCode.DONE
+        if not (is_problem or self.job.notify.when == "always"):
+            return
+        notified = tell(self.job, record, self._place(""))
+        self._keep(notified=notified)
+        if notified.startswith("failed"):
+            self.journal.error("nobody was told", why=notified)
+
+
+def new_record(job: Job, due_at: float, run_id: str, *, is_scheduled: bool) -> RunRecord:
+    """Return the record of a run that is to be made."""
+    timetable = Timetable.of(job)
+    return RunRecord(
+        run_id,
+        job.name,
+        str(job.path),
+        due_at,
+        is_scheduled=is_scheduled,
+        deadline_at=timetable.deadline_after(due_at) if timetable else None,
+    )
+
+
+def _words(totals: Totals) -> str:
+    if totals.stop is not None:
+        return f"stopped: {totals.stop.message}"
+    done = sum(n for status, n in totals.counts.items() if status.is_done)
+    text = f"{done:,} of {totals.rows:,} rows are done"
+    if totals.verification is not None and not totals.verification.is_right:
+        return f"{text}; some are not as they were written"
+    return text
+
+
+def _counts(totals: Totals) -> dict[str, int]:
+    return {status.value: rows for status, rows in totals.counts.items() if rows}
+
+
+def _name(path: Path | None) -> str:
+    return path.name if path is not None else ""
+
+
+def _is_own(path: Path) -> bool:
+    return path.name.endswith(_OWN)
+
+
+def _copied(source: Path, target: Path) -> Path:
+    """Copy a sheet that nobody is writing.
+
+    Raises:
+        InputError: it cannot be read, or somebody is writing it.
+    """
+    try:
+        before = source.stat()
+        shutil.copyfile(source, target)
+        after = source.stat()
+    except OSError as exc:
+        raise InputError(f"{source}: cannot be copied ({exc.strerror}). Let it be read.") from exc
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        target.unlink()
+        raise InputError(f"{source}: somebody is writing it. Run it when it is whole.")
+    return target
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,212 @@
+"""A job in words: what it would do, when it is due next, and what looks wrong just now."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from bulk_reset.credentials import find_credentials
+from bulk_reset.errors import BulkResetError
+from bulk_reset.job import Job, PullFrom, seconds_of
+from bulk_reset.timetable import Timetable
+
+SHOWN_DUES: Final = 5
+_CATCH_UP: Final = {
+    "skip": "runs that were missed are left out",
+    "once": "of runs that were missed the last one is run, up to {within} late",
+    "all": "runs that were missed are run one after the other, up to {within} late",
+}
+
+
+def words_of(job: Job) -> list[tuple[str, str]]:
+    """Return what a job does, aspect by aspect."""
+    told = [
+        ("Rows", _source(job)),
+        *(("Sets", f"{field} = {template}") for field, template in job.set.items()),
+        *(("Column", f"{field} stands in {column!r}") for field, column in job.columns.items()),
+        ("Sends", _sending(job)),
+        ("Safety", _safety(job)),
+        ("To", _place(job)),
+        ("Keeps", _keeping(job)),
+        ("Tells", _telling(job)),
+        *_schedule(job),
+    ]
+    return [(name, text) for name, text in told if text]
+
+
+def next_dues(job: Job, now_at: float) -> list[str]:
+    """Return the next moments at which a job is due, in its zone and in UTC."""
+    timetable = Timetable.of(job)
+    if timetable is None:
+        return []
+    lines = []
+    for due in itertools.islice(timetable.after(now_at), SHOWN_DUES):
+        moment = dt.datetime.fromtimestamp(due.due_at, timetable.zone)
+        in_utc = moment.astimezone(dt.UTC)
+        line = f"{moment:%a %Y-%m-%d %H:%M %Z} ({in_utc:%H:%M} UTC)"
+        if due.starts_at > due.due_at:
+            line += f", starts {dt.datetime.fromtimestamp(due.starts_at, timetable.zone):%H:%M:%S}"
+        if due.deadline_at is not None:
+            deadline = dt.datetime.fromtimestamp(due.deadline_at, timetable.zone)
+            line += f", stops {deadline:%a %H:%M}"
+        lines.append(line + _clock_change(moment))
+    return lines
+
+
+def concerns(job: Job) -> Iterator[str]:
+    """Yield what is no mistake in the file, and still looks wrong here and now."""
+    if job.api.sandbox or job.api.sandbox_state:
+        yield "it is a rehearsal: all goes to the built-in sandbox, and nothing to the API"
+    else:
+        yield from _key_concerns(job)
+    sheet = job.source.sheet
+    if sheet is not None and not job.beside(sheet).is_file():
+        yield f"the sheet {job.beside(sheet)} is not there now"
+    command = job.notify.command[0] if job.notify and job.notify.command else None
+    if command is not None and not (shutil.which(command) or job.beside(command).is_file()):
+        yield f"notify.command: there is no program {command} here"
+    yield from _schedule_concerns(job)
+
+
+def _key_concerns(job: Job) -> Iterator[str]:
+    key_file = job.beside(job.api.app_key_file) if job.api.app_key_file else None
+    try:
+        found = find_credentials(app_key_file=key_file, base_url=job.api.base_url)
+    except BulkResetError as error:
+        yield f"a run here and now would find no key: {error}"
+    else:
+        if found.warning:
+            yield found.warning
+
+
+def _schedule_concerns(job: Job) -> Iterator[str]:
+    timetable = Timetable.of(job)
+    if timetable is None:
+        yield "it has no [schedule]: bulk-reset schedule does not run it, only job run does"
+        return
+    due = next(timetable.after(time.time()))
+    if due.deadline_at is not None and due.deadline_at - due.due_at <= timetable.jitter_s:
+        yield "the jitter can be longer than the time to the deadline: such runs are missed"
+
+
+def due_in_words(job: Job) -> str:
+    """Return when a job is due, in a line."""
+    timetable = Timetable.of(job)
+    if timetable is None:
+        return "not scheduled"
+    return f"{timetable.words()}, {timetable.zone.key}"
+
+
+def _source(job: Job) -> str:
+    source = job.source
+    if source.pull is not None:
+        return f"the incidents {_pull(source.pull)}, as they are then"
+    if source.sheet is not None:
+        text = f"the sheet {job.beside(source.sheet)}"
+    else:
+        text = f"the newest of {job.beside(source.newest or '')}"
+    more = [
+        f"worksheet {source.worksheet!r}" if source.worksheet else "",
+        "without one there is nothing to do" if source.if_none == "nothing" else "",
+        "moved to done/ once it is through" if source.afterwards == "done" else "",
+    ]
+    return ", ".join([text, *filter(None, more)])
+
+
+def _pull(told: PullFrom) -> str:
+    until = f" until {told.until}" if told.until != "now" else ""
+    filters = {
+        "query": [told.query] if told.query else [],
+        "severity": told.severity,
+        "progress": told.progress,
+        "channel": told.channel,
+        "team": [str(one) for one in told.team],
+        "num": told.num,
+    }
+    more = [f"{name} {' or '.join(some)}" for name, some in filters.items() if some]
+    return ", ".join([f"since {told.since}{until} (counted from when it is due)", *more])
+
+
+def _sending(job: Job) -> str:
+    ways, limits = job.run, job.limits
+    told = [f"at most {limits.max_rows:,} rows (more are a mistake, and nothing is sent)"]
+    if ways.canary:
+        told.append(f"{ways.canary} first, the rest if they are well when read back")
+    if limits.max_failures is not None:
+        told.append(f"stops when more than {limits.max_failures} fail")
+    if ways.skip_invalid:
+        told.append("rows with mistakes are left out")
+    if ways.on_conflict != "error":
+        told.append(f"rows that contradict one another: {ways.on_conflict}")
+    if ways.verify:
+        told.append("reads back what was written")
+    return "; ".join(told)
+
+
+def _safety(job: Job) -> str:
+    if not job.run.before:
+        return "sends without a look: no way back, and nobody's newer edit is seen"
+    if job.run.overwrite:
+        return "what somebody has changed meanwhile is overwritten; what stood there is kept"
+    return "what somebody has changed meanwhile is held back; what stood there is kept for undo"
+
+
+def _place(job: Job) -> str:
+    api = job.api
+    per_second, per_minute = (max(1, int(n * api.share)) for n in (api.per_second, api.per_minute))
+    quota = f"{per_second:,} requests a second and {per_minute:,} a minute at most"
+    if api.sandbox_state:
+        return f"the built-in sandbox, kept in {job.beside(api.sandbox_state)}; {quota}"
+    if api.sandbox:
+        return f"the built-in sandbox; {quota}"
+    return f"{urlsplit(api.base_url).hostname if api.base_url else 'the API'}; {quota}"
+
+
+def _keeping(job: Job) -> str:
+    told = ["sheet, report, before-images and log in the run's own folder"]
+    if job.report.html:
+        told.append("a page to look at")
+    if job.report.copy_to:
+        told.append(f"copies at {job.beside(job.report.copy_to)}")
+    if job.report.metrics_file:
+        told.append(f"metrics in {job.beside(job.report.metrics_file)}")
+    return "; ".join(told)
+
+
+def _telling(job: Job) -> str:
+    if job.notify is None:
+        return "nobody"
+    whom = [job.notify.command[0]] if job.notify.command else []
+    if job.notify.webhook:
+        whom.append(urlsplit(job.notify.webhook).hostname or "a webhook")
+    when = "always" if job.notify.when == "always" else "when not all is done"
+    return f"{' and '.join(whom)}, {when}"
+
+
+def _schedule(job: Job) -> Iterator[tuple[str, str]]:
+    told = job.schedule
+    if told is None:
+        return
+    late = f", up to {told.jitter} later" if seconds_of(told.jitter) else ""
+    yield "Due", due_in_words(job) + late
+    yield "Missed", _CATCH_UP[told.catch_up].format(within=told.catch_up_within)
+    if told.deadline:
+        yield "Stops", f"at {told.deadline}; what is left stays pending"
+
+
+def _clock_change(moment: dt.datetime) -> str:
+    """Say that the clock is changed around a moment, where it is."""
+    day = dt.timedelta(hours=12)
+    before, after = (
+        dt.datetime.fromtimestamp(moment.timestamp() + sign * day.total_seconds(), moment.tzinfo)
+        for sign in (-1, 1)
+    )
+    change = (after.utcoffset() or dt.timedelta()) - (before.utcoffset() or dt.timedelta())
+    if not change:
+        return ""
+    return f", the clock goes {'forward' if change > dt.timedelta() else 'back'} that night"

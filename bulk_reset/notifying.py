@@ -1,0 +1,115 @@
+"""Telling somebody how a run of a job ended: a command, or a POST to an address.
+
+Both get one JSON object. The address may be a secret in itself (chat services give out such
+ones), so nothing but its host is ever said. It never raises: a run is not worse for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from bulk_reset.inert import one_line
+from bulk_reset.job import Job
+from bulk_reset.run_records import RunRecord
+
+_LONGEST_S: Final = 60
+_TRIES: Final = 3
+_KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
+
+
+def tell(job: Job, record: RunRecord, folder: Path) -> str:
+    """Tell whom the job names; return who was told, or ``failed: …``."""
+    if job.notify is None:
+        return ""
+    summary = summary_of(record, folder)
+    told, failed = [], []
+    if job.notify.command is not None:
+        problem = _tell_command(job.notify.command, summary, job.path.parent)
+        (failed if problem else told).append(problem or job.notify.command[0])
+    if job.notify.webhook is not None:
+        from bulk_reset.reaching import in_new_loop  # noqa: PLC0415  (brings aiohttp along)
+
+        address = job.notify.webhook
+        problem = in_new_loop(lambda: _tell_webhook(address, summary))
+        (failed if problem else told).append(problem or _host(job.notify.webhook))
+    return one_line("; ".join([f"failed: {', '.join(failed)}"] * bool(failed) + told))
+
+
+def summary_of(record: RunRecord, folder: Path) -> dict[str, Any]:
+    """Return what is told: the record, moments as ISO 8601 in UTC, paths in full."""
+    told = dataclasses.asdict(record)
+    for name in ("due_at", "started_at", "ended_at", "deadline_at", "last_due_at"):
+        moment_at = told[name]
+        told[name] = (
+            dt.datetime.fromtimestamp(moment_at, dt.UTC).isoformat(timespec="seconds")
+            if moment_at
+            else None
+        )
+    for name in ("sheet", "report", "page"):
+        told[name] = str(folder / told[name]) if told[name] else ""
+    # What chat services show of a message that they do not know more of.
+    return {"text": f"{record.job}: {record.words} (exit code {record.exit_code})", **told}
+
+
+def _tell_command(command: list[str], summary: dict[str, Any], folder: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != _KEY_VARIABLE}
+    environment |= {
+        "BULK_RESET_JOB": str(summary["job"]),
+        "BULK_RESET_RUN": str(summary["id"]),
+        "BULK_RESET_EXIT_CODE": str(summary["exit_code"]),
+        "BULK_RESET_TEXT": str(summary["text"]),
+    }
+    try:
+        done = subprocess.run(  # noqa: S603  (what the job file names)
+            command,
+            input=json.dumps(summary, ensure_ascii=False),
+            text=True,
+            encoding="utf-8",
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=_LONGEST_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{command[0]}: has not ended within {_LONGEST_S} s"
+    except (OSError, ValueError) as exc:
+        return f"{command[0]}: {getattr(exc, 'strerror', None) or exc}"
+    if done.returncode:
+        return f"{command[0]}: exit code {done.returncode}: {done.stderr.strip()[-200:]}"
+    return ""
+
+
+async def _tell_webhook(address: str, summary: dict[str, Any]) -> str:
+    """POST the summary; three tries, for whoever is down for a moment."""
+    import aiohttp  # noqa: PLC0415  (rarely needed)
+
+    problem = ""
+    timeout = aiohttp.ClientTimeout(total=_LONGEST_S / _TRIES)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+        for again in range(_TRIES):
+            try:
+                # Whoever redirects would be told what was meant for another.
+                async with session.post(address, json=summary, allow_redirects=False) as answer:
+                    if answer.ok and answer.status < 300:  # noqa: PLR2004
+                        return ""
+                    problem = f"{_host(address)}: HTTP {answer.status}"
+                    if answer.status < 500 and answer.status != 429:  # noqa: PLR2004
+                        return problem
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+                problem = f"{_host(address)}: {type(exc).__name__}"
+            if again + 1 < _TRIES:
+                await asyncio.sleep(2.0**again)
+    return problem
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or "webhook"

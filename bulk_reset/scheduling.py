@@ -1,0 +1,398 @@
+"""A folder of job files, run when they are due, one at a time for each account.
+
+    folder ──reread──▶ jobs ──timetable──▶ due ──account's queue──▶ run folder ──▶ starter
+
+APScheduler wakes it up: for each job at its next moment, and every few seconds to see whether
+files have changed. What is due is decided by ``timetable`` from the last moment that was handled,
+which is kept on the disk (``JobBook``), so nothing hangs on this process: one that was down, late
+or killed finds what it has missed. A run gets its folder before the moment counts as handled.
+
+State, and who may touch it: all of it belongs to the event loop. ``_jobs`` is what the files say
+now; ``_broken`` those that cannot be read, which keep nobody else from being run; ``_busy`` the
+jobs that are waiting or running, each of which is looked at again when it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from bulk_reset.errors import BulkResetError, ExitCode, InputError
+from bulk_reset.job import Job
+from bulk_reset.job_file import JobError, JobMistake, read_job
+from bulk_reset.job_run import new_record
+from bulk_reset.journal import Journal
+from bulk_reset.notifying import tell
+from bulk_reset.run_records import (
+    ENDED,
+    RUNNING,
+    WAITING,
+    JobBook,
+    RunRecord,
+    StateFolder,
+    missed_record,
+    run_id_of,
+)
+from bulk_reset.timetable import Due, Missed, Timetable
+
+REREAD_S: Final = 5.0
+_REREAD: Final = "reread"
+_BROKEN_TEXT: Final = "the file cannot be read as a job, and is not run"
+Starter = Callable[[Job, RunRecord], Awaitable[int]]
+"""Runs a job in the folder of a record; returns the exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A job file as it was read.
+
+    Attributes:
+        seen: what tells this state of the file from another.
+    """
+
+    job: Job
+    timetable: Timetable
+    seen: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Scheduling:
+    """The jobs of a folder, run when they are due.
+
+    Args:
+        start: runs one.
+        reread_s: how often the folder is looked at.
+        clock: UTC epoch seconds now.
+        only: the one file that is looked at; all job files of the folder when None.
+    """
+
+    folder: Path
+    state: StateFolder
+    journal: Journal
+    start: Starter
+    reread_s: float = REREAD_S
+    clock: Callable[[], float] = time.time
+    only: str | None = None
+    _jobs: dict[str, Planned] = field(default_factory=dict)
+    _broken: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+    _busy: set[str] = field(default_factory=set)
+    _accounts: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _draining: bool = False
+    _scheduler: AsyncIOScheduler = field(init=False)
+    _read_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._scheduler = AsyncIOScheduler(timezone=dt.UTC)
+        self._scheduler.add_listener(self._on_error, EVENT_JOB_ERROR)
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: no such folder. Say one with job files (*.toml).")
+
+    # --- Life --------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Read the folder, go on with what was cut short, and wake up when something is due."""
+        self._reread()
+        self.journal.info("jobs read", jobs=len(self._jobs), broken=len(self._broken))
+        self._scheduler.add_job(
+            self.reread,
+            IntervalTrigger(seconds=self.reread_s, timezone=dt.UTC),
+            id=_REREAD,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+        self._scheduler.start()
+
+    async def drain(self) -> None:
+        """Start nothing more, and wait for what is running."""
+        self._draining = True
+        self._scheduler.shutdown(wait=False)
+        await self._all_ended()
+
+    async def once(self) -> int:
+        """Run what is due now, and what was cut short, to its end; return the worst exit code."""
+        before = self.clock()
+        self._reread()
+        while True:
+            for name in list(self._jobs):
+                await self.look(name)
+            if not self._tasks:
+                break
+            await self._all_ended()
+        codes = [one.exit_code or 0 for one in self.state.records() if one.ended_at >= before]
+        return max([*codes, *([int(ExitCode.INPUT)] if self._broken else [])], default=0)
+
+    async def _all_ended(self) -> None:
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _on_error(self, event: JobExecutionEvent) -> None:
+        self.journal.error("internal error", what=event.job_id, why=repr(event.exception))
+
+    # --- What is seen from outside -----------------------------------------------------------
+
+    @property
+    def jobs(self) -> dict[str, Planned]:
+        """The jobs that are read, by name."""
+        return self._jobs
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """File -> why it cannot be read."""
+        return {name: why for name, (_, why) in self._broken.items()}
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """The jobs that are waiting for their account, or running."""
+        return frozenset(self._busy)
+
+    @property
+    def looked_at(self) -> float:
+        """When the folder was looked at last."""
+        return self._read_at
+
+    def next_start_at(self, name: str) -> float | None:
+        """Return when a job starts next."""
+        planned, book = self._jobs[name], self.state.book(name)
+        handled_at = book.handled_at if book else self.clock()
+        return planned.timetable.next_start_at(handled_at, self.clock())
+
+    # --- The folder --------------------------------------------------------------------------
+
+    async def reread(self) -> None:
+        """Look at the folder's files: what is new or changed is read, what is gone forgotten."""
+        self._reread()
+
+    def _reread(self) -> None:
+        if self._draining:
+            return
+        is_first, self._read_at = not self._read_at, self.clock()
+        found: dict[str, tuple[int, ...]] = {}
+        for path in sorted(self.folder.glob(self.only or "*.toml")):
+            try:
+                told = path.stat()
+            except OSError:
+                continue  # gone in this moment
+            found[path.name] = (told.st_mtime_ns, told.st_size, told.st_ino)
+        for file, seen in found.items():
+            name = file.removesuffix(".toml")
+            is_known = (name in self._jobs and self._jobs[name].seen == seen) or (
+                file in self._broken and self._broken[file][0] == seen
+            )
+            if not is_known:
+                self._read(self.folder / file, seen, is_first=is_first)
+        for name in [name for name in self._jobs if f"{name}.toml" not in found]:
+            self._forget(name)
+            self.journal.info("job gone", job=name)
+        for file in [file for file in self._broken if file not in found]:
+            del self._broken[file]
+
+    def _read(self, path: Path, seen: tuple[int, ...], *, is_first: bool) -> None:
+        name = path.stem
+        self._forget(name)
+        self._broken.pop(path.name, None)
+        try:
+            job = read_job(path)
+            timetable = Timetable.of(job)
+            if timetable is None:
+                problem = "this table is missing, so the job is never due. Write cron in it."
+                raise JobError(str(path), [JobMistake(1, "schedule", problem)])
+            self._open_book(job, timetable)
+        except BulkResetError as error:
+            self._broken[path.name] = (seen, str(error))
+            self.journal.error("job broken", file=str(path), why=str(error), what=_BROKEN_TEXT)
+            return
+        self._jobs[name] = Planned(job, timetable, seen)
+        self._go_on(name)
+        self._plan(name)
+        if not is_first:
+            self.journal.info("job read", job=name, next=_iso(self.next_start_at(name)))
+
+    def _open_book(self, job: Job, timetable: Timetable) -> None:
+        """See that there is a book: a job, or a timetable, counts from when it is first seen."""
+        book = self.state.book(job.name)
+        if book is not None and book.job_file != str(job.path) and Path(book.job_file).exists():
+            raise InputError(
+                f"{job.path}: a job of this name is {book.job_file} already. Rename one, or say "
+                "another --state-dir."
+            )
+        if book is None or book.timetable != timetable.mark:
+            handled_at = max(self.clock(), book.handled_at if book else 0.0)
+            book = JobBook(str(job.path), timetable.mark, handled_at, book.run_id if book else "")
+            self.state.keep_book(job.name, book)
+
+    def _forget(self, name: str) -> None:
+        self._jobs.pop(name, None)
+        if self._scheduler.get_job(name) is not None:
+            self._scheduler.remove_job(name)
+
+    def _plan(self, name: str) -> None:
+        """Wake up when there is something to decide about a job."""
+        if name in self._busy or name not in self._jobs:
+            return  # it is looked at again when it has ended
+        starts_at = self.next_start_at(name)
+        if starts_at is not None:
+            self._scheduler.add_job(
+                self.look,
+                DateTrigger(dt.datetime.fromtimestamp(starts_at, dt.UTC)),
+                (name,),
+                id=name,
+                misfire_grace_time=None,
+                replace_existing=True,
+            )
+
+    # --- What is due -------------------------------------------------------------------------
+
+    async def look(self, name: str) -> None:
+        """Decide about a job: run it, or say why not; then wait for its next moment."""
+        planned, book = self._jobs.get(name), self.state.book(name)
+        if planned is None or book is None or name in self._busy or self._draining:
+            return
+        now_at = self.clock()
+        decision = planned.timetable.decide(book.handled_at, now_at)
+        for missed in decision.missed:
+            await self._say_missed(planned.job, missed, now_at)
+            book = dataclasses.replace(book, handled_at=missed.last.due_at)
+        if decision.run is not None:
+            run_id = self._begin(planned.job, decision.run)
+            book = dataclasses.replace(book, handled_at=decision.run.due_at, run_id=run_id)
+        self.state.keep_book(name, book)
+        self._plan(name)
+
+    async def _say_missed(self, job: Job, missed: Missed, now_at: float) -> None:
+        record = self.state.begin(missed_record(job.name, str(job.path), missed, now_at), b"")
+        if record is None:
+            return  # that was said before
+        self.journal.warning(
+            "runs missed",
+            job=job.name,
+            count=missed.count,
+            first=_iso(missed.first.due_at),
+            last=_iso(missed.last.due_at),
+            why=missed.why,
+        )
+        if job.notify is not None:
+            notified = await asyncio.to_thread(tell, job, record, self.state.folder(record.id))
+            self.state.write(dataclasses.replace(record, notified=notified))
+
+    def _begin(self, job: Job, due: Due) -> str:
+        """Make the folder of a run, and run it once its account is free; return its id."""
+        record = new_record(job, due.due_at, run_id_of(job.name, due.due_at), is_scheduled=True)
+        made = self.state.begin(record, job.path.read_bytes())
+        if made is not None:
+            self._start(job, made)
+        else:
+            self._go_on_with(record.id)
+        return record.id
+
+    def _start(self, job: Job, record: RunRecord) -> None:
+        self._busy.add(job.name)
+        task = asyncio.get_running_loop().create_task(self._run(job, record))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, job: Job, record: RunRecord) -> None:
+        """Run a job once its account is free; then look at it again."""
+        try:
+            async with self._accounts[_account_of(job)]:
+                if self._draining:
+                    return  # it has its folder, and is gone on with next time
+                self.journal.info("job starts", job=job.name, run=record.id)
+                code = await self.start(job, record)
+                self._see_ended(record.id, code)
+        except Exception as error:  # noqa: BLE001  (one job's trouble is nobody else's)
+            self.journal.error("internal error", what=job.name, why=repr(error))
+        finally:
+            self._busy.discard(job.name)
+            if job.name in self._jobs and not self._draining:
+                self._plan(job.name)
+
+    def _see_ended(self, run_id: str, code: int) -> None:
+        """See that a run whose process has ended is not thought to be running."""
+        record = self.state.read(run_id)
+        if record.state == ENDED:
+            return
+        words = f"its process ended with {code} and without a word; rows may be pending"
+        ended = dataclasses.replace(
+            record,
+            state=ENDED,
+            ended_at=self.clock(),
+            exit_code=128 - code if code < 0 else code or int(ExitCode.INTERNAL),
+            words=words,
+        )
+        self.state.write(ended)
+        self.journal.error("job ended", job=record.job, run=run_id, words=words)
+
+    def _go_on(self, name: str) -> None:
+        """Go on with the last run of a job, if it was cut short and is not out of date."""
+        book = self.state.book(name)
+        if book is not None and book.run_id:
+            self._go_on_with(book.run_id)
+
+    def _go_on_with(self, run_id: str) -> None:
+        try:
+            record = self.state.read(run_id)
+        except InputError:
+            return  # somebody has removed it
+        is_open = record.state in {WAITING, RUNNING} or record.is_cut_short
+        if not is_open or record.job in self._busy or self.state.is_locked(record.job):
+            return
+        planned = self._jobs[record.job]
+        why_not = self._why_not_gone_on(planned, record)
+        if why_not:
+            self._give_up(record, why_not)
+        else:
+            self.journal.info("run gone on with", job=record.job, run=record.id)
+            self._start(planned.job, record)
+
+    def _why_not_gone_on(self, planned: Planned, record: RunRecord) -> str:
+        now_at = self.clock()
+        if record.deadline_at is not None and now_at >= record.deadline_at:
+            return "its deadline has passed"
+        following = next(planned.timetable.after(record.due_at), None)
+        is_overtaken = following is not None and following.starts_at <= now_at
+        if is_overtaken and planned.timetable.catch_up != "all":
+            return "the next run is due"
+        return ""
+
+    def _give_up(self, record: RunRecord, why: str) -> None:
+        words = f"{record.words or 'cut short'}; {why}, so it is not gone on with"
+        self.state.write(
+            dataclasses.replace(
+                record,
+                state=ENDED,
+                exit_code=int(ExitCode.STOPPED),
+                ended_at=record.ended_at or self.clock(),
+                words=words,
+            )
+        )
+        self.journal.warning("run given up", job=record.job, run=record.id, why=why)
+
+
+def _account_of(job: Job) -> str:
+    """Return what tells the accounts apart that jobs use: one is used by one run at a time."""
+    api = job.api
+    if api.sandbox or api.sandbox_state:
+        return f"sandbox {job.beside(api.sandbox_state) if api.sandbox_state else job.name}"
+    key = api.account or (str(job.beside(api.app_key_file)) if api.app_key_file else "environment")
+    return f"{api.base_url} {key}"
+
+
+def _iso(moment_at: float | None) -> str:
+    if moment_at is None:
+        return "never"
+    return dt.datetime.fromtimestamp(moment_at, dt.UTC).isoformat(timespec="seconds")
