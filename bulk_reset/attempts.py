@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import stamina
+from stamina._config import CONFIG
+from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 
 from bulk_reset.breaker import Breaker
 from bulk_reset.errors import ConnectError, InternalError, RequestError, ThrottledError
@@ -113,6 +115,7 @@ class Attempts:
         """Attempt again until the API has answered, or the attempts are spent."""
         if not self._may_retry(first):
             raise first
+        _choose_hook()
         async for attempt in stamina.retry_context(
             on=lambda exc: self._may_retry(exc) and is_worth_retrying(exc),
             **self._policy.back_off(),
@@ -185,3 +188,12 @@ class Attempts:
         pause_s = self._policy.pause_s(error, max(1, self._pauses_in_a_row), jitter)
         self._paused_until = max(self._paused_until, now + pause_s)
         self._quota.pause(pause_s)
+
+
+def _choose_hook() -> None:
+    """Let stamina tell of a retry by the standard library's logs, unless the program chose else.
+
+    By itself it takes structlog where that is installed, which prints to standard output.
+    """
+    if getattr(CONFIG, "_on_retry", None) is None:  # asking for them in public makes them
+        set_on_retry_hooks([LoggingOnRetryHook])

@@ -338,6 +338,12 @@ class Progress:
     looks down, when nobody knows."""
     waiting_for: str
     """What holds the next request back: ``minute window: 12 s``, or empty."""
+    recorded: dict[Status, int] = field(default_factory=dict)
+    """The rows among ``counts`` that have come to their end since the sending began."""
+    requests: int = 0
+    """Since the sending began; what is sent after a canary begins anew."""
+    throttled: int = 0
+    """Answers among them that said the quota was used up (HTTP 429)."""
 
 
 @dataclass(frozen=True, slots=True)

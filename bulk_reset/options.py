@@ -15,6 +15,7 @@ from bulk_reset.model import (
     TIMEOUT_S,
     WORKERS,
     OnConflict,
+    Outcome,
     Progress,
 )
 from bulk_reset.quota import Window, windows_of
@@ -153,6 +154,7 @@ class Watcher:
         on_progress: some ten times a second while rows are sent.
         on_looked: incidents read so far, of how many, while none is sent.
         confirm: asked whether to go on, with what there is to know; a program goes on.
+        on_failure: a row that is not done and asks for somebody to look at it.
     """
 
     on_notice: Callable[[str], None] = lambda _: None
@@ -160,3 +162,4 @@ class Watcher:
     on_progress: Callable[[Progress], None] = lambda _: None
     on_looked: Callable[[int, int], None] = lambda _, __: None
     confirm: Callable[[str], bool] = lambda _: True
+    on_failure: Callable[[Outcome], None] = lambda _: None

@@ -180,7 +180,9 @@ class Sending:
         else:
             self.outcomes.append(outcome)
         self._counts[outcome.status] += 1
-        self._groups.add(outcome)
+        if not outcome.status.is_done:
+            self._groups.add(outcome)
+            self.watcher.on_failure(outcome)
 
     async def _write_lines(self) -> None:
         """Hand lines over to the system, those of some milliseconds together."""
@@ -212,6 +214,9 @@ class Sending:
             counts={status: counts[status] for status in Status},
             left_s=self._quota.left_s(left) if left > 0 and not is_down else 0.0,
             waiting_for="the API, which looks down" if is_down else self._quota.waiting_for(),
+            recorded=dict(self._counts),
+            requests=self._quota.requests,
+            throttled=engine.throttled,
         )
 
     def totals(self, stop: Stop | None) -> Totals:
