@@ -399,6 +399,17 @@ class Job(Section):
             deadline_at=deadline_at,
         )
 
+    def reach(self) -> list[str]:
+        """Return the options with which other commands reach the same API."""
+        api = self.api
+        told = {
+            "--app-key-file": str(self.beside(api.app_key_file)) if api.app_key_file else "",
+            "--base-url": api.base_url or "",
+            "--account": api.account,
+            "--sandbox-state": str(self.beside(api.sandbox_state)) if api.sandbox_state else "",
+        }
+        return [word for pair in told.items() if pair[1] for word in pair]
+
     def rules(self) -> list[str]:
         """Return what is to be set, as ``pull`` takes it."""
         return rules_of(self.set)

@@ -54,6 +54,7 @@ class JobRun:
     journal: Journal
     watcher: Watcher
     clock: Clock = time.time
+    totals: Totals | None = None
 
     def run(self, *, handles_signals: bool = False) -> RunRecord:
         """Run it, and keep what became of it, however it ends.
@@ -66,6 +67,7 @@ class JobRun:
                 state=RUNNING,
                 started_at=self.record.started_at or self.clock(),
                 version=version("bulk-reset"),
+                reach=self.job.reach(),
             )
             try:
                 self._run(handles_signals=handles_signals)
@@ -114,6 +116,7 @@ class JobRun:
         self.journal.run_started(sheet, options, source=self.record.source)
         watcher = watching(self.watcher, self.journal)
         totals = run(sheet, options, watcher, handles_signals=handles_signals)
+        self.totals = totals
         self.journal.run_ended(totals)
         return totals
 
@@ -194,16 +197,17 @@ class JobRun:
             steps.append(("the page", self._write_page))
         if self.job.report.copy_to:
             steps.append(("copy_to", lambda: self._copy_out(totals)))
-        if self.job.report.metrics_file:
-            steps.append(("metrics_file", lambda: self._write_metrics(totals)))
         is_through = totals.exit_code in {ExitCode.DONE, ExitCode.NOT_ALL}
         if self.job.source.afterwards == "done" and is_through:
             steps.append(('afterwards = "done"', lambda: self._move_away(sheet)))
         for name, step in steps:
-            try:
-                step()
-            except (BulkResetError, OSError) as error:
-                self.journal.warning("left undone", what=name, why=str(error))
+            self._try(name, step)
+
+    def _try(self, name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (BulkResetError, OSError) as error:
+            self.journal.warning("left undone", what=name, why=str(error))
 
     def _write_page(self) -> None:
         from bulk_reset.reporting import write_page  # noqa: PLC0415  (rarely needed)
@@ -227,17 +231,6 @@ class JobRun:
         for ending, path in named.items():
             if path:
                 shutil.copyfile(path, target.with_name(f"{target.name}.{ending}"))
-
-    def _write_metrics(self, totals: Totals) -> None:
-        from bulk_reset.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
-
-        write_metrics(
-            self.job.beside(self.job.report.metrics_file or ""),
-            totals,
-            job=self.job.name,
-            started_at=self.record.started_at,
-            ended_at=self.clock(),
-        )
 
     def _move_away(self, sheet: Path) -> None:
         """Move the source away, if it still is what was sent."""
@@ -265,7 +258,9 @@ class JobRun:
         """Say how it ended: into the log, and to whom the job names."""
         record = self.record
         say = self.journal.info if record.exit_code == 0 else self.journal.error
-        say("job ended", run=record.id, exit_code=record.exit_code, words=record.words)
+        say("job ended", exit_code=record.exit_code, words=record.words)
+        if self.job.report.metrics_file:
+            self._try("metrics_file", self._write_metrics)
         if self.job.notify is None or record.state != ENDED:
             return
         is_problem = record.exit_code != ExitCode.DONE
@@ -275,6 +270,19 @@ class JobRun:
         self._keep(notified=notified)
         if notified.startswith("failed"):
             self.journal.error("nobody was told", why=notified)
+
+    def _write_metrics(self) -> None:
+        from bulk_reset.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
+
+        write_metrics(
+            self.job.beside(self.job.report.metrics_file or ""),
+            self.totals,
+            job=self.job.name,
+            started_at=self.record.started_at,
+            ended_at=self.record.ended_at,
+            exit_code=self.record.exit_code,
+            is_rehearsal=self.job.api.sandbox or self.job.api.sandbox_state is not None,
+        )
 
 
 def new_record(job: Job, due_at: float, run_id: str, *, is_scheduled: bool) -> RunRecord:

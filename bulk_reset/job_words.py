@@ -105,7 +105,7 @@ def due_in_words(job: Job) -> str:
 def _source(job: Job) -> str:
     source = job.source
     if source.pull is not None:
-        return f"the incidents {_pull(source.pull)}, as they are then"
+    XX
     if source.sheet is not None:
         text = f"the sheet {job.beside(source.sheet)}"
     else:
@@ -115,21 +115,22 @@ def _source(job: Job) -> str:
         "without one there is nothing to do" if source.if_none == "nothing" else "",
         "moved to done/ once it is through" if source.afterwards == "done" else "",
     ]
-    return ", ".join([text, *filter(None, more)])
+    return "; ".join([text, *filter(None, more)])
 
 
 def _pull(told: PullFrom) -> str:
     until = f" until {told.until}" if told.until != "now" else ""
-    filters = {
+    filters: dict[str, list[str]] = {
         "query": [told.query] if told.query else [],
-        "severity": told.severity,
-        "progress": told.progress,
+        "severity": list(told.severity),
+        "progress": list(told.progress),
         "channel": told.channel,
         "team": [str(one) for one in told.team],
         "num": told.num,
     }
     more = [f"{name} {' or '.join(some)}" for name, some in filters.items() if some]
-    return ", ".join([f"since {told.since}{until} (counted from when it is due)", *more])
+    which = ", ".join([f"since {told.since}{until}", *more])
+    return f"{which}; times are counted from when it is due"
 
 
 def _sending(job: Job) -> str:

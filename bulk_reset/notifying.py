@@ -30,7 +30,8 @@ def tell(job: Job, record: RunRecord, folder: Path) -> str:
     if job.notify is None:
         return ""
     summary = summary_of(record, folder)
-    told, failed = [], []
+    told: list[str] = []
+    failed: list[str] = []
     if job.notify.command is not None:
         problem = _tell_command(job.notify.command, summary, job.path.parent)
         (failed if problem else told).append(problem or job.notify.command[0])

@@ -47,6 +47,7 @@ class RunRecord:
         missed: of a ``missed`` one, how many due moments it stands for, up to ``last_due_at``.
         counts: rows by status.
         sheet: in the run's folder; ``source`` is where it came from.
+        reach: options with which verify and undo reach the same API.
         notified: who was told, or why that failed.
     """
 
@@ -69,6 +70,7 @@ class RunRecord:
     sheet_sha256: str = ""
     report: str = ""
     page: str = ""
+    reach: list[str] = field(default_factory=list)
     notified: str = ""
     version: str = ""
     missed: int = 0
@@ -234,7 +236,7 @@ def missed_record(job: str, job_file: str, dues: Missed, now_at: float) -> RunRe
         is_scheduled=True,
         ended_at=now_at,
         words=dues.why,
-        missed=dues.count,
+        missed=dues.moments,
         last_due_at=dues.last.due_at,
     )
 

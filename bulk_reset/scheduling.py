@@ -280,7 +280,7 @@ class Scheduling:
         self.journal.warning(
             "runs missed",
             job=job.name,
-            count=missed.count,
+            count=missed.moments,
             first=_iso(missed.first.due_at),
             last=_iso(missed.last.due_at),
             why=missed.why,

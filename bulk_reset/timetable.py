@@ -42,7 +42,7 @@ class Missed(NamedTuple):
 
     first: Due
     last: Due
-    count: int
+    moments: int
     why: str
 
 

@@ -62,16 +62,18 @@ def _checked(file: Path, output: Output) -> dict[str, Any]:
     try:
         read = read_job(file)
     except InputError as error:
-        is_ours = isinstance(error, JobError)
-        lines = error.lines() if isinstance(error, JobError) else [str(error)]
-        for line in lines:
+        for line in str(error).splitlines():
             say_red(line)
-        mistakes = [dataclasses.asdict(one) for one in error.mistakes] if is_ours else []
+        found = error.mistakes if isinstance(error, JobError) else ()
+        mistakes = [dataclasses.asdict(one) for one in found]
         return {"file": str(file), "mistakes": mistakes or [{"problem": str(error)}]}
     words, dues, wrong = words_of(read), next_dues(read, time.time()), list(concerns(read))
     output.say(f"{read.name}: {read.description}" if read.description else read.name)
     for name, text in words:
-        output.say(f"  {name:<8}{text}")
+        first, *more = text.split("; ")
+        output.say(f"  {name:<8}{first}")
+        for line in more:
+            output.say(f"          {line}")
     if dues:
         output.say("  Next")
         for line in dues:
@@ -223,7 +225,6 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.cli.schedule import journal_on_stderr  # noqa: PLC0415
-    from bulk_reset.job_run import JobRun  # noqa: F401, PLC0415
     from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
 
     async def start(job: Job, record: RunRecord) -> int:

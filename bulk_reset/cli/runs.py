@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,8 +100,12 @@ def show(
             "Version": record.version,
             "Folder": str(folder),
             "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
-            "Report": f"bulk-reset report {report}" if report and report.exists() else "",
-            "Undo": f"bulk-reset undo {report}" if _can_undo(report) else "",
+            "Report": shlex.join(["bulk-reset", "report", str(report)])
+            if report and report.exists()
+            else "",
+            "Undo": shlex.join(["bulk-reset", "undo", str(report), *record.reach])
+            if _can_undo(report)
+            else "",
         }
         for name, text in told.items():
             if text:

@@ -145,7 +145,7 @@ def _seen_from_outside(scheduling: Scheduling, port: int | None) -> Iterator[Non
     if port is None:
         yield
         return
-    from bulk_reset.metrics import MetricsServer  # noqa: PLC0415  (rarely needed)
+    from bulk_reset.metrics_server import MetricsServer  # noqa: PLC0415  (rarely needed)
     from bulk_reset.schedule_metrics import healthz, metrics  # noqa: PLC0415
 
     server = MetricsServer(port, lambda: metrics(scheduling), lambda: healthz(scheduling))
