@@ -105,7 +105,7 @@ def due_in_words(job: Job) -> str:
 def _source(job: Job) -> str:
     source = job.source
     if source.pull is not None:
-    XX
+        return f"the incidents {_pull(source.pull)}"
     if source.sheet is not None:
         text = f"the sheet {job.beside(source.sheet)}"
     else:

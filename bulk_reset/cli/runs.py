@@ -100,12 +100,8 @@ def show(
             "Version": record.version,
             "Folder": str(folder),
             "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
-            "Report": shlex.join(["bulk-reset", "report", str(report)])
-            if report and report.exists()
-            else "",
-            "Undo": shlex.join(["bulk-reset", "undo", str(report), *record.reach])
-            if _can_undo(report)
-            else "",
+            "Report": _command("report", report) if report and report.exists() else "",
+            "Undo": _command("undo", report, *record.reach) if _can_undo(report) else "",
         }
         for name, text in told.items():
             if text:
@@ -146,6 +142,10 @@ def _took(record: RunRecord) -> str:
     if not (record.started_at and record.ended_at):
         return ""
     return duration(record.ended_at - record.started_at)
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["bulk-reset", *map(str, words)])
 
 
 def _can_undo(report: object) -> bool:
