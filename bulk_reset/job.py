@@ -251,6 +251,7 @@ class ScheduleTable(Section):
     jitter: Duration = "0s"
     catch_up: Literal["skip", "once", "all"] = "once"
     catch_up_within: Duration = "12h"
+    again_after: Duration = "15m"
     deadline: str | None = None
 
     @field_validator("cron")
@@ -272,6 +273,13 @@ class ScheduleTable(Section):
             ) from exc
         except StopIteration:
             raise ValueError("never comes in the next 50 years. Mend day and month.") from None
+        return text
+
+    @field_validator("again_after")
+    @classmethod
+    def _check_again(cls, text: str) -> str:
+        if not seconds_of(text):
+            raise ValueError("would try without a pause. Write 1m or more.")
         return text
 
     @field_validator("time_zone")

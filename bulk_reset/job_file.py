@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from bulk_reset.errors import InputError
 from bulk_reset.job import Job, KeyMistakeError
@@ -203,7 +202,7 @@ class _Reading:
             found.setdefault((mistake.line, mistake.key), mistake)
         return list(found.values())
 
-    def _mistake_of(self, one: ErrorDetails) -> JobMistake:
+    def _mistake_of(self, one: Mapping[str, Any]) -> JobMistake:
         # A key that may be of two types is told of once a type: str and int stand behind it.
         place = tuple(part for part in one["loc"] if not _is_branch(part))
         kind = one["type"]

@@ -16,18 +16,24 @@ import shutil
 import time
 import zoneinfo
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bulk_reset.errors import BulkResetError, ExitCode, InputError, LockedError, NoRowsError
+from bulk_reset.errors import (
+    BulkResetError,
+    ExitCode,
+    InputError,
+    NoRowsError,
+    RunError,
+)
 from bulk_reset.inert import one_line
 from bulk_reset.job import Job
 from bulk_reset.journal import Journal, watching
 from bulk_reset.notifying import tell
 from bulk_reset.options import Options, Watcher
-from bulk_reset.run_records import ENDED, RUNNING, RunRecord, StateFolder
+from bulk_reset.run_records import ENDED, RUNNING, UNANSWERED, RunRecord, StateFolder
 from bulk_reset.timetable import Timetable
 
 if TYPE_CHECKING:
@@ -55,6 +61,8 @@ class JobRun:
     watcher: Watcher
     clock: Clock = time.time
     totals: Totals | None = None
+    _was: RunRecord = field(init=False)
+    """The record before, where the run is gone on with."""
 
     def run(self, *, handles_signals: bool = False) -> RunRecord:
         """Run it, and keep what became of it, however it ends.
@@ -63,6 +71,7 @@ class JobRun:
             LockedError: the job is running already; nothing was done, and nothing is kept.
         """
         with self.state.locked(self.job.name):
+            self._was = self.record
             self._keep(
                 state=RUNNING,
                 started_at=self.record.started_at or self.clock(),
@@ -71,6 +80,9 @@ class JobRun:
             )
             try:
                 self._run(handles_signals=handles_signals)
+            except RunError as error:
+                # The API could not be read, or somebody else has the account: it is worth a try.
+                self._keep_end(error.exit_code, str(error), UNANSWERED)
             except BulkResetError as error:
                 self._keep_end(error.exit_code, str(error))
             except KeyboardInterrupt:
@@ -90,7 +102,10 @@ class JobRun:
     def _run(self, *, handles_signals: bool) -> None:
         deadline_at = self.record.deadline_at
         if deadline_at is not None and self.clock() >= deadline_at:
-            raise LockedError("its deadline has come before it could begin. Nothing was sent.")
+            self._keep_end(
+                ExitCode.STOPPED, "its deadline had come before it could begin", "deadline"
+            )
+            return
         options = self.job.options(self._place("x.report.csv"), self._on_wall_clock(deadline_at))
         sheet = self._sheet(options)
         if sheet is None:
@@ -108,7 +123,8 @@ class JobRun:
             return
         self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
         self._leave_for_people(totals, sheet)
-        self._keep_end(totals.exit_code, _words(totals))
+        stop = totals.stop.reason.value if totals.stop is not None else ""
+        self._keep_end(totals.exit_code, _words(totals), stop)
 
     def _send(self, sheet: Path, options: Options, *, handles_signals: bool) -> Totals:
         from bulk_reset.actions import run  # noqa: PLC0415  (brings pandas and aiohttp along)
@@ -251,12 +267,18 @@ class JobRun:
         self.record = dataclasses.replace(self.record, **facts)  # type: ignore[arg-type]
         self.state.write(self.record)
 
-    def _keep_end(self, code: int, words: str) -> None:
-        self._keep(state=ENDED, ended_at=self.clock(), exit_code=int(code), words=one_line(words))
+    def _keep_end(self, code: int, words: str, stop: str = "") -> None:
+        self._keep(
+            state=ENDED,
+            ended_at=self.clock(),
+            exit_code=int(code),
+            stop=stop,
+            words=one_line(words),
+        )
 
     def _tell(self) -> None:
         """Say how it ended: into the log, and to whom the job names."""
-        record = self.record
+        record, was = self.record, self._was
         say = self.journal.info if record.exit_code == 0 else self.journal.error
         say("job ended", exit_code=record.exit_code, words=record.words)
         if self.job.report.metrics_file:
@@ -264,12 +286,14 @@ class JobRun:
         if self.job.notify is None or record.state != ENDED:
             return
         is_problem = record.exit_code != ExitCode.DONE
-        if not (is_problem or self.job.notify.when == "always"):
-            return
-        notified = tell(self.job, record, self._place(""))
-        self._keep(notified=notified)
-        if notified.startswith("failed"):
-            self.journal.error("nobody was told", why=notified)
+        # Of an outage it is told when it begins, not every quarter of an hour, and when it is over.
+        is_told = was.is_unanswered and was.notified != ""
+        is_news = self.job.notify.when == "always" or is_problem or is_told
+        if is_news and not (is_told and record.is_unanswered):
+            notified = tell(self.job, record, self._place(""))
+            self._keep(notified=notified)
+            if notified.startswith("failed"):
+                self.journal.error("nobody was told", why=notified)
 
     def _write_metrics(self) -> None:
         from bulk_reset.metrics import write_metrics  # noqa: PLC0415  (rarely needed)

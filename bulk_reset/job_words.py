@@ -196,6 +196,7 @@ def _schedule(job: Job) -> Iterator[tuple[str, str]]:
     late = f", up to {told.jitter} later" if seconds_of(told.jitter) else ""
     yield "Due", due_in_words(job) + late
     yield "Missed", _CATCH_UP[told.catch_up].format(within=told.catch_up_within)
+    yield "Outage", f"what the API does not answer is tried again every {told.again_after}"
     if told.deadline:
         yield "Stops", f"at {told.deadline}; what is left stays pending"
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from bulk_reset.inert import one_line
 from bulk_reset.job import Job
-from bulk_reset.run_records import RunRecord
+from bulk_reset.run_records import MISSED, RunRecord
 
 _LONGEST_S: Final = 60
 _TRIES: Final = 3
@@ -56,8 +56,11 @@ def summary_of(record: RunRecord, folder: Path) -> dict[str, Any]:
         )
     for name in ("sheet", "report", "page"):
         told[name] = str(folder / told[name]) if told[name] else ""
+    text = f"{record.job}: {record.words} (exit code {record.exit_code})"
+    if record.state == MISSED:
+        text = f"{record.job}: missed {record.missed}: {record.words}"
     # What chat services show of a message that they do not know more of.
-    return {"text": f"{record.job}: {record.words} (exit code {record.exit_code})", **told}
+    return {"text": text, **told}
 
 
 def _tell_command(command: list[str], summary: dict[str, Any], folder: Path) -> str:

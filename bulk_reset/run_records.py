@@ -32,6 +32,7 @@ RECORD: Final = "run.json"
 LOG: Final = "log.jsonl"
 JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
+UNANSWERED: Final = "outage"
 _CUT_SHORT: Final = frozenset({129, 130, 143})
 """Exit codes of runs that were told to end, and are gone on with."""
 
@@ -43,6 +44,7 @@ class RunRecord:
     Attributes:
         state: ``waiting`` (made, not begun), ``running``, ``ended``, or ``missed``.
         due_at: the moment it stands for; of one that nobody scheduled, when it was asked for.
+        stop: why it ended early (``StopReason``), in a word.
         words: what became of it, in a sentence.
         missed: of a ``missed`` one, how many due moments it stands for, up to ``last_due_at``.
         counts: rows by status.
@@ -61,6 +63,7 @@ class RunRecord:
     ended_at: float = 0.0
     deadline_at: float | None = None
     exit_code: int | None = None
+    stop: str = ""
     words: str = ""
     rows: int = 0
     counts: dict[str, int] = field(default_factory=dict)
@@ -77,9 +80,16 @@ class RunRecord:
     last_due_at: float = 0.0
 
     @property
-    def is_cut_short(self) -> bool:
-        """Whether it was told to end, and may be gone on with."""
-        return self.state == ENDED and self.exit_code in _CUT_SHORT
+    def is_open(self) -> bool:
+        """Whether it may be gone on with: it was killed, told to end, or nobody answered it."""
+        return self.state in {WAITING, RUNNING} or (
+            self.state == ENDED and (self.exit_code in _CUT_SHORT or self.is_unanswered)
+        )
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether it stopped because the API was down, or somebody else had the account."""
+        return self.stop == UNANSWERED
 
 
 class StateFolder:

@@ -37,8 +37,6 @@ from bulk_reset.journal import Journal
 from bulk_reset.notifying import tell
 from bulk_reset.run_records import (
     ENDED,
-    RUNNING,
-    WAITING,
     JobBook,
     RunRecord,
     StateFolder,
@@ -48,7 +46,12 @@ from bulk_reset.run_records import (
 from bulk_reset.timetable import Due, Missed, Timetable
 
 REREAD_S: Final = 5.0
-_REREAD: Final = "reread"
+_REREAD: Final = "/reread"
+_AGAIN: Final = "/again "
+"""No job has such a name."""
+_AFTER_S: Final = 0.01
+_INSTANCES: Final = 10
+"""APScheduler drops what is still running so often, and a moment with it."""
 _BROKEN_TEXT: Final = "the file cannot be read as a job, and is not run"
 Starter = Callable[[Job, RunRecord], Awaitable[int]]
 """Runs a job in the folder of a record; returns the exit code."""
@@ -200,6 +203,9 @@ class Scheduling:
             self.journal.info("job gone", job=name)
         for file in [file for file in self._broken if file not in found]:
             del self._broken[file]
+        for name in self._jobs:
+            if self._scheduler.get_job(name) is None:
+                self._plan(name)  # whatever has become of it
 
     def _read(self, path: Path, seen: tuple[int, ...], *, is_first: bool) -> None:
         name = path.stem
@@ -246,14 +252,23 @@ class Scheduling:
             return  # it is looked at again when it has ended
         starts_at = self.next_start_at(name)
         if starts_at is not None:
-            self._scheduler.add_job(
-                self.look,
-                DateTrigger(dt.datetime.fromtimestamp(starts_at, dt.UTC)),
-                (name,),
-                id=name,
-                misfire_grace_time=None,
-                replace_existing=True,
-            )
+            self._wake_up(name, starts_at, self.look, name)
+
+    def _wake_up(
+        self, key: str, moment_at: float, do: Callable[..., Awaitable[None]], argument: str
+    ) -> None:
+        """Do something at a moment; what was to be done under this key before is not."""
+        # A little later, so that no rounding makes it come before its time.
+        moment = dt.datetime.fromtimestamp(moment_at + _AFTER_S, dt.UTC)
+        self._scheduler.add_job(
+            do,
+            DateTrigger(moment),
+            (argument,),
+            id=key,
+            misfire_grace_time=None,
+            max_instances=_INSTANCES,
+            replace_existing=True,
+        )
 
     # --- What is due -------------------------------------------------------------------------
 
@@ -319,6 +334,7 @@ class Scheduling:
         finally:
             self._busy.discard(job.name)
             if job.name in self._jobs and not self._draining:
+                self._try_again(record.id)
                 self._plan(job.name)
 
     def _see_ended(self, run_id: str, code: int) -> None:
@@ -348,16 +364,30 @@ class Scheduling:
             record = self.state.read(run_id)
         except InputError:
             return  # somebody has removed it
-        is_open = record.state in {WAITING, RUNNING} or record.is_cut_short
-        if not is_open or record.job in self._busy or self.state.is_locked(record.job):
+        if not record.is_open or record.job in self._busy or self.state.is_locked(record.job):
             return
-        planned = self._jobs[record.job]
+        planned = self._jobs.get(record.job)
+        if planned is None:
+            return  # it is gone, or broken
         why_not = self._why_not_gone_on(planned, record)
         if why_not:
             self._give_up(record, why_not)
         else:
             self.journal.info("run gone on with", job=record.job, run=record.id)
             self._start(planned.job, record)
+
+    def _try_again(self, run_id: str) -> None:
+        """Go on after a while with a run that the API did not answer."""
+        record = self.state.read(run_id)
+        if not (record.is_scheduled and record.is_unanswered):
+            return
+        again_at = self.clock() + self._jobs[record.job].timetable.again_s
+        self._wake_up(f"{_AGAIN}{record.job}", again_at, self.go_on_with, run_id)
+        self.journal.info("run tried again", job=record.job, run=run_id, again=_iso(again_at))
+
+    async def go_on_with(self, run_id: str) -> None:
+        """Go on with a run, if it is not out of date."""
+        self._go_on_with(run_id)
 
     def _why_not_gone_on(self, planned: Planned, record: RunRecord) -> str:
         now_at = self.clock()

@@ -64,6 +64,7 @@ class Timetable:
         catch_up: what becomes of moments that were missed: ``skip``, ``once`` (the last one
             is run) or ``all``.
         within_s: what is later than this is not run any more.
+        again_s: when a run is gone on with that the API did not answer.
         deadline: the time of the day at which a run stops.
     """
 
@@ -73,6 +74,7 @@ class Timetable:
     jitter_s: float = 0.0
     catch_up: str = "once"
     within_s: float = 12 * 3600.0
+    again_s: float = 900.0
     deadline: dt.time | None = None
 
     @classmethod
@@ -88,6 +90,7 @@ class Timetable:
             float(seconds_of(told.jitter)),
             told.catch_up,
             float(seconds_of(told.catch_up_within)),
+            float(seconds_of(told.again_after)),
             dt.time.fromisoformat(told.deadline) if told.deadline else None,
         )
 
