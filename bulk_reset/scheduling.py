@@ -329,6 +329,7 @@ class Scheduling:
                 self.journal.info("job starts", job=job.name, run=record.id)
                 code = await self.start(job, record)
                 self._see_ended(record.id, code)
+                self.journal.info("job left", job=job.name, run=record.id, exit_code=code)
         except Exception as error:  # noqa: BLE001  (one job's trouble is nobody else's)
             self.journal.error("internal error", what=job.name, why=repr(error))
         finally:

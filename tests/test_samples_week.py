@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import io
-import json
 import re
 import socket
 from collections import Counter
@@ -17,21 +15,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import apscheduler.schedulers.base
-import apscheduler.triggers.interval
 import pytest
 from conftest import KEY, SandboxProcess, read_csv, seed_id
 from openpyxl import Workbook
 from virtual_clock import run_virtual
+from virtual_schedule import VirtualSchedule
 
 from bulk_reset.job import Job
 from bulk_reset.job_file import read_job
 from bulk_reset.job_run import JobRun
 from bulk_reset.journal import Sink, new_journal
 from bulk_reset.options import Watcher
-from bulk_reset.run_records import RunRecord, StateFolder
+from bulk_reset.run_records import RunRecord
 from bulk_reset.sandbox import Sandbox, SandboxConfig
-from bulk_reset.scheduling import Scheduling
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "jobs"
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -56,45 +52,23 @@ def shown(moment_at: float) -> str:
     return f"{dt.datetime.fromtimestamp(moment_at, BERLIN):%a %d %H:%M}"
 
 
-class Week:
-    """A folder of jobs on a virtual clock, with an API that can be away."""
+class Week(VirtualSchedule):
+    """The samples on a virtual clock, with an API that can be away."""
 
     def __init__(
         self, folder: Path, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.folder, self.sandbox, self.env = folder, sandbox, monkeypatch
-        self.state = StateFolder(folder / "state")
-        self.log = io.StringIO()
-        self.begins_at = at("Mon 00:00")
+        super().__init__(folder, at("Mon 00:00"), monkeypatch)
+        self.sandbox, self.env = sandbox, monkeypatch
         self.outage = (0.0, 0.0)
         self.starts: list[str] = []
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
         monkeypatch.setenv("API", sandbox.url)
-        for module in (apscheduler.schedulers.base, apscheduler.triggers.interval):
-            monkeypatch.setattr(module, "datetime", self._datetime())
         for sample in SAMPLES.glob("*.toml"):
             text = re.sub(r"sandbox_state = .*\n", HERE, sample.read_text())
             (folder / sample.name).write_text(text)
-
-    def _datetime(self) -> type[dt.datetime]:
-        clock = self.clock
-
-        class Virtual(dt.datetime):
-            @classmethod
-            def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
-                return dt.datetime.fromtimestamp(clock(), tz)
-
-        return Virtual
-
-    def clock(self) -> float:
-        """Return the virtual moment, UTC epoch seconds."""
-        return self.begins_at + asyncio.get_running_loop().time()
-
-    async def until(self, text: str) -> None:
-        """Let the time pass."""
-        await asyncio.sleep(at(text) - self.clock())
 
     async def start(self, job: Job, record: RunRecord) -> int:
         """Run a job, as its process would: from its file."""
@@ -105,15 +79,6 @@ class Week:
         journal = new_journal(Sink(self.log))
         run = JobRun(read, self.state, record, journal, Watcher(), clock=self.clock)
         return run.run().exit_code or 0
-
-    def schedule(self) -> Scheduling:
-        """Start a process, so to say."""
-        journal = new_journal(Sink(self.log))
-        scheduling = Scheduling(
-            self.folder, self.state, journal, self.start, reread_s=60, clock=self.clock
-        )
-        scheduling.open()
-        return scheduling
 
     def table(self) -> list[str]:
         """Return what became of each due moment, the oldest first."""
@@ -167,20 +132,20 @@ def write_backfill(path: Path) -> None:
 
 async def a_hard_week(week: Week) -> None:
     """Let it pass: two restarts, a night without the API, a broken file, a clock put forward."""
-    scheduling = week.schedule()
-    await week.until("Tue 12:00")
+    scheduling = week.open(week.start)
+    await week.until(at("Tue 12:00"))
     (week.folder / "hurried.toml").write_text(BROKEN)
     await scheduling.drain()  # a restart at noon, for two hours
-    await week.until("Tue 14:00")
-    scheduling = week.schedule()
+    await week.until(at("Tue 14:00"))
+    scheduling = week.open(week.start)
     week.outage = (at("Wed 00:00"), at("Wed 04:00"))
-    await week.until("Thu 00:30")
+    await week.until(at("Thu 00:30"))
     await scheduling.drain()  # and a machine that is down for a day and a half
-    await week.until("Fri 09:00")
-    scheduling = week.schedule()
-    await week.until("Sun 12:00")
+    await week.until(at("Fri 09:00"))
+    scheduling = week.open(week.start)
+    await week.until(at("Sun 12:00"))
     write_backfill(week.folder / "inbox" / "week-12.xlsx")
-    await week.until("MON 12:00")
+    await week.until(at("MON 12:00"))
     await scheduling.drain()
 
 
@@ -212,6 +177,9 @@ Mon 29 02:30 nightly-retitle  02:33 exit 0: 1 of 1 rows are done
 Mon 29 07:00 weekly-backfill  07:00 exit 0: 5 of 5 rows are done
 """
 """When it was due, which job, when it ended, and how. The clock goes from 2 to 3 on Sunday."""
+AWAY = (
+    "the incidents cannot be read: the API is down or cannot be reached: cannot connect to the API"
+)
 
 
 def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
@@ -227,16 +195,14 @@ def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
     # What the server counted is what the runs say, so no row was sent twice.
     updated = sum(one.counts.get("updated", 0) for one in week.state.records())
     assert week.sandbox.get("/_stats")["applied"] == updated == 32
-    told = [json.loads(line) for line in week.log.getvalue().splitlines()]
-    broken = [line["file"] for line in told if line["event"] == "job broken"]
+    broken = [line["file"] for line in week.events("job broken")]
     assert broken == [str(week.folder / "hurried.toml")] * 2, "once for each start"
     assert KEY not in week.log.getvalue()
     # Whom the job names was told of the outage when it began and when it was over.
     texts = (week.folder / "told.txt").read_text().splitlines()
+    port = week.nobody.rpartition(":")[2]
     assert [text.partition(": ")[2] for text in texts] == [
-        "the incidents cannot be read: the API is down or cannot be reached: cannot connect to the "
-        f"API: Connect call failed ('127.0.0.1', {week.nobody.rpartition(':')[2]}). Try again "
-        "later. (exit code 3)",
+        f"{AWAY}: Connect call failed ('127.0.0.1', {port}). Try again later. (exit code 3)",
         "2 of 2 rows are done (exit code 0)",
         "missed 1: nothing could run it then, and it is later than catch_up_within",
     ]
@@ -247,8 +213,8 @@ def test_the_sheet_of_the_week_is_moved_away_and_its_report_laid_out(week: Week)
     write_backfill(week.folder / "inbox" / "week-12.xlsx")
 
     async def monday() -> None:
-        scheduling = week.schedule()
-        await week.until("Mon 08:00")
+        scheduling = week.open(week.start)
+        await week.until(at("Mon 08:00"))
         await scheduling.drain()
 
     run_virtual(monday())

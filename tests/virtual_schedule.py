@@ -1,0 +1,65 @@
+"""A schedule on a virtual clock: APScheduler's, and that of who runs the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apscheduler.schedulers.base
+import apscheduler.triggers.interval
+import pytest
+
+from bulk_reset.journal import Sink, new_journal
+from bulk_reset.run_records import StateFolder
+from bulk_reset.scheduling import Scheduling, Starter
+
+
+class VirtualSchedule:
+    """A folder of job files, its state and its log, on a clock that begins at a moment."""
+
+    def __init__(self, folder: Path, begins_at: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.begins_at = folder, begins_at
+        self.state = StateFolder(folder / "state")
+        self.log = io.StringIO()
+        for module in (apscheduler.schedulers.base, apscheduler.triggers.interval):
+            monkeypatch.setattr(module, "datetime", _datetime_of(self.clock))
+
+    def clock(self) -> float:
+        """Return the virtual moment, UTC epoch seconds."""
+        return self.begins_at + asyncio.get_running_loop().time()
+
+    async def until(self, moment_at: float) -> None:
+        """Let the time pass."""
+        await asyncio.sleep(max(0.0, moment_at - self.clock()))
+
+    def open(self, start: Starter, reread_s: float = 600) -> Scheduling:
+        """Start a process, so to say."""
+        scheduling = Scheduling(
+            self.folder,
+            self.state,
+            new_journal(Sink(self.log)),
+            start,
+            reread_s=reread_s,
+            clock=self.clock,
+        )
+        scheduling.open()
+        return scheduling
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return what the log says under this name, in its order."""
+        told = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in told if line["event"] == name]
+
+
+def _datetime_of(clock: Callable[[], float]) -> type[dt.datetime]:
+    class Virtual(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
+            return dt.datetime.fromtimestamp(clock(), tz)
+
+    return Virtual
