@@ -252,10 +252,10 @@ class _Witness:
         code = outcome.error_code or outcome.status.value
         if code not in self._failed and len(self._failed) >= _TOLD_CODES:
             code = _OTHERS
-        if self._failed[code] >= TOLD_FAILURES or self._told_rows >= TOLD_FAILURES_IN_ALL:
+        self._failed[code] += 1
+        if self._failed[code] > TOLD_FAILURES or self._told_rows >= TOLD_FAILURES_IN_ALL:
             self._untold[code] += 1
             return
-        self._failed[code] += 1
         self._told_rows += 1
         self._journal.warning(
             "row failed",
