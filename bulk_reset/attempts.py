@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import stamina
-from stamina._config import CONFIG
 from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 
 from bulk_reset.breaker import Breaker
@@ -195,5 +194,7 @@ def _choose_hook() -> None:
 
     By itself it takes structlog where that is installed, which prints to standard output.
     """
-    if getattr(CONFIG, "_on_retry", None) is None:  # asking for them in public makes them
+    # Nothing public tells what was chosen without choosing for good.
+    config = getattr(getattr(stamina, "_config", None), "CONFIG", None)
+    if getattr(config, "_on_retry", None) is None:
         set_on_retry_hooks([LoggingOnRetryHook])

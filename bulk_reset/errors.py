@@ -189,3 +189,12 @@ class StoppedError(RunError):
 
 class InternalError(BulkResetError):
     """The books do not balance: a mistake in this package, to be reported."""
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Return the exit code that a command deserves which was ended by this."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    # Ours and typer's have the one; SystemExit, by which SIGTERM ends a command, the other.
+    code = getattr(error, "exit_code", getattr(error, "code", None))
+    return ExitCode(code) if code in tuple(ExitCode) else ExitCode.INTERNAL

@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bulk_reset.errors import ExitCode
+from bulk_reset.errors import ExitCode, exit_code_of
 from bulk_reset.model import PACE, Outcome, Progress, Status, Totals
 from bulk_reset.options import Options, Watcher
 from bulk_reset.sinks import Sink, log_file, new_log
 
-__all__ = ["Journal", "Sink", "exit_code_of", "log_file", "new_journal", "watching"]
+__all__ = ["Journal", "Sink", "log_file", "new_journal", "watching"]
 
 BATCH_EVERY_S: Final = 5.0
 """At the quota some 250 rows: 100,000 rows make about 700 events, the waits among them."""
@@ -72,7 +72,7 @@ class Journal:
 
     def run_started(self, sheet: object, options: Options | None = None, **facts: object) -> None:
         """Tell that a run begins, and which options are not the usual ones."""
-        self.info("run started", sheet=sheet, options=_told(options or _USUAL), **facts)
+        self.info("run started", sheet=sheet, **facts, options=_told(options or _USUAL))
 
     def run_ended(self, totals: Totals, *, exit_code: int | None = None, **facts: object) -> None:
         """Tell what became of a run.
@@ -132,15 +132,6 @@ def new_journal(
         context: what each of its events says.
     """
     return Journal(new_log(sinks, say, clock).bind(**context))
-
-
-def exit_code_of(error: BaseException) -> int:
-    """Return the exit code that a run deserves which ended by this."""
-    if isinstance(error, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
-    # Ours and typer's have the one; SystemExit, by which SIGTERM ends a command, the other.
-    code = getattr(error, "exit_code", getattr(error, "code", None))
-    return code if code in tuple(ExitCode) else ExitCode.INTERNAL
 
 
 def _told(options: Options) -> dict[str, object]:
@@ -261,10 +252,10 @@ class _Witness:
         code = outcome.error_code or outcome.status.value
         if code not in self._failed and len(self._failed) >= _TOLD_CODES:
             code = _OTHERS
-        if self._failed[code] >= TOLD_FAILURES or self._told_rows >= TOLD_FAILURES_IN_ALL:
+        self._failed[code] += 1
+        if self._failed[code] > TOLD_FAILURES or self._told_rows >= TOLD_FAILURES_IN_ALL:
             self._untold[code] += 1
             return
-        self._failed[code] += 1
         self._told_rows += 1
         self._journal.warning(
             "row failed",

@@ -164,9 +164,11 @@ class Report:
             self._check_place()
 
     def _check_place(self) -> None:
+        # Read first: lines may be added beside, and the file is never shorter than it was then.
+        end = self._end
         ours = os.fstat(self._file.fileno())
         with contextlib.suppress(OSError):
-            if os.path.samestat(ours, self.path.stat()) and ours.st_size >= self._end:
+            if os.path.samestat(ours, self.path.stat()) and ours.st_size >= end:
                 return
         raise RunError(
             f"{self.path}: another program has moved, removed, replaced or shortened it while the "

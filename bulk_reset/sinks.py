@@ -121,27 +121,33 @@ class _Outlet:
 
 
 def _renderer(sink: Sink) -> Callable[[_Event], str]:
+    encoding = getattr(sink.file, "encoding", None) or "utf-8"
     if not sink.is_human:
-        return _as_json
+        return lambda event: _as_json(event, encoding)
     console = structlog.dev.ConsoleRenderer(
         colors=sink.has_colour, sort_keys=False, timestamp_key="at"
     )
-    return lambda event: str(console(None, "", {key: _spoken(event[key]) for key in event}))
+
+    def as_line(event: _Event) -> str:
+        line = str(console(None, "", {key: _spoken(value) for key, value in event.items()}))
+        return line.encode(encoding, "backslashreplace").decode(encoding)
+
+    return as_line
 
 
-def _as_json(event: _Event) -> str:
+def _as_json(event: _Event, encoding: str) -> str:
+    line = escaped(json.dumps(event, ensure_ascii=False))
     try:
-        line = json.dumps(event, ensure_ascii=False)
-        line.encode()
+        line.encode(encoding)
     except UnicodeEncodeError:
-        line = json.dumps(event)  # half of a surrogate pair, from a broken sheet
-    return escaped(line)
+        # Not its letters; or half of a surrogate pair, from a broken sheet.
+        return escaped(json.dumps(event))
+    return line
 
 
 def _is_written(sink: Sink, line: str) -> bool:
-    encoding = getattr(sink.file, "encoding", None) or "utf-8"
     try:
-        sink.file.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sink.file.write(f"{line}\n")
         sink.file.flush()
     except (OSError, ValueError):  # ValueError: it is closed
         return False

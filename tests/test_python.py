@@ -59,7 +59,8 @@ def test_an_unknown_name_is_refused_as_by_any_module() -> None:
 IMPORTS = """
 import sys
 import bulk_reset
-heavy = {"pandas", "aiohttp", "stamina", "aiolimiter", "filelock", "yaml", "typer", "rich"}
+heavy = {"pandas", "aiohttp", "stamina", "aiolimiter", "filelock", "yaml", "typer", "rich",
+         "structlog", "prometheus_client"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 for _ in range(2):
     for name in bulk_reset.__all__:

@@ -72,6 +72,7 @@ def without_times(text: str) -> str:
     """Blank out what differs from run to run: seconds, rates, lines of progress."""
     text = re.sub(r"^(?:\d+ min )?[\d.]+ s: [\d,]+ of \d+ rows.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(started in any 1 s): \d+ ", r"\1: N ", text)
+    text = re.sub(r'("(?:at|run_id)": )"[^"]+"|("rows_per_s": )[\d.]+', r"\1\2N", text)
     return re.sub(r"[\d.]+ s, [\d.]+ a second", "N s, N a second", text)
 
 

@@ -369,6 +369,26 @@ def test_a_file_that_another_program_takes_away_stops_the_run(
         Report(path).close()  # neither locked nor torn
 
 
+def test_lines_that_are_written_while_the_file_is_looked_at_stop_no_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fast run writes on while the disk takes the lines before: nobody else has changed it."""
+    look = os.path.samestat
+
+    def look_while_writing(*files: os.stat_result) -> bool:
+        report.write(FAILED)
+        report.flush()
+        return look(*files)
+
+    with Report(path) as report:
+        report.write(UPDATED)
+        report.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr("bulk_reset.report.os.path.samestat", look_while_writing)
+            report.sync()
+    assert list(read_report(path)) == [UPDATED, FAILED]
+
+
 @pytest.mark.parametrize(
     "tamper",
     [

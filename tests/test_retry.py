@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks
+
+from bulk_reset.attempts import _choose_hook
 from bulk_reset.errors import (
     BulkResetError,
     ConnectError,
@@ -116,3 +120,23 @@ def test_a_policy_without_an_attempt_is_refused(attempts: int) -> None:
     with pytest.raises(InputError) as caught:
         RetryPolicy(attempts=attempts)
     assert str(caught.value) == f"--attempts {attempts}: must be 1 or more."
+
+
+@pytest.fixture
+def _unchosen() -> Iterator[None]:
+    """Let nobody have chosen how retries are told of, before the test and after it."""
+    set_on_retry_hooks(None)
+    yield
+    set_on_retry_hooks(None)
+
+
+@pytest.mark.usefixtures("_unchosen")
+def test_what_a_program_has_chosen_to_hear_of_retries_by_stays() -> None:
+    """Hooks of the program's own are left alone; without any, nothing goes to standard output."""
+    _choose_hook()
+    chosen = [hook.__module__ for hook in get_on_retry_hooks()]
+    heard: list[object] = []
+    set_on_retry_hooks([heard.append])
+    _choose_hook()
+    assert get_on_retry_hooks() == (heard.append,)
+    assert chosen == ["stamina.instrumentation._logging"]

@@ -191,6 +191,7 @@ def test_the_key_is_in_no_output_and_no_file(
     for name in ("https_proxy", "HTTPS_PROXY"):
         more[name] = server.replace("//", f"//{PROXY_USER}:{PROXY_WORD}@")
     arguments = ["run", "incidents.csv", "-v", "--attempts", "1", "--patience", "0", *FAST]
+    arguments += ["--log-file", "run.log", "--metrics-file", "run.prom"]
     arguments += ["--base-url", address] if place != "configuration" else []
     if place == "environment":
         more[KEY_VARIABLE] = SECRET
@@ -220,6 +221,8 @@ def test_the_key_is_in_no_output_and_no_file(
         written[path.name] = f"{path.relative_to(tmp_path)}\n{content}"
     assert [(name, trace) for name in written for trace in traces_in(written[name])] == []
     assert "\x1b" not in done.stderr  # and no terminal obeys what an exception quotes
+    assert json.loads(written["run.log"].splitlines()[-1])["exit_code"] == code
+    assert f"bulk_reset_exit_code {code:.1f}" in written["run.prom"]
     report = read_csv(work / "incidents.report.csv")
     if ending == "rows":
         assert {line["incident_id"]: line["status"] for line in report} == {

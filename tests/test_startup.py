@@ -24,6 +24,8 @@ HEAVY = (
     "openpyxl",
     "jinja2",
     "tzlocal",
+    "structlog",
+    "prometheus_client",
 )
 
 

@@ -250,6 +250,20 @@ JsonOption = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+LogFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Add what happens to FILE, as lines of JSON.", rich_help_panel=_OUTPUT
+    ),
+]
+MetricsFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.prom",
+        help="Write the run's numbers to FILE, for Prometheus' node exporter.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=_OUTPUT),

@@ -29,6 +29,7 @@ from bulk_reset.cli.arguments import (
 from bulk_reset.cli.console import Output, say_red
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.pull import pull_first
+from bulk_reset.cli.record import Recording, recording
 from bulk_reset.cli.shared import Asked, Told, takes
 from bulk_reset.cli.summary import show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView, reading
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from bulk_reset.options import Options, Watcher
 
 
-@takes(read=shared.reading, asked=shared.asking)
+@takes(read=shared.reading, asked=shared.asking, record=recording)
 def run(
     sheet: SheetArgument,
     *,
@@ -61,6 +62,7 @@ def run(
     workers: WorkersOption = WORKERS,
     read: Told,
     asked: Asked,
+    record: Recording,
 ) -> None:
     """Update the incidents of SHEET, within the quota; what became of each row is reported.
 
@@ -70,7 +72,7 @@ def run(
     """
     output = asked.output
     view = SendingView(output)
-    with output.errors():
+    with output.errors(), record.of("run", sheet):
         from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
 
@@ -98,6 +100,7 @@ def run(
                 view.looked,
                 confirm=lambda text: view.confirm(text, says_yes=yes),
             )
+            watcher = record.watching(options, watcher)
             pull_first(sheet, from_pull, set, options, watcher)
             if plan and not _is_planned(sheet, options, watcher, output):
                 raise typer.Exit(ExitCode.STOPPED)
@@ -105,6 +108,7 @@ def run(
                 totals = actions.run(sheet, options, watcher, handles_signals=True)
             finally:
                 view.close()
+        record.end(totals, totals.exit_code)
         if totals.mistakes and not output.is_quiet:
             output.mistakes(totals.mistakes)
         show_totals(output, totals, sheet)

@@ -18,6 +18,7 @@ from bulk_reset.cli.arguments import (
     YesOption,
 )
 from bulk_reset.cli.plan import PlanView
+from bulk_reset.cli.record import Recording, recording
 from bulk_reset.cli.shared import Asked, takes
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView
@@ -25,7 +26,7 @@ from bulk_reset.errors import ExitCode
 from bulk_reset.model import WORKERS
 
 
-@takes(asked=shared.asking)
+@takes(asked=shared.asking, record=recording)
 def undo(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="The report of a run.")],
     *,
@@ -36,6 +37,7 @@ def undo(
     max_failures: MaxFailuresOption = None,
     workers: WorkersOption = WORKERS,
     asked: Asked,
+    record: Recording,
 ) -> None:
     """Set again what stood in the incidents before the run of REPORT.
 
@@ -45,7 +47,7 @@ def undo(
     """
     output = asked.output
     view = SendingView(output)
-    with output.errors():
+    with output.errors(), record.of("undo", str(report)):
         from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
         from bulk_reset.options import Options, Watcher  # noqa: PLC0415
 
@@ -63,6 +65,7 @@ def undo(
             on_looked=view.looked,
             confirm=lambda text: view.confirm(text, says_yes=yes),
         )
+        watcher = record.watching(options, watcher)
         plan = PlanView(output)
         try:
             undone = actions.undo(
@@ -84,6 +87,7 @@ def undo(
             output.say(f"To undo this: bulk-reset undo {undone.way.report}")
         if undone.way.not_known and code is ExitCode.DONE:
             code = ExitCode.NOT_ALL
+        record.end(undone.totals, code)
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
