@@ -20,14 +20,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.credentials import redact
 from bulk_reset.errors import BulkResetError, ExitCode, InputError, LockedError
-from bulk_reset.load import Sheet
-from bulk_reset.model import Totals
+from bulk_reset.model import Totals, Verification
 from bulk_reset.options import Options, Watcher
 from bulk_reset.replay import beside
+
+if TYPE_CHECKING:
+    from bulk_reset.load import Sheet  # brings pandas along, and an audit is read without
 
 AUDIT: Final = "audit.jsonl"
 _START: Final = b'{"version":'
@@ -118,7 +120,7 @@ class Audit:
 
     def end(self, totals: Totals) -> None:
         """Write down how the run ended."""
-        stop = totals.stop
+        stop, seen = totals.stop, totals.verification
         self._write(
             {
                 "rows": totals.rows,
@@ -127,6 +129,7 @@ class Audit:
                 "throttled": totals.throttled,
                 "peaks": [dataclasses.asdict(peak) for peak in totals.peaks],
                 "waited_s": {cause: round(s, 3) for cause, s in totals.waited_s.items()},
+                "not_as_written": None if seen is None else _rows_wrong(seen),
                 "stop": None if stop is None else dataclasses.asdict(stop),
                 "exit_code": int(totals.exit_code),
             }
@@ -198,6 +201,10 @@ def told_options(options: Options) -> Record:
         if value != default:
             told[one.name] = str(value) if isinstance(value, Path) else value
     return told
+
+
+def _rows_wrong(verification: Verification) -> int:
+    return len({mismatch.row_number for mismatch in verification.mismatches})
 
 
 class _Fingerprint:
