@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from bulk_reset.audit import audited
 from bulk_reset.errors import InputError, StoppedError
 from bulk_reset.model import ID_FIELD, SETTABLE_FIELDS, Mistake, Status, Totals, Verification
 from bulk_reset.opening import SheetLike, opened_sheet, surveyed
@@ -21,7 +23,7 @@ from bulk_reset.plan_model import PlanTotals, RowPlan
 from bulk_reset.quota import ideal_s
 from bulk_reset.reaching import held, reach
 from bulk_reset.replay import beside
-from bulk_reset.running import opened_run
+from bulk_reset.running import OpenedRun, opened_run
 from bulk_reset.undoing import WayBack, find_way_back
 from bulk_reset.validate import CheckedChunk
 from bulk_reset.verifying import verify_report
@@ -109,11 +111,17 @@ def run(
         RunError: the report could not be written; what was done stands in it.
     """
     options, watcher = options or Options(), watcher or Watcher()
-    with opened_run(sheet, options, watcher) as opened:
+    with opened_run(sheet, options, watcher) as opened, _audited(opened) as tell:
         totals = opened.send(handles_signals=handles_signals).totals
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
             totals = opened.verified(totals)
+        tell(totals)
         return totals
+
+
+def _audited(opened: OpenedRun) -> AbstractContextManager[Callable[[Totals], None]]:
+    scope = opened.reached.scope
+    return audited(opened.path, opened.table, scope, opened.options, opened.watcher)
 
 
 def verify(
@@ -236,9 +244,10 @@ def run_frame(
     options, watcher = options or Options(), watcher or Watcher()
     if options.verify:
         raise InputError("run_frame reads nothing back. Call verify(report) when it has ended.")
-    with opened_run(frame, options, watcher) as opened:
+    with opened_run(frame, options, watcher) as opened, _audited(opened) as tell:
         ended = opened.send(handles_signals=False)
         by_row = ended.outcomes_by_row()
+        tell(ended.totals)
     found = [by_row.get(row_number) for row_number in range(2, len(frame) + 2)]
     result = frame.copy()
     result["status"] = [

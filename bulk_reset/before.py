@@ -255,21 +255,40 @@ def _edited(path: Path) -> InputError:
 def _lines(path: Path) -> Iterator[dict[str, str]]:
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:
-        with path.open("rb") as file:
-            content = file.read(_end_of_last_line(path) or 0)
-        text = io.StringIO(content.decode("utf-8-sig"), newline="")
-        delimiter = ";" if text.readline().count(";") >= len(COLUMNS) - 1 else ","
-        text.seek(0)
-        reader = csv.DictReader(text, delimiter=delimiter)
-        if not set(COLUMNS) <= set(reader.fieldnames or ()):
-            raise InputError(f"{path}: this is not a file of before-images.")
-        yield from reader
+        end = _end_of_last_line(path) or 0
+        with path.open("rb", buffering=0) as file:
+            text = io.TextIOWrapper(io.BufferedReader(_Head(file, end)), "utf-8-sig", newline="")
+            header = text.readline()
+            delimiter = ";" if header.count(";") >= len(COLUMNS) - 1 else ","
+            rows = itertools.chain([header], text)
+            reader = csv.DictReader(rows, delimiter=delimiter)
+            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                raise InputError(f"{path}: this is not a file of before-images.")
+            yield from reader
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (UnicodeError, csv.Error) as exc:
         raise _edited(path) from exc
     finally:
         csv.field_size_limit(limit)
+
+
+class _Head(io.RawIOBase):
+    """The first bytes of a file: what comes after the last whole line is not read."""
+
+    def __init__(self, file: io.FileIO, size: int) -> None:
+        self._file, self._left = file, size
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  (bytes that can be written)
+        """Read some bytes; none at the end."""
+        with memoryview(buffer) as view:
+            count = self._file.readinto(view[: self._left])
+        self._left -= count
+        return count
 
 
 def _image(cells: dict[str, str]) -> Image:

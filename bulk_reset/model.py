@@ -88,6 +88,17 @@ class Status(StrEnum):
 _DONE: Final = frozenset({Status.UPDATED, Status.UNCHANGED, Status.SKIPPED})
 NOT_DONE: Final = (Status.REJECTED, Status.FAILED, Status.CONFLICT, Status.UNKNOWN)
 """What a run may have made of a row and what asks for somebody to look at it."""
+MEANING_OF: Final = {
+    Status.UPDATED: "the API said yes",
+    Status.UNCHANGED: "already so; not sent",
+    Status.SKIPPED: "another row sets the same",
+    Status.REJECTED: "invalid; never sent",
+    Status.FAILED: "the API said no, or it was not applied",
+    Status.CONFLICT: "changed by somebody since; held back",
+    Status.UNKNOWN: "sent, no readable answer; reading it failed too",
+    Status.PENDING: "not done yet",
+}
+"""What people are told of each status, in the order of reading."""
 
 
 @dataclass(frozen=True, slots=True)

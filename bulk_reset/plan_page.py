@@ -191,6 +191,8 @@ def changed(old: str, new: str) -> tuple[tuple[Op, str], ...]:
 
 def shown(text: str) -> str:
     """Return the text with its tabs and lines, and marks for what acts or cannot be seen."""
+    if text.isprintable():
+        return text
     lines = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
     return "\t".join(visible(piece) for piece in lines.split("\t"))
 

@@ -24,6 +24,19 @@ from bulk_reset.replay import read_report
 
 _SHORTEST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 300.0
+_ADVICE: Final = {
+    "ResourceNotFound": "check the id: no such incident in this account",
+    "InvalidParameter": "mend the row: the message says what is wrong",
+    "changed_since": "look at it; --overwrite sends it anyway",
+    "comment_in_doubt": "look at the incident: is the comment there?",
+    "EntityTooLarge": "shorten the texts of the row",
+    **dict.fromkeys(
+        ("InternalError", "ServiceUnavailable", "timeout", "connection_lost"),
+        "the API's trouble: run again with --retry-failed",
+    ),
+}
+_ADVICE_UNKNOWN: Final = "run again: it may have been applied, sending it twice changes nothing"
+_ADVICE_UNREADABLE: Final = "not the API's answer: look at what is between, then --retry-failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,15 @@ class ErrorGroups:
         )
 
 
+def advice_on(group: ErrorGroup) -> str:
+    """Return what to do about rows that ended so."""
+    if group.status is Status.UNKNOWN:
+        return _ADVICE_UNKNOWN
+    if group.code.startswith("HTTP "):
+        return _ADVICE_UNREADABLE
+    return _ADVICE.get(group.code, "mend the row")
+
+
 def summarise(path: Path) -> ReportSummary:
     """Sum a report up; see ``read_report`` for what it raises."""
     starts, finishes = array("d"), array("d", [0.0])
@@ -119,10 +141,13 @@ def summarise(path: Path) -> ReportSummary:
     )
 
 
-def _most_within(seconds: int, starts: npt.NDArray[np.float64]) -> int:
-    """Return the most of these sorted times that lie within so many seconds."""
-    if not len(starts):
-        return 0
+def started_within(seconds: int, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return for each of these sorted times how many lie in the seconds that end with it."""
     # To the millisecond, as they are written; half of one is for the rounding of floats.
     firsts = np.searchsorted(starts, starts - seconds + 0.0005, side="right")
-    return int((np.arange(1, len(starts) + 1) - firsts).max())
+    return np.arange(1, len(starts) + 1) - firsts
+
+
+def _most_within(seconds: int, starts: npt.NDArray[np.float64]) -> int:
+    """Return the most of these sorted times that lie within so many seconds."""
+    return int(started_within(seconds, starts).max()) if len(starts) else 0

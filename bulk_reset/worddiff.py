@@ -7,6 +7,7 @@ longest that a field can hold.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections import Counter, deque
@@ -23,6 +24,7 @@ _LEAST_SHARED: Final = 0.3
 _DEEPEST: Final = 12
 """How often a gap between two matches is searched for matches of its own."""
 _JOINER: Final = "\u200d"
+_ASCII_TOKENS: Final = re.compile(r"\s+|\w+|[^\s\w]")
 _Span = tuple[int, int, int, int]
 """From and to in the old tokens, from and to in the new ones."""
 
@@ -34,19 +36,62 @@ def words_changed(old: str, new: str) -> list[tuple[Op, str]]:
     No part is empty, no two of a kind follow each other, and "old" comes before its "new".
     A single word that stays between two changes is taken into them.
     """
-    a, b = _tokens(old), _tokens(new)
-    parts: list[tuple[Op, str]] = []
+    if old == new:
+        return [("same", old)] if old else []
+    head, tail = _ends_shared(old, new)
+    a, b = (_tokens(text[head : len(text) - tail]) for text in (old, new))
+    parts: list[tuple[Op, str]] = [("same", old[:head])] if head else []
     for same, a0, a1, b0, b1 in _joined(a, b):
         if same:
-            parts.append(("same", "".join(a[a0:a1])))
+            _add_same(parts, "".join(a[a0:a1]))
             continue
         if a0 < a1:
             parts.append(("old", "".join(a[a0:a1])))
         if b0 < b1:
             parts.append(("new", "".join(b[b0:b1])))
+    if tail:
+        _add_same(parts, old[len(old) - tail :])
     if _shared(parts) < _LEAST_SHARED * min(_weight(old), _weight(new)):
         return [("old", old), ("new", new)]
     return parts
+
+
+def _add_same(parts: list[tuple[Op, str]], text: str) -> None:
+    before = parts.pop()[1] if parts and parts[-1][0] == "same" else ""
+    parts.append(("same", before + text))
+
+
+def _ends_shared(old: str, new: str) -> tuple[int, int]:
+    """Return how many characters the heads and the tails of two texts share, to whole words.
+
+    What is the same at both ends need not be taken apart, and mostly that is nearly all. White
+    space and what follows it are two tokens, whatever else is there.
+    """
+    head = _shared_length(old, new)
+    while head and not _is_border(old, new, head):
+        head -= 1
+    old, new = old[head:][::-1], new[head:][::-1]
+    tail = _shared_length(old, new)
+    while tail and not _is_border(old, new, tail):
+        tail -= 1
+    return head, tail
+
+
+def _shared_length(one: str, other: str) -> int:
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _is_border(one: str, other: str, place: int) -> bool:
+    """Tell whether what is shared ends with white space, and neither text goes on with it."""
+    after = (text[place : place + 1] for text in (one, other))
+    return one[place - 1].isspace() and not any(char.isspace() for char in after)
 
 
 def shortened(parts: list[tuple[Op, str]], around: int = 40) -> list[tuple[Op, str]]:
@@ -55,19 +100,25 @@ def shortened(parts: list[tuple[Op, str]], around: int = 40) -> list[tuple[Op, s
     Args:
         around: characters kept beside each change at most, to whole words.
     """
+    return [
+        (op, text if head + tail == len(text) else f"{text[:head]}…{text[len(text) - tail :]}")
+        for (op, text), (head, tail) in zip(parts, ends_kept(parts, around), strict=True)
+    ]
+
+
+def ends_kept(parts: list[tuple[Op, str]], around: int) -> list[tuple[int, int]]:
+    """Return how much of the head and of the tail of each part is kept; see ``shortened``."""
     last = len(parts) - 1
-    short: list[tuple[Op, str]] = []
+    kept = []
     for place, (op, text) in enumerate(parts):
         # Without any change, the beginning says which text it is.
         before = around if place > 0 or last == 0 else 0
         after = around if place < last else 0
         if op == "same" and len(text) > before + after + 1:
-            head = _first_words(text, before)
-            tail = _last_words(text, after)
-            short.append(("same", f"{head}…{tail}"))
+            kept.append((len(_first_words(text, before)), len(_last_words(text, after))))
         else:
-            short.append((op, text))
-    return short
+            kept.append((len(text), 0))
+    return kept
 
 
 def _first_words(text: str, most: int) -> str:
@@ -102,6 +153,8 @@ def _kind(char: str) -> str:
 
 def _tokens(text: str) -> list[str]:
     """Return words, runs of white space, and all other characters one by one."""
+    if text.isascii():
+        return _ASCII_TOKENS.findall(text)
     tokens: list[str] = []
     start = 0
     kind_before = "none"

@@ -87,6 +87,7 @@ def test_a_disk_too_full_for_the_failed_rows_costs_that_file_alone(
     assert "incidents.failed.csv: could not be written: [Errno 27] File too large" in full.stderr
     assert (tmp_path / "incidents.failed.csv").read_text() == "mended\n"
     assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "incidents.audit.jsonl",
         "incidents.before.csv",
         "incidents.csv",
         "incidents.failed.csv",

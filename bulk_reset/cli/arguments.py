@@ -242,6 +242,14 @@ StateDirOption = Annotated[
     ),
 ]
 _OUTPUT = "Output"
+HtmlOption = Annotated[
+    bool,
+    typer.Option(
+        "--html",
+        help="Write NAME.report.html: charts, errors and every change on one page.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 JsonOption = Annotated[
     bool,
     typer.Option(

@@ -10,6 +10,7 @@ import typer
 
 from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
+    HtmlOption,
     JsonOption,
     QuietOption,
     VerboseOption,
@@ -25,6 +26,7 @@ from bulk_reset.model import Status
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A report file.")],
     *,
+    html: HtmlOption = False,
     xlsx: Annotated[
         bool,
         typer.Option(
@@ -63,5 +65,11 @@ def report(
             options = Options(**read)
             path = actions.answer(file, of, options, Watcher(output.notice))
             output.say(f"Answer: {path}")
-        output.json({**dataclasses.asdict(summary), "exit_code": int(code)})
+        page = ""
+        if html:
+            from bulk_reset.reporting import write_page  # noqa: PLC0415  (rarely wanted)
+
+            page = str(write_page(file))
+            output.say(f"Page: {page}")
+        output.json({**dataclasses.asdict(summary), "page": page, "exit_code": int(code)})
     raise typer.Exit(code)

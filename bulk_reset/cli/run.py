@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,7 @@ from bulk_reset.cli.arguments import (
     CanaryOption,
     DryRunOption,
     FromPullOption,
+    HtmlOption,
     LimitOption,
     MaxFailuresOption,
     NoBeforeOption,
@@ -33,8 +35,8 @@ from bulk_reset.cli.record import Recording, recording
 from bulk_reset.cli.shared import Asked, Told, takes
 from bulk_reset.cli.summary import show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView, reading
-from bulk_reset.errors import ExitCode
-from bulk_reset.model import WORKERS, OnConflict
+from bulk_reset.errors import ExitCode, InputError
+from bulk_reset.model import WORKERS, OnConflict, Totals
 
 if TYPE_CHECKING:
     from bulk_reset.options import Options, Watcher
@@ -60,6 +62,7 @@ def run(
     from_pull: FromPullOption = None,
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     workers: WorkersOption = WORKERS,
+    html: HtmlOption = False,
     read: Told,
     asked: Asked,
     record: Recording,
@@ -112,8 +115,23 @@ def run(
         if totals.mistakes and not output.is_quiet:
             output.mistakes(totals.mistakes)
         show_totals(output, totals, sheet)
-        output.json(totals_as_json(totals))
+        page = _page_of(totals, output) if html and totals.report else ""
+        output.json({**totals_as_json(totals), "page": page})
     raise typer.Exit(totals.exit_code)
+
+
+def _page_of(totals: Totals, output: Output) -> str:
+    """Write the report's page; return where it is, empty where it could not be written."""
+    from bulk_reset.reporting import write_page  # noqa: PLC0415  (rarely wanted)
+
+    try:
+        page = write_page(Path(totals.report))
+    except InputError as error:
+        # All is sent and reported: that this is missing does not change how the run ended.
+        say_red(f"The page is missing: {error}")
+        return ""
+    output.say(f"Page: {page}")
+    return str(page)
 
 
 def _is_planned(sheet: str, options: Options, watcher: Watcher, output: Output) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.cli.console import SHOWN_MISTAKES, Output, counted, duration, new_table, say_red
 from bulk_reset.inert import one_line
-from bulk_reset.model import PACE, ErrorGroup, Status, StopReason, Totals, Verification
+from bulk_reset.model import MEANING_OF, PACE, ErrorGroup, Status, StopReason, Totals, Verification
 
 if TYPE_CHECKING:
     from bulk_reset.summary import ReportSummary
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
 _SHOWN_VALUE: Final = 40
 _SHOWN_LOST: Final = 10
-_MEANING: Final = {
-    Status.UPDATED: "the API said yes",
-    Status.UNCHANGED: "already so; not sent",
-    Status.SKIPPED: "another row sets the same",
-    Status.REJECTED: "invalid; never sent",
-    Status.FAILED: "the API said no, or it was not applied",
-    Status.CONFLICT: "changed by somebody since; held back",
-    Status.UNKNOWN: "sent, no readable answer; reading it failed too",
-    Status.PENDING: "not done yet",
-}
 _STYLE: Final = {
     Status.UPDATED: "green",
     Status.FAILED: "red",
@@ -36,19 +26,6 @@ _STYLE: Final = {
     Status.UNKNOWN: "yellow",
     Status.PENDING: "yellow",
 }
-_ADVICE: Final = {
-    "ResourceNotFound": "check the id: no such incident in this account",
-    "InvalidParameter": "mend the row: the message says what is wrong",
-    "changed_since": "look at it; --overwrite sends it anyway",
-    "comment_in_doubt": "look at the incident: is the comment there?",
-    "EntityTooLarge": "shorten the texts of the row",
-    **dict.fromkeys(
-        ("InternalError", "ServiceUnavailable", "timeout", "connection_lost"),
-        "the API's trouble: run again with --retry-failed",
-    ),
-}
-_ADVICE_UNKNOWN: Final = "run again: it may have been applied, sending it twice changes nothing"
-_ADVICE_UNREADABLE: Final = "not the API's answer: look at what is between, then --retry-failed"
 
 
 def show_totals(output: Output, totals: Totals, sheet: str) -> None:
@@ -110,7 +87,7 @@ def _show_dry_run(output: Output, totals: Totals) -> None:
 
 def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
     table = new_table("status", "rows", "", right={"rows"})
-    for status, meaning in _MEANING.items():
+    for status, meaning in MEANING_OF.items():
         if counts.get(status):
             table.add_row(
                 f"[{_STYLE.get(status, 'none')}]{status.value}[/]", f"{counts[status]:,}", meaning
@@ -124,21 +101,18 @@ def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
 def _show_errors(output: Output, errors: tuple[ErrorGroup, ...]) -> None:
     from rich.markup import escape  # noqa: PLC0415  (a message like [db] is not markup)
 
+    from bulk_reset.summary import advice_on  # noqa: PLC0415  (brings numpy along)
+
     if not errors:
         return
     table = new_table("error", "rows", "first row", "message", "what to do", right={"rows"})
     for group in errors:
-        advice = _ADVICE.get(group.code, "mend the row")
-        if group.status is Status.UNKNOWN:
-            advice = _ADVICE_UNKNOWN
-        elif group.code.startswith("HTTP "):
-            advice = _ADVICE_UNREADABLE
         table.add_row(
             escape(group.code),
             f"{group.rows:,}",
             str(group.row_number),
             escape(group.message),
-            advice,
+            advice_on(group),
         )
     output.table(table)
 
