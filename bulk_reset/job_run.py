@@ -39,7 +39,6 @@ from bulk_reset.timetable import Timetable
 if TYPE_CHECKING:
     from bulk_reset.model import Totals
 
-_PIECE: Final = 1 << 20
 _OWN: Final = (".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv")
 """Ends of names that runs write: no sheets of anybody."""
 Clock = Callable[[], float]
@@ -131,10 +130,13 @@ class JobRun:
 
         self.journal.run_started(sheet, options, source=self.record.source)
         watcher = watching(self.watcher, self.journal)
-        totals = run(sheet, options, watcher, handles_signals=handles_signals)
-        self.totals = totals
-        self.journal.run_ended(totals)
-        return totals
+        try:
+            self.totals = run(sheet, options, watcher, handles_signals=handles_signals)
+        except BaseException as error:
+            self.journal.run_failed(error)
+            raise
+        self.journal.run_ended(self.totals)
+        return self.totals
 
     def _place(self, name: str) -> Path:
         return self.state.folder(self.record.id) / name
@@ -363,8 +365,5 @@ def _copied(source: Path, target: Path) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

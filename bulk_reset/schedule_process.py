@@ -89,9 +89,10 @@ def _seen_from_outside(scheduling: Scheduling, port: int | None) -> Iterator[Non
         yield
         return
     from bulk_reset.metrics_server import MetricsServer  # noqa: PLC0415  (rarely needed)
-    from bulk_reset.schedule_metrics import healthz, metrics  # noqa: PLC0415
+    from bulk_reset.schedule_metrics import ScheduleMetrics  # noqa: PLC0415
 
-    server = MetricsServer(port, lambda: metrics(scheduling), lambda: healthz(scheduling))
+    seen = ScheduleMetrics(scheduling)
+    server = MetricsServer(port, seen.scrape, seen.healthz)
     scheduling.journal.info("listening", address=f"http://127.0.0.1:{server.port}")
     try:
         yield

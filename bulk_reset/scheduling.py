@@ -37,6 +37,7 @@ from bulk_reset.journal import Journal
 from bulk_reset.notifying import tell
 from bulk_reset.run_records import (
     ENDED,
+    UNANSWERED,
     JobBook,
     RunRecord,
     StateFolder,
@@ -156,7 +157,7 @@ class Scheduling:
     @property
     def broken(self) -> dict[str, str]:
         """File -> why it cannot be read."""
-        return {name: why for name, (_, why) in self._broken.items()}
+        return {name: why for name, (_, why) in list(self._broken.items())}
 
     @property
     def busy(self) -> frozenset[str]:
@@ -343,12 +344,15 @@ class Scheduling:
         record = self.state.read(run_id)
         if record.state == ENDED:
             return
-        words = f"its process ended with {code} and without a word; rows may be pending"
+        words, stop = f"its process ended with {code} and without a word; rows may be pending", ""
+        if code == ExitCode.LOCKED:
+            words, stop = "the job was running already, by another hand", UNANSWERED
         ended = dataclasses.replace(
             record,
             state=ENDED,
             ended_at=self.clock(),
             exit_code=128 - code if code < 0 else code or int(ExitCode.INTERNAL),
+            stop=stop,
             words=words,
         )
         self.state.write(ended)

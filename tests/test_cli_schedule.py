@@ -28,8 +28,6 @@ sheet = "incidents.csv"
 base_url = "{url}"
 per_second = {per_second}
 per_minute = 300000
-[report]
-html = false
 [schedule]
 cron = "{cron}"
 time_zone = "UTC"
@@ -103,7 +101,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for schedule in started:
         if schedule.process.poll() is None:
-            schedule.process.kill()
+            schedule.process.terminate()  # and with it what it has started
         schedule.process.communicate(timeout=30)
 
 
@@ -168,23 +166,18 @@ def test_what_is_due_is_run_and_seen(
     }
     assert numbers["bulk_reset_schedule_jobs"] == [1]
     assert numbers["bulk_reset_schedule_jobs_broken"] == [1]
-    assert numbers["bulk_reset_job_last_exit_code"] == [0]
-    assert numbers["bulk_reset_job_last_rows"] == [20]
+    assert numbers["bulk_reset_job_last_run_exit_code"] == [0]
+    assert numbers["bulk_reset_job_last_run_rows"] == [20]
     assert numbers["bulk_reset_job_missed_runs"] == [1]
     assert 0 < numbers["bulk_reset_job_next_run_timestamp_seconds"][0] - jobs_now() <= 86_401
     with urllib.request.urlopen(f"{address}/healthz", timeout=30) as answer:  # noqa: S310
-        assert json.load(answer) == {
-            "status": "ok",
-            "jobs": 1,
-            "busy": [],
-            "broken": ["broken.toml"],
-        }
+        assert json.load(answer) == {"is_well": True, "message": "1 jobs, broken: broken.toml"}
     assert schedule.end() == 0
     record = last(state)
     assert (record.exit_code, record.counts) == (0, {"updated": 20})
     assert sorted(path.name for path in state.folder(record.id).iterdir()) == [
-        *("incidents.before.csv", "incidents.csv", "incidents.report.csv"),
-        *("job.toml", "log.jsonl", "run.json"),
+        *("incidents.audit.jsonl", "incidents.before.csv", "incidents.csv"),
+        *("incidents.report.csv", "incidents.report.html", "job.toml", "log.jsonl", "run.json"),
     ]
     assert sandbox.get("/_stats")["applied"] == 20
     everything = json.dumps(schedule.told) + "".join(

@@ -114,7 +114,6 @@ def week(
     asyncio.run(seed(config))
     fast = ("--per-second", "5000", "--per-minute", "300000")
     sandbox = start_sandbox("--state", str(state), *fast)
-    monkeypatch.setattr(JobRun, "_write_page", lambda _: None)
     return Week(tmp_path, sandbox, monkeypatch)
 
 
