@@ -217,9 +217,7 @@ def test_a_process_killed_between_two_words_neither_loses_a_run_nor_runs_it_twic
         scheduling = runner.open(runner.start)
         keep, runner.state.keep_book = runner.state.keep_book, _killed  # type: ignore[method-assign]
         await runner.until(NOON + 60.5 * MINUTE)
-        for task in list(scheduling._tasks):  # noqa: SLF001  (it is killed)
-            task.cancel()
-        await scheduling.drain()
+        await kill(scheduling)
         runner.state.keep_book = keep  # type: ignore[method-assign]
         await runner.until(NOON + 65 * MINUTE)
         scheduling = runner.open(runner.start)
@@ -229,6 +227,15 @@ def test_a_process_killed_between_two_words_neither_loses_a_run_nor_runs_it_twic
     run_virtual(pass_by())
     assert [one.due_at - NOON for one in runner.state.records()] == [HOUR, 2 * HOUR]
     assert [one.exit_code for one in runner.state.records()] == [0, 0]
+
+
+async def kill(scheduling: Scheduling) -> None:
+    """End it at once, and what it runs, as kill -9 does."""
+    scheduling._scheduler.shutdown(wait=False)  # noqa: SLF001
+    tasks = list(scheduling._tasks)  # noqa: SLF001
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _killed(*_: object) -> None:
@@ -399,10 +406,7 @@ def test_whatever_happens_each_moment_is_run_once_or_said_to_be_missed(
             scheduling = runner.open(runner.start)
             await runner.until(runner.clock() + dice.uniform(60, 8 * HOUR))
             if dice.random() < 0.5:  # killed
-                scheduling._scheduler.shutdown(wait=False)  # noqa: SLF001
-                for task in list(scheduling._tasks):  # noqa: SLF001
-                    task.cancel()
-                await asyncio.sleep(0)
+                await kill(scheduling)
             else:
                 await scheduling.drain()
             await runner.until(runner.clock() + dice.uniform(0, 4 * HOUR))
