@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bulk_reset.planning import plan
     from bulk_reset.pulling import PullTotals, Query, pull, query_of
     from bulk_reset.replay import read_report
+    from bulk_reset.reporting import write_page
     from bulk_reset.streaming import stream
     from bulk_reset.summary import summarise
 
@@ -76,6 +77,7 @@ _HOME = {
     "summarise": "summary",
     "undo": "actions",
     "verify": "actions",
+    "write_page": "reporting",
 }
 
 __all__ = [
@@ -112,6 +114,7 @@ __all__ = [
     "summarise",
     "undo",
     "verify",
+    "write_page",
 ]
 
 
