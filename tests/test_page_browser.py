@@ -124,10 +124,10 @@ async def test_rows_are_found_by_status_error_and_words(tmp_path: Path, opened: 
     assert await opened.range() == "Rows 1 to 22 of 22 found; the report has 450."
     await page.fill("#words", "STRASSE-20")
     await page.fill("#words", "straße-20")
-    await page.wait_for_function("document.querySelectorAll('#list article').length === 2")
+    await page.wait_for_function("() => document.querySelectorAll('#list article').length === 2")
     assert await opened.rows() == ["Row 20", "Row 200"]
     await page.fill("#words", "[no such row")
-    await page.wait_for_function("document.querySelectorAll('#list article').length === 0")
+    await page.wait_for_function("() => document.querySelectorAll('#list article').length === 0")
     assert await opened.range() == "No such row; the report has 450."
     await page.fill("#words", "")
     await page.uncheck("#filters input[value=failed]")

@@ -196,7 +196,8 @@ const blocks = [];  // text, where rows begin, where what cannot be searched beg
 let total = 0, found = new Uint32Array(0), at = 0, statuses, groups;
 
 async function unpacked(script) {
-  const bytes = Uint8Array.from(atob(script.textContent), char => char.charCodeAt(0));
+  const raw = atob(script.textContent), bytes = new Uint8Array(raw.length);
+  for (let n = 0; n < raw.length; n++) bytes[n] = raw.charCodeAt(n);
   script.remove();
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
