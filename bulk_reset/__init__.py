@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bulk_reset.pulling import PullTotals, pull
     from bulk_reset.query import Query, query_of
     from bulk_reset.replay import read_report
+    from bulk_reset.reporting import write_page
     from bulk_reset.streaming import stream
     from bulk_reset.summary import summarise
 
@@ -77,6 +78,7 @@ _HOME = {
     "summarise": "summary",
     "undo": "actions",
     "verify": "actions",
+    "write_page": "reporting",
 }
 
 __all__ = [
@@ -113,6 +115,7 @@ __all__ = [
     "summarise",
     "undo",
     "verify",
+    "write_page",
 ]
 
 

@@ -32,8 +32,9 @@ from bulk_reset.inert import inert
 from bulk_reset.model import Outcome, Status
 from bulk_reset.page_model import PageFacts, Requests
 from bulk_reset.page_rows import BLOCK_ROWS, block_of, packed_row, unpacked_row
+from bulk_reset.page_sections import MOST_GROUPS
 from bulk_reset.replay import beside, read_report
-from bulk_reset.report_page import MOST_GROUPS, ROWS_AT_ONCE, draw_head, draw_row, draw_tail
+from bulk_reset.report_page import ROWS_AT_ONCE, draw_head, draw_row, draw_tail
 from bulk_reset.summary import ReportSummary, summarise
 from bulk_reset.timeline import find_latency, find_timeline
 from bulk_reset.whole_file import whole_file

@@ -58,10 +58,20 @@ def test_each_part_measures_all_it_names(arguments: tuple[str, ...], expected: l
     assert lines == expected, done.stdout
 
 
+@pytest.mark.browser
+def test_the_page_is_made_and_looked_at() -> None:
+    """Time, memory and size of the making; first paint, filters and memory in the browser."""
+    done = bench("page", "--rows", "200", "--rounds", "1")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [len(line) for line in lines if line[:1] == ["200"]] == [5, 6], done.stdout
+
+
 def test_an_unknown_part_is_refused_with_those_there_are() -> None:
     """A slip on the command line measures nothing and says what could be measured."""
     done = bench("speed")
 
     assert (done.returncode, done.stdout) == (2, "")
     said = " ".join(done.stderr.replace("│", " ").split())
-    assert "'speed' is not one of 'engine', 'quota', 'sheets', 'startup'" in said
+    assert "'speed' is not one of 'engine', 'page', 'quota', 'sheets', 'startup'" in said

@@ -191,12 +191,13 @@ draw();
 const ROW = "\x1e", PART = "\x1d", CELL = "\x1f";
 const list = $("list"), words = $("words"), size = $("size"), group = $("group");
 const boxes = all("#filters input[type=checkbox]"), entire = $("entire");
-const names = list.dataset.statuses.split(" "), meanings = list.dataset.meanings.split(CELL);
+const names = list.dataset.statuses.split(" "), meanings = list.dataset.meanings.split("|");
 const blocks = [];  // text, where rows begin, where what cannot be searched begins
 let total = 0, found = new Uint32Array(0), at = 0, statuses, groups;
 
 async function unpacked(script) {
-  const bytes = Uint8Array.from(atob(script.textContent), char => char.charCodeAt(0));
+  const raw = atob(script.textContent), bytes = new Uint8Array(raw.length);
+  for (let n = 0; n < raw.length; n++) bytes[n] = raw.charCodeAt(n);
   script.remove();
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
@@ -285,7 +286,7 @@ function drawRow(text) {
         marks[2 * n + 1]);
     }
   }
-  const told = [bare && "fields: " + bare, request && "request " + request, note];
+  const told = [bare && (values.length ? "other fields: " : "fields: ") + bare, request && "request " + request, note];
   const tail = told.filter(Boolean).join(" · ");
   if (tail) add(article, "p", tail, "quiet");
   return article;

@@ -27,6 +27,7 @@ class Part(StrEnum):
     """What can be measured by itself."""
 
     ENGINE = "engine"
+    PAGE = "page"
     QUOTA = "quota"
     SHEETS = "sheets"
     STARTUP = "startup"
@@ -42,7 +43,7 @@ def main(
         typer.Option(
             min=1,
             help="Rows of the largest sheet. "
-            f"[default: engine {engine.ROWS:,}, sheets {sheets_table.ROWS:,}]",
+            f"[default: engine {engine.ROWS:,}, sheets {sheets_table.ROWS:,}, page 100,000]",
         ),
     ] = None,
     rounds: Annotated[
@@ -79,6 +80,11 @@ def _tables(part: Part, rows: int | None, rounds: int | None, *, is_full: bool) 
     match part:
         case Part.ENGINE:
             return engine.tables(rows or engine.ROWS, rounds or engine.ROUNDS, say)
+        case Part.PAGE:
+            # As the quota's: it brings the product along.
+            import page  # noqa: PLC0415
+
+            return page.tables(rows or page.ROWS, rounds or page.ROUNDS, say)
         case Part.QUOTA:
             # Imported only now: it brings the product along, and memory is measured elsewhere.
             import quota_table  # noqa: PLC0415

@@ -60,8 +60,11 @@ def environment(home: str = "/nonexistent") -> dict[str, str]:
     return {**kept, "HOME": home, "PYTHONUTF8": "1", "FLASHDUTY_APP_KEY": KEY}
 
 
-def spend(command: Sequence[str]) -> Spent:
+def spend(command: Sequence[str], *, exit_code: int = 0) -> Spent:
     """Run a command to its end and measure it.
+
+    Args:
+        exit_code: that it should end with.
 
     Raises:
         RuntimeError: it failed; the text ends with what it said.
@@ -78,7 +81,7 @@ def spend(command: Sequence[str]) -> Spent:
         )
     stdout, _, line = done.stdout.removesuffix("\n").rpartition("\n")
     facts = json.loads(line)
-    if facts["exit_code"] != 0:
+    if facts["exit_code"] != exit_code:
         said = f"{stdout[-1000:]}\n{done.stderr[-2000:]}"
         raise RuntimeError(f"{' '.join(command)}: exit code {facts['exit_code']}: {said}")
     return Spent(facts["seconds"], facts["peak_bytes"], stdout)
