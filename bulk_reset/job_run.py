@@ -13,6 +13,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import shutil
+import stat
 import time
 import zoneinfo
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bulk_reset.credentials import redact
 from bulk_reset.errors import (
     BulkResetError,
     ExitCode,
@@ -39,8 +41,12 @@ from bulk_reset.timetable import Timetable
 if TYPE_CHECKING:
     from bulk_reset.model import Totals
 
-_OWN: Final = (".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv")
+_OWN: Final = (
+    *(".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv"),
+    *(".answer.xlsx", ".tmp", "~"),
+)
 """Ends of names that runs write: no sheets of anybody."""
+_DONE: Final = "done"
 Clock = Callable[[], float]
 
 
@@ -170,15 +176,20 @@ class JobRun:
         source = self.job.source
         if source.sheet is not None:
             path = self.job.beside(source.sheet)
-            return path if path.is_file() else None
+            return path if _written_at(path) is not None else None
         pattern = Path(source.newest or "").expanduser()
         root = Path(pattern.anchor) if pattern.is_absolute() else self.job.path.parent
         found = [
-            path
+            (written_at, path.name, path)
             for path in root.glob(str(pattern.relative_to(pattern.anchor)))
-            if path.is_file() and not path.name.startswith(("~$", ".")) and not _is_own(path)
+            if (written_at := _written_at(path)) is not None and not self._is_out(path)
         ]
-        return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+        return max(found)[2] if found else None
+
+    def _is_out(self, path: Path) -> bool:
+        """Tell whether a file is no sheet of anybody, or was moved away when it was done."""
+        is_done = self.job.source.afterwards == "done" and path.parent.name == _DONE
+        return is_done or path.name.startswith(("~$", ".")) or path.name.endswith(_OWN)
 
     def _pulled(self, options: Options) -> Path:
         from bulk_reset.pulling import pull  # noqa: PLC0415  (brings aiohttp along)
@@ -224,7 +235,7 @@ class JobRun:
     def _try(self, name: str, step: Callable[[], None]) -> None:
         try:
             step()
-        except (BulkResetError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (all is sent; a run is not worse for it)
             self.journal.warning("left undone", what=name, why=str(error))
 
     def _write_page(self) -> None:
@@ -256,7 +267,7 @@ class JobRun:
         if not source.exists() or _sha256(source) != self.record.sheet_sha256:
             self.journal.warning("left undone", what=str(source), why="it has changed meanwhile")
             return
-        done = source.parent / "done"
+        done = source.parent / _DONE
         done.mkdir(exist_ok=True)
         target = done / sheet.name
         if target.exists():
@@ -275,7 +286,7 @@ class JobRun:
             ended_at=self.clock(),
             exit_code=int(code),
             stop=stop,
-            words=one_line(words),
+            words=redact(one_line(words)),
         )
 
     def _tell(self) -> None:
@@ -342,8 +353,13 @@ def _name(path: Path | None) -> str:
     return path.name if path is not None else ""
 
 
-def _is_own(path: Path) -> bool:
-    return path.name.endswith(_OWN)
+def _written_at(path: Path) -> int | None:
+    """Return when a file was written last, in nanoseconds; None where there is none."""
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns if stat.S_ISREG(told.st_mode) else None
 
 
 def _copied(source: Path, target: Path) -> Path:
