@@ -91,9 +91,9 @@ class JobRun:
             except BulkResetError as error:
                 self._keep_end(error.exit_code, str(error))
             except KeyboardInterrupt:
-                self._keep_end(ExitCode.INTERRUPTED, "stopped by Ctrl-C before it had begun")
+                self._keep_told_to_end(ExitCode.INTERRUPTED, "stopped by Ctrl-C")
             except SystemExit as end:
-                self._keep_end(int(end.code or 0), "told to end before it had begun")
+                self._keep_told_to_end(int(end.code or 0), "told to end")
                 raise
             except BaseException as error:
                 # Whatever it was, in the morning it is seen that it was.
@@ -126,10 +126,8 @@ class JobRun:
                 raise
             self._keep_end(ExitCode.DONE, "nothing to do: no incident is to be changed")
             return
-        self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
         self._leave_for_people(totals, sheet)
-        stop = totals.stop.reason.value if totals.stop is not None else ""
-        self._keep_end(totals.exit_code, _words(totals), stop)
+        self._keep_totals(totals)
 
     def _send(self, sheet: Path, options: Options, *, handles_signals: bool) -> Totals:
         from bulk_reset.actions import run  # noqa: PLC0415  (brings pandas and aiohttp along)
@@ -288,6 +286,19 @@ class JobRun:
             stop=stop,
             words=redact(one_line(words)),
         )
+
+    def _keep_told_to_end(self, code: int, words: str) -> None:
+        """Keep that it was told to end; by what was sent, where all of that is known."""
+        if self.totals is not None:
+            self._keep_totals(self.totals)
+            return
+        has_sent = self.record.report and self._place(self.record.report).exists()
+        self._keep_end(code, f"{words} before it {'was through' if has_sent else 'had begun'}")
+
+    def _keep_totals(self, totals: Totals) -> None:
+        stop = totals.stop.reason.value if totals.stop is not None else ""
+        self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
+        self._keep_end(totals.exit_code, _words(totals), stop)
 
     def _tell(self) -> None:
         """Say how it ended: into the log, and to whom the job names."""

@@ -247,15 +247,15 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.cli.schedule import journal_on_stderr  # noqa: PLC0415
+    from bulk_reset.schedule_process import Children, live  # noqa: PLC0415
     from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
 
-    async def start(job: Job, record: RunRecord) -> int:
-        return _run(job, state, record, output).exit_code or 0
-
+    # In a process of its own, as the schedule does: here, nobody would hear a signal.
+    children = Children(state, is_quiet=output.is_quiet)
     scheduling = Scheduling(
-        read.path.parent, state, journal_on_stderr(output), start, only=read.path.name
+        read.path.parent, state, journal_on_stderr(output), children.start, only=read.path.name
     )
-    return asyncio.run(scheduling.once())
+    return asyncio.run(live(scheduling, children, once=True, port=None))
 
 
 @job.command()
