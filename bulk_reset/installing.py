@@ -6,26 +6,25 @@ zone is not the machine's is asked every few minutes whether it is due.
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Final
 
+from cronsim import CronSim
 from tzlocal import get_localzone_name
 
 from bulk_reset.errors import InputError
+from bulk_reset.inert import visible
 from bulk_reset.job import Job, ScheduleTable, seconds_of
 
-_DAYS: Final = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = {
-    name: number
-    for number, name in enumerate(
-        "jan feb mar apr may jun jul aug sep oct nov dec".split(),  # noqa: SIM905
-        1,
-    )
-}
-_PART: Final = re.compile(r"(\*|[\w]+)(?:-(\w+))?(?:/(\d+))?")
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_OWN_WAYS: Final = re.compile("[#LW]")
+"""What cronsim knows and crontabs do not: the last day of a month, its second Monday."""
+_NAMES: Final = re.compile("jul|wed", re.IGNORECASE)
 
 
 def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
@@ -37,13 +36,14 @@ def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
     told = _schedule_of(job)
     name = f"bulk-reset-{job.name}"
     calendars = "\n".join(f"OnCalendar={one}" for one in calendars_of(told))
-    description = (job.description or f"bulk-reset job {job.name}").replace("%", "%%")
+    # A backslash at its end would take the next line along.
+    description = visible(" ".join(job.description.split())).rstrip("\\ ").replace("%", "%%")
     jitter = f"RandomizedDelaySec={seconds_of(told.jitter)}\n" if seconds_of(told.jitter) else ""
     command = " ".join(_quoted(word) for word in _command(job, state))
     return {
         f"{name}.service": f"""\
 [Unit]
-Description={" ".join(description.split())}
+Description={description or f"bulk-reset job {job.name}"}
 Wants=network-online.target
 After=network-online.target
 
@@ -80,14 +80,18 @@ def cron_lines(job: Job, state: Path | None) -> str:
     """
     told = _schedule_of(job)
     command = _command(job, state)
-    here = get_localzone_name()
-    lines = [f"# {job.name}: {told.cron}, {told.time_zone}"]
-    if told.time_zone == here and not seconds_of(told.jitter) and told.catch_up == "skip":
-        when = told.cron
+    if not all(word.isprintable() for word in command):
+        raise InputError(f"{job.path}: a crontab cannot say this name. Rename it.")
+    is_plain = told.time_zone == _here() and not _OWN_WAYS.search(_NAMES.sub("", told.cron.upper()))
+    lines = [f"# {job.name}: {' '.join(told.cron.split())}, {told.time_zone}"]
+    if is_plain and not seconds_of(told.jitter) and told.catch_up == "skip":
+        when = " ".join(told.cron.split())
     else:
-        lines.append("# Asked every five minutes whether it is due: a crontab knows neither time")
-        lines.append("# zones nor jitter, and catches up nothing.")
-        when, command = "*/5 * * * *", [*command, "--if-due"]
+        # What is not to be caught up has to be asked about while it is on time.
+        often, when = ("minute", "*") if told.catch_up == "skip" else ("five minutes", "*/5")
+        lines.append(f"# Asked every {often} whether it is due: a crontab knows neither time zones")
+        lines.append("# nor jitter, and catches up nothing.")
+        when, command = f"{when} * * * *", [*command, "--if-due"]
     text = shlex.join([*command, "--quiet"]).replace("%", r"\%")
     return "\n".join([*lines, f"{when} {text}", ""])
 
@@ -96,19 +100,32 @@ def calendars_of(told: ScheduleTable) -> list[str]:
     """Return a cron expression as systemd writes it.
 
     Days of the month and of the week together mean either in cron, and both in systemd: that
-    makes two calendars.
+    makes two calendars. Where one of them begins with a star they mean both in cron, too.
 
     Raises:
         InputError: systemd cannot say it.
     """
-    minute, hour, day, month, weekday = told.cron.split()
-    time = f"{_field(hour, 0, 23, told)}:{_field(minute, 0, 59, told)}:00"
-    date = f"*-{_field(month, 1, 12, told, _MONTHS)}-"
-    on_day = f"{date}{_field(day, 1, 31, told)} {time} {told.time_zone}"
-    on_weekday = f"{_weekdays(weekday, told)} {date}* {time} {told.time_zone}"
-    if weekday.startswith("*"):
-        return [on_day]
-    return [on_weekday] if day.startswith("*") else [on_day, on_weekday]
+    meant = CronSim(told.cron, dt.datetime.now(dt.UTC))
+    time = f"{_said(meant.hours, 24)}:{_said(meant.minutes, 60)}:00 {told.time_zone}"
+    months = _said(meant.months, 12)
+    if meant.days == {CronSim.LAST}:
+        on_day = f"*-{months}~01"
+    elif min(meant.days) > 0:
+        on_day = f"*-{months}-{_said(meant.days, 31)}"
+    else:
+        raise _unsayable(told)
+    on_weekday = f"{_weekdays(meant, told)}*-{months}-*"
+    if meant.day_and:
+        return [f"{_weekdays(meant, told)}{on_day} {time}"]
+    return [f"{on_day} {time}", f"{on_weekday} {time}"]
+
+
+def _here() -> str:
+    """Return the machine's zone by its name; empty where it has none."""
+    try:
+        return get_localzone_name()
+    except LookupError:
+        return ""
 
 
 def _schedule_of(job: Job) -> ScheduleTable:
@@ -128,47 +145,34 @@ def _command(job: Job, state: Path | None) -> list[str]:
 
 def _quoted(word: str) -> str:
     """Return a word as systemd reads it."""
-    word = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
-    return f'"{word}"'.replace("\n", "\\n") if re.search(r"[\s'\";]", word) else word
+    word = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
+    word = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in word)
+    return word if re.fullmatch(r"[\w./=:,@%+-]+", word) else f'"{word}"'
 
 
-def _field(
-    text: str, least: int, most: int, told: ScheduleTable, names: dict[str, int] | None = None
-) -> str:
-    return ",".join(_part(one, least, most, told, names or {}) for one in text.split(","))
+def _said(numbers: set[int], how_many: int) -> str:
+    """Return numbers as systemd writes them: ``*``, ``09..17``, ``00..45/15``, ``05,35``."""
+    told = sorted(numbers)
+    steps = {later - earlier for earlier, later in itertools.pairwise(told)}
+    if len(told) == how_many:
+        return "*"
+    if len(steps) == 1 and len(told) > 2:  # noqa: PLR2004  (two are a list)
+        [step] = steps
+        return f"{told[0]:02}..{told[-1]:02}" + (f"/{step}" if step > 1 else "")
+    return ",".join(f"{number:02}" for number in told)
 
 
-def _part(text: str, least: int, most: int, told: ScheduleTable, names: dict[str, int]) -> str:
-    found = _PART.fullmatch(text)
-    ends = [names.get(one.lower(), one) for one in found.groups()[:2] if one] if found else [""]
-    if found is None or not all(one == "*" or str(one).isdecimal() for one in ends):
-        raise InputError(
-            f"schedule.cron: '{told.cron}': systemd cannot say {text!r}. Use bulk-reset schedule, "
-            "or --cron."
-        )
-    first, step = ends[0], found[3]
-    if first == "*":
-        return "*" if step in {None, "1"} else f"{least:02}..{most:02}/{step}"
-    start = f"{int(first):02}"
-    if len(ends) > 1:
-        return f"{start}..{int(ends[1]):02}" + (f"/{step}" if step else "")
-    return f"{start}..{most:02}/{step}" if step else start
+def _weekdays(meant: CronSim, told: ScheduleTable) -> str:
+    """Return days of the week with a space behind them; nothing where it is all of them."""
+    if not all(isinstance(one, int) for one in meant.weekdays):
+        raise _unsayable(told)
+    # Monday first, as people write weeks, and Sunday is 0 and 7.
+    days = sorted({(int(one) - 1) % 7 for one in meant.weekdays if isinstance(one, int)})
+    return "" if len(days) == len(_DAYS) else ",".join(_DAYS[day] for day in days) + " "
 
 
-def _weekdays(text: str, told: ScheduleTable) -> str:
-    names = {name.lower(): number for number, name in enumerate(_DAYS[:7])}
-    days: set[int] = set()
-    for part in text.split(","):
-        found = re.fullmatch(r"(\w+)(?:-(\w+))?(?:/(\d+))?", part)
-        if found is None:
-            raise InputError(
-                f"schedule.cron: '{told.cron}': systemd cannot say {part!r}. Use bulk-reset "
-                "schedule, or --cron."
-            )
-        first = names.get(found[1].lower(), found[1])
-        last = names.get(found[2].lower(), found[2]) if found[2] else (7 if found[3] else first)
-        first, last = int(first), int(last)
-        last = last + 7 if last < first else last
-        days |= {number % 7 for number in range(first, last + 1, int(found[3] or 1))}
-    # Monday first, as people write weeks.
-    return ",".join(_DAYS[number] for number in sorted(days, key=lambda n: (n - 1) % 7))
+def _unsayable(told: ScheduleTable) -> InputError:
+    return InputError(
+        f"schedule.cron: {told.cron!r}: systemd cannot say this. Use bulk-reset schedule, or "
+        "--cron."
+    )

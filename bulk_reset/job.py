@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import string
 import zoneinfo
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -31,11 +33,12 @@ from bulk_reset.options import Options
 from bulk_reset.query import UNITS, query_of
 from bulk_reset.rules import Rules
 
-_DURATION: Final = re.compile(r"(\d+)\s*([smhdw])")
+_DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw])", re.ASCII)
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-_ADDRESS: Final = re.compile(r"https://[^/\s@]+|http://(localhost|127\.[\d.]+|\[::1\])(?=[:/]|$)")
+_LOOPBACK: Final = re.compile(r"localhost|127(\.\d{1,3}){3}|::1", re.ASCII)
 _PLACES: Final = ("date", "time", "job", "run")
 """What may stand in braces in a name."""
+_LONGEST_S: Final = 366 * 86_400
 _MOST_ROWS: Final = 1_000
 """What a job may send unless it says otherwise: so many surprise nobody."""
 
@@ -61,7 +64,10 @@ def seconds_of(text: str) -> int:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError("not a duration. Write a number and s, m, h, d or w: 90s, 5m, 12h.")
-    return int(found[1]) * UNITS[found[2]]
+    seconds = int(found[1]) * UNITS[found[2]]
+    if seconds > _LONGEST_S:
+        raise ValueError("longer than a year. Write less.")
+    return seconds
 
 
 def _duration(text: str) -> str:
@@ -70,31 +76,97 @@ def _duration(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    if not _ADDRESS.match(text):
-        raise ValueError("not an address that may be used. Write https://… (or this machine).")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    is_plain = text.isprintable() and not set(" \\@") & set(text)
+    is_safe = text.startswith("https://") or (
+        text.startswith("http://") and _LOOPBACK.fullmatch(host)
+    )
+    if not (host and is_plain and is_safe):
+        raise ValueError(
+            "not an address that may be used. Write https://… (or this machine), without a user."
+        )
     return text
+
+
+def _api_address(text: str) -> str:
+    if set("?#") & set(text):
+        raise ValueError("scheme, host and path only. The key is never part of it.")
+    return _address(text)
+
+
+def _path(text: str) -> str:
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("nobody of that name has a home here. Write the path in full.") from None
+    if not text.strip() or "\0" in text:
+        raise ValueError("not a path. Write where the file is.")
+    return text
+
+
+def _pattern(text: str) -> str:
+    pattern = Path(_path(text)).expanduser()
+    try:
+        # Where nothing is, nothing is found, and a pattern that is none is told all the same.
+        next(Path("/nonexistent").glob(str(pattern.relative_to(pattern.anchor))), None)
+    except (ValueError, IndexError, NotImplementedError) as exc:
+        raise ValueError("not a pattern for files. Write it like inbox/*.xlsx.") from exc
+    return text
+
+
+def _see_cron(text: str) -> None:
+    """See that a cron expression means some moment; else raise ValueError."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415  (a job without does without)
+
+    minute, hour, day, _, weekday = text.split()
+    never = "no month that is meant has such a day. Mend day and month."
+    try:
+        # Without its months first: what is wrong then is wrong in itself.
+        CronSim(f"{minute} {hour} {day} * {weekday}", dt.datetime.now(dt.UTC))
+        try:
+            next(CronSim(text, dt.datetime.now(dt.UTC)))
+        except CronSimError as exc:
+            if "day" in str(exc):
+                raise ValueError(never) from exc
+            raise
+        except StopIteration:
+            raise ValueError(never) from None
+    except CronSimError as exc:
+        raise ValueError(
+            f"not a cron expression ({str(exc).lower()}). Minutes are 0-59, hours 0-23, days "
+            "1-31, months 1-12, days of the week 0-7 or mon-sun."
+        ) from exc
 
 
 def _named(text: str) -> str:
     try:
-        text.format_map(dict.fromkeys(_PLACES, ""))
-    except (KeyError, IndexError, ValueError, AttributeError) as exc:
-        places = ", ".join(f"{{{place}}}" for place in _PLACES)
-        raise ValueError(f"not a name that can be filled in. In braces it takes {places}.") from exc
-    if not text.strip() or text.endswith(("/", "\\")):
+        places = list(string.Formatter().parse(_path(text)))
+    except ValueError as exc:
+        raise ValueError(f"not a name that can be filled in ({exc}).") from exc
+    for _, place, form, conversion in places:
+        if place is not None and (place not in _PLACES or form or conversion):
+            taken = ", ".join(f"{{{one}}}" for one in _PLACES)
+            raise ValueError(f"not a name that can be filled in. In braces it takes {taken}.")
+    if text.endswith(("/", "\\")):
         raise ValueError("not a name. Write a folder and how the names begin: out/{date}-{job}.")
     return text
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
 Address = Annotated[str, AfterValidator(_address)]
+ApiAddress = Annotated[str, AfterValidator(_api_address)]
+FilePath = Annotated[str, AfterValidator(_path)]
 Some = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
     """A table of a job file: no key but those of its class, no type but theirs."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class PullFrom(Section):
@@ -143,8 +215,8 @@ class PullFrom(Section):
 class Source(Section):
     """``[source]``: a sheet by its path, the newest of several, or what a pull finds."""
 
-    sheet: Some | None = None
-    newest: Some | None = None
+    sheet: FilePath | None = None
+    newest: Annotated[str, AfterValidator(_pattern)] | None = None
     pull: PullFrom | None = None
     worksheet: Some | None = None
     delimiter: Some | None = None
@@ -194,16 +266,20 @@ class Limits(Section):
     @field_validator("max_failures")
     @classmethod
     def _check_share(cls, told: int | str | None) -> int | str | None:
-        if isinstance(told, str) and not re.fullmatch(r"\d{1,3}%", told):
+        if not isinstance(told, str):
+            return told
+        found = re.fullmatch(r"(\d{1,9})(%?)", told, re.ASCII)
+        if found is None or (found[2] and int(found[1]) > 100):  # noqa: PLR2004
             raise ValueError("not a number of rows and not a share. Write 20 or '5%'.")
-        return told
+        # What comes from the environment is a text, whatever it means.
+        return told if found[2] else int(told)
 
 
 class Api(Section):
     """``[api]``: where it is, who asks, and how much of the quota is used."""
 
-    app_key_file: Some | None = None
-    base_url: Address | None = None
+    app_key_file: FilePath | None = None
+    base_url: ApiAddress | None = None
     account: str = ""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     per_second: Annotated[int, Field(ge=1)] = PER_SECOND
@@ -212,7 +288,7 @@ class Api(Section):
     attempts: Annotated[int, Field(ge=1)] = ATTEMPTS
     patience: Annotated[float, Field(ge=0)] = PATIENCE_S
     sandbox: bool = False
-    sandbox_state: Some | None = None
+    sandbox_state: FilePath | None = None
 
     @model_validator(mode="after")
     def _check_rehearsal(self) -> Api:
@@ -226,7 +302,7 @@ class ReportPlace(Section):
 
     html: bool = True
     copy_to: Annotated[str, AfterValidator(_named)] | None = None
-    metrics_file: Some | None = None
+    metrics_file: FilePath | None = None
 
 
 class Notify(Section):
@@ -257,22 +333,12 @@ class ScheduleTable(Section):
     @field_validator("cron")
     @classmethod
     def _check_cron(cls, text: str) -> str:
-        from cronsim import CronSim, CronSimError  # noqa: PLC0415  (a job without does without)
-
-        if len(text.split()) != 5:  # noqa: PLR2004
+        if len(text.split()) != 5 or re.search(r"\d{9}", text):  # noqa: PLR2004
             raise ValueError(
                 "not a cron expression. Write five fields: minute, hour, day of the month, month, "
                 "day of the week; '30 2 * * 1-5' is 02:30 from Monday to Friday."
             )
-        try:
-            next(CronSim(text, dt.datetime.now(dt.UTC)))
-        except CronSimError as exc:
-            raise ValueError(
-                f"not a cron expression ({str(exc).lower()}). Minutes are 0-59, hours 0-23, days "
-                "1-31, months 1-12, days of the week 0-7 or mon-sun."
-            ) from exc
-        except StopIteration:
-            raise ValueError("never comes in the next 50 years. Mend day and month.") from None
+        _see_cron(text)
         return text
 
     @field_validator("again_after")

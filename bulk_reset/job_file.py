@@ -1,7 +1,7 @@
 """Reading a job file: TOML with ``${NAME}`` from the environment, every mistake by its line.
 
-The line of a key is found by the TOML reader itself: it is where the file, read up to that line,
-has the key for the first time.
+What a mistake is about is shown, but for what may be a secret: a value of the environment, an
+address, and the key itself wherever it was written by mistake.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import difflib
 import functools
 import os
 import re
+import stat
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,18 +22,24 @@ from pydantic import BaseModel, ValidationError
 
 from bulk_reset.errors import InputError
 from bulk_reset.job import Job, KeyMistakeError
+from bulk_reset.toml_lines import Keys, line_of, lines_of
 
 Place = tuple[str | int, ...]
 """Where a key stands: the tables, then the key."""
 
-_VARIABLE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
+_VARIABLE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_]\w*)(?::-([^{}]*))?\}|\$\{", re.ASCII)
 _AT_LINE: Final = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
-_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
 _KEY_NAMES: Final = frozenset(
     {"app_key", "key", "apikey", "api_key", "token", "secret", "password"}
 )
+_SHORTEST_KEY: Final = 6
 _LARGEST_BYTES: Final = 1 << 20
+_LONGEST_SHOWN: Final = 60
+_UNSHOWN: Final = frozenset({"base_url", "webhook"})
+"""Keys whose values may be secrets in themselves."""
+_OF_ANY_KEYS: Final = frozenset({("columns",), ("set",)})
 _NO_NUMBER: Final = frozenset({"int_type", "float_type", "bool_type"})
 _NOT: Final = {
     "int_type": "not a whole number. Write it without quotes: {name} = 5.",
@@ -103,7 +110,7 @@ def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
     text = _text_of(path)
     try:
         told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:
         raise JobError(str(path), [_no_toml(exc, text)]) from exc
     reading = _Reading(text, os.environ if environment is None else environment)
     filled = reading.filled(told)
@@ -134,21 +141,27 @@ def _checked(path: Path, filled: dict[str, Any], reading: _Reading) -> Job:
 
 def _text_of(path: Path) -> str:
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        told = path.stat()
+        if not stat.S_ISREG(told.st_mode):
+            raise InputError(f"{path}: not a file. Say a job file (.toml).")
+        if told.st_size > _LARGEST_BYTES:
             raise InputError(f"{path}: too large for a job file. Is it the sheet?")
         return path.read_bytes().decode("utf-8-sig")
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Say a job file.") from exc
     except UnicodeDecodeError as exc:
         line = exc.object[: exc.start].count(b"\n") + 1
-        problem = "not UTF-8. Save the file as UTF-8."
+        problem = "not UTF-8. Save the job file as UTF-8; if it is the sheet, name it in [source]."
         raise JobError(str(path), [JobMistake(line, "", problem)]) from exc
 
 
-def _no_toml(error: tomllib.TOMLDecodeError, text: str) -> JobMistake:
+def _no_toml(error: ValueError | RecursionError, text: str) -> JobMistake:
     found = _AT_LINE.search(str(error))
-    line = int(found[1]) if found and found[1] else len(text.splitlines())
+    line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
     what = _AT_LINE.sub("", str(error)).strip()
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        # Of what it cannot hold it does not say where it stands.
+        line, what = 1, "a number too long, or brackets too deep, for anything that can be meant"
     return JobMistake(
         max(1, line), "", f'not TOML: {what}. A key is written like name = "text" or name = 5.'
     )
@@ -162,6 +175,7 @@ class _Reading:
     environment: Mapping[str, str]
     mistakes: list[JobMistake] = field(default_factory=list)
     from_environment: set[Place] = field(default_factory=set)
+    _lines: dict[Keys, int] = field(default_factory=dict)
 
     def filled(self, told: Any, place: Place = ()) -> Any:  # noqa: ANN401  (TOML)
         """Return what the file says with the environment's values in it."""
@@ -176,23 +190,39 @@ class _Reading:
 
     def _value(self, place: Place, found: re.Match[str]) -> str:
         name, spare = found[1], found[2]
-        if name is None:
+        if found[0] == "$${":
             return "${"
-        if name == _KEY_VARIABLE:
+        if name is None:
+            problem = (
+                "${ begins a value of the environment. Write ${NAME} or ${NAME:-what else}; for "
+                "the characters themselves write $${."
+            )
+        elif name == _KEY_VARIABLE:
             problem = f"the key is read from {name} by itself. Leave it out of the file."
-        elif name in self.environment or spare is not None:
-            return self.environment.get(name, spare or "")
+        elif spare is not None:
+            # As in a shell, what is set to nothing is not set.
+            return self.environment.get(name) or spare
+        elif name in self.environment:
+            return self.environment[name]
         else:
             problem = (
                 f"the environment has no {name}. Set it, or write ${{{name}:-what else}}; "
                 "for the characters themselves write $${."
             )
-        self.mistakes.append(self.mistake(place, problem))
+        mistake = self.mistake(place, problem)
+        if mistake.key not in {one.key for one in self.mistakes}:
+            self.mistakes.append(mistake)
         return ""
 
     def mistake(self, place: Place, problem: str) -> JobMistake:
         """Return a mistake of a key."""
-        return JobMistake(line_of(self.text, place), _spelled(place), problem)
+        self._lines = self._lines or lines_of(self.text)
+        line = line_of(self._lines, tuple(part for part in place if isinstance(part, str)))
+        return JobMistake(line, self._without_key(_spelled(place)), self._without_key(problem))
+
+    def _without_key(self, text: str) -> str:
+        key = self.environment.get(_KEY_VARIABLE, "").strip()
+        return text.replace(key, "****") if len(key) >= _SHORTEST_KEY else text
 
     def mistakes_of(self, error: ValidationError) -> list[JobMistake]:
         """Return what pydantic found, in this program's words."""
@@ -203,8 +233,7 @@ class _Reading:
         return list(found.values())
 
     def _mistake_of(self, one: Mapping[str, Any]) -> JobMistake:
-        # A key that may be of two types is told of once a type: str and int stand behind it.
-        place = tuple(part for part in one["loc"] if not _is_branch(part))
+        place = _place_of(one["loc"])
         kind = one["type"]
         if kind == "extra_forbidden":
             return self.unknown(place)
@@ -214,17 +243,26 @@ class _Reading:
             kinds = "table" if _model_at(place) else "key"
             problem = f"this {kinds} is missing. Write it; there may be {keys}."
         elif kind == "literal_error":
-            problem = f"{one['input']!r}: none of these. Write one of {one['ctx']['expected']}."
+            expected = one["ctx"]["expected"]
+            problem = f"{self._shown(place, one['input'])}none of these. Write one of {expected}."
         elif kind == "value_error":
             error = one["ctx"]["error"]
             problem = str(error)
             place = (*place, error.key) if isinstance(error, KeyMistakeError) else place
-            if not isinstance(one["input"], (dict, BaseModel)):
-                problem = f"{one['input']!r}: {problem}"
+            problem = f"{self._shown(place, one['input'])}{problem}"
         else:
-            text = _NOT.get(kind, f"{one['msg']}.").format(name=name, **one.get("ctx", {}))
-            problem = f"{one['input']!r}: {text}"
+            text = _NOT.get(kind, "not what can stand here ({kind}).")
+            text = text.format(name=name, kind=kind, **one.get("ctx", {}))
+            problem = f"{self._shown(place, one['input'])}{text}"
         return self.mistake(place, problem)
+
+    def _shown(self, place: Place, value: object) -> str:
+        """Return a value as it may be shown before what is wrong with it; empty where not."""
+        is_secret = place in self.from_environment or place[-1:] in {(one,) for one in _UNSHOWN}
+        if is_secret or isinstance(value, (dict, list, BaseModel)):
+            return ""
+        text = self._without_key(repr(value))
+        return f"{text[:_LONGEST_SHOWN]}{'…' * (len(text) > _LONGEST_SHOWN)}: "
 
     def unknown(self, place: Place) -> JobMistake:
         """Return the mistake of a key that is not known, with those that are."""
@@ -241,8 +279,18 @@ class _Reading:
         return self.mistake(place, problem)
 
 
-def _is_branch(part: str | int) -> bool:
-    return isinstance(part, str) and (part in {"int", "str"} or "[" in part or "(" in part)
+def _place_of(loc: Sequence[str | int]) -> Place:
+    """Return where a mistake stands.
+
+    A key that may be of two types is told of once a type, and the type stands behind it.
+    """
+    place: Place = ()
+    for part in loc:
+        has_keys = _model_at(place) is not None or place in _OF_ANY_KEYS
+        if isinstance(part, str) and not has_keys:
+            break
+        place = (*place, part)
+    return place
 
 
 def _spelled(place: Place) -> str:
@@ -276,47 +324,10 @@ def _elsewhere(name: str) -> str:
     return ""
 
 
-def line_of(text: str, place: Place) -> int:
-    """Return the line on which a key is written; where it is missing, that of its table."""
-    wanted = [part for part in place if isinstance(part, str)]
-    while wanted:
-        line = _first_line_with(text, wanted)
-        if line:
-            return line
-        wanted.pop()
-    return 1
-
-
-def _first_line_with(text: str, wanted: list[str]) -> int:
-    whole = 0
-    for line, told in _read_up_to_each_line(text):
-        if _has(told, wanted):
-            return whole + 1
-        whole = line
-    return 0
-
-
-def _read_up_to_each_line(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    lines = text.splitlines(keepends=True)
-    for count in range(1, len(lines) + 1):
-        try:
-            yield count, tomllib.loads("".join(lines[:count]))
-        except tomllib.TOMLDecodeError:
-            continue  # in the middle of a value of several lines
-
-
-def _has(told: Any, wanted: Sequence[str]) -> bool:  # noqa: ANN401  (TOML)
-    for part in wanted:
-        if not isinstance(told, dict) or part not in told:
-            return False
-        told = told[part]
-    return True
-
-
 def _scalar(text: str) -> Any:  # noqa: ANN401  (TOML)
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -13,6 +13,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import shutil
+import stat
 import time
 import zoneinfo
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bulk_reset.credentials import redact
 from bulk_reset.errors import (
     BulkResetError,
     ExitCode,
@@ -39,8 +41,12 @@ from bulk_reset.timetable import Timetable
 if TYPE_CHECKING:
     from bulk_reset.model import Totals
 
-_OWN: Final = (".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv")
+_OWN: Final = (
+    *(".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv"),
+    *(".answer.xlsx", ".tmp", "~"),
+)
 """Ends of names that runs write: no sheets of anybody."""
+_DONE: Final = "done"
 Clock = Callable[[], float]
 
 
@@ -85,9 +91,9 @@ class JobRun:
             except BulkResetError as error:
                 self._keep_end(error.exit_code, str(error))
             except KeyboardInterrupt:
-                self._keep_end(ExitCode.INTERRUPTED, "stopped by Ctrl-C before it had begun")
+                self._keep_told_to_end(ExitCode.INTERRUPTED, "stopped by Ctrl-C")
             except SystemExit as end:
-                self._keep_end(int(end.code or 0), "told to end before it had begun")
+                self._keep_told_to_end(int(end.code or 0), "told to end")
                 raise
             except BaseException as error:
                 # Whatever it was, in the morning it is seen that it was.
@@ -120,10 +126,8 @@ class JobRun:
                 raise
             self._keep_end(ExitCode.DONE, "nothing to do: no incident is to be changed")
             return
-        self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
         self._leave_for_people(totals, sheet)
-        stop = totals.stop.reason.value if totals.stop is not None else ""
-        self._keep_end(totals.exit_code, _words(totals), stop)
+        self._keep_totals(totals)
 
     def _send(self, sheet: Path, options: Options, *, handles_signals: bool) -> Totals:
         from bulk_reset.actions import run  # noqa: PLC0415  (brings pandas and aiohttp along)
@@ -170,15 +174,20 @@ class JobRun:
         source = self.job.source
         if source.sheet is not None:
             path = self.job.beside(source.sheet)
-            return path if path.is_file() else None
+            return path if _written_at(path) is not None else None
         pattern = Path(source.newest or "").expanduser()
         root = Path(pattern.anchor) if pattern.is_absolute() else self.job.path.parent
         found = [
-            path
+            (written_at, path.name, path)
             for path in root.glob(str(pattern.relative_to(pattern.anchor)))
-            if path.is_file() and not path.name.startswith(("~$", ".")) and not _is_own(path)
+            if (written_at := _written_at(path)) is not None and not self._is_out(path)
         ]
-        return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+        return max(found)[2] if found else None
+
+    def _is_out(self, path: Path) -> bool:
+        """Tell whether a file is no sheet of anybody, or was moved away when it was done."""
+        is_done = self.job.source.afterwards == "done" and path.parent.name == _DONE
+        return is_done or path.name.startswith(("~$", ".")) or path.name.endswith(_OWN)
 
     def _pulled(self, options: Options) -> Path:
         from bulk_reset.pulling import pull  # noqa: PLC0415  (brings aiohttp along)
@@ -224,7 +233,7 @@ class JobRun:
     def _try(self, name: str, step: Callable[[], None]) -> None:
         try:
             step()
-        except (BulkResetError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (all is sent; a run is not worse for it)
             self.journal.warning("left undone", what=name, why=str(error))
 
     def _write_page(self) -> None:
@@ -256,7 +265,7 @@ class JobRun:
         if not source.exists() or _sha256(source) != self.record.sheet_sha256:
             self.journal.warning("left undone", what=str(source), why="it has changed meanwhile")
             return
-        done = source.parent / "done"
+        done = source.parent / _DONE
         done.mkdir(exist_ok=True)
         target = done / sheet.name
         if target.exists():
@@ -275,8 +284,21 @@ class JobRun:
             ended_at=self.clock(),
             exit_code=int(code),
             stop=stop,
-            words=one_line(words),
+            words=redact(one_line(words)),
         )
+
+    def _keep_told_to_end(self, code: int, words: str) -> None:
+        """Keep that it was told to end; by what was sent, where all of that is known."""
+        if self.totals is not None:
+            self._keep_totals(self.totals)
+            return
+        has_sent = self.record.report and self._place(self.record.report).exists()
+        self._keep_end(code, f"{words} before it {'was through' if has_sent else 'had begun'}")
+
+    def _keep_totals(self, totals: Totals) -> None:
+        stop = totals.stop.reason.value if totals.stop is not None else ""
+        self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
+        self._keep_end(totals.exit_code, _words(totals), stop)
 
     def _tell(self) -> None:
         """Say how it ended: into the log, and to whom the job names."""
@@ -342,8 +364,13 @@ def _name(path: Path | None) -> str:
     return path.name if path is not None else ""
 
 
-def _is_own(path: Path) -> bool:
-    return path.name.endswith(_OWN)
+def _written_at(path: Path) -> int | None:
+    """Return when a file was written last, in nanoseconds; None where there is none."""
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns if stat.S_ISREG(told.st_mode) else None
 
 
 def _copied(source: Path, target: Path) -> Path:

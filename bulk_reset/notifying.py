@@ -7,26 +7,38 @@ ones), so nothing but its host is ever said. It never raises: a run is not worse
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import json
 import os
+import signal
 import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
+from bulk_reset.credentials import KEY_VARIABLE, redact
 from bulk_reset.inert import one_line
 from bulk_reset.job import Job
 from bulk_reset.run_records import MISSED, RunRecord
 
 _LONGEST_S: Final = 60
 _TRIES: Final = 3
-_KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
+_MOST_BYTES: Final = 1 << 16
+_MOST_SHOWN: Final = 200
+Sleep = Callable[[float], Awaitable[object]]
 
 
-def tell(job: Job, record: RunRecord, folder: Path) -> str:
-    """Tell whom the job names; return who was told, or ``failed: …``."""
+def tell(job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sleep) -> str:
+    """Tell whom the job names; return who was told, or ``failed: …``.
+
+    Args:
+        folder: of the run.
+        sleep: waits between two tries, so many seconds.
+    """
     if job.notify is None:
         return ""
     summary = summary_of(record, folder)
@@ -39,7 +51,7 @@ def tell(job: Job, record: RunRecord, folder: Path) -> str:
         from bulk_reset.reaching import in_new_loop  # noqa: PLC0415  (brings aiohttp along)
 
         address = job.notify.webhook
-        problem = in_new_loop(lambda: _tell_webhook(address, summary))
+        problem = in_new_loop(lambda: _tell_webhook(address, summary, sleep))
         (failed if problem else told).append(problem or _host(job.notify.webhook))
     return one_line("; ".join([f"failed: {', '.join(failed)}"] * bool(failed) + told))
 
@@ -64,35 +76,68 @@ def summary_of(record: RunRecord, folder: Path) -> dict[str, Any]:
 
 
 def _tell_command(command: list[str], summary: dict[str, Any], folder: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != _KEY_VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
     environment |= {
         "BULK_RESET_JOB": str(summary["job"]),
         "BULK_RESET_RUN": str(summary["id"]),
-        "BULK_RESET_EXIT_CODE": str(summary["exit_code"]),
-        "BULK_RESET_TEXT": str(summary["text"]),
+        "BULK_RESET_EXIT_CODE": "" if summary["exit_code"] is None else str(summary["exit_code"]),
+        # Half of a surrogate pair, from a broken sheet, is no text for the system.
+        "BULK_RESET_TEXT": str(summary["text"]).encode(errors="replace").decode(),
     }
     try:
-        done = subprocess.run(  # noqa: S603  (what the job file names)
-            command,
-            input=json.dumps(summary, ensure_ascii=False),
-            text=True,
-            encoding="utf-8",
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            timeout=_LONGEST_S,
-            check=False,
-        )
+        # Not into a pipe: what it leaves running in the background would keep that open.
+        with tempfile.TemporaryFile() as errors:
+            code = _run(command, json.dumps(summary).encode(), folder, environment, errors)
+            errors.seek(0)
+            said = redact(errors.read(_MOST_BYTES).decode(errors="replace").strip())
     except subprocess.TimeoutExpired:
         return f"{command[0]}: has not ended within {_LONGEST_S} s"
     except (OSError, ValueError) as exc:
         return f"{command[0]}: {getattr(exc, 'strerror', None) or exc}"
-    if done.returncode:
-        return f"{command[0]}: exit code {done.returncode}: {done.stderr.strip()[-200:]}"
-    return ""
+    return f"{command[0]}: exit code {code}: {said[-_MOST_SHOWN:]}" if code else ""
 
 
-async def _tell_webhook(address: str, summary: dict[str, Any]) -> str:
+def _run(
+    command: list[str],
+    told: bytes,
+    folder: Path,
+    environment: dict[str, str],
+    errors: IO[bytes],
+) -> int:
+    """Run a command to its end, or end it and all that it has started; return its exit code.
+
+    Raises:
+        OSError: there is no such command.
+        ValueError: there can be none.
+        subprocess.TimeoutExpired: it took too long.
+    """
+    with subprocess.Popen(  # noqa: S603  (what the job file names)
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        try:
+            process.communicate(told, timeout=_LONGEST_S)
+        finally:
+            if process.poll() is None:
+                _end(process)
+    return process.returncode
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process at once, and where groups are known all that it has started."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+async def _tell_webhook(address: str, summary: dict[str, Any], sleep: Sleep) -> str:
     """POST the summary; three tries, for whoever is down for a moment."""
     import aiohttp  # noqa: PLC0415  (rarely needed)
 
@@ -111,7 +156,7 @@ async def _tell_webhook(address: str, summary: dict[str, Any]) -> str:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
                 problem = f"{_host(address)}: {type(exc).__name__}"
             if again + 1 < _TRIES:
-                await asyncio.sleep(2.0**again)
+                await sleep(2.0**again)
     return problem
 
 

@@ -4,9 +4,11 @@
     STATE/runs/ID/             the job file, the sheet, the report, before-images, page, log
     STATE/jobs/NAME.json       the last due moment that was handled (``JobBook``)
     STATE/jobs/NAME.lock       held while the job runs
+    STATE/begin.lock           held for the moment in which a run's folder is made
 
 A folder is made once, so that a due moment cannot be run twice: whoever makes it, runs it. All
-files get their names when they are whole and on the disk. Units: ``*_at`` UTC epoch seconds.
+files get their names when they are whole and on the disk. What a file says is believed only as
+far as it can be so: somebody may have edited it. Units: ``*_at`` UTC epoch seconds.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 from platformdirs import user_state_path
+from pydantic import Field, TypeAdapter
 
 from bulk_reset.errors import InputError, LockedError
 from bulk_reset.timetable import Missed
@@ -33,6 +38,13 @@ LOG: Final = "log.jsonl"
 JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
 UNANSWERED: Final = "outage"
+_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+_LONGEST_BEGIN_S: Final = 30.0
+_POLL_S: Final = 0.01
+T = TypeVar("T")
+MomentAt = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
+"""Such that a calendar has it."""
 _CUT_SHORT: Final = frozenset({129, 130, 143})
 """Exit codes of runs that were told to end, and are gone on with."""
 
@@ -54,14 +66,14 @@ class RunRecord:
     """
 
     id: str
-    job: str
+    job: Annotated[str, Field(pattern=_NAME)]
     job_file: str
-    due_at: float
+    due_at: MomentAt
     state: str = WAITING
     is_scheduled: bool = False
-    started_at: float = 0.0
-    ended_at: float = 0.0
-    deadline_at: float | None = None
+    started_at: MomentAt = 0.0
+    ended_at: MomentAt = 0.0
+    deadline_at: MomentAt | None = None
     exit_code: int | None = None
     stop: str = ""
     words: str = ""
@@ -77,7 +89,7 @@ class RunRecord:
     notified: str = ""
     version: str = ""
     missed: int = 0
-    last_due_at: float = 0.0
+    last_due_at: MomentAt = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +131,11 @@ class StateFolder:
 
         A run that nobody scheduled gets a number behind its id instead.
         """
+        busy = "another run is being made there, and for long. Try it again."
+        with _held(self.path / "begin.lock", f"{self.path}: {busy}", _LONGEST_BEGIN_S):
+            return self._begin(record, job_file)
+
+    def _begin(self, record: RunRecord, job_file: bytes) -> RunRecord | None:
         for number in range(1, 1_000):
             named = (
                 record if number == 1 else dataclasses.replace(record, id=f"{record.id}-{number}")
@@ -132,6 +149,10 @@ class StateFolder:
                 if (folder / RECORD).exists():
                     return None
                 # Whoever made it was killed before a word was written.
+            except OSError as exc:
+                raise InputError(
+                    f"{folder}: cannot be made ({exc.strerror}). Say --state-dir DIR."
+                ) from exc
             if job_file:
                 with whole_file(folder / JOB_FILE) as file:
                     file.write(job_file)
@@ -150,8 +171,9 @@ class StateFolder:
         Raises:
             InputError: there is no such run.
         """
-        record = _read_record(self.folder(run_id) / RECORD)
-        if record is None or "/" in run_id:
+        is_name = _ID.fullmatch(run_id) is not None
+        record = _read_record(self.folder(run_id) / RECORD) if is_name else None
+        if record is None:
             raise InputError(f"{run_id}: no such run in {self.runs}. bulk-reset runs lists them.")
         return record
 
@@ -170,12 +192,21 @@ class StateFolder:
         last = {record.job: record.id for record in records if record.state != MISSED}
         removed = []
         for record in records:
-            ended_at = record.ended_at or record.last_due_at
+            # One that was killed has no end; the last that is known of it has to do.
+            last_at = max(record.ended_at, record.started_at, record.due_at, record.last_due_at)
             goes_on = record.state in {WAITING, RUNNING} and self.is_locked(record.job)
-            if ended_at < older_than_at and not goes_on and last.get(record.job) != record.id:
-                shutil.rmtree(self.folder(record.id))
+            if last_at < older_than_at and not goes_on and last.get(record.job) != record.id:
+                self._remove(record.id)
                 removed.append(record.id)
         return removed
+
+    def _remove(self, run_id: str) -> None:
+        try:
+            shutil.rmtree(self.folder(run_id))
+        except OSError as exc:
+            raise InputError(
+                f"{exc.filename}: cannot be removed ({exc.strerror}). Mend that, and say it again."
+            ) from exc
 
     @contextlib.contextmanager
     def locked(self, job: str) -> Iterator[None]:
@@ -184,11 +215,9 @@ class StateFolder:
         Raises:
             LockedError: it is running already.
         """
-        try:
-            with FileLock(self.jobs / f"{job}.lock", timeout=0, mode=0o600):
-                yield
-        except Timeout as exc:
-            raise LockedError(f"{job}: is running already. Wait until it has ended.") from exc
+        busy = f"{job}: is running already. Wait until it has ended."
+        with _held(self.jobs / f"{job}.lock", busy):
+            yield
 
     def is_locked(self, job: str) -> bool:
         """Tell whether a job is running."""
@@ -200,12 +229,7 @@ class StateFolder:
 
     def book(self, job: str) -> JobBook | None:
         """Return what was handled of a job, None where it was never seen."""
-        told = _read_json(self.jobs / f"{job}.json")
-        with contextlib.suppress(TypeError, KeyError):
-            return JobBook(
-                told["job_file"], told["timetable"], float(told["handled_at"]), told["run_id"]
-            )
-        return None
+        return _read(_of_books(), self.jobs / f"{job}.json")
 
     def keep_book(self, job: str, book: JobBook) -> None:
         """Keep what was handled of a job."""
@@ -225,7 +249,7 @@ class JobBook:
 
     job_file: str
     timetable: str
-    handled_at: float
+    handled_at: MomentAt
     run_id: str = ""
 
 
@@ -251,23 +275,52 @@ def missed_record(job: str, job_file: str, dues: Missed, now_at: float) -> RunRe
     )
 
 
-def _dumps(told: dict[str, Any]) -> bytes:
-    return (json.dumps(told, ensure_ascii=False, indent=2) + "\n").encode()
+@contextlib.contextmanager
+def _held(path: Path, busy: str, longest_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock until the block ends.
 
-
-def _read_json(path: Path) -> Any:  # noqa: ANN401  (JSON)
+    Raises:
+        LockedError: somebody else has it, and had it for so long; says what ``busy`` is.
+        InputError: there can be none.
+    """
+    lock = FileLock(path, timeout=longest_s, mode=0o600)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        lock.acquire(poll_interval=_POLL_S)
+    except Timeout as exc:
+        raise LockedError(busy) from exc
+    except OSError as exc:
+        raise InputError(
+            f"{path}: cannot be locked ({exc.strerror}). Say --state-dir DIR."
+        ) from exc
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _dumps(told: dict[str, Any]) -> bytes:
+    return (json.dumps(told, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "replace")
+
+
+@functools.cache
+def _of_records() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)
+
+
+@functools.cache
+def _of_books() -> TypeAdapter[JobBook]:
+    return TypeAdapter(JobBook)
+
+
+def _read(kind: TypeAdapter[T], path: Path) -> T | None:
+    """Return what a file of ours says, None where that cannot be so."""
+    try:
+        return kind.validate_json(path.read_bytes(), strict=True)
     except (OSError, ValueError):
         return None
 
 
 def _read_record(path: Path) -> RunRecord | None:
-    told = _read_json(path)
-    if not isinstance(told, dict):
-        return None
-    names = {one.name for one in dataclasses.fields(RunRecord)}
-    try:
-        return RunRecord(**{name: value for name, value in told.items() if name in names})
-    except TypeError:
-        return None
+    record = _read(_of_records(), path)
+    # One whose folder was renamed would be removed, or written, in another's place.
+    return record if record is not None and record.id == path.parent.name else None

@@ -24,6 +24,8 @@ from bulk_reset.job import Job, seconds_of
 
 ON_TIME_S: Final = 60.0
 """Who comes so late is on time: a process that starts, a run before that has just ended."""
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
 _MOST_COUNTED: Final = 20_000
 
 
@@ -51,6 +53,26 @@ class Decision(NamedTuple):
 
     run: Due | None
     missed: tuple[Missed, ...]
+
+
+class _Moments(CronSim):
+    """Cronsim, for clocks that are changed by less than an hour too.
+
+    It steps by whole hours, and so over the half of one after such a change.
+    """
+
+    def tick(self, seconds: int = 1) -> None:
+        """Step to the next moment to look at; where the clock is changed before, to there."""
+        was = self.dt
+        if was.tzinfo is None or seconds <= _MINUTE_S:
+            super().tick(seconds)
+            return
+        # A step of an hour is meant to end where an hour begins.
+        super().tick(seconds - was.minute * _MINUTE_S if seconds == _HOUR_S else seconds)
+        if self.dt.utcoffset() != was.utcoffset():
+            self.dt = was
+            while self.dt.utcoffset() == was.utcoffset():
+                super().tick(_MINUTE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +128,7 @@ class Timetable:
     def after(self, moment_at: float) -> Iterator[Due]:
         """Yield the moments after this one, without end."""
         start = dt.datetime.fromtimestamp(moment_at, self.zone)
-        for moment in CronSim(self.cron, start):
+        for moment in _Moments(self.cron, start):
             if moment.timestamp() > moment_at:
                 yield self._due(moment)
 
@@ -117,8 +139,10 @@ class Timetable:
         day = dt.datetime.fromtimestamp(moment_at, self.zone).date()
         while True:
             moment = dt.datetime.combine(day, self.deadline, self.zone)
-            if moment.timestamp() > moment_at:
-                return moment.timestamp()
+            # Where the clock is put back, it comes twice.
+            for one in (moment, moment.replace(fold=1)):
+                if one.timestamp() > moment_at:
+                    return one.timestamp()
             day += dt.timedelta(days=1)
 
     def next_start_at(self, handled_at: float, now_at: float) -> float | None:

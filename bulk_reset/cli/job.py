@@ -175,14 +175,17 @@ def run(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
+        from bulk_reset.errors import InputError  # noqa: PLC0415
         from bulk_reset.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
         from bulk_reset.run_records import StateFolder  # noqa: PLC0415
 
+        if if_due and run_id is not None:
+            raise InputError("Say --if-due or --run ID, not both.")
         state, read = StateFolder(state_dir), read_job(file)
         if if_due:
             code = _run_if_due(read, state, output)
             raise typer.Exit(code)
-        record = state.read(run_id) if run_id else _begun(read, state)
+        record = _begun(read, state) if run_id is None else _left(read, state, run_id)
         ended = _run(read, state, record, output)
         output.say(f"{ended.job}: {ended.words}")
         output.say(f"Run: {state.folder(ended.id)}")
@@ -200,6 +203,25 @@ def _begun(read: Job, state: StateFolder) -> RunRecord:
         made = state.begin(record, read.path.read_bytes())
     assert made is not None  # noqa: S101  (only of one that is scheduled)
     return made
+
+
+def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
+    """Return the record of a run that may be gone on with.
+
+    Raises:
+        InputError: it is another job's, or there is nothing to go on with.
+    """
+    from bulk_reset.errors import InputError  # noqa: PLC0415
+
+    record = state.read(run_id)
+    if record.job != read.name:
+        raise InputError(
+            f"--run {run_id}: is a run of {record.job}, not of {read.name}. Say its job file."
+        )
+    if record.state == "missed" or record.exit_code == ExitCode.DONE:
+        why = "was missed" if record.state == "missed" else "is done"
+        raise InputError(f"--run {run_id}: {why}. Leave --run out for a new one.")
+    return record
 
 
 def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> RunRecord:
@@ -225,15 +247,15 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.cli.schedule import journal_on_stderr  # noqa: PLC0415
+    from bulk_reset.schedule_process import Children, live  # noqa: PLC0415
     from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
 
-    async def start(job: Job, record: RunRecord) -> int:
-        return _run(job, state, record, output).exit_code or 0
-
+    # In a process of its own, as the schedule does: here, nobody would hear a signal.
+    children = Children(state, is_quiet=output.is_quiet)
     scheduling = Scheduling(
-        read.path.parent, state, journal_on_stderr(output), start, only=read.path.name
+        read.path.parent, state, journal_on_stderr(output), children.start, only=read.path.name
     )
-    return asyncio.run(scheduling.once())
+    return asyncio.run(live(scheduling, children, once=True, port=None))
 
 
 @job.command()
@@ -262,6 +284,8 @@ def install(
 
         if systemd == cron:
             raise InputError("Say --systemd or --cron.")
+        if cron and to is not None:
+            raise InputError("--to is for --systemd: lines of a crontab are printed.")
         read = read_job(file)
         if cron:
             typer.echo(cron_lines(read, state_dir), nl=False)
