@@ -55,7 +55,6 @@ EnvironmentFile=-/etc/bulk-reset/{job.name}.env
 KillSignal=SIGTERM
 TimeoutStopSec=30
 NoNewPrivileges=yes
-PrivateTmp=yes
 """,
         f"{name}.timer": f"""\
 [Unit]

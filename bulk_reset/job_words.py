@@ -7,6 +7,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -66,7 +67,7 @@ def concerns(job: Job) -> Iterator[str]:
         yield from _key_concerns(job)
     sheet = job.source.sheet
     if sheet is not None and not job.beside(sheet).is_file():
-        yield f"the sheet {job.beside(sheet)} is not there now"
+        yield f"the sheet {from_here(job.beside(sheet))} is not there now"
     command = job.notify.command[0] if job.notify and job.notify.command else None
     if command is not None and not (shutil.which(command) or job.beside(command).is_file()):
         yield f"notify.command: there is no program {command} here"
@@ -94,6 +95,12 @@ def _schedule_concerns(job: Job) -> Iterator[str]:
         yield "the jitter can be longer than the time to the deadline: such runs are missed"
 
 
+def from_here(path: Path) -> str:
+    """Return a path as short as it can be typed in this folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def due_in_words(job: Job) -> str:
     """Return when a job is due, in a line."""
     timetable = Timetable.of(job)
@@ -107,9 +114,9 @@ def _source(job: Job) -> str:
     if source.pull is not None:
         return f"the incidents {_pull(source.pull)}"
     if source.sheet is not None:
-        text = f"the sheet {job.beside(source.sheet)}"
+        text = f"the sheet {from_here(job.beside(source.sheet))}"
     else:
-        text = f"the newest of {job.beside(source.newest or '')}"
+        text = f"the newest of {from_here(job.beside(source.newest or ''))}"
     more = [
         f"worksheet {source.worksheet!r}" if source.worksheet else "",
         "without one there is nothing to do" if source.if_none == "nothing" else "",
@@ -162,7 +169,7 @@ def _place(job: Job) -> str:
     per_second, per_minute = (max(1, int(n * api.share)) for n in (api.per_second, api.per_minute))
     quota = f"{per_second:,} requests a second and {per_minute:,} a minute at most"
     if api.sandbox_state:
-        return f"the built-in sandbox, kept in {job.beside(api.sandbox_state)}; {quota}"
+        return f"the built-in sandbox, kept in {from_here(job.beside(api.sandbox_state))}; {quota}"
     if api.sandbox:
         return f"the built-in sandbox; {quota}"
     return f"{urlsplit(api.base_url).hostname if api.base_url else 'the API'}; {quota}"
@@ -173,9 +180,9 @@ def _keeping(job: Job) -> str:
     if job.report.html:
         told.append("a page to look at")
     if job.report.copy_to:
-        told.append(f"copies at {job.beside(job.report.copy_to)}")
+        told.append(f"copies at {from_here(job.beside(job.report.copy_to))}")
     if job.report.metrics_file:
-        told.append(f"metrics in {job.beside(job.report.metrics_file)}")
+        told.append(f"metrics in {from_here(job.beside(job.report.metrics_file))}")
     return "; ".join(told)
 
 

@@ -17,9 +17,19 @@ from conftest import ROOT, clean_environment
 from bulk_reset.cli import app
 from bulk_reset.columns import bind
 from bulk_reset.errors import ExitCode
+from bulk_reset.job import Api, Limits, Notify, ReportPlace, RunWays, ScheduleTable, Source
 from bulk_reset.model import FIELDS
 from bulk_reset.replay import COLUMNS
 
+TABLES = {
+    "source": Source,
+    "run": RunWays,
+    "limits": Limits,
+    "api": Api,
+    "report": ReportPlace,
+    "notify": Notify,
+    "schedule": ScheduleTable,
+}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -72,6 +82,9 @@ def without_times(text: str) -> str:
     """Blank out what differs from run to run: seconds, rates, lines of progress."""
     text = re.sub(r"^(?:\d+ min )?[\d.]+ s: [\d,]+ of \d+ rows.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(started in any 1 s): \d+ ", r"\1: N ", text)
+    text = re.sub(r"^    \w{3} \d{4}-.*\n", "", text, flags=re.MULTILINE)  # when a job is due
+    text = re.sub(r"\d{8}T\d{6}Z", "MOMENT", text)
+    text = re.sub(r"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d UTC   [\d.]+ s", "MOMENT", text)
     text = re.sub(r'("(?:at|run_id)": )"[^"]+"|("rows_per_s": )[\d.]+', r"\1\2N", text)
     return re.sub(r"[\d.]+ s, [\d.]+ a second", "N s, N a second", text)
 
@@ -147,7 +160,8 @@ def test_a_sample_ends_with_the_exit_code_of_the_table(
 def test_every_sample_has_a_row_in_the_table() -> None:
     """No sample is left unexplained."""
     told = {row[0].strip("`") for row in table_after("## Samples")}
-    files = {p.name for p in (ROOT / "samples").iterdir() if ".report." not in p.name}
+    samples = ROOT / "samples"
+    files = {str(p.relative_to(samples)) for p in samples.rglob("*.*") if ".report." not in p.name}
     told |= set(re.findall(r"samples/(\w+\.py)", README))
     assert {name for name in files if ".failed." not in name} == told
 
@@ -162,6 +176,15 @@ def test_the_options_are_those_of_help() -> None:
     command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
     real = {opt for p in command.params for opt in p.opts if opt.startswith("--")} - {"--help"}
     assert told == real
+
+
+def test_the_keys_of_a_job_are_those_it_takes() -> None:
+    """The table of keys names each key of a job file, and no other."""
+    section = README.split("\n## Every night\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `") and "." in line]
+    told = {name for line in lines for name in re.findall(r"`([\w.]+)`", line.split("|")[1])}
+    real = {f"{table}.{name}" for table, model in TABLES.items() for name in model.model_fields}
+    assert {name for name in told if "." in name} == real | {"columns.FIELD", "set.FIELD"}
 
 
 def test_the_exit_codes_are_those_of_the_program() -> None:

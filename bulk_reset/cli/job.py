@@ -70,7 +70,8 @@ def _checked(file: Path, output: Output) -> dict[str, Any]:
     words, dues, wrong = words_of(read), next_dues(read, time.time()), list(concerns(read))
     output.say(f"{read.name}: {read.description}" if read.description else read.name)
     for name, text in words:
-        first, *more = text.split("; ")
+        # What somebody has written stands there as it is.
+        first, *more = [text] if name in {"Sets", "Column"} else text.split("; ")
         output.say(f"  {name:<8}{first}")
         for line in more:
             output.say(f"          {line}")
@@ -177,6 +178,7 @@ def run(
     with output.errors():
         from bulk_reset.errors import InputError  # noqa: PLC0415
         from bulk_reset.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
+        from bulk_reset.job_words import from_here  # noqa: PLC0415
         from bulk_reset.run_records import StateFolder  # noqa: PLC0415
 
         if if_due and run_id is not None:
@@ -188,7 +190,7 @@ def run(
         record = _begun(read, state) if run_id is None else _left(read, state, run_id)
         ended = _run(read, state, record, output)
         output.say(f"{ended.job}: {ended.words}")
-        output.say(f"Run: {state.folder(ended.id)}")
+        output.say(f"Run: {from_here(state.folder(ended.id))}")
         output.json(dataclasses.asdict(ended))
     raise typer.Exit(ended.exit_code or 0)
 

@@ -100,13 +100,17 @@ def show(
             "Version": record.version,
             "Folder": str(folder),
             "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
+            "Page": str(folder / record.page) if record.page else "",
             "Report": _command("report", report) if report and report.exists() else "",
             "Undo": _command("undo", report, *record.reach) if _can_undo(report) else "",
+            "Go on": _command("job", "run", record.job_file, "--run", run_id)
+            if record.is_open
+            else "",
         }
         for name, text in told.items():
             if text:
                 output.say(f"{name:<10}{text}")
-        output.json({**dataclasses.asdict(record), "folder": str(folder), "exit_code": 0})
+        output.json({"run": dataclasses.asdict(record), "folder": str(folder), "exit_code": 0})
 
 
 @runs.command()
