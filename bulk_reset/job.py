@@ -358,10 +358,8 @@ class ScheduleTable(Section):
             near = [
                 one for one in zoneinfo.available_timezones() if last and last in one.casefold()
             ]
-            hint = f" Did you mean {min(near, key=len)}?" if near else ""
-            raise ValueError(
-                f"no time zone of that name. Write it like Europe/Berlin.{hint}"
-            ) from exc
+            hint = f"Did you mean {min(near, key=len)}?" if near else "Write it like Europe/Berlin."
+            raise ValueError(f"no time zone of that name. {hint}") from exc
         return name
 
     @field_validator("deadline")

@@ -136,6 +136,14 @@ OnConflictOption = Annotated[
         help="Rows that set one field of one incident to different values.", rich_help_panel=_ROWS
     ),
 ]
+MaxRowsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Take a sheet with more rows for a mistake, and send nothing of it.",
+        rich_help_panel=_ROWS,
+    ),
+]
 MaxFailuresOption = Annotated[
     str | None,
     typer.Option(metavar="N|N%", help="Stop when more rows than this fail.", rich_help_panel=_ROWS),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 import engine
+import schedule
 import sheets_table
 import startup
 import typer
@@ -29,6 +30,7 @@ class Part(StrEnum):
     ENGINE = "engine"
     PAGE = "page"
     QUOTA = "quota"
+    SCHEDULE = "schedule"
     SHEETS = "sheets"
     STARTUP = "startup"
 
@@ -90,6 +92,8 @@ def _tables(part: Part, rows: int | None, rounds: int | None, *, is_full: bool) 
             import quota_table  # noqa: PLC0415
 
             return quota_table.tables()
+        case Part.SCHEDULE:
+            return schedule.tables(say)
         case Part.SHEETS:
             return sheets_table.tables(
                 rows or sheets_table.ROWS, rounds or sheets_table.ROUNDS, say, is_full=is_full

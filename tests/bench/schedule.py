@@ -1,0 +1,82 @@
+"""What ``bulk-reset schedule`` takes while nothing is due: processor, memory, and its start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from looks import new_table
+from processes import ours
+from rich.table import Table
+
+JOBS: Final = (1, 200)
+_WATCHED_S: Final = 20.0
+_JOB: Final = """
+[source.pull]
+since = "1d"
+[set]
+title = "[DRILL] {{{{ title }}}}"
+[api]
+sandbox = true
+[schedule]
+cron = "{minute} {hour} * * *"
+time_zone = "Europe/Berlin"
+"""
+
+
+def tables(say: Callable[[str], None]) -> list[Table]:
+    """Let schedules of some sizes idle, one after the other, and return the one table."""
+    table = new_table(
+        "A schedule with nothing due",
+        *("job files", "start, s", "processor", "memory, MB"),
+        caption=f"From its start until the files are read; then watched for {_WATCHED_S:.0f} s.",
+    )
+    for jobs in JOBS:
+        say(f"schedule: {jobs} job files, {_WATCHED_S:.0f} s")
+        start_s, busy, memory_mb = _idle(jobs)
+        table.add_row(f"{jobs:,}", f"{start_s:.2f}", f"{busy:.2%}", f"{memory_mb:.0f}")
+    return [table]
+
+
+def _idle(jobs: int) -> tuple[float, float, float]:
+    """Return the seconds of a start, the share of a core, and the resident memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        hour = (time.gmtime().tm_hour + 12) % 24  # far from now, in any zone of Europe
+        for number in range(jobs):
+            text = _JOB.format(minute=number % 60, hour=hour)
+            Path(folder, f"job-{number}.toml").write_text(text, encoding="utf-8")
+        started_at = time.perf_counter()
+        process = subprocess.Popen(
+            ours("schedule", folder, "--state-dir", f"{folder}/state"),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if json.loads(line)["event"] == "jobs read":
+                    break
+            start_s = time.perf_counter() - started_at
+            before_s, at = _processor_s(process.pid), time.perf_counter()
+            time.sleep(_WATCHED_S)
+            busy = (_processor_s(process.pid) - before_s) / (time.perf_counter() - at)
+            return start_s, busy, _memory_mb(process.pid)
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def _processor_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
