@@ -6,6 +6,7 @@ Each is drawn from the page's facts alone, as HTML. What a stranger has said goe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any, Final
@@ -48,7 +49,7 @@ def draw_time(facts: PageFacts) -> str:
         f"A point stands for {_seconds(drawn.bin_s)}, and is the most within it."
     )
     if len(drawn.spans) > 1:
-        said += f" {len(drawn.spans) - 1} long pauses are left out."
+        said += f" Long pauses are left out: {len(drawn.spans) - 1}."
     return "\n".join(
         [
             '<h2 id="time">Over time</h2>',
@@ -113,7 +114,7 @@ def draw_errors(errors: Sequence[ErrorGroup]) -> str:
     if not errors:
         return ""
     rows = [
-        f"<tr><td><code>{escaped_text(group.code)}</code></td><td>{group.status}</td>"
+        f"<tr><td><code>{escaped_text(group.code or 'no code')}</code></td><td>{group.status}</td>"
         f'<td class="number">{group.rows:,}</td><td class="said">{escaped_text(group.message)}'
         f'<br><span class="quiet">first in row {group.row_number} · '
         f'{escaped_text(advice_on(group))}</span></td><td class="screen">'
@@ -148,11 +149,10 @@ def draw_quota(facts: PageFacts) -> str:
         ]
         for window, limit in limits.items()
     ]
-    waits = [
-        f"{seconds:,.1f} s for {cause}"
-        for run in facts.runs
-        for cause, seconds in (run.get("waited_s") or {}).items()
-    ]
+    waited_s: Counter[str] = Counter()
+    for run in facts.runs:
+        waited_s.update(run.get("waited_s") or {})
+    waits = [f"{seconds:,.1f} s for {cause}" for cause, seconds in waited_s.items()]
     told = (
         f"Over the quota (HTTP 429): {summary.throttled:,} of {summary.requests:,} requests that "
         "the report's lines tell of. Nothing was started for more than a second: "

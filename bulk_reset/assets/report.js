@@ -7,6 +7,7 @@ const root = document.documentElement;
 
 const facts = JSON.parse($("charts").textContent);
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400];
+const PAPER = 660;  // what fits between the margins of A4 and of Letter
 const drawn = new Map();
 const probe = document.createElement("i");
 probe.hidden = true;
@@ -47,17 +48,21 @@ function timeAt(place) {
 function ticks(u, axis, min, max) {
   const most = Math.max(2, Math.floor(u.width / 90));
   const step = STEPS.find(s => (max - min) * facts.bin / s <= most) || 86400;
-  const found = [];
+  const near = (max - min) / most * .8, found = [];
+  // Where a span begins is told; what would run into that is not.
+  const heads = [];
+  if (starts.length > 1)
+    for (const place of starts)
+      if (!heads.length || place - heads.at(-1) > near) heads.push(place);
   facts.spans.forEach(([begins, bins], n) => {
-    const first = Math.ceil(begins / step) * step;
-    const many = facts.spans.length > 1;
-    if (many) found.push(starts[n]);
-    for (let at = first; at < begins + bins * facts.bin; at += step) {
+    const end = begins + bins * facts.bin;
+    for (let at = Math.ceil(begins / step) * step; at < end; at += step) {
       const place = starts[n] + (at - begins) / facts.bin;
-      if (!many || place - starts[n] > (max - min) / most) found.push(place);
+      if (heads.every(head => Math.abs(head - place) > near)) found.push(place);
     }
   });
-  return found.filter(place => place >= min && place <= max);
+  return [...found, ...heads].filter(place => place >= min && place <= max)
+    .sort((one, other) => one - other);
 }
 function tickTexts(u, found) {
   let day = "";
@@ -82,7 +87,7 @@ const wide = (u, min, max) => [min - .5, max + .5];
 const high = (u, min, max) => [0, Math.max(1, max * 1.08)];
 function options(box, over) {
   return {
-    width: box.clientWidth || 640, height: 210,
+    width: root.classList.contains("paper") ? PAPER : box.clientWidth || PAPER, height: 210,
     legend: { live: true }, padding: [8, 12, 0, 0],
     cursor: { sync: { key: over.sync || null }, drag: { x: true, y: false } },
     scales: { x: { time: false, range: wide }, y: { range: high } },
