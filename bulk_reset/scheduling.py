@@ -124,7 +124,8 @@ class Scheduling:
     async def drain(self) -> None:
         """Start nothing more, and wait for what is running."""
         self._draining = True
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:  # not with ``once``
+            self._scheduler.shutdown(wait=False)
         await self._all_ended()
 
     async def once(self) -> int:
