@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _OWN: Final = (
     *(".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv"),
-    *(".answer.xlsx", ".tmp", "~"),
+    *(".answer.xlsx", ".audit.jsonl", ".html", ".tmp", "~"),
 )
 """Ends of names that runs write: no sheets of anybody."""
 _DONE: Final = "done"

@@ -103,7 +103,8 @@ def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Pla
     assert (ended.rows, ended.counts) == (3, {"updated": 3})
     assert (ended.source, ended.sheet, ended.report) == (str(sheet), "in.csv", "in.report.csv")
     assert place.kept(ended) == {
-        *("job.toml", "run.json", "in.csv", "in.report.csv", "in.before.csv")
+        *("job.toml", "run.json", "in.csv", "in.report.csv", "in.before.csv"),
+        "in.audit.jsonl",
     }
     assert [place.titles()[seed_id(n)] for n in (1, 2, 3)] == [
         f"Renamed service {n}" for n in (1, 2, 3)
@@ -189,10 +190,10 @@ def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> N
         place,
         "a.csv",
         *("a.report.csv", "a.before.csv", "a.failed.csv", "a.undo.report.csv", ".a.csv"),
-        *("a.not-restored.csv", "a.sandbox.report.csv", "~$a.csv"),
+        *("a.not-restored.csv", "a.sandbox.report.csv", "~$a.csv", "a.audit.jsonl", "a.html"),
     )
     (place.folder / "inbox" / "newer.csv").mkdir()
-    assert place.run(NEWEST).sheet == "a.csv"
+    assert place.run(NEWEST.replace("*.csv", "*")).sheet == "a.csv"
 
 
 def test_an_answer_and_what_excel_holds_open_are_nobodys_sheet(place: Place) -> None:

@@ -133,7 +133,7 @@ def clean(
         from bulk_reset.errors import InputError  # noqa: PLC0415
         from bulk_reset.run_records import StateFolder  # noqa: PLC0415
 
-        found = re.fullmatch(r"(\d+)([hdw])", older_than)
+        found = re.fullmatch(r"(\d{1,6})([hdw])", older_than)
         if found is None:
             raise InputError(f"--older-than {older_than}: say it like 90d, 12w or 36h.")
         age_s = int(found[1]) * _UNITS[found[2]]
