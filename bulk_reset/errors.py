@@ -169,6 +169,10 @@ class RunError(BulkResetError):
     exit_code = ExitCode.STOPPED
 
 
+class UnansweredError(RunError):
+    """The API could not be read: it is down, or out of reach. The same may do later."""
+
+
 class LockedError(RunError):
     """Another run is writing the same report, or has the account."""
 

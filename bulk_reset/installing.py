@@ -19,7 +19,9 @@ from tzlocal import get_localzone_name
 
 from bulk_reset.errors import InputError
 from bulk_reset.inert import visible
-from bulk_reset.job import Job, ScheduleTable, seconds_of
+from bulk_reset.job import Job
+from bulk_reset.job_tables import ScheduleTable
+from bulk_reset.job_values import seconds_of
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _OWN_WAYS: Final = re.compile("[#LW]")

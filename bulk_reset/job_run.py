@@ -27,8 +27,9 @@ from bulk_reset.errors import (
     BulkResetError,
     ExitCode,
     InputError,
+    LockedError,
     NoRowsError,
-    RunError,
+    UnansweredError,
 )
 from bulk_reset.inert import one_line
 from bulk_reset.job import Job
@@ -85,8 +86,8 @@ class JobRun:
             )
             try:
                 self._run(handles_signals=handles_signals)
-            except RunError as error:
-                # The API could not be read, or somebody else has the account: it is worth a try.
+            except (LockedError, UnansweredError) as error:
+                # The API is down, or somebody else has the account: it is worth another try.
                 self._keep_end(error.exit_code, str(error), UNANSWERED)
             except BulkResetError as error:
                 self._keep_end(error.exit_code, str(error))

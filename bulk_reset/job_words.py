@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from bulk_reset.credentials import find_credentials
 from bulk_reset.errors import BulkResetError
-from bulk_reset.job import Job, PullFrom, seconds_of
+from bulk_reset.job import Job
+from bulk_reset.job_tables import PullFrom
+from bulk_reset.job_values import seconds_of
 from bulk_reset.timetable import Timetable
 
 SHOWN_DUES: Final = 5

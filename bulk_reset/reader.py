@@ -14,7 +14,7 @@ from typing import Any, Final
 from bulk_reset.attempts import NO_ROW, Attempts, Trail
 from bulk_reset.breaker import Breaker
 from bulk_reset.client import Client, Page, open_client
-from bulk_reset.errors import FatalError, RequestError, RunError
+from bulk_reset.errors import FatalError, RequestError, RunError, UnansweredError
 from bulk_reset.model import Stop
 from bulk_reset.options import Options
 from bulk_reset.quota import Quota
@@ -72,8 +72,10 @@ class Reader:
         except RequestError as error:
             code = "" if error.code.startswith("HTTP") else f"{error.code}: "
             text = self._stop.message if self._stop else f"{code}{error}"
-            mend = "" if isinstance(error, FatalError) else ". Try again later"
-            raise RunError(f"the incidents cannot be read: {text}{mend}.") from None
+            where = "the incidents cannot be read"
+            if isinstance(error, FatalError):
+                raise RunError(f"{where}: {text}.") from None
+            raise UnansweredError(f"{where}: {text}. Try again later.") from None
 
 
 @contextlib.asynccontextmanager

@@ -38,6 +38,7 @@ LOG: Final = "log.jsonl"
 JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
 UNANSWERED: Final = "outage"
+GIVEN_UP: Final = "given-up"
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 _LONGEST_BEGIN_S: Final = 30.0

@@ -19,7 +19,7 @@ import dataclasses
 import datetime as dt
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,7 @@ from bulk_reset.journal import Journal
 from bulk_reset.notifying import tell
 from bulk_reset.run_records import (
     ENDED,
+    GIVEN_UP,
     UNANSWERED,
     JobBook,
     RunRecord,
@@ -172,7 +173,9 @@ class Scheduling:
 
     def next_start_at(self, name: str) -> float | None:
         """Return when a job starts next."""
-        planned, book = self._jobs[name], self.state.book(name)
+        planned, book = self._jobs.get(name), self.state.book(name)
+        if planned is None:
+            return None  # it has gone in this moment
         handled_at = book.handled_at if book else self.clock()
         return planned.timetable.next_start_at(handled_at, self.clock())
 
@@ -302,9 +305,7 @@ class Scheduling:
             last=_iso(missed.last.due_at),
             why=missed.why,
         )
-        if job.notify is not None:
-            notified = await asyncio.to_thread(tell, job, record, self.state.folder(record.id))
-            self.state.write(dataclasses.replace(record, notified=notified))
+        await self._tell(job, record)
 
     def _begin(self, job: Job, due: Due) -> str:
         """Make the folder of a run, and run it once its account is free; return its id."""
@@ -318,7 +319,10 @@ class Scheduling:
 
     def _start(self, job: Job, record: RunRecord) -> None:
         self._busy.add(job.name)
-        task = asyncio.get_running_loop().create_task(self._run(job, record))
+        self._keep_task(self._run(job, record))
+
+    def _keep_task(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -330,7 +334,7 @@ class Scheduling:
                     return  # it has its folder, and is gone on with next time
                 self.journal.info("job starts", job=job.name, run=record.id)
                 code = await self.start(job, record)
-                self._see_ended(record.id, code)
+                await self._see_ended(job, record.id, code)
                 self.journal.info("job left", job=job.name, run=record.id, exit_code=code)
         except Exception as error:  # noqa: BLE001  (one job's trouble is nobody else's)
             self.journal.error("internal error", what=job.name, why=repr(error))
@@ -340,7 +344,7 @@ class Scheduling:
                 self._try_again(record.id)
                 self._plan(job.name)
 
-    def _see_ended(self, run_id: str, code: int) -> None:
+    async def _see_ended(self, job: Job, run_id: str, code: int) -> None:
         """See that a run whose process has ended is not thought to be running."""
         record = self.state.read(run_id)
         if record.state == ENDED:
@@ -358,6 +362,7 @@ class Scheduling:
         )
         self.state.write(ended)
         self.journal.error("job ended", job=record.job, run=run_id, words=words)
+        await self._tell(job, ended)
 
     def _go_on(self, name: str) -> None:
         """Go on with the last run of a job, if it was cut short and is not out of date."""
@@ -377,7 +382,7 @@ class Scheduling:
             return  # it is gone, or broken
         why_not = self._why_not_gone_on(planned, record)
         if why_not:
-            self._give_up(record, why_not)
+            self._give_up(planned.job, record, why_not)
         else:
             self.journal.info("run gone on with", job=record.job, run=record.id)
             self._start(planned.job, record)
@@ -405,18 +410,24 @@ class Scheduling:
             return "the next run is due"
         return ""
 
-    def _give_up(self, record: RunRecord, why: str) -> None:
-        words = f"{record.words or 'cut short'}; {why}, so it is not gone on with"
-        self.state.write(
-            dataclasses.replace(
-                record,
-                state=ENDED,
-                exit_code=int(ExitCode.STOPPED),
-                ended_at=record.ended_at or self.clock(),
-                words=words,
-            )
+    def _give_up(self, job: Job, record: RunRecord, why: str) -> None:
+        given_up = dataclasses.replace(
+            record,
+            state=ENDED,
+            exit_code=int(ExitCode.STOPPED),
+            stop=GIVEN_UP,
+            ended_at=record.ended_at or self.clock(),
+            words=f"{record.words or 'cut short'}; {why}, so it is not gone on with",
         )
+        self.state.write(given_up)
         self.journal.warning("run given up", job=record.job, run=record.id, why=why)
+        self._keep_task(self._tell(job, given_up))
+
+    async def _tell(self, job: Job, record: RunRecord) -> None:
+        """Tell whom a job names what became of a run that no process tells of."""
+        if job.notify is not None:
+            notified = await asyncio.to_thread(tell, job, record, self.state.folder(record.id))
+            self.state.write(dataclasses.replace(record, notified=notified))
 
 
 def _account_of(job: Job) -> str:

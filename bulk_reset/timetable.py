@@ -20,7 +20,8 @@ from typing import Final, NamedTuple
 
 from cronsim import CronSim
 
-from bulk_reset.job import Job, seconds_of
+from bulk_reset.job import Job
+from bulk_reset.job_values import seconds_of
 
 ON_TIME_S: Final = 60.0
 """Who comes so late is on time: a process that starts, a run before that has just ended."""

@@ -9,8 +9,9 @@ import pytest
 
 from bulk_reset.errors import InputError
 from bulk_reset.installing import calendars_of, cron_lines, systemd_units
-from bulk_reset.job import Job, ScheduleTable
+from bulk_reset.job import Job
 from bulk_reset.job_file import read_job
+from bulk_reset.job_tables import ScheduleTable
 
 CALENDARS = {
     # Whole fields, numbers, lists

@@ -17,7 +17,15 @@ from conftest import ROOT, clean_environment
 from bulk_reset.cli import app
 from bulk_reset.columns import bind
 from bulk_reset.errors import ExitCode
-from bulk_reset.job import Api, Limits, Notify, ReportPlace, RunWays, ScheduleTable, Source
+from bulk_reset.job_tables import (
+    Api,
+    Limits,
+    Notify,
+    ReportPlace,
+    RunWays,
+    ScheduleTable,
+    Source,
+)
 from bulk_reset.model import FIELDS
 from bulk_reset.replay import COLUMNS
 

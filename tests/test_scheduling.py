@@ -189,7 +189,8 @@ def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
     more: str, why: str, runner: Runner
 ) -> None:
     """What has taken its place is run instead, and the record says so."""
-    write_job(runner.folder, cron="0 13,14 * * *", more=more)
+    told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
+    write_job(runner.folder, cron="0 13,14 * * *", more=f"{more}\n{told}")
 
     async def pass_by() -> None:
         runner.ends = lambda record: replace(record, state="ended", exit_code=143, words="SIGTERM")
@@ -204,6 +205,8 @@ def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
     run_virtual(pass_by())
     first = runner.state.records()[0]
     assert (first.exit_code, first.words) == (3, f"SIGTERM; {why}, so it is not gone on with")
+    assert (runner.folder / "told.txt").read_text().startswith(f"job: {first.words} (exit code 3)")
+    assert not first.is_open
     assert [begun for due, begun in runner.when() if due == 60] == [60]
 
 
@@ -243,13 +246,15 @@ def _killed(*_: object) -> None:
 
 
 def test_a_run_whose_process_dies_is_said_to_have_died(runner: Runner) -> None:
-    """Not left running for ever, and no trouble of the next one."""
-    write_job(runner.folder)
+    """Not left running for ever, and whom the job names is told."""
+    told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
+    write_job(runner.folder, more=told)
     runner.ends = lambda record: replace(record, state="running", exit_code=-9)
     runner.passes(1.5)
     (record,) = runner.state.records()
     assert (record.state, record.exit_code) == ("ended", 137)
     assert record.words == "its process ended with -9 and without a word; rows may be pending"
+    assert (runner.folder / "told.txt").read_text() == f"job: {record.words} (exit code 137)\n"
 
 
 def test_what_the_api_does_not_answer_is_tried_again_until_the_next_is_due(runner: Runner) -> None:
