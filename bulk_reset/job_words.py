@@ -50,8 +50,9 @@ def next_dues(job: Job, now_at: float) -> list[str]:
     lines = []
     for due in itertools.islice(timetable.after(now_at), SHOWN_DUES):
         moment = dt.datetime.fromtimestamp(due.due_at, timetable.zone)
-        in_utc = moment.astimezone(dt.UTC)
-        line = f"{moment:%a %Y-%m-%d %H:%M %Z} ({in_utc:%H:%M} UTC)"
+        line = f"{moment:%a %Y-%m-%d %H:%M %Z}"
+        if moment.utcoffset():
+            line += f" ({moment.astimezone(dt.UTC):%H:%M} UTC)"
         if due.starts_at > due.due_at:
             line += f", starts {dt.datetime.fromtimestamp(due.starts_at, timetable.zone):%H:%M:%S}"
         if due.deadline_at is not None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
@@ -112,7 +113,14 @@ class Scheduling:
     def open(self) -> None:
         """Read the folder, go on with what was cut short, and wake up when something is due."""
         self._reread()
-        self.journal.info("jobs read", jobs=len(self._jobs), broken=len(self._broken))
+        starts = {name: self.next_start_at(name) or math.inf for name in self._jobs}
+        first = min(starts, key=starts.__getitem__, default=None)
+        self.journal.info(
+            "jobs read",
+            jobs=len(self._jobs),
+            broken=len(self._broken),
+            next=f"{first} at {_iso(starts[first])}" if first else "none",
+        )
         self._scheduler.add_job(
             self.reread,
             IntervalTrigger(seconds=self.reread_s, timezone=dt.UTC),
@@ -440,6 +448,6 @@ def _account_of(job: Job) -> str:
 
 
 def _iso(moment_at: float | None) -> str:
-    if moment_at is None:
+    if moment_at is None or moment_at == math.inf:
         return "never"
     return dt.datetime.fromtimestamp(moment_at, dt.UTC).isoformat(timespec="seconds")

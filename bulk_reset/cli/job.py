@@ -228,9 +228,7 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
 
 def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> RunRecord:
     """Run it, and log it: on standard error, and in its folder."""
-    import sys  # noqa: PLC0415
-
-    from bulk_reset.cli.streams import is_terminal  # noqa: PLC0415
+    from bulk_reset.cli.schedule import stderr_sink  # noqa: PLC0415
     from bulk_reset.job_run import JobRun  # noqa: PLC0415  (brings structlog along)
     from bulk_reset.journal import Sink, new_journal  # noqa: PLC0415
     from bulk_reset.options import Watcher  # noqa: PLC0415
@@ -239,7 +237,7 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
     with (state.folder(record.id) / LOG).open("a", encoding="utf-8", buffering=1) as log:
         sinks = [Sink(log, is_human=False)]
         if not output.is_quiet:
-            sinks.append(Sink(sys.stderr, is_human=is_terminal(sys.stderr)))
+            sinks.append(stderr_sink())
         journal = new_journal(*sinks, job=record.job, run=record.id)
         return JobRun(read, state, record, journal, Watcher()).run(handles_signals=True)
 

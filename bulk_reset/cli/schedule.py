@@ -10,10 +10,10 @@ import typer
 
 from bulk_reset.cli.arguments import QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output
-from bulk_reset.cli.streams import is_terminal
+from bulk_reset.cli.streams import has_colour, is_terminal
 
 if TYPE_CHECKING:
-    from bulk_reset.journal import Journal
+    from bulk_reset.journal import Journal, Sink
 
 
 def schedule(
@@ -67,9 +67,14 @@ def schedule(
 
 
 def journal_on_stderr(output: Output) -> Journal:
-    """Return where events go: to be read on a terminal, JSON lines elsewhere."""
-    from bulk_reset.journal import Sink, new_journal  # noqa: PLC0415  (brings structlog along)
+    """Return where events go: nowhere, where nothing but errors is wanted."""
+    from bulk_reset.journal import new_journal  # noqa: PLC0415  (brings structlog along)
 
-    if output.is_quiet:
-        return new_journal()
-    return new_journal(Sink(sys.stderr, is_human=is_terminal(sys.stderr)))
+    return new_journal() if output.is_quiet else new_journal(stderr_sink())
+
+
+def stderr_sink() -> Sink:
+    """Return standard error as a place for events: to be read on a terminal, JSON elsewhere."""
+    from bulk_reset.journal import Sink  # noqa: PLC0415  (brings structlog along)
+
+    return Sink(sys.stderr, is_human=is_terminal(sys.stderr), has_colour=has_colour(sys.stderr))
