@@ -42,6 +42,7 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
             errors.NoRowsError,
             errors.CredentialsError,
             errors.RunError,
+            errors.UnansweredError,
             errors.LockedError,
             errors.StoppedError,
             errors.InternalError,
@@ -80,6 +81,7 @@ EXIT_CODES = {
     errors.InvalidRowsError: ExitCode.INPUT,
     errors.CredentialsError: ExitCode.INPUT,
     errors.RunError: ExitCode.STOPPED,
+    errors.UnansweredError: ExitCode.STOPPED,
     errors.StoppedError: ExitCode.STOPPED,
     errors.LockedError: ExitCode.LOCKED,
 }
