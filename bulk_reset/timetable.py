@@ -23,8 +23,8 @@ from cronsim import CronSim
 from bulk_reset.job import Job
 from bulk_reset.job_values import seconds_of
 
-ON_TIME_S: Final = 60.0
-"""Who comes so late is on time: a process that starts, a run before that has just ended."""
+ON_TIME_S: Final = 90.0
+"""Who comes so late is on time: asked every minute, with half of one to start a process in."""
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _MOST_COUNTED: Final = 20_000

@@ -170,7 +170,7 @@ def test_a_run_that_was_missed_or_never_began_is_shown_too(runs: Command, tmp_pa
     }
     told = json.loads(runs("show", missed.id, "--json").stdout)
     assert told == {
-        **dataclasses.asdict(missed),
+        "run": dataclasses.asdict(missed),
         "folder": str(tmp_path / "state" / "runs" / missed.id),
         "exit_code": 0,
     }

@@ -10,6 +10,7 @@ import pytest
 
 from bulk_reset import errors
 from bulk_reset.errors import BulkResetError, ExitCode, RequestError
+from bulk_reset.job_file import JobError, JobMistake
 from bulk_reset.model import Mistake
 
 MISTAKE = Mistake(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
@@ -29,14 +30,19 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
     },
     errors.MissingColumnError: errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
     errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
+    JobError: JobError(
+        "a.toml", [JobMistake(5, "run.canary", "too small"), JobMistake(1, "", "x")]
+    ),
     **{
         kind: kind("where: what. What to do.")
         for kind in (
             errors.BulkResetError,
             errors.InputError,
             errors.SheetError,
+            errors.NoRowsError,
             errors.CredentialsError,
             errors.RunError,
+            errors.UnansweredError,
             errors.LockedError,
             errors.StoppedError,
             errors.InternalError,
@@ -69,10 +75,13 @@ def test_an_error_that_is_pickled_arrives_with_its_text_and_facts(kind, carry) -
 EXIT_CODES = {
     errors.InputError: ExitCode.INPUT,
     errors.SheetError: ExitCode.INPUT,
+    errors.NoRowsError: ExitCode.INPUT,
+    JobError: ExitCode.INPUT,
     errors.MissingColumnError: ExitCode.INPUT,
     errors.InvalidRowsError: ExitCode.INPUT,
     errors.CredentialsError: ExitCode.INPUT,
     errors.RunError: ExitCode.STOPPED,
+    errors.UnansweredError: ExitCode.STOPPED,
     errors.StoppedError: ExitCode.STOPPED,
     errors.LockedError: ExitCode.LOCKED,
 }

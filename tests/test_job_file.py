@@ -555,16 +555,6 @@ def test_a_description_shown_nowhere_else_is_kept_as_it_is(tmp_path: Path) -> No
     assert job.description == "a\tb\n[run]\n"
 
 
-def test_an_error_crosses_processes(tmp_path: Path) -> None:
-    """Its mistakes and its words are the same on the other side."""
-    import pickle  # noqa: PLC0415  (of this test alone)
-
-    with pytest.raises(JobError) as caught:
-        read(tmp_path, f"{SHEET}[run]\ncanary = 0")
-    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  (our own)
-    assert (str(again), again.mistakes) == (str(caught.value), caught.value.mistakes)
-
-
 # --- Whatever may stand there ----------------------------------------------------------------
 
 KNOWN = sorted(

@@ -408,6 +408,25 @@ def test_each_moment_is_run_or_said_to_be_missed_exactly_once(
 
 
 @settings(max_examples=100, deadline=None)
+@given(
+    jitter_s=st.sampled_from([0.0, 45.0, 300.0]),
+    starts_s=st.lists(st.floats(0.2, 30), min_size=120, max_size=120),
+)
+def test_whoever_is_asked_every_minute_misses_nothing(
+    jitter_s: float, starts_s: list[float]
+) -> None:
+    """A line of a crontab, on a machine where a process takes now a moment to start, now long."""
+    told = table("*/10 * * * *", catch_up="skip", jitter_s=jitter_s)
+    handled_at, runs = NIGHT - 1, []
+    for minute, start_s in enumerate(starts_s):
+        decision = told.decide(handled_at, NIGHT + 60 * minute + start_s)
+        assert decision.missed == ()
+        handled_at = handled_by(decision, handled_at)
+        runs += [decision.run.due_at] if decision.run else []
+    assert runs[:11] == [NIGHT + 600 * n for n in range(11)]
+
+
+@settings(max_examples=100, deadline=None)
 @given(told=TIMETABLES, late=st.floats(0, 5 * DAY))
 def test_what_is_run_may_be_run(told: Timetable, late: float) -> None:
     """Not before its time, not after its deadline, not later than the job allows."""
