@@ -142,12 +142,12 @@ class Scheduling:
         before = self.clock()
         self._reread()
         while True:
-            for name in list(self._jobs):
-                await self.look(name)
-            if not self._tasks:
+            is_due = [await self.look(name) for name in list(self._jobs)]
+            if not (any(is_due) or self._tasks):
                 break
             await self._all_ended()
-        codes = [one.exit_code or 0 for one in self.state.records() if one.ended_at >= before]
+        ended = [one for one in self.state.records() if one.ended_at >= before]
+        codes = [one.exit_code or 0 for one in ended if one.job in self._jobs]
         return max([*codes, *([int(ExitCode.INPUT)] if self._broken else [])], default=0)
 
     async def _all_ended(self) -> None:
@@ -268,7 +268,7 @@ class Scheduling:
             self._wake_up(name, starts_at, self.look, name)
 
     def _wake_up(
-        self, key: str, moment_at: float, do: Callable[..., Awaitable[None]], argument: str
+        self, key: str, moment_at: float, do: Callable[..., Awaitable[object]], argument: str
     ) -> None:
         """Do something at a moment; what was to be done under this key before is not."""
         # A little later, so that no rounding makes it come before its time.
@@ -285,11 +285,14 @@ class Scheduling:
 
     # --- What is due -------------------------------------------------------------------------
 
-    async def look(self, name: str) -> None:
-        """Decide about a job: run it, or say why not; then wait for its next moment."""
+    async def look(self, name: str) -> bool:
+        """Decide about a job: run it, or say why not; then wait for its next moment.
+
+        Returns: whether there was something to decide.
+        """
         planned, book = self._jobs.get(name), self.state.book(name)
         if planned is None or book is None or name in self._busy or self._draining:
-            return
+            return False
         now_at = self.clock()
         decision = planned.timetable.decide(book.handled_at, now_at)
         for missed in decision.missed:
@@ -300,6 +303,7 @@ class Scheduling:
             book = dataclasses.replace(book, handled_at=decision.run.due_at, run_id=run_id)
         self.state.keep_book(name, book)
         self._plan(name)
+        return bool(decision.missed or decision.run)
 
     async def _say_missed(self, job: Job, missed: Missed, now_at: float) -> None:
         record = self.state.begin(missed_record(job.name, str(job.path), missed, now_at), b"")

@@ -190,6 +190,8 @@ def run(
         record = _begun(read, state) if run_id is None else _left(read, state, run_id)
         ended = _run(read, state, record, output)
         output.say(f"{ended.job}: {ended.words}")
+        if output.is_quiet and ended.exit_code != ExitCode.DONE:
+            say_red(f"{ended.job}: {ended.words}")  # what cron sends by mail
         output.say(f"Run: {from_here(state.folder(ended.id))}")
         output.json(dataclasses.asdict(ended))
     raise typer.Exit(ended.exit_code or 0)
@@ -201,7 +203,7 @@ def _begun(read: Job, state: StateFolder) -> RunRecord:
 
     now_at = float(int(time.time()))
     record = new_record(read, now_at, run_id_of(read.name, now_at), is_scheduled=False)
-    with state.locked(read.name):
+    with state.locked(read.name):  # where it runs already, nothing is left of this one
         made = state.begin(record, read.path.read_bytes())
     assert made is not None  # noqa: S101  (only of one that is scheduled)
     return made
