@@ -122,12 +122,13 @@ find();
 """
 
 
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
+    """Return what names a style or a script in a page's policy, so that no other one acts."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 _POLICY: Final = (
-    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; "
+    f"default-src 'none'; style-src {policy_hash(_STYLE)}; script-src {policy_hash(_SCRIPT)}; "
     "img-src data:; base-uri 'none'; form-action 'none'"
 )
 _HEAD: Final = Template("""\

@@ -8,8 +8,6 @@ acts. Charts are uPlot's: canvases, drawn anew for paper and for dark or light; 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -35,6 +33,7 @@ from bulk_reset.page_sections import (
     escaped_text,
     group_name,
 )
+from bulk_reset.plan_page import policy_hash
 
 ROWS_AT_ONCE: Final = 200
 """Rows that are shown at once, and all that are shown where scripts are not allowed."""
@@ -122,13 +121,9 @@ def _scripts() -> tuple[str, ...]:
     return _SHARP, _asset("uPlot.iife.min.js"), _asset("report.js")
 
 
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
 def _policy() -> str:
     return (
-        f"default-src 'none'; style-src {_hash(_style())}; "
+        f"default-src 'none'; style-src {policy_hash(_style())}; "
         f"script-src {' '.join(map(_hash, _scripts()))}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
