@@ -124,7 +124,7 @@ def _scripts() -> tuple[str, ...]:
 def _policy() -> str:
     return (
         f"default-src 'none'; style-src {policy_hash(_style())}; "
-        f"script-src {' '.join(map(_hash, _scripts()))}; "
+        f"script-src {' '.join(map(policy_hash, _scripts()))}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
