@@ -416,7 +416,8 @@ class Scheduling:
         )
         self.state.write(ended)
         self.journal.error("job ended", job=record.job, run=run_id, words=words)
-        if not stop:
+        was_told = record.notified != "" and record.words == words
+        if not (stop or was_told):
             await self._tell(job, ended)
 
     def _go_on(self, name: str) -> None:
