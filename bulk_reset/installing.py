@@ -139,7 +139,7 @@ def _schedule_of(job: Job) -> ScheduleTable:
 
 def _command(job: Job, state: Path | None) -> list[str]:
     program = Path(sys.executable).parent / "bulk-reset"
-    words = [str(program)] if program.exists() else [sys.executable, "-m", "bulk_reset"]
+    words = [str(program)] if program.exists() else [sys.executable, "-P", "-m", "bulk_reset"]
     where = ["--state-dir", str(state.absolute())] if state is not None else []
     return [*words, "job", "run", str(job.path), *where]
 

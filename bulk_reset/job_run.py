@@ -77,7 +77,10 @@ class JobRun:
             LockedError: the job is running already; nothing was done, and nothing is kept.
         """
         with self.state.locked(self.job.name):
-            self._was = self.record
+            # Until it was locked, somebody else may have gone on with it, and to its end.
+            self.record = self._was = self.state.read(self.record.id)
+            if self.record.state == ENDED and self.record.exit_code == ExitCode.DONE:
+                return self.record
             self._keep(
                 state=RUNNING,
                 started_at=self.record.started_at or self.clock(),
@@ -311,14 +314,15 @@ class JobRun:
         if self.job.notify is None or record.state != ENDED:
             return
         is_problem = record.exit_code != ExitCode.DONE
-        # Of an outage it is told when it begins, not every quarter of an hour, and when it is over.
-        is_told = was.is_unanswered and was.notified != ""
+        # Of an outage it is told when it begins, not every quarter of an hour, and when it is over;
+        # so of all that is gone on with. Where nobody could be told, it is still news.
+        is_told = was.is_open and was.notified != "" and not was.notified.startswith("failed")
         is_news = self.job.notify.when == "always" or is_problem or is_told
-        if is_news and not (is_told and record.is_unanswered):
+        if is_news and not (is_told and was.is_unanswered and record.is_unanswered):
             notified = tell(self.job, record, self._place(""))
             self._keep(notified=notified)
-            if notified.startswith("failed"):
-                self.journal.error("nobody was told", why=notified)
+            if "failed: " in notified:
+                self.journal.error("not all were told", why=notified)
 
     def _write_metrics(self) -> None:
         from bulk_reset.metrics import write_metrics  # noqa: PLC0415  (rarely needed)

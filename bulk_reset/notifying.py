@@ -33,7 +33,7 @@ Sleep = Callable[[float], Awaitable[object]]
 
 
 def tell(job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sleep) -> str:
-    """Tell whom the job names; return who was told, or ``failed: …``.
+    """Tell whom the job names; return who was told, and ``failed: …`` who was not.
 
     Args:
         folder: of the run.
@@ -53,7 +53,7 @@ def tell(job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sl
         address = job.notify.webhook
         problem = in_new_loop(lambda: _tell_webhook(address, summary, sleep))
         (failed if problem else told).append(problem or _host(job.notify.webhook))
-    return one_line("; ".join([f"failed: {', '.join(failed)}"] * bool(failed) + told))
+    return one_line("; ".join([*told, *([f"failed: {', '.join(failed)}"] if failed else [])]))
 
 
 def summary_of(record: RunRecord, folder: Path) -> dict[str, Any]:

@@ -46,8 +46,8 @@ _POLL_S: Final = 0.01
 T = TypeVar("T")
 MomentAt = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 """Such that a calendar has it."""
-_CUT_SHORT: Final = frozenset({129, 130, 143})
-"""Exit codes of runs that were told to end, and are gone on with."""
+_CUT_SHORT: Final = frozenset({129, 130, 137, 143})
+"""Exit codes of runs that were told to end, or killed, and are gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,10 @@ class StateFolder:
     def __init__(self, path: Path | None = None) -> None:
         self.path = (path or user_state_path("bulk-reset")).absolute()
         self.runs, self.jobs = self.path / "runs", self.path / "jobs"
+        self._make()
+
+    def _make(self) -> None:
+        """See that the folders are there: somebody may have removed them meanwhile."""
         try:
             for folder in (self.path, self.runs, self.jobs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -132,6 +136,7 @@ class StateFolder:
 
         A run that nobody scheduled gets a number behind its id instead.
         """
+        self._make()
         busy = "another run is being made there, and for long. Try it again."
         with _held(self.path / "begin.lock", f"{self.path}: {busy}", _LONGEST_BEGIN_S):
             return self._begin(record, job_file)
@@ -234,6 +239,7 @@ class StateFolder:
 
     def keep_book(self, job: str, book: JobBook) -> None:
         """Keep what was handled of a job."""
+        self._make()
         with whole_file(self.jobs / f"{job}.json") as file:
             file.write(_dumps(dataclasses.asdict(book)))
 

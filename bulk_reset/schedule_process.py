@@ -27,7 +27,8 @@ class Children:
         if self._is_ending:
             return ExitCode.TERMINATED
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bulk_reset", "job", "run", str(job.path)),
+            # Without -P, what lies in the folder it was started in would be taken for Python's own.
+            *(sys.executable, "-P", "-m", "bulk_reset", "job", "run", str(job.path)),
             *("--run", record.id, "--state-dir", str(self._state.path)),
             *(("--quiet",) if self._is_quiet else ()),
             stdin=asyncio.subprocess.DEVNULL,

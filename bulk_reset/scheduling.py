@@ -2,14 +2,17 @@
 
     folder ──reread──▶ jobs ──timetable──▶ due ──account's queue──▶ run folder ──▶ starter
 
-APScheduler wakes it up: for each job at its next moment, and every few seconds to see whether
-files have changed. What is due is decided by ``timetable`` from the last moment that was handled,
-which is kept on the disk (``JobBook``), so nothing hangs on this process: one that was down, late
-or killed finds what it has missed. A run gets its folder before the moment counts as handled.
+APScheduler wakes it up for each job at its next moment. Every few seconds it looks whether files
+have changed, by a clock that nobody can set, and whether something has become due all the same,
+for whom the machine's clock was set. What is due is decided by ``timetable`` from the last moment
+that was handled, which is kept on the disk (``JobBook``), so nothing hangs on this process: one
+that was down, late or killed finds what it has missed. A run gets its folder before the moment
+counts as handled.
 
 State, and who may touch it: all of it belongs to the event loop. ``_jobs`` is what the files say
 now; ``_broken`` those that cannot be read, which keep nobody else from being run; ``_busy`` the
-jobs that are waiting or running, each of which is looked at again when it has ended.
+jobs that are waiting or running, each of which is looked at again when it has ended; ``_books``
+what was read of each job last, for when somebody has removed the state.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import datetime as dt
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,7 +31,6 @@ from typing import Final
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from bulk_reset.errors import BulkResetError, ExitCode, InputError
 from bulk_reset.job import Job
@@ -39,6 +41,7 @@ from bulk_reset.notifying import tell
 from bulk_reset.run_records import (
     ENDED,
     GIVEN_UP,
+    RUNNING,
     UNANSWERED,
     JobBook,
     RunRecord,
@@ -49,10 +52,13 @@ from bulk_reset.run_records import (
 from bulk_reset.timetable import Due, Missed, Timetable
 
 REREAD_S: Final = 5.0
-_REREAD: Final = "/reread"
 _AGAIN: Final = "/again "
 """No job has such a name."""
 _AFTER_S: Final = 0.01
+_SET_BACK_S: Final = 60.0
+"""A clock that is kept right goes back by less."""
+_KILLED: Final = 128 + 9
+"""By the system, out of memory, or by hand: what is left is gone on with."""
 _INSTANCES: Final = 10
 """APScheduler drops what is still running so often, and a moment with it."""
 _BROKEN_TEXT: Final = "the file cannot be read as a job, and is not run"
@@ -98,6 +104,8 @@ class Scheduling:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _books: dict[str, JobBook] = field(default_factory=dict)
+    _rereading: asyncio.Task[None] | None = None
     _draining: bool = False
     _scheduler: AsyncIOScheduler = field(init=False)
     _read_at: float = 0.0
@@ -121,18 +129,23 @@ class Scheduling:
             broken=len(self._broken),
             next=f"{first} at {_iso(starts[first])}" if first else "none",
         )
-        self._scheduler.add_job(
-            self.reread,
-            IntervalTrigger(seconds=self.reread_s, timezone=dt.UTC),
-            id=_REREAD,
-            coalesce=True,
-            misfire_grace_time=None,
-        )
         self._scheduler.start()
+        self._rereading = asyncio.get_running_loop().create_task(self._keep_rereading())
+
+    async def _keep_rereading(self) -> None:
+        # Not by APScheduler, which goes by the machine's clock: set back, it would sleep as long.
+        while True:
+            await asyncio.sleep(self.reread_s)
+            if not self._scheduler.running:
+                return
+            await self.reread()
+            self._scheduler.wakeup()
 
     async def drain(self) -> None:
         """Start nothing more, and wait for what is running."""
         self._draining = True
+        if self._rereading is not None:
+            self._rereading.cancel()
         if self._scheduler.running:  # not with ``once``
             self._scheduler.shutdown(wait=False)
         await self._all_ended()
@@ -181,7 +194,7 @@ class Scheduling:
 
     def next_start_at(self, name: str) -> float | None:
         """Return when a job starts next."""
-        planned, book = self._jobs.get(name), self.state.book(name)
+        planned, book = self._jobs.get(name), self._book(name)
         if planned is None:
             return None  # it has gone in this moment
         handled_at = book.handled_at if book else self.clock()
@@ -191,19 +204,19 @@ class Scheduling:
 
     async def reread(self) -> None:
         """Look at the folder's files: what is new or changed is read, what is gone forgotten."""
-        self._reread()
+        try:
+            self._reread()
+        except Exception as error:  # noqa: BLE001  (a disk in trouble may be well again)
+            self.journal.error("internal error", what="the folder of jobs", why=repr(error))
 
     def _reread(self) -> None:
         if self._draining:
             return
-        is_first, self._read_at = not self._read_at, self.clock()
-        found: dict[str, tuple[int, ...]] = {}
-        for path in sorted(self.folder.glob(self.only or "*.toml")):
-            try:
-                told = path.stat()
-            except OSError:
-                continue  # gone in this moment
-            found[path.name] = (told.st_mtime_ns, told.st_size, told.st_ino)
+        before_at, self._read_at = self._read_at, self.clock()
+        is_first = not before_at
+        if self._read_at < before_at - _SET_BACK_S:
+            self._set_back(before_at - self._read_at)
+        found = dict(self._files())
         for file, seen in found.items():
             name = file.removesuffix(".toml")
             is_known = (name in self._jobs and self._jobs[name].seen == seen) or (
@@ -219,6 +232,22 @@ class Scheduling:
         for name in self._jobs:
             if self._scheduler.get_job(name) is None:
                 self._plan(name)  # whatever has become of it
+
+    def _files(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield the job files, each with what tells this state of it from another."""
+        for path in sorted(self.folder.glob(self.only or "*.toml")):
+            try:
+                told = path.stat()
+            except OSError:
+                continue  # gone in this moment
+            yield path.name, (told.st_mtime_ns, told.st_size, told.st_ino)
+
+    def _set_back(self, seconds: float) -> None:
+        """Count from now, for a clock that was ahead; what was run meanwhile has its folder."""
+        self.journal.warning("clock set back", seconds=round(seconds))
+        for name, planned in self._jobs.items():
+            self._open_book(planned.job, planned.timetable)
+            self._plan(name)
 
     def _read(self, path: Path, seen: tuple[int, ...], *, is_first: bool) -> None:
         name = path.stem
@@ -249,10 +278,21 @@ class Scheduling:
                 f"{job.path}: a job of this name is {book.job_file} already. Rename one, or say "
                 "another --state-dir."
             )
-        if book is None or book.timetable != timetable.mark:
-            handled_at = max(self.clock(), book.handled_at if book else 0.0)
-            book = JobBook(str(job.path), timetable.mark, handled_at, book.run_id if book else "")
-            self.state.keep_book(job.name, book)
+        now_at = self.clock()
+        if book is None or book.timetable != timetable.mark or book.handled_at > now_at:
+            # What was handled in the time to come was so by a clock that was wrong.
+            run_id = book.run_id if book else ""
+            self._keep_book(job.name, JobBook(str(job.path), timetable.mark, now_at, run_id))
+
+    def _book(self, name: str) -> JobBook | None:
+        book = self.state.book(name) or self._books.get(name)
+        if book is not None:
+            self._books[name] = book
+        return book
+
+    def _keep_book(self, name: str, book: JobBook) -> None:
+        self._books[name] = book
+        self.state.keep_book(name, book)
 
     def _forget(self, name: str) -> None:
         self._jobs.pop(name, None)
@@ -290,7 +330,7 @@ class Scheduling:
 
         Returns: whether there was something to decide.
         """
-        planned, book = self._jobs.get(name), self.state.book(name)
+        planned, book = self._jobs.get(name), self._book(name)
         if planned is None or book is None or name in self._busy or self._draining:
             return False
         now_at = self.clock()
@@ -301,7 +341,7 @@ class Scheduling:
         if decision.run is not None:
             run_id = self._begin(planned.job, decision.run)
             book = dataclasses.replace(book, handled_at=decision.run.due_at, run_id=run_id)
-        self.state.keep_book(name, book)
+        self._keep_book(name, book)
         self._plan(name)
         return bool(decision.missed or decision.run)
 
@@ -359,8 +399,10 @@ class Scheduling:
     async def _see_ended(self, job: Job, run_id: str, code: int) -> None:
         """See that a run whose process has ended is not thought to be running."""
         record = self.state.read(run_id)
-        if record.state == ENDED:
-            return
+        if record.state == ENDED or self._draining:
+            return  # as it said itself; or it is gone on with next time
+        if code == ExitCode.LOCKED and record.state == RUNNING:
+            return  # it is another hand that runs it
         words, stop = f"its process ended with {code} and without a word; rows may be pending", ""
         if code == ExitCode.LOCKED:
             words, stop = "the job was running already, by another hand", UNANSWERED
@@ -374,12 +416,14 @@ class Scheduling:
         )
         self.state.write(ended)
         self.journal.error("job ended", job=record.job, run=run_id, words=words)
-        await self._tell(job, ended)
+        was_told = record.notified != "" and record.words == words
+        if not (stop or was_told):
+            await self._tell(job, ended)
 
     def _go_on(self, name: str) -> None:
         """Go on with the last run of a job, if it was cut short and is not out of date."""
-        book = self.state.book(name)
-        if book is not None and book.run_id:
+        book = self._book(name)
+        if book is not None and book.run_id and name not in self._busy:
             self._go_on_with(book.run_id)
 
     def _go_on_with(self, run_id: str) -> None:
@@ -387,11 +431,12 @@ class Scheduling:
             record = self.state.read(run_id)
         except InputError:
             return  # somebody has removed it
-        if not record.is_open or record.job in self._busy or self.state.is_locked(record.job):
-            return
         planned = self._jobs.get(record.job)
-        if planned is None:
-            return  # it is gone, or broken
+        if planned is None or not record.is_open:
+            return  # gone, broken, or done
+        if record.job in self._busy or self.state.is_locked(record.job):
+            self._look_again(planned, record)
+            return
         why_not = self._why_not_gone_on(planned, record)
         if why_not:
             self._give_up(planned.job, record, why_not)
@@ -400,13 +445,21 @@ class Scheduling:
             self._start(planned.job, record)
 
     def _try_again(self, run_id: str) -> None:
-        """Go on after a while with a run that the API did not answer."""
-        record = self.state.read(run_id)
-        if not (record.is_scheduled and record.is_unanswered):
-            return
-        again_at = self.clock() + self._jobs[record.job].timetable.again_s
-        self._wake_up(f"{_AGAIN}{record.job}", again_at, self.go_on_with, run_id)
-        self.journal.info("run tried again", job=record.job, run=run_id, again=_iso(again_at))
+        """Go on after a while with a run that ended by no doing of its own."""
+        try:
+            record = self.state.read(run_id)
+        except InputError:
+            return  # somebody has removed it
+        is_ended = record.state == ENDED
+        is_lost = not is_ended or record.is_unanswered or record.exit_code == _KILLED
+        if record.is_scheduled and is_lost:
+            self._look_again(self._jobs[record.job], record)
+
+    def _look_again(self, planned: Planned, record: RunRecord) -> None:
+        """Look after a while whether a run is to be gone on with."""
+        again_at = self.clock() + planned.timetable.again_s
+        self._wake_up(f"{_AGAIN}{record.id}", again_at, self.go_on_with, record.id)
+        self.journal.info("run tried again", job=record.job, run=record.id, again=_iso(again_at))
 
     async def go_on_with(self, run_id: str) -> None:
         """Go on with a run, if it is not out of date."""
@@ -429,7 +482,7 @@ class Scheduling:
             exit_code=int(ExitCode.STOPPED),
             stop=GIVEN_UP,
             ended_at=record.ended_at or self.clock(),
-            words=f"{record.words or 'cut short'}; {why}, so it is not gone on with",
+            words=f"{record.words or 'left where it was'}; {why}, so it is not gone on with",
         )
         self.state.write(given_up)
         self.journal.warning("run given up", job=record.job, run=record.id, why=why)

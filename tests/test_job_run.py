@@ -467,7 +467,7 @@ def test_nobody_reached_is_in_the_record_and_in_the_log_without_the_address(
     assert ended.notified == (
         "failed: no-such: No such file or directory, 127.0.0.1: ClientConnectorError"
     )
-    assert [one["why"] for one in place.events("nobody was told")] == [ended.notified]
+    assert [one["why"] for one in place.events("not all were told")] == [ended.notified]
     written = "".join(
         path.read_text()
         for path in place.state.path.rglob("*")
@@ -558,6 +558,55 @@ def test_an_outage_is_told_once_and_when_it_is_over(
     assert (third.exit_code, third.is_open) == (0, False)
     lines = (place.folder / "told.txt").read_text().splitlines()
     assert lines[1:] == ["nightly: 2 of 2 rows are done (exit code 0)"]
+
+
+def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that is down lets nobody be told either."""
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
+    write_sheet(place.folder / "in.csv", 2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+    api = f'[api]\nbase_url = "{nobody}"\npatience = 0.1\n[report]\nhtml = false\n'
+    tell = '[notify]\ncommand = ["./tell.sh"]\n'
+    first = place.go(place.begun(f"{SHEET}{api}{tell}"))
+    assert first.notified == "failed: ./tell.sh: No such file or directory"
+    script = place.folder / "tell.sh"
+    script.write_text('#!/bin/sh\necho "$BULK_RESET_TEXT" >> told.txt\n')
+    script.chmod(0o700)
+    second = place.go(first)
+    place.go(second)
+    assert (second.notified, second.is_unanswered) == ("./tell.sh", True)
+    assert len((place.folder / "told.txt").read_text().splitlines()) == 1
+
+
+def test_a_key_that_is_wrong_is_told_and_not_tried_for_ever(
+    place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be as wrong in a quarter of an hour; while pulling as while sending."""
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "a-key-of-nobody")
+    sandbox = start_sandbox("--seed-incidents", "2", "--latency", "0")
+    write_sheet(place.folder / "in.csv", 2)
+    api = f'[api]\nbase_url = "{sandbox.url}"\n[report]\nhtml = false\n'
+    for source in (SHEET, '[source.pull]\nsince = "2d"\n[set]\ntitle = "A title"\n'):
+        ended = place.run(f"{source}{api}{TELL}")
+        assert (ended.exit_code, ended.is_open) == (3, False)
+        assert "Unauthorized" in ended.words
+    assert len((place.folder / "told.txt").read_text().splitlines()) == 2
+
+
+def test_a_run_that_somebody_else_has_ended_meanwhile_is_not_made_again(place: Place) -> None:
+    """Two processes have read that it is to be gone on with; each of its rows is sent once."""
+    text = PULL.replace('[DRILL] {{ title | replace("[DRILL] ", "") }}', "{{ title }}!")
+    read_by_both = place.begun(text)
+    first = place.go(read_by_both)
+    titles = place.titles()
+    assert place.go(read_by_both) == first
+    assert place.titles() == titles
+    assert any(title.endswith("!") for title in titles.values())
+    assert not any(title.endswith("!!") for title in titles.values())
+    assert len(place.events("job ended")) == 1
 
 
 def test_a_run_that_is_gone_on_with_sends_the_sheet_that_it_has(place: Place) -> None:

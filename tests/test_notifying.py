@@ -333,7 +333,7 @@ async def test_one_of_two_that_fails_keeps_the_other_from_nothing(tmp_path: Path
             (tmp_path / "nightly.toml").read_text().splitlines()[-1],
         )
         said = await asyncio.to_thread(tell, of_both, RECORD, tmp_path)
-    assert said == "failed: no-such-program: No such file or directory; 127.0.0.1"
+    assert said == "127.0.0.1; failed: no-such-program: No such file or directory"
     assert len(service.got) == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -257,6 +258,152 @@ def test_a_run_whose_process_dies_is_said_to_have_died(runner: Runner) -> None:
     assert (runner.folder / "told.txt").read_text() == f"job: {record.words} (exit code 137)\n"
 
 
+def told(runner: Runner) -> list[str]:
+    """Return what was said to whom the jobs name."""
+    file = runner.folder / "told.txt"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+TELL = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]'
+
+
+def test_a_run_that_is_killed_is_gone_on_with_after_a_while_and_told(runner: Runner) -> None:
+    """As it is when the schedule is killed with it; nobody has to start anything anew."""
+    write_job(runner.folder, more=TELL)
+
+    def killed_once(record: RunRecord) -> RunRecord:
+        if len(runner.begun) == 1:
+            return replace(record, state="running", exit_code=-9)
+        return replace(record, state="ended", exit_code=0)
+
+    runner.ends = killed_once
+    runner.passes(1.5)
+    assert runner.when() == [(60, 60), (60, 75)]
+    assert [one.exit_code for one in runner.state.records()] == [0]
+    assert told(runner) == [
+        "job: its process ended with -9 and without a word; rows may be pending (exit code 137)"
+    ]
+
+
+def test_a_run_that_is_given_up_is_told(runner: Runner) -> None:
+    """Nobody has sent its rows, and nobody will."""
+    write_job(runner.folder, more=TELL)
+    runner.ends = lambda record: replace(
+        record, state="ended", exit_code=3, stop="outage", words="down"
+    )
+    runner.passes(2.4)
+    first, second = runner.state.records()
+    assert first.words == "down; the next run is due, so it is not gone on with"
+    assert (first.is_open, second.is_open) == (False, True)
+    assert told(runner) == [f"job: {first.words} (exit code 3)"]
+    assert first.notified == "sh"
+
+
+def test_a_run_is_tried_again_though_somebody_runs_the_job_by_hand_just_then(
+    runner: Runner,
+) -> None:
+    """It waits for another while, as often as it takes."""
+    write_job(runner.folder)
+
+    def down_once(record: RunRecord) -> RunRecord:
+        is_down = len(runner.begun) == 1
+        stop = "outage" if is_down else ""
+        return replace(record, state="ended", exit_code=3 if is_down else 0, stop=stop)
+
+    runner.ends = down_once
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 70 * MINUTE)
+        with runner.state.locked("job"):
+            await runner.until(NOON + 80 * MINUTE)
+        await runner.until(NOON + 100 * MINUTE)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(60, 60), (60, 90)]
+
+
+def test_a_run_that_another_hand_runs_is_left_to_it(runner: Runner) -> None:
+    """Who finds the job locked says nothing about a run that goes on."""
+    write_job(runner.folder)
+
+    async def start(_: Job, record: RunRecord) -> int:
+        runner.state.write(replace(record, state="running"))
+        return 4
+
+    async def pass_by() -> None:
+        scheduling = runner.open(start)
+        await runner.until(NOON + 61 * MINUTE)
+        (record,) = runner.state.records()
+        assert (record.state, record.exit_code, record.words) == ("running", None, "")
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+
+
+def test_a_state_that_is_removed_under_it_loses_no_run(runner: Runner) -> None:
+    """What was handled is known to the process, and is written down again."""
+    write_job(runner.folder)
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start, reread_s=5)
+        await runner.until(NOON + 90 * MINUTE)
+        shutil.rmtree(runner.state.path)
+        await runner.until(NOON + 190 * MINUTE)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(60, 60), (120, 120), (180, 180)]
+    assert len(runner.state.records()) == 2
+
+
+def test_a_clock_that_was_wrong_and_is_set_right_stops_nothing(runner: Runner) -> None:
+    """A day ahead for an hour: the moments that come again were run; the next ones come."""
+    write_job(runner.folder)
+    right = runner.clock
+    wrong_s = DAY
+    runner.clock = lambda: right() + wrong_s  # type: ignore[method-assign]
+
+    async def pass_by() -> None:
+        nonlocal wrong_s
+        scheduling = runner.open(runner.start, reread_s=5)
+        await asyncio.sleep(1.5 * HOUR)
+        wrong_s = 0.0
+        await asyncio.sleep(1.75 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    day = 24 * 60
+    assert runner.when() == [(day + 60, day + 60), (120, 120), (180, 180)]
+    assert len(runner.events("clock set back")) == 1
+
+
+def test_a_clock_that_is_set_back_and_forth_makes_nothing_late(runner: Runner) -> None:
+    """Back by a day for ten minutes: who sleeps by that clock would sleep for a day.
+
+    Nor is anything run twice, for what was run has its folder.
+    """
+    write_job(runner.folder)
+    right = runner.clock
+    wrong_s = 0.0
+    runner.clock = lambda: right() + wrong_s  # type: ignore[method-assign]
+
+    async def pass_by() -> None:
+        nonlocal wrong_s
+        scheduling = runner.open(runner.start, reread_s=5)
+        await asyncio.sleep(30.2 * HOUR)
+        wrong_s = -DAY
+        await asyncio.sleep(10 * MINUTE)
+        wrong_s = 0.0
+        await asyncio.sleep(1.75 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(hour * 60, hour * 60) for hour in range(1, 33)]
+    assert runner.missed() == []
+
+
 def test_what_the_api_does_not_answer_is_tried_again_until_the_next_is_due(runner: Runner) -> None:
     """Every quarter of an hour; then the next run takes its place."""
     write_job(runner.folder)
@@ -311,7 +458,7 @@ def test_a_new_timetable_counts_from_when_it_is_seen(runner: Runner) -> None:
 
 
 def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
-    """And runs again at its next moment."""
+    """And is tried again after a while, and at its next moment."""
     for name in ("good", "bad"):
         write_job(runner.folder, name)
 
@@ -328,8 +475,10 @@ def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
 
     run_virtual(pass_by())
     assert runner.when("good") == [(60, 60), (120, 120)]
-    assert [due for due, _ in runner.when("bad")] == [60, 120]
-    assert len(runner.events("internal error")) == 2
+    assert [due for due, _ in runner.when("bad")] == [60, 60, 60, 60, 120, 120]
+    assert len(runner.events("internal error")) == 6
+    first, _ = runner.state.records("bad")
+    assert first.words == "left where it was; the next run is due, so it is not gone on with"
 
 
 def test_two_jobs_of_one_name_are_not_taken_for_one(
