@@ -67,6 +67,8 @@ class JobRun:
     watcher: Watcher
     clock: Clock = time.time
     totals: Totals | None = None
+    _undone: list[str] = field(default_factory=list)
+    """What could not be left for people."""
     _was: RunRecord = field(init=False)
     """The record before, where the run is gone on with."""
 
@@ -238,6 +240,7 @@ class JobRun:
         try:
             step()
         except Exception as error:  # noqa: BLE001  (all is sent; a run is not worse for it)
+            self._undone.append(name)
             self.journal.warning("left undone", what=name, why=str(error))
 
     def _write_page(self) -> None:
@@ -302,7 +305,8 @@ class JobRun:
     def _keep_totals(self, totals: Totals) -> None:
         stop = totals.stop.reason.value if totals.stop is not None else ""
         self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
-        self._keep_end(totals.exit_code, _words(totals), stop)
+        undone = f"; left undone: {', '.join(self._undone)}" if self._undone else ""
+        self._keep_end(totals.exit_code, f"{_words(totals)}{undone}", stop)
 
     def _tell(self) -> None:
         """Say how it ended: into the log, and to whom the job names."""
@@ -340,15 +344,20 @@ class JobRun:
 
 def new_record(job: Job, due_at: float, run_id: str, *, is_scheduled: bool) -> RunRecord:
     """Return the record of a run that is to be made."""
-    timetable = Timetable.of(job)
     return RunRecord(
         run_id,
         job.name,
         str(job.path),
         due_at,
         is_scheduled=is_scheduled,
-        deadline_at=timetable.deadline_after(due_at) if timetable else None,
+        deadline_at=deadline_of(job, due_at),
     )
+
+
+def deadline_of(job: Job, moment_at: float) -> float | None:
+    """Return when a run of a moment stops, None where it does not."""
+    timetable = Timetable.of(job)
+    return timetable.deadline_after(moment_at) if timetable else None
 
 
 def _words(totals: Totals) -> str:

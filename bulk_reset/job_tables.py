@@ -18,6 +18,7 @@ from bulk_reset.job_values import (
     ApiAddress,
     Duration,
     FilePath,
+    MetricsPath,
     Name,
     Pattern,
     Some,
@@ -171,7 +172,7 @@ class ReportPlace(Section):
 
     html: bool = True
     copy_to: Name | None = None
-    metrics_file: FilePath | None = None
+    metrics_file: MetricsPath | None = None
 
 
 class Notify(Section):

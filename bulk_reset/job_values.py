@@ -127,8 +127,17 @@ def _named(text: str) -> str:
 
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Name = Annotated[str, AfterValidator(_named)]
+
+
+def _prom(text: str) -> str:
+    if Path(_path(text)).suffix != ".prom":
+        raise ValueError("not a name that the node exporter reads. Let it end in .prom.")
+    return text
+
+
 Duration = Annotated[str, AfterValidator(_duration)]
 Address = Annotated[str, AfterValidator(_address)]
 ApiAddress = Annotated[str, AfterValidator(_api_address)]
 FilePath = Annotated[str, AfterValidator(_path)]
 Some = Annotated[str, Field(min_length=1)]
+MetricsPath = Annotated[str, AfterValidator(_prom)]

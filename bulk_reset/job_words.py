@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -71,9 +72,13 @@ def concerns(job: Job) -> Iterator[str]:
     sheet = job.source.sheet
     if sheet is not None and not job.beside(sheet).is_file():
         yield f"the sheet {from_here(job.beside(sheet))} is not there now"
-    command = job.notify.command[0] if job.notify and job.notify.command else None
-    if command is not None and not (shutil.which(command) or job.beside(command).is_file()):
-        yield f"notify.command: there is no program {command} here"
+    if job.source.newest and job.source.afterwards == "leave":
+        yield (
+            "the newest sheet is sent again each time until there is a newer one; afterwards = "
+            '"done" moves it away'
+        )
+    yield from _command_concerns(job)
+    yield from _place_concerns(job)
     yield from _schedule_concerns(job)
 
 
@@ -86,6 +91,35 @@ def _key_concerns(job: Job) -> Iterator[str]:
     else:
         if found.warning:
             yield found.warning
+
+
+def _command_concerns(job: Job) -> Iterator[str]:
+    command = job.notify.command[0] if job.notify and job.notify.command else None
+    if command is None:
+        return
+    # As the system looks for it: a bare name among the programs, a path from the job's folder.
+    beside = job.path.parent / command
+    is_path = Path(command).name != command
+    if shutil.which(str(beside) if is_path else command) is None:
+        hint = f"; for the one beside the job file write ./{command}" if beside.is_file() else ""
+        yield f"notify.command: there is no program {command} here{'' if is_path else hint}"
+
+
+def _place_concerns(job: Job) -> Iterator[str]:
+    if job.report.copy_to:
+        place = job.beside(job.report.copy_to).parent
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not _takes_files(place):
+            yield f"report.copy_to: nothing can be written into {from_here(place)}"
+    if job.report.metrics_file:
+        place = job.beside(job.report.metrics_file).parent
+        if not _takes_files(place):
+            yield f"report.metrics_file: nothing can be written into {from_here(place)}"
+
+
+def _takes_files(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _schedule_concerns(job: Job) -> Iterator[str]:

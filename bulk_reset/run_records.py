@@ -233,6 +233,10 @@ class StateFolder:
         except LockedError:
             return True
 
+    def is_cut_short(self, record: RunRecord) -> bool:
+        """Tell whether a run says that it runs, and nobody runs it: its process was killed."""
+        return record.state == RUNNING and not self.is_locked(record.job)
+
     def book(self, job: str) -> JobBook | None:
         """Return what was handled of a job, None where it was never seen."""
         return _read(_of_books(), self.jobs / f"{job}.json")

@@ -59,15 +59,21 @@ def test_runs_are_listed_with_how_they_ended(runs: Command, tmp_path: Path) -> N
         tmp_path, "c", NIGHT + 120, state=MISSED, exit_code=None, missed=3, words="too late"
     )
     fourth = keep(tmp_path, "d", NIGHT + 180, state=RUNNING, exit_code=None, ended_at=0.0)
+    fifth = keep(tmp_path, "e", NIGHT + 240, state=RUNNING, exit_code=None, ended_at=0.0)
     day = "Sat 2026-11-28"
-    assert list(rows(runs()).values()) == [
+    with StateFolder(tmp_path / "state").locked("d"):
+        listed = list(rows(runs()).values())
+    assert listed == [
         f"{first.id} {day} 02:30 UTC 1 min 05 s 1,200 exit code 0: 1,200 of 1,200 rows are done",
         f"{second.id} {day} 02:31 UTC 1 min 05 s 3 exit code 1: 2 of 3 rows are done",
         f"{third.id} {day} 02:32 UTC 1 min 05 s missed 3 times: too late",
         f"{fourth.id} {day} 02:33 UTC running",
+        f"{fifth.id} {day} 02:34 UTC cut short; rows may be pending",
     ]
     told = json.loads(runs("--json").stdout)
-    assert told["runs"] == [dataclasses.asdict(one) for one in (first, second, third, fourth)]
+    assert told["runs"] == [
+        dataclasses.asdict(one) for one in (first, second, third, fourth, fifth)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,3 +223,33 @@ def test_clean_does_not_guess_how_old(runs: Command) -> None:
     """It takes the way back along, so it has to be said."""
     done = runs("clean")
     assert (done.returncode, "Missing option '--older-than'" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("stop", ["deadline", "given-up"])
+def test_a_run_that_stopped_at_its_deadline_is_gone_on_with_by_hand_as_shown(
+    stop: str, runs: Command, command: Command, tmp_path: Path
+) -> None:
+    """Who types it in the morning knows that it is late; it stops at the next deadline."""
+    file = tmp_path / "late.toml"
+    file.write_text(
+        '[source]\nsheet = "in.csv"\n[api]\nsandbox_state = "rehearsal.json"\n[schedule]\n'
+        'cron = "0 2 * * *"\ntime_zone = "UTC"\ndeadline = "03:00"\n'
+    )
+    write_sheet(tmp_path / "in.csv", 2)
+    due_at = time.time() - 3 * DAY
+    record = RunRecord(
+        *(run_id_of("late", due_at), "late", str(file), due_at, ENDED),
+        is_scheduled=True,
+        deadline_at=due_at + 60,
+        exit_code=3,
+        stop=stop,
+    )
+    state = StateFolder(tmp_path / "state")
+    assert state.begin(record, file.read_bytes()) is not None
+    [line] = [one for one in runs("show", record.id).stdout.splitlines() if "Go on" in one]
+    done = command(*shlex.split(line)[3:])
+    assert done.returncode == 0, done.stderr
+    ended = state.read(record.id)
+    assert (ended.words, ended.stop) == ("2 of 2 rows are done", "")
+    assert ended.deadline_at is not None
+    assert 0 < ended.deadline_at - time.time() <= DAY

@@ -299,6 +299,12 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "report.copy_to",
         "not a name that can be filled in",
     ),
+    "metrics for nobody": (
+        f'{SHEET}[report]\nmetrics_file = "job.txt"',
+        4,
+        "report.metrics_file",
+        "Let it end in .prom",
+    ),
     "a folder": (f'{SHEET}[report]\ncopy_to = "out/"', 4, "report.copy_to", "how the names begin"),
     "no pattern": ('[source]\nnewest = "in**/x"', 2, "source.newest", "like inbox/*.xlsx"),
     "root": ('[source]\nnewest = "/"', 2, "source.newest", "not a pattern"),

@@ -371,7 +371,11 @@ def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
     inbox = write_inbox(place, "a.csv")
     (inbox / "done").write_text("a file")
     ended = place.run(DONE)
-    assert said(ended) == (ENDED, 0, "2 of 2 rows are done")
+    assert said(ended) == (
+        ENDED,
+        0,
+        '2 of 2 rows are done; left undone: afterwards = "done"',
+    )
     assert [one["what"] for one in place.events("left undone")] == ['afterwards = "done"']
 
 
@@ -404,7 +408,7 @@ def test_copies_and_pages_that_fail_are_said_and_no_more(
 
     monkeypatch.setattr(JobRun, "_write_page", fail)
     ended = place.run(f'{SHEET}{API}[report]\ncopy_to = "out/{{date}}"\n')
-    assert said(ended) == (ENDED, 0, "1 of 1 rows are done")
+    assert said(ended) == (ENDED, 0, "1 of 1 rows are done; left undone: the page, copy_to")
     assert [one["what"] for one in place.events("left undone")] == ["the page", "copy_to"]
 
 

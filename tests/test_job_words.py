@@ -118,3 +118,59 @@ def test_a_deadline_that_the_jitter_may_pass_is_noted(
     ]
     fine = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "3h"\ndeadline = "06:00"\n')
     assert list(concerns(fine)) == []
+
+
+BARE = (
+    "notify.command: there is no program tell.sh here; for the one beside the job file write "
+    "./tell.sh"
+)
+NEWEST = (
+    'the newest sheet is sent again each time until there is a newer one; afterwards = "done" '
+    "moves it away"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (
+            f'{SHEET}[notify]\ncommand = ["tell.sh"]\n',
+            BARE,
+        ),
+        (
+            f'{SHEET}[notify]\ncommand = ["./plain.txt"]\n',
+            "notify.command: there is no program ./plain.txt here",
+        ),
+        (
+            f'{SHEET}[notify]\ncommand = ["~/tell.sh"]\n',
+            "notify.command: there is no program ~/tell.sh here",
+        ),
+        (f'{SHEET}[notify]\ncommand = ["./tell.sh"]\n', ""),
+        (f'{SHEET}[notify]\ncommand = ["sh"]\n', ""),
+        (
+            f'{SHEET}[report]\ncopy_to = "in.csv/{{date}}/x"\n',
+            "report.copy_to: nothing can be written into {folder}/in.csv",
+        ),
+        (f'{SHEET}[report]\ncopy_to = "out/{{date}}/x"\n', ""),
+        (
+            f'{SHEET}[report]\nmetrics_file = "gone/x.prom"\n',
+            "report.metrics_file: nothing can be written into {folder}/gone",
+        ),
+        (
+            '[source]\nnewest = "*.csv"\n',
+            NEWEST,
+        ),
+        ('[source]\nnewest = "*.csv"\nafterwards = "done"\n', ""),
+    ],
+)
+def test_what_would_go_wrong_at_night_is_noted_by_day(
+    text: str, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program is looked for as the run looks for it, and places are as they are now."""
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-nobody-0123456789")
+    for name in ("in.csv", "plain.txt", "tell.sh"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "tell.sh").chmod(0o700)
+    expected = [note.replace("{folder}", str(tmp_path))] if note else []
+    found = list(concerns(job(tmp_path, f"{text}{SCHEDULE}")))
+    assert found == expected

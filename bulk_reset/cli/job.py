@@ -140,7 +140,7 @@ def list_jobs(
                     "last": dataclasses.asdict(record) if record else None,
                 }
             )
-            ended = (moment(record.due_at), ending(record)) if record else ("never", "")
+            ended = (moment(record.due_at), ending(record, state)) if record else ("never", "")
             table.add_row(*map(_plain, (read.name, due_in_words(read), when, *ended)))
         output.table(table)
         for line in broken:
@@ -216,6 +216,8 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
         InputError: it is another job's, or there is nothing to go on with.
     """
     from bulk_reset.errors import InputError  # noqa: PLC0415
+    from bulk_reset.job_run import deadline_of  # noqa: PLC0415
+    from bulk_reset.run_records import GIVEN_UP  # noqa: PLC0415
 
     record = state.read(run_id)
     if record.job != read.name:
@@ -225,6 +227,11 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
     if record.state == "missed" or record.exit_code == ExitCode.DONE:
         why = "was missed" if record.state == "missed" else "is done"
         raise InputError(f"--run {run_id}: {why}. Leave --run out for a new one.")
+    if record.stop in {"deadline", GIVEN_UP}:
+        # No schedule goes on with it. Whoever does by hand knows that it is late.
+        record = dataclasses.replace(record, deadline_at=deadline_of(read, time.time()))
+        with state.locked(read.name):
+            state.write(record)
     return record
 
 
@@ -310,10 +317,12 @@ def moment(moment_at: float) -> str:
     return f"{dt.datetime.fromtimestamp(moment_at).astimezone():%a %Y-%m-%d %H:%M %Z}"
 
 
-def ending(record: RunRecord) -> str:
+def ending(record: RunRecord, state: StateFolder) -> str:
     """Return what became of a run, in a line."""
     if record.state == "missed":
         return f"missed {counted(record.missed, 'time')}: {record.words}"
+    if state.is_cut_short(record):
+        return "cut short; rows may be pending"
     if record.state != "ended":
         return record.state
     return f"exit code {record.exit_code}: {record.words}"

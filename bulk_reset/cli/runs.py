@@ -44,7 +44,8 @@ def list_runs(
     with output.errors():
         from bulk_reset.run_records import StateFolder  # noqa: PLC0415
 
-        records = StateFolder(state_dir).records(job)
+        state = StateFolder(state_dir)
+        records = state.records(job)
         latest = {record.job: record for record in records}
         table = new_table("run", "due", "took", "rows", "what became of it", right={"rows"})
         for record in records[-last:]:
@@ -53,7 +54,7 @@ def list_runs(
                 moment(record.due_at),
                 _took(record),
                 f"{record.rows:,}" if record.rows else "",
-                _escaped(ending(record)),
+                _escaped(ending(record, state)),
             )
         if records:
             output.table(table)
@@ -86,12 +87,13 @@ def show(
         record = state.read(run_id)
         folder = state.folder(run_id)
         report = folder / record.report if record.report else None
+        where = ["--state-dir", state_dir.absolute()] if state_dir is not None else []
         told = {
             "Job": f"{record.job} ({record.job_file})",
             "Due": moment(record.due_at),
             "Started": moment(record.started_at) if record.started_at else "",
             "Ended": f"{moment(record.ended_at)}, after {_took(record)}" if record.ended_at else "",
-            "Outcome": ending(record),
+            "Outcome": ending(record, state),
             "Rows": ", ".join(f"{rows:,} {status}" for status, rows in record.counts.items()),
             "Requests": f"{record.requests:,}" if record.requests else "",
             "Source": record.source,
@@ -103,8 +105,8 @@ def show(
             "Page": str(folder / record.page) if record.page else "",
             "Report": _command("report", report) if report and report.exists() else "",
             "Undo": _command("undo", report, *record.reach) if _can_undo(report) else "",
-            "Go on": _command("job", "run", record.job_file, "--run", run_id)
-            if record.is_open
+            "Go on": _command("job", "run", record.job_file, "--run", run_id, *where)
+            if record.is_open or record.exit_code == ExitCode.STOPPED
             else "",
         }
         for name, text in told.items():
