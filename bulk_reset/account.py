@@ -224,16 +224,26 @@ def _hash_of(credentials: Credentials, name: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12, person=b"bulk-reset").hexdigest()
 
 
+def own_state(part: str) -> Path | None:
+    """Return the user's folder for a part of the state; None for a user who has no home."""
+    try:
+        own = user_state_path("bulk-reset") / part
+    except RuntimeError:
+        return None
+    # Older ones take a folder called ~ for it, wherever the process has been started.
+    return own if own.is_absolute() else None
+
+
 def _folder() -> Path:
     """Return a folder for the ledgers: the user's own, or else one for temporary files."""
-    own = user_state_path("bulk-reset") / "accounts"
+    own = own_state("accounts")
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     spare = Path(tempfile.gettempdir()) / f"bulk-reset-{user}"
-    for folder in (own, spare):
+    for folder in filter(None, (own, spare)):
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # In the folder for temporary files, anybody may have made it first.
             is_ours = folder is own or os.name != "posix" or folder.lstat().st_uid == user
             if is_ours and os.access(folder, os.W_OK):
                 return folder
-    raise InputError(f"{own}: no folder for the account's lock. Let {spare} be written.")
+    raise InputError(f"{own or spare}: no folder for the account's lock. Let {spare} be written.")

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
-from platformdirs import user_state_path
 from pydantic import Field, TypeAdapter
 
+from bulk_reset.account import own_state
 from bulk_reset.errors import InputError, LockedError
 from bulk_reset.timetable import Missed
 from bulk_reset.whole_file import whole_file
@@ -113,7 +113,13 @@ class StateFolder:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = (path or user_state_path("bulk-reset")).absolute()
+        own = path or own_state("")
+        if own is None:
+            raise InputError(
+                "This user has no home in which runs could be kept. Say --state-dir DIR, or set "
+                "XDG_STATE_HOME."
+            )
+        self.path = own.absolute()
         self.runs, self.jobs = self.path / "runs", self.path / "jobs"
         self._make()
 

@@ -124,6 +124,17 @@ def test_a_state_folder_that_cannot_be_made_is_replaced_by_a_temporary_one(
         assert (first.hold("one.csv"), second.hold("two.csv")) == (True, False)
 
 
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_has_a_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no folder called ~ wherever it was started."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Account(credentials()) as account:
+        assert account.path.parent == tmp_path / f"bulk-reset-{os.getuid()}"
+    assert not (tmp_path / "~").exists()
+
+
 def test_no_folder_at_all_is_an_error_that_names_what_to_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -398,3 +398,12 @@ def test_what_cannot_be_removed_is_said(
     monkeypatch.setattr("bulk_reset.run_records.shutil.rmtree", refuse)
     with pytest.raises(InputError, match=r"nightly: cannot be removed \(Permission denied\)\."):
         state.clean(NIGHT + 50 * DAY)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_is_asked_where_runs_are_kept(tmp_path: Path) -> None:
+    """In a place that changes with the folder, what was handled would be forgotten."""
+    with pytest.raises(InputError, match="no home in which runs could be kept. Say --state-dir"):
+        StateFolder()
+    assert list(tmp_path.iterdir()) == []
+    assert StateFolder(tmp_path / "state").records() == []
