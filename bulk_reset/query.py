@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tzlocal import get_localzone
+from tzlocal import reload_localzone
 
 from bulk_reset.errors import InputError
 
@@ -124,7 +124,7 @@ def user_zone() -> dt.tzinfo:
         InputError: nobody knows it.
     """
     try:
-        return get_localzone()
+        return reload_localzone()  # it may have been changed since
     except LookupError as exc:
         raise InputError(
             f"TZ={os.environ.get('TZ', '')}: no zone of that name is known. Say it like "

@@ -74,4 +74,6 @@ def test_an_unknown_part_is_refused_with_those_there_are() -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     said = " ".join(done.stderr.replace("│", " ").split())
-    assert "'speed' is not one of 'engine', 'page', 'quota', 'sheets', 'startup'" in said
+    assert (
+        "'speed' is not one of 'engine', 'page', 'quota', 'schedule', 'sheets', 'startup'" in said
+    )
