@@ -35,7 +35,7 @@ from typing import Final, Self
 from filelock import lock_descriptor
 from platformdirs import user_state_path
 
-from bulk_reset.credentials import Credentials
+from bulk_reset.credentials import Credentials, redact
 from bulk_reset.errors import InputError, LockedError
 
 _POLL_S: Final = 0.5
@@ -205,7 +205,8 @@ def queue_up(
         LockedError: somebody else has it, and is not waited for; nothing was sent.
     """
     said = ""
-    while not account.hold(sheet):
+    # Whoever names a sheet by a key finds the name here no more.
+    while not account.hold(redact(sheet)):
         holder = account.holder()
         text = f"the account is in use: {holder or 'another run has it'}"
         if holder is not None and holder.is_me:

@@ -74,6 +74,5 @@ def test_an_unknown_part_is_refused_with_those_there_are() -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     said = " ".join(done.stderr.replace("│", " ").split())
-    assert (
-        "'speed' is not one of 'engine', 'page', 'quota', 'schedule', 'sheets', 'startup'" in said
-    )
+    parts = "'engine', 'page', 'quota', 'schedule', 'sheets', 'startup'"
+    assert f"'speed' is not one of {parts}" in said
