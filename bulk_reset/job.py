@@ -93,11 +93,13 @@ class Job(Section):
     @model_validator(mode="after")
     def _check_together(self) -> Job:
         if self.source.pull is None and self.set:
-            raise ValueError("[set] edits what is pulled, and the source is a sheet. Leave it out.")
+            problem = "edits what is pulled, and the source is a sheet. Leave it out."
+            raise KeyMistakeError("set", problem)
         if self.source.pull is not None and self.columns:
-            raise ValueError("[columns] is for sheets, and this is a pull. Leave it out.")
+            raise KeyMistakeError("columns", "is for sheets, and this is a pull. Leave it out.")
         if self.source.pull is not None and not self.set:
-            raise ValueError("a pull alone changes nothing. Say in [set] what is to become of it.")
+            problem = "this table is missing. Say in it what is to become of what is pulled."
+            raise KeyMistakeError("set", problem)
         return self
 
     def options(self, report: Path, deadline_at: float | None) -> Options:

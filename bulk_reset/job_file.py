@@ -125,7 +125,7 @@ def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
 
 
 def _checked(path: Path, filled: dict[str, Any], reading: _Reading) -> Job:
-    whole = {**filled, "path": path.absolute()}
+    whole = {**filled, "path": Path(os.path.abspath(path))}  # noqa: PTH100  (without .. in it)
     try:
         return Job.model_validate(whole)
     except ValidationError as exc:

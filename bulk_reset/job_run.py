@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+import os
 import shutil
 import stat
 import time
@@ -36,7 +37,16 @@ from bulk_reset.job import Job
 from bulk_reset.journal import Journal, watching
 from bulk_reset.notifying import tell
 from bulk_reset.options import Options, Watcher
-from bulk_reset.run_records import ENDED, RUNNING, UNANSWERED, RunRecord, StateFolder
+from bulk_reset.run_records import (
+    ENDED,
+    JOB_FILE,
+    LOG,
+    RECORD,
+    RUNNING,
+    UNANSWERED,
+    RunRecord,
+    StateFolder,
+)
 from bulk_reset.timetable import Timetable
 
 if TYPE_CHECKING:
@@ -48,6 +58,8 @@ _OWN: Final = (
 )
 """Ends of names that runs write: no sheets of anybody."""
 _DONE: Final = "done"
+_LONGEST_NAME_BYTES: Final = 200
+"""255 are what file systems take, and reports get longer names."""
 Clock = Callable[[], float]
 
 
@@ -174,7 +186,7 @@ class JobRun:
                 'if_none = "nothing".'
             )
         self._keep(source=str(found))
-        return _copied(found, self._place(found.name))
+        return _copied(found, self._place(_plain_name(found)))
 
     def _found(self) -> Path | None:
         source = self.job.source
@@ -274,7 +286,7 @@ class JobRun:
             return
         done = source.parent / _DONE
         done.mkdir(exist_ok=True)
-        target = done / sheet.name
+        target = done / source.name
         if target.exists():
             target = done / f"{self.record.id}-{sheet.name}"
         source.rename(target)
@@ -376,6 +388,17 @@ def _counts(totals: Totals) -> dict[str, int]:
 
 def _name(path: Path | None) -> str:
     return path.name if path is not None else ""
+
+
+def _plain_name(sheet: Path) -> str:
+    """Return the sheet's name, or one in its place that can be kept in a record and be typed.
+
+    Of a sheet whose name is no text, nobody would find the report, and no undo.
+    """
+    name = sheet.name
+    is_ours = name in {RECORD, LOG, JOB_FILE}
+    is_long = len(os.fsencode(name)) > _LONGEST_NAME_BYTES
+    return name if name.isprintable() and not is_ours and not is_long else f"sheet{sheet.suffix}"
 
 
 def _written_at(path: Path) -> int | None:

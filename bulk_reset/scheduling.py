@@ -273,7 +273,7 @@ class Scheduling:
     def _open_book(self, job: Job, timetable: Timetable) -> None:
         """See that there is a book: a job, or a timetable, counts from when it is first seen."""
         book = self.state.book(job.name)
-        if book is not None and book.job_file != str(job.path) and Path(book.job_file).exists():
+        if book is not None and _is_another(Path(book.job_file), job.path):
             raise InputError(
                 f"{job.path}: a job of this name is {book.job_file} already. Rename one, or say "
                 "another --state-dir."
@@ -434,11 +434,11 @@ class Scheduling:
         planned = self._jobs.get(record.job)
         if planned is None or not record.is_open:
             return  # gone, broken, or done
-        if record.job in self._busy or self.state.is_locked(record.job):
-            self._look_again(planned, record)
-            return
+        is_held = record.job in self._busy or self.state.is_locked(record.job)
         why_not = self._why_not_gone_on(planned, record)
-        if why_not:
+        if is_held and (record.state != ENDED or not why_not):
+            self._look_again(planned, record)
+        elif why_not:
             self._give_up(planned.job, record, why_not)
         else:
             self.journal.info("run gone on with", job=record.job, run=record.id)
@@ -493,6 +493,14 @@ class Scheduling:
         if job.notify is not None:
             notified = await asyncio.to_thread(tell, job, record, self.state.folder(record.id))
             self.state.write(dataclasses.replace(record, notified=notified))
+
+
+def _is_another(known: Path, path: Path) -> bool:
+    """Tell whether two files are there; one may be called by many names."""
+    try:
+        return not known.samefile(path)
+    except OSError:
+        return False  # it was moved here, or is gone
 
 
 def _account_of(job: Job) -> str:

@@ -502,6 +502,27 @@ def test_two_jobs_of_one_name_are_not_taken_for_one(
     run_virtual(pass_by())
 
 
+def test_a_folder_by_another_name_has_the_same_jobs(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a link, or from elsewhere: what was handled there is not forgotten, nor refused."""
+    write_job(runner.folder)
+    runner.passes(1.5)
+    (tmp_path / "link").symlink_to(runner.folder, target_is_directory=True)
+    other = Runner(tmp_path / "link", monkeypatch)
+    other.state = runner.state
+    other.begins_at += 2.5 * HOUR
+
+    async def pass_by() -> None:
+        scheduling = other.open(other.start)
+        assert scheduling.broken == {}
+        await asyncio.sleep(MINUTE)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert other.when() == [(120, 150)]
+
+
 def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
     """All of it; the exit code is the worst, and 2 where a file is broken."""
     write_job(runner.folder, more='catch_up = "all"')

@@ -48,6 +48,7 @@ def list_runs(
         records = state.records(job)
         latest = {record.job: record for record in records}
         table = new_table("run", "due", "took", "rows", "what became of it", right={"rows"})
+        table.columns[0].no_wrap = True  # to be copied
         for record in records[-last:]:
             table.add_row(
                 record.id,
