@@ -274,9 +274,12 @@ class JobRun:
         named = {"report.csv": totals.report, "failed.csv": totals.failed}
         if self.record.page:
             named["html"] = str(self._place(self.record.page))
-        for ending, path in named.items():
-            if path:
-                shutil.copyfile(path, target.with_name(f"{target.name}.{ending}"))
+        for ending in ("report.csv", "failed.csv", "html"):
+            copy = target.with_name(f"{target.name}.{ending}")
+            # By a name like {job} alone, the rows that failed the night before would stay there.
+            copy.unlink(missing_ok=True)
+            if named.get(ending):
+                shutil.copyfile(named[ending], copy)
 
     def _move_away(self, sheet: Path) -> None:
         """Move the source away, if it still is what was sent."""

@@ -231,6 +231,17 @@ class StateFolder:
         with _held(self.jobs / f"{job}.lock", busy):
             yield
 
+    @contextlib.contextmanager
+    def scheduled(self) -> Iterator[None]:
+        """Hold the state for one schedule until the block ends.
+
+        Raises:
+            LockedError: another schedule has it.
+        """
+        busy = f"{self.path}: another schedule has it. End that one, or say --state-dir DIR."
+        with _held(self.path / "schedule.lock", busy):
+            yield
+
     def is_locked(self, job: str) -> bool:
         """Tell whether a job is running."""
         try:

@@ -41,6 +41,11 @@ class ScheduleMetrics:
             _one("schedule_jobs", "Job files that are read.", len(jobs)),
             _one("schedule_jobs_broken", "Job files that are not.", len(self._scheduling.broken)),
             _one("schedule_jobs_busy", "Jobs that wait or run.", len(self._scheduling.busy)),
+            _one(
+                "schedule_jobs_held_up",
+                "Jobs that are due and cannot be begun.",
+                len(self._scheduling.held_up),
+            ),
             _each("next_run_timestamp_seconds", "When it starts next.", starts),
             _each(
                 "last_run_ended_timestamp_seconds",
@@ -77,6 +82,8 @@ class ScheduleMetrics:
             return False, f"nothing has moved for {silent_s:.0f} s"
         broken = sorted(self._scheduling.broken)
         more = f", broken: {', '.join(broken)}" if broken else ""
+        held_up = sorted(self._scheduling.held_up)
+        more += f", held up: {', '.join(held_up)}" if held_up else ""
         return True, f"{len(self._scheduling.jobs)} jobs{more}"
 
     def _read(self, state: StateFolder) -> None:

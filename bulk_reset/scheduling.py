@@ -12,7 +12,8 @@ counts as handled.
 State, and who may touch it: all of it belongs to the event loop. ``_jobs`` is what the files say
 now; ``_broken`` those that cannot be read, which keep nobody else from being run; ``_busy`` the
 jobs that are waiting or running, each of which is looked at again when it has ended; ``_books``
-what was read of each job last, for when somebody has removed the state.
+what was read of each job last, for when somebody has removed the state; ``_held_up`` why a job
+that is due could not be begun.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ class Scheduling:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _books: dict[str, JobBook] = field(default_factory=dict)
     _rereading: asyncio.Task[None] | None = None
+    _held_up: dict[str, str] = field(default_factory=dict)
     _draining: bool = False
     _scheduler: AsyncIOScheduler = field(init=False)
     _read_at: float = 0.0
@@ -168,7 +170,12 @@ class Scheduling:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _on_error(self, event: JobExecutionEvent) -> None:
-        self.journal.error("internal error", what=event.job_id, why=repr(event.exception))
+        name, error = event.job_id, event.exception
+        if not isinstance(error, BulkResetError):
+            self.journal.error("internal error", what=name, why=repr(error))
+        elif self._held_up.get(name) != str(error):  # not every few seconds
+            self._held_up[name] = str(error)
+            self.journal.error("job held up", job=name, why=str(error))
 
     # --- What is seen from outside -----------------------------------------------------------
 
@@ -181,6 +188,11 @@ class Scheduling:
     def broken(self) -> dict[str, str]:
         """File -> why it cannot be read."""
         return {name: why for name, (_, why) in list(self._broken.items())}
+
+    @property
+    def held_up(self) -> frozenset[str]:
+        """The jobs that are due and cannot be begun, for a full disk or the like."""
+        return frozenset(self._held_up)
 
     @property
     def busy(self) -> frozenset[str]:
@@ -296,6 +308,7 @@ class Scheduling:
 
     def _forget(self, name: str) -> None:
         self._jobs.pop(name, None)
+        self._held_up.pop(name, None)
         if self._scheduler.get_job(name) is not None:
             self._scheduler.remove_job(name)
 
@@ -342,6 +355,7 @@ class Scheduling:
             run_id = self._begin(planned.job, decision.run)
             book = dataclasses.replace(book, handled_at=decision.run.due_at, run_id=run_id)
         self._keep_book(name, book)
+        self._held_up.pop(name, None)
         self._plan(name)
         return bool(decision.missed or decision.run)
 

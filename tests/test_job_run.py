@@ -399,6 +399,19 @@ def test_reports_are_copied_to_where_the_job_says(place: Place) -> None:
     assert len(read_csv(folder / f"0500-nightly-{ended.id}.report.csv")) == 2
 
 
+def test_copies_of_the_night_before_do_not_stand_beside_those_of_this_one(place: Place) -> None:
+    """Where each run has the same name: what failed then has not failed now."""
+    report = '[report]\nhtml = false\ncopy_to = "out/{job}"\n'
+    (place.folder / "in.csv").write_text(f"id,title\n{seed_id(1)},Fine\n{seed_id(9999)},None\n")
+    assert place.run(f"{SHEET}{API}{report}").exit_code == 1
+    assert (place.folder / "out" / "nightly.failed.csv").exists()
+    write_sheet(place.folder / "in.csv", 3)
+    assert place.run(f"{SHEET}{API}{report}").exit_code == 0
+    out = place.folder / "out"
+    assert [path.name for path in out.iterdir()] == ["nightly.report.csv"]
+    assert len(read_csv(out / "nightly.report.csv")) == 3
+
+
 def test_copies_and_pages_that_fail_are_said_and_no_more(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

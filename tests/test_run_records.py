@@ -407,3 +407,13 @@ def test_a_user_without_a_home_is_asked_where_runs_are_kept(tmp_path: Path) -> N
         StateFolder()
     assert list(tmp_path.iterdir()) == []
     assert StateFolder(tmp_path / "state").records() == []
+
+
+def test_a_schedule_that_cannot_lock_its_state_says_what_to_do(state: StateFolder) -> None:
+    """On a disk that is read only, say; and one that another has is another matter."""
+    with state.scheduled(), pytest.raises(LockedError, match="another schedule has it"):
+        StateFolder(state.path).scheduled().__enter__()
+    (state.path / "schedule.lock").unlink(missing_ok=True)
+    (state.path / "schedule.lock").mkdir()
+    with pytest.raises(InputError, match="cannot be locked"), state.scheduled():
+        pass

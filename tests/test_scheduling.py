@@ -523,6 +523,32 @@ def test_a_folder_by_another_name_has_the_same_jobs(
     assert other.when() == [(120, 150)]
 
 
+def test_a_full_disk_holds_a_job_up_and_loses_no_run(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once, seen from outside, and run as soon as there is room."""
+    write_job(runner.folder)
+    begin = runner.state.begin
+
+    def full(*_: object) -> None:
+        raise InputError("run.json: cannot be written (No space left on device).")
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start, reread_s=5)
+        monkeypatch.setattr(runner.state, "begin", full)
+        await runner.until(NOON + 70 * MINUTE)
+        assert (scheduling.held_up, runner.when()) == ({"job"}, [])
+        monkeypatch.setattr(runner.state, "begin", begin)
+        await runner.until(NOON + 2.1 * HOUR)
+        assert scheduling.held_up == frozenset()
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(60, 70), (120, 120)]
+    [held_up] = runner.events("job held up")
+    assert held_up["why"] == "run.json: cannot be written (No space left on device)."
+
+
 def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
     """All of it; the exit code is the worst, and 2 where a file is broken."""
     write_job(runner.folder, more='catch_up = "all"')

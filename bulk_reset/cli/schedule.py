@@ -46,9 +46,6 @@ def schedule(
     with output.errors():
         import asyncio  # noqa: PLC0415
 
-        from filelock import FileLock, Timeout  # noqa: PLC0415
-
-        from bulk_reset.errors import LockedError  # noqa: PLC0415
         from bulk_reset.run_records import StateFolder  # noqa: PLC0415
         from bulk_reset.schedule_process import Children, live  # noqa: PLC0415
         from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
@@ -56,13 +53,8 @@ def schedule(
         state = StateFolder(state_dir)
         children = Children(state, is_quiet=quiet)
         scheduling = Scheduling(folder.absolute(), state, journal_on_stderr(output), children.start)
-        try:
-            with FileLock(state.path / "schedule.lock", timeout=0, mode=0o600):
-                code = asyncio.run(live(scheduling, children, once=once, port=port))
-        except Timeout as exc:
-            raise LockedError(
-                f"{state.path}: another schedule has it. End that one, or say --state-dir DIR."
-            ) from exc
+        with state.scheduled():
+            code = asyncio.run(live(scheduling, children, once=once, port=port))
     raise typer.Exit(code)
 
 
