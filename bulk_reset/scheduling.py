@@ -9,11 +9,9 @@ that was handled, which is kept on the disk (``JobBook``), so nothing hangs on t
 that was down, late or killed finds what it has missed. A run gets its folder before the moment
 counts as handled.
 
-State, and who may touch it: all of it belongs to the event loop. ``_jobs`` is what the files say
-now; ``_broken`` those that cannot be read, which keep nobody else from being run; ``_busy`` the
-jobs that are waiting or running, each of which is looked at again when it has ended; ``_books``
-what was read of each job last, for when somebody has removed the state; ``_held_up`` why a job
-that is due could not be begun.
+State, and who may touch it: all of it belongs to the event loop. ``folder`` has the jobs as their
+files are now; ``_busy`` are those that are waiting or running, each of which is looked at again
+when it has ended.
 """
 
 from __future__ import annotations
@@ -22,11 +20,9 @@ import asyncio
 import dataclasses
 import datetime as dt
 import math
-import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
@@ -35,7 +31,7 @@ from apscheduler.triggers.date import DateTrigger
 
 from bulk_reset.errors import BulkResetError, ExitCode, InputError
 from bulk_reset.job import Job
-from bulk_reset.job_file import JobError, JobMistake, read_job
+from bulk_reset.job_folder import JobFolder, Planned, account_of
 from bulk_reset.job_run import new_record
 from bulk_reset.journal import Journal
 from bulk_reset.notifying import tell
@@ -44,13 +40,12 @@ from bulk_reset.run_records import (
     GIVEN_UP,
     RUNNING,
     UNANSWERED,
-    JobBook,
     RunRecord,
     StateFolder,
     missed_record,
     run_id_of,
 )
-from bulk_reset.timetable import Due, Missed, Timetable
+from bulk_reset.timetable import Due, Missed
 
 REREAD_S: Final = 5.0
 _AGAIN: Final = "/again "
@@ -62,22 +57,8 @@ _KILLED: Final = 128 + 9
 """By the system, out of memory, or by hand: what is left is gone on with."""
 _INSTANCES: Final = 10
 """APScheduler drops what is still running so often, and a moment with it."""
-_BROKEN_TEXT: Final = "the file cannot be read as a job, and is not run"
 Starter = Callable[[Job, RunRecord], Awaitable[int]]
 """Runs a job in the folder of a record; returns the exit code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A job file as it was read.
-
-    Attributes:
-        seen: what tells this state of the file from another.
-    """
-
-    job: Job
-    timetable: Timetable
-    seen: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -87,25 +68,19 @@ class Scheduling:
     Args:
         start: runs one.
         reread_s: how often the folder is looked at.
-        clock: UTC epoch seconds now.
-        only: the one file that is looked at; all job files of the folder when None.
     """
 
-    folder: Path
-    state: StateFolder
-    journal: Journal
+    folder: JobFolder
     start: Starter
     reread_s: float = REREAD_S
-    clock: Callable[[], float] = time.time
-    only: str | None = None
-    _jobs: dict[str, Planned] = field(default_factory=dict)
-    _broken: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+    state: StateFolder = field(init=False)
+    journal: Journal = field(init=False)
+    clock: Callable[[], float] = field(init=False)
     _busy: set[str] = field(default_factory=set)
     _accounts: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _books: dict[str, JobBook] = field(default_factory=dict)
     _rereading: asyncio.Task[None] | None = None
     _held_up: dict[str, str] = field(default_factory=dict)
     _draining: bool = False
@@ -115,20 +90,20 @@ class Scheduling:
     def __post_init__(self) -> None:
         self._scheduler = AsyncIOScheduler(timezone=dt.UTC)
         self._scheduler.add_listener(self._on_error, EVENT_JOB_ERROR)
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder}: no such folder. Say one with job files (*.toml).")
+        folder = self.folder
+        self.state, self.journal, self.clock = folder.state, folder.journal, folder.clock
 
     # --- Life --------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Read the folder, go on with what was cut short, and wake up when something is due."""
         self._reread()
-        starts = {name: self.next_start_at(name) or math.inf for name in self._jobs}
+        starts = {name: self.next_start_at(name) or math.inf for name in self.jobs}
         first = min(starts, key=starts.__getitem__, default=None)
         self.journal.info(
             "jobs read",
-            jobs=len(self._jobs),
-            broken=len(self._broken),
+            jobs=len(self.jobs),
+            broken=len(self.broken),
             next=f"{first} at {_iso(starts[first])}" if first else "none",
         )
         self._scheduler.start()
@@ -157,13 +132,13 @@ class Scheduling:
         before = self.clock()
         self._reread()
         while True:
-            is_due = [await self.look(name) for name in list(self._jobs)]
+            is_due = [await self.look(name) for name in list(self.jobs)]
             if not (any(is_due) or self._tasks):
                 break
             await self._all_ended()
         ended = [one for one in self.state.records() if one.ended_at >= before]
-        codes = [one.exit_code or 0 for one in ended if one.job in self._jobs]
-        return max([*codes, *([int(ExitCode.INPUT)] if self._broken else [])], default=0)
+        codes = [one.exit_code or 0 for one in ended if one.job in self.jobs]
+        return max([*codes, *([int(ExitCode.INPUT)] if self.broken else [])], default=0)
 
     async def _all_ended(self) -> None:
         while self._tasks:
@@ -182,12 +157,12 @@ class Scheduling:
     @property
     def jobs(self) -> dict[str, Planned]:
         """The jobs that are read, by name."""
-        return self._jobs
+        return self.folder.jobs
 
     @property
     def broken(self) -> dict[str, str]:
         """File -> why it cannot be read."""
-        return {name: why for name, (_, why) in list(self._broken.items())}
+        return self.folder.broken
 
     @property
     def held_up(self) -> frozenset[str]:
@@ -206,7 +181,7 @@ class Scheduling:
 
     def next_start_at(self, name: str) -> float | None:
         """Return when a job starts next."""
-        planned, book = self._jobs.get(name), self._book(name)
+        planned, book = self.jobs.get(name), self.folder.book(name)
         if planned is None:
             return None  # it has gone in this moment
         handled_at = book.handled_at if book else self.clock()
@@ -228,93 +203,34 @@ class Scheduling:
         is_first = not before_at
         if self._read_at < before_at - _SET_BACK_S:
             self._set_back(before_at - self._read_at)
-        found = dict(self._files())
-        for file, seen in found.items():
-            name = file.removesuffix(".toml")
-            is_known = (name in self._jobs and self._jobs[name].seen == seen) or (
-                file in self._broken and self._broken[file][0] == seen
-            )
-            if not is_known:
-                self._read(self.folder / file, seen, is_first=is_first)
-        for name in [name for name in self._jobs if f"{name}.toml" not in found]:
+        read, gone = self.folder.reread()
+        for name in gone:
             self._forget(name)
-            self.journal.info("job gone", job=name)
-        for file in [file for file in self._broken if file not in found]:
-            del self._broken[file]
-        for name in self._jobs:
+        for name in read:
+            self._forget(name)
+            self._go_on(name)
+            self._plan(name)
+            if not is_first:
+                self.journal.info("job read", job=name, next=_iso(self.next_start_at(name)))
+        for name in self.jobs:
             if self._scheduler.get_job(name) is None:
                 self._plan(name)  # whatever has become of it
-
-    def _files(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield the job files, each with what tells this state of it from another."""
-        for path in sorted(self.folder.glob(self.only or "*.toml")):
-            try:
-                told = path.stat()
-            except OSError:
-                continue  # gone in this moment
-            yield path.name, (told.st_mtime_ns, told.st_size, told.st_ino)
 
     def _set_back(self, seconds: float) -> None:
         """Count from now, for a clock that was ahead; what was run meanwhile has its folder."""
         self.journal.warning("clock set back", seconds=round(seconds))
-        for name, planned in self._jobs.items():
-            self._open_book(planned.job, planned.timetable)
+        self.folder.open_books()
+        for name in self.jobs:
             self._plan(name)
 
-    def _read(self, path: Path, seen: tuple[int, ...], *, is_first: bool) -> None:
-        name = path.stem
-        self._forget(name)
-        self._broken.pop(path.name, None)
-        try:
-            job = read_job(path)
-            timetable = Timetable.of(job)
-            if timetable is None:
-                problem = "this table is missing, so the job is never due. Write cron in it."
-                raise JobError(str(path), [JobMistake(1, "schedule", problem)])
-            self._open_book(job, timetable)
-        except BulkResetError as error:
-            self._broken[path.name] = (seen, str(error))
-            self.journal.error("job broken", file=str(path), why=str(error), what=_BROKEN_TEXT)
-            return
-        self._jobs[name] = Planned(job, timetable, seen)
-        self._go_on(name)
-        self._plan(name)
-        if not is_first:
-            self.journal.info("job read", job=name, next=_iso(self.next_start_at(name)))
-
-    def _open_book(self, job: Job, timetable: Timetable) -> None:
-        """See that there is a book: a job, or a timetable, counts from when it is first seen."""
-        book = self.state.book(job.name)
-        if book is not None and _is_another(Path(book.job_file), job.path):
-            raise InputError(
-                f"{job.path}: a job of this name is {book.job_file} already. Rename one, or say "
-                "another --state-dir."
-            )
-        now_at = self.clock()
-        if book is None or book.timetable != timetable.mark or book.handled_at > now_at:
-            # What was handled in the time to come was so by a clock that was wrong.
-            run_id = book.run_id if book else ""
-            self._keep_book(job.name, JobBook(str(job.path), timetable.mark, now_at, run_id))
-
-    def _book(self, name: str) -> JobBook | None:
-        book = self.state.book(name) or self._books.get(name)
-        if book is not None:
-            self._books[name] = book
-        return book
-
-    def _keep_book(self, name: str, book: JobBook) -> None:
-        self._books[name] = book
-        self.state.keep_book(name, book)
-
     def _forget(self, name: str) -> None:
-        self._jobs.pop(name, None)
         self._held_up.pop(name, None)
         if self._scheduler.get_job(name) is not None:
             self._scheduler.remove_job(name)
 
     def _plan(self, name: str) -> None:
         """Wake up when there is something to decide about a job."""
-        if name in self._busy or name not in self._jobs:
+        if name in self._busy or name not in self.jobs:
             return  # it is looked at again when it has ended
         starts_at = self.next_start_at(name)
         if starts_at is not None:
@@ -343,7 +259,7 @@ class Scheduling:
 
         Returns: whether there was something to decide.
         """
-        planned, book = self._jobs.get(name), self._book(name)
+        planned, book = self.jobs.get(name), self.folder.book(name)
         if planned is None or book is None or name in self._busy or self._draining:
             return False
         now_at = self.clock()
@@ -354,7 +270,7 @@ class Scheduling:
         if decision.run is not None:
             run_id = self._begin(planned.job, decision.run)
             book = dataclasses.replace(book, handled_at=decision.run.due_at, run_id=run_id)
-        self._keep_book(name, book)
+        self.folder.keep_book(name, book)
         self._held_up.pop(name, None)
         self._plan(name)
         return bool(decision.missed or decision.run)
@@ -395,7 +311,7 @@ class Scheduling:
     async def _run(self, job: Job, record: RunRecord) -> None:
         """Run a job once its account is free; then look at it again."""
         try:
-            async with self._accounts[_account_of(job)]:
+            async with self._accounts[account_of(job)]:
                 if self._draining:
                     return  # it has its folder, and is gone on with next time
                 self.journal.info("job starts", job=job.name, run=record.id)
@@ -406,7 +322,7 @@ class Scheduling:
             self.journal.error("internal error", what=job.name, why=repr(error))
         finally:
             self._busy.discard(job.name)
-            if job.name in self._jobs and not self._draining:
+            if job.name in self.jobs and not self._draining:
                 self._try_again(record.id)
                 self._plan(job.name)
 
@@ -436,7 +352,7 @@ class Scheduling:
 
     def _go_on(self, name: str) -> None:
         """Go on with the last run of a job, if it was cut short and is not out of date."""
-        book = self._book(name)
+        book = self.folder.book(name)
         if book is not None and book.run_id and name not in self._busy:
             self._go_on_with(book.run_id)
 
@@ -445,7 +361,7 @@ class Scheduling:
             record = self.state.read(run_id)
         except InputError:
             return  # somebody has removed it
-        planned = self._jobs.get(record.job)
+        planned = self.jobs.get(record.job)
         if planned is None or not record.is_open:
             return  # gone, broken, or done
         is_held = record.job in self._busy or self.state.is_locked(record.job)
@@ -467,7 +383,7 @@ class Scheduling:
         is_ended = record.state == ENDED
         is_lost = not is_ended or record.is_unanswered or record.exit_code == _KILLED
         if record.is_scheduled and is_lost:
-            self._look_again(self._jobs[record.job], record)
+            self._look_again(self.jobs[record.job], record)
 
     def _look_again(self, planned: Planned, record: RunRecord) -> None:
         """Look after a while whether a run is to be gone on with."""
@@ -507,23 +423,6 @@ class Scheduling:
         if job.notify is not None:
             notified = await asyncio.to_thread(tell, job, record, self.state.folder(record.id))
             self.state.write(dataclasses.replace(record, notified=notified))
-
-
-def _is_another(known: Path, path: Path) -> bool:
-    """Tell whether two files are there; one may be called by many names."""
-    try:
-        return not known.samefile(path)
-    except OSError:
-        return False  # it was moved here, or is gone
-
-
-def _account_of(job: Job) -> str:
-    """Return what tells the accounts apart that jobs use: one is used by one run at a time."""
-    api = job.api
-    if api.sandbox or api.sandbox_state:
-        return f"sandbox {job.beside(api.sandbox_state) if api.sandbox_state else job.name}"
-    key = api.account or (str(job.beside(api.app_key_file)) if api.app_key_file else "environment")
-    return f"{api.base_url} {key}"
 
 
 def _iso(moment_at: float | None) -> str:

@@ -16,6 +16,8 @@ from virtual_schedule import VirtualSchedule
 
 from bulk_reset.errors import InputError
 from bulk_reset.job import Job
+from bulk_reset.job_folder import JobFolder
+from bulk_reset.journal import new_journal
 from bulk_reset.run_records import RunRecord, StateFolder
 from bulk_reset.scheduling import Scheduling
 
@@ -554,10 +556,8 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
     write_job(runner.folder, more='catch_up = "all"')
 
     async def once() -> int:
-        scheduling = Scheduling(
-            runner.folder, runner.state, _no_journal(), runner.start, clock=runner.clock
-        )
-        return await scheduling.once()
+        folder = JobFolder(runner.folder, runner.state, new_journal(), runner.clock)
+        return await Scheduling(folder, runner.start).once()
 
     async def pass_by() -> list[int]:
         codes = [await once()]
@@ -574,20 +574,10 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
     assert [due for due, _ in runner.when()] == [60, 120, 180]
 
 
-def _no_journal() -> object:
-    from bulk_reset.journal import new_journal  # noqa: PLC0415
-
-    return new_journal()
-
-
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     """Before anything is started."""
     with pytest.raises(InputError, match="no such folder"):
-        Scheduling(tmp_path / "gone", StateFolder(tmp_path / "s"), _no_journal(), _never)  # type: ignore[arg-type]
-
-
-async def _never(*_: object) -> int:
-    raise AssertionError
+        JobFolder(tmp_path / "gone", StateFolder(tmp_path / "s"), new_journal())
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -13,6 +13,7 @@ from typing import Any
 import apscheduler.schedulers.base
 import pytest
 
+from bulk_reset.job_folder import JobFolder
 from bulk_reset.journal import Sink, new_journal
 from bulk_reset.run_records import StateFolder
 from bulk_reset.scheduling import Scheduling, Starter
@@ -41,14 +42,9 @@ class VirtualSchedule:
 
     def open(self, start: Starter, reread_s: float = 600) -> Scheduling:
         """Start a process, so to say."""
-        scheduling = Scheduling(
-            self.folder,
-            self.state,
-            new_journal(Sink(self.log)),
-            start,
-            reread_s=reread_s,
-            clock=self.clock,
-        )
+        journal = new_journal(Sink(self.log))
+        folder = JobFolder(self.folder, self.state, journal, self.clock)
+        scheduling = Scheduling(folder, start, reread_s)
         scheduling.open()
         return scheduling
 

@@ -256,14 +256,15 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.cli.schedule import journal_on_stderr  # noqa: PLC0415
+    from bulk_reset.job_folder import JobFolder  # noqa: PLC0415
     from bulk_reset.schedule_process import Children, live  # noqa: PLC0415
     from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
 
     # In a process of its own, as the schedule does: here, nobody would hear a signal.
     children = Children(state, is_quiet=output.is_quiet)
-    scheduling = Scheduling(
-        read.path.parent, state, journal_on_stderr(output), children.start, only=read.path.name
-    )
+    journal = journal_on_stderr(output)
+    folder = JobFolder(read.path.parent, state, journal, only=read.path.name)
+    scheduling = Scheduling(folder, children.start)
     return asyncio.run(live(scheduling, children, once=True, port=None))
 
 

@@ -46,13 +46,15 @@ def schedule(
     with output.errors():
         import asyncio  # noqa: PLC0415
 
+        from bulk_reset.job_folder import JobFolder  # noqa: PLC0415
         from bulk_reset.run_records import StateFolder  # noqa: PLC0415
         from bulk_reset.schedule_process import Children, live  # noqa: PLC0415
         from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
 
         state = StateFolder(state_dir)
         children = Children(state, is_quiet=quiet)
-        scheduling = Scheduling(folder.absolute(), state, journal_on_stderr(output), children.start)
+        jobs = JobFolder(folder.absolute(), state, journal_on_stderr(output))
+        scheduling = Scheduling(jobs, children.start)
         with state.scheduled():
             code = asyncio.run(live(scheduling, children, once=once, port=port))
     raise typer.Exit(code)
