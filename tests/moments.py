@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,8 @@ class _Steps:
 
     def __init__(self, number: int, moment: int) -> None:
         self._number, self._left, self._folder = number, moment, str(Path.cwd())
+        # Threads sync the report: what one of them is in the middle of is a step of its own.
+        self._lock = threading.RLock()
         sys.addaudithook(self._on_event)
         for name in _CALLS:
             setattr(os, name, self._noted(getattr(os, name), name))
@@ -49,19 +52,21 @@ class _Steps:
 
     def _noted(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
         def noted(descriptor: int, *args: Any) -> Any:  # noqa: ANN401  (any of three)
-            is_torn = name == "write" and self._left == 1 and self._number == signal.SIGKILL
-            if is_torn:
-                call(descriptor, *(part[: len(part) // 2] for part in args))
-            self._step(name)
+            with self._lock:
+                is_torn = name == "write" and self._left == 1 and self._number == signal.SIGKILL
+                if is_torn:
+                    call(descriptor, *(part[: len(part) // 2] for part in args))
+                self._step(name)
             return call(descriptor, *args)
 
         return noted
 
     def _step(self, what: str) -> None:
-        self._left -= 1
-        if self._left == 0:
-            Path("moment").write_text(what)
-            os.kill(os.getpid(), self._number)
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                Path("moment").write_text(what)
+                os.kill(os.getpid(), self._number)
 
 
 def run(url: str, number: int = 0, moment: int = 0) -> int:
