@@ -82,9 +82,11 @@ def read_report(path: Path) -> Iterator[Outcome]:
     try:
         with path.open("rb") as file:
             if file.readline(_LONGEST_HEADER) in _HEADERS:
-                # Decoded one by one: a torn line may end in the middle of a character.
-                whole = (line.decode(errors="replace") for line in file if line.endswith(b"\n"))
-                yield from _outcomes(path, csv.reader(whole), "undo the edit")
+                # Taken apart one by one: a torn line may end in the middle of a character, and a
+                # quote that somebody has left open ends with its line, for no cell holds a break.
+                whole = (line[:-1] for line in file if line.endswith(b"\n"))
+                rows = (next(csv.reader([line.decode(errors="replace")]), []) for line in whole)
+                yield from _outcomes(path, rows, "undo the edit")
                 return
         yield from _resaved_outcomes(path)
     except OSError as exc:

@@ -136,6 +136,17 @@ def test_the_quick_reader_and_the_thorough_one_never_disagree(data: st.DataObjec
     assert quick == thorough
 
 
+@pytest.mark.parametrize("cell", [0, 5, 12])
+def test_a_quote_left_open_ends_with_its_line(cell: int, path: Path) -> None:
+    """The lines after it are read as what they are, by both readers."""
+    cells = outcome_line(2)[:-1].split(b",")
+    cells[cell] = b'"' + cells[cell]
+    path.write_bytes(HEADER + b",".join(cells) + b"\n" + outcome_line(3))
+    quick = told_by(read_history, path)
+    assert quick == told_by(lambda report: History.of(read_report(report)), path)
+    assert (quick == "refused") == (cell < 12)
+
+
 def outcome_line(number: int) -> bytes:
     status = (Status.UPDATED, Status.FAILED, Status.UNKNOWN)[number % 3]
     text = f"{number},{number // 2:024x},{status},title impact,1,0,200,,,R{number},"
