@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import threading
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.credentials import redact
 from bulk_reset.errors import BulkResetError, ExitCode, InputError, LockedError
+from bulk_reset.fingerprint import fingerprint_of
 from bulk_reset.model import Totals, Verification
 from bulk_reset.options import Options, Watcher
 from bulk_reset.replay import beside
@@ -218,9 +218,9 @@ class _Fingerprint:
     def _read(self, path: Path | None) -> None:
         if path is None:
             return
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._told = {"sheet_sha256": digest, "sheet_bytes": file.tell()}
+        with contextlib.suppress(OSError):
+            sha256, size_bytes = fingerprint_of(path)
+            self._told = {"sheet_sha256": sha256, "sheet_bytes": size_bytes}
 
     def told(self, *, waits: bool) -> Record:
         """Return what is known; of standard input and data frames, nothing is."""

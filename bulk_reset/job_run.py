@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
 import os
 import shutil
 import stat
@@ -32,6 +31,7 @@ from bulk_reset.errors import (
     NoRowsError,
     UnansweredError,
 )
+from bulk_reset.fingerprint import fingerprint_of
 from bulk_reset.inert import one_line
 from bulk_reset.job import Job
 from bulk_reset.journal import Journal, watching
@@ -135,7 +135,11 @@ class JobRun:
             self._keep_end(ExitCode.DONE, "nothing to do: there is no sheet")
             return
         options = dataclasses.replace(options, report=self._place(f"{sheet.stem}.report.csv"))
-        self._keep(sheet=sheet.name, sheet_sha256=_sha256(sheet), report=_name(options.report))
+        self._keep(
+            sheet=sheet.name,
+            sheet_sha256=fingerprint_of(sheet).sha256,
+            report=_name(options.report),
+        )
         try:
             totals = self._send(sheet, options, handles_signals=handles_signals)
         except NoRowsError:
@@ -284,7 +288,7 @@ class JobRun:
     def _move_away(self, sheet: Path) -> None:
         """Move the source away, if it still is what was sent."""
         source = Path(self.record.source)
-        if not source.exists() or _sha256(source) != self.record.sheet_sha256:
+        if not source.exists() or fingerprint_of(source).sha256 != self.record.sheet_sha256:
             self.journal.warning("left undone", what=str(source), why="it has changed meanwhile")
             return
         done = source.parent / _DONE
@@ -429,8 +433,3 @@ def _copied(source: Path, target: Path) -> Path:
         target.unlink()
         raise InputError(f"{source}: somebody is writing it. Run it when it is whole.")
     return target
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,18 +6,17 @@ any length takes little memory.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from bulk_reset.before import Written, why_lost
 from bulk_reset.codec import loads
 from bulk_reset.customs import COMMENT_FIELD, text_of
 from bulk_reset.feed import Feed
+from bulk_reset.fingerprint import fingerprint_of
 from bulk_reset.judge import Judgement, Verdict
 from bulk_reset.look import Look, Read
 from bulk_reset.model import Change, Status
@@ -83,7 +82,7 @@ def plan(
         lost=planning.lost,
         requests=planning.requests,
         estimate_s=ideal_s(planning.requests + reads, options.windows()),
-        sha256=_sha256(opened.table.path),
+        sha256=fingerprint_of(path).sha256 if (path := opened.table.path) else "",
         version=version("bulk-reset"),
     )
 
@@ -143,10 +142,3 @@ def _row_plan(change: Change, judgement: Judgement) -> RowPlan:
         tuple(fields),
         judgement.link,
     )
-
-
-def _sha256(path: Path | None) -> str:
-    if path is None:
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,6 @@ as much as the two files have bytes. Rows are packed and written as they come.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import time
@@ -27,6 +26,7 @@ from bulk_reset.audit import read_audit
 from bulk_reset.before import read_images, why_lost
 from bulk_reset.codec import dumps, loads
 from bulk_reset.errors import InputError
+from bulk_reset.fingerprint import fingerprint_of
 from bulk_reset.history import code_of
 from bulk_reset.inert import inert
 from bulk_reset.model import Outcome, Status
@@ -181,12 +181,11 @@ def _facts(report: Path, summary: ReportSummary, images: _Images, lines: _Lines)
         np.array(times, np.float64) for times in (lines.starts, lines.finishes, lines.elapsed_s)
     )
     codes = np.array(lines.codes, np.uint8)
-    with report.open("rb") as file:
-        sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    sha256, size_bytes = fingerprint_of(report)
     return PageFacts(
         report=str(report),
         report_sha256=sha256,
-        report_bytes=size,
+        report_bytes=size_bytes,
         made_at=time.time(),
         version=version("bulk-reset"),
         summary=summary,

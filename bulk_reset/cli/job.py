@@ -126,7 +126,7 @@ def list_jobs(
             except InputError as error:
                 broken += str(error).splitlines()
                 told.append({"job": file.stem, "file": str(file), "mistakes": str(error)})
-                table.add_row(_plain(file.stem), "broken", "", "", "")
+                table.add_row(plain(file.stem), "broken", "", "", "")
                 continue
             record = last.get(read.name)
             following = next_dues(read, time.time())[:1]
@@ -141,7 +141,7 @@ def list_jobs(
                 }
             )
             ended = (moment(record.due_at), ending(record, state)) if record else ("never", "")
-            table.add_row(*map(_plain, (read.name, due_in_words(read), when, *ended)))
+            table.add_row(*map(plain, (read.name, due_in_words(read), when, *ended)))
         output.table(table)
         for line in broken:
             say_red(line)
@@ -329,7 +329,8 @@ def ending(record: RunRecord, state: StateFolder) -> str:
     return f"exit code {record.exit_code}: {record.words}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text as a cell of a table takes it: one line, and no markup."""
     from rich.markup import escape  # noqa: PLC0415  (a name like [db] is not markup)
 
     from bulk_reset.inert import one_line  # noqa: PLC0415

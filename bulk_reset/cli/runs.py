@@ -12,7 +12,7 @@ import typer
 
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output, counted, duration, new_table
-from bulk_reset.cli.job import ending, moment
+from bulk_reset.cli.job import ending, moment, plain
 from bulk_reset.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def list_runs(
                 moment(record.due_at),
                 _took(record),
                 f"{record.rows:,}" if record.rows else "",
-                _escaped(ending(record, state)),
+                plain(ending(record, state)),
             )
         if records:
             output.table(table)
@@ -161,11 +161,3 @@ def _can_undo(report: object) -> bool:
     from bulk_reset.replay import beside  # noqa: PLC0415
 
     return isinstance(report, Path) and beside(report, "before.csv").exists()
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape  # noqa: PLC0415
-
-    from bulk_reset.inert import one_line  # noqa: PLC0415
-
-    return escape(one_line(text))
