@@ -13,7 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bulk_reset.actions import (
+    from bulk_reset.core.callbacks import Callbacks
+    from bulk_reset.core.defaults import OnConflict
+    from bulk_reset.core.errors import BulkResetError, ExitCode, InputError, RunError
+    from bulk_reset.core.outcome import Outcome, Status
+    from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
+    from bulk_reset.core.row_error import Mistake
+    from bulk_reset.core.totals import Mismatch, Progress, Totals, Verification
+    from bulk_reset.engine.options import Options
+    from bulk_reset.records.report_reader import read_report
+    from bulk_reset.records.summary import summarise
+    from bulk_reset.reports.report_writer import write_page
+    from bulk_reset.workflows.actions import (
         CheckResult,
         Undone,
         answer,
@@ -23,66 +34,51 @@ if TYPE_CHECKING:
         undo,
         verify,
     )
-    from bulk_reset.errors import BulkResetError, ExitCode, InputError, RunError
-    from bulk_reset.model import (
-        Mismatch,
-        Mistake,
-        OnConflict,
-        Outcome,
-        Progress,
-        Status,
-        Totals,
-        Verification,
-    )
-    from bulk_reset.options import Options, Watcher
-    from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
-    from bulk_reset.planning import plan
-    from bulk_reset.pulling import PullTotals, pull
-    from bulk_reset.query import Query, query_of
-    from bulk_reset.replay import read_report
-    from bulk_reset.reporting import write_page
-    from bulk_reset.streaming import stream
-    from bulk_reset.summary import summarise
+    from bulk_reset.workflows.incident_query import Query, query_of
+    from bulk_reset.workflows.plan import plan
+    from bulk_reset.workflows.pull import PullTotals, pull
+    from bulk_reset.workflows.stream import stream
 
 _HOME = {
-    "BulkResetError": "errors",
-    "CheckResult": "actions",
-    "ExitCode": "errors",
-    "FieldPlan": "plan_model",
-    "InputError": "errors",
-    "Mismatch": "model",
-    "Mistake": "model",
-    "OnConflict": "model",
-    "Options": "options",
-    "Outcome": "model",
-    "PlanTotals": "plan_model",
-    "Progress": "model",
-    "PullTotals": "pulling",
-    "Query": "query",
-    "RowPlan": "plan_model",
-    "RunError": "errors",
-    "Status": "model",
-    "Totals": "model",
-    "Undone": "actions",
-    "Verification": "model",
-    "Watcher": "options",
-    "answer": "actions",
-    "check": "actions",
-    "plan": "planning",
-    "pull": "pulling",
-    "query_of": "query",
-    "read_report": "replay",
-    "run": "actions",
-    "run_frame": "actions",
-    "stream": "streaming",
-    "summarise": "summary",
-    "undo": "actions",
-    "verify": "actions",
-    "write_page": "reporting",
+    "BulkResetError": "core.errors",
+    "CheckResult": "workflows.actions",
+    "ExitCode": "core.errors",
+    "FieldPlan": "core.plan",
+    "InputError": "core.errors",
+    "Mismatch": "core.totals",
+    "Mistake": "core.row_error",
+    "OnConflict": "core.defaults",
+    "Options": "engine.options",
+    "Outcome": "core.outcome",
+    "PlanTotals": "core.plan",
+    "Progress": "core.totals",
+    "PullTotals": "workflows.pull",
+    "Query": "workflows.incident_query",
+    "RowPlan": "core.plan",
+    "RunError": "core.errors",
+    "Status": "core.outcome",
+    "Totals": "core.totals",
+    "Undone": "workflows.actions",
+    "Verification": "core.totals",
+    "Callbacks": "core.callbacks",
+    "answer": "workflows.actions",
+    "check": "workflows.actions",
+    "plan": "workflows.plan",
+    "pull": "workflows.pull",
+    "query_of": "workflows.incident_query",
+    "read_report": "records.report_reader",
+    "run": "workflows.actions",
+    "run_frame": "workflows.actions",
+    "stream": "workflows.stream",
+    "summarise": "records.summary",
+    "undo": "workflows.actions",
+    "verify": "workflows.actions",
+    "write_page": "reports.report_writer",
 }
 
 __all__ = [
     "BulkResetError",
+    "Callbacks",
     "CheckResult",
     "ExitCode",
     "FieldPlan",
@@ -102,7 +98,6 @@ __all__ = [
     "Totals",
     "Undone",
     "Verification",
-    "Watcher",
     "answer",
     "check",
     "plan",

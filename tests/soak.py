@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from conftest import (
+from programs import (
     FAST,
     KEY,
     SandboxProcess,

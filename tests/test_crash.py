@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import (
+from programs import (
     FAST,
     KEY,
+    ROOT,
     Begin,
     SandboxProcess,
     clean_environment,
@@ -20,7 +21,7 @@ from conftest import (
     seed_id,
     write_sheet,
 )
-from moments import ROWS, rows_at
+from signal_moments import ROWS, rows_at
 from soak import FAULTS, slow_sandbox, soak
 
 
@@ -201,7 +202,7 @@ def test_at_every_step_on_a_file_a_run_may_end(
     In one scene there is a report with half of its lines that a spreadsheet has saved.
     """
     sandbox = start_sandbox("--seed-incidents", "400", "--latency", "0", *FAST)
-    script = str(Path(__file__).with_name("moments.py"))
+    script = str(ROOT / "tests" / "doubles" / "signal_moments.py")
     done = subprocess.run(
         [sys.executable, script, number, scene, sandbox.url, str(tmp_path)],
         env=clean_environment(FLASHDUTY_APP_KEY=KEY, OPENBLAS_NUM_THREADS="1"),

@@ -29,8 +29,8 @@ from bulk_reset import (
     run_frame,
     stream,
 )
-from bulk_reset.credentials import KEY_VARIABLE
-from bulk_reset.errors import InvalidRowsError, StoppedError
+from bulk_reset.api.credentials import KEY_VARIABLE
+from bulk_reset.core.errors import InvalidRowsError, StoppedError
 
 FAST = Options(sandbox=True, per_second=1000, per_minute=60_000)
 SKIPPING = Options(sandbox=True, per_second=1000, per_minute=60_000, skip_invalid=True)
@@ -82,7 +82,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("name", ["BulkResetError", "InputError", "RunError"])
 def test_an_error_that_is_caught_is_the_one_that_is_raised(name: str) -> None:
     """There is one class, wherever it is imported from."""
-    error = getattr(import_module("bulk_reset.errors"), name)
+    error = getattr(import_module("bulk_reset.core.errors"), name)
     assert getattr(bulk_reset, name) is error
     assert issubclass(error, BulkResetError)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from conftest import ROOT, clean_environment
+from programs import ROOT, clean_environment
 
 from bulk_reset.cli import app
-from bulk_reset.columns import bind
-from bulk_reset.errors import ExitCode
-from bulk_reset.job_tables import (
+from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.fields import FIELDS
+from bulk_reset.jobs.job_tables import (
     Api,
     Limits,
     Notify,
@@ -26,8 +26,8 @@ from bulk_reset.job_tables import (
     ScheduleTable,
     Source,
 )
-from bulk_reset.model import FIELDS
-from bulk_reset.replay import COLUMNS
+from bulk_reset.records.report_reader import COLUMNS
+from bulk_reset.sheets.columns import bind
 
 TABLES = {
     "source": Source,

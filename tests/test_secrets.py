@@ -23,12 +23,12 @@ import pandas as pd
 import pytest
 import rich.console
 import rich.traceback
-from conftest import FAST, clean_environment, read_csv, seed_id
+from programs import FAST, clean_environment, read_csv, seed_id
 
 from bulk_reset import Options, run, run_frame, stream
-from bulk_reset.client import open_client
-from bulk_reset.credentials import KEY_VARIABLE, AppKey, Credentials
-from bulk_reset.errors import CredentialsError, RequestError, StoppedError
+from bulk_reset.api.client import open_client
+from bulk_reset.api.credentials import KEY_VARIABLE, AppKey, Credentials
+from bulk_reset.core.errors import CredentialsError, RequestError, StoppedError
 
 SECRET = "k3y/S3CRET+0123456789&'=="  # noqa: S105  (with what URLs, JSON and HTML escape)
 PROXY_USER, PROXY_WORD = "proxy-user-17", "proxy-w0rd-17"
@@ -143,7 +143,7 @@ def server() -> Iterator[str]:
 # --- The command -----------------------------------------------------------------------------
 
 CRASH = (
-    "import bulk_reset.client as c, aiohttp, logging\n"
+    "import bulk_reset.api.client as c, aiohttp, logging\n"
     "def read_answer(*_):\n"
     "    logging.getLogger('asyncio').error('never retrieved: ?app_key=%s', KEY)\n"
     "    raise {}('https://api/incident/reset?app_key=' + KEY + chr(27) + ']52;c;')\n"

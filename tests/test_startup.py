@@ -10,7 +10,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 
 import pytest
-from conftest import ROOT, clean_environment
+from programs import ROOT, clean_environment
 
 HEAVY = (
     "asyncio",

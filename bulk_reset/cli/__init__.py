@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import typer
 
+from bulk_reset.api.credentials import redact
 from bulk_reset.cli import (
     check,
     job,
@@ -30,9 +31,8 @@ from bulk_reset.cli import (
     verify,
 )
 from bulk_reset.cli.streams import make_streams_last
-from bulk_reset.credentials import redact
-from bulk_reset.errors import ExitCode
-from bulk_reset.inert import visible
+from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.safe_text import visible
 
 _GC_THRESHOLDS = (50_000, 50, 50)
 """Rows by the ten thousand are alive at a time and die without the collector's help, which by

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bulk_reset.model import OnConflict
+from bulk_reset.core.defaults import OnConflict
 
 SheetArgument = Annotated[
     str,

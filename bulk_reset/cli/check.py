@@ -20,8 +20,8 @@ from bulk_reset.cli.arguments import (
 from bulk_reset.cli.console import Output, counted, duration
 from bulk_reset.cli.shared import Told, takes
 from bulk_reset.cli.view import reading
-from bulk_reset.errors import ExitCode
-from bulk_reset.model import PER_MINUTE, PER_SECOND, OnConflict
+from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND, OnConflict
+from bulk_reset.core.errors import ExitCode
 
 
 @takes(read=shared.reading)
@@ -43,8 +43,9 @@ def check(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset import actions  # noqa: PLC0415  (brings pandas along)
-        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
+        from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+        from bulk_reset.engine.options import Options  # noqa: PLC0415
 
         options = Options(
             **read,
@@ -54,8 +55,8 @@ def check(
             share=share,
         )
         with reading(output) as on_read:
-            watcher = Watcher(on_notice=output.notice, on_read=on_read)
-            result = actions.check(sheet, options, watcher)
+            callbacks = Callbacks(on_notice=output.notice, on_read=on_read)
+            result = actions.check(sheet, options, callbacks)
         code = ExitCode.INPUT if result.mistakes else ExitCode.DONE
         if result.mistakes:
             output.mistakes(result.mistakes)

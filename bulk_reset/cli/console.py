@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from bulk_reset.api.credentials import redact
 from bulk_reset.cli.streams import has_colour, is_terminal
-from bulk_reset.credentials import redact
-from bulk_reset.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
-from bulk_reset.inert import escaped, one_line, visible
+from bulk_reset.core.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
+from bulk_reset.core.safe_text import escaped, one_line, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bulk_reset.model import Mistake
+    from bulk_reset.core.row_error import Mistake
 
 SHOWN_MISTAKES: Final = 20
 _SHOWN_VALUE: Final = 26

@@ -12,11 +12,11 @@ import typer
 
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output, counted, new_table, say_red
-from bulk_reset.errors import ExitCode
+from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.job import Job
-    from bulk_reset.run_records import RunRecord, StateFolder
+    from bulk_reset.jobs.job import Job
+    from bulk_reset.jobs.run_records import RunRecord, StateFolder
 
 job = typer.Typer(
     name="job",
@@ -55,9 +55,12 @@ def check(
 
 
 def _checked(file: Path, output: Output) -> dict[str, Any]:
-    from bulk_reset.errors import InputError  # noqa: PLC0415
-    from bulk_reset.job_file import JobError, read_job  # noqa: PLC0415  (brings pydantic along)
-    from bulk_reset.job_words import concerns, next_dues, words_of  # noqa: PLC0415
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.jobs.job_file import (  # noqa: PLC0415  (brings pydantic along)
+        JobError,
+        read_job,
+    )
+    from bulk_reset.jobs.job_summary import concerns, next_dues, words_of  # noqa: PLC0415
 
     try:
         read = read_job(file)
@@ -108,10 +111,10 @@ def list_jobs(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.errors import InputError  # noqa: PLC0415
-        from bulk_reset.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
-        from bulk_reset.job_words import due_in_words, next_dues  # noqa: PLC0415
-        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.core.errors import InputError  # noqa: PLC0415
+        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
+        from bulk_reset.jobs.job_summary import due_in_words, next_dues  # noqa: PLC0415
+        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
 
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder. Say one with job files (*.toml).")
@@ -176,10 +179,10 @@ def run(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.errors import InputError  # noqa: PLC0415
-        from bulk_reset.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
-        from bulk_reset.job_words import from_here  # noqa: PLC0415
-        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.core.errors import InputError  # noqa: PLC0415
+        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
+        from bulk_reset.jobs.job_summary import from_here  # noqa: PLC0415
+        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
 
         if if_due and run_id is not None:
             raise InputError("Say --if-due or --run ID, not both.")
@@ -198,8 +201,8 @@ def run(
 
 
 def _begun(read: Job, state: StateFolder) -> RunRecord:
-    from bulk_reset.job_run import new_record  # noqa: PLC0415
-    from bulk_reset.run_records import run_id_of  # noqa: PLC0415
+    from bulk_reset.jobs.job_run import new_record  # noqa: PLC0415
+    from bulk_reset.jobs.run_records import run_id_of  # noqa: PLC0415
 
     now_at = float(int(time.time()))
     record = new_record(read, now_at, run_id_of(read.name, now_at), is_scheduled=False)
@@ -215,9 +218,9 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
     Raises:
         InputError: it is another job's, or there is nothing to go on with.
     """
-    from bulk_reset.errors import InputError  # noqa: PLC0415
-    from bulk_reset.job_run import deadline_of  # noqa: PLC0415
-    from bulk_reset.run_records import GIVEN_UP  # noqa: PLC0415
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.jobs.job_run import deadline_of  # noqa: PLC0415
+    from bulk_reset.jobs.run_records import GIVEN_UP  # noqa: PLC0415
 
     record = state.read(run_id)
     if record.job != read.name:
@@ -238,17 +241,17 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
 def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> RunRecord:
     """Run it, and log it: on standard error, and in its folder."""
     from bulk_reset.cli.schedule import stderr_sink  # noqa: PLC0415
-    from bulk_reset.job_run import JobRun  # noqa: PLC0415  (brings structlog along)
-    from bulk_reset.journal import Sink, new_journal  # noqa: PLC0415
-    from bulk_reset.options import Watcher  # noqa: PLC0415
-    from bulk_reset.run_records import LOG  # noqa: PLC0415
+    from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+    from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (brings structlog along)
+    from bulk_reset.jobs.run_records import LOG  # noqa: PLC0415
+    from bulk_reset.observability.run_log import Sink, new_journal  # noqa: PLC0415
 
     with (state.folder(record.id) / LOG).open("a", encoding="utf-8", buffering=1) as log:
         sinks = [Sink(log, is_human=False)]
         if not output.is_quiet:
             sinks.append(stderr_sink())
         journal = new_journal(*sinks, job=record.job, run=record.id)
-        return JobRun(read, state, record, journal, Watcher()).run(handles_signals=True)
+        return JobRun(read, state, record, journal, Callbacks()).run(handles_signals=True)
 
 
 def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
@@ -256,9 +259,9 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.cli.schedule import journal_on_stderr  # noqa: PLC0415
-    from bulk_reset.job_folder import JobFolder  # noqa: PLC0415
-    from bulk_reset.schedule_process import Children, live  # noqa: PLC0415
-    from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
+    from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
+    from bulk_reset.jobs.schedule_process import Children, live  # noqa: PLC0415
+    from bulk_reset.jobs.scheduler import Scheduling  # noqa: PLC0415  (brings APScheduler along)
 
     # In a process of its own, as the schedule does: here, nobody would hear a signal.
     children = Children(state, is_quiet=output.is_quiet)
@@ -287,10 +290,10 @@ def install(
     """Print what makes this machine run a job when it is due; nothing is installed."""
     output = Output(is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.errors import InputError  # noqa: PLC0415
-        from bulk_reset.installing import cron_lines, systemd_units  # noqa: PLC0415
-        from bulk_reset.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
-        from bulk_reset.whole_file import whole_file  # noqa: PLC0415
+        from bulk_reset.core.atomic_file import whole_file  # noqa: PLC0415
+        from bulk_reset.core.errors import InputError  # noqa: PLC0415
+        from bulk_reset.jobs.installation import cron_lines, systemd_units  # noqa: PLC0415
+        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
 
         if systemd == cron:
             raise InputError("Say --systemd or --cron.")
@@ -333,6 +336,6 @@ def plain(text: str) -> str:
     """Return a text as a cell of a table takes it: one line, and no markup."""
     from rich.markup import escape  # noqa: PLC0415  (a name like [db] is not markup)
 
-    from bulk_reset.inert import one_line  # noqa: PLC0415
+    from bulk_reset.core.safe_text import one_line  # noqa: PLC0415
 
     return escape(one_line(text))

@@ -26,14 +26,14 @@ from bulk_reset.cli.console import Output, counted, duration, new_table
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.shared import Asked, Told, takes
 from bulk_reset.cli.view import SendingView, reading
-from bulk_reset.errors import ExitCode
-from bulk_reset.inert import one_line
-from bulk_reset.model import OnConflict
+from bulk_reset.core.defaults import OnConflict
+from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from bulk_reset.plan_model import FieldPlan, PlanTotals, RowPlan
+    from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 
 _SHOWN_ROWS: Final = 10
 _CONTEXT: Final = 40
@@ -70,9 +70,12 @@ def plan(
     output = asked.output
     view = SendingView(output)
     with output.errors():
-        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
-        from bulk_reset.plan_files import PlanPage, PlanWorkbook  # noqa: PLC0415
-        from bulk_reset.planning import plan as planned  # noqa: PLC0415  (brings pandas along)
+        from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+        from bulk_reset.engine.options import Options  # noqa: PLC0415
+        from bulk_reset.reports.plan_files import PlanPage, PlanWorkbook  # noqa: PLC0415
+        from bulk_reset.workflows.plan import (  # noqa: PLC0415  (brings pandas along)
+            plan as planned,
+        )
 
         options = Options(
             **asked.options,
@@ -86,8 +89,8 @@ def plan(
         )
         shown = PlanView(output, keeps_all=output.is_json)
         with reading(output) as on_read, contextlib.ExitStack() as stack:
-            watcher = Watcher(output.notice, on_read, on_looked=view.looked)
-            pull_first(sheet, from_pull, set, options, watcher)
+            callbacks = Callbacks(on_notice=output.notice, on_read=on_read, on_looked=view.looked)
+            pull_first(sheet, from_pull, set, options, callbacks)
             stem = Path(sheet).with_suffix("")
             writers: list[PlanPage | PlanWorkbook] = []
             if html:
@@ -100,7 +103,7 @@ def plan(
                 for writer in writers:
                     writer.add(row)
 
-            totals = planned(sheet, options, watcher, add)
+            totals = planned(sheet, options, callbacks, add)
             for writer in writers:
                 writer.finish(totals)
         shown.show(totals)
@@ -150,7 +153,7 @@ class PlanView:
         """Print what there is to know."""
         if self._rows and not self._output.is_quiet:
             self._show_rows()
-        from bulk_reset.plan_model import MEANING_OF  # noqa: PLC0415
+        from bulk_reset.core.plan import MEANING_OF  # noqa: PLC0415
 
         table = new_table("", "rows", "", right={"rows"})
         for name, meaning in MEANING_OF.items():
@@ -189,7 +192,7 @@ def _text_of(field: FieldPlan) -> Text:
     """Return a field's change, its words marked: struck and underlined, or in brackets."""
     from rich.text import Text  # noqa: PLC0415
 
-    from bulk_reset.worddiff import shortened, words_changed  # noqa: PLC0415
+    from bulk_reset.core.word_diff import shortened, words_changed  # noqa: PLC0415
 
     text = Text()
     if field.was is not None:

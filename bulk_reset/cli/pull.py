@@ -16,10 +16,11 @@ from bulk_reset.cli.arguments import (
 )
 from bulk_reset.cli.shared import Asked, takes
 from bulk_reset.cli.view import SendingView
-from bulk_reset.errors import ExitCode
+from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.options import Options, Watcher
+    from bulk_reset.core.callbacks import Callbacks
+    from bulk_reset.engine.options import Options
 
 _WHICH = "Which incidents"
 SinceOption = Annotated[
@@ -122,8 +123,11 @@ def pull(
     output = asked.output
     view = SendingView(output)
     with output.errors():
-        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
-        from bulk_reset.pulling import pull as pulled  # noqa: PLC0415  (brings aiohttp along)
+        from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+        from bulk_reset.engine.options import Options  # noqa: PLC0415
+        from bulk_reset.workflows.pull import (  # noqa: PLC0415  (brings aiohttp along)
+            pull as pulled,
+        )
 
         options = Options(**asked.options)
         wanted = _wanted(since, until, ids, query, severity, progress, channel, team, num)
@@ -131,7 +135,7 @@ def pull(
             sheet,
             wanted,
             options,
-            Watcher(on_notice=output.notice, on_looked=view.looked),
+            Callbacks(on_notice=output.notice, on_looked=view.looked),
             custom=[f"field:{name}" for name in field],
             rules=set,
             overwrite=force,
@@ -153,22 +157,22 @@ def pull(
 
 
 def pull_first(
-    sheet: str, from_pull: str | None, rules: list[str], options: Options, watcher: Watcher
+    sheet: str, from_pull: str | None, rules: list[str], options: Options, callbacks: Callbacks
 ) -> None:
     """Pull the sheet that is to be run, where that is asked for and it is not there yet.
 
     Args:
         from_pull: the options of ``pull``, as one text.
     """
-    from bulk_reset.errors import InputError  # noqa: PLC0415
-    from bulk_reset.pulling import pull as pulled  # noqa: PLC0415
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.workflows.pull import pull as pulled  # noqa: PLC0415
 
     if from_pull is None:
         if rules:
             raise InputError("--set: goes with --from-pull 'FILTERS', or with pull itself.")
         return
     if Path(sheet).exists():
-        watcher.on_notice(f"{sheet}: is there already, and gone on with; nothing is pulled")
+        callbacks.on_notice(f"{sheet}: is there already, and gone on with; nothing is pulled")
         return
     command = typer.main.get_command(typer_of_pull())
     try:
@@ -186,11 +190,11 @@ def pull_first(
         Path(sheet),
         _wanted(*(told[name] for name in names)),
         options,
-        watcher,
+        callbacks,
         custom=[f"field:{name}" for name in told["field"] or ()],
         rules=[*(told["set"] or ()), *rules],
     )
-    watcher.on_notice(f"{sheet}: {totals.rows:,} of {totals.incidents:,} incidents, pulled now")
+    callbacks.on_notice(f"{sheet}: {totals.rows:,} of {totals.incidents:,} incidents, pulled now")
 
 
 def typer_of_pull() -> typer.Typer:
@@ -211,9 +215,9 @@ def _wanted(  # noqa: PLR0917  (as the command line has them)
     team: list[int],
     num: list[str],
 ) -> Any:  # noqa: ANN401  (a query, or ids)
-    from bulk_reset.errors import InputError  # noqa: PLC0415
-    from bulk_reset.pulling import read_id_file  # noqa: PLC0415
-    from bulk_reset.query import query_of  # noqa: PLC0415
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.workflows.incident_query import query_of  # noqa: PLC0415
+    from bulk_reset.workflows.pull import read_id_file  # noqa: PLC0415
 
     if ids is not None:
         if since or query or severity or progress or channel or team or num:

@@ -16,12 +16,13 @@ import typer
 
 from bulk_reset.cli.arguments import LogFileOption, MetricsFileOption
 from bulk_reset.cli.console import say_red
-from bulk_reset.errors import InputError, exit_code_of
+from bulk_reset.core.errors import InputError, exit_code_of
 
 if TYPE_CHECKING:
-    from bulk_reset.journal import Journal
-    from bulk_reset.model import Totals
-    from bulk_reset.options import Options, Watcher
+    from bulk_reset.core.callbacks import Callbacks
+    from bulk_reset.core.totals import Totals
+    from bulk_reset.engine.options import Options
+    from bulk_reset.observability.run_log import Journal
 
 
 def recording(
@@ -51,7 +52,9 @@ class Recording:
         """
         self._command, self._sheet = command, sheet
         if self._metrics_file is not None:
-            from bulk_reset.metrics import check_metrics_file  # noqa: PLC0415  (rarely needed)
+            from bulk_reset.observability.metrics import (  # noqa: PLC0415  (rarely needed)
+                check_metrics_file,
+            )
 
             check_metrics_file(self._metrics_file)
         started_at = time.time()
@@ -68,15 +71,15 @@ class Recording:
             finally:
                 self._write_metrics(started_at)
 
-    def watching(self, options: Options, watcher: Watcher) -> Watcher:
+    def watching(self, options: Options, callbacks: Callbacks) -> Callbacks:
         """Begin with these options; return who looks on now."""
         self._options = options
         if self._journal is None:
-            return watcher
-        from bulk_reset.journal import watching  # noqa: PLC0415  (rarely needed)
+            return callbacks
+        from bulk_reset.observability.run_log import watching  # noqa: PLC0415  (rarely needed)
 
-        self._journal.run_started(self._sheet, options, command=self._command)
-        return watching(watcher, self._journal)
+        self._journal.run_started(self._sheet, options.changed(), command=self._command)
+        return watching(callbacks, self._journal)
 
     def end(self, totals: Totals | None, exit_code: int) -> None:
         """Take what became of the run; None where nothing was left to send."""
@@ -105,7 +108,7 @@ class Recording:
         options = self._options
         if self._metrics_file is None or (options is not None and options.dry_run):
             return
-        from bulk_reset.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
+        from bulk_reset.observability.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
 
         try:
             write_metrics(
@@ -125,7 +128,11 @@ class Recording:
 def _opened(path: Path) -> Iterator[Journal]:
     from uuid import uuid4  # noqa: PLC0415  (rarely needed)
 
-    from bulk_reset.journal import Sink, log_file, new_journal  # noqa: PLC0415  (brings structlog)
+    from bulk_reset.observability.run_log import (  # noqa: PLC0415  (brings structlog)
+        Sink,
+        log_file,
+        new_journal,
+    )
 
     with log_file(path) as file:
         yield new_journal(Sink(file), say=say_red, run_id=uuid4().hex[:12])

@@ -18,8 +18,8 @@ from bulk_reset.cli.arguments import (
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.shared import Told, takes
 from bulk_reset.cli.summary import show_report
-from bulk_reset.errors import ExitCode
-from bulk_reset.model import Status
+from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.outcome import Status
 
 
 @takes(read=shared.reading)
@@ -52,22 +52,25 @@ def report(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.summary import summarise  # noqa: PLC0415
+        from bulk_reset.records.summary import summarise  # noqa: PLC0415
 
         summary = summarise(file)
         show_report(output, summary)
         is_done = all(Status(status).is_done for status, n in summary.counts.items() if n)
         code = ExitCode.DONE if is_done else ExitCode.NOT_ALL
         if xlsx:
-            from bulk_reset import actions  # noqa: PLC0415  (brings pandas along)
-            from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+            from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
+            from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+            from bulk_reset.engine.options import Options  # noqa: PLC0415
 
             options = Options(**read)
-            path = actions.answer(file, of, options, Watcher(output.notice))
+            path = actions.answer(file, of, options, Callbacks(on_notice=output.notice))
             output.say(f"Answer: {path}")
         page = ""
         if html:
-            from bulk_reset.reporting import write_page  # noqa: PLC0415  (rarely wanted)
+            from bulk_reset.reports.report_writer import (  # noqa: PLC0415  (rarely wanted)
+                write_page,
+            )
 
             page = str(write_page(file))
             output.say(f"Page: {page}")

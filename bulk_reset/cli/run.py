@@ -36,11 +36,13 @@ from bulk_reset.cli.record import Recording, recording
 from bulk_reset.cli.shared import Asked, Told, takes
 from bulk_reset.cli.summary import show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView, reading
-from bulk_reset.errors import ExitCode, InputError
-from bulk_reset.model import WORKERS, OnConflict, Totals
+from bulk_reset.core.defaults import WORKERS, OnConflict
+from bulk_reset.core.errors import ExitCode, InputError
+from bulk_reset.core.totals import Totals
 
 if TYPE_CHECKING:
-    from bulk_reset.options import Options, Watcher
+    from bulk_reset.core.callbacks import Callbacks
+    from bulk_reset.engine.options import Options
 
 
 @takes(read=shared.reading, asked=shared.asking, record=recording)
@@ -78,8 +80,9 @@ def run(
     output = asked.output
     view = SendingView(output)
     with output.errors(), record.of("run", sheet):
-        from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
-        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+        from bulk_reset.engine.options import Options  # noqa: PLC0415
 
         options = Options(
             **asked.options,
@@ -99,19 +102,19 @@ def run(
             verify=verify,
         )
         with reading(output) as on_read:
-            watcher = Watcher(
-                output.notice,
-                on_read,
-                view.update,
-                view.looked,
+            callbacks = Callbacks(
+                on_notice=output.notice,
+                on_read=on_read,
+                on_progress=view.update,
+                on_looked=view.looked,
                 confirm=lambda text: view.confirm(text, says_yes=yes),
             )
-            watcher = record.watching(options, watcher)
-            pull_first(sheet, from_pull, set, options, watcher)
-            if plan and not _is_planned(sheet, options, watcher, output):
+            callbacks = record.watching(options, callbacks)
+            pull_first(sheet, from_pull, set, options, callbacks)
+            if plan and not _is_planned(sheet, options, callbacks, output):
                 raise typer.Exit(ExitCode.STOPPED)
             try:
-                totals = actions.run(sheet, options, watcher, handles_signals=True)
+                totals = actions.run(sheet, options, callbacks, handles_signals=True)
             finally:
                 view.close()
         record.end(totals, totals.exit_code)
@@ -125,7 +128,7 @@ def run(
 
 def _page_of(totals: Totals, output: Output) -> str:
     """Write the report's page; return where it is, empty where it could not be written."""
-    from bulk_reset.reporting import write_page  # noqa: PLC0415  (rarely wanted)
+    from bulk_reset.reports.report_writer import write_page  # noqa: PLC0415  (rarely wanted)
 
     try:
         page = write_page(Path(totals.report))
@@ -137,15 +140,15 @@ def _page_of(totals: Totals, output: Output) -> str:
     return str(page)
 
 
-def _is_planned(sheet: str, options: Options, watcher: Watcher, output: Output) -> bool:
+def _is_planned(sheet: str, options: Options, callbacks: Callbacks, output: Output) -> bool:
     """Show what would change; tell whether to go on."""
-    from bulk_reset.planning import plan as planned  # noqa: PLC0415
+    from bulk_reset.workflows.plan import plan as planned  # noqa: PLC0415
 
     shown = PlanView(output)
-    totals = planned(sheet, options, watcher, shown.add)
+    totals = planned(sheet, options, callbacks, shown.add)
     shown.show(totals)
     left = totals.counts.get("update", 0)
-    if left and not watcher.confirm(f"{left:,} rows are to be sent."):
+    if left and not callbacks.confirm(f"{left:,} rows are to be sent."):
         say_red("Nothing was sent: nobody said yes. Next: the same again with --yes")
         return False
     return True

@@ -13,10 +13,10 @@ import typer
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output, counted, duration, new_table
 from bulk_reset.cli.job import ending, moment, plain
-from bulk_reset.errors import ExitCode
+from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.run_records import RunRecord
+    from bulk_reset.jobs.run_records import RunRecord
 
 runs = typer.Typer(name="runs", help="The runs of jobs: list, show and clean them.")
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -42,7 +42,7 @@ def list_runs(
         return
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         records = state.records(job)
@@ -82,7 +82,7 @@ def show(
     """Show one run: what became of it, its files, and how to take it back."""
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         record = state.read(run_id)
@@ -133,8 +133,8 @@ def clean(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.errors import InputError  # noqa: PLC0415
-        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.core.errors import InputError  # noqa: PLC0415
+        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
 
         found = re.fullmatch(r"(\d{1,6})([hdw])", older_than)
         if found is None:
@@ -158,6 +158,6 @@ def _command(*words: object) -> str:
 def _can_undo(report: object) -> bool:
     from pathlib import Path  # noqa: PLC0415
 
-    from bulk_reset.replay import beside  # noqa: PLC0415
+    from bulk_reset.records.report_reader import beside  # noqa: PLC0415
 
     return isinstance(report, Path) and beside(report, "before.csv").exists()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bulk_reset.errors import ExitCode
+from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulk_reset.sandbox import SandboxConfig

@@ -13,7 +13,7 @@ from bulk_reset.cli.console import Output
 from bulk_reset.cli.streams import has_colour, is_terminal
 
 if TYPE_CHECKING:
-    from bulk_reset.journal import Journal, Sink
+    from bulk_reset.observability.run_log import Journal, Sink
 
 
 def schedule(
@@ -46,10 +46,12 @@ def schedule(
     with output.errors():
         import asyncio  # noqa: PLC0415
 
-        from bulk_reset.job_folder import JobFolder  # noqa: PLC0415
-        from bulk_reset.run_records import StateFolder  # noqa: PLC0415
-        from bulk_reset.schedule_process import Children, live  # noqa: PLC0415
-        from bulk_reset.scheduling import Scheduling  # noqa: PLC0415  (brings APScheduler along)
+        from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
+        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.schedule_process import Children, live  # noqa: PLC0415
+        from bulk_reset.jobs.scheduler import (  # noqa: PLC0415  (brings APScheduler along)
+            Scheduling,
+        )
 
         state = StateFolder(state_dir)
         children = Children(state, is_quiet=quiet)
@@ -62,13 +64,15 @@ def schedule(
 
 def journal_on_stderr(output: Output) -> Journal:
     """Return where events go: nowhere, where nothing but errors is wanted."""
-    from bulk_reset.journal import new_journal  # noqa: PLC0415  (brings structlog along)
+    from bulk_reset.observability.run_log import (  # noqa: PLC0415  (brings structlog along)
+        new_journal,
+    )
 
     return new_journal() if output.is_quiet else new_journal(stderr_sink())
 
 
 def stderr_sink() -> Sink:
     """Return standard error as a place for events: to be read on a terminal, JSON elsewhere."""
-    from bulk_reset.journal import Sink  # noqa: PLC0415  (brings structlog along)
+    from bulk_reset.observability.run_log import Sink  # noqa: PLC0415  (brings structlog along)
 
     return Sink(sys.stderr, is_human=is_terminal(sys.stderr), has_colour=has_colour(sys.stderr))

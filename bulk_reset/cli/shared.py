@@ -34,7 +34,7 @@ from bulk_reset.cli.arguments import (
     mapping_of,
 )
 from bulk_reset.cli.console import Output
-from bulk_reset.model import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
+from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
 
 Told = dict[str, Any]
 """Arguments of ``Options``."""

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.cli.console import SHOWN_MISTAKES, Output, counted, duration, new_table, say_red
-from bulk_reset.inert import one_line
-from bulk_reset.model import MEANING_OF, PACE, ErrorGroup, Status, StopReason, Totals, Verification
+from bulk_reset.core.defaults import PACE
+from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason
+from bulk_reset.core.safe_text import one_line
+from bulk_reset.core.totals import Totals, Verification
 
 if TYPE_CHECKING:
-    from bulk_reset.summary import ReportSummary
-    from bulk_reset.undoing import WayBack
+    from bulk_reset.records.summary import ReportSummary
+    from bulk_reset.workflows.undo import WayBack
 
 _SHOWN_VALUE: Final = 40
 _SHOWN_LOST: Final = 10
@@ -101,7 +103,7 @@ def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
 def _show_errors(output: Output, errors: tuple[ErrorGroup, ...]) -> None:
     from rich.markup import escape  # noqa: PLC0415  (a message like [db] is not markup)
 
-    from bulk_reset.summary import advice_on  # noqa: PLC0415  (brings numpy along)
+    from bulk_reset.records.summary import advice_on  # noqa: PLC0415  (brings numpy along)
 
     if not errors:
         return

@@ -22,7 +22,7 @@ def template(
 ) -> None:
     """Write an empty Excel workbook to fill in: drop-downs, length checks, instructions."""
     # Imported here, so that the other commands and --help don't wait for XlsxWriter.
-    from bulk_reset.template import write_template  # noqa: PLC0415
+    from bulk_reset.sheets.template import write_template  # noqa: PLC0415
 
     with Output().errors():
         write_template(path, overwrite=force)

@@ -22,8 +22,8 @@ from bulk_reset.cli.record import Recording, recording
 from bulk_reset.cli.shared import Asked, takes
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView
-from bulk_reset.errors import ExitCode
-from bulk_reset.model import WORKERS
+from bulk_reset.core.defaults import WORKERS
+from bulk_reset.core.errors import ExitCode
 
 
 @takes(asked=shared.asking, record=recording)
@@ -48,8 +48,9 @@ def undo(
     output = asked.output
     view = SendingView(output)
     with output.errors(), record.of("undo", str(report)):
-        from bulk_reset import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
-        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+        from bulk_reset.engine.options import Options  # noqa: PLC0415
 
         options = Options(
             **asked.options,
@@ -59,17 +60,17 @@ def undo(
             max_failures=max_failures,
             workers=workers,
         )
-        watcher = Watcher(
+        callbacks = Callbacks(
             on_notice=output.notice,
             on_progress=view.update,
             on_looked=view.looked,
             confirm=lambda text: view.confirm(text, says_yes=yes),
         )
-        watcher = record.watching(options, watcher)
+        callbacks = record.watching(options, callbacks)
         plan = PlanView(output)
         try:
             undone = actions.undo(
-                report, options, watcher, plan.add, plan.show, handles_signals=True
+                report, options, callbacks, plan.add, plan.show, handles_signals=True
             )
         finally:
             view.close()

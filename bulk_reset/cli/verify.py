@@ -12,7 +12,7 @@ from bulk_reset.cli import shared
 from bulk_reset.cli.shared import Asked, takes
 from bulk_reset.cli.summary import show_verification
 from bulk_reset.cli.view import SendingView
-from bulk_reset.errors import ExitCode
+from bulk_reset.core.errors import ExitCode
 
 
 @takes(asked=shared.asking)
@@ -29,12 +29,15 @@ def verify(
     output = asked.output
     view = SendingView(output)
     with output.errors():
-        from bulk_reset.actions import verify as read_back  # noqa: PLC0415  (brings aiohttp along)
-        from bulk_reset.options import Options, Watcher  # noqa: PLC0415
+        from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+        from bulk_reset.engine.options import Options  # noqa: PLC0415
+        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (brings aiohttp along)
+            verify as read_back,
+        )
 
         options = Options(**asked.options)
         verification = read_back(
-            report, options, Watcher(on_notice=output.notice, on_looked=view.looked)
+            report, options, Callbacks(on_notice=output.notice, on_looked=view.looked)
         )
         code = ExitCode.DONE if verification.is_right else ExitCode.NOT_ALL
         show_verification(output, verification)

@@ -12,8 +12,9 @@ import typer
 
 from bulk_reset.cli.console import Output, duration
 from bulk_reset.cli.streams import is_terminal
-from bulk_reset.inert import visible
-from bulk_reset.model import Progress, Status
+from bulk_reset.core.outcome import Status
+from bulk_reset.core.safe_text import visible
+from bulk_reset.core.totals import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 # tests/ is not a package; pytest would put it on the path, a program has to.
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "doubles"))
 
 from virtual_clock import (
     FarServer,
@@ -32,8 +32,8 @@ from virtual_clock import (
     send_rows,
 )
 
-from bulk_reset.errors import ThrottledError
-from bulk_reset.quota import Quota, ideal_s, windows_of
+from bulk_reset.core.errors import ThrottledError
+from bulk_reset.quota.limiter import Quota, ideal_s, windows_of
 
 ACCOUNT: Final = windows_of()
 WORKERS: Final = 64

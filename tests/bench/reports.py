@@ -13,11 +13,12 @@ from typing import Final
 
 from sheets import HEADER, rows
 
-from bulk_reset.audit import append_audit
-from bulk_reset.before import BeforeFile, Image
-from bulk_reset.model import Change, Outcome, Status
-from bulk_reset.replay import beside
-from bulk_reset.report import Report
+from bulk_reset.core.change import Change
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.records.audit import append_audit
+from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.report_file import Report
+from bulk_reset.records.report_reader import beside
 
 _LINK: Final = "https://console.example/incident/detail/"
 _STARTED_AT: Final = 1_767_578_400.0

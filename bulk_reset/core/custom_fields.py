@@ -1,0 +1,131 @@
+"""What a sheet can hold beside the six fields: custom fields and a comment.
+
+Each goes by a request of its own. A column ``field:NAME`` sends its cells as text; a column
+``field:NAME:json`` sends what they say in JSON, for fields that hold lists, numbers or yes/no.
+
+Source: the Flashduty Open API's ``ResetIncidentFieldRequest`` (the type must match the field's
+definition) and ``CommentIncidentRequest``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
+
+from bulk_reset.core.safe_text import escaped
+
+CUSTOM_PREFIX: Final = "field:"
+COMMENT_FIELD: Final = "comment"
+LONGEST_COMMENT: Final = 1024
+"""Characters. Source: ``CommentIncidentRequest``."""
+_JSON_SUFFIX: Final = ":json"
+_COLUMN: Final = re.compile(r"field\s*:\s*(\S.*?)\s*(:\s*json)?\s*", re.IGNORECASE | re.DOTALL)
+
+
+_ODD: Final = re.compile(r"[\s%,;\"\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Part(NamedTuple):
+    """One of the requests that a row needs beside ``/incident/reset``."""
+
+    field: str
+    """``field:NAME`` or ``comment``."""
+    body: bytes
+    """The request's JSON, encoded once."""
+
+
+def part_of(incident_id: str, column: str, text: str) -> Part:
+    """Return the request for a cell; raises ValueError where it is no JSON and should be."""
+    body: dict[str, Any]
+    if is_custom(column):
+        value = value_of(column, text)
+        body = {"incident_id": incident_id, "field_name": api_name(column), "field_value": value}
+    else:
+        body = {"incident_ids": [incident_id], "comment": text}
+    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return Part(field_of(column), encoded)
+
+
+def custom_column(header: str) -> str | None:
+    """Return ``field:NAME`` or ``field:NAME:json`` for a column's name that says so, else None.
+
+    Spaces in NAME are written ``%20``, because a report separates fields by spaces; so are the
+    other characters that a report's line is not to hold. ``header_of`` gets NAME back.
+    """
+    found = _COLUMN.fullmatch(header)
+    if found is None:
+        return None
+    name = _ODD.sub(lambda odd: quote(odd[0], safe="", errors="surrogatepass"), found[1])
+    return f"{CUSTOM_PREFIX}{name}{_JSON_SUFFIX if found[2] else ''}"
+
+
+def header_of(column: str) -> str:
+    """Return the name for a column that ``custom_column`` reads as this one."""
+    if not is_custom(column):
+        return column
+    return CUSTOM_PREFIX + api_name(column) + column.removeprefix(field_of(column))
+
+
+def is_custom(field: str) -> bool:
+    """Tell whether a field is a custom one."""
+    return field.startswith(CUSTOM_PREFIX)
+
+
+def field_of(column: str) -> str:
+    """Return the field that a column sets: without ``:json``."""
+    return column.removesuffix(_JSON_SUFFIX) if is_custom(column) else column
+
+
+def api_name(field: str) -> str:
+    """Return the API's name of a custom field."""
+    return unquote(field_of(field).removeprefix(CUSTOM_PREFIX), errors="surrogatepass")
+
+
+def value_of(column: str, text: str) -> Any:  # noqa: ANN401  (JSON)
+    """Return what a cell asks for: its text, or what it says in JSON (else ValueError)."""
+    return json.loads(text) if column.endswith(_JSON_SUFFIX) and is_custom(column) else text
+
+
+def text_of(column: str, value: object) -> str:
+    """Return a value as a cell of its column shows it; empty where there is none."""
+    is_json = is_custom(column) and column.endswith(_JSON_SUFFIX)
+    if value is None or (isinstance(value, str) and not is_json):
+        return value or ""
+    text = json.dumps(value, ensure_ascii=False)
+    return escaped(text) if is_whole(text) else json.dumps(value)
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text can be sent: whether it holds no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def live_value(incident: Mapping[str, Any], column: str) -> Any:  # noqa: ANN401  (JSON)
+    """Return what an incident holds of a field now; None or empty where it holds nothing."""
+    if not is_custom(column):
+        return incident.get(column)
+    fields = incident.get("fields")
+    return fields.get(api_name(column)) if isinstance(fields, Mapping) else None
+
+
+def is_same(one: object, other: object) -> bool:
+    """Tell whether two values are the same; how lines end, and how nothing is said, is no matter.
+
+    True is not 1 here.
+    """
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other or _lines(one) == _lines(other)
+    if one in (None, "") and other in (None, ""):
+        return True
+    return type(one) is type(other) and one == other
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

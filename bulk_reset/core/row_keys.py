@@ -1,0 +1,48 @@
+"""Ids and digests as numbers, for arrays: 24 hexadecimal digits each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+NUMBER: Final = np.dtype([("high", ">u8"), ("low", ">u4")])
+"""24 hexadecimal digits, be they a digest or an incident's id, as two numbers."""
+_NIBBLE: Final = np.full(256, 0xFF, np.uint8)
+_NIBBLE[np.frombuffer(b"0123456789abcdef", np.uint8)] = range(16)
+Numbers = npt.NDArray[np.void]
+
+
+def keys_of(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """Return a number for each id or digest; two of one number are rare, and possible.
+
+    Raises:
+        ValueError: one of them is not 24 hexadecimal digits.
+    """
+    return key_of_numbers(numbers_of(texts))
+
+
+def numbers_of(texts: Iterable[str]) -> Numbers:
+    """Read ids or digests as pairs of numbers; raises ValueError as ``keys_of``."""
+    return np.frombuffer(bytes.fromhex("".join(texts)), NUMBER)
+
+
+def numbers_at(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.intp]) -> Numbers:
+    """Read the 24 hexadecimal digits, in lower case, at each of these places of a text.
+
+    Raises:
+        ValueError: something else stands there.
+    """
+    nibbles = _NIBBLE[text[starts[:, None] + np.arange(2 * NUMBER.itemsize)]]
+    if (nibbles == 0xFF).any():  # noqa: PLR2004  (no digit)
+        raise ValueError("not hexadecimal digits")
+    numbers: Numbers = (nibbles[:, ::2] << 4 | nibbles[:, 1::2]).view(NUMBER)[:, 0]
+    return numbers
+
+
+def key_of_numbers(numbers: Numbers) -> npt.NDArray[np.uint64]:
+    """Return one number for each pair; see ``keys_of``."""
+    mixed = numbers["low"].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return numbers["high"].astype(np.uint64) ^ mixed

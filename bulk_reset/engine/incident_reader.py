@@ -1,0 +1,87 @@
+"""Reads incidents for those that send nothing: a plan, a verification, a pull.
+
+Within the same quota as a run, and as patient.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from bulk_reset.api.client import Client, Page, open_client
+from bulk_reset.core.errors import FatalError, RequestError, RunError, UnansweredError
+from bulk_reset.core.outcome import Stop
+from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
+from bulk_reset.engine.circuit_breaker import Breaker
+from bulk_reset.engine.connection import Reached
+from bulk_reset.engine.options import Options
+from bulk_reset.engine.readback import MAX_IDS, Incident, ReadBack
+from bulk_reset.quota.limiter import Quota
+
+_READERS: Final = 4
+"""Reads on their way at once: the API takes its time for a hundred incidents."""
+
+
+class Reader:
+    """Reads incidents within the quota, and as patiently as a run; use ``open_reader``."""
+
+    def __init__(self, client: Client, quota: Quota, options: Options) -> None:
+        self._client = client
+        self.quota = quota
+        self._stop: Stop | None = None
+        self._attempts = Attempts(quota, options.policy(), Breaker(options.patience_s), self._end)
+        self._reads = ReadBack(client.list_by_ids, self._attempts)
+
+    def _end(self, stop: Stop) -> None:
+        self._stop, self._attempts.has_ended = stop, True
+
+    async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
+        """Return at most 100 incidents, those that exist; raises RunError."""
+        with self._errors():
+            return await self._reads.incidents(incident_ids)
+
+    async def page(self, query: Mapping[str, Any]) -> Page:
+        """Return a page of a list; raises RunError."""
+        trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
+        ask = partial(self._client.list_page, query)
+        with self._errors():
+            try:
+                return await self._attempts.attempt(trail, ask)
+            except RequestError as error:
+                return await self._attempts.retry(trail, ask, error)
+
+    async def each(self, incident_ids: Sequence[str]) -> AsyncIterator[Mapping[str, Incident]]:
+        """Read any number of incidents; yield those that exist, of 100 ids at a time, in order."""
+        parts = [incident_ids[i : i + MAX_IDS] for i in range(0, len(incident_ids), MAX_IDS)]
+        for first in range(0, len(parts), _READERS):
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self.incidents(part))
+                    for part in parts[first : first + _READERS]
+                ]
+            for task in tasks:
+                yield task.result()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except RequestError as error:
+            code = "" if error.code.startswith("HTTP") else f"{error.code}: "
+            text = self._stop.message if self._stop else f"{code}{error}"
+            where = "the incidents cannot be read"
+            if isinstance(error, FatalError):
+                raise RunError(f"{where}: {text}.") from None
+            raise UnansweredError(f"{where}: {text}. Try again later.") from None
+
+
+@contextlib.asynccontextmanager
+async def open_reader(reached: Reached, options: Options) -> AsyncIterator[Reader]:
+    """Open connections for reading, and close them at the end."""
+    async with open_client(
+        reached.credentials, connections=_READERS, timeout_s=options.timeout_s
+    ) as client:
+        yield Reader(client, reached.quota(options), options)

@@ -1,0 +1,160 @@
+"""What of a sheet goes to the engine.
+
+Each row is sorted, in the sheet's order, into a change to send, an outcome that needs no
+sending, or a row that an earlier run has finished.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from bulk_reset.core.change import Change
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.records.history import History, status_of
+from bulk_reset.sheets.sheet import CHUNK_ROWS, Sheet
+from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.validation import CheckedChunk, check_chunk
+
+_BATCH_ROWS: Final = 1_000
+
+
+@dataclass(slots=True)
+class Feed:
+    """One pass over a sheet.
+
+    Attributes:
+        history: what earlier runs made of rows.
+        limit: at most so many changes are sent; the rest is held back.
+        chosen: which of the changes are sent, counted from 0; None for all.
+        rows: how many rows were sorted so far; always the sum of the last four below.
+        known: how many of them have a line in the report.
+        resumed: what earlier runs made of rows for good, by status.
+        settled: outcomes that needed no sending.
+        sent: changes handed out.
+        held_back: changes beyond the limit.
+    """
+
+    sheet: Sheet
+    survey: Survey
+    scope: str
+    history: History = field(default_factory=History)
+    retries_failed: bool = False
+    limit: int | None = None
+    chosen: Collection[int] | None = None
+    rows: int = 0
+    known: int = 0
+    resumed: Counter[Status] = field(default_factory=Counter)
+    settled: Counter[Status] = field(default_factory=Counter)
+    sent: int = 0
+    held_back: int = 0
+    _sent_again: set[str] = field(default_factory=set)
+
+    def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
+        """Yield changes to send and outcomes to record, some 1,000 rows at a time."""
+        for checked in checked_chunks(self.sheet, _BATCH_ROWS):
+            yield self.take(checked)
+
+    def count(self) -> None:
+        """Go through the whole sheet only to count; before a first run there is no need to."""
+        if len(self.history):
+            for checked in checked_chunks(self.sheet):
+                self.take(checked)
+            return
+        statuses = Counter(ruling.status for ruling in self.survey.rulings.values())
+        rejected = len({mistake.row_number for mistake in self.survey.mistakes})
+        self.settled = +Counter(
+            {
+                Status.REJECTED: rejected,
+                Status.SKIPPED: statuses[Status.SKIPPED],
+                Status.UNCHANGED: self.survey.untouched,
+            }
+        )
+        self.rows = self.survey.rows
+        to_send = self.rows - self.settled.total()
+        self.sent = to_send if self.limit is None else min(self.limit, to_send)
+        self.held_back = to_send - self.sent
+
+    def take(self, checked: CheckedChunk) -> tuple[list[Change], list[Outcome]]:
+        """Sort a chunk's rows; return those to send and those to record."""
+        judged = JudgedChunk(checked, self.survey, self.scope)
+        self.rows += len(checked)
+        changes: list[Change] = []
+        outcomes: list[Outcome] = []
+        if not len(self.history):
+            for item in judged.items():
+                self._sort(item, None, changes, outcomes)
+            return changes, outcomes
+        codes = self.history.codes(judged.digests)
+        counts = self.history.counts_if_all_sent(codes)
+        if counts is not None and judged.needs_no_thought:
+            self.known += len(checked)
+            self.resumed.update(counts)
+            return changes, outcomes
+        for item, code in zip(judged.items(), codes.tolist(), strict=True):
+            self._sort(item, status_of(code), changes, outcomes)
+        return changes, outcomes
+
+    def _sort(
+        self,
+        item: Change | Outcome,
+        before: Status | None,
+        changes: list[Change],
+        outcomes: list[Outcome],
+    ) -> None:
+        self.known += before is not None
+        if before is not None and self._stands(item, before):
+            self.resumed[before] += 1
+        elif isinstance(item, Outcome):
+            self.settled[item.status] += 1
+            outcomes.append(item)
+        elif self._is_held_back():
+            self.held_back += 1
+        else:
+            self.sent += 1
+            changes.append(item)
+            if item.incident_id in self.survey.contested_ids:
+                self._sent_again.add(item.incident_id)
+
+    def _is_held_back(self) -> bool:
+        if self.chosen is not None and self.sent + self.held_back not in self.chosen:
+            return True
+        return self.limit is not None and self.sent >= self.limit
+
+    def _stands(self, item: Change | Outcome, before: Status) -> bool:
+        """Tell whether what an earlier run made of the row is final."""
+        if isinstance(item, Outcome):
+            return before.is_done or before is item.status
+        if item.incident_id in self._sent_again:
+            # An earlier row of the incident is sent again and overwrites what this one set.
+            return False
+        if before is Status.SKIPPED:
+            # It was not sent because of another row, which no longer stands in for it.
+            return False
+        if before.is_done:
+            ruling = self.survey.rulings.get(item.row_number)
+            lasting = set(item.fields) - (ruling.overwritten if ruling else frozenset())
+            return self.history.stands(item.incident_id, item.digest, lasting)
+        return before is Status.FAILED and not self.retries_failed
+
+
+def checked_chunks(sheet: Sheet, chunk_rows: int = CHUNK_ROWS) -> Iterator[CheckedChunk]:
+    """Read and check a sheet once more, chunk by chunk."""
+    for chunk in sheet.chunks(chunk_rows):
+        yield check_chunk(chunk, sheet.columns)
+
+
+def outcomes_by_row(
+    sheet: Sheet, survey: Survey, scope: str, outcomes: Iterable[Outcome]
+) -> dict[int, Outcome | None]:
+    """Return row_number -> what became of it (None: pending), for every row but blank ones."""
+    last = {bytes.fromhex(outcome.digest): outcome for outcome in outcomes}
+    return {
+        number: last.get(digest)
+        for checked in checked_chunks(sheet)
+        for number, digest in zip(
+            checked.numbers, JudgedChunk(checked, survey, scope).digests, strict=True
+        )
+    }

@@ -1,0 +1,103 @@
+"""``bulk-reset schedule`` as a process: runs in processes of their own, signals, and a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+
+from bulk_reset.core.errors import ExitCode
+from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.run_records import RunRecord, StateFolder
+from bulk_reset.jobs.scheduler import Scheduling
+
+
+class Children:
+    """Runs, each in a process of its own: one that dies takes nobody along."""
+
+    def __init__(self, state: StateFolder, *, is_quiet: bool) -> None:
+        self._state, self._is_quiet = state, is_quiet
+        self._running: set[asyncio.subprocess.Process] = set()
+        self._is_ending = False
+
+    async def start(self, job: Job, record: RunRecord) -> int:
+        """Run a job to its end; return its exit code."""
+        if self._is_ending:
+            return ExitCode.TERMINATED
+        process = await asyncio.create_subprocess_exec(
+            # Without -P, what lies in the folder it was started in would be taken for Python's own.
+            *(sys.executable, "-P", "-m", "bulk_reset", "job", "run", str(job.path)),
+            *("--run", record.id, "--state-dir", str(self._state.path)),
+            *(("--quiet",) if self._is_quiet else ()),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            # A Ctrl-C is passed on once, by us, not by the terminal as well.
+            start_new_session=True,
+        )
+        self._running.add(process)
+        try:
+            if self._is_ending:
+                process.terminate()
+            return await process.wait()
+        finally:
+            self._running.discard(process)
+
+    def end(self) -> None:
+        """Let all end softly; told again, at once."""
+        self._is_ending = True
+        for process in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+
+
+async def live(scheduling: Scheduling, children: Children, *, once: bool, port: int | None) -> int:
+    """Run until somebody says to end, or nothing is due any more; return the exit code."""
+    ending = asyncio.Event()
+
+    def end() -> None:
+        ending.set()
+        children.end()
+
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, end)
+    with _seen_from_outside(scheduling, port):
+        if once:
+            work = asyncio.create_task(scheduling.once())
+            await asyncio.wait(
+                {work, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if ending.is_set():
+                await scheduling.drain()
+                return ExitCode.TERMINATED
+            return await work
+        scheduling.open()
+        await ending.wait()
+        scheduling.journal.info("draining", runs=len(scheduling.busy))
+        await scheduling.drain()
+        scheduling.journal.info("schedule ended")
+    return ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _seen_from_outside(scheduling: Scheduling, port: int | None) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    from bulk_reset.jobs.schedule_metrics import ScheduleMetrics  # noqa: PLC0415
+    from bulk_reset.observability.metrics_server import (  # noqa: PLC0415  (rarely needed)
+        MetricsServer,
+    )
+
+    seen = ScheduleMetrics(scheduling)
+    server = MetricsServer(port, seen.scrape, seen.healthz)
+    scheduling.journal.info("listening", address=f"http://127.0.0.1:{server.port}")
+    try:
+        yield
+    finally:
+        server.close()

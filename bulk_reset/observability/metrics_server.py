@@ -1,0 +1,155 @@
+"""Numbers for Prometheus to come and get, and whether all is well, on this machine alone.
+
+Two pages: ``/metrics``, and ``/healthz`` for whoever restarts what is ill. A browser on this
+machine may be made to ask by a page from anywhere, so only who calls it by a name of this
+machine is answered.
+
+State: the server's thread and those of its requests only call what they were given; whoever
+gives it sees to it that this may be done from another thread.
+"""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from prometheus_client import make_wsgi_app
+from prometheus_client.metrics_core import Metric
+
+from bulk_reset.core.errors import InputError
+from bulk_reset.observability.metrics import registry_of
+
+HOST: Final = "127.0.0.1"
+_OWN_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_TIMEOUT_S: Final = 10.0
+"""For one request to arrive: whoever connects and says nothing holds a thread no longer."""
+_POLL_S: Final = 0.25
+_Page = tuple[HTTPStatus, list[tuple[str, str]], bytes]
+
+
+class MetricsServer:
+    """Answers ``/metrics`` and ``/healthz`` from a thread of its own until it is closed.
+
+    Args:
+        port: 0 for any that is free.
+        scrape: returns the numbers as they are now; called from another thread.
+        healthz: tells whether all is well, and how it is in a few words; so, too.
+
+    Attributes:
+        port: the one it has.
+
+    Raises:
+        InputError: the port is somebody else's, or none.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        scrape: Callable[[], Iterable[Metric]],
+        healthz: Callable[[], tuple[bool, str]] = lambda: (True, "ok"),
+    ) -> None:
+        try:
+            self._server = _Server((HOST, port), _SilentHandler)
+        except (OSError, OverflowError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            raise InputError(
+                f"port {port} of {HOST}: cannot be listened on ({reason}). Choose another one; 0 "
+                "takes any that is free."
+            ) from exc
+        self._server.set_app(_guarded(make_wsgi_app(registry_of(scrape)), healthz))
+        self.port = self._server.server_port
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<MetricsServer http://{HOST}:{self.port}>"
+
+    def close(self) -> None:
+        """Answer no more, and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind without the look into the names of the network that HTTPServer would take."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Leave those alone who hang up before they have their answer."""
+
+
+class _SilentHandler(WSGIRequestHandler):
+    timeout = _TIMEOUT_S
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401  (its name)
+        """Log nothing."""
+
+
+def _guarded(metrics: WSGIApplication, healthz: Callable[[], tuple[bool, str]]) -> WSGIApplication:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            status, headers, body = _page(environ, metrics, healthz)
+        except Exception as error:  # noqa: BLE001  (of what was given to it; nobody else sees it)
+            text = f"{type(error).__name__}\n".encode()
+            status, headers, body = HTTPStatus.INTERNAL_SERVER_ERROR, [_PLAIN], text
+        head = [*headers, ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+        start_response(f"{status.value} {status.phrase}", head)
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    return answer
+
+
+_PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
+
+
+def _page(
+    environ: WSGIEnvironment, metrics: WSGIApplication, healthz: Callable[[], tuple[bool, str]]
+) -> _Page:
+    refusal = _refusal(environ)
+    if refusal is not None:
+        more = [("Allow", "GET, HEAD")] if refusal is HTTPStatus.METHOD_NOT_ALLOWED else []
+        return refusal, [_PLAIN, *more], f"{refusal.phrase}\n".encode()
+    if environ["PATH_INFO"] == "/healthz":
+        is_well, text = healthz()
+        status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
+        answer = json.dumps({"is_well": is_well, "message": text}) + "\n"
+        return status, [("Content-Type", "application/json")], answer.encode()
+    return _scraped(environ, metrics)
+
+
+def _scraped(environ: WSGIEnvironment, metrics: WSGIApplication) -> _Page:
+    told: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:  # noqa: ANN401
+        told.append((status, headers))
+
+    body = b"".join(metrics({**environ, "REQUEST_METHOD": "GET"}, start_response))
+    status, headers = told[0]
+    return HTTPStatus(int(status.split()[0])), headers, body
+
+
+def _refusal(environ: WSGIEnvironment) -> HTTPStatus | None:
+    """Return why a request gets no page; None where it gets one."""
+    host = str(environ.get("HTTP_HOST", ""))
+    name = host.rpartition(":")[0] if host[-1:].isdecimal() and ":" in host else host
+    if name.lower() not in _OWN_NAMES:
+        return HTTPStatus.MISDIRECTED_REQUEST
+    if environ["PATH_INFO"] not in {"/metrics", "/healthz"}:
+        return HTTPStatus.NOT_FOUND
+    if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+        return HTTPStatus.METHOD_NOT_ALLOWED
+    return None

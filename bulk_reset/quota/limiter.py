@@ -1,0 +1,379 @@
+"""Leave to start one request, under every window of the account's quota.
+
+Why not two rate limiters: a leaky bucket of n a T lets n through at once and n more while it
+drains, up to twice the limit in one window. So each window (n requests in T seconds) has n
+*permits*. A request takes one of each; they come back T after its *answer* was seen. The
+server counted the request before it answered, so the next use of the permit reaches the
+server at least T later: it never counts more than n in any T, sliding or fixed, whatever
+the latency does. The one exception is a request that was given up after its timeout and
+reaches the server later still.
+
+*Credit* is an estimate on top of that proof. No request is faster than the smallest way out
+plus the smallest way back, and the smallest round trip seen comes close to their sum, so a
+permit may come back that much earlier. It is taken after 100 answers, less a margin for
+clocks that do not run alike, and given up when the server says that the quota is used up.
+
+*Allowance* is for others who use the account where nobody here can see them. A rejection that
+the permits did not foresee is theirs: the part of the permits that is used is multiplied by
+0.7, never below a tenth, and grows back by a tenth of the whole a minute.
+
+aiolimiter only spaces the starts evenly, so that requests do not go out in bursts.
+
+State, and who may touch it: the permits of a window are taken by ``Quota.take`` while it
+holds the turn, one caller at a time in order of asking, and given back once by the same.
+The ledger is told of every start and every answer, as they happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from aiolimiter import AsyncLimiter
+
+from bulk_reset.core.defaults import PACE, PER_MINUTE, PER_SECOND
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.totals import Peak
+
+_ANSWERS_FOR_CREDIT: Final = 100
+"""More than there are connections: the first answer of each took the time to connect, too."""
+_CREDIT: Final = 0.75
+"""The part of the smallest round trip that is taken as credit: the smallest ways out and back
+need not have met in one request. With 0.9, simulated jitter led to a few rejections."""
+_CLOCK_DRIFT: Final = 1e-4
+"""Seconds a second that two undisciplined clocks may differ, generously."""
+_MINUTE_S: Final = 60.0
+_BURST: Final = 4
+_LATE_S: Final = 0.02
+"""Starts that may follow each other at once, or what falls due in so many seconds if that is
+more: it catches up what the event loop was late."""
+
+
+_SHRINK: Final = 0.7
+_LEAST: Final = 0.1
+_GROWTH_A_S: Final = 0.1 / 60
+"""Additive increase, multiplicative decrease: the way TCP finds its share of a line. Simulated
+with somebody who takes half of the quota, less than 1 % of the requests are rejected."""
+
+
+class Ledger(Protocol):
+    """Who keeps book of an account's requests, so that a later process knows of them."""
+
+    def start(self) -> None:
+        """A request is about to start."""
+        ...
+
+    def answer(self) -> None:
+        """A request was answered, or given up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A limit: at most ``limit`` requests in any ``window_s`` seconds."""
+
+    limit: int
+    window_s: float
+
+    def __post_init__(self) -> None:
+        if self.limit < 1 or self.window_s <= 0:
+            raise InputError(f"quota of {self.limit} in {self.window_s:g} s: must be 1 or more.")
+
+    def __str__(self) -> str:
+        if self.window_s == _MINUTE_S:
+            return "the minute window"
+        return PACE if self.window_s <= 1 else f"the {self.window_s:g} s window"
+
+
+def windows_of(
+    per_second: int = PER_SECOND, per_minute: int = PER_MINUTE, share: float = 1.0
+) -> tuple[Window, ...]:
+    """Return the account's windows, scaled to the share of them that this run may use.
+
+    Raises:
+        InputError: a limit below 1, or a share that is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"--share {share:g}: must be more than 0 and at most 1.")
+    if per_second < 1 or per_minute < 1:
+        raise InputError("--per-second, --per-minute: must be 1 or more.")
+    return (
+        Window(max(1, int(per_second * share)), 1.0),
+        Window(max(1, int(per_minute * share)), 60.0),
+    )
+
+
+def ideal_s(requests: int, windows: tuple[Window, ...]) -> float:
+    """Return the seconds between the first and the last start, at best, from a fresh quota."""
+    *wide, narrow = sorted(windows, key=lambda window: window.window_s, reverse=True)
+    spacing_s = narrow.window_s / narrow.limit
+    left, seconds = max(0, requests - 1), 0.0
+    for window in wide:
+        full, left = divmod(left, window.limit)
+        seconds += full * max(window.window_s, window.limit * spacing_s)
+    return seconds + left * spacing_s
+
+
+@dataclass(slots=True)
+class _Permits:
+    """The permits of one window."""
+
+    window: Window
+    period_s: float
+    """How long after the answer a permit comes back: the window, less the credit."""
+    unused: int
+    withheld: int = 0
+    """Those that others may need, and that are left alone for now."""
+    remembered_until: float = float("-inf")
+    """Until then some of an earlier run may be missing. Nobody saw whether all of them were
+    answered, so no credit is taken on them."""
+    answered: deque[float] = field(default_factory=deque)
+    """When the requests whose permits have not come back yet were answered, oldest first."""
+    started: deque[float] = field(default_factory=deque)
+    """The starts within the last window, to know the peak."""
+    peak: int = 0
+
+    def wait_s(self, now: float) -> float | None:
+        """Return how long until a permit is there; None: until some request is answered."""
+        is_sure = now >= self.remembered_until
+        answered, over = self.answered, now - (self.period_s if is_sure else self.window.window_s)
+        while answered and answered[0] <= over:
+            answered.popleft()
+            self.unused += 1
+        missing = self.withheld + 1 - self.unused
+        if missing <= 0:
+            return 0.0
+        if missing > len(answered):
+            return None
+        return answered[missing - 1] - over
+
+    def take(self, now: float) -> None:
+        """Use a permit; call only when ``wait_s`` is 0."""
+        self.unused -= 1
+        started, over = self.started, now - self.window.window_s
+        started.append(now)
+        while started[0] <= over:
+            started.popleft()
+        self.peak = max(self.peak, len(started))
+
+    def left_s(self, requests: int, now: float) -> float:
+        """Return the seconds until so many more requests can have started."""
+        beyond = requests + self.withheld - self.unused
+        if beyond <= 0:
+            return 0.0
+        rounds, place = divmod(beyond - 1, self.window.limit - self.withheld)
+        answered_at = self.answered[place] if place < len(self.answered) else now
+        return max(0.0, answered_at + self.period_s - now) + rounds * self.period_s
+
+
+def _open(_now: float) -> float:
+    return 0.0
+
+
+class Quota:
+    """The quota of one account, as far as this process uses it.
+
+    Times are those of the running event loop's clock.
+
+    Args:
+        ledger: told of every start and answer.
+        takes_credit: whether the latency may be counted on; without, all is proof.
+
+    Attributes:
+        requests: how many were started.
+        waited_s: cause -> seconds in which nothing could start because of it.
+    """
+
+    def __init__(
+        self,
+        windows: tuple[Window, ...],
+        *,
+        ledger: Ledger | None = None,
+        takes_credit: bool = True,
+    ) -> None:
+        self.windows = windows
+        self._permits = [_Permits(window, window.window_s, window.limit) for window in windows]
+        self._ledger = ledger
+        self._time: Callable[[], float] | None = None
+        self._turn = asyncio.Lock()
+        self._answer_seen = asyncio.Event()
+        self._resume_at = 0.0
+        self._shortest_s = float("inf")
+        self._answers = 0
+        self._has_credit = takes_credit
+        self._allowance, self._shrunk_at, self._requests_at_shrink = 1.0, 0.0, 0
+        self._ended = 0
+        self.requests = 0
+        self.waited_s: defaultdict[str, float] = defaultdict(float)
+        narrow = min(windows, key=lambda window: window.window_s)
+        per_s = narrow.limit / narrow.window_s
+        burst = min(narrow.limit, max(_BURST, int(per_s * _LATE_S)))
+        self._pacer = AsyncLimiter(burst, burst / per_s)
+
+    def __repr__(self) -> str:
+        free = ", ".join(f"{p.unused}/{p.window.limit} unused" for p in self._permits)
+        return (
+            f"<Quota {free}, {self.requests} requests, allowance {self._allowance:.2f}, "
+            f"permits back after {self._permits[0].period_s:.4f} s>"
+        )
+
+    def _now(self) -> float:
+        if self._time is None:
+            # Asked for once: it costs a system call each time (Python 3.11). uvloop's clock
+            # stands still during a turn of the loop, so an answer would seem to come too early.
+            loop = asyncio.get_running_loop()
+            is_exact = isinstance(loop, asyncio.BaseEventLoop)
+            self._time = loop.time if is_exact else time.monotonic
+        return self._time()
+
+    @asynccontextmanager
+    async def permit(self) -> AsyncIterator[None]:
+        """Hold leave for one request, from before it starts to its answer."""
+        started_at = await self.take()
+        is_answered = False
+        try:
+            yield
+            is_answered = True
+        finally:
+            self.give_back(started_at, is_answered=is_answered)
+
+    async def take(self, gate: Callable[[float], float] = _open) -> float:
+        """Wait for leave to start one request; ``give_back`` has to follow, however it ends.
+
+        Args:
+            gate: asked last, with the time; 0 lets the request start at once, else the
+                seconds after which to ask again. It is asked again after every answer, too.
+
+        Returns: when it was given, for ``give_back``.
+        """
+        async with self._turn:
+            await self._pacer.acquire()
+            now = self._now()
+            while (hold_up := self._hold_up(now, gate)) is not None:
+                await self._wait(*hold_up, now)
+                now = self._now()
+            # No wait since the time was read: what was free then is still free.
+            for permits in self._permits:
+                permits.take(now)
+            self.requests += 1
+            if self._ledger is not None:
+                self._ledger.start()
+        return now
+
+    def give_back(self, started_at: float, *, is_answered: bool) -> None:
+        """Return leave, once: it comes to be used again a whole window later.
+
+        After a failure or a cancellation too, because the server may have counted the request.
+
+        Args:
+            is_answered: whether the server answered, so that the time it took is a round trip.
+        """
+        answered_at = self._now()
+        for permits in self._permits:
+            permits.answered.append(answered_at)
+        if self._ledger is not None:
+            self._ledger.answer()
+        self._answer_seen.set()
+        self._ended += 1
+        if is_answered:
+            self._answers += 1
+            if answered_at - started_at < self._shortest_s or self._answers == _ANSWERS_FOR_CREDIT:
+                self._shortest_s = min(self._shortest_s, answered_at - started_at)
+                self._set_periods()
+
+    def _set_periods(self) -> None:
+        has_credit = self._has_credit and self._answers >= _ANSWERS_FOR_CREDIT
+        for permits in self._permits:
+            window_s = permits.window.window_s
+            credit_s = _CREDIT * self._shortest_s - _CLOCK_DRIFT * window_s
+            permits.period_s = window_s - max(0.0, credit_s) if has_credit else window_s
+
+    def _hold_up(
+        self, now: float, gate: Callable[[float], float] = _open
+    ) -> tuple[float | None, str] | None:
+        """Return how long the next request has to wait (None: for an answer), and for what."""
+        if self._allowance < 1.0:
+            self._withhold(now)
+        longest, cause = self._resume_at - now, "the pause the API asked for"
+        for permits in self._permits:
+            wait_s = permits.wait_s(now)
+            if wait_s is None:
+                return None, "the API's answers"
+            if wait_s and wait_s > longest:
+                longest, cause = wait_s, str(permits.window)
+        if longest > 0:
+            return longest, cause
+        wait_s = gate(now)
+        return (wait_s, "the API, which looks down") if wait_s else None
+
+    async def _wait(self, wait_s: float | None, cause: str, now: float) -> None:
+        self._answer_seen.clear()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._answer_seen.wait()
+        finally:
+            self.waited_s[cause] += self._now() - now
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing start for so long: the server said that the quota is used up.
+
+        The estimate of the latency is trusted no more, and others are left more room.
+        """
+        now = self._now()
+        # Requests that were on their way at the last rejection tell nothing new.
+        if self._ended >= self._requests_at_shrink:
+            self._allowance = max(_LEAST, _SHRINK * self._allowance_at(now))
+            self._shrunk_at, self._requests_at_shrink = now, self.requests
+        self._resume_at = max(self._resume_at, now + seconds)
+        self._has_credit = False
+        self._set_periods()
+
+    def _allowance_at(self, now: float) -> float:
+        return min(1.0, self._allowance + _GROWTH_A_S * (now - self._shrunk_at))
+
+    def _withhold(self, now: float) -> None:
+        """Leave others the part of the permits that is not ours for now; less and less."""
+        allowance = self._allowance_at(now)
+        if allowance == 1.0:
+            self._allowance = 1.0
+        for permits in self._permits:
+            limit = permits.window.limit
+            permits.withheld = limit - max(1, int(limit * allowance))
+
+    @property
+    def longest_window_s(self) -> float:
+        """How long a request counts."""
+        return max(window.window_s for window in self.windows)
+
+    def remember(self, ages_s: list[float]) -> None:
+        """Count requests of an earlier run, answered so many seconds ago, as used."""
+        now = self._now()
+        for permits in self._permits:
+            recent = sorted((a for a in ages_s if a < permits.window.window_s), reverse=True)
+            for age_s in recent[-permits.unused :] if permits.unused else ():
+                permits.unused -= 1
+                permits.answered.append(now - max(0.0, age_s))
+                permits.remembered_until = now + permits.window.window_s
+
+    def left_s(self, requests: int) -> float:
+        """Return the seconds until so many more requests can have started, at best."""
+        now = self._now()
+        self._withhold(now)
+        paused_s = max(0.0, self._resume_at - now)
+        paced_s = ideal_s(requests, self.windows[:1])
+        return paused_s + max(paced_s, *(p.left_s(requests, now) for p in self._permits))
+
+    def waiting_for(self) -> str:
+        """Say what holds the next request back for more than a second, or nothing."""
+        wait_s, cause = self._hold_up(self._now()) or (0.0, "")
+        return f"{cause}: {wait_s:.0f} s" if wait_s is not None and wait_s > 1 else ""
+
+    def peaks(self) -> tuple[Peak, ...]:
+        """Return the most requests started within each window so far."""
+        return tuple(Peak(p.window.window_s, p.window.limit, p.peak) for p in self._permits)

@@ -1,0 +1,177 @@
+"""What earlier runs made of rows, from a report's lines in their order.
+
+A row is known by its digest. That alone is not enough to say that it is done: a title that was
+set to A, then to B, has to be set again if the sheet says A once more. So it is also
+known who wrote each field of an incident last.
+
+Kept in arrays, sorted once: 25 bytes a line, where dictionaries take some 160.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.row_keys import NUMBER, Numbers, key_of_numbers, keys_of, numbers_of
+
+_STATUSES: Final = tuple(Status)
+_CODE_OF: Final = {status: code for code, status in enumerate(_STATUSES)}
+_NO_LINE: Final = _CODE_OF[Status.PENDING]
+WRITES: Final = frozenset({Status.UPDATED, Status.UNKNOWN})
+"""Of a row that was written, or may have been."""
+_DONE_AND_SENT: Final = (_CODE_OF[Status.UPDATED], _CODE_OF[Status.UNCHANGED])
+_BITS: Final = 32
+_BIT_OF: Final = {name: 1 << bit for bit, name in enumerate(SETTABLE_FIELDS)}
+"""Of each field seen so far; custom ones get theirs as they come, the last is for all the rest."""
+_BLOCK_LINES: Final = 10_000
+_LINE: Final = np.dtype(
+    [("digest", "u8"), ("rest", "u4"), ("incident", "u8"), ("fields", "u4"), ("status", "u1")]
+)
+_Lines = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Some lines of a report, column by column.
+
+    Attributes:
+        incidents: only of the lines whose row was written, or may have been.
+    """
+
+    digests: Numbers
+    incidents: Numbers
+    fields: npt.NDArray[np.uint32]
+    """A bit for each; see ``mask_of``."""
+    statuses: npt.NDArray[np.uint8]
+    """See ``code_of``."""
+
+
+def code_of(status: Status) -> int:
+    """Return the number that stands for a status."""
+    return _CODE_OF[status]
+
+
+def mask_of(names: Iterable[str]) -> int:
+    """Return the bits that stand for fields."""
+    mask = 0
+    for name in names:
+        mask |= _BIT_OF.get(name) or _BIT_OF.setdefault(name, 1 << min(len(_BIT_OF), _BITS - 1))
+    return mask
+
+
+def is_write(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Tell of each status whether the row was written, or may have been."""
+    return np.isin(codes, [_CODE_OF[status] for status in WRITES])
+
+
+class History:
+    """The last word on every row of a report, and the last writer of every field.
+
+    Args:
+        blocks: the report's lines, in its order.
+
+    Raises:
+        ValueError: a digest, or the id of an incident that was written, is not 24
+            hexadecimal digits.
+    """
+
+    def __init__(self, blocks: Iterable[Lines] = ()) -> None:
+        packed = np.concatenate([np.empty(0, _LINE), *map(_packed, blocks)])
+        self._writers = _writers(packed)
+        # Stable, so the last of the lines with one digest is the last in the file.
+        packed = packed[np.argsort(packed["digest"], kind="stable")]
+        is_last = np.ones(len(packed), bool)
+        is_last[:-1] = packed["digest"][1:] != packed["digest"][:-1]
+        self._lines = packed[is_last]
+        self._digests = np.ascontiguousarray(self._lines["digest"])
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Self:
+        """Return the history that these outcomes make, in their order."""
+        return cls(lines_of(outcomes))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def counts(self) -> dict[Status, int]:
+        """Return the rows by status."""
+        counts = np.bincount(self._lines["status"], minlength=len(_STATUSES)).tolist()
+        return dict(zip(_STATUSES, counts, strict=True))
+
+    def codes(self, digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+        """Return what became of each row, as a number; see ``status_of``."""
+        numbers = np.frombuffer(b"".join(digests), NUMBER)
+        if not len(self._lines):
+            return np.full(len(numbers), _NO_LINE, np.uint8)
+        wanted = key_of_numbers(numbers)
+        # Looked up in their order, neighbours are found in the cache: ten times faster.
+        order = np.argsort(wanted)
+        places = np.empty(len(wanted), np.intp)
+        places[order] = np.searchsorted(self._digests, wanted[order])
+        found = self._lines[np.minimum(places, len(self._lines) - 1)]
+        is_known = (found["digest"] == wanted) & (found["rest"] == numbers["low"])
+        codes: npt.NDArray[np.uint8] = np.where(is_known, found["status"], np.uint8(_NO_LINE))
+        return codes
+
+    def counts_if_all_sent(self, codes: npt.NDArray[np.uint8]) -> dict[Status, int] | None:
+        """Return the rows by status if every one of them was sent, and none written over since."""
+        counts = np.bincount(codes, minlength=len(_STATUSES))
+        if self._writers or sum(counts[code] for code in _DONE_AND_SENT) < len(codes):
+            return None
+        return {_STATUSES[code]: int(counts[code]) for code in _DONE_AND_SENT if counts[code]}
+
+    def stands(self, incident_id: str, digest: str, fields: Iterable[str]) -> bool:
+        """Tell whether no later line wrote these fields of the incident otherwise."""
+        if not self._writers:
+            return True
+        last = self._writers.get(int(keys_of([incident_id])[0]))
+        wanted = int(keys_of([digest])[0])
+        return last is None or all(last.get(name, wanted) == wanted for name in fields)
+
+
+def status_of(code: int) -> Status | None:
+    """Return what a code of ``History.codes`` means, None where the row has no line."""
+    return _STATUSES[code] if code != _NO_LINE else None
+
+
+def lines_of(outcomes: Iterable[Outcome]) -> Iterator[Lines]:
+    """Yield outcomes as lines, in their order."""
+    iterator = iter(outcomes)
+    while block := list(itertools.islice(iterator, _BLOCK_LINES)):
+        yield Lines(
+            numbers_of(o.digest for o in block),
+            numbers_of(o.incident_id for o in block if o.status in WRITES),
+            np.array([mask_of(o.fields) for o in block], np.uint32),
+            np.array([code_of(o.status) for o in block], np.uint8),
+        )
+
+
+def _packed(lines: Lines) -> _Lines:
+    packed = np.zeros(len(lines.digests), _LINE)
+    written = is_write(lines.statuses)
+    packed["digest"], packed["rest"] = key_of_numbers(lines.digests), lines.digests["low"]
+    packed["status"], packed["fields"] = lines.statuses, lines.fields * written
+    packed["incident"][written] = key_of_numbers(lines.incidents)
+    return packed
+
+
+def _writers(lines: _Lines) -> dict[int, dict[str, int]]:
+    """Return incident -> field -> its last writer's digest, where rows differ in what they set."""
+    written = np.flatnonzero(lines["fields"])
+    order = written[np.argsort(lines["incident"][written], kind="stable")]
+    incidents, digests = lines["incident"][order], lines["digest"][order]
+    is_shared = (incidents[1:] == incidents[:-1]) & (digests[1:] != digests[:-1])
+    shared = np.unique(incidents[1:][is_shared])
+    writers: dict[int, dict[str, int]] = {}
+    for line in lines[order[np.isin(incidents, shared)]]:
+        last = writers.setdefault(int(line["incident"]), {})
+        names = (name for name, bit in _BIT_OF.items() if int(line["fields"]) & bit)
+        last.update(dict.fromkeys(names, int(line["digest"])))
+    return writers

@@ -1,0 +1,299 @@
+"""The answer in a copy of the user's own workbook: what became of each row stands beside it.
+
+Made of the report and its before-images alone. The user's other worksheets, widths, formats,
+checks and formulas are kept; of a CSV, a workbook is made.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from openpyxl import Workbook, load_workbook
+from openpyxl.cell.cell import Cell, MergedCell
+from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from bulk_reset.core.atomic_file import whole_file
+from bulk_reset.core.custom_fields import text_of
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.safe_text import visible
+from bulk_reset.records.previous_values import read_images
+from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.sheets.sheet import Sheet, WorkbookSource
+from bulk_reset.sheets.validation import CheckedChunk, check_chunk
+
+COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("status", "old", "new", "error", "link"))
+_WIDTHS: Final = (18, 44, 44, 44, 62)
+_LONGEST_CELL: Final = 32_767
+_MOST_ROWS: Final = 1 << 20
+_MOST_LINKS: Final = 65_000
+"""Excel opens no worksheet with more than 65,530."""
+_GOOD, _PLAIN, _BAD, _LOOK = "C6EFCE", "E7E9EC", "FFC7CE", "FFEB9C"
+_COLOUR_OF: Final = {
+    Status.UPDATED: _GOOD,
+    Status.UNCHANGED: _PLAIN,
+    Status.SKIPPED: _PLAIN,
+    Status.FAILED: _BAD,
+    Status.REJECTED: _BAD,
+    Status.CONFLICT: _LOOK,
+    Status.UNKNOWN: _LOOK,
+    Status.PENDING: _LOOK,
+}
+_NOT_KEPT: Final = {
+    "charts, pictures and shapes": ("xl/drawings/drawing", "xl/charts/", "xl/media/"),
+    "pivot tables": ("xl/pivotTables/",),
+    "slicers": ("xl/slicers/",),
+}
+
+
+_Row = tuple[int, str]
+"""row_number, incident_id"""
+
+
+class Answer(NamedTuple):
+    """What there is to say beside a row; texts, empty where there is nothing."""
+
+    status: Status
+    old: str = ""
+    """What stood there before; of several fields, each on a line after its name."""
+    new: str = ""
+    error: str = ""
+    link: str = ""
+
+
+def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
+    """Return row_number -> what became of it, for every row but blank ones.
+
+    Raises:
+        InputError: no report, or none of this sheet.
+    """
+    before = beside(report, "before.csv")
+    images = {image.digest: image for image in read_images(before)} if before.exists() else {}
+    outcomes = {(o.row_number, o.incident_id): o for o in read_report(report)}
+    rows = [
+        row for chunk in sheet.chunks() for row in _ids_by_row(check_chunk(chunk, sheet.columns))
+    ]
+    moved = _moved(rows, outcomes)
+    answers: dict[int, Answer] = {}
+    known = 0
+    for number, incident_id in rows:
+        outcome = outcomes.get((number, incident_id)) or moved.get(incident_id)
+        if outcome is None:
+            answers[number] = Answer(Status.PENDING)
+            continue
+        known += 1
+        image = images.get(outcome.digest)
+        error = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
+        answers[number] = Answer(
+            outcome.status,
+            _told(image.before) if image else "",
+            _told(image.wrote) if image else "",
+            error.removesuffix(": "),
+            image.link if image else "",
+        )
+    if outcomes and not known:
+        raise InputError(
+            f"{report}: no row of it is in {sheet.label}. Say --of SHEET for the sheet it is of."
+        )
+    return answers
+
+
+def _ids_by_row(checked: CheckedChunk) -> Iterator[_Row]:
+    return zip(checked.numbers, checked.ids, strict=True)
+
+
+def _moved(rows: Iterable[_Row], outcomes: Mapping[_Row, Outcome]) -> dict[str, Outcome]:
+    """Return incident -> what became of its row, of those that stand on one row here and there.
+
+    The sheet may have been sorted since.
+    """
+    here = Counter(incident_id for _, incident_id in rows)
+    there = Counter(incident_id for _, incident_id in outcomes)
+    return {
+        incident_id: outcome
+        for (_, incident_id), outcome in outcomes.items()
+        if here[incident_id] == there[incident_id] == 1
+    }
+
+
+def _told(values: Mapping[str, Any]) -> str:
+    texts = {name: text_of(name, value) for name, value in values.items()}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "\n".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> list[str]:
+    """Write a copy of a sheet as a workbook, with the answer beside each row.
+
+    Args:
+        target: an older one is replaced, as a whole.
+
+    Returns: what there is to know of the copy.
+
+    Raises:
+        InputError: it cannot be written; nothing was.
+    """
+    if sheet.path is not None and target.exists() and target.samefile(sheet.path):
+        raise InputError(f"{target}: that is the sheet itself. Choose another name.")
+    with whole_file(target, like=sheet.path) as file:
+        if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
+            book, notices = _copied(sheet, sheet.path, answers), _lost(sheet.path)
+        else:
+            book, notices = _made(sheet, answers), []
+        book.save(file)
+    return notices
+
+
+def _lost(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    lost = [
+        what
+        for what, starts in _NOT_KEPT.items()
+        if any(name.startswith(start) for name in names for start in starts)
+    ]
+    return [f"{' and '.join(lost)} may not all be in the copy"] if lost else []
+
+
+# --- A copy of a workbook --------------------------------------------------------------------
+
+
+def _copied(sheet: Sheet, path: Path, answers: Mapping[int, Answer]) -> Workbook:
+    assert isinstance(sheet.source, WorkbookSource)  # noqa: S101  (checked by the caller)
+    try:
+        book = load_workbook(path, rich_text=True, keep_vba=path.suffix.lower() == ".xlsm")
+    except (ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as exc:
+        raise InputError(
+            f"{path}: its looks cannot be copied ({exc}). Save it anew, or run it as a CSV."
+        ) from exc
+    page: Worksheet = book[sheet.source.worksheet]
+    book.active = book.index(page)
+    header_row = sheet.source.header_row
+    first = _first_column(page, header_row)
+    links = count(1)
+    for place, (name, width) in enumerate(zip(COLUMNS, _WIDTHS, strict=True), first):
+        _fill_header(_cell(page, header_row, place), name)
+        column = page.column_dimensions[get_column_letter(place)]
+        column.width, column.hidden = width, False
+    for row in range(header_row + 1, page.max_row + 1):
+        answer = answers.get(row)
+        for place, text in enumerate(answer or [""] * len(COLUMNS), first):
+            if answer is not None:
+                _fill(_cell(page, row, place), place - first, text, answer, links)
+            elif page.cell(row, place).value is not None:
+                page.cell(row, place).value = None
+    _look_after(page, header_row, first + len(COLUMNS) - 1)
+    return book
+
+
+def _first_column(page: Worksheet, header_row: int) -> int:
+    """Return where the answer goes: where one is already, or right of all that is there."""
+    header = [cell.value for cell in page[header_row]]
+    if COLUMNS[0] in header:
+        return header.index(COLUMNS[0]) + 1
+    filled = (cell.column for row in page.iter_rows() for cell in row if cell.value is not None)
+    merged = (area.max_col for area in page.merged_cells.ranges)
+    return 1 + max((*filled, *merged), default=0)
+
+
+def _look_after(page: Worksheet, header_row: int, last_column: int) -> None:
+    """Freeze the header and filter the rows, unless the user has arranged that otherwise."""
+    page.freeze_panes = page.freeze_panes or f"A{header_row + 1}"
+    if not page.tables:
+        last = get_column_letter(last_column)
+        page.auto_filter.ref = f"A{header_row}:{last}{max(page.max_row, header_row + 1)}"
+
+
+def _cell(page: Worksheet, row: int, column: int) -> Cell:
+    """Return a cell where nothing is merged."""
+    cell = page.cell(row, column)
+    assert not isinstance(cell, MergedCell)  # noqa: S101  (right of all that is)
+    return cell
+
+
+def _fill_header(cell: Cell, name: str) -> None:
+    cell.value = name
+    cell.font = Font(bold=True, color="FFFFFF")
+    cell.fill = PatternFill("solid", fgColor="2F5D8A")
+    cell.alignment = Alignment(vertical="center", horizontal="left")
+
+
+def _fill(cell: Cell, place: int, text: str, answer: Answer, links: Iterator[int]) -> None:
+    shown = _shown(text)
+    cell.value = shown or None
+    if shown.startswith("="):
+        cell.data_type = "s"  # else openpyxl makes a formula of it
+    cell.alignment = Alignment(vertical="top", wrap_text=place in {1, 2, 3})
+    if shown[:1] in "=+-@":
+        cell.quotePrefix = True
+    if COLUMNS[place] == COLUMNS[0]:
+        cell.fill = PatternFill("solid", fgColor=_COLOUR_OF[answer.status])
+    elif COLUMNS[place] == COLUMNS[-1] and _is_link(text) and next(links) <= _MOST_LINKS:
+        cell.hyperlink = text
+        cell.font = Font(color="2F5D8A", underline="single")
+
+
+def _shown(text: str) -> str:
+    """Return a text as a cell can hold it: nothing that acts, and cut to a cell's length."""
+    shown = visible(text)
+    return shown if len(shown) <= _LONGEST_CELL else f"{shown[: _LONGEST_CELL - 1]}…"
+
+
+def _is_link(text: str) -> bool:
+    return text.startswith(("https://", "http://")) and len(text) <= 2_000  # noqa: PLR2004
+
+
+# --- A workbook for a CSV --------------------------------------------------------------------
+
+
+def _made(sheet: Sheet, answers: Mapping[int, Answer]) -> Workbook:
+    if max(answers, default=0) > _MOST_ROWS:
+        raise InputError(f"{sheet.label}: more than {_MOST_ROWS:,} rows, which no workbook holds.")
+    book = Workbook()
+    page = book.active
+    assert page is not None  # noqa: S101  (a new workbook has one)
+    page.title = "Incidents"
+    header = [*sheet.columns.header, *COLUMNS]
+    first = len(header) - len(COLUMNS) + 1
+    for place, name in enumerate(header, 1):
+        _fill_header(_cell(page, 1, place), _shown(name))
+        letter = get_column_letter(place)
+        page.column_dimensions[letter].width = _WIDTHS[place - first] if place >= first else 28
+        page.column_dimensions[letter].hidden = name.startswith(WAS_PREFIX)
+    links = count(1)
+    row = 1
+    for number, cells in _rows(sheet):
+        row += 1
+        for place, text in enumerate(cells, 1):
+            cell = page.cell(row, place)
+            cell.value = _shown(text) or None
+            cell.data_type = "s" if text.startswith("=") else cell.data_type
+            cell.number_format = "@"
+        answer = answers[number]
+        for place, text in enumerate(answer):
+            _fill(_cell(page, row, first + place), place, text, answer, links)
+    _look_after(page, 1, len(header))
+    return book
+
+
+def _rows(sheet: Sheet) -> Iterator[tuple[int, Iterable[str]]]:
+    """Yield each row's number and cells; those that nobody edited as they were."""
+    was_at = {sheet.columns.position[name]: place for name, place in sheet.columns.was.items()}
+    for chunk in sheet.chunks():
+        shown = [
+            [text or old for text, old in zip(cells, chunk.columns[was_at[place]], strict=True)]
+            if place in was_at
+            else cells
+            for place, cells in enumerate(chunk.columns)
+        ]
+        for number, *texts in zip(chunk.numbers, *shown, strict=True):
+            yield int(number), map(str, texts)

@@ -1,0 +1,106 @@
+"""``NAME.failed.csv``: every row that is not done, with the reason; a sheet to mend and run.
+
+Made at the end of a run from the sheet and the report file alone. Every cell is made inert for
+spreadsheets, and read back as it was: by the columns added here, ``load`` knows the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import os
+from pathlib import Path
+from typing import Final, TextIO
+
+from bulk_reset.core.outcome import Outcome
+from bulk_reset.core.safe_text import guarded, inert
+from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.sheets.sheet import Sheet
+from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.validation import check_chunk
+
+_OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
+
+
+def failed_path(report_path: Path) -> Path:
+    """Return where the failed rows go: beside the report."""
+    return beside(report_path, "failed.csv")
+
+
+def write_failed(
+    sheet: Sheet, survey: Survey, scope: str, report_path: Path, *, has_failed: bool = True
+) -> Path | None:
+    """Write the rows that were rejected, failed or have an unknown outcome.
+
+    An older file of that name that differs (it may have been mended) is kept with a ``~``, and
+    the new one is for nobody to read who could not read that. A link is replaced, not followed.
+
+    Args:
+        has_failed: whether there are such rows at all; without any, the report is not read.
+
+    Returns: the file, or None where every row is done or pending.
+    """
+    target = failed_path(report_path)
+    not_done = _not_done(report_path) if has_failed else {}
+    fresh = target.with_name(f"{target.name}.tmp")
+    # One may be left of a run that was killed; or it may be a link, laid out to be written through.
+    fresh.unlink(missing_ok=True)
+    try:
+        with fresh.open("x", encoding="utf-8-sig", newline="") as file:
+            if target.is_file():
+                fresh.chmod(fresh.stat().st_mode & target.stat().st_mode)
+            rows = _write(sheet, survey, scope, not_done, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists() and (not rows or not filecmp.cmp(fresh, target, shallow=False)):
+            target.replace(f"{target}~")
+        if rows:
+            fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return target if rows else None
+
+
+def _not_done(report_path: Path) -> dict[str, Outcome]:
+    not_done: dict[str, Outcome] = {}
+    for outcome in read_report(report_path):
+        if outcome.status.is_done:
+            not_done.pop(outcome.digest, None)
+        else:
+            not_done[outcome.digest] = outcome
+    return not_done
+
+
+def _write(
+    sheet: Sheet, survey: Survey, scope: str, not_done: dict[str, Outcome], file: TextIO
+) -> int:
+    header = sheet.columns.header
+    kept = [
+        position
+        for position, name in enumerate(header)
+        if not name.startswith(OWN_PREFIX) or name.startswith(WAS_PREFIX)
+    ]
+    # Cells that nobody edited are empty in the chunks, and are to be seen again.
+    was_at = {sheet.columns.position[name]: p for name, p in sheet.columns.was.items()}
+    rows = 0
+    writer = csv.writer(file)
+    writer.writerow([*(guarded(header[p]) for p in kept), *_OWN_COLUMNS])
+    for chunk in sheet.chunks() if not_done else ():
+        judged = JudgedChunk(check_chunk(chunk, sheet.columns), survey, scope)
+        for place, digest in enumerate(judged.digests):
+            outcome = not_done.get(digest.hex())
+            if outcome is None:
+                continue
+            rows += 1
+            number = chunk.numbers[place]
+            # A cell whose text is not certain must not be sent as if it were.
+            cells = [
+                ""
+                if (number, p) in chunk.odd_cells
+                else guarded(chunk.columns[p][place] or chunk.columns[was_at.get(p, p)][place])
+                for p in kept
+            ]
+            reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
+            writer.writerow([*cells, number, outcome.status.value, inert(reason)])
+    return rows

@@ -1,0 +1,312 @@
+"""The whole sheet: what it holds, and what follows for rows of one incident.
+
+Second in the flow, after the rules that concern one row alone. Rows that set the same are
+sent once; rows that set different fields are all sent; rows that set one field to different
+values are a conflict, and the policy decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bulk_reset.core.change import Change, Digests, further_mark, occurrence_mark
+from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
+from bulk_reset.core.defaults import OnConflict
+from bulk_reset.core.fields import FIELDS
+from bulk_reset.core.incident_ids import Readings
+from bulk_reset.core.json_codec import dumps
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.row_error import Mistake
+from bulk_reset.core.row_keys import keys_of
+from bulk_reset.sheets.columns import Columns
+from bulk_reset.sheets.sheet import Sheet
+from bulk_reset.sheets.validation import CheckedChunk, check_chunk, shorten
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is decided about one row because of other rows of the same incident."""
+
+    status: Status
+    """REJECTED, SKIPPED, or PENDING for a row that is to be sent."""
+    reason: str = ""
+    occurrence: int = 1
+    """How often these very values had stood for the incident by this row; in the digest."""
+    overwritten: frozenset[str] = frozenset()
+    """The fields that a later row of the sheet sets again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a whole sheet holds.
+
+    Attributes:
+        rows: how many there are, blank ones not counted.
+        mistakes: all of them, in the sheet's order.
+        rulings: row_number -> what is decided, for rows whose incident stands on several.
+        repeated_ids: those incidents; their rows are sent in order, never at the same time.
+        contested_ids: those of them whose rows overwrite each other.
+        readings: how often an id was not written as an id alone.
+        emptied: cells that were emptied since the sheet was made, which leaves their fields alone.
+        untouched: rows in which nothing was edited since the sheet was made.
+    """
+
+    rows: int = 0
+    blank_rows: int = 0
+    mistakes: tuple[Mistake, ...] = ()
+    rulings: dict[int, Ruling] = field(default_factory=dict)
+    repeated_ids: frozenset[str] = frozenset()
+    contested_ids: frozenset[str] = frozenset()
+    readings: Readings = field(default_factory=Readings)
+    emptied: int = 0
+    untouched: int = 0
+
+
+def survey_sheet(
+    sheet: Sheet,
+    policy: OnConflict = OnConflict.ERROR,
+    on_chunk: Callable[[CheckedChunk], None] = lambda _: None,
+) -> Survey:
+    """Read and check a whole sheet; in memory stay 8 bytes a row, and the mistakes.
+
+    Args:
+        on_chunk: sees each chunk once, in the sheet's order.
+
+    Raises:
+        SheetError: the sheet cannot be read to its end.
+    """
+    rows = blank_rows = emptied = untouched = 0
+    mistakes: list[Mistake] = []
+    keys: list[npt.NDArray[np.uint64]] = []
+    readings = Readings()
+    for chunk in sheet.chunks():
+        checked = check_chunk(chunk, sheet.columns)
+        rows += len(checked)
+        blank_rows += chunk.blank_rows
+        emptied += chunk.emptied
+        untouched += len(checked.untouched)
+        mistakes += checked.mistakes
+        readings.add(checked.readings)
+        keys.append(_keys(checked))
+        on_chunk(checked)
+    rulings: dict[int, Ruling] = {}
+    contested: set[str] = set()
+    repeated = _repeated_rows(sheet, keys)
+    for incident_id, of_incident in repeated.items():
+        _count_occurrences(of_incident, rulings)
+        conflicts = _conflicts(of_incident)
+        if not conflicts or policy is OnConflict.ERROR:
+            _skip_twins(of_incident, rulings)
+            mistakes += _reject(conflicts, sheet.columns, rulings)
+        else:
+            contested.add(incident_id)
+            if policy is OnConflict.LAST:
+                _skip_superseded(of_incident, rulings)
+        _mark_overwritten(of_incident, rulings)
+    mistakes.sort(key=lambda mistake: mistake.row_number)
+    return Survey(
+        rows,
+        blank_rows,
+        tuple(mistakes),
+        rulings,
+        frozenset(repeated),
+        frozenset(contested),
+        readings,
+        emptied,
+        untouched,
+    )
+
+
+def _keys(checked: CheckedChunk) -> npt.NDArray[np.uint64]:
+    """Return the keys of the incidents of valid rows that set something."""
+    return keys_of(itertools.compress(checked.ids, checked.are_to_set()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    row_number: int
+    values: dict[str, str]
+
+
+def _repeated_rows(sheet: Sheet, keys: list[npt.NDArray[np.uint64]]) -> dict[str, list[_Row]]:
+    """Collect the valid rows of the incidents that stand on several, by a second look."""
+    every = np.sort(np.concatenate(keys or [np.array([], np.uint64)]))
+    wanted = np.unique(every[1:][every[1:] == every[:-1]])
+    found: dict[str, list[_Row]] = {}
+    # Two ids may have one key; the ids themselves decide below.
+    for chunk in sheet.chunks() if len(wanted) else ():
+        checked = check_chunk(chunk, sheet.columns)
+        valid = np.flatnonzero(np.array(checked.are_to_set(), bool))
+        for place in valid[np.isin(_keys(checked), wanted)].tolist():
+            row = _Row(checked.numbers[place], checked.values(place))
+            found.setdefault(checked.ids[place], []).append(row)
+    return {incident_id: rows for incident_id, rows in found.items() if len(rows) > 1}
+
+
+def _count_occurrences(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+    seen: dict[tuple[tuple[str, str], ...], int] = {}
+    for row in rows:
+        key = tuple(row.values.items())
+        seen[key] = seen.get(key, 0) + 1
+        rulings[row.row_number] = Ruling(Status.PENDING, occurrence=seen[key])
+
+
+def _conflicts(rows: list[_Row]) -> dict[int, tuple[str, str, int]]:
+    """Return row_number -> (field, value, another row that sets it otherwise)."""
+    first: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for name, value in row.values.items():
+            first.setdefault(name, {}).setdefault(value, row.row_number)
+    conflicts: dict[int, tuple[str, str, int]] = {}
+    for row in rows:
+        for name, value in row.values.items():
+            if len(first[name]) > 1 and name != COMMENT_FIELD:
+                other = next(number for text, number in first[name].items() if text != value)
+                conflicts.setdefault(row.row_number, (name, value, other))
+    return conflicts
+
+
+def _reject(
+    conflicts: dict[int, tuple[str, str, int]], columns: Columns, rulings: dict[int, Ruling]
+) -> Iterator[Mistake]:
+    for row_number, (name, value, other) in conflicts.items():
+        problem = f"row {other} sets {name} of the same incident to something else"
+        mend = "keep one of them, or say --on-conflict last (or in-order)"
+        rulings[row_number] = Ruling(
+            Status.REJECTED, f"{problem}: {mend}", rulings[row_number].occurrence
+        )
+        yield Mistake(row_number, columns.name(name), "conflict", shorten(value), problem, mend)
+
+
+def _skip_twins(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+    first: dict[tuple[tuple[str, str], ...], int] = {}
+    for row in rows:
+        key = tuple(row.values.items())
+        twin = first.setdefault(key, row.row_number)
+        if twin != row.row_number:
+            rulings[row.row_number] = Ruling(
+                Status.SKIPPED,
+                f"the same as row {twin}, which is sent",
+                rulings[row.row_number].occurrence,
+            )
+
+
+def _skip_superseded(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+    later: dict[str, int] = {}
+    for row in reversed(rows):
+        over = [later.get(name) for name in row.values]
+        if None not in over:
+            rulings[row.row_number] = Ruling(
+                Status.SKIPPED,
+                f"row {over[0]} sets the same again, and the last row wins",
+                rulings[row.row_number].occurrence,
+            )
+        for name in row.values:
+            later.setdefault(name, row.row_number)
+
+
+def _mark_overwritten(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+    later: set[str] = set()
+    for row in reversed(rows):
+        ruling = rulings[row.row_number]
+        if ruling.status is Status.PENDING:
+            overwritten = frozenset(later.intersection(row.values))
+            rulings[row.row_number] = replace(ruling, overwritten=overwritten)
+            later.update(row.values)
+
+
+class JudgedChunk:
+    """A chunk of which it is known what is to be done with each row.
+
+    Attributes:
+        digests: of each row, 12 bytes.
+    """
+
+    def __init__(self, checked: CheckedChunk, survey: Survey, scope: str) -> None:
+        self.checked, self._survey = checked, survey
+        self._wrong: dict[int, list[Mistake]] = {}
+        for mistake in checked.mistakes:
+            self._wrong.setdefault(mistake.row_number, []).append(mistake)
+        self.digests = self._make_digests(Digests(scope))
+
+    def _make_digests(self, digests: Digests) -> list[bytes]:
+        checked, rulings = self.checked, self._survey.rulings
+        nothing = [""] * len(checked)
+        rows = zip(*(checked.columns.get(name, nothing) for name in FIELDS), strict=True)
+        if not self._wrong and not rulings and checked.is_plain:
+            return list(digests.each(rows))
+        made = []
+        for place, (number, cells) in enumerate(zip(checked.numbers, rows, strict=True)):
+            ruling = rulings.get(number)
+            mark = "" if checked.is_plain else further_mark(checked.values(place))
+            mark += occurrence_mark(ruling.occurrence) if ruling else ""
+            made.append(digests.of(cells, f"\0row {number}" if number in self._wrong else mark))
+        return made
+
+    @property
+    def needs_no_thought(self) -> bool:
+        """Whether every row is valid and is sent whatever becomes of the others."""
+        return (
+            not self._wrong
+            and self.checked.is_plain
+            and self._survey.rulings.keys().isdisjoint(self.checked.numbers)
+        )
+
+    def items(self) -> Iterator[Change | Outcome]:
+        """Yield each row's item, in the sheet's order."""
+        if self.needs_no_thought:
+            return self._changes()
+        return map(self.item, range(len(self.checked)))
+
+    def _changes(self) -> Iterator[Change]:
+        """Yield each row's change, where every row is to be sent."""
+        columns = self.checked.columns
+        every = tuple(columns)
+        rows = zip(*columns.values(), strict=True)
+        for number, digest, cells in zip(self.checked.numbers, self.digests, rows, strict=True):
+            values, names = dict(zip(every, cells, strict=True)), every
+            if "" in cells:
+                values = {name: cell for name, cell in values.items() if cell}
+                names = tuple(values)
+            yield Change(number, cells[0], names[1:], dumps(values), digest.hex())
+
+    def item(self, place: int) -> Change | Outcome:
+        """Return a Change for a row to send and an Outcome for any other."""
+        number, incident_id = self.checked.numbers[place], self.checked.ids[place]
+        digest = self.digests[place].hex()
+        if number in self._wrong:
+            return _rejected(number, incident_id, self._wrong[number], digest)
+        values = self.checked.values(place)
+        if place in self.checked.untouched:
+            return Outcome(number, incident_id, Status.UNCHANGED, (), digest)
+        ruling = self._survey.rulings.get(number)
+        if ruling is None or ruling.status is Status.PENDING:
+            was = self.checked.was_at(place)
+            return Change.made(number, incident_id, values, digest, was)
+        return Outcome(
+            number,
+            incident_id,
+            ruling.status,
+            tuple(map(field_of, values)),
+            digest,
+            error_code="conflict" if ruling.status is Status.REJECTED else "",
+            error_message=ruling.reason,
+        )
+
+
+def _rejected(row_number: int, incident_id: str, mistakes: list[Mistake], digest: str) -> Outcome:
+    reasons = "; ".join(f"{m.column}: {m.problem}: {m.mend}" for m in mistakes)
+    return Outcome(
+        row_number,
+        shorten(incident_id),
+        Status.REJECTED,
+        (),
+        digest,
+        error_code=mistakes[0].kind,
+        error_message=reasons,
+    )

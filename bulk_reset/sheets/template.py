@@ -1,0 +1,272 @@
+"""The empty workbook to fill in: a sheet of incidents that checks itself, and its instructions.
+
+Place in the flow: before everything else; what people fill in here is what a run loads.
+The rules come from ``model``. The workbook's checks are a help while typing and no more:
+spreadsheet programs don't check what is pasted, so a run validates every cell again.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+import xlsxwriter
+
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xlsxwriter.format import Format
+    from xlsxwriter.worksheet import Worksheet
+
+INCIDENTS_SHEET: Final = "Incidents"
+INSTRUCTIONS_SHEET: Final = "Instructions"
+HEADER_OF: Final = {
+    "incident_id": "Incident ID",
+    "title": "Title",
+    "description": "Description",
+    "impact": "Impact",
+    "root_cause": "Root cause",
+    "resolution": "Resolution",
+    "incident_severity": "Severity",
+}
+"""The readable name of each field's column, in the order of ``FIELDS``."""
+
+_EXAMPLE_OF: Final = {
+    "incident_id": "66d1f0a2c3b4e5f60718293a",
+    "title": "Checkout: payments declined for card users",
+    "description": "Between 09:12 and 09:40 UTC every third card payment was declined.",
+    "impact": "1,240 payments failed; 310 customers did not try again.",
+    "root_cause": "The connection pool was halved by a change of its defaults.",
+    "resolution": "The pool's size was set back and is now part of the deployment.",
+    "incident_severity": "Critical",
+}
+# Widths are in characters of the default font, heights in points, as Excel counts them.
+_WIDTH_OF: Final = {"incident_id": 29, "title": 38, "incident_severity": 13}
+_TEXT_WIDTH: Final = 46
+HEADER_HEIGHT: Final = 24
+_LINE_HEIGHT: Final = 20
+_SECTION_HEIGHT: Final = 34
+_A4: Final = 9
+# A number would lose an id's digits (6.9E+23) and a text's leading zeros.
+_TEXT_FORMAT: Final = "@"
+# HEX2DEC takes at most ten digits, hence three pieces; validation allows no array constants.
+_ID_FORMULA: Final = (
+    "=AND(LEN(A2)=24,ISNUMBER(HEX2DEC(MID(A2,1,8))+HEX2DEC(MID(A2,9,8))+HEX2DEC(MID(A2,17,8))))"
+)
+_ID_RULE: Final = "24 hexadecimal digits: 0 to 9 and a to f."
+_SEVERITY_RULE: Final = f"{', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}."
+
+_HOW_TO: Final = {
+    "One row": "One incident. Besides its ID, fill in at least one column.",
+    "Empty cell": "Leaves the field as it is. A field cannot be emptied; the API refuses that.",
+    "Columns": (
+        "May be moved, left out or added: only their names matter. "
+        "Columns with other names are not sent."
+    ),
+    "Pasting": (
+        "Paste values only (Paste Special), so that IDs stay text. "
+        "What is pasted is not checked here; bulk-reset check does it."
+    ),
+}
+_COMMANDS: Final = {
+    "bulk-reset check FILE.xlsx": "Checks every row. Sends nothing.",
+    "bulk-reset run FILE.xlsx --dry-run": "Shows what a run would do. Changes nothing.",
+    "bulk-reset run FILE.xlsx": "Sends the updates. Typed again, it goes on where it stopped.",
+}
+_REPORT: Final = (
+    "FILE stands for this workbook's name. What became of every row is written beside it, "
+    "to FILE.report.csv."
+)
+_INSTRUCTION_WIDTHS: Final = (16, 11, 44, 64)
+_RULES_ROW: Final = 1
+_LAST: Final = len(_INSTRUCTION_WIDTHS) - 1
+
+_DARK: Final = "#1B3A57"
+_HEADER: Final = {
+    "bold": True,
+    "font_color": "#FFFFFF",
+    "bg_color": "#2F5D8A",
+    "valign": "vcenter",
+    "indent": 1,
+    "border": 1,
+    "border_color": "#FFFFFF",
+}
+_CELL: Final = {
+    "text_wrap": True,
+    "valign": "vcenter",
+    "indent": 1,
+    "border": 1,
+    "border_color": "#C9D3DD",
+}
+# An indent counts from a side, and without one it is not seen.
+_TYPED: Final = {"num_format": _TEXT_FORMAT, "valign": "top", "align": "left", "indent": 1}
+STYLES: Final[dict[str, dict[str, object]]] = {
+    "header": _HEADER,
+    "required": {**_HEADER, "bg_color": _DARK},
+    "id": {**_TYPED, "font_name": "Courier New"},
+    "text": {**_TYPED, "text_wrap": True},
+    "page title": {"bold": True, "font_size": 16, "font_color": _DARK, "valign": "vcenter"},
+    "section": {"bold": True, "font_size": 12, "font_color": _DARK, "valign": "vcenter"},
+    "cell": _CELL,
+    "name": {**_CELL, "bold": True},
+    "code": {**_CELL, "font_name": "Courier New"},
+    "note": {"valign": "vcenter"},
+}
+
+
+def write_template(path: Path, *, rows: int = 10_000, overwrite: bool = False) -> None:
+    """Write an empty workbook to fill in.
+
+    Args:
+        path: where to write; its name ends in ``.xlsx``.
+        rows: how many rows below the header check what is typed into them.
+        overwrite: replace a file that is already there.
+
+    Raises:
+        InputError: the file is there already, and is as it was; or it cannot be written.
+    """
+    if path.suffix.lower() != ".xlsx":
+        raise InputError(
+            f"{path}: a template is an Excel workbook. Give it a name that ends in .xlsx."
+        )
+    content = _workbook(rows)
+    try:
+        # "x" fails where a file is, with no moment between the look and the write.
+        with path.open("wb" if overwrite else "xb") as file:
+            file.write(content)
+    except FileExistsError as exc:
+        raise InputError(
+            f"{path}: is already there, and may be filled in. "
+            "Choose another name, or say --force to replace it."
+        ) from exc
+    except OSError as exc:
+        raise InputError(
+            f"{path}: cannot be written ({exc.strerror}). Choose another place."
+        ) from exc
+
+
+def _workbook(rows: int) -> bytes:
+    """Return the workbook's bytes, made before a file is touched."""
+    buffer = BytesIO()
+    with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
+        book.set_properties({"title": "Incidents to update", "comments": "Made by bulk-reset"})
+        formats = {name: book.add_format(style) for name, style in STYLES.items()}
+        _fill_incidents(book.add_worksheet(INCIDENTS_SHEET), formats, rows)
+        _fill_instructions(book.add_worksheet(INSTRUCTIONS_SHEET), formats)
+    return buffer.getvalue()
+
+
+def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> None:
+    sheet.set_row(0, HEADER_HEIGHT)
+    for column, field in enumerate(FIELDS):
+        is_id = field == ID_FIELD
+        width = width_of(field)
+        # Whole columns, so that rows below the checked ones keep ids as text too.
+        sheet.set_column(column, column, width, formats["id" if is_id else "text"])
+        sheet.write_string(0, column, HEADER_OF[field], formats["required" if is_id else "header"])
+        sheet.data_validation(1, column, rows, column, validation_of(field))
+    sheet.freeze_panes(1, 1)
+    sheet.autofilter(0, 0, rows, len(FIELDS) - 1)
+    set_up_page(sheet)
+
+
+def set_up_page(sheet: Worksheet) -> None:
+    """Have a sheet of incidents printed as wide as a page, with its header on each."""
+    sheet.set_landscape()
+    sheet.set_paper(_A4)
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(0)
+
+
+def width_of(field: str) -> int:
+    """Return how wide a field's column is, in characters."""
+    return _WIDTH_OF.get(field, _TEXT_WIDTH)
+
+
+def validation_of(field: str) -> dict[str, object]:
+    """Return what XlsxWriter needs to check one field's column while it is typed into."""
+    name = HEADER_OF[field]
+    messages: dict[str, object] = {"input_title": name, "error_title": f"{name} is not valid"}
+    if field == ID_FIELD:
+        return messages | {
+            "validate": "custom",
+            "value": _ID_FORMULA,
+            "input_message": f"Required. {_ID_RULE}",
+            "error_message": f"An ID is {_ID_RULE} Copy it from the incident's page.",
+        }
+    if field == SEVERITY_FIELD:
+        return messages | {
+            "validate": "list",
+            "source": list(SEVERITIES),
+            "input_message": f"{_SEVERITY_RULE} Empty: the severity stays as it is.",
+            "error_message": f"Choose {_SEVERITY_RULE} Empty leaves the severity as it is.",
+        }
+    shortest, longest = TEXT_LENGTHS[field]
+    return messages | {
+        "validate": "length",
+        "criteria": "between",
+        "minimum": shortest,
+        "maximum": longest,
+        "input_message": f"{shortest} to {longest:,} characters. Empty: the field stays as it is.",
+        # Excel counts UTF-16 units (an emoji is two), the run counts characters as the API
+        # does. So Excel warns and lets the text stay: to refuse it could be wrong.
+        "error_type": "warning",
+        "error_message": (
+            f"{name} takes {shortest} to {longest:,} characters. "
+            "Excel counts an emoji as two, bulk-reset as one."
+        ),
+    }
+
+
+def _rule(field: str) -> str:
+    if field == ID_FIELD:
+        return _ID_RULE
+    if field == SEVERITY_FIELD:
+        return _SEVERITY_RULE
+    shortest, longest = TEXT_LENGTHS[field]
+    return f"{shortest} to {longest:,} characters."
+
+
+def _fill_instructions(sheet: Worksheet, formats: dict[str, Format]) -> None:
+    sheet.hide_gridlines(2)
+    sheet.set_landscape()
+    sheet.set_paper(_A4)
+    sheet.fit_to_pages(1, 1)
+    for column, width in enumerate(_INSTRUCTION_WIDTHS):
+        sheet.set_column(column, column, width)
+    how_to_row = _RULES_ROW + 1 + len(FIELDS)
+    commands_row = how_to_row + 1 + len(_HOW_TO)
+    report_row = commands_row + 1 + len(_COMMANDS)
+    for row in range(report_row + 1):
+        sheet.set_row(row, _LINE_HEIGHT)
+    _write_section(sheet, 0, "Update incidents from this workbook", formats["page title"])
+    _write_rules(sheet, formats)
+    _write_section(sheet, how_to_row, "Filling it in", formats["section"])
+    for row, (name, text) in enumerate(_HOW_TO.items(), start=how_to_row + 1):
+        sheet.write_string(row, 0, name, formats["name"])
+        sheet.merge_range(row, 1, row, _LAST, text, formats["cell"])
+    _write_section(sheet, commands_row, "What to type next", formats["section"])
+    for row, (command, effect) in enumerate(_COMMANDS.items(), start=commands_row + 1):
+        sheet.merge_range(row, 0, row, _LAST - 1, command, formats["code"])
+        sheet.write_string(row, _LAST, effect, formats["cell"])
+    sheet.set_row(report_row, _SECTION_HEIGHT)
+    sheet.merge_range(report_row, 0, report_row, _LAST, _REPORT, formats["note"])
+
+
+def _write_section(sheet: Worksheet, row: int, text: str, style: Format) -> None:
+    sheet.set_row(row, _SECTION_HEIGHT)
+    sheet.write_string(row, 0, text, style)
+
+
+def _write_rules(sheet: Worksheet, formats: dict[str, Format]) -> None:
+    sheet.set_row(_RULES_ROW, HEADER_HEIGHT)
+    for column, name in enumerate(("Column", "Required", "Rule", "Example")):
+        sheet.write_string(_RULES_ROW, column, name, formats["header"])
+    for row, field in enumerate(FIELDS, start=_RULES_ROW + 1):
+        sheet.write_string(row, 0, HEADER_OF[field], formats["name"])
+        sheet.write_string(row, 1, "yes" if field == ID_FIELD else "no", formats["cell"])
+        sheet.write_string(row, 2, _rule(field), formats["cell"])
+        sheet.write_string(row, 3, _EXAMPLE_OF[field], formats["cell"])

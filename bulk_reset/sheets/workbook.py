@@ -1,0 +1,193 @@
+"""Find the right worksheet of an .xlsx file and read its cells, by calamine.
+
+What calamine does not tell is looked up in the file itself, see ``bulk_reset.sheets.workbook_xml``.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+import python_calamine as calamine
+
+from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.file_types import WORKBOOK, kind_of
+from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header, recognised
+from bulk_reset.sheets.workbook_xml import ErrorCell, Worksheet, refuse_bombs
+
+_CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedStrings")
+_LARGE_BYTES: Final = 100_000_000
+_HELD_FOR_A_BYTE: Final = 1.3
+"""Bytes of memory for a byte of the worksheet's text; measured with seven columns of text."""
+_MERGED: Final = ErrorCell("", "merged with a cell in a row above")
+_DAMAGED: Final = (
+    calamine.CalamineError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ET.ParseError,
+    # A member that needs a newer unzip or a password, an encoding or a number that is none.
+    NotImplementedError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkbookSheet:
+    """A worksheet with a header.
+
+    Attributes:
+        notice: what is to be said of it.
+    """
+
+    name: str
+    header: Header
+    notice: str
+    _sheet: calamine.CalamineSheet
+    _errors: dict[int, list[tuple[int, ErrorCell]]]
+
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield every row from the first of the worksheet on, blank ones too."""
+        if not self._errors:
+            yield from self._sheet.iter_rows()
+            return
+        row_number = 0
+        for row_number, cells in enumerate(self._sheet.iter_rows(), 1):
+            yield self._with_errors(row_number, cells)
+        # calamine's last row is the last one that has a value.
+        for after in range(row_number + 1, max(self._errors, default=0) + 1):
+            yield self._with_errors(after, [])
+
+    def _with_errors(self, row_number: int, cells: list[Any]) -> list[Any]:
+        for column, error in self._errors.get(row_number, ()):
+            # Left of the first value there is no header, so no field either.
+            if column >= 0:
+                cells.extend([""] * (column + 1 - len(cells)))
+                if not error.is_number or isinstance(cells[column], (int, float)):
+                    cells[column] = error
+        return cells
+
+
+def large_workbook_notice(path: Path) -> str:
+    """Return what there is to say before a large workbook is read, or nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = [part for part in archive.infolist() if part.filename.startswith(_CELL_PARTS)]
+    except _DAMAGED:
+        return ""  # Reading it says what is wrong.
+    unpacked_bytes = sum(part.file_size for part in parts)
+    if unpacked_bytes < _LARGE_BYTES:
+        return ""
+    return (
+        f"a large workbook ({unpacked_bytes / 1e6:,.0f} MB unpacked): reading it takes a while, "
+        f"and some {_HELD_FOR_A_BYTE * unpacked_bytes / 1e9:.1f} GB of memory. "
+        "As CSV it takes neither."
+    )
+
+
+def open_workbook_sheet(
+    path: Path, sheet_name: str | None, header_row: int | None
+) -> WorkbookSheet:
+    """Open the named worksheet, or the only one whose header means something here.
+
+    Raises:
+        SheetError: not a workbook, protected by a password, or no single fitting worksheet.
+        InputError: no worksheet of that name.
+    """
+    kind, mend = kind_of(path)
+    try:
+        if kind == WORKBOOK:
+            with zipfile.ZipFile(path) as archive:
+                refuse_bombs(archive, str(path))
+                workbook = calamine.CalamineWorkbook.from_path(str(path))
+                return _open(path, archive, workbook, sheet_name, header_row)
+        workbook = calamine.CalamineWorkbook.from_path(str(path))
+    except calamine.PasswordError as exc:
+        raise SheetError(f"{path}: protected by a password. Save it without one.") from exc
+    except _DAMAGED as exc:
+        if kind and kind != WORKBOOK:
+            raise SheetError(f"{path}: this is {kind}, whatever its name says. {mend}") from exc
+        raise SheetError(
+            f"{path}: not a workbook that can be read ({exc}). "
+            "Save it again, or give it the ending .csv if it is text."
+        ) from exc
+    raise SheetError(f"{path}: this is {kind or 'no .xlsx'}, whatever its name says. {mend}")
+
+
+def _open(
+    path: Path,
+    archive: zipfile.ZipFile,
+    workbook: calamine.CalamineWorkbook,
+    sheet_name: str | None,
+    header_row: int | None,
+) -> WorkbookSheet:
+    if sheet_name is not None and sheet_name not in workbook.sheet_names:
+        others = ", ".join(repr(name) for name in workbook.sheet_names)
+        raise InputError(f"--sheet {sheet_name}: {path} has no such worksheet, but {others}.")
+    found = {}
+    for name in [sheet_name] if sheet_name is not None else _visible_names(workbook):
+        markup = Worksheet(archive, name, str(path))
+        sheet = workbook.get_sheet_by_name(name)
+        header = find_header(sheet.iter_rows(), header_row)
+        if header is not NO_HEADER:
+            found[name] = (sheet, header, markup)
+    name = _fitting(path, {name: header for name, (_, header, _) in found.items()}, header_row)
+    sheet, header, markup = found[name]
+    left = (sheet.start or (0, 0))[1]
+    errors: dict[int, list[tuple[int, ErrorCell]]] = {}
+    for row_number, column in _merged_away(sheet):
+        errors.setdefault(row_number, []).append((column - left, _MERGED))
+    for row_number, column, error in markup.error_cells():
+        errors.setdefault(row_number, []).append((column - left, error))
+    hidden = markup.look.hidden_rows
+    notice = f"; hidden rows ({hidden:,}) are read like the others" if hidden else ""
+    return WorkbookSheet(name, header, notice, sheet, errors)
+
+
+def _fitting(path: Path, headers: dict[str, Header], header_row: int | None) -> str:
+    """Return the name of the only worksheet whose header means something."""
+    for fits in (is_header, recognised, bool):
+        fitting = [name for name, header in headers.items() if fits(header.names)]
+        if len(fitting) > 1:
+            choice = ", ".join(repr(name) for name in fitting)
+            raise SheetError(
+                f"{path}: several worksheets have a table: {choice}. Say --sheet NAME."
+            )
+        if fitting:
+            return fitting[0]
+    if header_row is not None:
+        raise SheetError(
+            f"{path}: row {header_row} is blank or not there. "
+            "Say --header-row N of the row with the names."
+        )
+    raise SheetError(f"{path}: no cells. It needs a header and rows.")
+
+
+def _merged_away(sheet: calamine.CalamineSheet) -> Iterator[tuple[int, int]]:
+    """Yield (row_number, 0-based column) of cells that show the text of one in a row above.
+
+    Only the first cell of a merged range holds its text, so below it the field would silently
+    be left alone.
+    """
+    last_row, last_column = sheet.end or (0, 0)
+    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
+        for row in range(top + 1, min(bottom, last_row) + 1):
+            for column in range(left, min(right, last_column) + 1):
+                yield row + 1, column
+
+
+def _visible_names(workbook: calamine.CalamineWorkbook) -> list[str]:
+    return [
+        meta.name
+        for meta in workbook.sheets_metadata
+        if meta.visible == calamine.SheetVisibleEnum.Visible
+        and meta.typ == calamine.SheetTypeEnum.WorkSheet
+    ]

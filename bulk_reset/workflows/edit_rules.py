@@ -1,0 +1,112 @@
+"""Edits by a rule: ``title={{ title | replace("[TEST] ", "") }}``, for what needs no spreadsheet.
+
+Jinja2 templates in its sandbox: they see an incident's values and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value, text_of
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.core.safe_text import one_line
+from bulk_reset.sheets.columns import field_named
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.runtime import Context
+    from jinja2.sandbox import SandboxedEnvironment
+
+_MOST: Final = 100_000
+"""More than any field holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is to be set, column by column.
+
+    Attributes:
+        templates: ``title``, ``field:NAME`` or ``comment`` -> what it is to be.
+    """
+
+    templates: Mapping[str, Template]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Self:
+        """Read rules like ``title={{ title | upper }}``.
+
+        Raises:
+            InputError: no such field, a field twice, or a template that is none.
+        """
+        from jinja2 import StrictUndefined, TemplateError  # noqa: PLC0415  (rarely needed)
+
+        environment = _environment()(
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+            autoescape=False,
+        )
+        environment.filters["regex_replace"] = _regex_replace
+        templates: dict[str, Template] = {}
+        for text in texts:
+            name, sign, template = text.partition("=")
+            field = field_named(name.strip())
+            if not sign or field is None or field == ID_FIELD:
+                raise InputError(
+                    f"--set {text}: say it like --set 'title={{{{ title | upper }}}}', "
+                    "with a field that can be set."
+                )
+            if field in templates:
+                raise InputError(f"--set {name}: said twice. Say it once.")
+            try:
+                templates[field] = environment.from_string(template)
+            except TemplateError as exc:
+                what = str(exc).rstrip(".")
+                raise InputError(f"--set {name}: {what}. Mend the template.") from exc
+        return cls(templates)
+
+    def wanted(self, incident: Mapping[str, Any], row_number: int) -> dict[str, str]:
+        """Return what an incident is to have otherwise than it has: column -> text.
+
+        Raises:
+            InputError: a template asks for what is not there; names the row and the variable.
+        """
+        found = {}
+        for field, template in self.templates.items():
+            try:
+                text = template.render(incident)
+            except Exception as exc:  # whatever a template may do
+                where = f"--set {field}: row {row_number}, incident {incident.get(ID_FIELD)}"
+                what = one_line(str(exc)).rstrip(".")
+                raise InputError(
+                    f"{where}: {what}. Its values are {', '.join(sorted(incident))}."
+                ) from exc
+            now = "" if field == COMMENT_FIELD else text_of(field, live_value(incident, field))
+            if text and not is_same(text, now):
+                found[field] = text
+        return found
+
+
+def _environment() -> type[SandboxedEnvironment]:
+    """Return Jinja2's sandbox, in which no operator makes a text that fills the memory."""
+    from jinja2.exceptions import SecurityError  # noqa: PLC0415  (rarely needed)
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+    class Bounded(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+            sizes = [len(one) if isinstance(one, Sized) else abs(one) for one in (left, right)]
+            if operator == "**" or sizes[0] * sizes[1] > _MOST:
+                raise SecurityError(f"{operator} of these makes more than {_MOST:,} characters")
+            return super().call_binop(context, operator, left, right)
+
+    return Bounded
+
+
+def _regex_replace(text: str, pattern: str, replacement: str = "") -> str:
+    """Return the text with what a regular expression finds replaced."""
+    return re.sub(pattern, replacement, text)

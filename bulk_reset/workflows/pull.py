@@ -1,0 +1,205 @@
+"""Incidents from the API into a sheet to edit: by time and filters, or by their ids.
+
+The API lists at most 31 days at a time and 100 incidents a page; longer times are cut, pages are
+followed by their cursor, and rows are written as they come. Source: ``ListIncidentsRequest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.custom_fields import custom_column
+from bulk_reset.core.errors import InputError, RunError
+from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.core.incident_ids import Readings, is_id, read_ids
+from bulk_reset.engine.connection import held, in_new_loop, reach
+from bulk_reset.engine.incident_reader import Reader, open_reader
+from bulk_reset.engine.options import Options
+from bulk_reset.engine.readback import MAX_IDS
+from bulk_reset.sheets.pulled_sheet import PulledSheet
+from bulk_reset.workflows.edit_rules import Rules
+from bulk_reset.workflows.incident_query import Query, user_zone
+
+
+@dataclass(frozen=True, slots=True)
+class PullTotals:
+    """What a pull has found.
+
+    Attributes:
+        incidents: read, of which ``rows`` are in the sheet: with a rule, those that it changes.
+        missing: ids that were asked for and do not exist.
+        pages, windows: how they were read.
+    """
+
+    path: str
+    incidents: int
+    rows: int
+    pages: int
+    windows: int
+    zone: str
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Pulling:
+    """A pull on its way; counts what it reads."""
+
+    reader: Reader
+    on_looked: Callable[[int, int], None]
+    incidents: int = 0
+    pages: int = 0
+    windows: int = 0
+    missing: list[str] = field(default_factory=list)
+
+    async def of_query(self, query: Query) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the incidents of a query, each once, the oldest first."""
+        seen: set[bytes] = set()
+        for window in query.windows():
+            self.windows += 1
+            async for incident in self._of_window(query, window):
+                key = bytes.fromhex(incident[ID_FIELD])
+                if key not in seen:
+                    seen.add(key)
+                    if query.matches(incident):
+                        self.incidents += 1
+                        yield incident
+
+    async def _of_window(
+        self, query: Query, window: tuple[int, int]
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        cursor, ids = "", set[bytes]()
+        before = self.incidents
+        while True:
+            page = await self.reader.page(query.body(window, cursor))
+            self.pages += 1
+            # A page that tells of some again may stand for one that was left out.
+            ids.update(bytes.fromhex(incident[ID_FIELD]) for incident in page.items)
+            read = len(ids)
+            for incident in page.items:
+                yield incident
+            self.on_looked(before + read, before + max(read, page.total))
+            if not page.has_next:
+                break
+            if not page.cursor or page.cursor == cursor or not page.items:
+                raise RunError(
+                    f"the API says that there are more than {read:,} incidents and gives no way "
+                    "to them. Ask for a shorter time."
+                )
+            cursor = page.cursor
+        if read < page.total:
+            raise RunError(
+                f"the API says that there are {page.total:,} incidents and gave {read:,}. "
+                "Pull again, or ask for a shorter time."
+            )
+
+    async def of_ids(self, ids: Sequence[str]) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the incidents of these ids, in their order."""
+        done = 0
+        async for found in self.reader.each(ids):
+            some = ids[done : done + MAX_IDS]
+            self.pages += 1
+            done += len(some)
+            for incident_id in some:
+                incident = found.get(incident_id)
+                if incident is None:
+                    self.missing.append(incident_id)
+                else:
+                    self.incidents += 1
+                    yield incident
+            self.on_looked(done, len(ids))
+
+
+def pull(  # noqa: PLR0913  (what can be said of a pull)
+    path: Path,
+    wanted: Query | Sequence[str],
+    options: Options | None = None,
+    callbacks: Callbacks | None = None,
+    *,
+    custom: Sequence[str] = (),
+    rules: Sequence[str] = (),
+    overwrite: bool = False,
+) -> PullTotals:
+    """Read incidents into a sheet to edit.
+
+    Args:
+        path: of the sheet, ``.csv`` or ``.xlsx``.
+        wanted: what to ask for, or ids.
+        custom: columns for custom fields, like ``field:NAME`` or ``field:NAME:json``.
+        rules: edits like ``title={{ title | upper }}``; then only what they change is kept.
+        overwrite: replace a sheet that is already there.
+
+    Raises:
+        InputError: what was asked for cannot be meant, or the sheet cannot be written.
+        RunError: the incidents cannot be read; there is no sheet.
+    """
+    options, callbacks = options or Options(), callbacks or Callbacks()
+    made = Rules.of(rules)
+    further = [name for name in made.templates if _is_further(name)]
+    customs = list(dict.fromkeys([*(custom_column(name) or name for name in custom), *further]))
+    zone = user_zone()
+    zone_name = getattr(zone, "key", None) or "local time"
+    with (
+        reach(options, callbacks) as reached,
+        held(reached, options, str(path), callbacks) as own,
+        PulledSheet(
+            path, custom=customs, zone=zone, zone_name=zone_name, overwrite=overwrite
+        ) as sheet,
+    ):
+
+        async def read() -> _Pulling:
+            async with open_reader(own, options) as reader:
+                pulling = _Pulling(reader, callbacks.on_looked)
+                found = (
+                    pulling.of_query(wanted)
+                    if isinstance(wanted, Query)
+                    else pulling.of_ids(wanted)
+                )
+                async for incident in found:
+                    edits = made.wanted(incident, sheet.rows + 2)
+                    if edits or not made.templates:
+                        sheet.write(incident, edits)
+            return pulling
+
+        pulling = in_new_loop(read)
+        return PullTotals(
+            str(path),
+            pulling.incidents,
+            sheet.rows,
+            pulling.pages,
+            pulling.windows,
+            zone_name,
+            tuple(pulling.missing),
+        )
+
+
+def _is_further(name: str) -> bool:
+    return name.startswith("field:") or name == "comment"
+
+
+def read_id_file(path: Path) -> list[str]:
+    """Return the incident ids of a text file, one a line: ids, or links to their pages.
+
+    A first line that is none is a header.
+
+    Raises:
+        InputError: it cannot be read, or a line of it names no incident.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as exc:
+        raise InputError(f"--ids {path}: cannot be read ({exc}). It takes a text file.") from exc
+    cells = [line.split(",")[0].strip().lower() for line in lines]
+    found = read_ids(cells, Readings())
+    for number, text in enumerate(found, 1):
+        if text and not is_id(text) and number > 1:
+            raise InputError(
+                f"--ids {path}: line {number} is no incident id and no link to one. Mend it."
+            )
+    ids = list(dict.fromkeys(text for text in found if is_id(text)))
+    if not ids:
+        raise InputError(f"--ids {path}: there is no incident id in it. Write one on each line.")
+    return ids

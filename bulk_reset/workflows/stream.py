@@ -1,0 +1,183 @@
+"""``stream``: send changes from a program as they come, and get each outcome as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Final
+
+from bulk_reset.api.client import open_client
+from bulk_reset.api.credentials import Credentials
+from bulk_reset.core.change import Change
+from bulk_reset.core.errors import InputError, StoppedError
+from bulk_reset.core.fields import FIELDS
+from bulk_reset.core.outcome import Outcome, Stop
+from bulk_reset.engine.circuit_breaker import Breaker
+from bulk_reset.engine.connection import find_account, first_cause, sandbox_here
+from bulk_reset.engine.options import Options
+from bulk_reset.engine.worker_pool import Engine
+from bulk_reset.quota.account_ledger import Account, queue_up
+from bulk_reset.quota.limiter import Quota
+from bulk_reset.sheets.columns import Columns
+from bulk_reset.sheets.sheet import text_chunk
+from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.validation import check_chunk
+
+_log = logging.getLogger(__name__)
+_BATCH_ROWS: Final = 500
+_COLUMNS: Final = Columns({name: place for place, name in enumerate(FIELDS)}, FIELDS)
+Row = Mapping[str, object]
+"""``incident_id`` and one or more of the fields to set."""
+
+
+async def stream(
+    changes: Iterable[Row] | AsyncIterable[Row], options: Options | None = None
+) -> AsyncIterator[Outcome]:
+    """Send changes within the quota, with the same engine and rules as a run of a sheet.
+
+    Changes of one incident are sent in the order given, never two at a time. No report is
+    written; ``max_failures`` is a number here, because nobody knows how many rows there are.
+
+    Args:
+        changes: read as they are needed, some 500 ahead (an async iterable: one).
+
+    Yields: one outcome a change, in the order of finishing; ``row_number`` counts from 1.
+
+    Raises:
+        InputError: the options, the key or a change's fields; before anything else is sent.
+        LockedError: another run has the account, and ``options.waits`` is false.
+        StoppedError: it ended early (credentials, outage, too many failures); changes that
+            have no outcome are pending.
+    """
+    options = options or Options()
+    _require_meaningful(options)
+    outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
+    credentials = find_account(options)
+    if credentials.warning:
+        _log.warning(credentials.warning)
+    async with (
+        contextlib.AsyncExitStack() as stack,
+        _reachable(options, credentials) as reachable,
+        open_client(reachable, connections=options.workers, timeout_s=options.timeout_s) as client,
+    ):
+        quota = Quota(options.windows())
+        if not options.is_rehearsal:
+            account = stack.enter_context(Account(credentials, options.account))
+            for wait_s in queue_up(account, "a stream", waits=options.waits, say=_log.warning):
+                await asyncio.sleep(wait_s)
+            quota = Quota(options.windows(), ledger=account)
+            quota.remember(account.ages_s())
+        engine = Engine(
+            client,
+            quota,
+            outcomes.put_nowait,
+            policy=options.policy(),
+            breaker=Breaker(options.patience_s),
+            workers=options.workers,
+            max_failures=options.failure_limit(0),
+            is_in_order=lambda _: True,
+        )
+        sending = asyncio.create_task(_send_all(engine, changes, outcomes, credentials.base_url))
+        try:
+            while (outcome := await outcomes.get()) is not None:
+                yield outcome
+                outcomes.task_done()
+            stop = await sending
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+    if stop is not None:
+        raise StoppedError(f"stopped: {stop.message}. Changes without an outcome are pending.")
+
+
+@contextlib.asynccontextmanager
+async def _reachable(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
+    if options.is_rehearsal:
+        async with sandbox_here(options) as own:
+            yield own
+    else:
+        yield credentials
+
+
+def _require_meaningful(options: Options) -> None:
+    """Refuse what a stream cannot honour, rather than do something else in silence."""
+    of_a_sheet = {
+        "limit": options.limit,
+        "report": options.report,
+        "dry_run": options.dry_run,
+        "retry_failed": options.retry_failed,
+        "canary": options.canary,
+        "verify": options.verify,
+    }
+    asked = [name for name, value in of_a_sheet.items() if value]
+    if asked:
+        raise InputError(f"stream: {', '.join(asked)} is for sheets. Leave it out.")
+    if str(options.max_failures).endswith("%"):
+        raise InputError("stream: max_failures is a number here, for nobody knows all rows yet.")
+
+
+async def _send_all(
+    engine: Engine,
+    changes: Iterable[Row] | AsyncIterable[Row],
+    outcomes: asyncio.Queue[Outcome | None],
+    scope: str,
+) -> Stop | None:
+    try:
+        return await engine.run(_checked_batches(changes, outcomes, scope))
+    except BaseExceptionGroup as group:
+        raise first_cause(group) from None
+    finally:
+        outcomes.put_nowait(None)
+
+
+async def _checked_batches(
+    changes: Iterable[Row] | AsyncIterable[Row],
+    outcomes: asyncio.Queue[Outcome | None],
+    scope: str,
+) -> AsyncIterator[list[Change]]:
+    first = 1
+    async for rows in _batches(changes):
+        # Whoever takes the outcomes sets the pace: nothing piles up here.
+        await outcomes.join()
+        numbers = list(range(first, first + len(rows)))
+        first += len(rows)
+        cells = [_cells(row, number) for number, row in zip(numbers, rows, strict=True)]
+        checked = check_chunk(text_chunk(numbers, cells, len(FIELDS)), _COLUMNS)
+        to_send = []
+        for item in JudgedChunk(checked, Survey(), scope).items():
+            if isinstance(item, Change):
+                to_send.append(item)
+            else:
+                outcomes.put_nowait(item)
+        yield to_send
+
+
+def _cells(row: Row, number: int) -> list[object]:
+    if not isinstance(row, Mapping):
+        raise InputError(f"change {number}: not a mapping of field to value, but {row!r:.60}.")
+    unknown = row.keys() - set(FIELDS)
+    if unknown:
+        raise InputError(
+            f"change {number}: no such field: {', '.join(sorted(unknown))}. "
+            f"The fields are {', '.join(FIELDS)}."
+        )
+    return [row.get(name, "") for name in FIELDS]
+
+
+async def _batches(
+    changes: Iterable[Row] | AsyncIterable[Row],
+) -> AsyncIterator[list[Row]]:
+    if isinstance(changes, AsyncIterable):
+        async for row in changes:
+            yield [row]
+        return
+    batch: list[Row] = []
+    for row in changes:
+        batch.append(row)
+        if len(batch) == _BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,118 @@
+"""``bulk-reset check``, ``report`` and ``template`` as processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from make_samples import MISTAKES
+from programs import FAST, ROOT, read_csv, write_sheet
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_a_good_sheet_is_told_with_the_time_it_needs(command: Command, tmp_path: Path) -> None:
+    """Checking needs no key, and says what comes next."""
+    write_sheet(tmp_path / "incidents.csv", 2_000)
+    done = command("check", "incidents.csv", key=None)
+    assert (done.returncode, done.stdout) == (
+        0,
+        (
+            "2,000 rows: 0 with mistakes\n"
+            "They set: title 2,000\n"
+            "2,000 requests will take 1 min 20 s at the least. Next: bulk-reset run incidents.csv\n"
+        ),
+    )
+
+
+def test_json_lists_every_mistake_by_row_and_column(command: Command) -> None:
+    """A script gets all mistakes, not only the first twenty."""
+    done = command("check", ROOT / "samples" / "mistakes.csv", "--json", key=None)
+    told = json.loads(done.stdout)
+    found: dict[int, set[str]] = {}
+    for mistake in told["mistakes"]:
+        found.setdefault(mistake["row_number"], set()).add(mistake["column"])
+    assert (done.returncode, told["exit_code"]) == (2, 2)
+    assert found == {row: set(columns) for row, columns in MISTAKES.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("no.csv", None, "no.csv: no such file."),
+        ("old.xls", b"\xd0\xcf\x11\xe0", "old.xls: cannot read .xls. Save it as .xlsx or .csv"),
+        ("empty.csv", b"", "empty.csv: the file is empty."),
+        ("header.csv", b"id,title\n", "header.csv: a header and no rows."),
+        ("noid.csv", b"incident,name,x\n1,2,3\n", "mistakes"),
+        ("nofield.csv", b"id,x\n1,2\n", "no column for any field to set"),
+        ("twice.csv", b"id,title,Title\n1,2,3\n", "two columns for title"),
+        ("broken.xlsx", b"PK\x03\x04 broken", "not a workbook that can be read"),
+    ],
+)
+def test_a_sheet_that_cannot_be_used_is_told_in_a_line(
+    name: str, content: bytes | None, words: str, command: Command, tmp_path: Path
+) -> None:
+    """Bad input gets a clear error: where, what, what to do; never a traceback."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    done = command("check", name, key=None)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split() + done.stdout.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_report_is_summed_up_again(command: Command, tmp_path: Path) -> None:
+    """The report file alone tells how a run ended."""
+    write_sheet(tmp_path / "incidents.csv", 5)
+    command("run", "incidents.csv", "--sandbox", *FAST, key=None)
+    done = command("report", "incidents.sandbox.report.csv", "--json", key=None)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["lines"], told["counts"]["updated"]) == (0, 5, 5)
+    shown = command("report", "incidents.sandbox.report.csv", key=None)
+    assert " updated       5   the API said yes" in shown.stdout
+
+
+def test_a_file_that_is_no_report_is_refused(command: Command, tmp_path: Path) -> None:
+    """A slip of the file name is told, and nothing is touched."""
+    sheet = write_sheet(tmp_path / "incidents.csv", 5)
+    other = write_sheet(tmp_path / "other.csv", 5)
+    before = sheet.read_bytes()
+    summed = command("report", "incidents.csv", key=None)
+    run = command("run", "other.csv", "--report", "incidents.csv", "--base-url", "http://[::1]")
+    itself = command("run", "other.csv", "--report", "other.csv", "--base-url", "http://[::1]")
+    assert (summed.returncode, run.returncode, itself.returncode) == (2, 2, 2)
+    assert "--report other.csv: that is the sheet itself. Choose another." in itself.stderr
+    assert other.read_bytes() == before
+    assert "this is not a report of bulk-reset" in summed.stderr
+    assert "this is not a report of bulk-reset, so it is left as it is" in run.stderr
+    assert sheet.read_bytes() == before
+
+
+def test_the_template_is_a_sheet_that_can_be_checked(command: Command) -> None:
+    """The empty workbook is read by the other commands; only the rows are missing."""
+    made = command("template", "new.xlsx", key=None)
+    checked = command("check", "new.xlsx", key=None)
+    again = command("template", "new.xlsx", key=None)
+    assert (made.returncode, checked.returncode, again.returncode) == (0, 2, 2)
+    assert "new.xlsx: a header and no rows." in checked.stderr
+
+
+def test_a_mapped_column_is_used(command: Command, tmp_path: Path) -> None:
+    """A column with a name of its own is told by --map."""
+    (tmp_path / "own.csv").write_text(f"key,wording\n{'a' * 24},A new title\n", encoding="utf-8")
+    mapped = ("--map", "incident_id=key", "--map", "title=wording")
+    done = command("run", "own.csv", "--sandbox", *mapped, *FAST, key=None)
+    assert done.returncode == 0, done.stderr
+    (line,) = read_csv(tmp_path / "own.sandbox.report.csv")
+    assert (line["incident_id"], line["fields"]) == ("a" * 24, "title")
+
+
+def test_what_a_sheet_says_cannot_steer_the_terminal(command: Command, tmp_path: Path) -> None:
+    """Escape codes and markup in a cell are shown, not obeyed."""
+    (tmp_path / "x.csv").write_text("id,title\n[bold]x\x1b[31mRED\x07,abc\n", encoding="utf-8")
+    done = command("check", "x.csv", key=None)
+    assert "[bold]x\N{REPLACEMENT CHARACTER}[31mRED" in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout

@@ -1,0 +1,247 @@
+"""Custom fields and comments: a row is done when all its requests are, and says which failed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import FAST, SandboxProcess, read_csv, seed_id
+from test_cli_round_trip import statuses, values, write_rows
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+StartSandbox = Callable[..., SandboxProcess]
+QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
+HEADER = ["incident_id", "title", "field:affected_service", "field:tags:json", "comment"]
+ROWS = 12
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Path:
+    """Every row sets everything: four requests a row."""
+    rows = [
+        [seed_id(n), f"Renamed {n}", f"service {n}", json.dumps(["seeded", n]), f"Retagged {n}"]
+        for n in range(1, ROWS + 1)
+    ]
+    return write_rows(tmp_path / "incidents.csv", HEADER, *rows)
+
+
+def start(start_sandbox: StartSandbox, folder: Path, *rules: dict[str, Any]) -> SandboxProcess:
+    faults = folder / "faults.json"
+    faults.write_text(json.dumps(rules))
+    return start_sandbox("--seed-incidents", str(ROWS), "--faults", str(faults), *QUICK)
+
+
+def row_of(folder: Path, number: int) -> dict[str, str]:
+    return {line["row"]: line for line in read_csv(folder / "incidents.report.csv")}[str(number)]
+
+
+def test_a_row_sets_fields_of_all_kinds(
+    command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+) -> None:
+    """One row, four requests, one line in the report; undone but for what cannot be."""
+    sandbox = start(start_sandbox, tmp_path)
+    before = values(sandbox)
+    done = command("run", sheet, "--base-url", sandbox.url, "--verify", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "'comment' is added to the incidents as comments, which cannot be undone" in done.stderr
+    for n, incident in enumerate(values(sandbox).values(), 1):
+        assert (incident["title"], incident["comments"]) == (f"Renamed {n}", [f"Retagged {n}"])
+        assert incident["fields"] == {"affected_service": f"service {n}", "tags": ["seeded", n]}
+    line = row_of(tmp_path, 2)
+    assert (line["status"], line["attempts"]) == ("updated", "4")
+    assert line["fields"] == "title field:affected_service field:tags comment"
+    assert sandbox.get("/_stats")["requests"] == 4 * ROWS + 2
+    again = command("run", sheet, "--base-url", sandbox.url, *FAST)
+    assert (again.returncode, sandbox.get("/_stats")["comments"]) == (0, ROWS)
+
+    undone = command("undo", "incidents.report.csv", "--yes", "--base-url", sandbox.url, *FAST)
+    assert undone.returncode == 0, undone.stderr
+    assert "12 comments stay: a comment cannot be taken back" in undone.stdout
+    lost = read_csv(tmp_path / "incidents.not-restored.csv")
+    had_none = {one for one in before if "affected_service" not in before[one]["fields"]}
+    assert {(line["incident_id"], line["field"]) for line in lost} == {
+        (one, "field:affected_service") for one in had_none
+    }
+    for one, incident in values(sandbox).items():
+        del incident["comments"]
+        if one in had_none:
+            assert incident["fields"].pop("affected_service").startswith("service ")
+        assert incident == before[one]
+
+
+def test_the_time_is_told_by_all_requests_of_a_row(
+    command: Command, sheet: Path, tmp_path: Path
+) -> None:
+    """Four a row; and one where a row has nothing but a comment."""
+    told = json.loads(command("check", sheet, "--json").stdout)
+    assert (told["rows"], told["to_send"]) == (ROWS, 4 * ROWS)
+    header = ["incident_id", "title", "comment"]
+    rows = [
+        [seed_id(1), "", "Hello"],
+        [seed_id(2), "Renamed", "Hello"],
+        [seed_id(3), "Renamed", ""],
+    ]
+    write_rows(tmp_path / "few.csv", header, *rows)
+    told = json.loads(command("check", "few.csv", "--json").stdout)
+    assert (told["rows"], told["to_send"]) == (3, 4)
+
+
+def test_what_is_so_already_costs_no_request(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Of several parts, only those that differ are sent."""
+    sandbox = start(start_sandbox, tmp_path)
+    header = ["incident_id", "title", "field:tags:json"]
+    title = sandbox.get("/_incidents")[seed_id(1)]["title"]
+    write_rows(
+        tmp_path / "incidents.csv",
+        header,
+        [seed_id(1), title, '["new"]'],
+        [seed_id(2), "Renamed", '["seeded"]'],
+        [seed_id(3), "", ' [ "seeded" ] '],
+    )
+    done = command("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
+    assert done.returncode == 0, done.stderr
+    assert [row_of(tmp_path, n)["fields"] for n in (2, 3, 4)] == ["field:tags", "title", ""]
+    assert statuses(tmp_path / "incidents.report.csv") == {"updated": 2, "unchanged": 1}
+    assert sandbox.get("/_stats")["requests"] == 3
+
+
+def test_the_part_that_failed_is_named_and_what_comes_after_is_not_sent(
+    command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+) -> None:
+    """A comment tells of what was done, so it waits for that; asked again, it is added once."""
+    rule = {"path": "/incident/field/reset", "incident_id": seed_id(4), "error": "InvalidParameter"}
+    sandbox = start(start_sandbox, tmp_path, {**rule, "times": 1})
+    arguments = ("run", sheet, "--base-url", sandbox.url, *FAST)
+    first = command(*arguments)
+    assert first.returncode == 1
+    line = row_of(tmp_path, 5)
+    assert (line["status"], line["error_code"]) == ("failed", "InvalidParameter")
+    assert line["error_message"].startswith("field:affected_service: ")
+    assert line["error_message"].endswith("; done: title")
+    assert "comments" not in values(sandbox)[seed_id(4)]
+    again = command(*arguments, "--retry-failed")
+    assert again.returncode == 0, again.stderr
+    assert values(sandbox)[seed_id(4)]["comments"] == ["Retagged 4"]
+    assert sandbox.get("/_stats")["comments"] == ROWS
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_comment_is_never_added_twice(
+    when: str, command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+) -> None:
+    """Its answer lost, nobody can know: it is told, and not sent again unless that is said."""
+    rule = {"path": "/incident/comment", "requests": [3], "reset": when}
+    sandbox = start(start_sandbox, tmp_path, rule)
+    arguments = ("run", sheet, "--base-url", sandbox.url, *FAST)
+    codes = [command(*arguments).returncode for _ in range(2)]
+    assert codes == [1, 1]
+    [line] = [
+        one for one in read_csv(tmp_path / "incidents.report.csv") if one["status"] != "updated"
+    ]
+    assert (line["status"], line["error_code"]) == ("failed", "comment_in_doubt")
+    assert "look at the incident" in line["error_message"]
+    assert sandbox.get("/_stats")["comments"] == ROWS - (when == "before")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_custom_field_whose_answer_is_lost_is_sent_again(
+    when: str, command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+) -> None:
+    """Setting a value twice is setting it once."""
+    rule = {"path": "/incident/field/reset", "requests": [5], "reset": when}
+    sandbox = start(start_sandbox, tmp_path, rule)
+    done = command("run", sheet, "--base-url", sandbox.url, "--verify", *FAST)
+    assert done.returncode == 0, done.stdout
+    assert statuses(tmp_path / "incidents.report.csv") == {"updated": ROWS}
+
+
+def test_a_field_that_stays_lost_is_read_back(
+    command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+) -> None:
+    """Attempts spent, the incident tells; the comment after it is added all the same."""
+    rule = {"path": "/incident/field/reset", "incident_id": seed_id(4), "reset": "after"}
+    sandbox = start(start_sandbox, tmp_path, {**rule, "times": 2})
+    arguments = ("run", sheet, "--base-url", sandbox.url, "--attempts", "1", *FAST)
+    done = command(*arguments)
+    assert done.returncode == 0, done.stdout
+    assert row_of(tmp_path, 5)["status"] == "updated"
+    assert values(sandbox)[seed_id(4)]["comments"] == ["Retagged 4"]
+
+
+def test_a_stop_between_parts_leaves_the_row_pending(
+    command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+) -> None:
+    """Half a row is not done; the same command again does the other half."""
+    rule = {"path": "/incident/field/reset", "error": "Unauthorized", "times": 12}
+    sandbox = start(start_sandbox, tmp_path, rule)
+    arguments = ("run", sheet, "--base-url", sandbox.url, *FAST)
+    first = command(*arguments)
+    assert (first.returncode, read_csv(tmp_path / "incidents.report.csv")) == (3, [])
+    assert f"{ROWS} rows are pending" in first.stderr
+    for _ in range(3):
+        done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert statuses(tmp_path / "incidents.report.csv") == {"updated": ROWS}
+    assert sandbox.get("/_stats")["comments"] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "said"),
+    [
+        (["field:tags:json"], ["[1"], "not JSON"),
+        (["field:tags:json"], ["null"], "null sets nothing"),
+        (["comment"], ["x" * 1_025], "cut it to 1,024: 1 too many"),
+        (["field:owner"], ["  "], "nothing but spaces"),
+        (["field:owner"], ["#REF!"], "the formula's error #REF!"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_sent(
+    header: list[str], cells: list[str], said: str, command: Command, tmp_path: Path
+) -> None:
+    """As of any other field."""
+    rows = [[seed_id(1), *cells]]
+    write_rows(tmp_path / "incidents.csv", ["incident_id", *header], *rows)
+    done = command("check", "incidents.csv", "--json")
+    [mistake] = json.loads(done.stdout)["mistakes"]
+    assert (done.returncode, said in mistake["problem"] + mistake["mend"]) == (2, True), mistake
+
+
+def test_one_field_has_one_column(command: Command, tmp_path: Path) -> None:
+    """Of text and JSON for the same field, nobody could say which counts."""
+    header = ["incident_id", "field:tags", "Field: tags :JSON"]
+    write_rows(tmp_path / "incidents.csv", header, [seed_id(1), "a", '"b"'])
+    done = command("check", "incidents.csv")
+    assert (done.returncode, "are one field" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("name", ["50% of it", 'a, b; "=c"', "团队 名称"])
+def test_any_name_goes_there_and_back(
+    name: str, command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Pulled, edited, resumed, undone: the API's name is always that; conflicts are seen."""
+    sandbox = start(start_sandbox, tmp_path)
+    field = f"field:{name}"
+    reach = ("--base-url", sandbox.url, *FAST)
+    write_rows(tmp_path / "first.csv", ["incident_id", field], *[[seed_id(n), "A"] for n in (1, 2)])
+    command("run", "first.csv", *reach)
+    assert command("pull", "x.csv", "--since", "30d", "--field", name, *reach).returncode == 0
+    rows = read_csv(tmp_path / "x.csv")
+    rows[0][field] = rows[1][field] = "B"
+    write_rows(tmp_path / "x.csv", list(rows[0]), *(list(cells.values()) for cells in rows))
+    write_rows(tmp_path / "other.csv", ["incident_id", field], [seed_id(2), "C"])
+    command("run", "other.csv", *reach)
+    for _ in range(2):
+        done = command("run", "x.csv", *reach)
+        assert done.returncode == 1, done.stderr
+    assert statuses(tmp_path / "x.report.csv") == {"unchanged": 10, "updated": 1, "conflict": 2}
+    found = [incident["fields"].get(name) for incident in values(sandbox).values()]
+    assert found == ["B", "C", *[None] * 10]
+    undone = command("undo", "x.report.csv", "--yes", *reach)
+    assert undone.returncode == 0, undone.stdout
+    assert values(sandbox)[seed_id(1)]["fields"][name] == "A"

@@ -1,0 +1,458 @@
+"""``bulk-reset job``: check, list, run and install, as they are typed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import KEY, Begin, SandboxProcess, read_csv, seed_id, write_sheet
+
+from bulk_reset.jobs.run_records import JobBook, RunRecord, StateFolder
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+StartSandbox = Callable[..., SandboxProcess]
+REHEARSAL = '[api]\nsandbox_state = "rehearsal.json"\n'
+SHEET = '[source]\nsheet = "in.csv"\n'
+SCHEDULE = '[schedule]\ncron = "* * * * *"\ntime_zone = "UTC"\n'
+NO_PAGE = "[report]\nhtml = false\n"
+QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0.05")
+
+
+def write_job(folder: Path, text: str, name: str = "nightly") -> Path:
+    """Write a job file."""
+    file = folder / f"{name}.toml"
+    file.write_text(text)
+    return file
+
+
+def runs_of(folder: Path) -> list[RunRecord]:
+    """Return the runs that were kept."""
+    return StateFolder(folder / "state").records()
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the one line that a command has said, on standard error."""
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    return line
+
+
+# --- check -----------------------------------------------------------------------------------
+
+
+def test_check_says_in_words_what_a_job_would_do(command: Command, tmp_path: Path) -> None:
+    """Where from, what, how much, to whom, when next; nothing is run, and nothing is kept."""
+    write_job(
+        tmp_path,
+        'description = "Every night"\n[source.pull]\nsince = "1d"\nseverity = ["Critical"]\n'
+        f'[set]\ntitle = "[x] {{{{ title }}}}"\n{REHEARSAL}[limits]\nmax_rows = 20\n'
+        '[schedule]\ncron = "30 2 * * 1-5"\ntime_zone = "Europe/Berlin"\ndeadline = "06:00"\n',
+    )
+    done = command("job", "check", "nightly.toml")
+    assert done.returncode == 0, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines[0] == "nightly: Every night"
+    assert "Rows the incidents since 1d, severity Critical" in lines
+    assert "Sets title = [x] {{ title }}" in lines
+    assert "Sends at most 20 rows (more are a mistake, and nothing is sent)" in lines
+    assert "Due At 02:30 on Monday through Friday, Europe/Berlin" in lines
+    nexts = lines[lines.index("Next") + 1 :]
+    assert len(nexts) == 5
+    assert all(
+        re.fullmatch(r"\w+ \d{4}-\d\d-\d\d 02:30 CES?T \(0[01]:30 UTC\), .+", x) for x in nexts
+    )
+    assert "note: it is a rehearsal" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["nightly.toml"]
+
+
+def test_check_says_every_mistake_of_every_file(command: Command, tmp_path: Path) -> None:
+    """One line each, that editors jump to; the good ones are told all the same."""
+    write_job(tmp_path, f"{SHEET}[run]\ncanary = 0\nverify = 1\n", "a")
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}", "b")
+    done = command("job", "check", "a.toml", "b.toml", "c.toml")
+    assert done.returncode == 2
+    red = [line for line in done.stderr.splitlines() if "note:" not in line]
+    assert red == [
+        "a.toml:4: run.canary: 0: too small. It has to be 1 or more.",
+        "a.toml:5: run.verify: 1: neither true nor false. Write one of them, without quotes.",
+        "c.toml: cannot be read (No such file or directory). Say a job file.",
+    ]
+    assert done.stdout.splitlines()[0] == "b"
+
+
+def test_check_as_json_is_one_object(command: Command, tmp_path: Path) -> None:
+    """With the mistakes taken apart, for whoever checks job files before they are merged."""
+    write_job(tmp_path, f"{SHEET}[run]\ncanary = 0\n", "a")
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}{SCHEDULE}", "b")
+    done = command("job", "check", "a.toml", "b.toml", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["exit_code"]) == (2, 2)
+    assert told["jobs"][0] == {
+        "file": "a.toml",
+        "mistakes": [
+            {"line": 4, "key": "run.canary", "problem": "0: too small. It has to be 1 or more."}
+        ],
+    }
+    good = told["jobs"][1]
+    assert (good["job"], good["mistakes"], len(good["next"])) == ("b", [], 5)
+
+
+def test_check_finds_what_is_wrong_here_and_now(command: Command, tmp_path: Path) -> None:
+    """No mistake in the file, but a run would fail: no key, no sheet, no program, no schedule."""
+    write_job(tmp_path, f'{SHEET}[notify]\ncommand = ["no-such-program"]\n')
+    done = command("job", "check", "nightly.toml", key=None)
+    assert done.returncode == 0
+    notes = [line for line in done.stderr.splitlines() if line.startswith("  note: ")]
+    assert len(notes) == 4
+    for part in (
+        "would find no key",
+        "in.csv is not there now",
+        "no program no-such",
+        "[schedule]",
+    ):
+        assert part in done.stderr
+
+
+def test_check_repeats_no_key_from_where_it_does_not_belong(
+    command: Command, tmp_path: Path
+) -> None:
+    """Not even the one that was written into the file by mistake."""
+    key = "k3y-of-nobody-0123456789"
+    write_job(tmp_path, f'api = "{key}"\n[source]\nsheet = "in.csv"\nif_none = "{key}"\n', "a")
+    write_job(tmp_path, f'{SHEET}[api]\napp_key = "{key}"\n', "b")
+    for more in ([], ["--json"], ["--verbose"]):
+        done = command("job", "check", "a.toml", "b.toml", *more, key=key)
+        assert done.returncode == 2
+        assert key not in done.stdout + done.stderr
+    assert "b.toml:4: api.app_key: a key has no place in a job file" in done.stderr
+
+
+# --- list ------------------------------------------------------------------------------------
+
+
+def test_list_shows_when_jobs_are_due_and_how_they_ended(command: Command, tmp_path: Path) -> None:
+    """A broken file is among them, and keeps nobody else from being listed."""
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    write_sheet(jobs / "in.csv", 1)
+    write_job(jobs, f"{SHEET}{REHEARSAL}{NO_PAGE}{SCHEDULE}", "good")
+    write_job(jobs, f"{SHEET}{REHEARSAL}", "never-run")
+    write_job(jobs, f"{SHEET}[run]\ncanary = 0\n", "broken")
+    assert command("job", "run", "jobs/good.toml", "--state-dir", "state").returncode == 0
+    done = command("job", "list", "jobs", "--state-dir", "state")
+    assert done.returncode == 2
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "Every minute" in rows["good"]
+    assert "exit code 0" in rows["good"]
+    assert "not scheduled" in rows["never-run"]
+    assert "broken" in rows
+    assert "jobs/broken.toml:4: run.canary" in done.stderr
+    told = json.loads(command("job", "list", "jobs", "--state-dir", "state", "--json").stdout)
+    assert [one["job"] for one in told["jobs"]] == ["broken", "good", "never-run"]
+    assert told["jobs"][1]["last"]["words"] == "1 of 1 rows are done"
+    assert one_line(command("job", "list", "gone")).startswith("error: gone: no such folder.")
+
+
+# --- run -------------------------------------------------------------------------------------
+
+
+def test_run_says_how_it_ended_and_where_it_is_kept(command: Command, tmp_path: Path) -> None:
+    """Results on standard output, events as JSON lines on standard error and in the folder."""
+    write_sheet(tmp_path / "in.csv", 2)
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}")
+    done = command("job", "run", "nightly.toml", "--state-dir", "state")
+    assert done.returncode == 0, done.stderr
+    [record] = runs_of(tmp_path)
+    folder = tmp_path / "state" / "runs" / record.id
+    assert done.stdout == f"nightly: 2 of 2 rows are done\nRun: state/runs/{record.id}\n"
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {one["run"] for one in events} == {record.id}
+    assert (events[-1]["event"], events[-1]["exit_code"]) == ("job ended", 0)
+    assert (folder / "log.jsonl").read_text() == done.stderr
+    assert record.page
+    assert "<html" in (folder / record.page).read_text()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [
+            "in.audit.jsonl",
+            "in.before.csv",
+            "in.csv",
+            "in.report.csv",
+            "job.toml",
+            "log.jsonl",
+            "run.json",
+            record.page,
+        ]
+    )
+
+
+@pytest.mark.parametrize("more", [["--quiet"], ["--json"], ["--json", "--quiet"]])
+def test_run_says_as_much_as_it_is_asked_to(
+    more: list[str], command: Command, tmp_path: Path
+) -> None:
+    """Nothing at all for cron, or the record as one object."""
+    write_sheet(tmp_path / "in.csv", 1)
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}")
+    done = command("job", "run", "nightly.toml", "--state-dir", "state", *more)
+    [record] = runs_of(tmp_path)
+    assert done.returncode == 0
+    assert json.loads(done.stdout or "null") == (
+        dataclasses.asdict(record) if "--json" in more else None
+    )
+    assert (done.stderr == "") is ("--quiet" in more)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sheet", "code"),
+    [("max_rows = 1", "in.csv", 2), ("max_failures = 0", "in.csv", 3), ("", "gone.csv", 2)],
+)
+def test_run_has_the_exit_code_of_the_run(
+    limits: str, sheet: str, code: int, command: Command, tmp_path: Path
+) -> None:
+    """Whoever starts it, cron or Kubernetes, sees what became of it."""
+    (tmp_path / "in.csv").write_text(
+        "incident_id,title\n" + "".join(f"{n:024x},Of nobody\n" for n in range(1, 4))
+    )
+    text = f'[source]\nsheet = "{sheet}"\n{REHEARSAL}{NO_PAGE}[limits]\n{limits}\n'
+    write_job(tmp_path, text)
+    done = command("job", "run", "nightly.toml", "--state-dir", "state")
+    [record] = runs_of(tmp_path)
+    assert (done.returncode, record.exit_code) == (code, code)
+    assert f"nightly: {record.words}" in done.stdout
+
+
+def test_a_run_that_was_killed_is_gone_on_with_and_sends_no_row_twice(
+    begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Killed with -9 in the middle: what was on its way is all that may be sent once more."""
+    sandbox = start_sandbox("--seed-incidents", "200", *QUICK)
+    write_sheet(tmp_path / "in.csv", 200)
+    api = f'[api]\nbase_url = "{sandbox.url}"\n'
+    write_job(tmp_path, f"{SHEET}{api}{NO_PAGE}")
+    process = begin("job", "run", "nightly.toml", "--state-dir", "state", "--quiet")
+    while sandbox.get("/_stats")["applied"] < 40:
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    [record] = runs_of(tmp_path)
+    assert (record.state, record.exit_code, record.is_open) == ("running", None, True)
+    applied = sandbox.get("/_stats")["applied"]
+    report = tmp_path / "state" / "runs" / record.id / record.report
+    told = report.read_bytes().count(b"\n") - 1
+    write_sheet(tmp_path / "in.csv", 1, title="Another sheet")
+    fast = "per_second = 5000\nper_minute = 300000\n"
+    write_job(tmp_path, f"{SHEET}{api}{fast}{NO_PAGE}")
+    done = command("job", "run", "nightly.toml", "--state-dir", "state", "--run", record.id)
+    assert done.returncode == 0, done.stderr
+    [ended] = runs_of(tmp_path)
+    assert (ended.id, ended.exit_code, ended.words) == (record.id, 0, "200 of 200 rows are done")
+    assert ended.started_at == record.started_at
+    assert Counter(line["status"] for line in read_csv(report)) == {"updated": 200}
+    incidents = sandbox.get("/_incidents").values()
+    assert {one["title"] for one in incidents} == {f"Renamed service {n}" for n in range(1, 201)}
+    assert sum(one["applied"] for one in incidents) - 200 <= applied - told
+    again = command("job", "run", "nightly.toml", "--state-dir", "state", "--run", record.id)
+    assert one_line(again).startswith(f"error: --run {record.id}: is done.")
+
+
+@pytest.mark.parametrize("more", [[], ["--if-due"]])
+def test_a_run_that_is_told_to_end_does_so_softly_and_says_so(
+    more: list[str], begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """SIGTERM: what is on its way is finished, the rest stays pending, exit 143; also if due."""
+    sandbox = start_sandbox("--seed-incidents", "400", *QUICK)
+    write_sheet(tmp_path / "in.csv", 400)
+    file = write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{NO_PAGE}{SCHEDULE}')
+    if more:
+        book = JobBook(str(file), "* * * * * UTC", time.time() - 60)
+        StateFolder(tmp_path / "state").keep_book("nightly", book)
+    process = begin("job", "run", "nightly.toml", "--state-dir", "state", *more)
+    while sandbox.get("/_stats")["applied"] < 40:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, "internal error" in out + err) == (143, False)
+    record = runs_of(tmp_path)[-1]
+    assert (record.state, record.exit_code, record.is_open) == ("ended", 143, True)
+    assert record.words == "stopped: SIGTERM"
+    assert record.counts["updated"] == sandbox.get("/_stats")["applied"] < 400
+    assert sum(record.counts.values()) == record.rows == 400
+
+
+def test_a_job_runs_once_at_a_time(
+    begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """The second one is told in a line, with exit code 4, and leaves nothing behind."""
+    sandbox = start_sandbox("--seed-incidents", "400", *QUICK)
+    write_sheet(tmp_path / "in.csv", 400)
+    write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{NO_PAGE}')
+    process = begin("job", "run", "nightly.toml", "--state-dir", "state", "--quiet")
+    while sandbox.get("/_stats")["applied"] < 10:
+        assert process.poll() is None
+    second = command("job", "run", "nightly.toml", "--state-dir", "state")
+    assert second.returncode == 4
+    assert one_line(second) == "error: nightly: is running already. Wait until it has ended."
+    assert len(runs_of(tmp_path)) == 1
+    assert process.poll() is None
+
+
+def test_the_key_is_in_no_file_of_a_run_and_in_nothing_that_is_said(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Neither where all is well nor where it is refused; nor does a command that is told get it."""
+    sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
+    write_sheet(tmp_path / "in.csv", 3)
+    tell = '[notify]\nwhen = "always"\ncommand = ["sh", "-c", "env > told.txt; cat >> told.txt"]\n'
+    write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{tell}')
+    seen = ""
+    for key, code in ((KEY, 0), ("a-wrong-k3y-0123456789", 3)):
+        write_sheet(tmp_path / "in.csv", 3, title=f"With code {code}")
+        for more in (["--json"], ["--verbose"]):
+            done = command("job", "run", "nightly.toml", "--state-dir", "state", *more, key=key)
+            assert done.returncode == code, done.stderr
+            seen += done.stdout + done.stderr
+        seen += (tmp_path / "told.txt").read_text()
+    seen += "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert "BULK_RESET_RUN=" in seen
+    assert KEY not in seen
+    assert "a-wrong-k3y" not in seen
+
+
+def test_if_due_counts_from_when_a_job_is_first_seen(command: Command, tmp_path: Path) -> None:
+    """Then it runs what is due, once, and nothing where nothing is."""
+    write_sheet(tmp_path / "in.csv", 1)
+    file = write_job(
+        tmp_path,
+        f"{SHEET}{REHEARSAL}{NO_PAGE}" + SCHEDULE.replace('"* * * * *"', '"0 0 * * *"'),
+    )
+    state = StateFolder(tmp_path / "state")
+    ask = ("job", "run", "nightly.toml", "--state-dir", "state", "--if-due", "--quiet")
+    first = command(*ask)
+    assert (first.returncode, first.stdout, first.stderr, runs_of(tmp_path)) == (0, "", "", [])
+    book = state.book("nightly")
+    assert book is not None
+    midnight = time.time() // 86_400 * 86_400
+    state.keep_book("nightly", dataclasses.replace(book, handled_at=midnight - 1))
+    file.write_text(file.read_text().replace("UTC", "UTC") + 'catch_up_within = "1d"\n')
+    for _ in range(2):
+        done = command(*ask)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        [record] = runs_of(tmp_path)
+        assert (record.due_at, record.is_scheduled, record.exit_code) == (midnight, True, 0)
+
+
+# --- install ---------------------------------------------------------------------------------
+
+
+def test_install_prints_units_or_writes_them(command: Command, tmp_path: Path) -> None:
+    """Nothing is installed; what to type next is said."""
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}{SCHEDULE}")
+    printed = command("job", "install", "nightly.toml", "--systemd", "--state-dir", "state")
+    assert printed.returncode == 0
+    assert re.findall("^# (.+)$", printed.stdout, re.MULTILINE)[0] == (
+        "/etc/systemd/system/bulk-reset-nightly.service"
+    )
+    (tmp_path / "units").mkdir()
+    written = command("job", "install", "nightly.toml", "--systemd", "--to", "units")
+    assert written.stdout.splitlines() == [
+        "Unit: units/bulk-reset-nightly.service",
+        "Unit: units/bulk-reset-nightly.timer",
+        "Next: systemctl daemon-reload && systemctl enable --now bulk-reset-nightly.timer",
+    ]
+    timer = (tmp_path / "units" / "bulk-reset-nightly.timer").read_text()
+    assert "OnCalendar=*-*-* *:*:00 UTC\n" in timer
+    gone = command("job", "install", "nightly.toml", "--systemd", "--to", "gone")
+    assert (gone.returncode, "cannot be written" in one_line(gone)) == (2, True)
+
+
+def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) -> None:
+    """With the path in full, whatever folder cron starts it in, and in silence."""
+    write_sheet(tmp_path / "in.csv", 1)
+    write_job(tmp_path, f'{SHEET}{REHEARSAL}{NO_PAGE}{SCHEDULE}catch_up = "skip"\n')
+    done = command("job", "install", "nightly.toml", "--cron", "--state-dir", "state")
+    *_, line = done.stdout.splitlines()
+    *when, text = line.split(" ", 5)
+    assert when == ["*"] * 5
+    words = shlex.split(text.replace(r"\%", "%"))
+    run = command(*words[words.index("job") :])
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert [one.words for one in runs_of(tmp_path)] == ["1 of 1 rows are done"]
+
+
+# --- Slips -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "gone.toml"], "gone.toml: cannot be read (No such file or directory)."),
+        (["run", "in.csv"], "in.csv:1: not TOML: "),
+        (["run", "nightly.toml", "--run", "gone"], "gone: no such run in "),
+        (["run", "nightly.toml", "--run", "../runs"], "../runs: no such run in "),
+        (["run", "nightly.toml", "--run", "other"], "is a run of other, not of nightly."),
+        (["run", "nightly.toml", "--run", "missed"], "--run missed: was missed."),
+        (["run", "nightly.toml", "--run", "x", "--if-due"], "Say --if-due or --run ID, not both."),
+        (["run", "nightly.toml", "--if-due"], "nightly.toml:1: schedule: this table is missing"),
+        (["run", "nightly.toml", "--state-dir", "in.csv"], "in.csv: cannot be written"),
+        (["install", "nightly.toml"], "Say --systemd or --cron."),
+        (["install", "nightly.toml", "--cron", "--systemd"], "Say --systemd or --cron."),
+        (["install", "nightly.toml", "--cron", "--to", "x"], "--to is for --systemd"),
+        (["install", "nightly.toml", "--cron"], "has no [schedule], so there is nothing to"),
+        (["list", "in.csv"], "in.csv: no such folder."),
+    ],
+)
+def test_a_slip_is_told_in_one_line_and_nothing_is_run(
+    arguments: list[str], says: str, command: Command, tmp_path: Path
+) -> None:
+    """Exit code 2, what was found, and what to do."""
+    write_sheet(tmp_path / "in.csv", 1)
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}")
+    state = StateFolder(tmp_path / "state")
+    for record in (
+        RunRecord("other", "other", "x", 1.0),
+        RunRecord("missed", "nightly", "x", 1.0, "missed", missed=1),
+    ):
+        state.begin(record, b"")
+    if arguments[0] == "run" and "--state-dir" not in arguments:
+        arguments = [*arguments, "--state-dir", "state"]
+    done = command("job", *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")] or [
+        json.loads(done.stderr.splitlines()[0])["why"]
+    ]
+    assert len(lines) == 1, lines
+    assert says in lines[0]
+    assert not (tmp_path / "rehearsal.json").exists()
+    assert len(runs_of(tmp_path)) == 2
+
+
+def values(sandbox: SandboxProcess) -> dict[str, Any]:
+    """Return the titles that a sandbox has."""
+    return {one: told["title"] for one, told in sandbox.get("/_incidents").items()}
+
+
+def test_runs_of_two_jobs_of_one_account_do_not_mix(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Each has its own folder, its own report, and the next number where seconds are the same."""
+    sandbox = start_sandbox("--seed-incidents", "4", *QUICK)
+    for name, title in (("a", "From a"), ("b", "From b")):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_sheet(folder / "in.csv", 2, title=title)
+        write_job(folder, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{NO_PAGE}', name)
+        assert command("job", "run", f"{name}/{name}.toml", "--state-dir", "state").returncode == 0
+    assert {one.job: one.counts for one in runs_of(tmp_path)} == {
+        "a": {"updated": 2},
+        "b": {"updated": 2},
+    }
+    assert values(sandbox)[seed_id(1)] == "From b 1"

@@ -1,0 +1,397 @@
+"""Terminals, pipes and signals as they may really be: the rows are done whatever becomes of them.
+
+Whoever looks on may close the window, cut the pipe, fill the disk or press Ctrl-C for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from programs import (
+    FAST,
+    KEY,
+    QUICK,
+    Begin,
+    SandboxProcess,
+    clean_environment,
+    read_csv,
+    write_sheet,
+)
+from terminal import rest_of, seen_on_a_terminal
+
+from bulk_reset.core.outcome import Stop, StopReason
+from bulk_reset.engine.sending import _signals
+
+NOISE = re.compile(r"Traceback|Exception|BrokenPipe|Errno")
+ROWS = 30
+
+
+@pytest.fixture
+def arguments(start_sandbox: Callable[..., SandboxProcess], tmp_path: Path) -> list[str]:
+    """Return the command for a sheet that is done in a moment."""
+    sandbox = start_sandbox("--seed-incidents", str(ROWS), *QUICK)
+    write_sheet(tmp_path / "incidents.csv", ROWS)
+    command = [sys.executable, "-m", "bulk_reset", "run", "incidents.csv"]
+    return [*command, "--base-url", sandbox.url, *FAST]
+
+
+def is_whole(report: Path) -> bool:
+    """Tell whether a report has a line for every row, and nothing else."""
+    return Counter(line["status"] for line in read_csv(report)) == {"updated": ROWS}
+
+
+def shell(
+    script: str, arguments: list[str], folder: Path, stdin: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as a line of the shell does that has it as its arguments."""
+    return subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *arguments],
+        cwd=folder,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+# --- Pipes and files -------------------------------------------------------------------------
+
+REDIRECTIONS = {
+    "output cut": ">&0 </dev/null",
+    "both cut": ">&0 2>&0 </dev/null",
+    "output closed": ">&-",
+    "errors closed": "2>&-",
+    "input closed": "<&-",
+    "all closed": "<&- >&- 2>&-",
+    "output on a full disk": ">/dev/full",
+    "both on a full disk": ">/dev/full 2>&1",
+}
+
+
+@pytest.mark.parametrize(
+    ("redirection", "more"),
+    [
+        *((redirection, []) for redirection in REDIRECTIONS),
+        ("both cut", ["--json"]),
+        ("both cut", ["--verbose"]),
+        ("output on a full disk", ["--json"]),
+    ],
+)
+def test_words_that_nobody_can_hear_change_nothing(
+    redirection: str, more: list[str], arguments: list[str], tmp_path: Path
+) -> None:
+    """Every row is done and reported, the exit code is the run's, and nobody is alarmed."""
+    reading, writing = os.pipe()
+    os.close(reading)  # as `head` does when it has seen enough
+    try:
+        done = shell(
+            f'exec "$@" {REDIRECTIONS[redirection]}', [*arguments, *more], tmp_path, writing
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 0, done.stderr
+    assert is_whole(tmp_path / "incidents.report.csv")
+    assert not NOISE.search(done.stdout + done.stderr)
+
+
+def test_an_error_is_told_by_the_exit_code_alone_if_need_be(tmp_path: Path) -> None:
+    """Without anybody to tell, a script still learns that nothing was sent."""
+    command = [sys.executable, "-m", "bulk_reset", "check", "gone.csv", "--json"]
+    done = shell('exec "$@" >&- 2>&-', command, tmp_path)
+    assert done.returncode == 2
+
+
+# --- Terminals -------------------------------------------------------------------------------
+
+
+def test_a_terminal_gets_colours(arguments: list[str], tmp_path: Path) -> None:
+    """The counter-example to the next one."""
+    code, seen = seen_on_a_terminal(arguments, tmp_path, TERM="xterm-256color")
+    assert (code, re.findall(r"\x1b\[32mupdated", seen)) == (0, ["\x1b[32mupdated"])
+
+
+@pytest.mark.parametrize("ending", ["done", "error", "mistakes"])
+@pytest.mark.parametrize(
+    ("environment", "forbidden"),
+    [({"TERM": "dumb"}, "\x1b"), ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "\x1b[3")],
+    ids=["dumb", "no colour"],
+)
+def test_a_terminal_gets_no_more_than_it_can_do_or_wants(
+    environment: dict[str, str],
+    forbidden: str,
+    ending: str,
+    arguments: list[str],
+    tmp_path: Path,
+) -> None:
+    """No escape codes on a dumb terminal, no colours where NO_COLOR says so."""
+    if ending == "error":
+        arguments = [*arguments, "--limit", "0"]
+    if ending == "mistakes":
+        (tmp_path / "incidents.csv").write_text("id,title\n1,x\n")
+    code, seen = seen_on_a_terminal(arguments, tmp_path, **environment)
+    assert code == (0 if ending == "done" else 2)
+    assert forbidden not in seen
+    assert re.search("error:|updated", seen)
+
+
+@pytest.mark.parametrize("columns", [1, 20, 40])
+def test_a_narrow_terminal_breaks_lines_and_nothing_else(
+    columns: int, arguments: list[str], tmp_path: Path
+) -> None:
+    """In a corner of the screen it works too."""
+    code, seen = seen_on_a_terminal(arguments, tmp_path, columns, TERM="xterm")
+    assert (code, NOISE.search(seen)) == (0, None)
+    assert is_whole(tmp_path / "incidents.report.csv")
+
+
+OWN_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize(("is_closed", "code"), [(False, 130), (True, 129)])
+def test_ctrl_c_typed_and_a_window_closed_leave_the_report_right(
+    is_closed: bool,
+    code: int,
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """On a terminal of its own, in the middle of the bar: what was sent is reported."""
+    sandbox = start_sandbox("--seed-incidents", "500", *QUICK[:4])
+    write_sheet(tmp_path / "incidents.csv", 500)
+    command = ["-m", "bulk_reset", "run", "incidents.csv", "--base-url", sandbox.url]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWN_TERMINAL, *command],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY, TERM="xterm"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while b"/500" not in seen or sandbox.get("/_stats")["applied"] < 10:
+        seen += os.read(ours, 1 << 16)
+    if not is_closed:
+        os.write(ours, b"\x03")
+        seen += rest_of(ours)
+    os.close(ours)
+    assert process.wait(timeout=30) == code
+    lines = read_csv(tmp_path / "incidents.report.csv")
+    assert 10 <= len(lines) == sandbox.get("/_stats")["applied"] < 500
+    if not is_closed:
+        assert b"stopped: Ctrl-C. " in seen
+        assert seen.rfind(HIDDEN) < seen.rfind(SHOWN), "the cursor is hidden"
+        assert not NOISE.search(seen.decode())
+
+
+HIDDEN, SHOWN = b"\x1b[?25l", b"\x1b[?25h"
+
+
+# --- Signals ---------------------------------------------------------------------------------
+
+
+class Listening:
+    """In the place of an engine: notes what it is told."""
+
+    def __init__(self) -> None:
+        self.stopped: Stop | None = None
+        self.told: asyncio.Queue[str] = asyncio.Queue()
+
+    def stop(self, stop: Stop) -> None:
+        """Be told to stop."""
+        self.stopped = stop
+        self.told.put_nowait(stop.reason.value)
+
+    def abort(self) -> None:
+        """Be told to stop at once."""
+        self.told.put_nowait("abort")
+
+
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_own_signals")
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGINT, StopReason.INTERRUPTED),
+        (signal.SIGTERM, StopReason.TERMINATED),
+        (signal.SIGHUP, StopReason.HUNG_UP),
+    ],
+)
+async def test_the_first_signal_stops_and_every_further_one_aborts(
+    number: signal.Signals, reason: StopReason
+) -> None:
+    """Once: softly. Twice: now. Three times: it is about to."""
+    engine = Listening()
+    with _signals(engine):  # type: ignore[arg-type]
+        for told in (reason.value, "abort", "abort"):
+            os.kill(os.getpid(), number)
+            assert await asyncio.wait_for(engine.told.get(), 10) == told
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("_own_signals")
+async def test_who_said_nohup_means_it() -> None:
+    """A signal that is ignored from the start stays ignored."""
+    engine = Listening()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with _signals(engine):  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(engine.told.get(), 10) == "terminated"
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_ctrl_c_for_ever_ends_in_good_order(
+    begin: Begin, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
+) -> None:
+    """An impatient user gets the report of what was done, the code 130 and no traceback."""
+    faults = tmp_path / "faults.json"
+    faults.write_text(json.dumps([{"requests": [5], "hang": True}]))
+    sandbox = start_sandbox("--seed-incidents", "2000", *QUICK[:4], "--faults", str(faults))
+    write_sheet(tmp_path / "incidents.csv", 2_000)
+    process = begin("run", "incidents.csv", "--base-url", sandbox.url)
+    while sandbox.get("/_stats")["applied"] < 10:
+        assert process.poll() is None
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        sandbox.get("/_stats")
+    out, err = process.communicate(timeout=30)
+    lines = read_csv(tmp_path / "incidents.report.csv")
+    assert process.returncode == 130
+    assert not NOISE.search(out + err)
+    assert f"{2_000 - len(lines):,} rows are pending" in err
+    assert sum(line["status"] == "unknown" for line in lines) >= 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "Stopped by Ctrl-C.\n"),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGHUP, 129, ""),
+    ],
+)
+def test_a_signal_while_the_sheet_is_read_sends_nothing(
+    number: signal.Signals, code: int, said: str, tmp_path: Path
+) -> None:
+    """Before anything is sent, it is over at once, and what was read is left nowhere."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulk_reset", "run", "-", "--base-url", "http://127.0.0.1:9"],
+        cwd=tmp_path,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY, TMPDIR=str(tmp_path)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob("bulk-reset-*.csv")):
+        assert process.poll() is None
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (code, "", said)
+    assert list(tmp_path.iterdir()) == []
+
+
+EARLY = """
+import os, signal, sys
+def interrupt(event, arguments):
+    if event == "import" and arguments[0] == sys.argv[-1]:
+        os.kill(os.getpid(), signal.SIGINT)
+from bulk_reset.__main__ import main
+sys.addaudithook(interrupt)
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "rich.console", "pandas", "numpy", "aiohttp"])
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str, tmp_path: Path) -> None:
+    """Whoever sees a slip in the command at once need not see our insides."""
+    write_sheet(tmp_path / "incidents.csv", 3)
+    command = ["run", "incidents.csv", "--sandbox", "--account", module]
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, *command],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, NOISE.search(done.stdout + done.stderr)) == (130, None)
+
+
+def run_program(
+    program: str, arguments: list[str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python that has the command's arguments."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+LAST = """
+import atexit, os, signal, sys
+number = int(sys.argv.pop())
+atexit.register(os.kill, os.getpid(), number)
+from bulk_reset.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_last_line_changes_nothing(
+    number: signal.Signals, arguments: list[str], tmp_path: Path
+) -> None:
+    """All is done and said: so is the exit code."""
+    done = run_program(LAST, [*arguments[3:], str(int(number))], tmp_path)
+    assert (done.returncode, NOISE.search(done.stderr)) == (0, None)
+    assert is_whole(tmp_path / "incidents.report.csv")
+
+
+LATE = """
+import sys
+import bulk_reset.workflows.run as running
+def write_failed(*_, **__):
+    raise KeyboardInterrupt
+running.write_failed = write_failed
+from bulk_reset.cli import main
+main()
+"""
+
+
+def test_ctrl_c_at_the_very_end_leaves_a_whole_report(arguments: list[str], tmp_path: Path) -> None:
+    """What is done is done, whatever else was about to be written."""
+    done = run_program(LATE, [*arguments[3:]], tmp_path)
+    assert (done.returncode, NOISE.search(done.stderr)) == (130, None)
+    assert is_whole(tmp_path / "incidents.report.csv")

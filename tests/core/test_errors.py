@@ -1,0 +1,150 @@
+"""The errors: each can cross a process boundary whole, and deserves its exit code."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from bulk_reset.core import errors
+from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
+from bulk_reset.core.row_error import Mistake
+from bulk_reset.jobs.job_file import JobError, JobMistake
+
+MISTAKE = Mistake(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
+REQUEST_KINDS = (
+    errors.RequestError,
+    errors.PermanentError,
+    errors.TransientError,
+    errors.ConnectError,
+    errors.ThrottledError,
+    errors.UnknownOutcomeError,
+    errors.FatalError,
+)
+ERRORS: dict[type[BulkResetError], BulkResetError] = {
+    **{
+        kind: kind("no", code="C", http_status=418, request_id="R1", retry_after_s=2.5)
+        for kind in REQUEST_KINDS
+    },
+    errors.MissingColumnError: errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
+    errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
+    JobError: JobError(
+        "a.toml", [JobMistake(5, "run.canary", "too small"), JobMistake(1, "", "x")]
+    ),
+    **{
+        kind: kind("where: what. What to do.")
+        for kind in (
+            errors.BulkResetError,
+            errors.InputError,
+            errors.SheetError,
+            errors.NoRowsError,
+            errors.CredentialsError,
+            errors.RunError,
+            errors.UnansweredError,
+            errors.LockedError,
+            errors.StoppedError,
+            errors.InternalError,
+        )
+    },
+}
+
+
+def family(kind: type[BulkResetError]) -> Iterator[type[BulkResetError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from family(child)
+
+
+def test_every_error_of_the_package_stands_in_this_files_table() -> None:
+    """A new error is tested like the others, or this fails."""
+    assert set(family(BulkResetError)) == set(ERRORS)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("carry", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])  # noqa: S301  (our own)
+def test_an_error_that_is_pickled_arrives_with_its_text_and_facts(kind, carry) -> None:  # noqa: ANN001
+    """A pool of processes or a task queue gets the error that was raised."""
+    error = ERRORS[kind]
+    arrived = carry(error)
+    assert (type(arrived), str(arrived), arrived.args) == (kind, str(error), error.args)
+    assert vars(arrived) == vars(error)
+
+
+EXIT_CODES = {
+    errors.InputError: ExitCode.INPUT,
+    errors.SheetError: ExitCode.INPUT,
+    errors.NoRowsError: ExitCode.INPUT,
+    JobError: ExitCode.INPUT,
+    errors.MissingColumnError: ExitCode.INPUT,
+    errors.InvalidRowsError: ExitCode.INPUT,
+    errors.CredentialsError: ExitCode.INPUT,
+    errors.RunError: ExitCode.STOPPED,
+    errors.UnansweredError: ExitCode.STOPPED,
+    errors.StoppedError: ExitCode.STOPPED,
+    errors.LockedError: ExitCode.LOCKED,
+}
+
+
+def test_an_error_has_the_exit_code_that_scripts_are_told() -> None:
+    """What may happen to a caller has a code; the rest counts as our own mistake."""
+    assert {kind: kind.exit_code for kind in ERRORS} == {
+        kind: EXIT_CODES.get(kind, ExitCode.INTERNAL) for kind in ERRORS
+    }
+
+
+def test_exit_codes_are_the_documented_numbers() -> None:
+    """Scripts compare numbers, so a number never changes."""
+    assert {code.name: int(code) for code in ExitCode} == {
+        "DONE": 0,
+        "NOT_ALL": 1,
+        "INPUT": 2,
+        "STOPPED": 3,
+        "LOCKED": 4,
+        "INTERNAL": 70,
+        "INTERRUPTED": 130,
+        "TERMINATED": 143,
+        "HUNG_UP": 129,
+    }
+
+
+def test_a_request_error_says_what_may_be_done_next() -> None:
+    """Each kind answers both questions: try again, and may it be applied already?"""
+    assert {kind: (kind.is_retryable, kind.may_be_applied) for kind in family(RequestError)} == {
+        errors.RequestError: (False, False),
+        errors.PermanentError: (False, False),
+        errors.FatalError: (False, False),
+        errors.TransientError: (True, False),
+        errors.ConnectError: (True, False),
+        errors.ThrottledError: (True, False),
+        errors.UnknownOutcomeError: (True, True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
+            (
+                "a.csv: no column for title; the header has 'ID', 'Name'. "
+                'Rename the column, or say --map title="NAME OF THE COLUMN".'
+            ),
+        ),
+        (
+            errors.MissingColumnError("title", (), "a.csv", "Add it."),
+            "a.csv: no column for title; the header has nothing. Add it.",
+        ),
+        (
+            errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
+            (
+                "a.csv: 1 of 9 rows cannot be sent, so nothing was. "
+                "Mend them, or say --skip-invalid to send the others."
+            ),
+        ),
+    ],
+)
+def test_an_error_says_where_what_and_what_to_do(error: BulkResetError, text: str) -> None:
+    """Who reads it at night knows the next step."""
+    assert str(error) == text

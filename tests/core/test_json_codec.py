@@ -1,0 +1,72 @@
+"""With orjson and uvloop and without them: the same bytes are sent and the same is understood."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from programs import FAST, KEY, SandboxProcess, clean_environment, read_csv, write_sheet
+
+from bulk_reset.core.json_codec import dumps, loads
+
+NO_EXTRAS = "import sys; sys.modules['orjson'] = sys.modules['uvloop'] = None; "
+"""A module that is None there cannot be imported, as if it were not installed."""
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(max_size=40)))
+def test_a_body_is_the_same_whoever_encodes_it(values: dict[str, str]) -> None:
+    """What the API gets does not depend on what else is installed."""
+    values = {name: text.encode(errors="replace").decode() for name, text in values.items()}
+    plain = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    assert dumps(values) == orjson.dumps(values) == plain
+
+
+@pytest.mark.parametrize("content", [b'{"message":"half \\ud800"}', b'{"data":NaN}', b'{"a":1}'])
+def test_an_answer_is_understood_as_json_understands_it(content: bytes) -> None:
+    """An odd message does not make an answer unreadable."""
+    assert repr(loads(content)) == repr(json.loads(content))
+
+
+def test_what_is_no_json_is_said_as_json_says_it() -> None:
+    """Cut answers raise the error that the client knows."""
+    with pytest.raises(ValueError, match="Expecting"):
+        loads(b'{"request_id":')
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_a_run_works_with_the_extras_and_without(
+    start_sandbox: Callable[..., SandboxProcess], tmp_path: Path, *, is_fast: bool
+) -> None:
+    """``bulk-reset[fast]`` changes nothing but the speed."""
+    sandbox = start_sandbox(*FAST, "--seed-incidents", "300")
+    sheet = write_sheet(tmp_path / "sheet.csv", 300, title="磁盘 'full'")
+    arguments = ["run", str(sheet), "--base-url", sandbox.url, *FAST, "--json"]
+    program = (
+        f"{'' if is_fast else NO_EXTRAS}import sys\n"
+        f"sys.argv = ['bulk-reset', *{arguments!r}]\n"
+        "import atexit\n"
+        "has = lambda: [bool(sys.modules.get(name)) for name in ('orjson', 'uvloop')]\n"
+        "atexit.register(lambda: print(has(), file=sys.stderr))\n"
+        "from bulk_reset.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, repr([is_fast] * 2))
+    totals = json.loads(done.stdout)
+    assert (totals["counts"]["updated"], totals["throttled"]) == (300, 0)
+    assert {line["status"] for line in read_csv(tmp_path / "sheet.report.csv")} == {"updated"}
+    assert sandbox.get("/_stats")["applied"] == 300

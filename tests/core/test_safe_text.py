@@ -1,0 +1,178 @@
+"""Texts of strangers, in terminals and spreadsheets: seen, and nothing more."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xlsxwriter
+from hypothesis import given
+from hypothesis import strategies as st
+from programs import FAST, QUICK, SandboxProcess
+from terminal import seen_on_a_terminal
+
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.safe_text import escaped, guarded, inert, one_line, unguarded, visible
+from bulk_reset.records.report_file import Report
+
+EVIL = {
+    "a screen cleared": "\x1b[2Jx",
+    "a clipboard written": "\x1b]52;c;ZXZpbA==\x07",
+    "a link": "\x1b]8;;http://evil.example\x1b\\x",
+    "8-bit controls": "\x9b2Jx",
+    "a bell": "\x07\x07x",
+    "a line overwritten": "x\rerror: none",
+    "writing turned around": "\u202egnp.exe",
+    "writing isolated": "\u2067abc\u2069",
+    "a line ended": "a\u2028b\u2029c\x85d",
+    "backspaces": "x\x08\x08y",
+    "nothing to be seen": "\u200ba\u2060b\ufeff",
+}
+STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+@pytest.mark.parametrize("kind", EVIL)
+def test_what_a_terminal_obeys_is_shown_as_a_mark(kind: str) -> None:
+    """Nothing of it is left that acts, in whatever form a text is shown."""
+    for show in (visible, one_line, inert):
+        assert show(EVIL[kind]) == "".join(
+            c for c in show(EVIL[kind]) if c.isprintable() or c == "\n"
+        )
+        assert "x" in show("x" + EVIL[kind])
+
+
+def test_ordinary_texts_are_shown_as_they_are() -> None:
+    """Letters of all writings, emoji of several parts, and lines."""
+    text = "磁盘满 façade सेवा 👩\u200d💻 e\u0301\nline two"
+    assert visible(text) == text
+
+
+@given(st.text())
+def test_a_guarded_text_never_runs_and_comes_back(text: str) -> None:
+    """For every text there is."""
+    assert unguarded(guarded(text)) == text
+    assert not guarded(text).startswith(STARTS)
+    assert not inert(text).startswith(STARTS)
+    assert inert(inert(text)) == inert(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("=1", "'=1"),
+        (" @x", "'@x"),
+        ("\u3000\uff1d1", "'\uff1d1"),
+        ("a;=1; +2;'-3;b", "a;'=1;' +2;'-3;b"),
+        ("a=1; b-2", "a=1; b-2"),
+        ("a\n-1", "a -1"),
+    ],
+)
+def test_a_text_that_would_run_is_shown_with_a_quote_before_it(text: str, shown: str) -> None:
+    """At its start, and where Excel in German or French begins a cell inside of it."""
+    assert inert(text) == shown
+
+
+@pytest.mark.parametrize("text", ["'tis", "'", "", "x'=1", "''quoted''", "a;'b"])
+def test_a_text_that_was_never_guarded_stays_as_it_is(text: str) -> None:
+    """Whoever mends a cell writes what is meant."""
+    assert unguarded(text) == text
+
+
+# --- The command, on a terminal and elsewhere ------------------------------------------------
+
+
+def is_quiet(seen: str, evil: str) -> bool:
+    """Tell whether nothing of an evil text has come through that a terminal would obey."""
+    active = [c for c in evil if not c.isprintable() and c not in "\r\x1b"]
+    return evil not in seen and not any(c in seen for c in active) and "\x1b]" not in seen
+
+
+@pytest.fixture
+def odd_sheets(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
+    """Write sheets with an evil text in a cell, a column's name, a worksheet's and a file's."""
+    evil: str = request.param
+    quoted = evil.replace('"', '""')
+    (tmp_path / "cell.csv").write_text(
+        f'id,title\n"{quoted}",abc\n[bold]a[/bold],abc\n1,"{"x" * 200}{quoted}"\n',
+        encoding="utf-8",
+        newline="",
+    )
+    (tmp_path / "column.csv").write_text(
+        f'id,title,"{quoted}y"\n1,x,y\n', encoding="utf-8", newline=""
+    )
+    (tmp_path / "mapped.csv").write_text(f'"{quoted}y"\n1\n', encoding="utf-8", newline="")
+    name = f"{evil.replace('/', '-')}.csv"
+    (tmp_path / name).write_text("id,title\n1,x\n", encoding="utf-8")
+    book = xlsxwriter.Workbook(tmp_path / "book.xlsx")
+    sheet = "".join(c for c in evil if c not in "[]:*?/\\" and (c.isprintable() or c > "\x9f"))
+    for title in (f"{sheet[:20]}1", f"{sheet[:20]}2"):
+        book.add_worksheet(title).write_row(0, 0, ["id", "title"])
+    book.close()
+    return ["cell.csv", "column.csv", "mapped.csv", name, "book.xlsx"]
+
+
+@pytest.mark.parametrize(
+    ("odd_sheets", "evil"),
+    [(EVIL[kind], EVIL[kind]) for kind in ("a clipboard written", "writing turned around")],
+    indirect=["odd_sheets"],
+)
+def test_a_sheet_cannot_reach_the_terminal(
+    odd_sheets: list[str], evil: str, tmp_path: Path
+) -> None:
+    """In a cell, a column's name, a worksheet's or a file's: it is shown and does nothing."""
+    for name, more in ((odd_sheets[3], "--json"), *((name, "--verbose") for name in odd_sheets)):
+        command = [sys.executable, "-m", "bulk_reset", "check", name, more]
+        code, seen = seen_on_a_terminal(command, tmp_path, TERM="xterm")
+        assert code == 2
+        assert is_quiet(seen, evil), (name, seen)
+        assert name != "cell.csv" or "[bold]a" in seen
+
+
+def test_a_report_that_somebody_wrote_cannot_reach_the_terminal(tmp_path: Path) -> None:
+    """Whatever stands in its cells, as a table and as JSON, which still means the same."""
+    evil = EVIL["a clipboard written"] + EVIL["writing turned around"] + "\x9b2J[bold]b[/bold]"
+    path = tmp_path / "incidents.report.csv"
+    with Report(path) as report:
+        report.write(
+            Outcome(2, "a" * 24, Status.FAILED, (), "d" * 24, error_code="X1", error_message="X2")
+        )
+    content = path.read_bytes().replace(b"X1", evil.encode()).replace(b"X2", evil.encode())
+    path.write_bytes(content)
+    command = [sys.executable, "-m", "bulk_reset", "report", path.name]
+    for more in ([], ["--json"]):
+        code, seen = seen_on_a_terminal([*command, *more], tmp_path, 300, TERM="xterm")
+        assert (code, "[bold]b" in seen, is_quiet(seen, evil)) == (1, True, True)
+
+
+@given(st.text())
+def test_json_means_the_same_and_does_nothing(text: str) -> None:
+    """For a script, the texts are what they are."""
+    shown = escaped(json.dumps({text: text}, ensure_ascii=False, indent=2))
+    assert json.loads(shown) == {text: text}
+    assert visible(shown) == shown
+
+
+@pytest.mark.parametrize("kind", ["a clipboard written", "writing turned around", "a bell"])
+def test_a_server_cannot_reach_the_terminal(
+    kind: str, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
+) -> None:
+    """Its messages, codes and ids are shown, reported and summed up, and do nothing."""
+    evil = EVIL[kind]
+    error = {"code": f"Bad{evil}", "message": f"[red]no[/red] {evil}"}
+    body = json.dumps({"request_id": f"R{evil}", "error": error})
+    faults = tmp_path / "faults.json"
+    faults.write_text(json.dumps([{"body": body, "status": 400}]))
+    sandbox = start_sandbox("--seed-incidents", "3", *QUICK, "--faults", str(faults))
+    (tmp_path / "incidents.csv").write_text("id,title\n69da451e0000000000000001,A title\n")
+    base = [sys.executable, "-m", "bulk_reset"]
+    url = ("--base-url", sandbox.url)
+    run = ["run", "incidents.csv", "-v", *url, *FAST]
+    for arguments in (run, ["report", "incidents.report.csv"]):
+        _, seen = seen_on_a_terminal([*base, *arguments], tmp_path, TERM="xterm")
+        assert "[red]no" in seen
+        assert is_quiet(seen, evil), seen
+    for name in ("incidents.report.csv", "incidents.failed.csv"):
+        assert is_quiet((tmp_path / name).read_text(encoding="utf-8"), evil)

@@ -1,0 +1,130 @@
+"""The command and the sandbox as processes of their own, and what tests write and read."""
+
+from __future__ import annotations
+
+import atexit
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STATE = tempfile.mkdtemp(prefix="bulk-reset-tests-")
+"""Where accounts keep their books, instead of the home of whoever runs the tests."""
+os.environ["XDG_STATE_HOME"] = STATE
+atexit.register(shutil.rmtree, STATE, ignore_errors=True)
+KEY = "sandbox-key"
+QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
+"""The options of a sandbox that answers at once and hardly ever throttles."""
+FAST = ("--per-second", "5000", "--per-minute", "300000")
+ROOT = Path(__file__).parent.parent.parent
+Begin = Callable[..., "subprocess.Popen[str]"]
+
+
+def seed_id(number: int) -> str:
+    """Return the id of the sandbox's n-th seeded incident."""
+    return f"69da451e{number:016x}"
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return an environment without a key and without a home of anybody's."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    kept["XDG_STATE_HOME"] = STATE
+    return {
+        **kept,
+        "HOME": "/nonexistent",
+        "PYTHONUTF8": "1",
+        "COLUMNS": "120",
+        "TZ": "UTC",
+        **more,
+    }
+
+
+@dataclass
+class SandboxProcess:
+    """A sandbox in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def get(self, path: str) -> Any:  # noqa: ANN401  (JSON)
+        """Return what a page of the sandbox says."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def stop(self) -> None:
+        """End it as a user would."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=30)
+
+
+@contextmanager
+def run_sandbox(*options: str) -> Iterator[SandboxProcess]:
+    """Run a sandbox on a free port until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulk_reset", "sandbox", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    )
+    assert process.stdout is not None
+    found = None
+    while found is None and (line := process.stdout.readline()):
+        found = re.search(r"base URL\s+(http://\S+)", line)
+    sandbox = SandboxProcess(found[1] if found else "", process)
+    try:
+        assert found is not None, process.stderr and process.stderr.read()
+        yield sandbox
+    finally:
+        sandbox.stop()
+
+
+def write_sheet(path: Path, rows: int, title: str = "Renamed service") -> Path:
+    """Write a sheet of so many seeded incidents, each with a title of its own."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["incident_id", "title"])
+        writer.writerows([seed_id(n), f"{title} {n}"] for n in range(1, rows + 1))
+    return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file with the csv module, as another program would."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+BOOKS = ("updated_at", "manual_overrides", "applied")
+"""What a server notes of every update, whatever it sets."""
+
+
+def values(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
+    """Return every incident as it is, but for the server's own books."""
+    incidents = sandbox.get("/_incidents")
+    for incident in incidents.values():
+        for name in BOOKS:
+            del incident[name]
+    return incidents
+
+
+def write_rows(path: Path, header: list[str], *rows: list[str]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def statuses(path: Path) -> Counter[str]:
+    return Counter(line["status"] for line in read_csv(path))

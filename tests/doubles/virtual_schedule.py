@@ -1,0 +1,63 @@
+"""A schedule on a virtual clock: APScheduler's, and that of who runs the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apscheduler.schedulers.base
+import pytest
+
+from bulk_reset.jobs.job_folder import JobFolder
+from bulk_reset.jobs.run_records import StateFolder
+from bulk_reset.jobs.scheduler import Scheduling, Starter
+from bulk_reset.observability.run_log import Sink, new_journal
+
+
+class VirtualSchedule:
+    """A folder of job files, its state and its log, on a clock that begins at a moment."""
+
+    def __init__(self, folder: Path, begins_at: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.begins_at = folder, begins_at
+        self.state = StateFolder(folder / "state")
+        self.log = io.StringIO()
+
+        def now_at() -> float:
+            return self.clock()  # which a test may set
+
+        monkeypatch.setattr(apscheduler.schedulers.base, "datetime", _datetime_of(now_at))
+
+    def clock(self) -> float:
+        """Return the virtual moment, UTC epoch seconds."""
+        return self.begins_at + asyncio.get_running_loop().time()
+
+    async def until(self, moment_at: float) -> None:
+        """Let the time pass."""
+        await asyncio.sleep(max(0.0, moment_at - self.clock()))
+
+    def open(self, start: Starter, reread_s: float = 600) -> Scheduling:
+        """Start a process, so to say."""
+        journal = new_journal(Sink(self.log))
+        folder = JobFolder(self.folder, self.state, journal, self.clock)
+        scheduling = Scheduling(folder, start, reread_s)
+        scheduling.open()
+        return scheduling
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return what the log says under this name, in its order."""
+        told = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in told if line["event"] == name]
+
+
+def _datetime_of(clock: Callable[[], float]) -> type[dt.datetime]:
+    class Virtual(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
+            return dt.datetime.fromtimestamp(clock(), tz)
+
+    return Virtual

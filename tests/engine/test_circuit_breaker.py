@@ -1,0 +1,164 @@
+"""The breaker: when the API counts as sick, how it is probed, and when to give up."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulk_reset.engine.circuit_breaker import Breaker
+
+
+def opened(**patience: float) -> Breaker:
+    """Return a breaker that opened at 100 seconds."""
+    breaker = Breaker(**patience)
+    breaker.failure(100.0, 2, "down", is_certain=True)
+    return breaker
+
+
+def fail_rows(breaker: Breaker, *row_numbers: int) -> None:
+    for row_number in row_numbers:
+        breaker.failure(100.0, row_number, "down", is_certain=False)
+
+
+TEN = tuple(range(2, 12))
+
+
+@pytest.mark.parametrize(
+    ("row_numbers", "is_open"),
+    [((), False), (TEN[:-1], False), (TEN, True), ((2,) * 50, False), ((*TEN[:-1], 2, 3), False)],
+)
+def test_ten_different_rows_without_a_success_open_it(
+    row_numbers: tuple[int, ...], *, is_open: bool
+) -> None:
+    """One bad row, tried again and again, is not an outage."""
+    breaker = Breaker()
+    fail_rows(breaker, *row_numbers)
+    assert breaker.is_open is is_open
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    """An API that answers now and then is not down."""
+    breaker = Breaker()
+    fail_rows(breaker, *TEN[:-1])
+    breaker.success()
+    fail_rows(breaker, *TEN[:-1])
+    assert (breaker.is_open, breaker.start(100.0)) == (False, 0.0)
+
+
+def test_an_api_that_cannot_be_reached_opens_it_at_once() -> None:
+    """Where nobody listens, ten rows need not find that out."""
+    breaker = opened()
+    assert (breaker.is_open, breaker.last_error) == (True, "down")
+
+
+def test_while_closed_everybody_starts() -> None:
+    """A healthy API costs no wait."""
+    breaker = Breaker()
+    assert [breaker.start(now) for now in (0.0, 0.0, 100.0)] == [0.0, 0.0, 0.0]
+
+
+def test_while_open_one_probe_at_a_time_starts() -> None:
+    """A sick API sees one request, not sixty-four."""
+    breaker = opened()
+    assert [breaker.start(now) for now in (100.0, 100.25, 101.0, 101.0, 150.0)] == [
+        1.0,
+        0.75,
+        0.0,
+        30.0,
+        30.0,
+    ]
+
+
+def test_nobody_has_to_come_at_the_very_moment_that_a_probe_is_due() -> None:
+    """Whoever asks too early is told how long to wait, whoever asks late may start."""
+    breaker = Breaker()
+    breaker.failure(0.0, 2, "down", is_certain=True)
+    assert (breaker.start(0.25), breaker.start(150.0)) == (0.75, 0.0)
+
+
+def test_the_waits_between_probes_grow_to_half_a_minute() -> None:
+    """The longer it is down, the less it is disturbed; its return is noticed all the same."""
+    breaker, now, waits = opened(), 100.0, []
+    for _ in range(8):
+        waits.append(breaker.start(now))
+        now += waits[-1]
+        assert breaker.start(now) == 0.0
+        breaker.failure(now, 2, "still down", is_certain=False, is_probe=True)
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_rows_that_fail_for_the_first_time_do_not_make_the_waits_grow() -> None:
+    """Where only first attempts fail, the row that has had its own is soon come to."""
+    breaker, now, waits = opened(), 100.0, []
+    for row_number in (3, 4, 5, 3, 4):
+        waits.append(breaker.start(now))
+        now += waits[-1]
+        assert breaker.start(now) == 0.0
+        breaker.failure(now, row_number, "down", is_certain=False, is_probe=True)
+    assert waits == [1.0, 1.0, 1.0, 1.0, 2.0]
+
+
+def test_late_failures_of_requests_sent_before_change_no_wait() -> None:
+    """What was on its way when it opened tells nothing new."""
+    breaker = opened()
+    fail_rows(breaker, *range(50, 100))
+    assert breaker.start(100.0) == 1.0
+
+
+def test_a_late_failure_of_an_earlier_request_is_not_taken_for_the_probe_s() -> None:
+    """While a probe is out, no second one starts, whatever else comes back."""
+    breaker = opened()
+    assert breaker.start(101.0) == 0.0
+    breaker.failure(101.1, 50, "down", is_certain=False)
+    assert breaker.start(103.2) == 30.0
+
+
+def test_an_abandoned_probe_makes_room_for_the_next() -> None:
+    """A probe that was cancelled, or only throttled, does not block the others for ever."""
+    breaker = opened()
+    assert breaker.start(101.0) == 0.0
+    breaker.abandon_probe()
+    assert breaker.start(101.0) == 0.0
+
+
+def test_a_success_closes_it_and_the_next_outage_is_probed_afresh() -> None:
+    """After an outage, work goes on at full speed."""
+    breaker = opened()
+    breaker.start(101.0)
+    breaker.failure(101.0, 2, "down", is_certain=False, is_probe=True)
+    breaker.start(103.0)
+    breaker.success()
+    assert (breaker.is_open, breaker.start(103.0)) == (False, 0.0)
+    breaker.failure(200.0, 3, "down again", is_certain=True)
+    assert (breaker.start(200.0), breaker.last_error) == (1.0, "down again")
+
+
+@pytest.mark.parametrize(
+    ("patience", "has_succeeded", "hopeless_after_s"),
+    [
+        ({}, False, 30.0),
+        ({}, True, 900.0),
+        ({"patience_s": 10.0}, False, 10.0),
+        ({"patience_s": 10.0}, True, 10.0),
+        ({"patience_s": 900.0, "patience_at_start_s": 5.0}, False, 5.0),
+        ({"patience_s": 0.0}, True, 0.0),
+    ],
+)
+def test_it_is_hopeless_once_the_patience_is_spent(
+    patience: dict[str, float], hopeless_after_s: float, *, has_succeeded: bool
+) -> None:
+    """An outage is waited out; what never worked at all is likelier a wrong address."""
+    breaker = Breaker(**patience)
+    if has_succeeded:
+        breaker.success()
+    breaker.failure(100.0, 2, "down", is_certain=True)
+    just_before = 100.0 + hopeless_after_s - 0.001
+    at = 100.0 + hopeless_after_s
+    told = [breaker.is_hopeless(now) for now in (just_before, at, at + 1_000)]
+    assert told == [False, True, True]
+
+
+def test_a_closed_breaker_is_never_hopeless() -> None:
+    """Time alone stops no run."""
+    breaker = opened()
+    breaker.success()
+    assert [Breaker().is_hopeless(1e9), breaker.is_hopeless(1e9)] == [False, False]

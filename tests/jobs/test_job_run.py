@@ -1,0 +1,674 @@
+"""One run of a job: its sheet, what it sends, what it leaves for people, and what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
+
+from bulk_reset.jobs import job_run
+from bulk_reset.api.credentials import AppKey
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.errors import LockedError
+from bulk_reset.jobs.job_file import read_job
+from bulk_reset.jobs.job_run import JobRun, new_record
+from bulk_reset.jobs.run_records import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
+from bulk_reset.observability.run_log import Sink, new_journal
+
+FAST = "per_second = 5000\nper_minute = 300000\n"
+API = f'[api]\nsandbox_state = "rehearsal.json"\n{FAST}'
+PLAIN = f"{API}[report]\nhtml = false\n"
+SHEET = '[source]\nsheet = "in.csv"\n'
+
+
+class Place:
+    """A folder with a job in it, and with the runs of that."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = StateFolder(folder / "state")
+        self.log = io.StringIO()
+        self.callbacks = Callbacks()
+        self.clock: Callable[[], float] = time.time
+
+    def begun(self, text: str, due_at: float | None = None, **more: Any) -> RunRecord:  # noqa: ANN401
+        """Write the job file, and begin a run of it."""
+        file = self.folder / "nightly.toml"
+        file.write_text(text)
+        due_at = float(int(self.clock())) if due_at is None else due_at
+        record = new_record(
+            read_job(file), due_at, run_id_of("nightly", due_at), is_scheduled=False, **more
+        )
+        made = self.state.begin(record, file.read_bytes())
+        assert made is not None
+        return made
+
+    def go(self, record: RunRecord) -> RunRecord:
+        """Run what was begun."""
+        journal = new_journal(Sink(self.log), job="nightly")
+        job = read_job(self.folder / "nightly.toml")
+        run = JobRun(job, self.state, record, journal, self.callbacks, clock=self.clock)
+        ended = run.run()
+        # Of a name that is no text, what is kept is as near as it can be.
+        kept = dataclasses.replace(self.state.read(record.id), source=ended.source)
+        assert kept == ended
+        return ended
+
+    def run(self, text: str, due_at: float | None = None) -> RunRecord:
+        """Write the job file and run it."""
+        return self.go(self.begun(text, due_at))
+
+    def kept(self, record: RunRecord) -> set[str]:
+        """Return the names of the files in a run's folder."""
+        return {path.name for path in self.state.folder(record.id).iterdir()}
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return what was logged under a name."""
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    def titles(self) -> dict[str, str]:
+        """Return the titles that the sandbox has, by incident."""
+        told = json.loads((self.folder / "rehearsal.json").read_text())
+        return {one: incident["title"] for one, incident in told.items()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def said(record: RunRecord) -> tuple[str, int | None, str]:
+    """Return how a run ended."""
+    return record.state, record.exit_code, record.words
+
+
+# --- Where the rows come from ----------------------------------------------------------------
+
+
+def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Place) -> None:
+    """What was sent can be seen afterwards, whatever becomes of the sheet."""
+    sheet = write_sheet(place.folder / "in.csv", 3)
+    ended = place.run(f"{SHEET}{PLAIN}")
+    assert said(ended) == (ENDED, 0, "3 of 3 rows are done")
+    assert (ended.rows, ended.counts) == (3, {"updated": 3})
+    assert (ended.source, ended.sheet, ended.report) == (str(sheet), "in.csv", "in.report.csv")
+    assert place.kept(ended) == {
+        *("job.toml", "run.json", "in.csv", "in.report.csv", "in.before.csv"),
+        "in.audit.jsonl",
+    }
+    assert [place.titles()[seed_id(n)] for n in (1, 2, 3)] == [
+        f"Renamed service {n}" for n in (1, 2, 3)
+    ]
+    assert place.events("job ended")[0]["words"] == ended.words
+    assert {path.name for path in place.folder.iterdir()} == {
+        *("in.csv", "nightly.toml", "rehearsal.json", "state")
+    }
+
+
+def test_columns_and_ways_are_those_of_the_job(place: Place) -> None:
+    """A column by another name, a mistake left out, rows read back."""
+    text = f"Id,Heading\n{seed_id(1)},A new heading\nno-id,Another\n"
+    (place.folder / "in.csv").write_text(text)
+    ways = '[columns]\nincident_id = "Id"\ntitle = "Heading"\n[run]\nskip_invalid = true\n'
+    ended = place.run(f"{SHEET}{PLAIN}{ways}verify = true\n")
+    assert said(ended) == (ENDED, 1, "1 of 2 rows are done")
+    assert ended.counts == {"updated": 1, "rejected": 1}
+    assert place.titles()[seed_id(1)] == "A new heading"
+
+
+PULL = f"""\
+[source.pull]
+since = "2d"
+query = "CPU"
+[set]
+title = '[DRILL] {{{{ title | replace("[DRILL] ", "") }}}}'
+{PLAIN}"""
+
+
+def test_a_pull_is_edited_and_sent_and_the_next_one_finds_nothing_to_do(place: Place) -> None:
+    """What is so already is not sent, which is what most nights are like."""
+    first = place.run(PULL)
+    assert (first.state, first.exit_code) == (ENDED, 0)
+    assert first.rows > 0
+    assert first.source == f"{first.rows} of {first.rows} incidents, pulled"
+    assert (first.sheet, first.report) == ("nightly.csv", "nightly.report.csv")
+    drills = {one for one, title in place.titles().items() if title.startswith("[DRILL] CPU")}
+    assert len(drills) == first.rows == first.counts["updated"]
+    again = place.run(PULL)
+    assert said(again) == (ENDED, 0, "nothing to do: no incident is to be changed")
+    assert again.rows == 0
+
+
+def test_a_pull_means_the_moment_at_which_it_was_due(place: Place) -> None:
+    """A run that comes a day late is about the incidents of its own night."""
+    now_at = float(int(time.time()))
+    text = PULL.replace('"2d"', '"6h"').replace('query = "CPU"', "")
+    late = place.run(text, due_at=now_at - 86_400)
+    before = {one for one, title in place.titles().items() if title.startswith("[DRILL]")}
+    on_time = place.run(text, due_at=now_at)
+    drills = {one for one, title in place.titles().items() if title.startswith("[DRILL]")}
+    assert (late.exit_code, on_time.exit_code) == (0, 0)
+    assert before < drills
+    assert max(before) < min(drills - before)
+
+
+def write_inbox(place: Place, *names: str) -> Path:
+    """Write sheets into the inbox, the last one last."""
+    inbox = place.folder / "inbox"
+    for age, name in enumerate(reversed(names)):
+        path = inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_sheet(path, 2, title=f"From {path.name}")
+        os.utime(path, ns=(10**18, 10**18 - age * 10**9))
+    return inbox
+
+
+NEWEST = f'[source]\nnewest = "inbox/*.csv"\n{PLAIN}'
+
+
+def test_the_newest_is_the_one_that_was_written_last(place: Place) -> None:
+    """Whatever its name is."""
+    inbox = write_inbox(place, "z.csv", "m.csv", "a.csv")
+    ended = place.run(NEWEST)
+    assert (ended.exit_code, ended.source, ended.sheet) == (0, str(inbox / "a.csv"), "a.csv")
+    assert place.titles()[seed_id(1)] == "From a.csv 1"
+
+
+def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> None:
+    """Reports, ways back, locks of Excel and files on their way are newer, and are not it."""
+    write_inbox(
+        place,
+        "a.csv",
+        *("a.report.csv", "a.before.csv", "a.failed.csv", "a.undo.report.csv", ".a.csv"),
+        *("a.not-restored.csv", "a.sandbox.report.csv", "~$a.csv", "a.audit.jsonl", "a.html"),
+    )
+    (place.folder / "inbox" / "newer.csv").mkdir()
+    assert place.run(NEWEST.replace("*.csv", "*")).sheet == "a.csv"
+
+
+def test_an_answer_and_what_excel_holds_open_are_nobodys_sheet(place: Place) -> None:
+    """Beside the workbook lie its answer and the file by which Excel says that it has it open."""
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    page.append(["Incident ID", "Title"])
+    page.append([seed_id(1), "From the book"])
+    book.save(place.folder / "week.xlsx")
+    for name in ("week.answer.xlsx", "~$week.xlsx", "week.xlsx.tmp"):
+        shutil.copyfile(place.folder / "week.xlsx", place.folder / name)
+    ended = place.run(f'[source]\nnewest = "week*"\n{PLAIN}')
+    assert (ended.exit_code, ended.sheet) == (0, "week.xlsx")
+
+
+def test_a_newest_may_be_anywhere(place: Place) -> None:
+    """A path in full, and folders that are not known beforehand."""
+    inbox = write_inbox(place, "2026/w1/a.csv", "2026/w2/b.csv")
+    ended = place.run(NEWEST.replace("inbox/*.csv", f"{inbox}/**/*.csv"))
+    assert ended.source == str(inbox / "2026" / "w2" / "b.csv")
+
+
+@pytest.mark.parametrize("source", ['sheet = "gone.csv"', 'newest = "inbox/*.csv"'])
+def test_no_sheet_is_a_mistake_or_nothing_to_do(source: str, place: Place) -> None:
+    """As the job says."""
+    wrong = place.run(f"[source]\n{source}\n{PLAIN}")
+    assert (wrong.state, wrong.exit_code) == (ENDED, 2)
+    assert f"nightly.toml: {source.replace(chr(34), chr(39))}: there is no such" in wrong.words
+    assert 'say if_none = "nothing"' in wrong.words
+    nothing = place.run(f'[source]\n{source}\nif_none = "nothing"\n{PLAIN}')
+    assert said(nothing) == (ENDED, 0, "nothing to do: there is no sheet")
+    assert place.kept(nothing) == {"job.toml", "run.json"}
+
+
+def test_a_sheet_without_rows_is_a_mistake(place: Place) -> None:
+    """Unlike a pull that finds nothing, somebody has put it there for a reason."""
+    (place.folder / "in.csv").write_text("incident_id,title\n")
+    ended = place.run(f"{SHEET}{PLAIN}")
+    assert (ended.state, ended.exit_code) == (ENDED, 2)
+
+
+def test_a_sheet_that_somebody_is_writing_is_not_sent(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a sheet is a valid sheet too often."""
+    sheet = write_sheet(place.folder / "in.csv", 2)
+    copy = shutil.copyfile
+
+    def meanwhile(source: Path, target: Path) -> None:
+        copy(source, target)
+        with sheet.open("a") as file:
+            file.write(f"{seed_id(3)},One more\n")
+
+    monkeypatch.setattr(job_run.shutil, "copyfile", meanwhile)
+    ended = place.run(f"{SHEET}{PLAIN}")
+    assert (ended.exit_code, ended.words) == (
+        2,
+        f"{sheet}: somebody is writing it. Run it when it is whole.",
+    )
+    assert place.kept(ended) == {"job.toml", "run.json"}
+
+
+def test_a_file_that_vanishes_while_it_is_looked_for_is_not_there(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody tidies up in the inbox just now."""
+    inbox = write_inbox(place, "a.csv", "b.csv")
+    glob = Path.glob
+
+    def meanwhile(self: Path, pattern: str) -> Iterator[Path]:
+        for path in list(glob(self, pattern)):
+            (inbox / "b.csv").unlink(missing_ok=True)
+            yield path
+
+    monkeypatch.setattr(Path, "glob", meanwhile)
+    assert place.run(NEWEST).sheet == "a.csv"
+
+
+# --- What is not sent ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [(f"{SHEET}{PLAIN}[limits]\nmax_rows = 2\n", "3"), (f"{PULL}[limits]\nmax_rows = 1\n", "")],
+)
+def test_more_rows_than_the_job_allows_are_a_mistake_and_nothing_is_sent(
+    text: str, rows: str, place: Place
+) -> None:
+    """A template that matched everything does not rename everything."""
+    write_sheet(place.folder / "in.csv", 3)
+    ended = place.run(text)
+    assert (ended.state, ended.exit_code, ended.counts) == (ENDED, 2, {})
+    assert rows in ended.words
+    titles = place.titles().values() if (place.folder / "rehearsal.json").exists() else []
+    assert not [title for title in titles if title.startswith(("Renamed", "[DRILL]"))]
+
+
+def test_a_deadline_that_has_passed_begins_nothing(place: Place) -> None:
+    """The run is kept with why, and the API is not even asked."""
+    write_sheet(place.folder / "in.csv", 1)
+    schedule = '[schedule]\ncron = "0 2 * * *"\ntime_zone = "UTC"\ndeadline = "06:00"\n'
+    night = 1_795_831_200.0 - 1_795_831_200.0 % 86_400 + 2 * 3600
+    place.clock = lambda: night + 4 * 3600
+    ended = place.run(f"{SHEET}{PLAIN}{schedule}", due_at=night)
+    assert ended.deadline_at == night + 4 * 3600
+    assert said(ended) == (ENDED, 3, "its deadline had come before it could begin")
+    assert (ended.started_at, ended.ended_at) == (night + 4 * 3600, night + 4 * 3600)
+    assert not (place.folder / "rehearsal.json").exists()
+
+
+def test_a_job_that_is_running_is_not_run_again(place: Place) -> None:
+    """The second one is told so, and the record of the first is left alone."""
+    write_sheet(place.folder / "in.csv", 1)
+    record = place.begun(f"{SHEET}{PLAIN}")
+    with place.state.locked("nightly"), pytest.raises(LockedError, match="is running already"):
+        place.go(record)
+    assert place.state.read(record.id) == record
+    assert place.log.getvalue() == ""
+
+
+# --- What is left for people -----------------------------------------------------------------
+
+DONE = NEWEST.replace('.csv"\n', '.csv"\nafterwards = "done"\n', 1)
+
+
+def test_a_sheet_that_is_through_is_moved_away(place: Place) -> None:
+    """The next run does not find it again, and neither does one that looks into all folders."""
+    inbox = write_inbox(place, "a.csv", "b.csv")
+    first, second, third = (
+        place.run(DONE.replace("inbox/*", "inbox/**/*") + f"# {n}\n") for n in range(3)
+    )
+    assert (first.sheet, second.sheet) == ("b.csv", "a.csv")
+    assert third.exit_code == 2
+    assert sorted(path.name for path in inbox.iterdir()) == ["done"]
+    assert sorted(path.name for path in (inbox / "done").iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_a_sheet_of_a_name_that_is_taken_gets_another(place: Place) -> None:
+    """Nothing in done/ is replaced."""
+    inbox = write_inbox(place, "a.csv")
+    (inbox / "done").mkdir()
+    (inbox / "done" / "a.csv").write_text("of last week")
+    ended = place.run(DONE)
+    assert (inbox / "done" / "a.csv").read_text() == "of last week"
+    assert (inbox / "done" / f"{ended.id}-a.csv").exists()
+    assert not (inbox / "a.csv").exists()
+
+
+def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
+    """What somebody has added since was not sent, and is not put away as if it were."""
+    inbox = write_inbox(place, "a.csv")
+
+    def change(*_: object) -> None:
+        with (inbox / "a.csv").open("a") as file:
+            file.write(f"{seed_id(9)},Added later\n")
+
+    place.callbacks = Callbacks(on_progress=change)
+    ended = place.run(DONE)
+    assert ended.exit_code == 0
+    assert [path.name for path in inbox.iterdir()] == ["a.csv"]
+    assert [one["why"] for one in place.events("left undone")] == ["it has changed meanwhile"]
+
+
+def test_a_sheet_with_mistakes_stays_where_it_is(place: Place) -> None:
+    """Whoever has to mend it finds it where it was put."""
+    inbox = write_inbox(place, "a.csv")
+    (inbox / "a.csv").write_text("incident_id,title\nno-id,x\n")
+    assert place.run(DONE).exit_code == 2
+    assert [path.name for path in inbox.iterdir()] == ["a.csv"]
+
+
+def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
+    """All is sent; the run is not worse for it."""
+    inbox = write_inbox(place, "a.csv")
+    (inbox / "done").write_text("a file")
+    ended = place.run(DONE)
+    assert said(ended) == (
+        ENDED,
+        0,
+        '2 of 2 rows are done; left undone: afterwards = "done"',
+    )
+    assert [one["what"] for one in place.events("left undone")] == ['afterwards = "done"']
+
+
+def test_reports_are_copied_to_where_the_job_says(place: Place) -> None:
+    """With the day at which it was due, in the job's zone, in a folder that is made for it."""
+    text = f"incident_id,title\n{seed_id(1)},A good one\n{'f' * 24},Of nobody\n"
+    (place.folder / "in.csv").write_text(text)
+    night = 1_795_735_800.0  # 2026-11-26 23:30 UTC
+    schedule = '[schedule]\ncron = "0 2 * * *"\ntime_zone = "Asia/Kolkata"\n'
+    report = '[report]\nhtml = false\ncopy_to = "out/{date}/{time}-{job}-{run}"\n'
+    ended = place.run(f"{SHEET}{API}{report}{schedule}", due_at=night)
+    assert ended.exit_code == 1
+    folder = place.folder / "out" / "2026-11-27"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"0500-nightly-{ended.id}.failed.csv",
+        f"0500-nightly-{ended.id}.report.csv",
+    ]
+    assert len(read_csv(folder / f"0500-nightly-{ended.id}.report.csv")) == 2
+
+
+def test_copies_of_the_night_before_do_not_stand_beside_those_of_this_one(place: Place) -> None:
+    """Where each run has the same name: what failed then has not failed now."""
+    report = '[report]\nhtml = false\ncopy_to = "out/{job}"\n'
+    (place.folder / "in.csv").write_text(f"id,title\n{seed_id(1)},Fine\n{seed_id(9999)},None\n")
+    assert place.run(f"{SHEET}{API}{report}").exit_code == 1
+    assert (place.folder / "out" / "nightly.failed.csv").exists()
+    write_sheet(place.folder / "in.csv", 3)
+    assert place.run(f"{SHEET}{API}{report}").exit_code == 0
+    out = place.folder / "out"
+    assert [path.name for path in out.iterdir()] == ["nightly.report.csv"]
+    assert len(read_csv(out / "nightly.report.csv")) == 3
+
+
+def test_copies_and_pages_that_fail_are_said_and_no_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk there, or a mistake of ours, makes no run that is done a failure."""
+    write_sheet(place.folder / "in.csv", 1)
+    (place.folder / "out").write_text("a file")
+
+    def fail(_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(JobRun, "_write_page", fail)
+    ended = place.run(f'{SHEET}{API}[report]\ncopy_to = "out/{{date}}"\n')
+    assert said(ended) == (ENDED, 0, "1 of 1 rows are done; left undone: the page, copy_to")
+    assert [one["what"] for one in place.events("left undone")] == ["the page", "copy_to"]
+
+
+@pytest.mark.parametrize(("sheet", "code"), [("in.csv", 0), ("gone.csv", 2)])
+def test_metrics_are_written_however_it_ends(sheet: str, code: int, place: Place) -> None:
+    """An alarm on a job that has not succeeded for a day has to see that it failed."""
+    write_sheet(place.folder / "in.csv", 2)
+    report = '[report]\nhtml = false\nmetrics_file = "job.prom"\n'
+    ended = place.run(f'[source]\nsheet = "{sheet}"\n{API}{report}')
+    assert ended.exit_code == code
+    text = (place.folder / "job.prom").read_text()
+    assert 'job="nightly"' in text
+    values = [line.rpartition(" ")[2] for line in text.splitlines() if "exit_code" in line]
+    assert float(values[-1]) == code
+
+
+# --- Who is told -----------------------------------------------------------------------------
+
+TELL = """
+[notify]
+command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("sheet", "when", "told"),
+    [
+        ("in.csv", "problem", None),
+        ("in.csv", "always", "nightly: 1 of 1 rows are done (exit code 0)\n"),
+        ("gone.csv", "problem", "there is no such file"),
+        ("gone.csv", "always", "there is no such file"),
+    ],
+)
+def test_somebody_is_told_of_problems_or_always(
+    sheet: str, when: str, told: str | None, place: Place
+) -> None:
+    """A job that is well disturbs nobody, unless it is asked to."""
+    write_sheet(place.folder / "in.csv", 1)
+    ended = place.run(f'[source]\nsheet = "{sheet}"\n{PLAIN}{TELL}when = "{when}"\n')
+    file = place.folder / "told.txt"
+    assert ended.notified == ("sh" if told else "")
+    assert (told in file.read_text()) if told else not file.exists()
+
+
+def test_nobody_reached_is_in_the_record_and_in_the_log_without_the_address(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exit code stays that of the run."""
+
+    async def sleep(_: float) -> None:
+        pass
+
+    monkeypatch.setattr(job_run, "tell", functools.partial(job_run.tell, sleep=sleep))
+    write_sheet(place.folder / "in.csv", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    text = f'{SHEET}{PLAIN}[notify]\nwhen = "always"\ncommand = ["no-such"]\n'
+    ended = place.run(f'{text}webhook = "https://127.0.0.1:{port}/hooks/S3CRET?t=S3CRET"\n')
+    assert ended.exit_code == 0
+    assert ended.notified == (
+        "failed: no-such: No such file or directory, 127.0.0.1: ClientConnectorError"
+    )
+    assert [one["why"] for one in place.events("not all were told")] == [ended.notified]
+    written = "".join(
+        path.read_text()
+        for path in place.state.path.rglob("*")
+        if path.name != "job.toml" and path.is_file()
+    )
+    assert "S3CRET" not in written + place.log.getvalue()
+
+
+# --- How it may end --------------------------------------------------------------------------
+
+
+def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let something happen while the sheet is being looked for."""
+
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(JobRun, "_found", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C before it had begun"),
+        (SystemExit(143), 143, "told to end before it had begun"),
+        (RuntimeError("odd"), 70, "internal error: RuntimeError: odd"),
+        (MemoryError(), 70, "internal error: MemoryError: "),
+    ],
+)
+def test_whatever_ends_it_is_kept(
+    error: BaseException, code: int, words: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the morning it is seen what it was; what is told to end can be gone on with."""
+    stop_with(monkeypatch, error)
+    record = place.begun(f"{SHEET}{PLAIN}{TELL}")
+    if isinstance(error, KeyboardInterrupt):
+        place.go(record)
+    else:
+        with pytest.raises(type(error)):
+            place.go(record)
+    ended = place.state.read(record.id)
+    assert said(ended) == (ENDED, code, words.strip())
+    assert ended.is_open is (code != 70)
+    assert f"(exit code {code})" in (place.folder / "told.txt").read_text()
+    assert not place.state.is_locked("nightly")
+
+
+def test_a_key_in_an_error_of_ours_is_not_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever repeats it, the record, the log and whoever is told do without."""
+    key = AppKey("k3y-of-nobody-9876543210")
+    stop_with(monkeypatch, RuntimeError(f"?app_key={key.reveal()} and {key.reveal()}"))
+    record = place.begun(f"{SHEET}{PLAIN}{TELL}")
+    with pytest.raises(RuntimeError):
+        place.go(record)
+    texts = [path.read_text() for path in place.folder.rglob("*") if path.is_file()]
+    assert key.reveal() not in "".join(texts) + place.log.getvalue()
+    assert (
+        place.state.read(record.id).words == "internal error: RuntimeError: ?app_key=**** and ****"
+    )
+
+
+def test_words_of_strangers_do_nothing_where_they_are_read(place: Place) -> None:
+    """A sheet's name may hold what a terminal obeys."""
+    ended = place.run(f'[source]\nsheet = "a\\u001b[31m\\nb.csv"\n{PLAIN}')
+    assert ended.exit_code == 2
+    assert ended.words.isprintable()
+
+
+def test_an_outage_is_told_once_and_when_it_is_over(
+    place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is tried again and again is no news again and again."""
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
+    write_sheet(place.folder / "in.csv", 2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+    api = '[api]\nbase_url = "{}"\npatience = 0.1\n[report]\nhtml = false\n'
+    record = place.begun(f"{SHEET}{api.format(nobody)}{TELL}")
+    first = place.go(record)
+    second = place.go(first)
+    assert (first.exit_code, first.is_open, second.is_open) == (3, True, True)
+    assert len((place.folder / "told.txt").read_text().splitlines()) == 1
+    sandbox = start_sandbox("--seed-incidents", "2", "--latency", "0")
+    (place.folder / "nightly.toml").write_text(f"{SHEET}{api.format(sandbox.url)}{TELL}")
+    third = place.go(second)
+    assert (third.exit_code, third.is_open) == (0, False)
+    lines = (place.folder / "told.txt").read_text().splitlines()
+    assert lines[1:] == ["nightly: 2 of 2 rows are done (exit code 0)"]
+
+
+def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that is down lets nobody be told either."""
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
+    write_sheet(place.folder / "in.csv", 2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+    api = f'[api]\nbase_url = "{nobody}"\npatience = 0.1\n[report]\nhtml = false\n'
+    tell = '[notify]\ncommand = ["./tell.sh"]\n'
+    first = place.go(place.begun(f"{SHEET}{api}{tell}"))
+    assert first.notified == "failed: ./tell.sh: No such file or directory"
+    script = place.folder / "tell.sh"
+    script.write_text('#!/bin/sh\necho "$BULK_RESET_TEXT" >> told.txt\n')
+    script.chmod(0o700)
+    second = place.go(first)
+    place.go(second)
+    assert (second.notified, second.is_unanswered) == ("./tell.sh", True)
+    assert len((place.folder / "told.txt").read_text().splitlines()) == 1
+
+
+def test_a_key_that_is_wrong_is_told_and_not_tried_for_ever(
+    place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be as wrong in a quarter of an hour; while pulling as while sending."""
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "a-key-of-nobody")
+    sandbox = start_sandbox("--seed-incidents", "2", "--latency", "0")
+    write_sheet(place.folder / "in.csv", 2)
+    api = f'[api]\nbase_url = "{sandbox.url}"\n[report]\nhtml = false\n'
+    for source in (SHEET, '[source.pull]\nsince = "2d"\n[set]\ntitle = "A title"\n'):
+        ended = place.run(f"{source}{api}{TELL}")
+        assert (ended.exit_code, ended.is_open) == (3, False)
+        assert "Unauthorized" in ended.words
+    assert len((place.folder / "told.txt").read_text().splitlines()) == 2
+
+
+def test_a_run_that_somebody_else_has_ended_meanwhile_is_not_made_again(place: Place) -> None:
+    """Two processes have read that it is to be gone on with; each of its rows is sent once."""
+    text = PULL.replace('[DRILL] {{ title | replace("[DRILL] ", "") }}', "{{ title }}!")
+    read_by_both = place.begun(text)
+    first = place.go(read_by_both)
+    titles = place.titles()
+    assert place.go(read_by_both) == first
+    assert place.titles() == titles
+    assert any(title.endswith("!") for title in titles.values())
+    assert not any(title.endswith("!!") for title in titles.values())
+    assert len(place.events("job ended")) == 1
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe.csv", b"a\nb.csv", b"L" * 245 + b".csv", b"e\x1b[31m.csv"]
+)
+def test_a_sheet_by_a_name_that_is_no_text_has_its_report_and_its_undo(
+    name: bytes, place: Place
+) -> None:
+    """In the folder of the run it has another one; the source is said as well as it can be."""
+    inbox = place.folder / "inbox"
+    inbox.mkdir()
+    write_sheet(place.folder / "in.csv", 2).rename(inbox / os.fsdecode(name))
+    ended = place.run(f'[source]\nnewest = "inbox/*"\nafterwards = "done"\n{PLAIN}')
+    assert said(ended) == (ENDED, 0, "2 of 2 rows are done")
+    assert (ended.sheet, ended.report) == ("sheet.csv", "sheet.report.csv")
+    assert {"sheet.csv", "sheet.report.csv", "sheet.before.csv"} <= place.kept(ended)
+    assert [path.name for path in (inbox / "done").iterdir()] == [os.fsdecode(name)]
+
+
+def test_a_run_that_is_gone_on_with_sends_the_sheet_that_it_has(place: Place) -> None:
+    """What was put into the inbox since is the next run's."""
+    write_inbox(place, "a.csv")
+    place.callbacks = Callbacks()
+    first = place.run(NEWEST)
+    write_inbox(place, "a.csv", "b.csv")
+    (place.folder / "inbox" / "a.csv").unlink()
+    again = place.go(first)
+    assert (again.sheet, again.exit_code, again.started_at) == ("a.csv", 0, first.started_at)
+    assert place.titles()[seed_id(1)] == "From a.csv 1"
+
+
+def test_a_record_says_that_it_runs_while_it_runs(place: Place) -> None:
+    """Whoever looks sees that it goes on, and since when."""
+    write_sheet(place.folder / "in.csv", 1)
+    seen: list[tuple[str, bool, str]] = []
+
+    def look(*_: object) -> None:
+        [record] = place.state.records()
+        seen.append((record.state, place.state.is_locked("nightly"), record.sheet))
+
+    place.callbacks = Callbacks(on_progress=look)
+    ended = place.run(f"{SHEET}{PLAIN}")
+    assert set(seen) == {(RUNNING, True, "in.csv")}
+    assert ended.started_at <= ended.ended_at
+    assert ended.version != ""

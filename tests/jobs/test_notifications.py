@@ -1,0 +1,347 @@
+"""Who is told how a run ended, gets it all but the key; that it fails is said, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.job_file import read_job
+from bulk_reset.jobs.notifications import summary_of, tell
+from bulk_reset.jobs.run_records import ENDED, MISSED, RunRecord
+
+KEY = "k3y-of-nobody-0123456789"
+NIGHT = 1_795_833_000.0
+RECORD = RunRecord(
+    "20261128T023000Z-nightly",
+    "nightly",
+    "/jobs/nightly.toml",
+    NIGHT,
+    ENDED,
+    started_at=NIGHT + 1,
+    ended_at=NIGHT + 61,
+    exit_code=1,
+    words="2 of 3 rows are done; «née»",
+    rows=3,
+    counts={"updated": 2, "failed": 1},
+    sheet="in.csv",
+    report="in.report.csv",
+)
+PYTHON = json.dumps(sys.executable)
+
+
+def job(folder: Path, *lines: str) -> Job:
+    """Return a job that tells somebody."""
+    file = folder / "nightly.toml"
+    file.write_text("\n".join(['[source]\nsheet = "in.csv"\n[notify]', *lines]))
+    return read_job(file)
+
+
+def program(folder: Path, text: str, *lines: str) -> Job:
+    """Return a job that tells a program of Python."""
+    (folder / "told.py").write_text(text)
+    return job(folder, f'command = [{PYTHON}, "told.py", "an argument"]', *lines)
+
+
+# --- What is told ----------------------------------------------------------------------------
+
+
+def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
+    """Moments as texts, paths in full, and a sentence that chat services show."""
+    told = summary_of(RECORD, tmp_path)
+    assert told["text"] == "nightly: 2 of 3 rows are done; «née» (exit code 1)"
+    assert (told["due_at"], told["ended_at"]) == (
+        "2026-11-28T02:30:00+00:00",
+        "2026-11-28T02:31:01+00:00",
+    )
+    assert (told["deadline_at"], told["last_due_at"], told["page"]) == (None, None, "")
+    assert (told["sheet"], told["report"]) == (
+        str(tmp_path / "in.csv"),
+        str(tmp_path / "in.report.csv"),
+    )
+    assert (told["rows"], told["counts"]) == (3, {"updated": 2, "failed": 1})
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_a_job_that_names_nobody_tells_nobody(tmp_path: Path) -> None:
+    """That is no failure."""
+    (tmp_path / "nightly.toml").write_text('[source]\nsheet = "in.csv"\n')
+    assert tell(read_job(tmp_path / "nightly.toml"), RECORD, tmp_path) == ""
+
+
+# --- A command -------------------------------------------------------------------------------
+
+REPEAT = """
+import json, os, sys
+told = {"arguments": sys.argv[1:], "input": json.load(sys.stdin), "environment": dict(os.environ)}
+with open("told.json", "w") as file:
+    json.dump(told, file)
+print("x" * 1_000_000)
+"""
+
+
+def test_a_command_gets_it_on_its_input_and_in_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the job's own folder, with its arguments as they are, and without the key."""
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
+    monkeypatch.setenv("OTHER", "stays")
+    folder = tmp_path / "run"
+    assert tell(program(tmp_path, REPEAT), RECORD, folder) == sys.executable
+    text = (tmp_path / "told.json").read_text()
+    told = json.loads(text)
+    assert told["arguments"] == ["an argument"]
+    assert told["input"] == summary_of(RECORD, folder)
+    environment = told["environment"]
+    assert {one: environment[one] for one in environment if one.startswith("BULK_RESET_")} == {
+        "BULK_RESET_JOB": "nightly",
+        "BULK_RESET_RUN": RECORD.id,
+        "BULK_RESET_EXIT_CODE": "1",
+        "BULK_RESET_TEXT": "nightly: 2 of 3 rows are done; «née» (exit code 1)",
+    }
+    assert environment["OTHER"] == "stays"
+    assert KEY not in text
+
+
+def test_moments_that_were_missed_have_no_exit_code(tmp_path: Path) -> None:
+    """What did not run did not end."""
+    missed = RunRecord("x", "nightly", "x", NIGHT, MISSED, words="too late", missed=3)
+    assert tell(program(tmp_path, REPEAT), missed, tmp_path) == sys.executable
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["input"]["text"] == "nightly: missed 3: too late"
+    assert told["environment"]["BULK_RESET_EXIT_CODE"] == ""
+
+
+def test_half_a_character_is_no_reason_not_to_be_told(tmp_path: Path) -> None:
+    """A name from a broken sheet, or of a file that is not UTF-8."""
+    odd = RunRecord("x", "nightly", "x", NIGHT, ENDED, words="\ud800 and \udcff", exit_code=0)
+    assert tell(program(tmp_path, REPEAT), odd, tmp_path) == sys.executable
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["input"]["words"] == "\ud800 and \udcff"
+
+
+FAIL = r"""
+import sys
+sys.stderr.buffer.write(b"x" * 500 + b"\n\x1b[31mno \xff mail\n")
+sys.exit(5)
+"""
+
+
+def test_a_command_that_fails_is_said_with_its_last_words(tmp_path: Path) -> None:
+    """On one line, its end rather than its beginning, and nothing in it that acts."""
+    said = tell(program(tmp_path, FAIL), RECORD, tmp_path)
+    assert said.startswith(f"failed: {sys.executable}: exit code 5: xxx")
+    assert said.endswith("x \N{REPLACEMENT CHARACTER}[31mno \N{REPLACEMENT CHARACTER} mail")
+    assert len(said) < 200 + 100
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ('["no-such-program"]', "failed: no-such-program: No such file or directory"),
+        ('["./told.txt"]', "failed: ./told.txt: Permission denied"),
+        (r'["sh", "-c", "a\u0000b"]', "failed: sh: embedded null byte"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_said(command: str, says: str, tmp_path: Path) -> None:
+    """In the words of the system."""
+    (tmp_path / "told.txt").write_text("x")
+    assert tell(job(tmp_path, f"command = {command}"), RECORD, tmp_path) == says
+
+
+HANG = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+with open("child.tmp", "w") as file:
+    file.write(str(child.pid))
+os.rename("child.tmp", "child")
+child.wait()
+"""
+
+
+def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that waits for a mail server for ever holds nobody up."""
+    monkeypatch.setattr("bulk_reset.jobs.notifications._LONGEST_S", 0)
+    told = program(tmp_path, HANG)
+
+    def communicate(self: Any, *_: object, timeout: float) -> None:  # noqa: ANN401
+        while not (tmp_path / "child").exists():
+            assert self.poll() is None
+        raise subprocess.TimeoutExpired(self.args, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
+    assert tell(told, RECORD, tmp_path) == f"failed: {sys.executable}: has not ended within 0 s"
+    assert is_gone(int((tmp_path / "child").read_text()))
+
+
+def is_gone(process_id: int) -> bool:
+    """Tell whether a process has ended, or ends right now."""
+    for _ in range(100_000):
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+    os.kill(process_id, signal.SIGKILL)
+    return False
+
+
+def test_a_command_that_leaves_something_behind_is_not_waited_for(tmp_path: Path) -> None:
+    """What it started in the background keeps its output open, and that is its own affair."""
+    told = job(tmp_path, "command = ['sh', '-c', 'tail -f /dev/null & echo $! > child']")
+    assert tell(told, RECORD, tmp_path) == "sh"
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
+def test_a_command_that_reads_nothing_is_told_all_the_same(tmp_path: Path) -> None:
+    """Whoever needs the environment alone need not read the rest."""
+    assert tell(job(tmp_path, 'command = ["true"]'), RECORD, tmp_path) == "true"
+
+
+# --- A webhook -------------------------------------------------------------------------------
+
+
+@dataclass
+class Chat:
+    """A chat service: answers as it is told, and notes what it gets."""
+
+    statuses: list[int]
+    got: list[dict[str, Any]] = field(default_factory=list)
+    elsewhere: int = 0
+    waits_s: list[float] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Note what is told."""
+        self.got.append({"query": request.query_string, "body": await request.json()})
+        status = self.statuses.pop(0)
+        return web.Response(status=status, headers={"Location": "/elsewhere"}, text="S3CRET")
+
+    async def redirected(self, _: web.Request) -> web.Response:
+        """Note that somebody came here, who should not."""
+        self.elsewhere += 1
+        return web.Response()
+
+    async def sleep(self, seconds: float) -> None:
+        """Note how long would have been waited."""
+        self.waits_s.append(seconds)
+
+
+Tell = Callable[[], Awaitable[str]]
+
+
+@asynccontextmanager
+async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]:
+    """Run a chat service, and have a job that tells it."""
+    told = Chat(list(statuses))
+    app = web.Application()
+    app.router.add_post("/hooks/S3CRET", told.answer)
+    app.router.add_route("*", "/elsewhere", told.redirected)
+    async with TestServer(app) as server:
+        address = str(server.make_url("/hooks/S3CRET?token=S3CRET"))
+        of_it = job(folder, f'webhook = "{address}"')
+        yield told, lambda: asyncio.to_thread(tell, of_it, RECORD, folder, sleep=told.sleep)
+
+
+async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
+    """One POST, and of the address nothing but its host is ever said."""
+    async with chat(tmp_path, 200) as (service, say):
+        assert await say() == "127.0.0.1"
+    assert service.got == [{"query": "token=S3CRET", "body": summary_of(RECORD, tmp_path)}]
+    assert service.waits_s == []
+
+
+@pytest.mark.parametrize(
+    ("statuses", "says", "waits_s"),
+    [
+        ((204,), "127.0.0.1", []),
+        ((500, 200), "127.0.0.1", [1.0]),
+        ((503, 429, 200), "127.0.0.1", [1.0, 2.0]),
+        ((500, 500, 502), "failed: 127.0.0.1: HTTP 502", [1.0, 2.0]),
+        ((500, 404), "failed: 127.0.0.1: HTTP 404", [1.0]),
+        ((404,), "failed: 127.0.0.1: HTTP 404", []),
+        ((302,), "failed: 127.0.0.1: HTTP 302", []),
+        ((308,), "failed: 127.0.0.1: HTTP 308", []),
+    ],
+)
+async def test_who_is_down_for_a_moment_is_told_again_and_who_refuses_is_not(
+    statuses: tuple[int, ...], says: str, waits_s: list[float], tmp_path: Path
+) -> None:
+    """Three tries at most, and whoever redirects is not followed."""
+    async with chat(tmp_path, *statuses) as (service, say):
+        assert await say() == says
+    assert len(service.got) == len(statuses)
+    assert (service.waits_s, service.elsewhere) == (waits_s, 0)
+
+
+async def test_nobody_there_is_said_without_the_address(tmp_path: Path) -> None:
+    """A server that is away is tried again, and then it is said that it is away."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told, waits_s = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"'), []
+
+    async def sleep(seconds: float) -> None:
+        waits_s.append(seconds)
+
+    said = await asyncio.to_thread(tell, told, RECORD, tmp_path, sleep=sleep)
+    assert said == "failed: 127.0.0.1: ClientConnectorError"
+    assert waits_s == [1.0, 2.0]
+
+
+async def test_an_answer_that_is_none_is_said_without_the_address(tmp_path: Path) -> None:
+    """Whatever listens there may not speak HTTP."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 S3CRET\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def sleep(_: float) -> None:
+        pass
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        told = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"')
+        said = await asyncio.to_thread(tell, told, RECORD, tmp_path, sleep=sleep)
+    assert said.startswith("failed: 127.0.0.1: ")
+    assert "S3CRET" not in said
+
+
+async def test_one_of_two_that_fails_keeps_the_other_from_nothing(tmp_path: Path) -> None:
+    """Both are tried, and both are said."""
+    async with chat(tmp_path, 200) as (service, _):
+        of_both = job(
+            tmp_path,
+            'command = ["no-such-program"]',
+            (tmp_path / "nightly.toml").read_text().splitlines()[-1],
+        )
+        said = await asyncio.to_thread(tell, of_both, RECORD, tmp_path)
+    assert said == "127.0.0.1; failed: no-such-program: No such file or directory"
+    assert len(service.got) == 1
+
+
+async def test_a_running_loop_does_not_mind(tmp_path: Path) -> None:
+    """The schedule tells of what was missed, and is a loop itself."""
+    dead = job(tmp_path, 'webhook = "http://127.0.0.1:1/"')
+
+    async def sleep(_: float) -> None:
+        pass
+
+    assert tell(dead, RECORD, tmp_path, sleep=sleep) == "failed: 127.0.0.1: ClientConnectorError"

@@ -1,0 +1,640 @@
+"""The schedule: what runs when, on a virtual clock and without an API."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from virtual_clock import run_virtual
+from virtual_schedule import VirtualSchedule
+
+from bulk_reset.core.errors import InputError
+from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.job_folder import JobFolder
+from bulk_reset.jobs.run_records import RunRecord, StateFolder
+from bulk_reset.jobs.scheduler import Scheduling
+from bulk_reset.observability.run_log import new_journal
+
+NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+
+
+def write_job(
+    folder: Path, name: str = "job", cron: str = "0 * * * *", more: str = "", api: str = ""
+) -> Path:
+    """Write a job that is due every hour."""
+    path = folder / f"{name}.toml"
+    path.write_text(
+        f'[source]\nsheet = "sheet.csv"\n[api]\n{api}\n[schedule]\ncron = "{cron}"\n'
+        f'time_zone = "UTC"\n{more}\n'
+    )
+    return path
+
+
+class Runner(VirtualSchedule):
+    """Runs nothing, and takes its time over it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, NOON, monkeypatch)
+        self.takes_s = 10.0
+        self.begun: list[tuple[str, float, float]] = []
+        self.running: set[str] = set()
+        self.together = 0
+        self.ends: Callable[[RunRecord], RunRecord] = lambda record: replace(
+            record, state="ended", exit_code=0
+        )
+
+    async def start(self, job: Job, record: RunRecord) -> int:
+        """Run a job: wait, and write down how it ended."""
+        self.begun.append((job.name, record.due_at - NOON, self.clock() - NOON))
+        self.running.add(job.name)
+        self.together = max(self.together, len(self.running))
+        try:
+            with self.state.locked(job.name):
+                self.state.write(replace(record, state="running"))
+                await asyncio.sleep(self.takes_s)
+                ended = self.ends(replace(record, ended_at=self.clock()))
+                self.state.write(ended)
+                return ended.exit_code or 0
+        finally:
+            self.running.discard(job.name)
+
+    def when(self, name: str = "job") -> list[tuple[int, int]]:
+        """Return when a job was due and when it was begun, in whole minutes after noon."""
+        return [
+            (round(due_s / MINUTE), round(begun_s / MINUTE))
+            for job, due_s, begun_s in self.begun
+            if job == name
+        ]
+
+    def missed(self) -> list[tuple[int, int, str]]:
+        """Return the first minute of each record of what was missed, how many, and why."""
+        return [
+            (round((one.due_at - NOON) / MINUTE), one.missed, one.words)
+            for one in self.state.records()
+            if one.state == "missed"
+        ]
+
+    def passes(self, *hours: float) -> None:
+        """Let hours pass; after each but the last, the process is drained and started again."""
+
+        async def pass_by() -> None:
+            for end_s in hours:
+                scheduling = self.open(self.start)
+                await self.until(NOON + end_s * HOUR)
+                await scheduling.drain()
+
+        run_virtual(pass_by())
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    return Runner(tmp_path, monkeypatch)
+
+
+def test_a_job_runs_at_each_of_its_moments(runner: Runner) -> None:
+    """From when it is first seen on; not for the time before."""
+    write_job(runner.folder, cron="*/20 * * * *")
+    runner.passes(1.5)
+    assert runner.when() == [(20, 20), (40, 40), (60, 60), (80, 80)]
+    assert runner.missed() == []
+
+
+def test_a_run_longer_than_its_period_makes_the_moments_within_it_missed(runner: Runner) -> None:
+    """Once it has ended, the last of them is caught up; the others are said to be missed."""
+    write_job(runner.folder, cron="*/10 * * * *")
+    runner.takes_s = 35 * MINUTE
+    runner.passes(1.5)
+    assert runner.when() == [(10, 10), (40, 45), (80, 80)]
+    assert runner.missed() == [
+        (20, 2, "a later one is run in its place"),
+        (50, 3, "a later one is run in its place"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "begun", "missed"),
+    [
+        (
+            "skip",
+            [(60, 60), (360, 360)],
+            [(120, 4, "nothing could run it then, and catch_up is skip")],
+        ),
+        (
+            "once",
+            [(60, 60), (300, 310), (360, 360)],
+            [(120, 3, "a later one is run in its place")],
+        ),
+        ("all", [(60, 60), (120, 310), (180, 310), (240, 310), (300, 311), (360, 360)], []),
+    ],
+)
+def test_after_a_downtime_it_is_done_as_the_job_says(
+    policy: str, begun: list[tuple[int, int]], missed: list[tuple[int, int, str]], runner: Runner
+) -> None:
+    """Down from 13:30 to 17:10, and due every hour."""
+    write_job(runner.folder, more=f'catch_up = "{policy}"')
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 1.5 * HOUR)
+        await scheduling.drain()
+        await runner.until(NOON + 310 * MINUTE)
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 6.5 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert (runner.when(), runner.missed()) == (begun, missed)
+
+
+def test_jobs_of_one_account_run_one_after_the_other(runner: Runner) -> None:
+    """Who waits has its folder already; another account is nobody's matter."""
+    for name in ("a", "b", "c"):
+        write_job(runner.folder, name)
+    write_job(runner.folder, "other", api='account = "other"')
+    runner.takes_s = 5 * MINUTE
+    runner.passes(1.4)
+    assert sorted(begun for name in "abc" for _, begun in runner.when(name)) == [60, 65, 70]
+    assert runner.when("other") == [(60, 60)]
+    assert runner.together == 2
+
+
+def test_a_run_that_is_drained_is_gone_on_with(runner: Runner) -> None:
+    """In its own folder, at the next start; and the moments after it come as ever."""
+    write_job(runner.folder)
+
+    async def pass_by() -> None:
+        runner.ends = lambda record: replace(record, state="ended", exit_code=143)
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 61 * MINUTE)
+        await scheduling.drain()
+        runner.ends = lambda record: replace(record, state="ended", exit_code=0)
+        await runner.until(NOON + 70 * MINUTE)
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 2.2 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(60, 60), (60, 70), (120, 120)]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [("", "the next run is due"), ('deadline = "13:30"', "its deadline has passed")],
+)
+def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
+    more: str, why: str, runner: Runner
+) -> None:
+    """What has taken its place is run instead, and the record says so."""
+    told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
+    write_job(runner.folder, cron="0 13,14 * * *", more=f"{more}\n{told}")
+
+    async def pass_by() -> None:
+        runner.ends = lambda record: replace(record, state="ended", exit_code=143, words="SIGTERM")
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 61 * MINUTE)
+        await scheduling.drain()
+        await runner.until(NOON + 190 * MINUTE)
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 195 * MINUTE)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    first = runner.state.records()[0]
+    assert (first.exit_code, first.words) == (3, f"SIGTERM; {why}, so it is not gone on with")
+    assert (runner.folder / "told.txt").read_text().startswith(f"job: {first.words} (exit code 3)")
+    assert not first.is_open
+    assert [begun for due, begun in runner.when() if due == 60] == [60]
+
+
+def test_a_process_killed_between_two_words_neither_loses_a_run_nor_runs_it_twice(
+    runner: Runner,
+) -> None:
+    """The folder is made, the book is not kept: the next start finds the folder."""
+    write_job(runner.folder)
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start)
+        keep, runner.state.keep_book = runner.state.keep_book, _killed  # type: ignore[method-assign]
+        await runner.until(NOON + 60.5 * MINUTE)
+        await kill(scheduling)
+        runner.state.keep_book = keep  # type: ignore[method-assign]
+        await runner.until(NOON + 65 * MINUTE)
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 2.2 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert [one.due_at - NOON for one in runner.state.records()] == [HOUR, 2 * HOUR]
+    assert [one.exit_code for one in runner.state.records()] == [0, 0]
+
+
+async def kill(scheduling: Scheduling) -> None:
+    """End it at once, and what it runs, as kill -9 does."""
+    scheduling._scheduler.shutdown(wait=False)  # noqa: SLF001
+    tasks = list(scheduling._tasks)  # noqa: SLF001
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_whose_process_dies_is_said_to_have_died(runner: Runner) -> None:
+    """Not left running for ever, and whom the job names is told."""
+    told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
+    write_job(runner.folder, more=told)
+    runner.ends = lambda record: replace(record, state="running", exit_code=-9)
+    runner.passes(1.5)
+    (record,) = runner.state.records()
+    assert (record.state, record.exit_code) == ("ended", 137)
+    assert record.words == "its process ended with -9 and without a word; rows may be pending"
+    assert (runner.folder / "told.txt").read_text() == f"job: {record.words} (exit code 137)\n"
+
+
+def told(runner: Runner) -> list[str]:
+    """Return what was said to whom the jobs name."""
+    file = runner.folder / "told.txt"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+TELL = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]'
+
+
+def test_a_run_that_is_killed_is_gone_on_with_after_a_while_and_told(runner: Runner) -> None:
+    """As it is when the schedule is killed with it; nobody has to start anything anew."""
+    write_job(runner.folder, more=TELL)
+
+    def killed_once(record: RunRecord) -> RunRecord:
+        if len(runner.begun) == 1:
+            return replace(record, state="running", exit_code=-9)
+        return replace(record, state="ended", exit_code=0)
+
+    runner.ends = killed_once
+    runner.passes(1.5)
+    assert runner.when() == [(60, 60), (60, 75)]
+    assert [one.exit_code for one in runner.state.records()] == [0]
+    assert told(runner) == [
+        "job: its process ended with -9 and without a word; rows may be pending (exit code 137)"
+    ]
+
+
+def test_a_run_that_is_given_up_is_told(runner: Runner) -> None:
+    """Nobody has sent its rows, and nobody will."""
+    write_job(runner.folder, more=TELL)
+    runner.ends = lambda record: replace(
+        record, state="ended", exit_code=3, stop="outage", words="down"
+    )
+    runner.passes(2.4)
+    first, second = runner.state.records()
+    assert first.words == "down; the next run is due, so it is not gone on with"
+    assert (first.is_open, second.is_open) == (False, True)
+    assert told(runner) == [f"job: {first.words} (exit code 3)"]
+    assert first.notified == "sh"
+
+
+def test_a_run_is_tried_again_though_somebody_runs_the_job_by_hand_just_then(
+    runner: Runner,
+) -> None:
+    """It waits for another while, as often as it takes."""
+    write_job(runner.folder)
+
+    def down_once(record: RunRecord) -> RunRecord:
+        is_down = len(runner.begun) == 1
+        stop = "outage" if is_down else ""
+        return replace(record, state="ended", exit_code=3 if is_down else 0, stop=stop)
+
+    runner.ends = down_once
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start)
+        await runner.until(NOON + 70 * MINUTE)
+        with runner.state.locked("job"):
+            await runner.until(NOON + 80 * MINUTE)
+        await runner.until(NOON + 100 * MINUTE)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(60, 60), (60, 90)]
+
+
+def test_a_run_that_another_hand_runs_is_left_to_it(runner: Runner) -> None:
+    """Who finds the job locked says nothing about a run that goes on."""
+    write_job(runner.folder)
+
+    async def start(_: Job, record: RunRecord) -> int:
+        runner.state.write(replace(record, state="running"))
+        return 4
+
+    async def pass_by() -> None:
+        scheduling = runner.open(start)
+        await runner.until(NOON + 61 * MINUTE)
+        (record,) = runner.state.records()
+        assert (record.state, record.exit_code, record.words) == ("running", None, "")
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+
+
+def test_a_state_that_is_removed_under_it_loses_no_run(runner: Runner) -> None:
+    """What was handled is known to the process, and is written down again."""
+    write_job(runner.folder)
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start, reread_s=5)
+        await runner.until(NOON + 90 * MINUTE)
+        shutil.rmtree(runner.state.path)
+        await runner.until(NOON + 190 * MINUTE)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(60, 60), (120, 120), (180, 180)]
+    assert len(runner.state.records()) == 2
+
+
+def test_a_clock_that_was_wrong_and_is_set_right_stops_nothing(runner: Runner) -> None:
+    """A day ahead for an hour: the moments that come again were run; the next ones come."""
+    write_job(runner.folder)
+    right = runner.clock
+    wrong_s = DAY
+    runner.clock = lambda: right() + wrong_s  # type: ignore[method-assign]
+
+    async def pass_by() -> None:
+        nonlocal wrong_s
+        scheduling = runner.open(runner.start, reread_s=5)
+        await asyncio.sleep(1.5 * HOUR)
+        wrong_s = 0.0
+        await asyncio.sleep(1.75 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    day = 24 * 60
+    assert runner.when() == [(day + 60, day + 60), (120, 120), (180, 180)]
+    assert len(runner.events("clock set back")) == 1
+
+
+def test_a_clock_that_is_set_back_and_forth_makes_nothing_late(runner: Runner) -> None:
+    """Back by a day for ten minutes: who sleeps by that clock would sleep for a day.
+
+    Nor is anything run twice, for what was run has its folder.
+    """
+    write_job(runner.folder)
+    right = runner.clock
+    wrong_s = 0.0
+    runner.clock = lambda: right() + wrong_s  # type: ignore[method-assign]
+
+    async def pass_by() -> None:
+        nonlocal wrong_s
+        scheduling = runner.open(runner.start, reread_s=5)
+        await asyncio.sleep(30.2 * HOUR)
+        wrong_s = -DAY
+        await asyncio.sleep(10 * MINUTE)
+        wrong_s = 0.0
+        await asyncio.sleep(1.75 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(hour * 60, hour * 60) for hour in range(1, 33)]
+    assert runner.missed() == []
+
+
+def test_what_the_api_does_not_answer_is_tried_again_until_the_next_is_due(runner: Runner) -> None:
+    """Every quarter of an hour; then the next run takes its place."""
+    write_job(runner.folder)
+    runner.ends = lambda record: replace(record, state="ended", exit_code=3, stop="outage")
+    runner.passes(2.2)
+    assert runner.when() == [(60, 60), (60, 75), (60, 90), (60, 106), (120, 120)]
+
+
+def test_files_are_read_again_when_they_change(runner: Runner) -> None:
+    """A new one, a changed one, a broken one, a mended one, one that is gone."""
+
+    async def pass_by() -> None:
+        write_job(runner.folder, "a")
+        scheduling = runner.open(runner.start, reread_s=5)
+        await runner.until(NOON + 70 * MINUTE)
+        write_job(runner.folder, "b")
+        write_job(runner.folder, "a", cron="30 * * * *")
+        await runner.until(NOON + 100 * MINUTE)
+        broken = write_job(runner.folder, "a", cron="61 * * * *")
+        await runner.until(NOON + 105 * MINUTE)
+        assert list(scheduling.broken) == ["a.toml"]
+        assert ":6: schedule.cron: '61 * * * *'" in scheduling.broken["a.toml"]
+        await runner.until(NOON + 160 * MINUTE)
+        write_job(runner.folder, "a", cron="50 * * * *")
+        (runner.folder / "b.toml").unlink()
+        await runner.until(NOON + 200 * MINUTE)
+        assert (list(scheduling.jobs), scheduling.broken) == (["a"], {})
+        assert broken.exists()
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when("a") == [(60, 60), (90, 90), (170, 170)]
+    assert runner.when("b") == [(120, 120)]
+    assert len(runner.events("job broken")) == 1
+    assert runner.missed() == []
+
+
+def test_a_new_timetable_counts_from_when_it_is_seen(runner: Runner) -> None:
+    """Who moves a job from 14:00 to 12:30 at 13:10 does not want it run at once."""
+
+    async def pass_by() -> None:
+        write_job(runner.folder, cron="0 14 * * *")
+        scheduling = runner.open(runner.start, reread_s=5)
+        await runner.until(NOON + 70 * MINUTE)
+        write_job(runner.folder, cron="30 12 * * *")
+        await runner.until(NOON + 26 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(24 * 60 + 30, 24 * 60 + 30)]
+    assert runner.missed() == []
+
+
+def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
+    """And is tried again after a while, and at its next moment."""
+    for name in ("good", "bad"):
+        write_job(runner.folder, name)
+
+    async def start(job: Job, record: RunRecord) -> int:
+        if job.name == "bad":
+            runner.begun.append((job.name, record.due_at - NOON, runner.clock() - NOON))
+            raise OSError("out of processes")
+        return await runner.start(job, record)
+
+    async def pass_by() -> None:
+        scheduling = runner.open(start)
+        await runner.until(NOON + 2.5 * HOUR)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when("good") == [(60, 60), (120, 120)]
+    assert [due for due, _ in runner.when("bad")] == [60, 60, 60, 60, 120, 120]
+    assert len(runner.events("internal error")) == 6
+    first, _ = runner.state.records("bad")
+    assert first.words == "left where it was; the next run is due, so it is not gone on with"
+
+
+def test_two_jobs_of_one_name_are_not_taken_for_one(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In two folders, with one state: the second is refused, and said why."""
+    other = tmp_path / "other"
+    other.mkdir()
+    write_job(runner.folder)
+    runner.passes(0.5)
+    write_job(other)
+    second = Runner(other, monkeypatch)
+    second.state = runner.state
+
+    async def pass_by() -> None:
+        scheduling = second.open(second.start)
+        (why,) = scheduling.broken.values()
+        assert "a job of this name is" in why
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+
+
+def test_a_folder_by_another_name_has_the_same_jobs(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a link, or from elsewhere: what was handled there is not forgotten, nor refused."""
+    write_job(runner.folder)
+    runner.passes(1.5)
+    (tmp_path / "link").symlink_to(runner.folder, target_is_directory=True)
+    other = Runner(tmp_path / "link", monkeypatch)
+    other.state = runner.state
+    other.begins_at += 2.5 * HOUR
+
+    async def pass_by() -> None:
+        scheduling = other.open(other.start)
+        assert scheduling.broken == {}
+        await asyncio.sleep(MINUTE)
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert other.when() == [(120, 150)]
+
+
+def test_a_full_disk_holds_a_job_up_and_loses_no_run(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once, seen from outside, and run as soon as there is room."""
+    write_job(runner.folder)
+    begin = runner.state.begin
+
+    def full(*_: object) -> None:
+        raise InputError("run.json: cannot be written (No space left on device).")
+
+    async def pass_by() -> None:
+        scheduling = runner.open(runner.start, reread_s=5)
+        monkeypatch.setattr(runner.state, "begin", full)
+        await runner.until(NOON + 70 * MINUTE)
+        assert (scheduling.held_up, runner.when()) == ({"job"}, [])
+        monkeypatch.setattr(runner.state, "begin", begin)
+        await runner.until(NOON + 2.1 * HOUR)
+        assert scheduling.held_up == frozenset()
+        await scheduling.drain()
+
+    run_virtual(pass_by())
+    assert runner.when() == [(60, 70), (120, 120)]
+    [held_up] = runner.events("job held up")
+    assert held_up["why"] == "run.json: cannot be written (No space left on device)."
+
+
+def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
+    """All of it; the exit code is the worst, and 2 where a file is broken."""
+    write_job(runner.folder, more='catch_up = "all"')
+
+    async def once() -> int:
+        folder = JobFolder(runner.folder, runner.state, new_journal(), runner.clock)
+        return await Scheduling(folder, runner.start).once()
+
+    async def pass_by() -> list[int]:
+        codes = [await once()]
+        await runner.until(NOON + 2.5 * HOUR)
+        codes.append(await once())
+        runner.ends = lambda record: replace(record, state="ended", exit_code=1)
+        await runner.until(NOON + 3.5 * HOUR)
+        codes.append(await once())
+        (runner.folder / "b.toml").write_text("x")
+        codes.append(await once())
+        return codes
+
+    assert run_virtual(pass_by()) == [0, 0, 1, 2]
+    assert [due for due, _ in runner.when()] == [60, 120, 180]
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    """Before anything is started."""
+    with pytest.raises(InputError, match="no such folder"):
+        JobFolder(tmp_path / "gone", StateFolder(tmp_path / "s"), new_journal())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_each_moment_is_run_once_or_said_to_be_missed(
+    seed: int, runner: Runner
+) -> None:
+    """Three days of restarts, kills, long runs and deaths at random: the books balance."""
+    dice = random.Random(seed)  # noqa: S311  (a test's)
+    crons = {"a": "*/30 * * * *", "b": "7 */2 * * *", "c": "15 3,13 * * *"}
+    for name, cron in crons.items():
+        policy = dice.choice(["skip", "once", "all"])
+        write_job(runner.folder, name, cron, f'catch_up = "{policy}"\njitter = "5m"')
+
+    async def pass_by() -> float:
+        while runner.clock() < NOON + 3 * DAY:
+            runner.takes_s = dice.choice([1, 100, 3000, 9000])
+            scheduling = runner.open(runner.start)
+            await runner.until(runner.clock() + dice.uniform(60, 8 * HOUR))
+            if dice.random() < 0.5:  # killed
+                await kill(scheduling)
+            else:
+                await scheduling.drain()
+            await runner.until(runner.clock() + dice.uniform(0, 4 * HOUR))
+        runner.takes_s = 1
+        scheduling = runner.open(runner.start)
+        await runner.until(runner.clock() + 3 * HOUR)
+        await scheduling.drain()
+        return runner.clock()
+
+    ended_at = run_virtual(pass_by())
+    for name, cron in crons.items():
+        records = runner.state.records(name)
+        assert len({one.id for one in records}) == len(records)
+        accounted = sum(one.missed or 1 for one in records)
+        book = runner.state.book(name)
+        assert book is not None
+        due = _moments(cron, NOON, book.handled_at)
+        assert accounted == len(due), (name, len(due))
+        assert book.handled_at <= ended_at
+        runs = [one.due_at for one in records if one.state != "missed"]
+        assert set(runs) <= set(due)
+        assert all(one.state in {"ended", "missed"} for one in records)
+
+
+def _moments(cron: str, after_at: float, until_at: float) -> list[float]:
+    """Return the moments of an expression, found minute by minute."""
+    minute, hour = cron.split()[:2]
+    found = []
+    moment = dt.datetime.fromtimestamp(after_at, dt.UTC) + dt.timedelta(minutes=1)
+    while moment.timestamp() <= until_at:
+        if _is_in(moment.minute, minute) and _is_in(moment.hour, hour):
+            found.append(moment.timestamp())
+        moment += dt.timedelta(minutes=1)
+    return found
+
+
+def _is_in(number: int, field: str) -> bool:
+    if field.startswith("*/"):
+        return number % int(field[2:]) == 0
+    return str(number) in field.split(",") or field == "*"

@@ -1,0 +1,100 @@
+"""What earlier runs made of rows: a value that was overwritten since has to be set again."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from bulk_reset.core.change import Change
+from bulk_reset.core.defaults import OnConflict
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.engine.work_source import Feed
+from bulk_reset.records.history import History
+from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.sheet_check import survey_sheet
+
+INCIDENT = "a" * 24
+Rows = list[dict[str, str]]
+
+
+def to_send(rows: Rows, lines: list[Outcome], **options: int) -> list[Change]:
+    """Return the changes that a run of these rows would send after these report lines."""
+    frame = pd.DataFrame(rows).fillna("").assign(incident_id=INCIDENT)
+    with open_sheet(frame) as sheet:
+        survey = survey_sheet(sheet, OnConflict.IN_ORDER)
+        feed = Feed(sheet, survey, "", History.of(lines), **options)  # type: ignore[arg-type]
+        return [change for changes, _ in feed.batches() for change in changes]
+
+
+def applied(lines: list[Outcome], changes: list[Change]) -> None:
+    """Write the lines of a run in which all these changes were updated."""
+    lines += [
+        Outcome(c.row_number, c.incident_id, Status.UPDATED, c.fields, c.digest) for c in changes
+    ]
+
+
+def runs(*sheets: Rows) -> list[list[str]]:
+    """Run one sheet after the other on one report; return which titles each run sent."""
+    lines: list[Outcome] = []
+    sent = []
+    for rows in sheets:
+        changes = to_send(rows, lines)
+        applied(lines, changes)
+        sent.append([rows[change.row_number - 2].get("title", "") for change in changes])
+    return sent
+
+
+A, B, C = {"title": "title A"}, {"title": "title B"}, {"title": "title C"}
+
+
+@pytest.mark.parametrize(
+    ("sheets", "sent"),
+    [
+        (([A], [A]), [["title A"], []]),
+        (([A], [B], [A]), [["title A"], ["title B"], ["title A"]]),
+        (([A], [B], [A], [A]), [["title A"], ["title B"], ["title A"], []]),
+        (([A, B], [A, B]), [["title A", "title B"], []]),
+        (([A, B], [B, A]), [["title A", "title B"], ["title A"]]),
+        (([A, B, C], [A, C]), [["title A", "title B", "title C"], []]),
+        (([A, B, C], [A, B]), [["title A", "title B", "title C"], ["title B"]]),
+        (([A, B, A], [A, B, A]), [["title A", "title B", "title A"], []]),
+    ],
+)
+def test_after_any_runs_the_incident_says_what_the_last_sheet_says(
+    sheets: tuple[Rows, ...], sent: list[list[str]]
+) -> None:
+    """Resuming skips what still stands, and only that."""
+    assert runs(*sheets) == sent
+
+
+def test_rows_that_set_different_fields_do_not_disturb_each_other() -> None:
+    """Two rows of one incident with nothing in common are done once each."""
+    rows: Rows = [{"title": "title A"}, {"impact": "all users"}]
+    assert runs(rows, rows) == [["title A", ""], []]
+
+
+def test_rows_that_repeat_a_value_settle_down() -> None:
+    """A row that sets the same title and something more is not sent for ever."""
+    rows: Rows = [{"title": "title A"}, {"title": "title A", "impact": "all users"}]
+    assert runs(rows, rows) == [["title A", "title A"], []]
+
+
+def test_an_unknown_outcome_may_have_overwritten_what_stood() -> None:
+    """A, then B without an answer: A has to be set again, to be sure."""
+    lines: list[Outcome] = []
+    applied(lines, to_send([A], lines))
+    (change,) = to_send([B], lines)
+    lines.append(Outcome(2, change.incident_id, Status.UNKNOWN, change.fields, change.digest))
+    assert [change.row_number for change in to_send([A], lines)] == [2]
+
+
+def test_a_later_row_that_was_held_back_follows_in_the_next_run() -> None:
+    """An earlier row sent again on its own leaves the later one to be sent after it."""
+    lines: list[Outcome] = []
+    first, second = to_send([A, B], lines)
+    lines.append(Outcome(2, first.incident_id, Status.FAILED, first.fields, first.digest))
+    applied(lines, [second])
+    again = to_send([A, B], lines, retries_failed=True, limit=1)
+    assert [change.row_number for change in again] == [2]
+    applied(lines, again)
+    assert [change.row_number for change in to_send([A, B], lines)] == [3]

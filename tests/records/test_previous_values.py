@@ -1,0 +1,180 @@
+"""Before-images: whatever stood there is read back as it was, and a torn end costs nothing."""
+
+from __future__ import annotations
+
+import csv
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bulk_reset.core.errors import InputError, RunError
+from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.records.previous_values import (
+    COLUMNS,
+    BeforeFile,
+    Image,
+    SentBefore,
+    read_images,
+    why_lost,
+)
+from bulk_reset.sheets.sheet import open_sheet
+
+ID = "69da451e0000000000000001"
+
+
+def image(digest: str = "a" * 24, **before: Any) -> Image:  # noqa: ANN401  (JSON)
+    return Image(7, digest, ID, "https://sandbox.invalid/1", before, dict.fromkeys(before, "new"))
+
+
+def kept(path: Path, *images: Image) -> list[Image]:
+    with BeforeFile(path) as file:
+        file.append(images)
+    return list(read_images(path))
+
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=40)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    fields=st.dictionaries(st.sampled_from(SETTABLE_FIELDS), st.none() | TEXTS, min_size=1),
+    customs=st.dictionaries(
+        st.sampled_from(["field:owner", "field:tags"]),
+        st.none() | TEXTS | st.booleans() | st.integers(-9, 9) | st.lists(TEXTS, max_size=2),
+    ),
+)
+def test_whatever_stood_there_is_read_back_as_it_was(
+    fields: dict[str, Any], customs: dict[str, Any], tmp_path: Path
+) -> None:
+    """Line breaks, quotes, formulas, half characters, lists, nothing: all of it."""
+    path = tmp_path / "x.before.csv"
+    path.unlink(missing_ok=True)
+    made = Image(7, "a" * 24, ID, "", {**fields, **customs}, {**fields, **customs})
+    assert kept(path, made) == [made]
+
+
+def test_it_is_a_sheet_of_what_can_be_set_again(tmp_path: Path) -> None:
+    """Whoever has only this file can run it."""
+    path = tmp_path / "x.before.csv"
+    kept(path, image(title="=Old title", impact="", incident_severity="Ok", root_cause="A leak"))
+    with open_sheet(path) as sheet:
+        [chunk] = sheet.chunks()
+        cells = {name: chunk.columns[at][0] for name, at in sheet.columns.position.items()}
+    assert cells == {
+        "incident_id": ID,
+        "title": "=Old title",
+        "description": "",
+        "impact": "",
+        "root_cause": "A leak",
+        "resolution": "",
+        "incident_severity": "",
+    }
+    assert "'=Old title" in path.read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("keep", range(0, 400, 7))
+def test_a_torn_end_is_cut_off_and_the_rest_goes_on(keep: int, tmp_path: Path) -> None:
+    """Killed in the middle of a line, be it within quotes: none of its rows was sent."""
+    path = tmp_path / "x.before.csv"
+    first, second = image("a" * 24, title='Old,\n"title"\r\n'), image("b" * 24, title="Two\nlines")
+    kept(path, first)
+    whole = path.stat().st_size
+    kept(path, second)
+    os.truncate(path, min(whole + keep, path.stat().st_size - 1))
+    assert list(read_images(path)) == [first]
+    assert kept(path, second) == [first, second]
+
+
+@pytest.mark.parametrize("size", range(len(",".join(COLUMNS)) + 5))
+def test_a_torn_header_is_written_anew(size: int, tmp_path: Path) -> None:
+    """Killed before anything was kept: as if there were no file."""
+    path = tmp_path / "x.before.csv"
+    kept(path)
+    os.truncate(path, size)
+    assert kept(path, image(title="Old")) == [image(title="Old")]
+
+
+def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    """Other quotes and a semicolon do not lose the way back."""
+    path, saved = tmp_path / "x.before.csv", tmp_path / "saved.before.csv"
+    made = image(title="Old; title", impact="")
+    kept(path, made)
+    with (
+        path.open(encoding="utf-8-sig", newline="") as file,
+        saved.open("w", encoding="utf-8-sig", newline="") as other,
+    ):
+        csv.writer(other, delimiter=";").writerows(csv.reader(file))
+    assert list(read_images(saved)) == [made]
+    known = SentBefore(saved)
+    assert (known.images, "a" * 24 in known, "b" * 24 in known) == (1, True, False)
+
+
+def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
+    """A name that is taken costs nobody his file."""
+    path = tmp_path / "x.before.csv"
+    path.write_text("incident_id,title\n")
+    for act in (lambda: BeforeFile(path), lambda: list(read_images(path))):
+        with pytest.raises(InputError, match="not a file of before-images"):
+            act()
+    assert path.read_text() == "incident_id,title\n"
+
+
+def test_a_line_that_was_edited_is_refused(tmp_path: Path) -> None:
+    """A way back that is half right is none."""
+    path = tmp_path / "x.before.csv"
+    kept(path, image(title="Old"))
+    path.write_bytes(path.read_bytes().replace(b'{""title"": ""new""}', b"{title: new}"))
+    with pytest.raises(InputError, match="was it edited"):
+        list(read_images(path))
+
+
+def test_a_full_disk_says_that_nothing_of_it_may_be_sent(tmp_path: Path) -> None:
+    """What is not kept is not sent."""
+    with BeforeFile(tmp_path / "x.before.csv") as file:
+        file._file.close()  # noqa: SLF001  (as if the disk had gone)
+        file._file = open("/dev/full", "ab", buffering=0)  # noqa: SLF001, SIM115, PTH123
+        with pytest.raises(RunError, match="No space left on device"):
+            file.append([image(title="Old")])
+
+
+def test_nobody_else_can_read_what_nobody_could_before(tmp_path: Path) -> None:
+    """It is made as any file of the user's is: the umask decides."""
+    before = os.umask(0o077)
+    try:
+        kept(tmp_path / "x.before.csv", image(title="Old"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.before.csv").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("title", "Old title", ""),
+        ("incident_severity", "Critical", ""),
+        ("impact", "", "it was empty, and the API cannot empty a field"),
+        ("impact", None, "it was empty, and the API cannot empty a field"),
+        ("incident_severity", "Ok", "it was Ok, which the API cannot set"),
+        ("title", "Ok", "the API does not take what it was: 2 characters"),
+        ("title", ["a"], "it was no text"),
+        ("field:owner", "ops", ""),
+        ("field:owner", False, ""),
+        ("field:owner", 0, ""),
+        ("field:tags", [], ""),
+        (
+            "field:owner",
+            None,
+            "it was not set, and the API says no way to unset a custom field",
+        ),
+    ],
+)
+def test_what_cannot_be_set_again_is_told_with_the_reason(
+    name: str, value: object, reason: str
+) -> None:
+    """So that a plan can say it beforehand, and an undo afterwards."""
+    assert why_lost(name, value) == reason

@@ -1,0 +1,235 @@
+"""The answer in a copy of the user's own workbook: all is there that was, and each row's fate."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+import python_calamine as calamine
+import xlsxwriter
+from programs import seed_id
+
+from bulk_reset.workflows import actions
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.report_file import Report
+from bulk_reset.reports.answer_workbook import COLUMNS, Answer, write_answer
+from bulk_reset.sheets.sheet import open_sheet
+
+LINK = "https://sandbox.invalid/incident/{}"
+STATUSES = [status for status in Status if status is not Status.PENDING]
+
+
+def outcome(row: int, incident_id: str, status: Status, error: str = "") -> Outcome:
+    digest = f"a{row:023x}"
+    return Outcome(row, incident_id, status, ("title",), digest, 1, 200, "", error)
+
+
+def reported(folder: Path, first_row: int) -> Path:
+    """Write a report and before-images of one row of each status; the next row has none."""
+    path = folder / "own.report.csv"
+    with Report(path) as report, BeforeFile(folder / "own.before.csv") as before:
+        for n, status in enumerate(STATUSES, 1):
+            row = first_row + n - 1
+            error = "=cmd|' /C calc'!A0" if status is Status.FAILED else ""
+            made = outcome(row, seed_id(n), status, error)
+            report.write(made)
+            old, new = {"title": f"Old {n}"}, {"title": "=New" if n == 1 else f"New {n}"}
+            before.append([Image(row, made.digest, seed_id(n), LINK.format(n), old, new)])
+        report.flush()
+    return path
+
+
+def workbook(path: Path) -> Path:
+    """Write a workbook as people have them, by another library than the one that copies it."""
+    with xlsxwriter.Workbook(path) as book:
+        titles, owners = book.add_worksheet("Titles"), book.add_worksheet("Owners")
+        bold = book.add_format({"bold": True, "bg_color": "#DDEBF7"})
+        titles.merge_range(0, 0, 0, 3, "Retitle of October", bold)
+        for place, name in enumerate(["Incident ID", "Title", "Length"]):
+            titles.write(1, place, name, bold)
+        titles.set_column(0, 0, 28)
+        titles.set_column(5, 5, None, None, {"hidden": True})
+        titles.set_row(3, 33)
+        for n in range(1, len(STATUSES) + 2):
+            titles.write_string(n + 1, 0, seed_id(n))
+            titles.write_string(n + 1, 1, f"New {n}")
+            titles.write_formula(n + 1, 2, f"=LEN(B{n + 2})", None, 5)
+        titles.data_validation(2, 1, 20, 1, {"validate": "length", "criteria": ">", "value": 2})
+        titles.conditional_format(
+            2, 2, 20, 2, {"type": "cell", "criteria": ">", "value": 4, "format": bold}
+        )
+        owners.write(0, 0, "Team", bold)
+        owners.set_column(0, 0, 50)
+        owners.write_comment(0, 0, "keep me")
+        book.define_name("Teams", "=Owners!$A$1:$A$9")
+    return path
+
+
+def answered(folder: Path, sheet: Path, **options: Any) -> Any:  # noqa: ANN401  (a workbook)
+    target = actions.answer(folder / "own.report.csv", sheet, **options)
+    assert target == folder / "own.answer.xlsx"
+    return openpyxl.load_workbook(target)
+
+
+def test_every_row_has_its_answer_beside_it(tmp_path: Path) -> None:
+    """Status, what was, what is, the error and the link; colours tell them apart."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    reported(tmp_path, 3)
+    page = answered(tmp_path, sheet)["Titles"]
+    # Right of what is there, the merged title among it.
+    assert [cell.value for cell in page[2]] == ["Incident ID", "Title", "Length", None, *COLUMNS]
+    found = [[cell.value for cell in row[4:]] for row in page.iter_rows(min_row=3)]
+    assert [row[0] for row in found] == [*(status.value for status in STATUSES), "pending"]
+    assert found[0] == ["updated", "Old 1", "=New", None, LINK.format(1)]
+    assert found[-1] == ["pending", None, None, None, None]
+    failed = STATUSES.index(Status.FAILED)
+    assert found[failed][3] == "'=cmd|' /C calc'!A0"
+    assert {page.cell(3, 5 + n).data_type for n in range(5)} <= {"s", "n"}
+    assert page["G3"].quotePrefix
+    assert page["I3"].hyperlink.target == LINK.format(1)
+    colours = {row[4].value: row[4].fill.start_color.rgb[2:] for row in page.iter_rows(min_row=3)}
+    assert colours["updated"] == "C6EFCE"
+    assert colours["failed"] == colours["rejected"] == "FFC7CE"
+    assert colours["conflict"] == colours["unknown"] == colours["pending"] == "FFEB9C"
+    assert (page.freeze_panes, page.auto_filter.ref) == ("A3", f"A2:I{page.max_row}")
+
+
+def test_the_rest_of_the_workbook_is_as_it_was(tmp_path: Path) -> None:
+    """Other worksheets, widths, formats, formulas, checks, names and comments."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    content = sheet.read_bytes()
+    reported(tmp_path, 3)
+    before, after = openpyxl.load_workbook(sheet), answered(tmp_path, sheet)
+    assert sheet.read_bytes() == content
+    assert before.sheetnames == after.sheetnames
+    assert after.defined_names["Teams"].attr_text == "Owners!$A$1:$A$9"
+    assert after["Owners"]["A1"].comment.text == before["Owners"]["A1"].comment.text
+    for name in before.sheetnames:
+        for row in before[name].iter_rows():
+            for cell in row:
+                other = after[name][cell.coordinate]
+                assert (other.value, other.fill.start_color.rgb, other.font.b) == (
+                    cell.value,
+                    cell.fill.start_color.rgb,
+                    cell.font.b,
+                )
+    page = after["Titles"]
+    assert page["C3"].value == "=LEN(B3)"
+    assert page.column_dimensions["A"].width == before["Titles"].column_dimensions["A"].width
+    assert page.row_dimensions[4].height == 33
+    assert [str(area) for area in page.merged_cells.ranges] == ["A1:D1"]
+    assert len(page.data_validations.dataValidation) == 1
+    assert len(page.conditional_formatting) == 1
+    # A second reader takes it for a workbook, too.
+    rows = calamine.CalamineWorkbook.from_path(str(tmp_path / "own.answer.xlsx"))
+    assert rows.get_sheet_by_name("Titles").to_python()[2][4] == "updated"
+
+
+def test_an_answer_to_an_answer_replaces_it(tmp_path: Path) -> None:
+    """Run the answered workbook again and again: one answer, and columns that are not ours stay."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    report = reported(tmp_path, 3)
+    answered(tmp_path, sheet)
+    once = (tmp_path / "own.answer.xlsx").rename(tmp_path / "mine.xlsx")
+    with Report(report) as again:
+        again.write(outcome(3, seed_id(1), Status.CONFLICT, "changed"))
+        again.flush()
+    page = answered(tmp_path, once)["Titles"]
+    assert [cell.value for cell in page[2]] == ["Incident ID", "Title", "Length", None, *COLUMNS]
+    assert [page["E3"].value, page["H3"].value] == ["conflict", "changed"]
+
+
+def test_an_excel_table_keeps_its_own_filter(tmp_path: Path) -> None:
+    """Two filters over the same cells are what Excel calls damaged."""
+    with xlsxwriter.Workbook(tmp_path / "own.xlsx") as book:
+        page = book.add_worksheet()
+        rows = [[seed_id(n), f"New {n}"] for n in range(1, len(STATUSES) + 2)]
+        columns = [{"header": "id"}, {"header": "title"}]
+        page.add_table(0, 0, len(rows), 1, {"data": rows, "columns": columns})
+    reported(tmp_path, 2)
+    page = answered(tmp_path, tmp_path / "own.xlsx").active
+    assert list(page.tables) == ["Table1"]
+    assert page.tables["Table1"].ref == f"A1:B{len(STATUSES) + 2}"
+    assert page.auto_filter.ref is None
+    assert page["C2"].value == "updated"
+
+
+def test_of_a_csv_a_workbook_is_made(tmp_path: Path) -> None:
+    """Ids and numbers stay text, what looks like a formula is none, hidden columns stay hidden."""
+    sheet = tmp_path / "own.csv"
+    lines = [f"{seed_id(n)},'=1+{n},007,'=1+{n}" for n in range(1, len(STATUSES) + 2)]
+    header = "incident_id,title,Owner,bulk-reset was title"
+    sheet.write_text("\n".join([header, *lines]) + "\n")
+    reported(tmp_path, 2)
+    page = answered(tmp_path, sheet).active
+    assert [cell.value for cell in page[1]] == [*header.split(","), *COLUMNS]
+    assert [cell.value for cell in page[2]][:5] == [seed_id(1), "=1+1", "007", "=1+1", "updated"]
+    assert [cell.data_type for cell in page[2]][:4] == ["s"] * 4
+    assert page.column_dimensions["D"].hidden
+    assert (page.freeze_panes, page.auto_filter.ref) == ("A2", f"A1:I{len(STATUSES) + 2}")
+
+
+def test_the_sheet_is_found_by_the_reports_name(tmp_path: Path) -> None:
+    """Nothing is typed twice; a sheet that is elsewhere is asked for."""
+    report = reported(tmp_path, 3)
+    with pytest.raises(InputError, match="Say --of SHEET"):
+        actions.answer(report)
+    workbook(tmp_path / "own.xlsx")
+    assert actions.answer(report) == tmp_path / "own.answer.xlsx"
+
+
+def test_a_report_of_another_sheet_is_refused(tmp_path: Path) -> None:
+    """A wrong answer looks like a right one."""
+    (tmp_path / "other.csv").write_text(f"id,title\n{seed_id(99)},Other\n")
+    reported(tmp_path, 3)
+    with pytest.raises(InputError, match="no row of it is in"):
+        answered(tmp_path, tmp_path / "other.csv")
+    assert not (tmp_path / "own.answer.xlsx").exists()
+
+
+def test_a_sheet_that_was_sorted_since_has_its_answers(tmp_path: Path) -> None:
+    """A row that moved is the same row; of an incident that stands there twice, nobody knows."""
+    reported(tmp_path, 2)
+    numbers = [3, 1, 2, 2]
+    rows = [f"{seed_id(n)},New {n}\n" for n in numbers]
+    (tmp_path / "own.csv").write_text("id,title\n" + "".join(rows))
+    page = answered(tmp_path, tmp_path / "own.csv")["Incidents"]
+    found = [page.cell(row, 3).value for row in range(2, 6)]
+    assert found == [STATUSES[2], STATUSES[0], "pending", "pending"]
+
+
+def test_the_sheet_itself_is_never_written_over(tmp_path: Path) -> None:
+    """Under whatever name."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    link = tmp_path / "link.xlsx"
+    link.symlink_to(sheet)
+    with open_sheet(sheet) as table, pytest.raises(InputError, match="that is the sheet itself"):
+        write_answer(table, link, {3: Answer(Status.UPDATED)})
+
+
+def test_what_no_cell_can_hold_is_made_visible_or_cut(tmp_path: Path) -> None:
+    """The report still has it whole."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    sheet.chmod(0o600)
+    target = tmp_path / "own.answer.xlsx"
+    with open_sheet(sheet) as table:
+        answer = Answer(Status.FAILED, "a\x1b[31m", "x" * 40_000, "", "javascript:alert(1)")
+        write_answer(table, target, {3: answer})
+    page = openpyxl.load_workbook(target)["Titles"]
+    assert page["F3"].value == "a\N{REPLACEMENT CHARACTER}[31m"
+    assert (len(page["G3"].value), page["G3"].value[-1]) == (32_767, "…")
+    assert page["I3"].hyperlink is None
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """With what to do about it, and no half file."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    with open_sheet(sheet) as table, pytest.raises(InputError, match="cannot be written"):
+        write_answer(table, tmp_path / "missing" / "x.xlsx", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.xlsx"]

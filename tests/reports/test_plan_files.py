@@ -1,0 +1,446 @@
+"""The plan's page and workbook, read by programs that did not write them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tracemalloc
+import zipfile
+from collections.abc import Iterable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from programs import seed_id
+from python_calamine import CalamineWorkbook
+
+from bulk_reset.reports import plan_files
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
+from bulk_reset.reports.plan_files import PlanPage, PlanWorkbook
+from bulk_reset.reports.plan_page import ROWS_AT_ONCE, draw_row
+
+Plan = PlanPage | PlanWorkbook
+LINK = "https://console.example/incident/detail/"
+TOTALS = PlanTotals(
+    sheet="retitle.xlsx",
+    made_at=1_718_000_000.0,
+    rows=7,
+    counts={"update": 2, "unchanged": 1, "conflict": 1, "missing": 1, "rejected": 2},
+    fields={"title": 3, "impact": 1},
+    lost=1,
+    requests=1_234,
+    estimate_s=74.6,
+    sha256="ab" * 32,
+    version="9.8.7",
+)
+ROWS = (
+    RowPlan(
+        2,
+        seed_id(1),
+        "update",
+        (
+            FieldPlan("title", "Disk full on db-01", "Disk full on db-02"),
+            FieldPlan("field:team", "", "Payments", lost="empty: the API cannot empty a field"),
+        ),
+        LINK + seed_id(1),
+    ),
+    RowPlan(
+        3,
+        seed_id(2),
+        "conflict",
+        (FieldPlan("title", "Disk is full now", "Disk was full", was="Disk is full"),),
+    ),
+    RowPlan(4, seed_id(3), "missing", ()),
+    RowPlan(5, seed_id(4), "unchanged", (), LINK + seed_id(4)),
+)
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</template></article><script>alert(1)</script>",
+    "]]><!-- --><b>&lt;&amp;",
+    "=HYPERLINK(0)",
+    "+1+1",
+    "@SUM(1)",
+    "https://evil.example/",
+    "{=1}",
+    "\x1b[2J\x00\u202egnp.exe\u2028",
+    "half a character \ud800, none \uffff",
+    "_x0041_",
+    "<r>&</r>",
+    "<r>a</r>",
+    "${sheet} $style",
+)
+ELEMENTS = {"article", "h3", "span", "a", "code", "em", "dl", "dt", "dd", "p", "b", "del", "ins"}
+
+
+PAGE_ROWS = f"""\
+<article class="update"><h3><span>Row 2</span> <a href="{LINK}{seed_id(1)}">{seed_id(1)}</a> \
+<em>update: would be set</em></h3><dl>\
+<dt>title</dt><dd><p>Disk full on db-<del>01</del><ins>02</ins></p></dd>\
+<dt>field:team</dt><dd><p><ins>Payments</ins></p>\
+<p class="lost">Cannot be restored: empty: the API cannot empty a field</p></dd></dl></article>
+<article class="conflict"><h3><span>Row 3</span> <code>{seed_id(2)}</code> \
+<em>conflict: somebody has changed it since the sheet was made</em></h3><dl>\
+<dt>title</dt><dd><p><b>was</b> Disk is full</p><p><b>now</b> Disk is full<ins> now</ins></p>\
+<p><b>wanted</b> Disk <del>is full now</del><ins>was full</ins></p></dd></dl></article>
+<article class="missing"><h3><span>Row 4</span> <code>{seed_id(3)}</code> \
+<em>missing: there is no such incident</em></h3></article>
+<article class="unchanged"><h3><span>Row 5</span> <a href="{LINK}{seed_id(4)}">{seed_id(4)}</a> \
+<em>unchanged: is already so, and would not be sent</em></h3></article>
+"""
+WORKBOOK_ROWS = """\
+Row|Incident|Verdict|Field|Now|Will be|Was, before somebody changed it|Cannot be restored
+2|ID1|update|title|Disk full on db-01|Disk full on db-02||
+2|ID1|update|field:team||Payments||empty: the API cannot empty a field
+3|ID2|conflict|title|Disk is full now|Disk was full|Disk is full|
+4|ID3|missing|||||
+5|ID4|unchanged|||||
+"""
+
+
+class Seen(HTMLParser):
+    """What a browser would make of a page: elements, attributes, and the text that is read."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.rows: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "article":
+            self.rows.append("")
+
+    def handle_data(self, data: str) -> None:
+        """Note a text of a row."""
+        if self.rows and "script" not in self.tags[-1]:
+            self.rows[-1] += data
+
+
+def write(plan: Plan, rows: Iterable[RowPlan] = ROWS, totals: PlanTotals = TOTALS) -> Path:
+    with plan:
+        for row in rows:
+            plan.add(row)
+        plan.finish(totals)
+    return plan.path
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def interrupted() -> Iterable[RowPlan]:
+    yield from ROWS
+    raise KeyboardInterrupt
+
+
+def plans(folder: Path) -> list[Plan]:
+    return [PlanPage(folder / "plan.html"), PlanWorkbook(folder / "plan.xlsx")]
+
+
+def sheet_of(path: Path, name: str) -> list[list[object]]:
+    return [
+        list(row) for row in CalamineWorkbook.from_path(path).get_sheet_by_name(name).to_python()
+    ]
+
+
+def many(rows: int, link: str = LINK) -> Iterable[RowPlan]:
+    for n in range(1, rows + 1):
+        title = FieldPlan("title", f"Disk full on db-{n}", f"Storage: disk full on db-{n}")
+        yield RowPlan(n + 1, seed_id(n), "update", (title,), link and link + seed_id(n))
+
+
+def test_the_page_says_what_would_become_of_each_row(tmp_path: Path) -> None:
+    """Rows in order with their words marked, a conflict in its three states, what is lost."""
+    page = write(PlanPage(tmp_path / "plan.html")).read_text(encoding="utf-8")
+
+    assert page.partition('<div id="list">\n')[2].partition("</div>")[0] == PAGE_ROWS
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_totals_are_told(tmp_path: Path, place: int) -> None:
+    """Which sheet, when, how many rows of each kind, what is lost, how long it takes."""
+    path = write(plans(tmp_path)[place])
+    if path.suffix == ".xlsx":
+        told = [str(cell) for row in sheet_of(path, "Totals") for cell in row]
+    else:
+        head = path.read_text(encoding="utf-8").partition('<div id="list">')[0]
+        told = re.findall(r">([^<>]+)</t[hd]>", head)
+    facts = {
+        "retitle.xlsx",
+        "ab" * 32,
+        "2024-06-10 06:13:20 UTC",
+        "bulk-reset 9.8.7",
+        "1,234",
+        "1 min 15 s",
+        "1 of the values that stand there now",
+        "rejected",
+        "breaks the rules, and would not be sent",
+        "impact",
+    }
+    assert facts <= set(told)
+    assert not {"skipped", "done before"} & set(told)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_adds_nothing_to_the_page(tmp_path: Path, text: str) -> None:
+    """Wherever it stands, it is read as it is; no element, attribute or script is added."""
+    row = RowPlan(
+        2, text, "conflict", (FieldPlan(text, text, "Disk full", was=text + "!", lost=text),), text
+    )
+    totals = PlanTotals(text, 0.0, 1, {text: 1}, {text: 1}, 0, 0, 0.0, text, text)
+    evil = Seen(write(PlanPage(tmp_path / "evil.html"), [row], totals).read_text(encoding="utf-8"))
+    tame = RowPlan(2, "x", "conflict", (FieldPlan("x", "x", "Disk full", was="x!", lost="x"),))
+    good = Seen(
+        write(
+            PlanPage(tmp_path / "good.html"),
+            [tame],
+            PlanTotals("x", 0.0, 1, {"x": 1}, {"x": 1}, 0, 0, 0.0, "x", "x"),
+        ).read_text(encoding="utf-8")
+    )
+
+    drop = {"del", "ins", "a", "code"}  # as many as words differ; a link, or none
+    assert [t for t in evil.tags if t not in drop] == [t for t in good.tags if t not in drop]
+    assert {n for n, _ in evil.attributes} <= {n for n, _ in good.attributes} | {"href"}
+    assert [v for n, v in evil.attributes if n == "href"] in (
+        ["data:,"],
+        ["data:,", "https://evil.example/"],
+    )
+    assert not re.search("[\x00-\x08\x0b-\x1f\u2028\u202a-\u202e]", evil.rows[0])
+
+
+@given(st.text(), st.text(), st.none() | st.text())
+def test_any_text_is_drawn_with_the_rows_own_elements(old: str, new: str, was: str | None) -> None:
+    """No text there is makes an element that a row does not have of itself."""
+    seen = Seen(draw_row(RowPlan(2, old, "update", (FieldPlan(new, old, new, was, old),), new)))
+    assert set(seen.tags) <= ELEMENTS
+    assert len(seen.rows) == 1
+
+
+@pytest.mark.parametrize(
+    "link", ["javascript:alert(1)", "file:///etc/passwd", "https://x.example/ b", "internal:A1", ""]
+)
+def test_only_web_addresses_become_links(tmp_path: Path, link: str) -> None:
+    """A link that may do something else is none; the incident is named all the same."""
+    row = RowPlan(2, seed_id(1), "missing", (), link)
+    page = Seen(write(PlanPage(tmp_path / "plan.html"), [row]).read_text(encoding="utf-8"))
+    book = openpyxl.load_workbook(write(PlanWorkbook(tmp_path / "plan.xlsx"), [row]))
+
+    assert [value for name, value in page.attributes if name == "href"] == ["data:,"]
+    assert (book["Plan"]["B2"].value, book["Plan"]["B2"].hyperlink) == (seed_id(1), None)
+
+
+def test_a_link_with_quotes_is_one_attribute() -> None:
+    """An address may hold quotes; what follows them is part of it."""
+    link = 'https://x.example/"onmouseover="alert(1)\'&amp;<b>'
+    seen = Seen(draw_row(RowPlan(2, seed_id(1), "missing", (), link)))
+    assert seen.attributes == [("class", "missing"), ("href", link)]
+
+
+def test_the_page_asks_nobody_and_runs_only_its_own_script(tmp_path: Path) -> None:
+    """Its policy allows one style and one script, by hash, and no address at all."""
+    page = Seen(write(PlanPage(tmp_path / "plan.html")).read_text(encoding="utf-8"))
+    policy = next(v for _, v in page.attributes if v and v.startswith("default-src"))
+
+    assert re.fullmatch(
+        r"default-src 'none'; style-src 'sha256-[\w+/=]{44}'; script-src 'sha256-[\w+/=]{44}'; "
+        r"img-src data:; base-uri 'none'; form-action 'none'",
+        policy,
+    )
+    assert (page.tags.count("script"), page.tags.count("style")) == (1, 1)
+    names = {name for name, _ in page.attributes}
+    assert not {n for n in names if n in {"src", "style", "action"} or n.startswith("on")}
+
+
+def test_white_space_that_changes_is_seen() -> None:
+    """A space more, or a line's end less, has a sign of its own."""
+    row = RowPlan(2, "x", "update", (FieldPlan("title", "one two three\n", "one  two three"),))
+    assert "one<del>␣</del><ins>␣␣</ins>two three<del>↵\n</del>" in draw_row(row)
+
+
+@pytest.mark.parametrize("rows", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE])
+def test_every_row_is_in_the_page_and_only_the_first_are_laid_out(
+    tmp_path: Path, rows: int
+) -> None:
+    """A big plan is one file too; what is beyond the first rows waits in templates."""
+    page = write(PlanPage(tmp_path / "plan.html"), many(rows)).read_text(encoding="utf-8")
+    seen = Seen(page)
+
+    assert len(seen.rows) == rows
+    assert page.count("<div") == page.count("</div>")
+    assert page.count("<template>") == page.count("</template>") == max(0, -(-rows // 200) - 1)
+    assert Seen(page.partition("<template>")[0]).tags.count("article") == min(rows, 200)
+
+
+def test_the_workbook_has_a_line_for_each_field(tmp_path: Path) -> None:
+    """Read by another program: the texts whole, and what is not known empty."""
+    path = write(PlanWorkbook(tmp_path / "plan.xlsx"))
+
+    lines = [line.split("|") for line in WORKBOOK_ROWS.splitlines()]
+    for line in lines[1:]:
+        line[1] = seed_id(int(line[1].removeprefix("ID")))
+    assert [[str(cell).removesuffix(".0") for cell in r] for r in sheet_of(path, "Plan")] == lines
+
+
+def test_the_workbook_marks_the_words_that_change(tmp_path: Path) -> None:
+    """What goes is struck out, what comes is underlined; the incident is a link."""
+    path = write(PlanWorkbook(tmp_path / "plan.xlsx"))
+    sheet = openpyxl.load_workbook(path, rich_text=True)["Plan"]
+    now, wanted = sheet["E2"].value, sheet["F2"].value
+
+    assert isinstance(now, CellRichText)
+    assert isinstance(wanted, CellRichText)
+    assert [isinstance(part, TextBlock) and part.font.strike for part in now] == [False, True]
+    assert [isinstance(part, TextBlock) and part.font.u for part in wanted] == [False, "single"]
+    assert sheet["B2"].hyperlink.target == LINK + seed_id(1)
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:H6")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_a_text_in_the_workbook(tmp_path: Path, text: str) -> None:
+    """No formula, no link, nothing that makes Excel mend the file; the letters are kept."""
+    row = RowPlan(2, text, "update", (FieldPlan(text, text, text + "!", was=text, lost=text),))
+    path = write(PlanWorkbook(tmp_path / "plan.xlsx"), [row])
+    sheet = openpyxl.load_workbook(path)["Plan"]
+    with zipfile.ZipFile(path) as parts:
+        xml = parts.read("xl/worksheets/sheet1.xml").decode()
+
+    assert {cell.data_type for cell in sheet[2] if cell.column > 1} == {"s"}
+    assert not re.search("<f>|<hyperlink|\ufffe|\uffff", xml)
+    letters = re.sub(
+        "[\x00-\x1f\u2028\u202e\ud800-\udfff\uffff]", "\N{REPLACEMENT CHARACTER}", text
+    )
+    assert [sheet_of(path, "Plan")[1][at] for at in (1, 3, 4, 6, 7)] == [letters] * 5
+    assert sheet_of(path, "Plan")[1][5] == letters + "!"
+
+
+def test_a_text_that_no_cell_can_hold_is_told_of_and_not_cut(tmp_path: Path) -> None:
+    """A cell holds 32,767 UTF-16 units: an emoji is two of them."""
+    fields = (
+        FieldPlan("field:a", "x" * 32_767, "x" * 32_767 + " y"),
+        FieldPlan("field:b", "👩" * 16_383, "👩" * 16_384),
+    )
+    rows = [RowPlan(2, seed_id(1), "update", fields)]
+    lines = sheet_of(write(PlanWorkbook(tmp_path / "plan.xlsx"), rows), "Plan")
+
+    assert [line[4:6] for line in lines[1:]] == [
+        ["x" * 32_767, "32,769 characters: more than a cell can hold. See the page."],
+        ["👩" * 16_383, "16,384 characters: more than a cell can hold. See the page."],
+    ]
+
+
+def test_what_a_sheet_cannot_hold_stands_on_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows beyond Excel's last one, and links beyond as many as Excel keeps, are not lost."""
+    monkeypatch.setattr(plan_files, "_MOST_ROWS", 4)
+    monkeypatch.setattr(plan_files, "_MOST_LINKS", 2)
+    book = openpyxl.load_workbook(write(PlanWorkbook(tmp_path / "plan.xlsx"), many(7)))
+    found = {
+        name: [(cell.value, cell.hyperlink is not None) for cell in book[name]["B"][1:]]
+        for name in book.sheetnames[:-1]
+    }
+    assert book.sheetnames == ["Plan", "Plan 2", "Plan 3", "Totals"]
+    assert found == {
+        "Plan": [(seed_id(1), True), (seed_id(2), True), (seed_id(3), False)],
+        "Plan 2": [(seed_id(4), True), (seed_id(5), True), (seed_id(6), False)],
+        "Plan 3": [(seed_id(7), True)],
+    }
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_plan_that_is_not_finished_leaves_the_older_one(tmp_path: Path, place: int) -> None:
+    """Whatever ends it early: no half a plan, and nothing left beside it."""
+    path = write(plans(tmp_path)[place])
+    before = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        write(plans(tmp_path)[place], interrupted())
+
+    assert path.read_bytes() == before
+    assert names_in(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_plan_replaces_the_older_one_when_it_is_whole(tmp_path: Path, place: int) -> None:
+    """Until then the older one can be read; the new one stays as private as that was."""
+    path = write(plans(tmp_path)[place])
+    before = path.read_bytes()
+    path.chmod(0o600)
+    with plans(tmp_path)[place] as plan:
+        plan.add(ROWS[2])
+        assert path.read_bytes() == before
+        plan.finish(TOTALS)
+
+    assert seed_id(1) not in "".join(
+        [path.read_text(encoding="utf-8")]
+        if path.suffix == ".html"
+        else [str(sheet_of(path, "Plan"))]
+    )
+    assert (names_in(tmp_path), path.stat().st_mode & 0o777) == ([path.name], 0o600)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_link_laid_out_for_the_file_is_not_written_through(tmp_path: Path, place: int) -> None:
+    """What somebody put under the passing name is replaced, and what it names left alone."""
+    plan = plans(tmp_path)[place]
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    plan.path.with_name(f"{plan.path.name}.tmp").symlink_to(victim)
+    write(plan)
+
+    assert victim.read_text() == "mine"
+    assert names_in(tmp_path) == [plan.path.name, "victim"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_place_that_cannot_be_written_is_named_before_any_row(tmp_path: Path, place: int) -> None:
+    """The plan says so when it begins, not when all is read."""
+    plan = plans(tmp_path / "missing")[place]
+    with pytest.raises(InputError) as caught, plan:
+        pass
+
+    assert str(caught.value) == (
+        f"{plan.path}: cannot be written (No such file or directory). "
+        "Choose another place, or make room, for temporary files too."
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_disk_that_fills_up_is_an_error_that_says_so(tmp_path: Path, place: int) -> None:
+    """At the end too; nothing is left half written, and the older plan is there."""
+    path = write(plans(tmp_path)[place])
+    before = path.read_bytes()
+    with plans(tmp_path)[place] as plan, Path("/dev/full").open("wb") as full:
+        plan.add(ROWS[0])
+        os.dup2(full.fileno(), plan._fresh.file.fileno())  # noqa: SLF001  (the disk itself)
+        with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
+            plan.finish(TOTALS)
+
+    assert path.read_bytes() == before
+    assert names_in(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_rows_are_written_and_not_kept(tmp_path: Path, place: int) -> None:
+    """Two thousand rows more take no more memory (a workbook's links do, some bytes each)."""
+    with plans(tmp_path)[place] as plan:
+        for row in many(300, link=""):
+            plan.add(row)
+        tracemalloc.start()
+        for row in many(2_000, link=""):
+            plan.add(row)
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        plan.finish(TOTALS)
+    assert grown < 200_000

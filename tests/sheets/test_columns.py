@@ -1,0 +1,222 @@
+"""Which column is which field, as people name their columns."""
+# ruff: noqa: RUF001 - full-width letters are what is tested
+
+from __future__ import annotations
+
+import pytest
+
+from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
+from bulk_reset.core.fields import FIELDS
+from bulk_reset.sheets.columns import bind, recognised
+
+
+def bound(header: tuple[str, ...], **mapping: str) -> dict[str, str]:
+    """Return field -> the sheet's own name of its column."""
+    columns = bind(header, mapping, "s.csv")
+    return {field: columns.name(field) for field in columns.position}
+
+
+def refusal(header: tuple[str, ...], mapping: dict[str, str] | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        bind(header, mapping or {}, "s.csv")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "incident_id",
+        "Incident ID",
+        "INCIDENT-ID",
+        " incidentId ",
+        "incident\u00a0id",
+        "ｉｎｃｉｄｅｎｔ＿ｉｄ",
+        "\ufeffincident_id",
+        "ID",
+        "故障ID",
+        "故障ｉｄ",
+        "事件编号",
+    ],
+)
+def test_name_written_another_way_is_the_same_column(name: str) -> None:
+    """Case, spaces, underscores, hyphens and full-width letters do not matter."""
+    assert bound((name, "title")) == {"incident_id": name, "title": "title"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        FIELDS,
+        ("Incident", "New title", "Details", "Impacts", "Root-Cause", "Solution", "Severity"),
+        ("ID", "Name", "Desc", "impact description", "RCA", "Fix", "Level"),
+        ("故障ID", "标题", "描述", "影响", "根因", "解决方案", "严重程度"),
+        ("事件编号", "故障标题", "说明", "影响范围", "根本原因", "处理方案", "故障等级"),
+    ],
+)
+def test_english_and_chinese_names_are_known(header: tuple[str, ...]) -> None:
+    """A sheet with the usual names needs no mapping."""
+    columns = bind(header, {}, "s.csv")
+
+    assert columns.position == {field: i for i, field in enumerate(FIELDS)}
+    assert (columns.notices, recognised(header)) == ((), 7)
+
+
+def test_columns_in_any_order_are_found_where_they_stand() -> None:
+    """The order of columns is the user's; the fields keep theirs."""
+    columns = bind(("severity", "x", "title", "id"), {}, "s.csv")
+
+    assert list(columns.position.items()) == [
+        ("incident_id", 3),
+        ("title", 2),
+        ("incident_severity", 0),
+    ]
+    assert columns.name("impact") == "impact"
+
+
+@pytest.mark.parametrize(
+    ("header", "mapping", "expected"),
+    [
+        (("id", "headline"), {"title": "headline"}, {"incident_id": "id", "title": "headline"}),
+        # A name that says another field is used as the mapping says, and only so.
+        (("id", "description"), {"title": "description"}, {"title": "description"}),
+        (("id", "title", "new"), {"title": "new"}, {"title": "new"}),
+        # Two columns of one name's kind: the exact one.
+        (("id", "Title", "title"), {"title": "title"}, {"title": "title"}),
+        (("id", "Head Line"), {"title": "head_line"}, {"title": "Head Line"}),
+        (("id", "headline"), {"标题": "headline"}, {"title": "headline"}),
+        (("id", "grade"), {"Severity": "grade"}, {"incident_severity": "grade"}),
+        (("ref", "id", "title"), {"incident_id": "ref"}, {"incident_id": "ref", "title": "title"}),
+    ],
+)
+def test_mapping_wins_over_what_the_names_tell(
+    header: tuple[str, ...], mapping: dict[str, str], expected: dict[str, str]
+) -> None:
+    """What --map says is used, and the field may be called by any of its names."""
+    columns = bind(header, mapping, "s.csv")
+
+    assert {f: columns.name(f) for f in columns.position} == {"incident_id": "id"} | expected
+
+
+@pytest.mark.parametrize(
+    ("mapping", "error", "text"),
+    [
+        (
+            {"titel": "x"},
+            InputError,
+            (
+                "--map titel=…: no such field. The fields are incident_id, title, description, "
+                "impact, root_cause, resolution, incident_severity."
+            ),
+        ),
+        (
+            {"title": "Headlin"},
+            MissingColumnError,
+            (
+                "s.csv: no column for title named 'Headlin'; the header has 'id', 'Headline', "
+                "'impact'. Did you mean 'Headline'?"
+            ),
+        ),
+        (
+            {"title": "zzz"},
+            MissingColumnError,
+            (
+                "s.csv: no column for title named 'zzz'; the header has 'id', 'Headline', "
+                "'impact'. Say the name as the header has it."
+            ),
+        ),
+    ],
+)
+def test_mapping_of_what_is_not_there_is_refused_with_a_way_out(
+    mapping: dict[str, str], error: type[InputError], text: str
+) -> None:
+    """A slip in --map is told with what there is, and the nearest name."""
+    with pytest.raises(error) as caught:
+        bind(("id", "Headline", "impact"), mapping, "s.csv")
+
+    assert (type(caught.value), str(caught.value)) == (error, text)
+
+
+def test_two_columns_for_one_field_are_refused() -> None:
+    """Which of two titles is meant is never guessed."""
+    with pytest.raises(SheetError) as caught:
+        bind(("id", "Title", "impact", "标题"), {}, "s.csv")
+
+    assert str(caught.value) == (
+        "s.csv: two columns for title: 'Title' (column 2) and '标题' (column 4). "
+        'Remove one, or choose: --map title="NAME OF THE COLUMN".'
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (
+            ("incident_idd", "title"),
+            (
+                "s.csv: no column for incident_id; the header has 'incident_idd', 'title'. "
+                "Is it 'incident_idd'? Then say --map incident_id=\"incident_idd\"."
+            ),
+        ),
+        (
+            ("zzz", "title"),
+            (
+                "s.csv: no column for incident_id; the header has 'zzz', 'title'. "
+                'Rename the column, or say --map incident_id="NAME OF THE COLUMN".'
+            ),
+        ),
+        (
+            ("id", "descripton"),
+            (
+                "s.csv: no column for any field to set (title, description, impact, root_cause, "
+                "resolution, incident_severity); the header has 'id', 'descripton'. "
+                "Is 'descripton' one of them? Then say --map description=\"descripton\"."
+            ),
+        ),
+        (
+            ("id", "zzz"),
+            (
+                "s.csv: no column for any field to set (title, description, impact, root_cause, "
+                "resolution, incident_severity); the header has 'id', 'zzz'. Add a column, or say "
+                'which one it is, for example --map title="NAME".'
+            ),
+        ),
+    ],
+)
+def test_column_that_the_run_needs_is_missed_with_the_nearest_name(
+    header: tuple[str, ...], text: str
+) -> None:
+    """Without an id or without a field to set, the user learns which column might be it."""
+    assert refusal(header) == text
+
+
+def test_long_header_is_cut_in_the_message() -> None:
+    """A sheet of hundreds of columns does not fill the screen."""
+    header = tuple(f"c{number}" for number in range(300))
+
+    assert "'c19'. Rename" in refusal(header)
+
+
+def test_columns_that_mean_nothing_are_noticed() -> None:
+    """What is not sent is said, with a guess where a name may be misspelt."""
+    columns = bind(("id", "title", "Owner", "", "resolutoin"), {}, "s.csv")
+
+    assert columns.notices == (
+        "not used: 'Owner', 'resolutoin'",
+        "'resolutoin' looks like resolution: if it is, say --map resolution=\"resolutoin\"",
+    )
+
+
+def test_columns_of_this_tool_are_ignored_silently() -> None:
+    """A file of failed rows can be run again without a word about the columns added to it."""
+    header = ("id", "title", "bulk-reset row", "bulk-reset status", "bulk-reset reason")
+
+    assert bind(header, {}, "s.failed.csv").notices == ()
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [(("My incidents", ""), 0), (("id", "x"), 1), (("id", "标题", "SEVERITY"), 3), ((), 0)],
+)
+def test_header_is_told_by_the_names_it_has(header: tuple[str, ...], names: int) -> None:
+    """A line of known names is more of a header than one of others."""
+    assert recognised(header) == names

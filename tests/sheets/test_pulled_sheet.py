@@ -1,0 +1,431 @@
+"""The sheet that a pull writes: read back as it was written, and good to look at."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import openpyxl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bulk_reset.sheets import pulled_sheet
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.core.safe_text import unguarded
+from bulk_reset.sheets.pulled_sheet import PulledSheet
+from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.validation import check_chunk
+
+ID = "69da451e0000000000000001"
+BERLIN = ZoneInfo("Europe/Berlin")
+ENDINGS = [".csv", ".xlsx"]
+
+
+def incident(number: int = 1, **values: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON)
+    return {
+        "incident_id": f"69da451e{number:016x}",
+        "num": "00000A",
+        "title": "Disk full",
+        "incident_severity": "Critical",
+        "progress": "Triggered",
+        "channel_name": "Ops",
+        "start_time": 1_764_061_200,
+        "detail_url": f"https://sandbox.invalid/{number}",
+        "fields": {},
+        **values,
+    }
+
+
+def written(path: Path, *incidents: dict[str, Any], **more: Any) -> Path:  # noqa: ANN401
+    rules = more.pop("rules", {})
+    with PulledSheet(path, zone=BERLIN, zone_name="Europe/Berlin", **more) as sheet:
+        for one in incidents:
+            sheet.write(one, rules)
+    return path
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return all cells as a run's reader gets them, those that nobody edited too."""
+    with open_sheet(path) as sheet:
+        return [
+            dict(zip(sheet.columns.header, map(unguarded, cells), strict=True))
+            for chunk in sheet.source.read(1_000)
+            for cells in zip(*chunk.columns, strict=True)
+        ]
+
+
+def texts() -> st.SearchStrategy[str]:
+    """Return any text that JSON can bring, and more of what is odd."""
+    starts = ["'=1", "=1+1", "@a", "-b", "a;=1", "'", "''=", "\t=", "\n=1", "\uff1d1"]
+    lines = ["x\r\ny", "x\ry", "\r", "\n", "\u2028", " a ", "\t"]
+    markup = ["_x000D_", "<r>a</r>", "<r><t>a</t></r>", "<![CDATA[", "&amp;"]
+    odd = ["a\x00b", "\x0b", "\x1b[1m", "\ud800 half", "\ufffe", "\ufeff", "\N{BUG}"]
+    return st.sampled_from([*starts, *lines, *markup, *odd]) | st.text(st.characters(), max_size=30)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(values=st.fixed_dictionaries(dict.fromkeys(SETTABLE_FIELDS, texts())))
+def test_a_sheet_that_nobody_edited_sets_nothing(
+    ending: str, values: dict[str, str], tmp_path: Path
+) -> None:
+    """Whatever texts the incidents hold, and however a file changes them."""
+    path = tmp_path / f"x{ending}"
+    written(path, incident(**values | {"title": f"t{values['title']}"}), overwrite=True)
+    with open_sheet(path) as sheet:
+        [chunk] = sheet.chunks()
+        checked = check_chunk(chunk, sheet.columns)
+    assert (checked.ids, checked.mistakes, checked.untouched) == ([ID], [], {0})
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(values=st.lists(texts(), min_size=7, max_size=7))
+def test_every_text_is_read_back_beside_what_it_was(
+    ending: str, values: list[str], tmp_path: Path
+) -> None:
+    """As the API holds it, line ends and all; halves of characters alone become U+FFFD."""
+    named = dict(zip([*SETTABLE_FIELDS, "field:note"], values, strict=True))
+    one = incident(**named, fields={"note": values[-1], "tags": values})
+    custom = ["field:note", "field:tags:json"]
+    [row] = read(written(tmp_path / f"x{ending}", one, custom=custom, overwrite=True))
+    wanted = {
+        name: re.sub("[\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", text)
+        for name, text in named.items()
+    }
+    places = [*pulled_sheet.HEADER_OF.values()][1:] + custom
+    assert {name: row[f"bulk-reset was {name}"] for name in named} == wanted
+    assert [row[place] for place in places] == [
+        row[f"bulk-reset was {name}"] for name in [*named, custom[1]]
+    ]
+
+
+@pytest.mark.parametrize("text", ["<r>a</r>", "<r><t>a</t></r>", "<r>&</r>", "<r> \n </r>"])
+def test_a_text_like_the_writers_own_markup_stays_text(text: str, tmp_path: Path) -> None:
+    """No title is lost, no title writes cells of its own, for whatever reader."""
+    path = written(tmp_path / "x.xlsx", incident(title=text))
+    seen = openpyxl.load_workbook(path)["Incidents"]["B2"].value
+    assert (read(path)[0]["Title"], openpyxl.utils.escape.unescape(seen)) == (text, text)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (1_764_061_200, "2025-11-25 10:00:00"),
+        (0, ""),
+        (None, ""),
+        (10**12, "1000000000000"),
+        (10**18, "1000000000000000000"),
+    ],
+)
+def test_a_time_is_the_users_own_and_no_time_ends_a_pull(
+    ending: str, at: object, shown: str, tmp_path: Path
+) -> None:
+    """What lies beyond the calendar is shown as the number that it is."""
+    [row] = read(written(tmp_path / f"x{ending}", incident(start_time=at)))
+    assert row["Started (Europe/Berlin)"] == shown
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("https://sandbox.invalid/1?a=b;=c", "https://sandbox.invalid/1?a=b;=c"),
+        ("https://sandbox.invalid/\x00", None),
+        ("https://sandbox.invalid/" + "x" * 2_100, None),
+        ("javascript:alert(1)", None),
+        ("external:secret.xlsx", None),
+        ("=1+1", None),
+    ],
+)
+def test_a_link_leads_where_the_api_says_or_is_plain_text(
+    link: str, target: str | None, tmp_path: Path
+) -> None:
+    """The cell's text is kept, and nothing but a web address can be clicked."""
+    path = written(tmp_path / "x.xlsx", incident(detail_url=link))
+    hyperlink = openpyxl.load_workbook(path)["Incidents"]["L2"].hyperlink
+    assert (hyperlink and hyperlink.target, read(path)[0]["Link"]) == (target, link)
+
+
+def test_links_beyond_what_excel_opens_are_plain_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worksheet with more than 65,530 would be repaired by Excel, and all of them taken out."""
+    assert pulled_sheet._MOST_LINKS == 65_530  # noqa: SLF001  (made small below)
+    monkeypatch.setattr(pulled_sheet, "_MOST_LINKS", 2)
+    path = written(tmp_path / "x.xlsx", *map(incident, range(1, 5)))
+    sheet = openpyxl.load_workbook(path)["Incidents"]
+    assert [sheet[f"L{row}"].hyperlink is not None for row in range(2, 6)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [row["Link"] for row in read(path)] == [
+        f"https://sandbox.invalid/{number}" for number in range(1, 5)
+    ]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_edited_is_what_is_set(ending: str, tmp_path: Path) -> None:
+    """The rest of the row stays alone, and the row knows what it was made from."""
+    path = written(tmp_path / f"x{ending}", incident(), incident(2), rules={"impact": "All users"})
+    with open_sheet(path) as sheet:
+        [chunk] = sheet.chunks()
+        checked = check_chunk(chunk, sheet.columns)
+    assert [checked.values(place) for place in (0, 1)] == [{"impact": "All users"}] * 2
+    was = checked.was_at(0)
+    assert was is not None
+    assert (was["impact"], was["title"]) == ("", "Disk full")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_custom_fields_have_columns_when_they_are_asked_for(ending: str, tmp_path: Path) -> None:
+    """Text as it is, a list as JSON; and what is edited is sent as that."""
+    custom = ["field:owner", "field:tags:json", "comment"]
+    rules = {"field:tags:json": '["b"]', "comment": "Retagged"}
+    one = incident(fields={"owner": "ops", "tags": ["a", "ü"]})
+    path = written(tmp_path / f"x{ending}", one, custom=custom, rules=rules)
+    with open_sheet(path) as sheet:
+        [chunk] = sheet.chunks()
+        checked = check_chunk(chunk, sheet.columns)
+    assert checked.values(0) == rules
+    was = checked.was_at(0)
+    assert was is not None
+    assert (was["field:owner"], was["field:tags"]) == ("ops", ["a", "ü"])
+
+
+def test_a_workbook_is_made_to_be_edited(tmp_path: Path) -> None:
+    """Ids are text, the header stays, severities drop down, what is only to read is grey."""
+    path = written(tmp_path / "x.xlsx", incident(), incident(2), rules={"title": "Edited"})
+    book = openpyxl.load_workbook(path)
+    sheet = book["Incidents"]
+    header = [cell.value for cell in sheet[1]]
+    letter = {name: sheet.cell(1, place).column_letter for place, name in enumerate(header, 1)}
+    assert header[:12] == [
+        "Incident ID",
+        "Title",
+        "Description",
+        "Impact",
+        "Root cause",
+        "Resolution",
+        "Severity",
+        "Number",
+        "Progress",
+        "Channel",
+        "Started (Europe/Berlin)",
+        "Link",
+    ]
+    assert header[12:] == [f"bulk-reset was {name}" for name in SETTABLE_FIELDS]
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:R3")
+    assert sheet["A2"].number_format == "@"
+    assert sheet["A2"].value == ID
+    assert sheet["K2"].value == "2025-11-25 10:00:00"
+    assert sheet["L2"].hyperlink.target == "https://sandbox.invalid/1"
+    drop_down = [
+        rule.formula1
+        for rule in sheet.data_validations.dataValidation
+        if f"{letter['Severity']}2" in rule.sqref
+    ]
+    assert drop_down == ['"Info,Warning,Critical"']
+    grey = sheet["H2"].fill.start_color.rgb
+    assert {sheet[f"{one}2"].fill.start_color.rgb for one in "HIJKL"} == {grey}
+    assert grey not in {sheet[f"{one}2"].fill.start_color.rgb for one in "ABCDEFG"}
+    assert sheet["B2"].fill.start_color.rgb != sheet["C2"].fill.start_color.rgb
+    assert sheet.column_dimensions["M"].hidden
+    assert not sheet.column_dimensions["B"].hidden
+    told = {
+        cells: rule.prompt
+        for rule in sheet.data_validations.dataValidation
+        for cells in str(rule.sqref).split()
+        if rule.promptTitle == "For reading only"
+    }
+    assert told == {
+        f"{one}2:{one}1048576": "What is typed here is not sent." for one in "HIJKLMNOPQR"
+    }
+    colours = [sheet[f"{one}1"].fill.start_color.rgb for one in "ABH"]
+    assert len(set(colours)) == 3
+    # Two lines of each text; and no mark beside numbers that are text on purpose.
+    assert [sheet.row_dimensions[row].height for row in (2, 3)] == [30, 30]
+    with zipfile.ZipFile(path) as archive:
+        assert b'numberStoredAsText="1"' in archive.read("xl/worksheets/sheet1.xml")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_sheet_that_is_there_is_not_replaced_unasked(ending: str, tmp_path: Path) -> None:
+    """An hour of editing is not lost to a command that was given twice."""
+    path = tmp_path / f"x{ending}"
+    path.write_text("edited")
+    with pytest.raises(InputError, match="may be edited"):
+        written(path, incident())
+    assert path.read_text() == "edited"
+    written(path, incident(), overwrite=True)
+    assert path.read_bytes() != b"edited"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_sheet_that_came_meanwhile_is_not_replaced_unasked(ending: str, tmp_path: Path) -> None:
+    """A pull takes minutes, and somebody may have saved a sheet of that name in them."""
+    path = tmp_path / f"x{ending}"
+
+    def write_into_the_others_name() -> None:
+        with PulledSheet(path, zone=BERLIN, zone_name="Europe/Berlin") as sheet:
+            sheet.write(incident())
+            path.write_text("edited")
+
+    with pytest.raises(InputError, match="may be edited"):
+        write_into_the_others_name()
+    assert [(file, file.read_text()) for file in tmp_path.iterdir()] == [(path, "edited")]
+
+
+def test_no_link_is_written_through_or_replaced_unasked(tmp_path: Path) -> None:
+    """In a folder that others can write, nobody has a pull overwrite a file by a link."""
+    precious, path = tmp_path / "precious", tmp_path / "x.csv"
+    precious.write_text("as it was")
+    (tmp_path / "x.csv.tmp").symlink_to(precious)
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="may be edited"):
+        written(path, incident())
+    written(path, incident(), overwrite=True)
+    assert (precious.read_text(), path.is_symlink()) == ("as it was", False)
+    assert {file.name for file in tmp_path.iterdir()} == {"precious", "x.csv"}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_sheet_that_is_replaced_stays_as_private_as_it_was(ending: str, tmp_path: Path) -> None:
+    """Who closed it to others need not do so after every pull."""
+    path = written(tmp_path / f"x{ending}", incident())
+    path.chmod(0o600)
+    assert written(path, incident(2), overwrite=True).stat().st_mode & 0o777 == 0o600
+    assert read(path)[0]["Incident ID"] == incident(2)["incident_id"]
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for temporary files."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_a_pull_that_ends_early_leaves_no_half_sheet(
+    error: type[BaseException] | None, ending: str, scratch: Path, tmp_path: Path
+) -> None:
+    """Half of the incidents would look like all of them; rows kept aside go in any case."""
+
+    def pull() -> None:
+        with PulledSheet(tmp_path / f"x{ending}", zone=BERLIN, zone_name="Europe/Berlin") as sheet:
+            for number in range(1, 100):
+                sheet.write(incident(number))
+            if error is not None:
+                raise error
+
+    if error is not None:
+        with pytest.raises(error):
+            pull()
+    else:
+        pull()
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"scratch"} | ({f"x{ending}"} if error is None else set())
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_disk_that_is_full_at_the_end_is_told_and_nothing_is_left(
+    ending: str, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older sheet is as it was."""
+    path = tmp_path / f"x{ending}"
+    path.write_text("older")
+
+    def fill_up(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill_up)
+    with pytest.raises(InputError) as caught:
+        written(path, incident(), overwrite=True)
+    assert str(caught.value) == (
+        f"{path}: cannot be written (No space left on device). "
+        "Choose another place, or make room, for temporary files too."
+    )
+    assert (path.read_text(), list(scratch.iterdir())) == ("older", [])
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, "scratch"}
+
+
+@pytest.mark.parametrize("name", ["x.ods", "x", "missing/x.csv", "missing/x.xlsx"])
+def test_a_place_that_cannot_be_written_is_told_at_once(name: str, tmp_path: Path) -> None:
+    """Before thousands of incidents are read."""
+    with pytest.raises(InputError, match=r"Give it such a name|Choose another place"):
+        written(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_no_workbook_holds_is_told_with_the_incident(tmp_path: Path) -> None:
+    """A custom field can be longer than a cell; nothing is cut."""
+    long = incident(fields={"log": "x" * 40_000})
+    with pytest.raises(InputError, match=r"field:log of 69da451e0000000000000001 has 40,000 char"):
+        written(tmp_path / "x.xlsx", long, custom=["field:log"])
+    path = written(tmp_path / "x.csv", long, custom=["field:log"])
+    assert "x" * 40_000 in path.read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        ("x" * 32_767, True),
+        ("x" * 32_768, False),
+        ("\N{BUG}" * 16_383, True),
+        ("\N{BUG}" * 16_384, False),  # two units each
+        ("=" + "x" * 32_765, True),
+        ("=" + "x" * 32_766, False),  # and a quote, that no spreadsheet runs it
+    ],
+)
+def test_a_cell_is_whole_or_refused(text: str, is_kept: bool, tmp_path: Path) -> None:
+    """To the last of the units that Excel counts: nothing is cut."""
+    path, one = tmp_path / "x.xlsx", incident(fields={"log": text})
+    if is_kept:
+        [row] = read(written(path, one, custom=["field:log"]))
+        assert (row["field:log"], row["bulk-reset was field:log"]) == (text, text)
+        return
+    with pytest.raises(InputError) as caught:
+        written(path, one, custom=["field:log"])
+    assert str(caught.value) == (
+        f"{path}: field:log of {ID} has {len(text):,} characters, which no workbook holds. "
+        "Write a .csv."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_incidents_than_a_worksheet_has_rows_are_refused(tmp_path: Path) -> None:
+    """None is left out without a word; a CSV takes them all."""
+    path = tmp_path / "x.xlsx"
+
+    def write_one_more(path: Path) -> None:
+        with PulledSheet(path, zone=BERLIN, zone_name="Europe/Berlin") as sheet:
+            sheet.rows = 1_048_575  # as if so many stood there already
+            sheet.write(incident())
+
+    with pytest.raises(InputError) as caught:
+        write_one_more(path)
+    assert str(caught.value) == (
+        f"{path}: more than 1,048,575 incidents, which no workbook holds. "
+        "Write a .csv, or pull a shorter time."
+    )
+    assert list(tmp_path.iterdir()) == []
+    write_one_more(tmp_path / "x.csv")
+    assert len(read(tmp_path / "x.csv")) == 1

@@ -1,0 +1,275 @@
+"""CSV files, standard input and data frames, read as people and programs write them.
+
+The csv module is the judge of what a file says.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from programs import ROOT
+
+from bulk_reset.sheets.sheet import open_sheet
+
+HEADER = "id,title\n"
+SAMPLES = ROOT / "samples"
+Rows = list[tuple[object, ...]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "incidents.csv"
+
+
+def rows_of(sheet: Path | pd.DataFrame | str, chunk_rows: int = 10_000, **options: Any) -> Rows:  # noqa: ANN401 - any option
+    """Return (row_number, *cells) of every row."""
+    with open_sheet(sheet, **options) as table:
+        return [row for chunk in table.chunks(chunk_rows) for row in chunk.rows()]
+
+
+def rows_of_text(path: Path, text: str, chunk_rows: int = 10_000, **options: Any) -> Rows:  # noqa: ANN401 - any option
+    path.write_bytes(text.encode())
+    return rows_of(path, chunk_rows, **options)
+
+
+def notices_of(path: Path, **options: Any) -> tuple[str, ...]:  # noqa: ANN401 - any option
+    with open_sheet(path, **options) as table:
+        return tuple(notice.removeprefix(f"{path}: ") for notice in table.notices)
+
+
+# --- What is found ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("delimiter", "name"), [(",", "comma"), (";", "semicolon"), ("\t", "tab")])
+def test_delimiter_of_the_header_is_found_and_said(path: Path, delimiter: str, name: str) -> None:
+    """A sheet exported with semicolons or tabs is read without an option."""
+    others = ",;\t".replace(delimiter, "")
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows([["id", "title"], ["a", f"x{others}y"]])
+
+    assert rows_of_text(path, text.getvalue()) == [(2, "a", f"x{others}y")]
+    assert notices_of(path) == (f"read as UTF-8, {name}-separated",)
+
+
+@pytest.mark.parametrize(
+    ("codec", "bom", "spoken"),
+    [
+        ("utf-8", b"", "UTF-8"),
+        ("utf-8", b"\xef\xbb\xbf", "UTF-8 with BOM"),
+        ("utf-16-le", b"\xff\xfe", "UTF-16"),
+        ("utf-16-be", b"\xfe\xff", "UTF-16"),
+        ("gb18030", b"", "GB18030"),
+    ],
+)
+def test_encoding_is_found_and_said(path: Path, codec: str, bom: bytes, spoken: str) -> None:
+    """A sheet saved by Excel in any of its ways is read without an option."""
+    path.write_bytes(bom + '"故障ID","标题"\r\na,磁盘㙟𠮷😀\r\n'.encode(codec))
+
+    assert rows_of(path) == [(2, "a", "磁盘㙟𠮷😀")]
+    assert notices_of(path) == (f"read as {spoken}, comma-separated",)
+
+
+def test_gb18030_only_after_the_first_mebibyte_is_found(path: Path) -> None:
+    """The whole file decides what it is, not its beginning."""
+    rows = [[f"{number:024}", "x" * 100] for number in range(10_000)]
+    text = io.StringIO()
+    csv.writer(text).writerows([["id", "title"], *rows, ["a", "磁盘"]])
+    content = text.getvalue().encode("gb18030")
+    path.write_bytes(content)
+
+    assert content[: 1 << 20].isascii()
+    assert rows_of(path)[-1] == (10_002, "a", "磁盘")
+
+
+def test_samples_are_read_as_the_csv_module_reads_them() -> None:
+    """What stands in the samples arrives, cell for cell."""
+    for name, encoding in (("mistakes.csv", "utf-8"), ("chinese-gb18030.csv", "gb18030")):
+        with (SAMPLES / name).open(encoding=encoding, newline="") as file:
+            expected = [(n, *cells) for n, cells in enumerate(csv.reader(file), 1)][1:]
+        assert rows_of(SAMPLES / name) == expected
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".CSV"])
+def test_text_may_have_any_of_the_known_endings(tmp_path: Path, ending: str) -> None:
+    """The ending says only that it is text."""
+    assert rows_of_text(tmp_path / f"x{ending}", "id\ttitle\na\tb\n") == [(2, "a", "b")]
+
+
+# --- What is said by options -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter"),
+    [
+        ("id|title\na|b\n", "|"),
+        ("id;title\na;b\n", "Semicolon"),
+        ("id\ttitle\na\tb\n", "\\t"),
+        ("id title\na b\n", " "),
+    ],
+)
+def test_delimiter_can_be_said(path: Path, text: str, delimiter: str) -> None:
+    """--delimiter takes a name or a character."""
+    assert rows_of_text(path, text, delimiter=delimiter) == [(2, "a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        ("id,title\na,日本\n".encode("shift_jis"), "shift_jis"),
+        ("id,title\na,日本\n".encode("utf-16-le"), "utf-16-le"),
+        # The BOM stays out of the header, quoted or not.
+        ('\ufeff"id",title\na,日本\n'.encode(), "utf-8"),
+        ('\ufeff"id",title\na,日本\n'.encode("utf-16-be"), "utf-16-be"),
+    ],
+)
+def test_encoding_can_be_said(path: Path, content: bytes, encoding: str) -> None:
+    """--encoding takes what Python can decode."""
+    path.write_bytes(content)
+
+    assert rows_of(path, encoding=encoding) == [(2, "a", "日本")]
+
+
+# --- Rows, as Excel counts them --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 3, 5, 1000])
+def test_row_numbers_are_those_of_excel(path: Path, chunk_rows: int) -> None:
+    """Blank lines and line breaks in cells count as Excel counts them, at any chunk's border."""
+    text = '\n\r\n , \nid,title\na,"1\n2\r\n\n3"\n\n"",""\nb,x\n,y\n\n \n'
+    path.write_bytes(text.encode())
+    with open_sheet(path) as table:
+        chunks = list(table.chunks(chunk_rows))
+
+    assert table.source.header_row == 4
+    assert [row for chunk in chunks for row in chunk.rows()] == [
+        (5, "a", "1\n2\r\n\n3"),
+        (8, "b", "x"),
+        (9, "", "y"),
+    ]
+    assert sum(chunk.blank_rows for chunk in chunks) == 4
+    assert max(len(chunk.numbers) for chunk in chunks) <= chunk_rows
+
+
+def test_header_alone_has_no_rows(path: Path) -> None:
+    """A sheet with nothing below its header is read, and is empty."""
+    assert [rows_of_text(path, text) for text in (HEADER, "id,title", HEADER + "\n\n")] == [[]] * 3
+
+
+def test_text_that_other_programs_take_for_something_else_stays_text(path: Path) -> None:
+    """Nothing is a number, a date, a truth value or nothing because it looks so."""
+    texts = ["NA", "null", "nan", "NaN", "None", "N/A", "#N/A", "inf", "TRUE", "007", "1e5", "1.50"]
+    texts += [
+        "-0",
+        "1,000",
+        "2024-01-02",
+        "=1+1",
+        "0x1F",
+        "1234567890" * 2 + "1234",
+        "0" * 23 + "1",
+    ]
+    stream = io.StringIO()
+    csv.writer(stream).writerows([["id", "title"], *((text, text) for text in texts)])
+
+    assert rows_of_text(path, stream.getvalue()) == [
+        (number, text, text) for number, text in enumerate(texts, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('"he said ""no"", twice"', 'he said "no", twice'),
+        ('x "y" z', 'x "y" z'),
+        ('"""q"""', '"q"'),
+        ('"a\r\nb\rc\nd"', "a\r\nb\rc\nd"),
+        ("  kept  ", "  kept  "),
+        ("x\x0by\u2028z\x85", "x\x0by\u2028z\x85"),
+        ("#not a comment", "#not a comment"),
+        (f'"{"long " * 40_000}"', "long " * 40_000),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_cell_arrives_as_it_was_written(path: Path, written: str, text: str, end: str) -> None:
+    """Quotes, line breaks and spaces of a cell are the cell's, whatever ends the lines."""
+    assert rows_of_text(path, f"id,title{end}a,{written}{end}b,c{end}") == [
+        (2, "a", text),
+        (3, "b", "c"),
+    ]
+
+
+def test_row_with_fewer_cells_is_filled_with_empty_ones(path: Path) -> None:
+    """Trailing empty cells need no delimiters; one empty cell too many is harmless."""
+    assert rows_of_text(path, HEADER + "a\nb,c\nd,e,\n") == [
+        (2, "a", ""),
+        (3, "b", "c"),
+        (4, "d", "e"),
+    ]
+
+
+# --- Standard input and data frames ----------------------------------------------------------
+
+
+def test_standard_input_is_read_as_often_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe is a sheet like any other, though it gives its bytes only once."""
+    content = b"\xef\xbb\xbfid;title\r\na;b\r\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with open_sheet("-") as table:
+        readings = [[list(c.rows()) for c in table.chunks()] for _ in "12"]
+
+    assert (table.label, table.path, readings) == ("standard input", None, [[[(2, "a", "b")]]] * 2)
+    assert table.notices == ("standard input: read as UTF-8 with BOM, semicolon-separated",)
+
+
+def test_frame_is_a_sheet_whose_first_row_is_row_2() -> None:
+    """Whatever its index, a frame counts its rows as if it had been written to a sheet."""
+    frame = pd.DataFrame({"ID": list("abcde"), "Title": list("vwxyz")}, index=[7, 7, 0, 1, 2])
+
+    assert rows_of(frame, chunk_rows=2) == [
+        (number, *cells) for number, cells in enumerate(zip("abcde", "vwxyz", strict=True), 2)
+    ]
+
+
+def test_frame_cells_that_say_nothing_are_empty() -> None:
+    """NaN, None, NaT and NA leave the field alone; a row of them is blank."""
+    nothing = [float("nan"), None, pd.NaT, pd.NA, ""]
+    frame = pd.DataFrame({"id": [*"abcde", None], "title": [*nothing, None]})
+    with open_sheet(frame) as table:
+        (chunk,) = table.chunks()
+
+    assert list(chunk.rows()) == [(n, c, "") for n, c in enumerate("abcde", 2)]
+    assert (chunk.blank_rows, chunk.odd_cells) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "problem"),
+    [
+        ([12], "12", None),
+        ([-3.0], "-3", None),
+        (pd.array([7], dtype="Int64"), "7", None),
+        ([True], "TRUE", None),
+        (pd.Categorical(["abc"]), "abc", None),
+        (["日本😀"], "日本😀", None),
+        ([0.5], "0.5", "the cell holds a number"),
+        ([float("inf")], "INF", "the cell holds a number"),
+        ([int("1" * 24)], "1.11111111111111E+23", "the cell holds a number"),
+        (pd.to_datetime(["2024-05-06"]), "2024-05-06 00:00:00", "the cell holds a date or time"),
+        ([b"abc"], "b'abc'", "the cell holds a bytes"),
+        (["a\ud83db"], "a?b", "the text has half a character in it"),
+    ],
+)
+def test_frame_cell_is_text_only_where_that_is_certain(
+    values: Any,  # noqa: ANN401 - of any type
+    text: str,
+    problem: str | None,
+) -> None:
+    """A typed value becomes the text that a spreadsheet shows, or is pointed out."""
+    with open_sheet(pd.DataFrame({"id": ["a"], "title": values})) as table:
+        (chunk,) = table.chunks()
+
+    assert list(chunk.rows()) == [(2, "a", text)]
+    assert chunk.odd_cells == ({(2, 1): problem} if problem else {})

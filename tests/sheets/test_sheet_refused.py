@@ -1,0 +1,257 @@
+"""Files that are no sheet, and options that do not fit: told in words, with a way out."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
+from bulk_reset.sheets.sheet import open_sheet
+
+HEADER = "id,title\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "incidents.csv"
+
+
+def read(path: Path, chunk_rows: int = 10_000, **options: str) -> None:
+    with open_sheet(path, **options) as table:
+        for _ in table.chunks(chunk_rows):
+            pass
+
+
+def refusal(path: Path, **options: str) -> str:
+    """Return what is said of a sheet that cannot be read, after its place."""
+    with pytest.raises(InputError) as caught:
+        read(path, **options)
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+# --- Options ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delimiter", ["||", '"', "\n", "\r", "§"])
+def test_what_cannot_be_a_delimiter_is_refused(path: Path, delimiter: str) -> None:
+    """--delimiter says what it takes."""
+    path.write_text(HEADER)
+
+    assert refusal(path, delimiter=delimiter) == (
+        f"--delimiter {delimiter}: not a delimiter. "
+        "Say comma, semicolon, tab, pipe or one ASCII character."
+    )
+
+
+def test_wrong_delimiter_is_refused_by_the_header_it_gives(path: Path) -> None:
+    """A delimiter that splits nothing shows the whole line as one column."""
+    path.write_text("id,title\na,b\n")
+
+    with pytest.raises(MissingColumnError) as caught:
+        read(path, delimiter="tab")
+    assert caught.value.header == ("id,title",)
+
+
+def test_wrong_encoding_is_refused_wherever_it_shows(path: Path) -> None:
+    """Text that is not what --encoding says is not replaced by question marks."""
+    for text in ("id,título\na,b\n", "id,title\na,b\n" * 100_000 + "a,título\n"):
+        path.write_text(text, encoding="utf-8")
+        assert refusal(path, encoding="ascii") == (
+            "not ASCII. Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+        )
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "\0"])
+def test_encoding_that_is_none_is_refused(path: Path, encoding: str) -> None:
+    """A slip in --encoding is told before the file is read."""
+    path.write_text(HEADER)
+
+    assert refusal(path, encoding=encoding) == (
+        f"--encoding {encoding}: no such encoding. Say for example utf-8, gb18030 or shift_jis."
+    )
+
+
+def test_worksheet_of_a_text_file_is_refused(path: Path) -> None:
+    """--sheet with a CSV is a mix-up that is told."""
+    path.write_text(HEADER)
+
+    assert refusal(path, sheet_name="x") == (f"--sheet x: {path} is not a workbook. Leave it out.")
+
+
+# --- Files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a,b\nc,d,e\n", "row 3 has 3 cells, the header has 2."),
+        ("a,b\nc,d,e,f,g\n", "row 3 has 5 cells, the header has 2."),
+        ('"a\n\n",b\n\nc,d\ne,f,g,h\n', "row 5 has 4 cells, the header has 2."),
+    ],
+)
+def test_row_with_more_cells_than_the_header_is_refused(
+    path: Path, text: str, where: str, chunk_rows: int
+) -> None:
+    """A delimiter in unquoted text never shifts or cuts what is sent; the row is named."""
+    path.write_text(HEADER + text)
+
+    with pytest.raises(SheetError) as caught:
+        read(path, chunk_rows)
+    assert str(caught.value) == (
+        f"{path}: {where} Put the cell with the delimiter in it in double quotes."
+    )
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 1000])
+def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows: int) -> None:
+    """A missing quote does not make the rest of the sheet one long title."""
+    path.write_text(HEADER + '"a\nb",c\nd,"e\nf,g\n')
+
+    with pytest.raises(SheetError) as caught:
+        read(path, chunk_rows)
+    assert str(caught.value) == (
+        f"{path}: a double quote in row 3 is never closed. "
+        "Close it, or write it twice if it is part of the text."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("x.csv", b"", "the file is empty. It needs a header line and rows."),
+        ("x.csv", b"\n \n\t\n", "only blank lines. It needs a header line and rows."),
+        ("x.csv", b"PK\x03\x04xx", "this is a workbook. Give it the ending .xlsx."),
+        ("x.ods", b"x", "cannot read .ods. Save it as .xlsx or .csv (also read: .tsv, .txt)."),
+        (
+            "x",
+            b"x",
+            (
+                "cannot read a file without an ending. "
+                "Save it as .xlsx or .csv (also read: .tsv, .txt)."
+            ),
+        ),
+        (
+            "x.csv",
+            b"id\n%\xff\xff\xff\xff\n",
+            (
+                "not UTF-8 (byte 4 does not fit), and it does not look like Chinese in GB18030. "
+                "Say what it is, for example --encoding cp1252, shift_jis or gb18030, "
+                "or save it as UTF-8."
+            ),
+        ),
+        (
+            "x.csv",
+            b"%PDF-1.7\n1 0 obj\n",
+            ("this is a PDF, whatever its name says. Get the table itself, as .xlsx or .csv."),
+        ),
+        (
+            "x.csv",
+            "id,title\na,b\n".encode("utf-16-le"),
+            (
+                "not a table of text, it has zero bytes. If it is UTF-16, say --encoding utf-16-le "
+                "or utf-16-be, else save it as CSV or .xlsx."
+            ),
+        ),
+        (
+            "x.csv",
+            b"id,title,x" + b"x" * 200_000,
+            (
+                "this is not a table of text (field larger than field limit (131072)). "
+                "Save it as CSV or .xlsx."
+            ),
+        ),
+    ],
+)
+def test_file_that_is_no_sheet_is_refused_in_words(
+    tmp_path: Path, name: str, content: bytes, text: str
+) -> None:
+    """What was found and what to do is said of any file, without a traceback."""
+    (tmp_path / name).write_bytes(content)
+
+    assert refusal(tmp_path / name) == text
+
+
+def test_name_that_is_no_file_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slip in the name, a folder and a pipe are told apart."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+
+    assert [refusal(Path(name)) for name in ("none.csv", "folder.csv", "pipe.csv")] == [
+        f"no such file. Check the name; this is the folder {tmp_path}.",
+        "this is a folder. Name the file in it.",
+        "not a regular file. To read a pipe, say - instead of a name.",
+    ]
+
+
+def test_file_that_changed_between_two_readings_is_refused(path: Path) -> None:
+    """What is sent is what was checked, or nothing."""
+    path.write_text(HEADER + "a,b\n")
+    for change in (lambda: path.write_text(HEADER + "a,bb\n"), path.unlink):
+        with open_sheet(path) as table:
+            assert len(list(table.chunks())) == 1
+            change()
+            with pytest.raises(SheetError) as caught:
+                list(table.chunks())
+        assert str(caught.value) == (
+            f"{path}: the file was changed while it was being worked on. "
+            "Start again: rows that are done will not be sent again."
+        )
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "text"),
+    [
+        (b"", {}, "standard input: only blank lines. It needs a header line and rows."),
+        (b"PK\x03\x04", {}, "standard input: this is a workbook. Give it the ending .xlsx."),
+        (
+            b"id,title\n",
+            {"sheet_name": "x"},
+            "--sheet x: standard input is no workbook. Leave it out.",
+        ),
+    ],
+)
+def test_standard_input_that_is_no_sheet_is_refused(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, options: dict[str, str], text: str
+) -> None:
+    """Messages say standard input, never the name of a temporary file."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    assert refusal(Path("-"), **options) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("id,title\naaa,Störung in München für Größe\n", "cp1252"),
+        ("id,title\naaa,Panne à réparer très bientôt été\n", "cp1252"),
+        ("id,title\naaa,データベースの接続がタイムアウトしました\n", "shift_jis"),
+    ],
+)
+def test_text_that_only_happens_to_decode_as_chinese_is_refused(
+    tmp_path: Path, text: str, codec: str
+) -> None:
+    """Nobody's umlauts become hanzi; with the encoding said, the text arrives as it is."""
+    (tmp_path / "x.csv").write_bytes(text.encode(codec))
+    assert "Say what it is, for example --encoding cp1252, shift_jis" in refusal(tmp_path / "x.csv")
+    with open_sheet(tmp_path / "x.csv", encoding=codec) as sheet:
+        (chunk,) = sheet.chunks()
+    assert chunk.columns[1][0] == text.splitlines()[1].split(",")[1]
+
+
+def test_an_encoding_that_shows_late_in_a_large_file_is_refused_and_not_guessed(
+    path: Path,
+) -> None:
+    """Only the first 16 MiB are looked at; what follows is never read as something else."""
+    path.write_bytes(b"id,title\n" + b"a,plain text\n" * 1_400_000 + "a,磁盘\n".encode("gb18030"))
+
+    assert refusal(path) == (
+        "not UTF-8. Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+    )
+    read(path, encoding="gb18030")

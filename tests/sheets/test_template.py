@@ -1,0 +1,235 @@
+"""The empty workbook, read by programs that did not write it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import openpyxl
+import pytest
+import typer
+from python_calamine import CalamineWorkbook
+from typer.testing import CliRunner
+
+from bulk_reset.cli.template import template
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.fields import FIELDS
+from bulk_reset.sheets.columns import bind
+from bulk_reset.sheets.template import write_template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = ["Incident ID", "Title", "Description", "Impact", "Root cause", "Resolution", "Severity"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "incidents.xlsx"
+
+
+@pytest.fixture
+def workbook(path: Path) -> openpyxl.Workbook:
+    write_template(path, rows=500)
+    return openpyxl.load_workbook(path)
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(template)
+    return app
+
+
+def test_template_has_one_header_and_no_rows(path: Path) -> None:
+    """The reader that a run uses sees the header as the first sheet's only row."""
+    write_template(path)
+    book = CalamineWorkbook.from_path(path)
+
+    assert book.sheet_names == ["Incidents", "Instructions"]
+    assert book.get_sheet_by_index(0).to_python() == [HEADER]
+
+
+def test_header_names_every_field_once() -> None:
+    """Every column of the template is understood, and none is left over."""
+    columns = bind(tuple(HEADER), {}, "incidents.xlsx")
+
+    assert (columns.position, columns.notices) == ({f: i for i, f in enumerate(FIELDS)}, ())
+
+
+def test_typed_cell_is_checked_by_its_columns_rule(workbook: openpyxl.Workbook) -> None:
+    """Each column has one check, over exactly the rows that were asked for."""
+    checks = {
+        str(check.sqref): (check.type, check.operator, check.formula1, check.formula2)
+        for check in workbook["Incidents"].data_validations.dataValidation
+    }
+    id_formula = (
+        "AND(LEN(A2)=24,ISNUMBER(HEX2DEC(MID(A2,1,8))+HEX2DEC(MID(A2,9,8))+HEX2DEC(MID(A2,17,8))))"
+    )
+
+    assert checks == {
+        "A2:A501": ("custom", None, id_formula, None),
+        "B2:B501": ("textLength", None, "3", "200"),
+        "C2:C501": ("textLength", None, "3", "6144"),
+        "D2:D501": ("textLength", None, "3", "6144"),
+        "E2:E501": ("textLength", None, "3", "6144"),
+        "F2:F501": ("textLength", None, "3", "6144"),
+        "G2:G501": ("list", None, '"Info,Warning,Critical"', None),
+    }
+
+
+def test_wrong_length_is_a_warning_and_wrong_id_is_refused(workbook: openpyxl.Workbook) -> None:
+    """Excel counts an emoji as two, so it may warn about a text but not refuse it."""
+    checks = workbook["Incidents"].data_validations.dataValidation
+
+    assert [check.errorStyle or "stop" for check in checks] == ["stop", *["warning"] * 5, "stop"]
+
+
+def test_every_check_says_what_to_type_and_what_was_wrong(workbook: openpyxl.Workbook) -> None:
+    """People read the rule before they type, and again when they broke it."""
+    checks = workbook["Incidents"].data_validations.dataValidation
+    title = checks[1]
+
+    assert [check.promptTitle for check in checks] == HEADER
+    assert (title.prompt, title.error) == (
+        "3 to 200 characters. Empty: the field stays as it is.",
+        "Title takes 3 to 200 characters. Excel counts an emoji as two, bulk-reset as one.",
+    )
+    assert all(check.prompt and check.error for check in checks)
+
+
+def test_whole_columns_are_text_so_ids_stay_ids(workbook: openpyxl.Workbook) -> None:
+    """An ID of digits and one e is not turned into a number, in whatever row it is typed."""
+    columns = workbook["Incidents"].column_dimensions
+    spans = {
+        number: column.number_format
+        for column in columns.values()
+        for number in range(column.min, column.max + 1)
+    }
+
+    assert spans == dict.fromkeys(range(1, 8), "@")
+
+
+def test_header_and_id_stay_in_sight(workbook: openpyxl.Workbook) -> None:
+    """Scrolling keeps the column names and the IDs; every column can be filtered."""
+    sheet = workbook["Incidents"]
+
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("B2", "A1:G501")
+
+
+def test_instructions_say_rules_and_next_commands(workbook: openpyxl.Workbook) -> None:
+    """The second sheet has a line for every column, and what to type next."""
+    rows = list(workbook["Instructions"].iter_rows(values_only=True))
+    first = [row[0] for row in rows]
+
+    assert rows[1] == ("Column", "Required", "Rule", "Example")
+    assert [row[:3] for row in rows[2:9]] == [
+        ("Incident ID", "yes", "24 hexadecimal digits: 0 to 9 and a to f."),
+        ("Title", "no", "3 to 200 characters."),
+        ("Description", "no", "3 to 6,144 characters."),
+        ("Impact", "no", "3 to 6,144 characters."),
+        ("Root cause", "no", "3 to 6,144 characters."),
+        ("Resolution", "no", "3 to 6,144 characters."),
+        ("Severity", "no", "Info, Warning or Critical."),
+    ]
+    assert rows[first.index("Empty cell")][1] == (
+        "Leaves the field as it is. A field cannot be emptied; the API refuses that."
+    )
+    assert first[-4:-1] == [
+        "bulk-reset check FILE.xlsx",
+        "bulk-reset run FILE.xlsx --dry-run",
+        "bulk-reset run FILE.xlsx",
+    ]
+    assert first[-1] == (
+        "FILE stands for this workbook's name. "
+        "What became of every row is written beside it, to FILE.report.csv."
+    )
+
+
+def test_file_already_there_is_kept(path: Path) -> None:
+    """A template that somebody filled in is not lost to a second one."""
+    path.write_bytes(b"filled in")
+    with pytest.raises(InputError) as caught:
+        write_template(path)
+
+    assert path.read_bytes() == b"filled in"
+    assert str(caught.value) == (
+        f"{path}: is already there, and may be filled in. "
+        "Choose another name, or say --force to replace it."
+    )
+
+
+def test_overwrite_replaces_the_file(path: Path) -> None:
+    """Who asks for it gets a fresh template in place of the file."""
+    path.write_bytes(b"filled in")
+    write_template(path, overwrite=True)
+
+    assert CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python() == [HEADER]
+
+
+def test_folder_that_is_missing_is_an_input_error(tmp_path: Path) -> None:
+    """A place that cannot be written to is named, without a traceback."""
+    path = tmp_path / "missing" / "incidents.xlsx"
+    with pytest.raises(InputError) as caught:
+        write_template(path)
+
+    assert str(caught.value) == (
+        f"{path}: cannot be written (No such file or directory). Choose another place."
+    )
+
+
+def test_name_that_is_no_workbook_is_refused(tmp_path: Path) -> None:
+    """A workbook called .csv would open nowhere, so it is not written."""
+    path = tmp_path / "incidents.csv"
+    with pytest.raises(InputError) as caught:
+        write_template(path)
+
+    assert list(tmp_path.iterdir()) == []
+    assert str(caught.value) == (
+        f"{path}: a template is an Excel workbook. Give it a name that ends in .xlsx."
+    )
+
+
+def test_command_says_what_it_wrote_and_what_comes_next(app: typer.Typer, tmp_path: Path) -> None:
+    """The next command can be copied as it stands, even where the name has a space."""
+    path = tmp_path / "my incidents.xlsx"
+    result = CliRunner().invoke(app, [str(path)])
+
+    assert (result.exit_code, result.stderr, path.exists()) == (0, "", True)
+    assert result.stdout == (
+        f"Wrote {path}: fill in its first sheet; the second one says how.\n"
+        f"Next: bulk-reset check '{path}'\n"
+    )
+
+
+def test_command_without_a_name_writes_incidents_xlsx(
+    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has to be said to get a template into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [])
+
+    assert (result.exit_code, [file.name for file in tmp_path.iterdir()]) == (
+        0,
+        ["incidents.xlsx"],
+    )
+
+
+def test_command_keeps_a_file_unless_forced(app: typer.Typer, path: Path) -> None:
+    """The refusal goes to standard error with exit code 2; --force replaces the file."""
+    path.write_bytes(b"filled in")
+    refused = CliRunner().invoke(app, [str(path)])
+
+    assert (refused.exit_code, refused.stdout, path.read_bytes()) == (2, "", b"filled in")
+    assert refused.stderr.startswith(f"error: {path}: is already there")
+    assert CliRunner().invoke(app, [str(path), "--force"]).exit_code == 0
+    assert path.read_bytes() != b"filled in"
+
+
+def test_command_is_imported_without_the_writer() -> None:
+    """Start-up does not wait for XlsxWriter."""
+    code = "import sys, bulk_reset.cli.template; print('xlsxwriter' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout == "False\n"

@@ -1,0 +1,458 @@
+"""Every rule of the API at its edges, and what the user is told to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make_samples import MISTAKES
+from programs import ROOT
+
+from bulk_reset.core.change import Change
+from bulk_reset.core.fields import FIELDS
+from bulk_reset.core.outcome import Status
+from bulk_reset.core.row_error import Mistake
+from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.sheet_check import JudgedChunk, Survey, survey_sheet
+from bulk_reset.sheets.validation import CheckedChunk, check_chunk, shorten
+
+ID: Final = "66d1f0a2c3b4a5968778695a"
+SAMPLES = ROOT / "samples"
+LONG_FIELDS = ("description", "impact", "root_cause", "resolution")
+
+
+def checked(*rows: dict[str, object]) -> CheckedChunk:
+    with open_sheet(pd.DataFrame(list(rows), columns=list(FIELDS))) as sheet:
+        (chunk,) = sheet.chunks()
+        return check_chunk(chunk, sheet.columns)
+
+
+def mistakes(**values: object) -> list[Mistake]:
+    """Return what is wrong with one row, which has a good id unless told otherwise."""
+    return checked({"incident_id": ID, **values}).mistakes
+
+
+def kinds(**values: object) -> list[tuple[str, str]]:
+    return [(mistake.column, mistake.kind) for mistake in mistakes(**values)]
+
+
+# --- Lengths ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("character", ["x", "磁", "😀", "\u0301", "\n"])
+@pytest.mark.parametrize("field", ["title", *LONG_FIELDS])
+def test_length_is_counted_in_code_points_at_both_edges(field: str, character: str) -> None:
+    """An emoji is one character, a combining accent too, as the API counts them."""
+    longest = 200 if field == "title" else 6144
+    found = {
+        length: kinds(**{field: "x" + character * (length - 2) + "x"})
+        for length in (2, 3, longest, longest + 1)
+    }
+
+    assert found == {
+        2: [(field, "too_short")],
+        3: [],
+        longest: [],
+        longest + 1: [(field, "too_long")],
+    }
+
+
+def test_one_character_is_too_short_and_said_in_the_singular() -> None:
+    """The message reads well, whatever the number."""
+    assert [mistake.problem for mistake in mistakes(title="x")] == ["1 character"]
+
+
+def test_spaces_around_a_text_belong_to_it() -> None:
+    """Text is sent as it stands; what counts is its whole length."""
+    assert [kinds(title=text) for text in (" x ", "  x", "x\n\n")] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Disk\0full", "the control character U+0000 as character 5"),
+        ("\x07bell", "the control character U+0007 as character 1"),
+        ("\x1b[31mred", "the control character U+001B as character 1"),
+        ("two\x0blines", "the control character U+000B as character 4"),
+        ("Disk full\x7f", "the control character U+007F as character 10"),
+        ("磁盘\x85已满", "the control character U+0085 as character 3"),
+        ("\x0c\x0c\x0c", "the control character U+000C as character 1"),
+    ],
+)
+@pytest.mark.parametrize(
+    "more", ["", " and what else there is to say\n", " in °C, a text of its own"]
+)
+@pytest.mark.parametrize("field", ["title", "impact"])
+def test_control_character_is_a_mistake_that_is_named(
+    field: str, more: str, text: str, problem: str
+) -> None:
+    """What no spreadsheet shows is pointed out by its number and place, and not sent."""
+    found = [(m.kind, m.problem, m.mend) for m in mistakes(**{field: text + more})]
+
+    assert found == [("control_character", problem, "remove it, or empty the cell")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a\tb", "a\nb", "a\r\nb", "a\u2028b", "a\u00a0b", "e\u0301té", "a\u200db", "\ue000ab"),
+        *("°C is hot", "😀😀😀", "\U0010fffdab", "\u202ertl", "  x", "\ufeffabc"),
+    ],
+)
+def test_what_is_no_control_character_is_kept(text: str) -> None:
+    """Tab, line breaks and whatever else Unicode has is the user's own text."""
+    found = checked({"incident_id": ID, "title": text})
+    (change,) = JudgedChunk(found, Survey(), "").items()
+
+    assert isinstance(change, Change)
+    assert json.loads(change.body) == {"incident_id": ID, "title": text}
+
+
+# --- Ids -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written", [ID, ID.upper(), f"  {ID}", f"{ID}\t\n", f"\u00a0{ID.title()} ", "1" * 24]
+)
+def test_id_is_trimmed_and_lowered_and_nothing_else(written: str) -> None:
+    """Case and spaces around an id do not change which incident it names."""
+    found = checked({"incident_id": written, "title": "abc"})
+    (change,) = JudgedChunk(found, Survey(), "").items()
+
+    assert (found.mistakes, change.incident_id) == ([], written.strip().lower())
+
+
+LINK: Final = "https://console.flashcat.cloud/incident/detail/"
+
+
+@pytest.mark.parametrize(
+    ("written", "links", "cleaned"),
+    [
+        (f"{LINK}{ID}", 1, 0),
+        (f"{LINK}{ID}?tab=timeline#top", 1, 0),
+        (f"HTTP://Console.example/{ID.upper()}/", 1, 0),
+        (f" {LINK}{ID} ", 1, 0),
+        (f"{LINK}{ID}?again={ID}", 1, 0),
+        (f"{LINK}?path=%2F{ID}", 1, 0),
+        (f"'{LINK}{ID}'", 1, 0),
+        (f"'{ID}'", 0, 1),
+        (f"'{ID}", 0, 1),
+        (f' "{ID.upper()}" ', 0, 1),
+        (f"\u201c{ID}\u201d", 0, 1),
+        (f"\u200b{ID}\ufeff", 0, 1),
+        (f"{ID[:8]}\u2060{ID[8:]}\u200e", 0, 1),
+        (f"\u200b\u00a0{ID}", 0, 1),
+        (ID, 0, 0),
+    ],
+)
+def test_id_in_a_link_or_among_what_nobody_sees_is_taken_and_counted(
+    written: str, links: int, cleaned: int
+) -> None:
+    """A pasted link and an id with invisible characters name the incident all the same."""
+    found = checked({"incident_id": written, "title": "abc"})
+
+    assert (found.ids, found.mistakes) == ([ID], [])
+    assert (found.readings.links, found.readings.cleaned) == (links, cleaned)
+
+
+def test_reading_an_id_out_of_a_link_changes_neither_body_nor_digest() -> None:
+    """The row is the same row, however its id was written, so a resumed run knows it."""
+    items = [
+        item
+        for written in (ID, ID.upper(), f"{LINK}{ID}", f"'{ID}\u200b'")
+        for item in JudgedChunk(
+            checked({"incident_id": written, "title": "abc"}), Survey(), "scope"
+        ).items()
+    ]
+
+    assert items == [items[0]] * 4
+
+
+def test_what_was_read_otherwise_is_said_once_for_the_sheet(tmp_path: Path) -> None:
+    """The user learns how many ids were not written as ids."""
+    rows = [f"{LINK}{n:024x},abc" for n in range(3)] + [f"'{n:024x},abc" for n in range(3, 5)]
+    (tmp_path / "x.csv").write_text("id,title\n" + "\n".join([*rows, f"{ID},abc"]))
+    with open_sheet(tmp_path / "x.csv") as sheet:
+        survey = survey_sheet(sheet)
+
+    assert (survey.mistakes, survey.readings.notices) == (
+        (),
+        (
+            "3 ids were taken out of links to their incidents",
+            "2 ids were freed of quotes or invisible characters",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "problem"),
+    [
+        ("", "id_missing", "no incident id"),
+        ("   ", "id_missing", "no incident id"),
+        (ID[:23], "id_invalid", "an id has 24 characters, this has 23"),
+        (ID + "0", "id_invalid", "an id has 24 characters, this has 25"),
+        (f"{ID[:12]} {ID[12:]}", "id_invalid", "an id has 24 characters, this has 25"),
+        ("g" * 24, "id_invalid", "an id has only the digits 0-9 and the letters a-f"),
+        ("１" * 24, "id_invalid", "an id has only the digits 0-9 and the letters a-f"),  # noqa: RUF001
+        ("6.9E+23", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
+        ("6,9e+23", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
+        ("1E23", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
+        ("0.5", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
+        ("12345", "id_invalid", "an id has 24 characters, this has 5"),
+        (f"{LINK}{ID}/{ID[::-1]}", "id_invalid", "the link has 2 incident ids in it"),
+        (f"{LINK}{ID}0", "id_invalid", "the link has no incident ids in it"),
+        (LINK, "id_invalid", "the link has no incident ids in it"),
+        (f"ftp://x/{ID}", "id_invalid", "an id has 24 characters, this has 32"),
+        (f"{LINK}{ID} {ID}", "id_invalid", "an id has 24 characters, this has 96"),
+        ("'\u200b'", "id_missing", "no incident id"),
+    ],
+)
+def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
+    text: str, kind: str, problem: str
+) -> None:
+    """Cut, mistyped and turned into a number are different troubles with different cures."""
+    mends = {
+        "id_missing": "fill it in, or remove the row",
+        "id_number": "format the column as Text, then paste the id again from its source",
+        "id_invalid": "copy the whole id",
+    }
+    mend = "copy the id again from its source" if "only the digits" in problem else mends[kind]
+    mend = "write the id of the one incident instead" if "link" in problem else mend
+
+    assert mistakes(incident_id=text, title="abc") == [
+        Mistake(2, "incident_id", kind, shorten(text), problem, mend)
+    ]
+
+
+# --- What to do ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "problem", "mend"),
+    [
+        (
+            {"title": "Up"},
+            "too_short",
+            "2 characters",
+            "write at least 3, or empty the cell",
+        ),
+        ({"title": "x" * 201}, "too_long", "201 characters", "cut it to 200: 1 too many"),
+        ({"impact": "x" * 7200}, "too_long", "7,200 characters", "cut it to 6,144: 1,056 too many"),
+        ({"impact": " " * 6145}, "too_long", "6,145 characters", "cut it to 6,144: 1 too many"),
+        (
+            {"root_cause": " \n\u3000"},
+            "only_spaces",
+            "nothing but spaces",
+            "empty the cell",
+        ),
+        (
+            {"title": " "},
+            "only_spaces",
+            "nothing but spaces",
+            "empty the cell",
+        ),
+        (
+            {"title": 0.5},
+            "cell_type",
+            "the cell holds a number",
+            "format the cell as Text and type what it should read",
+        ),
+    ],
+)
+def test_mistake_says_what_was_found_and_what_to_do(
+    values: dict[str, object], kind: str, problem: str, mend: str
+) -> None:
+    """Every mistake names the cell, the trouble and the way out, once."""
+    ((field, value),) = values.items()
+
+    assert mistakes(**values) == [Mistake(2, field, kind, shorten(str(value)), problem, mend)]
+
+
+def test_row_that_sets_nothing_is_a_mistake_of_its_own() -> None:
+    """An id alone is told, unless the id is wrong already."""
+    found = checked({"incident_id": ID}, {"incident_id": "x"})
+
+    assert [(m.row_number, m.column, m.kind, m.problem, m.mend) for m in found.mistakes] == [
+        (
+            2,
+            "incident_id",
+            "nothing_to_set",
+            "no field to set in this row",
+            "fill in a field, or remove the row",
+        ),
+        (
+            3,
+            "incident_id",
+            "id_invalid",
+            "an id has 24 characters, this has 1",
+            "copy the whole id",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "mend"),
+    [
+        ("critical", "write Critical"),
+        ("CRITICAL ", "write Critical"),
+        ("P1", "write Critical"),
+        ("严重", "write Critical"),
+        ("warn", "write Warning"),
+        ("警告", "write Warning"),
+        ("low", "write Info"),
+        ("信息", "write Info"),
+        ("Ok", "Ok cannot be set: write another one, or empty the cell"),
+        ("urgent-ish", "write Info, Warning or Critical, or empty the cell"),
+        (" ", "write Info, Warning or Critical, or empty the cell"),
+    ],
+)
+def test_severity_in_other_words_is_named_and_not_replaced(written: str, mend: str) -> None:
+    """The user's word is never turned into another; the right one is suggested."""
+    assert mistakes(incident_severity=written) == [
+        Mistake(2, "incident_severity", "severity", written.strip(), "not a severity", mend)
+    ]
+
+
+def test_severities_of_the_api_are_taken() -> None:
+    """The three that can be set are no mistakes."""
+    assert [kinds(incident_severity=word) for word in ("Info", "Warning", "Critical")] == [[]] * 3
+
+
+def test_all_mistakes_of_a_row_are_told_in_the_order_of_fields() -> None:
+    """A row is mended in one go."""
+    found = kinds(
+        incident_id="",
+        incident_severity="no",
+        title="x",
+        impact=" ",
+        resolution=True,
+        description="abc",
+    )
+
+    assert found == [
+        ("incident_id", "id_missing"),
+        ("title", "too_short"),
+        ("impact", "only_spaces"),
+        ("incident_severity", "severity"),
+    ]
+
+
+def test_mistake_names_the_column_as_the_sheet_does() -> None:
+    """The user looks for the name that stands in the header."""
+    frame = pd.DataFrame([["x", "y"]], columns=["故障ID", "New title"])
+    with open_sheet(frame) as sheet:
+        found = survey_sheet(sheet).mistakes
+
+    assert [mistake.column for mistake in found] == ["故障ID", "New title"]
+
+
+def test_value_in_a_message_is_one_short_line() -> None:
+    """A long or many-lined cell does not fill the screen."""
+    assert shorten("a\n\n b" + "c" * 100) == "a b" + "c" * 56 + "…"
+    assert shorten("x" * 60) == "x" * 60
+
+
+# --- Judges ----------------------------------------------------------------------------------
+
+
+def test_sample_of_mistakes_is_judged_exactly() -> None:
+    """Every row of the sample is wrong in just the columns that its list says."""
+    found: dict[int, set[str]] = {}
+    with open_sheet(SAMPLES / "mistakes.csv") as sheet:
+        survey = survey_sheet(sheet)
+    for mistake in survey.mistakes:
+        found.setdefault(mistake.row_number, set()).add(mistake.column)
+
+    assert found == MISTAKES
+    assert {row: r.status for row, r in survey.rulings.items() if r.status is Status.SKIPPED} == {
+        28: Status.SKIPPED
+    }
+
+
+REQUEST: Final = {
+    "type": "object",
+    "properties": {
+        "incident_id": {"type": "string", "pattern": "^[0-9a-fA-F]{24}$"},
+        "title": {"type": "string", "minLength": 3, "maxLength": 200},
+        "description": {"type": "string", "minLength": 3, "maxLength": 6144},
+        "impact": {"type": "string", "minLength": 3, "maxLength": 6144},
+        "root_cause": {"type": "string", "minLength": 3, "maxLength": 6144},
+        "resolution": {"type": "string", "minLength": 3, "maxLength": 6144},
+        "incident_severity": {"enum": ["Info", "Warning", "Critical"]},
+    },
+    "required": ["incident_id"],
+    "minProperties": 2,
+    "additionalProperties": False,
+}
+"""The request as the API's description has it."""
+
+
+def texts(longest: int) -> st.SearchStrategy[str]:
+    lengths = st.sampled_from([2, 3, longest, longest + 1])
+    edges = st.builds(lambda character, n: character * n, st.sampled_from("x磁😀 "), lengths)
+    return st.just("") | st.text(max_size=6) | edges
+
+
+IDS = (
+    st.from_regex(r"\s{0,2}[0-9a-fA-F]{23,25}\s?", fullmatch=True)
+    | st.text(max_size=26)
+    | st.just("6.9E+23")
+)
+SEVERITIES = st.sampled_from(["", "Info", "Warning", "Critical", "Ok", "info", "P1", " "])
+ROWS = st.fixed_dictionaries(
+    {"incident_id": st.just(ID) | IDS, "title": texts(200)},
+    optional={name: texts(6144) for name in LONG_FIELDS} | {"incident_severity": SEVERITIES},
+)
+
+
+@settings(deadline=None)  # a busy machine is no mistake
+@given(row=ROWS.filter(lambda row: any(text.strip() for text in row.values())))
+def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
+    """What is sent is what the API's description allows, and only what it forbids is held back."""
+    request = {name: text for name, text in row.items() if text}
+    request["incident_id"] = row["incident_id"].strip()
+    is_allowed = jsonschema.Draft202012Validator(REQUEST).is_valid(request)
+    found = checked({**dict.fromkeys(FIELDS, ""), **row})
+    (item,) = JudgedChunk(found, Survey(), "").items()
+
+    kinds_found = {mistake.kind for mistake in found.mistakes}
+    if is_allowed and kinds_found and kinds_found <= {"only_spaces", "control_character"}:
+        return
+    assert isinstance(item, Change) is is_allowed
+    if isinstance(item, Change):
+        sent = request | {"incident_id": request["incident_id"].lower()}
+        assert (json.loads(item.body), item.fields) == (
+            sent,
+            tuple(f for f in FIELDS[1:] if f in sent),
+        )
+
+
+def test_a_row_is_sent_the_same_whatever_stands_beside_it() -> None:
+    """A mistake in one row changes nothing about what the others send."""
+    good: list[dict[str, object]] = [
+        {
+            "incident_id": ID,
+            "title": "Disk full",
+            "impact": "none yet",
+            "incident_severity": "Info",
+        },
+        {"incident_id": ID.replace("6", "7"), "root_cause": "磁盘已满"},
+        {"incident_id": ID.replace("6", "8"), "title": "with \t in it", "resolution": "rebooted"},
+    ]
+    alone, beside = (
+        list(JudgedChunk(checked(*rows), Survey(), "scope").items())
+        for rows in (good, [*good, {"incident_id": "oops", "title": "Disk full"}])
+    )
+
+    assert beside[:-1] == alone
+    assert [item.fields for item in alone] == [
+        ("title", "impact", "incident_severity"),
+        ("root_cause",),
+        ("title", "resolution"),
+    ]

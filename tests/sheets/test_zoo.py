@@ -1,0 +1,621 @@
+"""Sheets as people send them: the right rows, or a clear refusal; nothing else.
+
+One line a kind of file. What is expected is what the server would receive.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import pytest
+from programs import read_csv
+from sheet_zoo import (
+    FILES,
+    ROWS,
+    TABLE,
+    A,
+    B,
+    Cells,
+    Make,
+    by_hand,
+    by_openpyxl,
+    by_xlsxwriter,
+    copy_of,
+    inline,
+    look_at,
+    put,
+    raw,
+    text,
+    zipped,
+)
+from workbooks import encrypted
+
+from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.sheets.sheet import open_sheet
+
+CSV: Final = f"id,title\n{A},Disk full\n{B},磁盘已满 😀\n"
+WESTERN: Final = f"id,title\n{A},Störung: Größe überschritten\n"
+JAPANESE: Final = f"id,title\n{A},データベースの接続がタイムアウトしました\n"
+KANJI: Final = f"id,title\n{A},接続数の上限に到達、再起動を実施し復旧、原因は調査中\n"
+KOREAN: Final = f"id,title\n{A},데이터베이스 연결 시간 초과 오류\n"
+RUSSIAN: Final = f"id,title\n{A},Диск на сервере переполнен\n"
+TRADITIONAL: Final = f"id,title\n{A},資料庫連線逾時故障\n"
+GUESSED: Final = "Say what it is, for example --encoding cp1252, shift_jis or gb18030"
+
+
+def below(rows: dict[int, Any], by: int) -> dict[int, Any]:
+    """Return the same rows further down."""
+    return {number + by: row for number, row in rows.items()}
+
+
+def one(title: str, encoding_of: str = A) -> dict[int, tuple[str, dict[str, str]]]:
+    return {2: (encoding_of, {"title": title})}
+
+
+# --- Files that are read ---------------------------------------------------------------------
+
+
+def with_delimiter(delimiter: str) -> str:
+    return CSV.replace(",", delimiter)
+
+
+def with_title(rows: Cells) -> Make:
+    return by_xlsxwriter(lambda _, ws: (ws.write(0, 0, "Incidents of October"), put(ws, rows, 2)))
+
+
+def rich(book: Any, ws: Any) -> None:  # noqa: ANN401
+    put(ws, [["id", "title"], [A]])
+    ws.write_rich_string(1, 1, "Disk ", book.add_format({"bold": True}), "full", " again")
+
+
+def formulas(_: object, ws: Any) -> None:  # noqa: ANN401
+    put(ws, [["id", "title"], [A], [B]])
+    ws.write_formula(1, 1, '="Disk "&"full"', None, "Disk full")
+    ws.write_formula(2, 1, "=TRUE()", None, value=True)
+
+
+def plain_numbers(book: Any, ws: Any) -> None:  # noqa: ANN401
+    put(ws, [["id", "title"], [A, 2024], [B, True]])
+    ws.write(1, 1, 2024, book.add_format({"num_format": "0", "bold": True}))
+
+
+def hidden_row(_: object, ws: Any) -> None:  # noqa: ANN401
+    put(ws, TABLE)
+    ws.set_row(2, None, None, {"hidden": True})
+    ws.set_row(50, None, None, {"hidden": True})
+
+
+def merged_title(book: Any, ws: Any) -> None:  # noqa: ANN401
+    put(ws, TABLE, 2)
+    ws.merge_range("A1:D2", "Incidents of October", book.add_format({"bold": True}))
+
+
+def two_headers(_: object, ws: Any) -> None:  # noqa: ANN401
+    put(ws, [["Which one", "Its new name"], ["incident_id", "title"], *TABLE[1:]])
+
+
+def in_pandas(path: Path) -> None:
+    frame = pd.DataFrame(TABLE[1:], columns=["incident_id", "title"])
+    frame.to_excel(path, index=False, engine="openpyxl")
+
+
+LO_ROWS: Final = {
+    4: ("69da451e0000000000000001", "Disk full on db-01", "数据库磁盘已满 😀", "Critical"),
+    5: (
+        *("69da451e0000000000000002", 'He said "no", twice'),
+        *("line one\nline two\n\nline four", "Info"),
+    ),
+    6: ("69da451e0000000000000003", "  spaces kept  ", "=not a formula", "Warning"),
+    8: ("69da451e0000000000000004", "é and é", "tab\there, a;b|c", ""),
+    9: ("69da451e0000000000000005", "", "x" * 6144, ""),
+}
+
+
+def of_libreoffice(**other: str) -> dict[int, Any]:
+    """Return what is sent of the table that LibreOffice wrote."""
+    names = ("title", "description", "incident_severity")
+    sent = {}
+    for number, (incident_id, *cells) in LO_ROWS.items():
+        values = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+        sent[number] = (incident_id, {n: other.get(t, t) for n, t in values.items()})
+    return sent
+
+
+LINES = f'id,title\n{A},"one\ntwo"\n\n{B},three\n'
+LINES_ROWS: Final = {2: (A, {"title": "one\ntwo"}), 4: (B, {"title": "three"})}
+WIDE = ["id", "title", *(f"c{n}" for n in range(16_382))]
+
+READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = {
+    # name: ending, how it is made, options, what is sent, what is said
+    "utf-8": ("csv", text(CSV), {}, ROWS, "UTF-8, comma"),
+    "utf-8 with bom": ("csv", text(CSV, "utf-8-sig"), {}, ROWS, "UTF-8 with BOM"),
+    "utf-16 with bom": ("csv", text(CSV, "utf-16"), {}, ROWS, "UTF-16"),
+    "utf-16-be with bom": ("csv", text("\ufeff" + CSV, "utf-16-be"), {}, ROWS, "UTF-16"),
+    "utf-16-le said": ("csv", text(CSV, "utf-16-le"), {"encoding": "utf-16-le"}, ROWS, ""),
+    "utf-32 with bom": ("csv", text(CSV, "utf-32"), {}, ROWS, "UTF-32"),
+    "gb18030": ("csv", text(CSV, "gb18030"), {}, ROWS, "GB18030"),
+    "shift_jis said": (
+        *("csv", text(JAPANESE, "shift_jis"), {"encoding": "shift_jis"}),
+        *(one("データベースの接続がタイムアウトしました"), "SHIFT_JIS"),
+    ),
+    "cp1252 said": (
+        *("csv", text(WESTERN, "cp1252"), {"encoding": "cp1252"}),
+        *(one("Störung: Größe überschritten"), "CP1252"),
+    ),
+    "semicolon": ("csv", text(with_delimiter(";")), {}, ROWS, "semicolon"),
+    "tab": ("tsv", text(with_delimiter("\t")), {}, ROWS, "tab"),
+    "pipe": ("txt", text(with_delimiter("|")), {}, ROWS, "pipe"),
+    "pipe said": ("csv", text(with_delimiter("|")), {"delimiter": "|"}, ROWS, "pipe"),
+    "caret said": ("csv", text(with_delimiter("^")), {"delimiter": "^"}, ROWS, "'^'"),
+    "crlf": ("csv", text(CSV.replace("\n", "\r\n")), {}, ROWS, ""),
+    "cr": ("csv", text(CSV.replace("\n", "\r")), {}, ROWS, ""),
+    "no end of line": ("csv", text(CSV.strip()), {}, ROWS, ""),
+    "hint of excel": ("csv", text("sep=;\r\n" + with_delimiter(";")), {}, ROWS, "semicolon"),
+    "hint, bom": ("csv", text("sep=;\n" + with_delimiter(";"), "utf-8-sig"), {}, ROWS, "BOM"),
+    "hint, utf-16": ("csv", text("sep=\t\n" + with_delimiter("\t"), "utf-16"), {}, ROWS, "tab"),
+    "hint in quotes, cr": ("csv", text('"sep=|"\r' + with_delimiter("|")), {}, ROWS, "pipe"),
+    "hint, then a title": ("csv", text("sep=,\nOctober\n" + CSV), {}, below(ROWS, 1), "row 2"),
+    "hint, lines in cells": ("csv", text("sep=,\n" + LINES), {}, LINES_ROWS, ""),
+    "blank lines on top": ("csv", text("\n\n \n" + CSV), {}, below(ROWS, 3), ""),
+    "lines in cells": ("csv", text(LINES), {}, LINES_ROWS, ""),
+    "quotes in quotes": ("csv", text(f'id,title\n{A},"a ""b"", c"\n'), {}, one('a "b", c'), ""),
+    "title above": (
+        *("csv", text("Incidents of October\n\n" + CSV), {}),
+        *(below(ROWS, 2), "header in row 3"),
+    ),
+    "title of several cells": (
+        *("csv", text("Incidents,October,\nexported,by me,\n" + CSV), {}),
+        *(below(ROWS, 2), "header in row 3"),
+    ),
+    "title with a comma, semicolons below": (
+        *("csv", text("Id, title\n" + with_delimiter(";")), {"header_row": 2}),
+        *(below(ROWS, 1), "semicolon-separated, header in row 2"),
+    ),
+    "header said": (
+        *("csv", text("Which,What\nref,headline\n" + CSV.split("\n", 1)[1])),
+        {"header_row": 2, "mapping": {"id": "ref", "title": "headline"}},
+        *(below(ROWS, 1), "header in row 2"),
+    ),
+    "100,000 empty rows": ("csv", text(CSV + ",\n" * 100_000), {}, ROWS, ""),
+    "fewer cells": ("csv", text(f"id,title,impact\n{A},Disk full\n"), {}, one("Disk full"), ""),
+    "one empty cell more": ("csv", text(f"id,title\n{A},Disk full,\n"), {}, one("Disk full"), ""),
+    "16,384 columns": (
+        *("csv", text(",".join(WIDE) + f"\n{A},Disk full{',' * 16_382}\n"), {}),
+        *(one("Disk full"), "and 16,362 more"),
+    ),
+    "xlsxwriter": ("xlsx", by_xlsxwriter(lambda _, ws: put(ws, TABLE)), {}, ROWS, "'Sheet1'"),
+    "openpyxl": ("xlsx", by_openpyxl(TABLE), {}, ROWS, "'Sheet'"),
+    "pandas": ("xlsx", in_pandas, {}, ROWS, "'Sheet1'"),
+    "inline strings": ("xlsx", by_hand(inline(TABLE, has_places=True)), {}, ROWS, "'Export'"),
+    "prefixed names": (
+        *("xlsx", by_hand(inline(TABLE, has_places=True), prefix="x"), {}),
+        *(ROWS, "'Export'"),
+    ),
+    "cells without places": ("xlsx", by_hand(inline(TABLE, has_places=False)), {}, ROWS, ""),
+    "absolute target": (
+        *("xlsx", by_hand(inline(TABLE, has_places=True), target="/xl/worksheets/s.xml"), {}),
+        *(ROWS, ""),
+    ),
+    "title above, workbook": ("xlsx", with_title(TABLE), {}, below(ROWS, 2), "header in row 3"),
+    "header said, workbook": (
+        *("xlsx", with_title([["x", "y"], *TABLE]), {"header_row": 4}),
+        *(below(ROWS, 3), "header in row 4"),
+    ),
+    "two headers": ("xlsx", by_xlsxwriter(two_headers), {}, below(ROWS, 1), "header in row 2"),
+    "merged title": ("xlsx", by_xlsxwriter(merged_title), {}, below(ROWS, 2), ""),
+    "blank rows on top, workbook": (
+        *("xlsx", by_xlsxwriter(lambda _, ws: put(ws, TABLE, 4)), {}),
+        *(below(ROWS, 4), ""),
+    ),
+    "hidden rows": ("xlsx", by_xlsxwriter(hidden_row), {}, ROWS, "hidden rows (1) are read"),
+    "rich text": ("xlsx", by_xlsxwriter(rich), {}, one("Disk full again"), ""),
+    "results of formulas": (
+        *("xlsx", by_xlsxwriter(formulas), {}),
+        *({2: (A, {"title": "Disk full"}), 3: (B, {"title": "TRUE"})}, ""),
+    ),
+    "plain numbers": (
+        *("xlsx", by_xlsxwriter(plain_numbers), {}),
+        *({2: (A, {"title": "2024"}), 3: (B, {"title": "TRUE"})}, ""),
+    ),
+    "16,384 columns, workbook": (
+        *("xlsx", by_xlsxwriter(lambda _, ws: put(ws, [WIDE, [A, "Disk full"]])), {}),
+        *(one("Disk full"), "and 16,362 more"),
+    ),
+    "libreoffice": ("xlsx", copy_of("lo-table.xlsx"), {}, of_libreoffice(), "header in row 3"),
+    "libreoffice, from ods": (
+        *("xlsx", copy_of("lo-table-from-ods.xlsx"), {}),
+        *(of_libreoffice(**{"tab\there, a;b|c": "tabhere, a;b|c"}), "header in row 3"),
+    ),
+    "libreoffice, csv": ("csv", copy_of("lo-table.csv"), {}, of_libreoffice(), "header in row 3"),
+    "libreoffice, from csv": (
+        *("xlsx", copy_of("lo-from-csv.xlsx"), {}),
+        {
+            2: ("69da451e0000000000000001", {"title": "Disk full"}),
+            3: ("69da451e0000000000000002", {"title": "磁盘已满\nsecond line"}),
+        },
+        "'plain'",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "make", "options", "rows", "notice"), READ.values(), ids=READ.keys()
+)
+def test_file_that_is_a_table_gives_its_rows(
+    ending: str,
+    make: Make,
+    options: dict[str, Any],
+    rows: dict[int, Any],
+    notice: str,
+    tmp_path: Path,
+) -> None:
+    """Every row arrives with its number, its id and its values, and nothing else does."""
+    path = tmp_path / f"sheet.{ending}"
+    make(path)
+    found = look_at(path, **options)
+
+    assert (found.rows, found.mistakes) == (rows, [])
+    assert notice in found.notices
+
+
+# --- Files that are refused ------------------------------------------------------------------
+
+
+def page(start: str) -> Make:
+    return text(start + "<table><tr><td>id</td><td>title</td></tr></table></body></html>")
+
+
+def two_sheets(book: Any, ws: Any) -> None:  # noqa: ANN401
+    put(ws, TABLE)
+    put(book.add_worksheet("October"), TABLE)
+
+
+def far_cell(place: str) -> Make:
+    return by_xlsxwriter(lambda _, ws: (put(ws, TABLE), ws.write(place, "stray")))
+
+
+def cut(path: Path) -> None:
+    by_openpyxl(TABLE)(path)
+    path.write_bytes(path.read_bytes()[:-400])
+
+
+def member_of_zeros(name: str, size: int) -> Make:
+    return zipped({"xl/workbook.xml": "<workbook/>", name: " " * size})
+
+
+HTML: Final = "<!DOCTYPE html>\n<html><body>"
+XML_2003: Final = (
+    "<?xml version='1.0'?><?mso-application progid='Excel.Sheet'?>"
+    "<Workbook xmlns='urn:schemas-microsoft-com:office:spreadsheet'></Workbook>"
+)
+SAVE: Final = "Open it in a spreadsheet program and save it as .xlsx or .csv."
+
+REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
+    # name: ending, how it is made, options, what is said
+    "empty": ("csv", raw(b""), {}, "the file is empty."),
+    "a bom alone": ("csv", raw(b"\xef\xbb\xbf"), {}, "only blank lines."),
+    "blank lines": ("csv", text("\n\r\n , \n"), {}, "only blank lines."),
+    "hint alone": ("csv", text("sep=;\n"), {}, "only blank lines."),
+    "shift_jis": ("csv", text(JAPANESE, "shift_jis"), {}, GUESSED),
+    "euc-jp": ("csv", text(JAPANESE, "euc_jp"), {}, GUESSED),
+    "euc-jp, mostly kanji": ("csv", text(KANJI, "euc_jp"), {}, GUESSED),
+    "euc-kr": ("csv", text(KOREAN, "euc_kr"), {}, GUESSED),
+    "big5": ("csv", text(TRADITIONAL, "big5"), {}, GUESSED),
+    "cp1251": ("csv", text(RUSSIAN, "cp1251"), {}, GUESSED),
+    "koi8-r": ("csv", text(RUSSIAN, "koi8_r"), {}, GUESSED),
+    "cp1252": ("csv", text(WESTERN, "cp1252"), {}, GUESSED),
+    "utf-16 without a bom": ("csv", text(CSV, "utf-16-le"), {}, "say --encoding utf-16-le"),
+    "cut utf-16": ("csv", raw(CSV.encode("utf-16")[:-1]), {}, "not UTF-16."),
+    "wrong encoding said": ("csv", text(CSV), {"encoding": "shift_jis"}, "not SHIFT_JIS."),
+    "more cells": ("csv", text(CSV + f"{A},a,b\n"), {}, "row 4 has 3 cells, the header has 2."),
+    "more empty cells": ("csv", text(CSV + f"{A},a,,,\n"), {}, "row 4 has 5 cells"),
+    "open quote": ("csv", text(CSV + f'{A},"a\nb,c\n'), {}, "a double quote in row 4 is never"),
+    "two ids": ("csv", text("id,incident_id,title\n"), {}, "two columns for incident_id"),
+    "two titles": ("csv", text("id,title,Title\n"), {}, "two columns for title"),
+    "title line alone": ("csv", text("October\nref,what\n"), {}, "say --header-row N"),
+    "header said that is blank": ("csv", text("\n" + CSV), {"header_row": 1}, "row 1 is blank"),
+    "header said below the end": ("csv", text(CSV), {"header_row": 9}, "row 9 is blank or not"),
+    "header said that is none": ("csv", text(CSV), {"header_row": 2}, "no column for incident_id"),
+    "pdf": ("csv", raw(b"%PDF-1.7\n%\xe2\xe3\n"), {}, "this is a PDF"),
+    "pdf called workbook": ("xlsx", raw(b"%PDF-1.7\n%\xe2\xe3\n"), {}, "this is a PDF"),
+    "page": ("csv", page(HTML), {}, f"this is a web page, whatever its name says. {SAVE}"),
+    "page with a bom": ("csv", page("\ufeff\r\n <HTML>"), {}, "this is a web page"),
+    "page called workbook": ("xlsx", page("<html>"), {}, "this is a web page"),
+    "page called xls": ("xls", page("<meta charset='utf-8'>"), {}, "(this is a web page). Save"),
+    "xml of excel 2003": ("xls", text(XML_2003), {}, "(this is a workbook in XML (Excel 2003))"),
+    "xml called csv": ("csv", text("<?xml version='1.0'?><rows/>"), {}, "this is XML"),
+    "json": ("csv", text('[\n  {"id": "x"}]'), {}, "this is JSON"),
+    "gzip": ("csv", raw(gzip.compress(CSV.encode())), {}, "a compressed file (gzip)"),
+    "picture": ("xlsx", raw(b"\x89PNG\r\n\x1a\n" + bytes(99)), {}, "this is a picture"),
+    "rtf": ("txt", text(r"{\rtf1\ansi id}"), {}, "this is a text document (RTF)"),
+    "random bytes": ("csv", raw(bytes(range(256)) * 9), {}, GUESSED),
+    "zero bytes": ("csv", raw(b"id,title\n" + bytes(99)), {}, "it has zero bytes"),
+    "text called workbook": ("xlsx", text(CSV), {}, "give it the ending .csv if it is text."),
+    "workbook called csv": ("csv", by_openpyxl(TABLE), {}, "Give it the ending .xlsx."),
+    "xls of libreoffice": ("xls", copy_of("lo-table.xls"), {}, "cannot read .xls. Save it as"),
+    "xls called xlsx": ("xlsx", copy_of("lo-table.xls"), {}, "this is an old Excel workbook"),
+    "xls called csv": ("csv", copy_of("lo-table.xls"), {}, "this is an old Excel workbook"),
+    "ods of libreoffice": ("ods", copy_of("lo-table.ods"), {}, "cannot read .ods. Save it as"),
+    "ods called xlsx": ("xlsx", copy_of("lo-table.ods"), {}, "OpenDocument spreadsheet (.ods)"),
+    "numbers": ("numbers", zipped({"Index/Document.iwa": ""}), {}, "(this is a Numbers document)"),
+    "word": ("xlsx", zipped({"word/document.xml": ""}), {}, "this is a Word document"),
+    "zip": ("xlsx", zipped({"a.txt": "x"}), {}, "this is a ZIP archive"),
+    "zip without members": ("xlsx", raw(b"PK\x05\x06" + bytes(18)), {}, "this is a ZIP archive"),
+    "password": ("xlsx", raw(encrypted()), {}, "protected by a password."),
+    "cut workbook": ("xlsx", cut, {}, "not a workbook that can be read"),
+    "workbook without sheets": (
+        *("xlsx", zipped({"xl/workbook.xml": "<workbook/>"}), {}),
+        "not a workbook that can be read",
+    ),
+    "several worksheets": (
+        *("xlsx", by_xlsxwriter(two_sheets), {}),
+        "several worksheets have a table: 'Sheet1', 'October'. Say --sheet NAME.",
+    ),
+    "header said below the end, workbook": (
+        *("xlsx", by_openpyxl(TABLE), {"header_row": 9}),
+        "row 9 is blank or not there.",
+    ),
+    "far corner": (
+        *("xlsx", far_cell("XFD1048576"), {}),
+        "cells as far away as row 1,048,576 and column 16,384. Delete the empty rows",
+    ),
+    "far row and far column": (
+        *(
+            "xlsx",
+            by_xlsxwriter(lambda _, ws: (ws.write("XFD1", "x"), ws.write("A99999", "x"))),
+            {},
+        ),
+        "cells as far away as row 99,999 and column 16,384.",
+    ),
+    "impossible row": (
+        *("xlsx", by_hand("<row r='1'><c r='A1'><v>1</v></c><c r='B99999999'><v>1</v></c></row>")),
+        {},
+        "cells as far away as row 99,999,999",
+    ),
+    "bomb": (
+        *("xlsx", member_of_zeros("xl/worksheets/s.xml", 300_000_000), {}),
+        "MB that unpack to 300 MB, more than a workbook should. If it is one, save it as CSV.",
+    ),
+    "no ending": ("", text(CSV), {}, "cannot read a file without an ending."),
+}
+
+
+@pytest.mark.parametrize(("ending", "make", "options", "words"), REFUSED.values(), ids=REFUSED)
+def test_file_that_is_no_table_is_refused_with_a_way_out(
+    ending: str, make: Make, options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """The message names the file, what was found and what to do."""
+    path = tmp_path / f"sheet{ending and '.'}{ending}"
+    make(path)
+    with pytest.raises(InputError) as caught:
+        look_at(path, **options)
+
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith((".", 'NAME OF THE COLUMN".', "(also read: .tsv, .txt)."))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["folder.csv", "pipe.csv", "none.csv", "/dev/null", "x" * 999])
+def test_name_that_is_no_file_is_refused(name: str, tmp_path: Path) -> None:
+    """A folder, a pipe, a device and a name that cannot be one are told, and not waited for."""
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(SheetError, match=r"(folder|pipe|no such file|regular file|too long)"):
+        look_at(tmp_path / name)
+
+
+def test_header_row_of_a_frame_is_refused() -> None:
+    """A frame has no row above its names."""
+    with pytest.raises(InputError, match=r"--header-row: a data frame has its names\. Leave it"):
+        look_at(pd.DataFrame({"id": [A]}), header_row=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_file_that_may_not_be_read_is_refused(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's refusal (a lock of Excel, a right that is missing) is told in words."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / f"sheet.{ending}"
+    path.write_text(CSV, encoding="utf-8")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SheetError) as caught:
+        look_at(path)
+    assert str(caught.value) == (
+        f"{path}: cannot be read (Permission denied). "
+        "Look at its permissions, and whether another program has it open."
+    )
+
+
+# --- Rows that are mistakes ------------------------------------------------------------------
+
+
+def formatted(book: Any, ws: Any) -> None:  # noqa: ANN401
+    formats = ["0%", "$#,##0", "#,##0", "000000", '0" AD"', "0.00", "yyyy-mm-dd", "[h]:mm"]
+    put(ws, [["id", "title"]])
+    for row, number_format in enumerate(formats, 1):
+        ws.write(row, 0, f"{row:024}")
+        ws.write(row, 1, 45_000, book.add_format({"num_format": number_format}))
+    ws.write(len(formats) + 1, 0, f"{0:024}")
+    ws.write(len(formats) + 1, 1, dt.time(7, 8), book.add_format({"num_format": "hh:mm"}))
+
+
+def merged(_: object, ws: Any) -> None:  # noqa: ANN401
+    put(ws, [["id", "title", "impact"], [A, "", "users wait"], [B, "", "none yet"]])
+    ws.merge_range("B2:B3", "Disk full")
+
+
+def merged_id(_: object, ws: Any) -> None:  # noqa: ANN401
+    put(ws, [["id", "title", "impact"], ["", "Disk full", ""], ["", "", "none yet"]])
+    ws.merge_range("A2:A3", A)
+
+
+def errors(_: object, ws: Any) -> None:  # noqa: ANN401
+    put(ws, [["id", "title"], [A], [B]])
+    ws.write_formula(1, 1, "=A9", None, "#REF!")
+    ws.write_number(2, 1, 6.9e23)
+
+
+MISTAKES: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]]]] = {
+    # name: ending, how it is made, (row, kind) of mistakes, what is sent of the others
+    "formats of numbers": (
+        *("xlsx", by_xlsxwriter(formatted)),
+        *([(row, "cell_type") for row in range(2, 11)], {}),
+    ),
+    "merged texts": (
+        *("xlsx", by_xlsxwriter(merged), [(3, "cell_type")]),
+        {2: (A, {"title": "Disk full", "impact": "users wait"})},
+    ),
+    "merged ids": (
+        *("xlsx", by_xlsxwriter(merged_id), [(3, "id_missing")]),
+        one("Disk full"),
+    ),
+    "errors and lost digits": (
+        *("xlsx", by_xlsxwriter(errors)),
+        *([(2, "cell_type"), (3, "cell_type")], {}),
+    ),
+    "cells of libreoffice": (
+        *("xlsx", copy_of("lo-cells.xlsx")),
+        [
+            *((row, "cell_type") for row in (3, 4, 5, 7, 9)),
+            (10, "nothing_to_set"),
+            (14, "cell_type"),
+        ],
+        {
+            2: ("69da451e0000000000000001", {"title": "1234"}),
+            6: ("69da451e0000000000000005", {"title": "TRUE"}),
+            8: ("69da451e0000000000000007", {"title": "Disk full"}),
+            11: ("69da451e000000000000000a", {"title": "disk full again"}),
+            12: ("69da451e000000000000000b", {"title": "hidden row"}),
+            13: ("69da451e000000000000000c", {"title": "merged title"}),
+        },
+    ),
+    "a cell of 300,000 characters": (
+        *("csv", text(f"id,title\n{A},{'x' * 300_000}\n{B},Disk full\n")),
+        *([(2, "too_long")], {3: (B, {"title": "Disk full"})}),
+    ),
+    "zero byte": (
+        *("csv", text(f"id,title\n{A},Disk\0 full\n{B},Disk full\n")),
+        *([(2, "control_character")], {3: (B, {"title": "Disk full"})}),
+    ),
+    "zero byte far down": (
+        *("csv", text("id,title,n\n" + ",,\n" * 999 + f"{A},Disk\0 full,\n{B},Disk full,\n")),
+        *([(1001, "control_character")], {1002: (B, {"title": "Disk full"})}),
+    ),
+    "ids as numbers": (
+        *("csv", text("id,title\n6.9E+23,Disk full\n")),
+        *([(2, "id_number")], {}),
+    ),
+    "one incident in both cases, twice": (
+        *("csv", text(f"id,title\n{A},Disk full\n{A.upper()},Disk fuller\n")),
+        *([(2, "conflict"), (3, "conflict")], {}),
+    ),
+    "title of spaces": ("csv", text(f"id,title\n{A},\u3000 \u00a0 \n"), [(2, "only_spaces")], {}),
+}
+
+
+@pytest.mark.parametrize(("ending", "make", "mistakes", "rows"), MISTAKES.values(), ids=MISTAKES)
+def test_row_that_is_not_certain_is_a_mistake_and_the_others_are_not(
+    ending: str,
+    make: Make,
+    mistakes: list[tuple[int, str]],
+    rows: dict[int, Any],
+    tmp_path: Path,
+) -> None:
+    """What cannot be told for certain is pointed out in its row, never sent and never left out."""
+    path = tmp_path / f"sheet.{ending}"
+    make(path)
+    found = look_at(path)
+
+    assert (found.rows, found.mistakes) == (rows, mistakes)
+
+
+# --- A file that changes ---------------------------------------------------------------------
+
+
+def replaced(path: Path) -> None:
+    stat = path.stat()
+    other = path.with_name("other")
+    other.write_text(f"id,title\n{B},Disk FULL\n")
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other.replace(path)
+
+
+def edited(path: Path) -> None:
+    stat = path.stat()
+    path.write_text(f"id,title\n{B},Disk FULL\n")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [replaced, edited])
+def test_change_that_keeps_size_and_time_is_noticed(change: Make, tmp_path: Path) -> None:
+    """Another file of the same size and date is not sent in place of what was checked."""
+    path = tmp_path / "sheet.csv"
+    path.write_text(f"id,title\n{A},Disk full\n")
+    before = path.stat()
+    with open_sheet(path) as sheet:
+        change(path)
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (
+            before.st_size,
+            before.st_mtime_ns,
+        )
+        with pytest.raises(SheetError, match="the file was changed"):
+            list(sheet.chunks())
+
+
+def test_change_while_rows_are_read_is_noticed(tmp_path: Path) -> None:
+    """Rows that somebody adds behind the reader's back are not sent unchecked."""
+    path = tmp_path / "sheet.csv"
+    path.write_text("id,title\n" + f"{A},Disk full\n" * 9_000)
+    with open_sheet(path) as sheet:
+        chunks = sheet.chunks(1_000)
+        next(chunks)
+        with path.open("a") as file:
+            file.write(f"{B},Disk full\n")
+        with pytest.raises(SheetError, match="the file was changed"):
+            next(chunks)
+
+
+def test_command_reads_what_people_send(
+    command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """A title above, names of the user's own, links for ids: sent, said, and known again."""
+    (tmp_path / "october.csv").write_text(
+        f"sep=;\nIncidents of October\n\nref;headline\nhttps://x.example/i/{A};Disk full\n"
+        f"'{B};Queue full\nhttps://x.example/{A}/{B};No incident\n"
+    )
+    options = ("--sandbox", "--header-row", "3", "--map", "id=ref", "--map", "title=headline")
+    first = command("run", "october.csv", *options, "--skip-invalid")
+    again = command("run", "october.csv", *options, "--skip-invalid")
+    report = read_csv(tmp_path / "october.sandbox.report.csv")
+
+    assert sorted((line["row"], line["incident_id"], line["status"]) for line in report) == [
+        ("4", A, "updated"),
+        ("5", B, "updated"),
+        ("6", f"https://x.example/{A}/{B}"[:59] + "…", "rejected"),
+    ]
+    for said in (
+        "october.csv: read as UTF-8, semicolon-separated, header in row 3",
+        "october.csv: 1 ids were taken out of links to their incidents",
+        "october.csv: 1 ids were freed of quotes or invisible characters",
+    ):
+        assert said in first.stderr
+    assert "2 of 3 rows were done already" in again.stderr
+
+
+def test_files_of_libreoffice_are_all_in_the_zoo() -> None:
+    """No fixture is left unread."""
+    sheets = (path.name for path in FILES.iterdir() if not path.name.startswith("lo-report"))
+    told = set(sheets) - {"README.md"}
+    made = {f"lo-{n}" for n in ("table.xlsx", "table.ods", "table.xls", "table.csv")}
+    assert told == made | {"lo-table-from-ods.xlsx", "lo-from-csv.xlsx", "lo-cells.xlsx"}

@@ -1,0 +1,275 @@
+"""Pulling: every incident of any time, once, or an error that says which are missing."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import subprocess
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from programs import FAST, SandboxProcess, read_csv, seed_id
+
+from bulk_reset.core.errors import InputError
+from bulk_reset.workflows.incident_query import MAX_WINDOW_S, Query, moment_of, query_of
+from bulk_reset.workflows.pull import read_id_file
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+StartSandbox = Callable[..., SandboxProcess]
+QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
+HOUR = "3600"
+DAY_S = 86_400
+
+
+@pytest.mark.parametrize("days", [0, 1, 30, 31, 32, 62, 63, 365])
+def test_windows_cover_the_time_and_never_overlap(days: int) -> None:
+    """Each is at most 31 days, as the API demands, and begins after the one before."""
+    query = Query(1_000_000, 1_000_000 + days * DAY_S)
+    windows = list(query.windows())
+    assert windows[0][0] == query.since_at
+    assert windows[-1][1] >= query.until_at
+    assert all(0 < end - start <= MAX_WINDOW_S for start, end in windows)
+    assert all(end < start for (_, end), (start, _) in pairwise(windows))
+    assert len(windows) <= days // 31 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "is_end", "moment"),
+    [
+        ("2026-11-01", False, 1_793_487_600),
+        ("2026-11-01", True, 1_793_573_999),
+        ("2026-11-01 14:30", False, 1_793_539_800),
+        ("2026-11-01T14:30:05", True, 1_793_539_805),
+        ("2026-11-01T14:30:00Z", False, 1_793_543_400),
+        ("2026-10-25", True, 1_792_969_199),
+        ("20261025", True, 1_792_969_199),
+    ],
+)
+def test_dates_are_those_of_the_user(
+    text: str, is_end: bool, moment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the zone of the machine, daylight saving and all; a last day counts to its end."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    assert moment_of(text, "--since", is_end=is_end) == moment
+
+
+def test_a_zone_that_nobody_knows_is_named(command: Command) -> None:
+    """An error of the environment is no mistake of this program."""
+    done = command("pull", "x.csv", "--since", "1d", "--sandbox", TZ="Nowhere/City")
+    told = "TZ=Nowhere/City: no zone of that name is known"
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+def test_times_are_told_in_the_zone_that_is_named(command: Command, tmp_path: Path) -> None:
+    """However the environment says it: here it has a name of the old kind."""
+    state = ("--sandbox-state", "state.json", *FAST)
+    command("pull", "x.csv", "--since", "2d", "--until", "now", *state, TZ="EST5EDT")
+    command("pull", "y.csv", "--since", "2d", "--until", "now", *state, TZ="UTC")
+    ours, theirs = (
+        {row["Incident ID"]: row for row in read_csv(tmp_path / name)}
+        for name in ("x.csv", "y.csv")
+    )
+    one = next(iter(ours.keys() & theirs.keys()))
+    here = dt.datetime.fromisoformat(ours[one]["Started (EST5EDT)"])
+    there = dt.datetime.fromisoformat(theirs[one]["Started (UTC)"])
+    assert here.replace(tzinfo=ZoneInfo("EST5EDT")) == there.replace(tzinfo=dt.UTC)
+
+
+def test_times_ago_are_counted_from_now() -> None:
+    """30d is 30 days of 24 hours."""
+    now = moment_of("now", "--until")
+    told = {"90s": 90, "5m": 300, "2h": 7200, "30d": 30 * DAY_S, "1w": 7 * DAY_S}
+    for text, seconds in told.items():
+        assert 0 <= moment_of(text, "--since") - (now - seconds) <= 5
+
+
+@pytest.mark.parametrize("text", ["", "yesterdayish", "30", "d", "2026-13-01", "2026-02-30", "-3d"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    """With what can be said instead."""
+    with pytest.raises(InputError, match=r"not a moment\. Say 30d"):
+        moment_of(text, "--since")
+
+
+def test_a_query_that_cannot_be_meant_is_refused() -> None:
+    """Words of the API are taken in any case; others are named, with those that there are."""
+    query = query_of("2d", "1d", severities=("critical", "OK"), progress=("closed",))
+    assert (query.severities, query.progress) == (("Critical", "Ok"), ("Closed",))
+    for since, until, filters, said in (
+        ("1d", "2d", {}, "lies after --until"),
+        ("99999d", "now", {}, "--since 99999d: lies before 1970"),
+        ("1d", "now", {"severities": ("P1",)}, "--severity P1: say one of Critical, Warning"),
+        ("1d", "now", {"progress": ("open",)}, "--progress open: say one of Triggered"),
+    ):
+        with pytest.raises(InputError, match=said):
+            query_of(since, until, **filters)
+
+
+def test_ids_come_from_any_list_of_them(tmp_path: Path) -> None:
+    """Ids and links, one a line, a header or not, each once."""
+    path = tmp_path / "ids.txt"
+    link = f"https://console.example/incident/detail/{seed_id(3)}?tab=1"
+    path.write_text(f"incident_id,title\n{seed_id(1).upper()},x\n\n{link}\n{seed_id(1)}\n")
+    assert read_id_file(path) == [seed_id(1), seed_id(3)]
+    path.write_text(f"{seed_id(1)}\nno id\n")
+    with pytest.raises(InputError, match="line 2 is no incident id"):
+        read_id_file(path)
+    path.write_text("only a header\n")
+    with pytest.raises(InputError, match="there is no incident id in it"):
+        read_id_file(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_id_file(tmp_path / "missing.txt")
+
+
+def test_ten_thousand_incidents_over_months_come_each_once(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """More than page numbers reach, over windows that are cut: 10,500 in 107 requests."""
+    sandbox = start_sandbox("--seed-incidents", "10500", "--seed-step", "600", *QUICK)
+    done = command("pull", "all.csv", "--since", "80d", "--base-url", sandbox.url, "--json", *FAST)
+    told = json.loads(done.stdout)
+    assert (told["incidents"], told["windows"]) == (10_500, 3)
+    assert sandbox.get("/_stats")["requests"] == told["pages"] <= 108
+    found = [line["Incident ID"] for line in read_csv(tmp_path / "all.csv")]
+    assert found == [seed_id(n) for n in range(1, 10_501)]
+
+
+@pytest.mark.parametrize(
+    ("filters", "numbers"),
+    [
+        (("--severity", "warning"), [2, 5, 8, 11, 14, 17, 20]),
+        (("--severity", "Info", "--progress", "Closed"), [9, 18]),
+        (("--query", "host-0001"), list(range(10, 20))),
+        (("--channel", "database channel"), list(range(10, 19))),
+        (("--channel", "2551105804133"), [19, 20]),
+        (("--channel", "Network Channel", "--channel", "2551105804132"), list(range(10, 21))),
+        (("--team", "2477033058133"), [19, 20]),
+        (("--num", "000004", "--num", "00000A"), [4, 10]),
+        (("--since", "890m", "--until", "590m"), [7, 8, 9, 10, 11]),
+    ],
+)
+def test_filters_narrow_what_comes(
+    filters: tuple[str, ...],
+    numbers: list[int],
+    command: Command,
+    start_sandbox: StartSandbox,
+    tmp_path: Path,
+) -> None:
+    """Each as the API has it; channels by their names too."""
+    sandbox = start_sandbox("--seed-incidents", "20", "--seed-step", HOUR, *QUICK)
+    since = () if "--since" in filters else ("--since", "2d")
+    done = command("pull", "some.csv", *since, *filters, "--base-url", sandbox.url, *FAST)
+    assert done.returncode == 0, done.stderr
+    found = [line["Incident ID"] for line in read_csv(tmp_path / "some.csv")]
+    assert found == [seed_id(n) for n in numbers]
+
+
+def test_ids_that_do_not_exist_are_named(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """The rest is there; exit 1 says that it is not all."""
+    sandbox = start_sandbox("--seed-incidents", "150", *QUICK)
+    (tmp_path / "ids.txt").write_text("\n".join(seed_id(n) for n in range(151, 0, -1)))
+    done = command("pull", "some.csv", "--ids", "ids.txt", "--base-url", sandbox.url, *FAST)
+    assert (done.returncode, f"no such incident: {seed_id(151)}" in done.stdout) == (1, True)
+    found = [line["Incident ID"] for line in read_csv(tmp_path / "some.csv")]
+    assert found == [seed_id(n) for n in range(150, 0, -1)]
+    assert sandbox.get("/_stats")["requests"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--since: say from when"),
+        (("--since", "1d", "--ids", "x.txt"), "--ids: goes alone"),
+        (("--since", "soon"), "--since soon: not a moment"),
+        (("--since", "1d", "--set", "titel=x"), "with a field that can be set"),
+    ],
+)
+def test_a_pull_that_cannot_be_meant_reads_nothing(
+    arguments: tuple[str, ...], said: str, command: Command, tmp_path: Path
+) -> None:
+    """One line, exit 2, no sheet."""
+    done = command("pull", "x.csv", *arguments, "--sandbox")
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ("bogus", "--from-pull 'bogus': Got unexpected extra argument"),
+        ("--nope", "No such option: --nope"),
+        ("--since", "requires an argument"),
+        ("--since 'x", "not options of pull"),
+        ("--since soon", "--since soon: not a moment"),
+    ],
+)
+def test_filters_that_are_none_are_told_in_a_line(
+    filters: str, said: str, command: Command, tmp_path: Path
+) -> None:
+    """What --from-pull takes is what pull takes."""
+    done = command("plan", "x.csv", "--from-pull", filters, "--sandbox")
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def item(number: int) -> dict[str, Any]:
+    return {"incident_id": seed_id(number), "title": f"Title {number}", "start_time": number}
+
+
+PAGES: list[tuple[str, list[dict[str, Any]]]] = [
+    ("gives no way to them", [{"items": [item(1)], "has_next_page": True, "total": 2}]),
+    (
+        "gives no way to them",
+        [{"items": [item(1)], "has_next_page": True, "total": 9, "search_after_ctx": "same"}] * 2,
+    ),
+    (
+        "gives no way to them",
+        [{"items": [], "has_next_page": True, "total": 9, "search_after_ctx": "a"}],
+    ),
+    (
+        "there are 3 incidents and gave 1",
+        [{"items": [item(1)], "has_next_page": False, "total": 3}],
+    ),
+    (
+        "there are 3 incidents and gave 2",  # one moved up a page, and so was told of again
+        [
+            {
+                "items": [item(1), item(2)],
+                "has_next_page": True,
+                "total": 3,
+                "search_after_ctx": "a",
+            },
+            {"items": [item(2)], "has_next_page": False, "total": 3},
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "pages"), PAGES)
+async def test_an_api_that_loses_incidents_is_caught(
+    said: str, pages: list[dict[str, Any]], tmp_path: Path, command: Command
+) -> None:
+    """A list that ends too soon or turns in circles is an error, not a sheet that looks whole."""
+    answers = iter(pages)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"request_id": "R", "data": next(answers)})
+
+    application = web.Application()
+    application.router.add_post("/incident/list", answer)
+    async with TestServer(application) as server:
+        url = str(server.make_url("/")).rstrip("/")
+        done = await asyncio.to_thread(
+            command, "pull", "x.csv", "--since", "1d", "--base-url", url, *FAST
+        )
+    assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+    assert not (tmp_path / "x.csv").exists()

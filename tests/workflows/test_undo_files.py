@@ -1,0 +1,119 @@
+"""The way back, by the files alone: which rows, in which order, and what cannot be restored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from programs import read_csv
+
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.report_file import Report
+from bulk_reset.workflows.undo import find_way_back
+
+OURS, THEIRS = "a" * 24, "b" * 24
+
+
+def written(folder: Path, *rows: tuple[str, str | None, str, Status]) -> Path:
+    """Write a report and its before-images: incident, title before, title written, outcome."""
+    path = folder / "x.report.csv"
+    with Report(path) as report, BeforeFile(folder / "x.before.csv") as before:
+        for number, (incident_id, old, new, status) in enumerate(rows, 2):
+            digest = f"{number:024x}"
+            image = Image(
+                number, digest, incident_id, "https://x.invalid", {"title": old}, {"title": new}
+            )
+            before.append([image])
+            report.write(Outcome(number, incident_id, status, ("title",), digest, 1, 200))
+        report.flush()
+    return path
+
+
+UPDATED, FAILED = Status.UPDATED, Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("rows", "back"),
+    [
+        # incident, what it is to be again, what it is to be now
+        ([(OURS, "One", "Two", UPDATED)], [(OURS, "One", "Two")]),
+        (
+            [(OURS, "One", "Two", UPDATED), (OURS, "Two", "Three", UPDATED)],
+            [(OURS, "One", "Three")],
+        ),
+        # Somebody wrote between the two: his is what the second found.
+        (
+            [(OURS, "One", "Two", UPDATED), (OURS, "Theirs", "Three", UPDATED)],
+            [(OURS, "Theirs", "Three")],
+        ),
+        # What was refused leads further back, and is nothing to take back itself.
+        (
+            [(OURS, "One", "Two", FAILED), (OURS, "Two", "Three", UPDATED)],
+            [(OURS, "One", "Three")],
+        ),
+        (
+            [(OURS, "One", "Two", UPDATED), (OURS, "Two", "Three", FAILED)],
+            [(OURS, "One", "Two")],
+        ),
+        ([(OURS, "One", "Two", FAILED)], []),
+        # The last that was written comes first.
+        (
+            [(OURS, "One", "Two", UPDATED), (THEIRS, "Four", "Five", UPDATED)],
+            [(THEIRS, "Four", "Five"), (OURS, "One", "Two")],
+        ),
+        (
+            [
+                (OURS, "One", "Two", UPDATED),
+                (THEIRS, "Four", "Five", UPDATED),
+                (OURS, "Two", "Three", UPDATED),
+            ],
+            [(OURS, "One", "Three"), (THEIRS, "Four", "Five")],
+        ),
+    ],
+)
+def test_the_way_back_goes_from_the_last_writing_to_the_first(
+    rows: list[tuple[str, str, str, Status]], back: list[tuple[str, str, str]], tmp_path: Path
+) -> None:
+    """One row an incident: what stood there before the first of ours, where ours is still there."""
+    way = find_way_back(written(tmp_path, *rows))
+    found = read_csv(way.sheet)
+    assert [
+        (line["incident_id"], line["title"], line["bulk-reset was title"]) for line in found
+    ] == back
+    assert (way.rows, way.values, way.lost, way.lost_file) == (len(back), len(back), (), "")
+
+
+def test_values_that_cannot_be_set_again_are_listed_and_not_in_the_sheet(tmp_path: Path) -> None:
+    """Restored and listed are all; a list that is no longer true is removed."""
+    report = written(
+        tmp_path,
+        (OURS, "", "Two", UPDATED),
+        (THEIRS, "One", "Two", UPDATED),
+    )
+    way = find_way_back(report)
+    assert (way.rows, way.values, len(way.lost)) == (1, 2, 1)
+    [line] = read_csv(tmp_path / "x.not-restored.csv")
+    assert (line["incident_id"], line["field"], line["it was"], line["it is"]) == (
+        OURS,
+        "title",
+        "",
+        "Two",
+    )
+    (tmp_path / "x.before.csv").unlink()
+    report.unlink()
+    again = find_way_back(written(tmp_path, (OURS, "One", "Two", UPDATED)))
+    assert (again.lost_file, (tmp_path / "x.not-restored.csv").exists()) == ("", False)
+
+
+def test_a_sheet_that_is_somebodys_own_is_not_replaced(tmp_path: Path) -> None:
+    """Its name is all that it has in common with ours."""
+    report = written(tmp_path, (OURS, "One", "Two", UPDATED))
+    (tmp_path / "x.undo.csv").write_text("my own notes\n")
+    with pytest.raises(InputError, match="was not made by an undo"):
+        find_way_back(report)
+    assert (tmp_path / "x.undo.csv").read_text() == "my own notes\n"
+    (tmp_path / "x.undo.csv").unlink()
+    (tmp_path / "x.not-restored.csv").mkdir()
+    assert find_way_back(report).rows == find_way_back(report).rows == 1
