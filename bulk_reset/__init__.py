@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bulk_reset.core.errors import BulkResetError, ExitCode, InputError, RunError
     from bulk_reset.core.outcome import Outcome, Status
     from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
-    from bulk_reset.core.row_error import Mistake
+    from bulk_reset.core.row_error import RowError
     from bulk_reset.core.totals import Mismatch, Progress, Totals, Verification
     from bulk_reset.engine.options import Options
     from bulk_reset.records.report_reader import read_report
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bulk_reset.reports.report_writer import write_page
     from bulk_reset.workflows.actions import (
         CheckResult,
-        Undone,
+        UndoResult,
         answer,
         check,
         run,
@@ -46,7 +46,7 @@ _HOME = {
     "FieldPlan": "core.plan",
     "InputError": "core.errors",
     "Mismatch": "core.totals",
-    "Mistake": "core.row_error",
+    "RowError": "core.row_error",
     "OnConflict": "core.defaults",
     "Options": "engine.options",
     "Outcome": "core.outcome",
@@ -58,7 +58,7 @@ _HOME = {
     "RunError": "core.errors",
     "Status": "core.outcome",
     "Totals": "core.totals",
-    "Undone": "workflows.actions",
+    "UndoResult": "workflows.actions",
     "Verification": "core.totals",
     "Callbacks": "core.callbacks",
     "answer": "workflows.actions",
@@ -84,7 +84,6 @@ __all__ = [
     "FieldPlan",
     "InputError",
     "Mismatch",
-    "Mistake",
     "OnConflict",
     "Options",
     "Outcome",
@@ -92,11 +91,12 @@ __all__ = [
     "Progress",
     "PullTotals",
     "Query",
+    "RowError",
     "RowPlan",
     "RunError",
     "Status",
     "Totals",
-    "Undone",
+    "UndoResult",
     "Verification",
     "answer",
     "check",

@@ -271,7 +271,7 @@ def chinese() -> Rows:
     return rows
 
 
-def mistakes() -> Rows:
+def row_errors() -> Rows:
     """Return five good rows, then one row for every rule; see ``MISTAKES``."""
     rng = random.Random("mistakes")  # noqa: S311 - samples, not secrets
 
@@ -368,7 +368,7 @@ def make_samples() -> dict[str, bytes]:
         "retitle.csv": as_csv(retitle(), "utf-8"),
         "postmortems.xlsx": as_workbook(postmortems()),
         "chinese-gb18030.csv": as_csv(chinese(), "gb18030"),
-        "mistakes.csv": as_csv(mistakes(), "utf-8"),
+        "mistakes.csv": as_csv(row_errors(), "utf-8"),
     }
 
 

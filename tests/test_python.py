@@ -20,9 +20,9 @@ import bulk_reset
 from bulk_reset import (
     BulkResetError,
     InputError,
-    Mistake,
     Options,
     Outcome,
+    RowError,
     Status,
     read_report,
     run,
@@ -124,11 +124,11 @@ def test_a_frame_with_an_invalid_row_is_refused_whole() -> None:
     with pytest.raises(InvalidRowsError) as caught:
         run_frame(frame_of((ID, "Disk full"), ("oops", "Disk full")), FAST)
     error = caught.value
-    assert (error.rows, [(m.row_number, m.column, m.kind, m.value) for m in error.mistakes]) == (
+    assert (error.rows, [(m.row_number, m.column, m.kind, m.value) for m in error.row_errors]) == (
         2,
         [(3, "incident_id", "id_invalid", "oops")],
     )
-    assert isinstance(error.mistakes[0], Mistake)
+    assert isinstance(error.row_errors[0], RowError)
 
 
 def test_rows_beyond_the_limit_come_back_pending() -> None:
@@ -165,8 +165,8 @@ def brief(outcomes: Iterable[Outcome]) -> list[tuple[int, str, Status, str]]:
     return sorted((o.row_number, o.incident_id, o.status, o.error_code) for o in outcomes)
 
 
-@pytest.mark.parametrize("feed", [list, lazily, as_they_come])
-async def test_a_stream_yields_one_outcome_for_each_change(feed: Callable) -> None:
+@pytest.mark.parametrize("work", [list, lazily, as_they_come])
+async def test_a_stream_yields_one_outcome_for_each_change(work: Callable) -> None:
     """Lists, generators and async generators are sent by the same rules as a sheet."""
     rows = [
         {"incident_id": ID, "title": "Disk full"},
@@ -174,7 +174,7 @@ async def test_a_stream_yields_one_outcome_for_each_change(feed: Callable) -> No
         {"incident_id": OTHER, "title": "x", "impact": None},
         {"incident_id": OTHER, "incident_severity": "Critical", "title": ""},
     ]
-    outcomes = [outcome async for outcome in stream(feed(rows), FAST)]
+    outcomes = [outcome async for outcome in stream(work(rows), FAST)]
     assert brief(outcomes) == [
         (1, ID, Status.UPDATED, ""),
         (2, "oops", Status.REJECTED, "id_invalid"),
@@ -183,12 +183,12 @@ async def test_a_stream_yields_one_outcome_for_each_change(feed: Callable) -> No
     ]
 
 
-@pytest.mark.parametrize(("feed", "count"), [(list, 1_200), (lazily, 501), (as_they_come, 50)])
-async def test_a_long_stream_misses_nobody(feed: Callable, count: int) -> None:
+@pytest.mark.parametrize(("work", "count"), [(list, 1_200), (lazily, 501), (as_they_come, 50)])
+async def test_a_long_stream_misses_nobody(work: Callable, count: int) -> None:
     """Every change has one outcome, over any number of batches."""
     rows = [{"incident_id": f"{n:024x}", "title": f"Title {n}"} for n in range(count)]
     options = Options(sandbox=True, per_second=100_000, per_minute=1_000_000)
-    outcomes = [outcome async for outcome in stream(feed(rows), options)]
+    outcomes = [outcome async for outcome in stream(work(rows), options)]
     assert brief(outcomes) == [(n + 1, f"{n:024x}", Status.UPDATED, "") for n in range(count)]
 
 
@@ -197,12 +197,12 @@ async def test_an_empty_stream_ends_at_once() -> None:
     assert [outcome async for outcome in stream([], FAST)] == []
 
 
-@pytest.mark.parametrize("feed", [list, as_they_come])
-async def test_a_field_that_does_not_exist_is_named(feed: Callable) -> None:
+@pytest.mark.parametrize("work", [list, as_they_come])
+async def test_a_field_that_does_not_exist_is_named(work: Callable) -> None:
     """A slip in a name is not a change that silently sets less."""
     rows = [{"incident_id": ID, "titel": "Disk full", "root-cause": "x"}]
     with pytest.raises(InputError) as caught:
-        _ = [outcome async for outcome in stream(feed(rows), FAST)]
+        _ = [outcome async for outcome in stream(work(rows), FAST)]
     assert str(caught.value) == (
         "change 1: no such field: root-cause, titel. The fields are incident_id, title, "
         "description, impact, root_cause, resolution, incident_severity."
@@ -266,14 +266,14 @@ SUCCESS: Row = {"request_id": "R1", "data": None}
 REFUSAL: Row = {"request_id": "R2", "error": {"code": "Unauthorized", "message": "wrong key"}}
 
 
-@pytest.mark.parametrize("feed", [list, as_they_come])
+@pytest.mark.parametrize("work", [list, as_they_come])
 async def test_changes_of_one_incident_are_sent_in_order_one_at_a_time(
-    serve: Callable, feed: Callable
+    serve: Callable, work: Callable
 ) -> None:
     """The last change given is the one that stands in the end."""
     api = Api(200, SUCCESS)
     titles = [f"Title {n}" for n in range(40)]
-    changes = feed([{"incident_id": ID, "title": title} for title in titles])
+    changes = work([{"incident_id": ID, "title": title} for title in titles])
     outcomes = [outcome async for outcome in stream(changes, await serve(api))]
     assert api.titles == titles
     assert api.most_at_once == 1
@@ -299,13 +299,13 @@ async def test_a_wrong_key_stops_the_stream_and_says_so(serve: Callable) -> None
     assert len(read) <= 1_000
 
 
-@pytest.mark.parametrize("feed", [lazily, as_they_come])
-async def test_who_breaks_off_early_leaves_nothing_running(serve: Callable, feed: Callable) -> None:
+@pytest.mark.parametrize("work", [lazily, as_they_come])
+async def test_who_breaks_off_early_leaves_nothing_running(serve: Callable, work: Callable) -> None:
     """No request goes out and no task is left once the stream is closed."""
     api = Api(200, SUCCESS)
     options = await serve(api)
     before = asyncio.all_tasks()
-    changes = feed([{"incident_id": f"{n:024x}", "title": "Disk full"} for n in range(5_000)])
+    changes = work([{"incident_id": f"{n:024x}", "title": "Disk full"} for n in range(5_000)])
     async with aclosing(stream(changes, options)) as outcomes:
         async for outcome in outcomes:
             assert outcome.status is Status.UPDATED

@@ -150,8 +150,8 @@ def _read(path: Path) -> tuple[str, str]:
     if "\ufffd" in text:
         raise CredentialsError(f"{path}: not text. It should hold the app key, alone.")
     is_open = os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH)
-    mend = f"chmod 600 {shlex.quote(str(path))}"
-    return text, f"{path}: other users can read the key. Say: {mend}" if is_open else ""
+    fix = f"chmod 600 {shlex.quote(str(path))}"
+    return text, f"{path}: other users can read the key. Say: {fix}" if is_open else ""
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], str]:

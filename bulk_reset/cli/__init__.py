@@ -32,7 +32,7 @@ from bulk_reset.cli import (
 )
 from bulk_reset.cli.streams import make_streams_last
 from bulk_reset.core.errors import ExitCode
-from bulk_reset.core.safe_text import visible
+from bulk_reset.core.safe_text import without_controls
 
 _GC_THRESHOLDS = (50_000, 50, 50)
 """Rows by the ten thousand are alive at a time and die without the collector's help, which by
@@ -110,10 +110,10 @@ def main() -> None:
         app()
     except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)
         if {"-v", "--verbose"} & set(sys.argv):
-            sys.stderr.write(visible(redact(traceback.format_exc())))
+            sys.stderr.write(without_controls(redact(traceback.format_exc())))
         text = f"internal error: {type(error).__name__}: {error}\n"
         sys.stderr.write(
-            f"{visible(redact(text))}"
+            f"{without_controls(redact(text))}"
             "This is a mistake in bulk-reset. Rows that are done stand in the report; "
             "run again with -v to see where it happened.\n"
         )

@@ -18,13 +18,13 @@ from bulk_reset.cli.arguments import (
     VerboseOption,
 )
 from bulk_reset.cli.console import Output, counted, duration
-from bulk_reset.cli.shared import Told, takes
+from bulk_reset.cli.shared import Told, takes_options
 from bulk_reset.cli.view import reading
 from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND, OnConflict
 from bulk_reset.core.errors import ExitCode
 
 
-@takes(read=shared.reading)
+@takes_options(read=shared.reading)
 def check(
     sheet: SheetArgument,
     *,
@@ -43,9 +43,9 @@ def check(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
 
         options = Options(
             **read,
@@ -57,10 +57,10 @@ def check(
         with reading(output) as on_read:
             callbacks = Callbacks(on_notice=output.notice, on_read=on_read)
             result = actions.check(sheet, options, callbacks)
-        code = ExitCode.INPUT if result.mistakes else ExitCode.DONE
-        if result.mistakes:
-            output.mistakes(result.mistakes)
-        wrong = len({mistake.row_number for mistake in result.mistakes})
+        code = ExitCode.INPUT if result.row_errors else ExitCode.DONE
+        if result.row_errors:
+            output.row_errors(result.row_errors)
+        wrong = len({row_error.row_number for row_error in result.row_errors})
         sets = ", ".join(f"{name} {count:,}" for name, count in result.fields.items())
         twins = (
             f", {result.skipped:,} skipped (another row sets the same)" if result.skipped else ""

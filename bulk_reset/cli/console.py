@@ -15,12 +15,12 @@ import typer
 from bulk_reset.api.credentials import redact
 from bulk_reset.cli.streams import has_colour, is_terminal
 from bulk_reset.core.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
-from bulk_reset.core.safe_text import escaped, one_line, visible
+from bulk_reset.core.safe_text import escape_controls, one_line, without_controls
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bulk_reset.core.row_error import Mistake
+    from bulk_reset.core.row_error import RowError
 
 SHOWN_MISTAKES: Final = 20
 _SHOWN_VALUE: Final = 26
@@ -47,12 +47,12 @@ class Output:
     def notice(self, text: str) -> None:
         """Say what the user should know but need not act on."""
         if not self.is_quiet:
-            typer.echo(visible(text), err=True)
+            typer.echo(without_controls(text), err=True)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
         if not self.is_quiet:
-            typer.echo(visible(text), err=self.is_json)
+            typer.echo(without_controls(text), err=self.is_json)
 
     def table(self, table: Table, *, is_error: bool = False) -> None:
         """Print a table of the result; in colour and as wide as it is on a terminal."""
@@ -73,7 +73,7 @@ class Output:
     def json(self, value: dict[str, Any]) -> None:
         """Print the one JSON object, where it is wanted."""
         if self.is_json:
-            typer.echo(escaped(json.dumps(value, ensure_ascii=False, indent=2)))
+            typer.echo(escape_controls(json.dumps(value, ensure_ascii=False, indent=2)))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -92,46 +92,46 @@ class Output:
     def _show(self, error: BulkResetError) -> None:
         facts: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
         if isinstance(error, InvalidRowsError):
-            facts["mistakes"] = [dataclasses.asdict(mistake) for mistake in error.mistakes]
-            self.mistakes(error.mistakes)
+            facts["row_errors"] = [dataclasses.asdict(row_error) for row_error in error.row_errors]
+            self.row_errors(error.row_errors)
         say_red(f"error: {redact(str(error))}")
         self.json({"error": facts, "exit_code": int(error.exit_code)})
 
-    def _say_how_many(self, mistakes: Sequence[Mistake]) -> None:
-        more = len(mistakes) - SHOWN_MISTAKES
+    def _say_how_many(self, row_errors: Sequence[RowError]) -> None:
+        more = len(row_errors) - SHOWN_MISTAKES
         if more > 0:
             typer.echo(f"… and {more:,} more mistakes; --json lists all.", err=True)
 
-    def mistakes(self, mistakes: Sequence[Mistake]) -> None:
+    def row_errors(self, row_errors: Sequence[RowError]) -> None:
         """Print the first mistakes as a table, and how many more there are."""
-        self.table(mistake_table(mistakes), is_error=True)
-        self._say_how_many(mistakes)
+        self.table(row_error_table(row_errors), is_error=True)
+        self._say_how_many(row_errors)
 
 
 def say_red(text: str) -> None:
     """Say on standard error what must not be overlooked."""
-    typer.secho(visible(text), err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
+    typer.secho(without_controls(text), err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
 
 
 class _Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without any key in it, and nothing that a terminal obeys."""
-        return visible(redact(super().format(record)))
+        return without_controls(redact(super().format(record)))
 
 
-def mistake_table(mistakes: Sequence[Mistake]) -> Table:
+def row_error_table(row_errors: Sequence[RowError]) -> Table:
     """Return the first mistakes by row and column, each with its value and mend."""
     from rich.markup import escape  # noqa: PLC0415  (a title like [db] is not markup)
 
     table = new_table("row", "column", "value", "what is wrong", "what to do", right={"row"})
-    for mistake in mistakes[:SHOWN_MISTAKES]:
+    for row_error in row_errors[:SHOWN_MISTAKES]:
         value = (
-            mistake.value
-            if len(mistake.value) <= _SHOWN_VALUE
-            else f"{mistake.value[: _SHOWN_VALUE - 1]}…"
+            row_error.value
+            if len(row_error.value) <= _SHOWN_VALUE
+            else f"{row_error.value[: _SHOWN_VALUE - 1]}…"
         )
-        texts = (mistake.column, value, mistake.problem, mistake.mend)
-        table.add_row(str(mistake.row_number), *(escape(one_line(text)) for text in texts))
+        texts = (row_error.column, value, row_error.problem, row_error.fix)
+        table.add_row(str(row_error.row_number), *(escape(one_line(text)) for text in texts))
     return table
 
 

@@ -57,20 +57,20 @@ def check(
 def _checked(file: Path, output: Output) -> dict[str, Any]:
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
     from bulk_reset.jobs.job_file import (  # noqa: PLC0415  (brings pydantic along)
-        JobError,
+        JobFileError,
         read_job,
     )
-    from bulk_reset.jobs.job_summary import concerns, next_dues, words_of  # noqa: PLC0415
+    from bulk_reset.jobs.job_summary import concerns, describe, next_dues  # noqa: PLC0415
 
     try:
         read = read_job(file)
     except InputError as error:
         for line in str(error).splitlines():
             say_red(line)
-        found = error.mistakes if isinstance(error, JobError) else ()
+        found = error.mistakes if isinstance(error, JobFileError) else ()
         mistakes = [dataclasses.asdict(one) for one in found]
         return {"file": str(file), "mistakes": mistakes or [{"problem": str(error)}]}
-    words, dues, wrong = words_of(read), next_dues(read, time.time()), list(concerns(read))
+    words, dues, wrong = describe(read), next_dues(read, time.time()), list(concerns(read))
     output.say(f"{read.name}: {read.description}" if read.description else read.name)
     for name, text in words:
         # What somebody has written stands there as it is.
@@ -113,7 +113,7 @@ def list_jobs(
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
-        from bulk_reset.jobs.job_summary import due_in_words, next_dues  # noqa: PLC0415
+        from bulk_reset.jobs.job_summary import describe_due, next_dues  # noqa: PLC0415
         from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
 
         if not folder.is_dir():
@@ -138,13 +138,13 @@ def list_jobs(
                 {
                     "job": read.name,
                     "file": str(file),
-                    "due": due_in_words(read),
+                    "due": describe_due(read),
                     "next": when,
                     "last": dataclasses.asdict(record) if record else None,
                 }
             )
             ended = (moment(record.due_at), ending(record, state)) if record else ("never", "")
-            table.add_row(*map(plain, (read.name, due_in_words(read), when, *ended)))
+            table.add_row(*map(plain, (read.name, describe_due(read), when, *ended)))
         output.table(table)
         for line in broken:
             say_red(line)
@@ -240,33 +240,33 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
 
 def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> RunRecord:
     """Run it, and log it: on standard error, and in its folder."""
-    from bulk_reset.cli.schedule import stderr_sink  # noqa: PLC0415
+    from bulk_reset.cli.schedule import stderr_output  # noqa: PLC0415
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
     from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (brings structlog along)
     from bulk_reset.jobs.run_records import LOG  # noqa: PLC0415
-    from bulk_reset.observability.run_log import Sink, new_journal  # noqa: PLC0415
+    from bulk_reset.observability.run_log import LogOutput, new_run_log  # noqa: PLC0415
 
     with (state.folder(record.id) / LOG).open("a", encoding="utf-8", buffering=1) as log:
-        sinks = [Sink(log, is_human=False)]
+        outputs = [LogOutput(log, is_human=False)]
         if not output.is_quiet:
-            sinks.append(stderr_sink())
-        journal = new_journal(*sinks, job=record.job, run=record.id)
-        return JobRun(read, state, record, journal, Callbacks()).run(handles_signals=True)
+            outputs.append(stderr_output())
+        run_log = new_run_log(*outputs, job=record.job, run=record.id)
+        return JobRun(read, state, record, run_log, Callbacks()).run(handles_signals=True)
 
 
 def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     """Run what is due of one job, as the schedule would."""
     import asyncio  # noqa: PLC0415
 
-    from bulk_reset.cli.schedule import journal_on_stderr  # noqa: PLC0415
+    from bulk_reset.cli.schedule import run_log_on_stderr  # noqa: PLC0415
     from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
     from bulk_reset.jobs.schedule_process import Children, live  # noqa: PLC0415
     from bulk_reset.jobs.scheduler import Scheduling  # noqa: PLC0415  (brings APScheduler along)
 
     # In a process of its own, as the schedule does: here, nobody would hear a signal.
     children = Children(state, is_quiet=output.is_quiet)
-    journal = journal_on_stderr(output)
-    folder = JobFolder(read.path.parent, state, journal, only=read.path.name)
+    run_log = run_log_on_stderr(output)
+    folder = JobFolder(read.path.parent, state, run_log, only=read.path.name)
     scheduling = Scheduling(folder, children.start)
     return asyncio.run(live(scheduling, children, once=True, port=None))
 
@@ -290,7 +290,7 @@ def install(
     """Print what makes this machine run a job when it is due; nothing is installed."""
     output = Output(is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.core.atomic_file import whole_file  # noqa: PLC0415
+        from bulk_reset.core.atomic_file import atomic_file  # noqa: PLC0415
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.installation import cron_lines, systemd_units  # noqa: PLC0415
         from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
@@ -308,7 +308,7 @@ def install(
             if to is None:
                 typer.echo(f"# /etc/systemd/system/{name}\n{text}")
                 continue
-            with whole_file(to / name) as unit:
+            with atomic_file(to / name) as unit:
                 unit.write(text.encode())
             output.say(f"Unit: {to / name}")
         if to is not None:

@@ -24,7 +24,7 @@ from bulk_reset.cli.arguments import (
 )
 from bulk_reset.cli.console import Output, counted, duration, new_table
 from bulk_reset.cli.pull import pull_first
-from bulk_reset.cli.shared import Asked, Told, takes
+from bulk_reset.cli.shared import CommonOptions, Told, takes_options
 from bulk_reset.cli.view import SendingView, reading
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
@@ -44,7 +44,7 @@ HtmlOption = Annotated[
 XlsxOption = Annotated[bool, typer.Option("--xlsx", help="Write NAME.plan.xlsx.")]
 
 
-@takes(read=shared.reading, asked=shared.asking)
+@takes_options(read=shared.reading, asked=shared.common_options)
 def plan(
     sheet: SheetArgument,
     *,
@@ -59,7 +59,7 @@ def plan(
     overwrite: OverwriteOption = False,
     on_conflict: OnConflictOption = OnConflict.ERROR,
     read: Told,
-    asked: Asked,
+    asked: CommonOptions,
 ) -> None:
     """Show what a run of SHEET would change, old and new; nothing is sent.
 

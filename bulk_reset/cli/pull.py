@@ -14,7 +14,7 @@ from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
     SetOption,
 )
-from bulk_reset.cli.shared import Asked, takes
+from bulk_reset.cli.shared import CommonOptions, takes_options
 from bulk_reset.cli.view import SendingView
 from bulk_reset.core.errors import ExitCode
 
@@ -94,7 +94,7 @@ ForceOption = Annotated[
 ]
 
 
-@takes(asked=shared.asking)
+@takes_options(asked=shared.common_options)
 def pull(
     sheet: Annotated[
         Path, typer.Argument(metavar="SHEET", help="The .xlsx or .csv file to write.")
@@ -112,7 +112,7 @@ def pull(
     field: FieldOption = [],  # noqa: B006
     set: SetOption = [],  # noqa: A002, B006
     force: ForceOption = False,
-    asked: Asked,
+    asked: CommonOptions,
 ) -> None:
     """Write incidents into SHEET, to edit and run.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bulk_reset.core.callbacks import Callbacks
     from bulk_reset.core.totals import Totals
     from bulk_reset.engine.options import Options
-    from bulk_reset.observability.run_log import Journal
+    from bulk_reset.observability.run_log import RunLog
 
 
 def recording(
@@ -37,7 +37,7 @@ class Recording:
 
     def __init__(self, log_file: Path | None, metrics_file: Path | None) -> None:
         self._log_file, self._metrics_file = log_file, metrics_file
-        self._journal: Journal | None = None
+        self._run_log: RunLog | None = None
         self._command, self._sheet = "", ""
         self._options: Options | None = None
         self._totals: Totals | None = None
@@ -60,7 +60,7 @@ class Recording:
         started_at = time.time()
         with contextlib.ExitStack() as stack:
             if self._log_file is not None:
-                self._journal = stack.enter_context(_opened(self._log_file))
+                self._run_log = stack.enter_context(_opened(self._log_file))
             try:
                 yield
             except BaseException as error:
@@ -71,38 +71,38 @@ class Recording:
             finally:
                 self._write_metrics(started_at)
 
-    def watching(self, options: Options, callbacks: Callbacks) -> Callbacks:
+    def logged(self, options: Options, callbacks: Callbacks) -> Callbacks:
         """Begin with these options; return who looks on now."""
         self._options = options
-        if self._journal is None:
+        if self._run_log is None:
             return callbacks
-        from bulk_reset.observability.run_log import watching  # noqa: PLC0415  (rarely needed)
+        from bulk_reset.observability.run_log import logged  # noqa: PLC0415  (rarely needed)
 
-        self._journal.run_started(self._sheet, options.changed(), command=self._command)
-        return watching(callbacks, self._journal)
+        self._run_log.run_started(self._sheet, options.changed(), command=self._command)
+        return logged(callbacks, self._run_log)
 
     def end(self, totals: Totals | None, exit_code: int) -> None:
         """Take what became of the run; None where nothing was left to send."""
         self._totals, self._exit_code = totals, exit_code
 
     def _tell_end(self) -> None:
-        if self._journal is None or self._exit_code is None:
+        if self._run_log is None or self._exit_code is None:
             return
         if self._totals is not None:
-            self._journal.run_ended(self._totals, exit_code=self._exit_code)
+            self._run_log.run_ended(self._totals, exit_code=self._exit_code)
         else:
-            self._journal.run_left(self._exit_code)
+            self._run_log.run_left(self._exit_code)
 
     def _tell_error(self, error: BaseException) -> None:
         self._exit_code = exit_code_of(error)
-        if self._journal is None:
+        if self._run_log is None:
             return
         if self._options is None:
-            self._journal.run_started(self._sheet, command=self._command)
+            self._run_log.run_started(self._sheet, command=self._command)
         if isinstance(error, typer.Exit | SystemExit):
             self._tell_end()
         else:
-            self._journal.run_failed(error)
+            self._run_log.run_failed(error)
 
     def _write_metrics(self, started_at: float) -> None:
         options = self._options
@@ -125,14 +125,14 @@ class Recording:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Journal]:
+def _opened(path: Path) -> Iterator[RunLog]:
     from uuid import uuid4  # noqa: PLC0415  (rarely needed)
 
     from bulk_reset.observability.run_log import (  # noqa: PLC0415  (brings structlog)
-        Sink,
+        LogOutput,
         log_file,
-        new_journal,
+        new_run_log,
     )
 
     with log_file(path) as file:
-        yield new_journal(Sink(file), say=say_red, run_id=uuid4().hex[:12])
+        yield new_run_log(LogOutput(file), notify=say_red, run_id=uuid4().hex[:12])

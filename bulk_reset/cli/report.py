@@ -16,13 +16,13 @@ from bulk_reset.cli.arguments import (
     VerboseOption,
 )
 from bulk_reset.cli.console import Output
-from bulk_reset.cli.shared import Told, takes
+from bulk_reset.cli.shared import Told, takes_options
 from bulk_reset.cli.summary import show_report
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import Status
 
 
-@takes(read=shared.reading)
+@takes_options(read=shared.reading)
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A report file.")],
     *,
@@ -59,9 +59,9 @@ def report(
         is_done = all(Status(status).is_done for status, n in summary.counts.items() if n)
         code = ExitCode.DONE if is_done else ExitCode.NOT_ALL
         if xlsx:
-            from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
             from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
             from bulk_reset.engine.options import Options  # noqa: PLC0415
+            from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
 
             options = Options(**read)
             path = actions.answer(file, of, options, Callbacks(on_notice=output.notice))

@@ -33,7 +33,7 @@ from bulk_reset.cli.console import Output, say_red
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.record import Recording, recording
-from bulk_reset.cli.shared import Asked, Told, takes
+from bulk_reset.cli.shared import CommonOptions, Told, takes_options
 from bulk_reset.cli.summary import show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView, reading
 from bulk_reset.core.defaults import WORKERS, OnConflict
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
 
 
-@takes(read=shared.reading, asked=shared.asking, record=recording)
+@takes_options(read=shared.reading, asked=shared.common_options, record=recording)
 def run(
     sheet: SheetArgument,
     *,
@@ -68,7 +68,7 @@ def run(
     workers: WorkersOption = WORKERS,
     html: HtmlOption = False,
     read: Told,
-    asked: Asked,
+    asked: CommonOptions,
     record: Recording,
 ) -> None:
     """Update the incidents of SHEET, within the quota; what became of each row is reported.
@@ -80,9 +80,9 @@ def run(
     output = asked.output
     view = SendingView(output)
     with output.errors(), record.of("run", sheet):
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
 
         options = Options(
             **asked.options,
@@ -109,7 +109,7 @@ def run(
                 on_looked=view.looked,
                 confirm=lambda text: view.confirm(text, says_yes=yes),
             )
-            callbacks = record.watching(options, callbacks)
+            callbacks = record.logged(options, callbacks)
             pull_first(sheet, from_pull, set, options, callbacks)
             if plan and not _is_planned(sheet, options, callbacks, output):
                 raise typer.Exit(ExitCode.STOPPED)
@@ -118,8 +118,8 @@ def run(
             finally:
                 view.close()
         record.end(totals, totals.exit_code)
-        if totals.mistakes and not output.is_quiet:
-            output.mistakes(totals.mistakes)
+        if totals.row_errors and not output.is_quiet:
+            output.row_errors(totals.row_errors)
         show_totals(output, totals, sheet)
         page = _page_of(totals, output) if html and totals.report else ""
         output.json({**totals_as_json(totals), "page": page})

@@ -105,7 +105,7 @@ def show(
             "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
             "Page": str(folder / record.page) if record.page else "",
             "Report": _command("report", report) if report and report.exists() else "",
-            "Undo": _command("undo", report, *record.reach) if _can_undo(report) else "",
+            "Undo": _command("undo", report, *record.connect) if _can_undo(report) else "",
             "Go on": _command("job", "run", record.job_file, "--run", run_id, *where)
             if record.is_open or record.exit_code == ExitCode.STOPPED
             else "",

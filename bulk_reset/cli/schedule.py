@@ -13,7 +13,7 @@ from bulk_reset.cli.console import Output
 from bulk_reset.cli.streams import has_colour, is_terminal
 
 if TYPE_CHECKING:
-    from bulk_reset.observability.run_log import Journal, Sink
+    from bulk_reset.observability.run_log import LogOutput, RunLog
 
 
 def schedule(
@@ -55,24 +55,26 @@ def schedule(
 
         state = StateFolder(state_dir)
         children = Children(state, is_quiet=quiet)
-        jobs = JobFolder(folder.absolute(), state, journal_on_stderr(output))
+        jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output))
         scheduling = Scheduling(jobs, children.start)
         with state.scheduled():
             code = asyncio.run(live(scheduling, children, once=once, port=port))
     raise typer.Exit(code)
 
 
-def journal_on_stderr(output: Output) -> Journal:
+def run_log_on_stderr(output: Output) -> RunLog:
     """Return where events go: nowhere, where nothing but errors is wanted."""
     from bulk_reset.observability.run_log import (  # noqa: PLC0415  (brings structlog along)
-        new_journal,
+        new_run_log,
     )
 
-    return new_journal() if output.is_quiet else new_journal(stderr_sink())
+    return new_run_log() if output.is_quiet else new_run_log(stderr_output())
 
 
-def stderr_sink() -> Sink:
+def stderr_output() -> LogOutput:
     """Return standard error as a place for events: to be read on a terminal, JSON elsewhere."""
-    from bulk_reset.observability.run_log import Sink  # noqa: PLC0415  (brings structlog along)
+    from bulk_reset.observability.run_log import LogOutput  # noqa: PLC0415  (brings structlog along)
 
-    return Sink(sys.stderr, is_human=is_terminal(sys.stderr), has_colour=has_colour(sys.stderr))
+    return LogOutput(
+        sys.stderr, is_human=is_terminal(sys.stderr), has_colour=has_colour(sys.stderr)
+    )

@@ -40,14 +40,14 @@ Told = dict[str, Any]
 """Arguments of ``Options``."""
 
 
-class Asked(NamedTuple):
+class CommonOptions(NamedTuple):
     """Whom to ask, how, and where to say what came of it."""
 
     options: Told
     output: Output
 
 
-def asking(
+def common_options(
     *,
     sandbox: SandboxOption = False,
     sandbox_state: SandboxStateOption = None,
@@ -64,7 +64,7 @@ def asking(
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
-) -> Asked:
+) -> CommonOptions:
     """Take the options of every command that talks to the API."""
     options = {
         "sandbox": sandbox,
@@ -80,7 +80,7 @@ def asking(
         "account": account,
         "waits": not no_wait,
     }
-    return Asked(options, Output(is_json=json, is_quiet=quiet, verbose=verbose))
+    return CommonOptions(options, Output(is_json=json, is_quiet=quiet, verbose=verbose))
 
 
 def reading(
@@ -101,7 +101,9 @@ def reading(
     }
 
 
-def takes(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_options(
+    **groups: Callable[..., Any],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of groups: parameter of the command -> the group."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

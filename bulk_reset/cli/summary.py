@@ -16,7 +16,7 @@ from bulk_reset.core.totals import Totals, Verification
 
 if TYPE_CHECKING:
     from bulk_reset.records.summary import ReportSummary
-    from bulk_reset.workflows.undo import WayBack
+    from bulk_reset.workflows.undo import UndoSheet
 
 _SHOWN_VALUE: Final = 40
 _SHOWN_LOST: Final = 10
@@ -184,7 +184,7 @@ def show_verification(output: Output, verification: Verification) -> None:
         output.say(f"{verification.not_known:,} rows were sent without a look (--no-before)")
 
 
-def show_lost(output: Output, way: WayBack) -> None:
+def show_lost(output: Output, way: UndoSheet) -> None:
     """Print what an undo cannot restore."""
     if way.comments:
         output.say(f"{way.comments:,} comments stay: a comment cannot be taken back")

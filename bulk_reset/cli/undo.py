@@ -19,14 +19,14 @@ from bulk_reset.cli.arguments import (
 )
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.record import Recording, recording
-from bulk_reset.cli.shared import Asked, takes
+from bulk_reset.cli.shared import CommonOptions, takes_options
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
 from bulk_reset.cli.view import SendingView
 from bulk_reset.core.defaults import WORKERS
 from bulk_reset.core.errors import ExitCode
 
 
-@takes(asked=shared.asking, record=recording)
+@takes_options(asked=shared.common_options, record=recording)
 def undo(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="The report of a run.")],
     *,
@@ -36,7 +36,7 @@ def undo(
     overwrite: OverwriteOption = False,
     max_failures: MaxFailuresOption = None,
     workers: WorkersOption = WORKERS,
-    asked: Asked,
+    asked: CommonOptions,
     record: Recording,
 ) -> None:
     """Set again what stood in the incidents before the run of REPORT.
@@ -48,9 +48,9 @@ def undo(
     output = asked.output
     view = SendingView(output)
     with output.errors(), record.of("undo", str(report)):
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
 
         options = Options(
             **asked.options,
@@ -66,7 +66,7 @@ def undo(
             on_looked=view.looked,
             confirm=lambda text: view.confirm(text, says_yes=yes),
         )
-        callbacks = record.watching(options, callbacks)
+        callbacks = record.logged(options, callbacks)
         plan = PlanView(output)
         try:
             undone = actions.undo(

@@ -9,17 +9,17 @@ from typing import Annotated
 import typer
 
 from bulk_reset.cli import shared
-from bulk_reset.cli.shared import Asked, takes
+from bulk_reset.cli.shared import CommonOptions, takes_options
 from bulk_reset.cli.summary import show_verification
 from bulk_reset.cli.view import SendingView
 from bulk_reset.core.errors import ExitCode
 
 
-@takes(asked=shared.asking)
+@takes_options(asked=shared.common_options)
 def verify(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="A report file.")],
     *,
-    asked: Asked,
+    asked: CommonOptions,
 ) -> None:
     """Read back what the rows of REPORT wrote, a hundred incidents a request, and compare.
 

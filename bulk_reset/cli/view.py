@@ -13,7 +13,7 @@ import typer
 from bulk_reset.cli.console import Output, duration
 from bulk_reset.cli.streams import is_terminal
 from bulk_reset.core.outcome import Status
-from bulk_reset.core.safe_text import visible
+from bulk_reset.core.safe_text import without_controls
 from bulk_reset.core.totals import Progress
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ class SendingView:
         self.close()
         if says_yes:
             if not self._is_quiet:
-                typer.echo(visible(text), err=True)
+                typer.echo(without_controls(text), err=True)
             return True
         if not (is_terminal(sys.stderr) and sys.stdin is not None and sys.stdin.isatty()):
             return False
         try:
-            return typer.confirm(f"{visible(text)} Go on?", err=True)
+            return typer.confirm(f"{without_controls(text)} Go on?", err=True)
         except typer.Abort as abort:
             # Ctrl-C ends the command as anywhere else; where nothing comes, nobody says yes.
             if isinstance(abort.__context__, KeyboardInterrupt):

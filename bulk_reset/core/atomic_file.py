@@ -11,7 +11,7 @@ from typing import BinaryIO
 from bulk_reset.core.errors import InputError
 
 
-class FreshFile:
+class AtomicFile:
     """A file beside the name that ``keep`` gives it; ``discard`` it in the end, come what may.
 
     Args:
@@ -57,14 +57,14 @@ class FreshFile:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a file to be written as a whole; see ``FreshFile``.
+def atomic_file(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file to be written as a whole; see ``AtomicFile``.
 
     Raises:
         InputError: it cannot be written; what was there is as it was.
     """
     try:
-        fresh = FreshFile(path, like)
+        fresh = AtomicFile(path, like)
         try:
             yield fresh.file
             fresh.keep()

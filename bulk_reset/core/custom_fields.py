@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from bulk_reset.core.safe_text import escaped
+from bulk_reset.core.safe_text import escape_controls
 
 CUSTOM_PREFIX: Final = "field:"
 COMMENT_FIELD: Final = "comment"
@@ -95,7 +95,7 @@ def text_of(column: str, value: object) -> str:
     if value is None or (isinstance(value, str) and not is_json):
         return value or ""
     text = json.dumps(value, ensure_ascii=False)
-    return escaped(text) if is_whole(text) else json.dumps(value)
+    return escape_controls(text) if is_whole(text) else json.dumps(value)
 
 
 def is_whole(text: str) -> bool:

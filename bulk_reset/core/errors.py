@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from bulk_reset.core.row_error import Mistake
+    from bulk_reset.core.row_error import RowError
 
 
 class ExitCode(IntEnum):
@@ -94,9 +94,9 @@ class InvalidRowsError(SheetError):
         rows: how many rows the sheet has, blank ones not counted.
     """
 
-    def __init__(self, path: str, mistakes: tuple[Mistake, ...], rows: int) -> None:
-        self.path, self.mistakes, self.rows = path, mistakes, rows
-        bad_rows = len({mistake.row_number for mistake in mistakes})
+    def __init__(self, path: str, row_errors: tuple[RowError, ...], rows: int) -> None:
+        self.path, self.row_errors, self.rows = path, row_errors, rows
+        bad_rows = len({row_error.row_number for row_error in row_errors})
         super().__init__(
             f"{path}: {bad_rows} of {rows} rows cannot be sent, so nothing was. "
             "Mend them, or say --skip-invalid to send the others."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Fingerprint(NamedTuple):
+class FileHash(NamedTuple):
     """A file as it was when it was read."""
 
     sha256: str
@@ -15,7 +15,7 @@ class Fingerprint(NamedTuple):
     size_bytes: int
 
 
-def fingerprint_of(path: Path) -> Fingerprint:
+def hash_file(path: Path) -> FileHash:
     """Read a file to its end, a piece at a time; raises OSError."""
     with path.open("rb") as file:
-        return Fingerprint(hashlib.file_digest(file, "sha256").hexdigest(), file.tell())
+        return FileHash(hashlib.file_digest(file, "sha256").hexdigest(), file.tell())

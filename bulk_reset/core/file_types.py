@@ -53,9 +53,9 @@ def kind_of(path: Path) -> tuple[str, str]:
         start = file.read(_START_BYTES)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _archive_of(path)
-    for magic, kind, mend in _MAGIC:
+    for magic, kind, fix in _MAGIC:
         if start.startswith(magic):
-            return kind, mend
+            return kind, fix
     is_utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = start.decode("utf-16" if is_utf_16 else "utf-8-sig", "replace").lstrip()
     for pattern, kind in _MARKUP:
@@ -71,7 +71,7 @@ def _archive_of(path: Path) -> tuple[str, str]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         # Cut off: most likely what its ending says.
         return WORKBOOK, "Give it the ending .xlsx."
-    for member, kind, mend in _MEMBERS:
+    for member, kind, fix in _MEMBERS:
         if any(name.startswith(member) for name in names):
-            return kind, mend
+            return kind, fix
     return "a ZIP archive", "Unpack it first."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class RowError:
     """One cell (or row) that breaks a rule, and how to mend it."""
 
     row_number: int
@@ -17,4 +17,4 @@ class Mistake:
     value: str
     """The cell's text, cut to 60 characters."""
     problem: str
-    mend: str
+    fix: str

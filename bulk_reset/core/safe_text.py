@@ -40,34 +40,34 @@ _NO_TEXT: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """Halves of characters, and what no XML may hold: JSON can carry them."""
 
 
-def visible(text: str) -> str:
+def without_controls(text: str) -> str:
     """Return the text without anything that a terminal obeys; its line breaks stay."""
     return _ACTIVE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def escaped(json: str) -> str:
+def escape_controls(json: str) -> str:
     """Return the JSON text, the same in meaning, without anything that a terminal obeys."""
     return _ACTIVE.sub(lambda active: f"\\u{ord(active[0]):04x}", json)
 
 
 def one_line(text: str) -> str:
     """Return the text with its white space folded and nothing left in it that acts."""
-    return visible(" ".join(text.split()))
+    return without_controls(" ".join(text.split()))
 
 
-def inert(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Return the text on one line, and so that no spreadsheet runs it as a formula."""
     line = one_line(text)
     # Most are of no interest, and this is done for every row.
     return _NO_QUOTE.sub("'", line) if ";" in line or line.startswith(_STARTS) else line
 
 
-def guarded(text: str) -> str:
+def guard_formula(text: str) -> str:
     """Return the text so that no spreadsheet runs it, and ``unguarded`` gets it back."""
     return _ANY_QUOTES.sub(r"'\g<0>", text)
 
 
-def unguarded(text: str) -> str:
+def unguard_formula(text: str) -> str:
     """Return a text as it was before ``guarded``; other texts as they are."""
     return _SOME_QUOTES.sub(lambda quotes: quotes[0][1:], text) if "'" in text else text
 
@@ -77,7 +77,7 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     lines = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
-    return "\t".join(visible(piece) for piece in lines.split("\t"))
+    return "\t".join(without_controls(piece) for piece in lines.split("\t"))
 
 
 def is_link(link: str) -> bool:

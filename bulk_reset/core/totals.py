@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import NOT_DONE, ErrorGroup, Status, Stop, StopReason
-from bulk_reset.core.row_error import Mistake
+from bulk_reset.core.row_error import RowError
 
 _EXIT_OF_STOP: Final = {
     StopReason.INTERRUPTED: ExitCode.INTERRUPTED,
@@ -121,7 +121,7 @@ class Totals:
     is_dry_run: bool = False
     verification: Verification | None = None
     """What reading back has shown, where it was asked for."""
-    mistakes: tuple[Mistake, ...] = field(default=(), repr=False)
+    row_errors: tuple[RowError, ...] = field(default=(), repr=False)
 
     @property
     def exit_code(self) -> ExitCode:

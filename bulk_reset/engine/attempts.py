@@ -20,9 +20,9 @@ from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 
 from bulk_reset.core.errors import ConnectError, InternalError, RequestError, ThrottledError
 from bulk_reset.core.outcome import Stop, StopReason
-from bulk_reset.engine.circuit_breaker import Breaker
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.retry_policy import RetryPolicy, is_worth_retrying
-from bulk_reset.quota.limiter import Quota
+from bulk_reset.quota.limiter import Limiter
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -61,9 +61,9 @@ class Attempts:
 
     def __init__(
         self,
-        quota: Quota,
+        quota: Limiter,
         policy: RetryPolicy,
-        breaker: Breaker,
+        breaker: CircuitBreaker,
         stop: Callable[[Stop], None],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,7 +82,7 @@ class Attempts:
     async def attempt(self, trail: Trail, send: Callable[[], Awaitable[T]]) -> T:
         """Make one attempt; what is not the row's fault costs none and is made again."""
         while True:
-            permit_at = await self._quota.take(self._breaker.start)
+            permit_at = await self._quota.acquire(self._breaker.start)
             is_probe, is_answered = self._breaker.is_open, False
             was_in_doubt, trail.is_in_doubt = trail.is_in_doubt, True
             trail.started_at = self._wall_clock()
@@ -108,7 +108,7 @@ class Attempts:
                 return answer
             finally:
                 self.in_flight.discard(trail.worker)
-                self._quota.give_back(permit_at, is_answered=is_answered)
+                self._quota.release(permit_at, is_answered=is_answered)
 
     async def retry(self, trail: Trail, send: Callable[[], Awaitable[T]], first: RequestError) -> T:
         """Attempt again until the API has answered, or the attempts are spent."""
@@ -131,11 +131,11 @@ class Attempts:
 
     async def last(self, send: Callable[[], Awaitable[T]]) -> T:
         """Make the one attempt that is left when a run has ended; nobody learns from it."""
-        permit_at = await self._quota.take()
+        permit_at = await self._quota.acquire()
         try:
             return await send()
         finally:
-            self._quota.give_back(permit_at, is_answered=False)
+            self._quota.release(permit_at, is_answered=False)
 
     def _learn(self, trail: Trail, error: RequestError, *, is_probe: bool) -> bool:
         """Draw the conclusions for everybody; tell whether the row is to be sent at once again.

@@ -16,7 +16,7 @@ _LONGEST_WAIT_S: Final = 30.0
 
 
 @dataclass(slots=True)
-class Breaker:
+class CircuitBreaker:
     """Closed: everybody starts. Open: one probe at a time, the waits between growing.
 
     Attributes:

@@ -29,7 +29,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Comparison:
     """What a row would do.
 
     Attributes:
@@ -48,14 +48,14 @@ class Judgement:
     link: str = ""
 
 
-def judge(
+def compare(
     change: Change,
     incident: Mapping[str, Any] | None,
     *,
     overwrites: bool = False,
     own: Mapping[str, Any] | None = None,
-    is_ours: Callable[[str, object], bool] = lambda _name, _value: False,
-) -> Judgement:
+    is_last_written: Callable[[str, object], bool] = lambda _name, _value: False,
+) -> Comparison:
     """Judge a row by its incident as it is now.
 
     Args:
@@ -66,7 +66,7 @@ def judge(
             workbook that is edited again overwrites nobody but its own user.
     """
     if incident is None:
-        return Judgement(Verdict.MISSING, change, {}, {}, {})
+        return Comparison(Verdict.MISSING, change, {}, {}, {})
     own = own or {}
     wanted = change.wanted()
     before = {name: own.get(name, live_value(incident, name)) for name in wanted}
@@ -77,14 +77,14 @@ def judge(
         if change.was is not None and name in change.was and name not in own
         if not is_same(change.was[name], before[name])
         if not is_same(change.was[name], text_of(name, before[name]))
-        if not is_ours(name, before[name])
+        if not is_last_written(name, before[name])
     }
     left = change.only([*differing, *(name for name in change.fields if name == COMMENT_FIELD)])
     verdict = Verdict.UPDATE if left.fields else Verdict.UNCHANGED
     if conflicts and not overwrites:
         verdict = Verdict.CONFLICT
     link = incident.get("detail_url")
-    return Judgement(
+    return Comparison(
         verdict,
         left,
         {name: before[name] for name in differing},
@@ -94,10 +94,10 @@ def judge(
     )
 
 
-def settled(judgement: Judgement, finished_at: float) -> Outcome | None:
+def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome | None:
     """Return the outcome of a row that is not to be sent; None for one that is."""
-    change, code, message = judgement.change, "", ""
-    match judgement.verdict:
+    change, code, message = comparison.change, "", ""
+    match comparison.verdict:
         case Verdict.UPDATE:
             return None
         case Verdict.UNCHANGED:
@@ -106,7 +106,7 @@ def settled(judgement: Judgement, finished_at: float) -> Outcome | None:
             status, code = Status.FAILED, "ResourceNotFound"
             message = "there is no such incident; not sent"
         case Verdict.CONFLICT:
-            status, code, message = Status.CONFLICT, "changed_since", _tell(judgement)
+            status, code, message = Status.CONFLICT, "changed_since", _tell(comparison)
     return Outcome(
         change.row_number,
         change.incident_id,
@@ -119,11 +119,11 @@ def settled(judgement: Judgement, finished_at: float) -> Outcome | None:
     )
 
 
-def _tell(judgement: Judgement) -> str:
+def _tell(comparison: Comparison) -> str:
     told = [
-        f"{name}: the sheet was made from {_shown(was)}, it is {_shown(judgement.before[name])} "
-        f"now, and {_shown(judgement.wanted[name])} is wanted"
-        for name, was in judgement.conflicts.items()
+        f"{name}: the sheet was made from {_shown(was)}, it is {_shown(comparison.before[name])} "
+        f"now, and {_shown(comparison.wanted[name])} is wanted"
+        for name, was in comparison.conflicts.items()
     ]
     return "; ".join(told)
 

@@ -20,8 +20,8 @@ from bulk_reset.api.credentials import DEFAULT_BASE_URL, AppKey, Credentials, fi
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import CredentialsError, InputError, LockedError, RunError
 from bulk_reset.engine.options import Options
-from bulk_reset.quota.account_ledger import Account, queue_up
-from bulk_reset.quota.limiter import Quota
+from bulk_reset.quota.account_ledger import AccountLedger, wait_for_account
+from bulk_reset.quota.limiter import Limiter
 
 T = TypeVar("T")
 SANDBOX: Final = "sandbox"
@@ -32,7 +32,7 @@ _SEED_STEP_S: Final = 2 * 3600
 
 
 @dataclass(slots=True)
-class _Rehearsed:
+class SandboxLedger:
     """The ledger of a rehearsal, whose quota nobody else uses and nobody uses afterwards."""
 
     _answered_at: list[float] = field(default_factory=list)
@@ -52,7 +52,7 @@ class _Rehearsed:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class Connection:
     """Somebody to send to.
 
     Attributes:
@@ -62,11 +62,11 @@ class Reached:
 
     credentials: Credentials
     scope: str
-    ledger: Account | _Rehearsed | None = None
+    ledger: AccountLedger | SandboxLedger | None = None
 
-    def quota(self, options: Options) -> Quota:
+    def quota(self, options: Options) -> Limiter:
         """Return the quota as what was sent in the last minute has left it."""
-        quota = Quota(options.windows(), ledger=self.ledger)
+        quota = Limiter(options.windows(), ledger=self.ledger)
         if self.ledger is not None:
             quota.remember(self.ledger.ages_s())
         return quota
@@ -89,7 +89,7 @@ def find_account(options: Options) -> Credentials:
 
 
 @contextlib.contextmanager
-def reach(options: Options, callbacks: Callbacks) -> Iterator[Reached]:
+def connect(options: Options, callbacks: Callbacks) -> Iterator[Connection]:
     """Find whom to send to until the block ends; the account is not held yet.
 
     Raises:
@@ -99,14 +99,16 @@ def reach(options: Options, callbacks: Callbacks) -> Iterator[Reached]:
     if not options.is_rehearsal or options.dry_run:
         if credentials.warning:
             callbacks.on_notice(credentials.warning)
-        yield Reached(credentials, SANDBOX if options.is_rehearsal else credentials.base_url)
+        yield Connection(credentials, SANDBOX if options.is_rehearsal else credentials.base_url)
         return
     with _sandbox(options) as own:
-        yield Reached(own, SANDBOX, _Rehearsed())
+        yield Connection(own, SANDBOX, SandboxLedger())
 
 
 @contextlib.contextmanager
-def held(reached: Reached, options: Options, label: str, callbacks: Callbacks) -> Iterator[Reached]:
+def hold_account(
+    connection: Connection, options: Options, label: str, callbacks: Callbacks
+) -> Iterator[Connection]:
     """Hold the account until the block ends; wait for another run that has it.
 
     Args:
@@ -116,14 +118,16 @@ def held(reached: Reached, options: Options, label: str, callbacks: Callbacks) -
         LockedError: another run has it, and is not waited for, or not any longer.
     """
     if options.is_rehearsal:
-        yield reached
+        yield connection
         return
-    with Account(reached.credentials, options.account) as account:
-        for wait_s in queue_up(account, label, waits=options.waits, say=callbacks.on_notice):
+    with AccountLedger(connection.credentials, options.account) as account:
+        for wait_s in wait_for_account(
+            account, label, waits=options.waits, notify=callbacks.on_notice
+        ):
             if options.deadline_at is not None and time.time() >= options.deadline_at:
                 raise LockedError("the account is in use, and the deadline has come. Run it later.")
             time.sleep(wait_s)
-        yield replace(reached, ledger=account)
+        yield replace(connection, ledger=account)
 
 
 # --- A sandbox beside ------------------------------------------------------------------------

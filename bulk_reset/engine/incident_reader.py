@@ -15,24 +15,26 @@ from bulk_reset.api.client import Client, Page, open_client
 from bulk_reset.core.errors import FatalError, RequestError, RunError, UnansweredError
 from bulk_reset.core.outcome import Stop
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
-from bulk_reset.engine.circuit_breaker import Breaker
-from bulk_reset.engine.connection import Reached
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
+from bulk_reset.engine.connection import Connection
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import MAX_IDS, Incident, ReadBack
-from bulk_reset.quota.limiter import Quota
+from bulk_reset.quota.limiter import Limiter
 
 _READERS: Final = 4
 """Reads on their way at once: the API takes its time for a hundred incidents."""
 
 
-class Reader:
-    """Reads incidents within the quota, and as patiently as a run; use ``open_reader``."""
+class IncidentReader:
+    """Reads incidents within the quota, and as patiently as a run; use ``open_incident_reader``."""
 
-    def __init__(self, client: Client, quota: Quota, options: Options) -> None:
+    def __init__(self, client: Client, quota: Limiter, options: Options) -> None:
         self._client = client
         self.quota = quota
         self._stop: Stop | None = None
-        self._attempts = Attempts(quota, options.policy(), Breaker(options.patience_s), self._end)
+        self._attempts = Attempts(
+            quota, options.policy(), CircuitBreaker(options.patience_s), self._end
+        )
         self._reads = ReadBack(client.list_by_ids, self._attempts)
 
     def _end(self, stop: Stop) -> None:
@@ -79,9 +81,11 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def open_reader(reached: Reached, options: Options) -> AsyncIterator[Reader]:
+async def open_incident_reader(
+    connection: Connection, options: Options
+) -> AsyncIterator[IncidentReader]:
     """Open connections for reading, and close them at the end."""
     async with open_client(
-        reached.credentials, connections=_READERS, timeout_s=options.timeout_s
+        connection.credentials, connections=_READERS, timeout_s=options.timeout_s
     ) as client:
-        yield Reader(client, reached.quota(options), options)
+        yield IncidentReader(client, connection.quota(options), options)

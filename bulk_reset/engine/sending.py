@@ -23,14 +23,14 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.errors import FatalError, InternalError, RequestError
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.engine.circuit_breaker import Breaker
-from bulk_reset.engine.connection import Reached, first_cause
-from bulk_reset.engine.current_values import Look
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
+from bulk_reset.engine.connection import Connection, first_cause
+from bulk_reset.engine.current_values import CurrentValues
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import MAX_IDS
-from bulk_reset.engine.work_source import Feed
+from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.engine.worker_pool import Engine
-from bulk_reset.quota.limiter import Quota
+from bulk_reset.quota.limiter import Limiter
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.summary import ErrorGroups
 
@@ -56,12 +56,12 @@ class Sending:
     """
 
     options: Options
-    reached: Reached
-    feed: Feed
+    connection: Connection
+    work: WorkSource
     expected: int
     report: Report | None
     callbacks: Callbacks
-    look: Look | None = None
+    current_values: CurrentValues | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     answers: Counter[Status] = field(default_factory=Counter)
     _counts: Counter[Status] = field(default_factory=Counter)
@@ -69,20 +69,20 @@ class Sending:
     _settled: int = 0
     _elapsed_s: float = 0.0
     _has_lines: asyncio.Event = field(default_factory=asyncio.Event)
-    _quota: Quota = field(init=False)
+    _quota: Limiter = field(init=False)
     _engine: Engine | None = None
     _ahead: asyncio.Task[list[Change] | None] | None = None
     """Looks at the rows that are sent next."""
 
     def __post_init__(self) -> None:
-        self._quota = Quota(self.options.windows())
+        self._quota = Limiter(self.options.windows())
 
     async def send(self, *, handles_signals: bool) -> Stop | None:
         """Send everything that is left."""
-        quota = self._quota = self.reached.quota(self.options)
+        quota = self._quota = self.connection.quota(self.options)
         started_at = time.monotonic()
         async with open_client(
-            self.reached.credentials,
+            self.connection.credentials,
             connections=self._workers(),
             timeout_s=self.options.timeout_s,
         ) as client:
@@ -91,10 +91,10 @@ class Sending:
                 quota,
                 self._take_answer,
                 policy=self.options.policy(),
-                breaker=Breaker(self.options.patience_s),
+                breaker=CircuitBreaker(self.options.patience_s),
                 workers=self._workers(),
-                max_failures=self.options.failure_limit(self.feed.survey.rows),
-                is_in_order=self.feed.survey.repeated_ids.__contains__,
+                max_failures=self.options.failure_limit(self.work.sheet_check.rows),
+                is_in_order=self.work.sheet_check.repeated_ids.__contains__,
             )
             try:
                 with _signals(engine) if handles_signals else contextlib.nullcontext():
@@ -129,12 +129,12 @@ class Sending:
             self.callbacks.on_progress(self._progress(engine))
 
     async def _batches(self, engine: Engine) -> AsyncIterator[list[Change]]:
-        if self.look is None:
+        if self.current_values is None:
             for changes in self._changes():
                 yield changes
             return
         hundreds = _hundreds(self._changes())
-        seen = await self._looked_at(self.look, next(hundreds, []), engine)
+        seen = await self._looked_at(self.current_values, next(hundreds, []), engine)
         while seen is not None:
             # While the last of them are sent, the next are looked at: later would leave the
             # quota unused for a round trip, and sooner would be longer before they are sent.
@@ -143,7 +143,9 @@ class Sending:
                 yield early
             some = next(hundreds, None)
             if some is not None:
-                self._ahead = asyncio.create_task(self._looked_at(self.look, some, engine))
+                self._ahead = asyncio.create_task(
+                    self._looked_at(self.current_values, some, engine)
+                )
             if late:
                 yield late
             seen = await self._ahead if some is not None and self._ahead is not None else None
@@ -151,18 +153,18 @@ class Sending:
     def _changes(self) -> Iterator[list[Change]]:
         # Read here, not in a thread: a thousand rows take some milliseconds, and a thread at work
         # would hold up the event loop for longer each time.
-        for changes, outcomes in self.feed.batches():
+        for changes, outcomes in self.work.batches():
             for outcome in outcomes:
                 self._record(outcome._replace(finished_at=time.time()))
                 self._settled += 1
             yield changes
 
     async def _looked_at(
-        self, look: Look, changes: list[Change], engine: Engine
+        self, current_values: CurrentValues, changes: list[Change], engine: Engine
     ) -> list[Change] | None:
         """Return what is left to send of some rows; None where they could not be looked at."""
         try:
-            to_send, outcomes = await look.at(changes, engine.incidents)
+            to_send, outcomes = await current_values.at(changes, engine.incidents)
         except RequestError as error:
             engine.stop(_unseen(error))
             return None
@@ -209,11 +211,11 @@ class Sending:
             tick += 1
 
     def _progress(self, engine: Engine) -> Progress:
-        counts = self.feed.resumed + self._counts
+        counts = self.work.resumed + self._counts
         left = self.expected - self.answers.total() - engine.in_flight
         is_down = engine.is_waiting_for_api
         return Progress(
-            rows=self.feed.survey.rows,
+            rows=self.work.sheet_check.rows,
             counts={status: counts[status] for status in Status},
             left_s=self._quota.left_s(left) if left > 0 and not is_down else 0.0,
             waiting_for="the API, which looks down" if is_down else self._quota.waiting_for(),
@@ -228,30 +230,30 @@ class Sending:
         Raises:
             InternalError: they do not balance; the report is not to be trusted.
         """
-        feed, survey = self.feed, self.feed.survey
+        work, sheet_check = self.work, self.work.sheet_check
         recorded = self.report.written if self.report is not None else self._counts
-        counts = feed.resumed + recorded
+        counts = work.resumed + recorded
         # A batch that was being read when the run was stopped is neither sent nor recorded.
-        unread, unanswered = survey.rows - feed.rows, feed.sent - self.answers.total()
-        unrecorded = feed.settled.total() - self._settled
-        counts[Status.PENDING] = unread + unanswered + unrecorded + feed.held_back
+        unread, unanswered = sheet_check.rows - work.rows, work.sent - self.answers.total()
+        unrecorded = work.settled.total() - self._settled
+        counts[Status.PENDING] = unread + unanswered + unrecorded + work.held_back
         is_balanced = (
-            counts.total() == survey.rows
+            counts.total() == sheet_check.rows
             and recorded.total() == self.answers.total() + self._settled
             and (stop is not None or unread == unanswered == unrecorded == 0)
         )
         if not is_balanced:
             raise InternalError(
-                f"{feed.sheet.label}: the books do not balance: {dict(counts)} of "
-                f"{survey.rows} rows. This is a mistake in bulk-reset; please report it."
+                f"{work.sheet.label}: the books do not balance: {dict(counts)} of "
+                f"{sheet_check.rows} rows. This is a mistake in bulk-reset; please report it."
             )
         return Totals(
-            sheet=feed.sheet.label,
-            rows=survey.rows,
+            sheet=work.sheet.label,
+            rows=sheet_check.rows,
             counts={status: counts[status] for status in Status},
-            done_before=feed.resumed.total(),
-            held_back=feed.held_back,
-            blank_rows=survey.blank_rows,
+            done_before=work.resumed.total(),
+            held_back=work.held_back,
+            blank_rows=sheet_check.blank_rows,
             requests=self._quota.requests,
             throttled=self._engine.throttled if self._engine else 0,
             elapsed_s=self._elapsed_s,
@@ -260,8 +262,10 @@ class Sending:
             errors=self._groups.groups(),
             stop=stop,
             report=str(self.report.path) if self.report is not None else "",
-            before=str(self.look.before.path) if self.look and self.look.before else "",
-            mistakes=survey.mistakes,
+            before=str(self.current_values.before.path)
+            if self.current_values and self.current_values.before
+            else "",
+            row_errors=sheet_check.row_errors,
         )
 
 

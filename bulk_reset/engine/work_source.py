@@ -15,14 +15,14 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.history import History, status_of
 from bulk_reset.sheets.sheet import CHUNK_ROWS, Sheet
-from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
 
 _BATCH_ROWS: Final = 1_000
 
 
 @dataclass(slots=True)
-class Feed:
+class WorkSource:
     """One pass over a sheet.
 
     Attributes:
@@ -38,7 +38,7 @@ class Feed:
     """
 
     sheet: Sheet
-    survey: Survey
+    sheet_check: SheetCheck
     scope: str
     history: History = field(default_factory=History)
     retries_failed: bool = False
@@ -63,23 +63,23 @@ class Feed:
             for checked in checked_chunks(self.sheet):
                 self.take(checked)
             return
-        statuses = Counter(ruling.status for ruling in self.survey.rulings.values())
-        rejected = len({mistake.row_number for mistake in self.survey.mistakes})
+        statuses = Counter(decision.status for decision in self.sheet_check.decisions.values())
+        rejected = len({row_error.row_number for row_error in self.sheet_check.row_errors})
         self.settled = +Counter(
             {
                 Status.REJECTED: rejected,
                 Status.SKIPPED: statuses[Status.SKIPPED],
-                Status.UNCHANGED: self.survey.untouched,
+                Status.UNCHANGED: self.sheet_check.untouched,
             }
         )
-        self.rows = self.survey.rows
+        self.rows = self.sheet_check.rows
         to_send = self.rows - self.settled.total()
         self.sent = to_send if self.limit is None else min(self.limit, to_send)
         self.held_back = to_send - self.sent
 
     def take(self, checked: CheckedChunk) -> tuple[list[Change], list[Outcome]]:
         """Sort a chunk's rows; return those to send and those to record."""
-        judged = JudgedChunk(checked, self.survey, self.scope)
+        judged = DecidedChunk(checked, self.sheet_check, self.scope)
         self.rows += len(checked)
         changes: list[Change] = []
         outcomes: list[Outcome] = []
@@ -89,7 +89,7 @@ class Feed:
             return changes, outcomes
         codes = self.history.codes(judged.digests)
         counts = self.history.counts_if_all_sent(codes)
-        if counts is not None and judged.needs_no_thought:
+        if counts is not None and judged.is_all_plain:
             self.known += len(checked)
             self.resumed.update(counts)
             return changes, outcomes
@@ -105,7 +105,7 @@ class Feed:
         outcomes: list[Outcome],
     ) -> None:
         self.known += before is not None
-        if before is not None and self._stands(item, before):
+        if before is not None and self._is_final(item, before):
             self.resumed[before] += 1
         elif isinstance(item, Outcome):
             self.settled[item.status] += 1
@@ -115,7 +115,7 @@ class Feed:
         else:
             self.sent += 1
             changes.append(item)
-            if item.incident_id in self.survey.contested_ids:
+            if item.incident_id in self.sheet_check.contested_ids:
                 self._sent_again.add(item.incident_id)
 
     def _is_held_back(self) -> bool:
@@ -123,7 +123,7 @@ class Feed:
             return True
         return self.limit is not None and self.sent >= self.limit
 
-    def _stands(self, item: Change | Outcome, before: Status) -> bool:
+    def _is_final(self, item: Change | Outcome, before: Status) -> bool:
         """Tell whether what an earlier run made of the row is final."""
         if isinstance(item, Outcome):
             return before.is_done or before is item.status
@@ -134,9 +134,9 @@ class Feed:
             # It was not sent because of another row, which no longer stands in for it.
             return False
         if before.is_done:
-            ruling = self.survey.rulings.get(item.row_number)
-            lasting = set(item.fields) - (ruling.overwritten if ruling else frozenset())
-            return self.history.stands(item.incident_id, item.digest, lasting)
+            decision = self.sheet_check.decisions.get(item.row_number)
+            lasting = set(item.fields) - (decision.overwritten if decision else frozenset())
+            return self.history.is_current(item.incident_id, item.digest, lasting)
         return before is Status.FAILED and not self.retries_failed
 
 
@@ -147,7 +147,7 @@ def checked_chunks(sheet: Sheet, chunk_rows: int = CHUNK_ROWS) -> Iterator[Check
 
 
 def outcomes_by_row(
-    sheet: Sheet, survey: Survey, scope: str, outcomes: Iterable[Outcome]
+    sheet: Sheet, sheet_check: SheetCheck, scope: str, outcomes: Iterable[Outcome]
 ) -> dict[int, Outcome | None]:
     """Return row_number -> what became of it (None: pending), for every row but blank ones."""
     last = {bytes.fromhex(outcome.digest): outcome for outcome in outcomes}
@@ -155,6 +155,6 @@ def outcomes_by_row(
         number: last.get(digest)
         for checked in checked_chunks(sheet)
         for number, digest in zip(
-            checked.numbers, JudgedChunk(checked, survey, scope).digests, strict=True
+            checked.numbers, DecidedChunk(checked, sheet_check, scope).digests, strict=True
         )
     }

@@ -31,10 +31,10 @@ from bulk_reset.core.errors import FatalError, PermanentError, RequestError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.engine.attempts import Attempts, Trail
-from bulk_reset.engine.circuit_breaker import Breaker
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.readback import MAX_IDS, Incident, ReadBack, differing_fields
 from bulk_reset.engine.retry_policy import RetryPolicy
-from bulk_reset.quota.limiter import Quota
+from bulk_reset.quota.limiter import Limiter
 
 GRACE_S: Final = 5.0
 """How long requests on their way may take to finish once the run is stopped."""
@@ -87,11 +87,11 @@ class Engine:
     def __init__(  # noqa: PLR0913  (the parts of a run meet here)
         self,
         api: Api,
-        quota: Quota,
+        quota: Limiter,
         record: Callable[[Outcome], None],
         *,
         policy: RetryPolicy | None = None,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
         workers: int = WORKERS,
         max_failures: float = float("inf"),
         is_in_order: Callable[[str], bool] = lambda _: False,
@@ -99,7 +99,7 @@ class Engine:
     ) -> None:
         self._api, self._quota, self._record = api, quota, record
         self._attempts = Attempts(
-            quota, policy or RetryPolicy(), breaker or Breaker(), self.stop, wall_clock
+            quota, policy or RetryPolicy(), breaker or CircuitBreaker(), self.stop, wall_clock
         )
         self._reads = ReadBack(api.list_by_ids, self._attempts)
         self._worker_count, self._max_failures = workers, max_failures

@@ -18,7 +18,7 @@ from cronsim import CronSim
 from tzlocal import get_localzone_name
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.core.safe_text import visible
+from bulk_reset.core.safe_text import without_controls
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_tables import ScheduleTable
 from bulk_reset.jobs.value_types import seconds_of
@@ -39,7 +39,9 @@ def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
     name = f"bulk-reset-{job.name}"
     calendars = "\n".join(f"OnCalendar={one}" for one in calendars_of(told))
     # A backslash at its end would take the next line along.
-    description = visible(" ".join(job.description.split())).rstrip("\\ ").replace("%", "%%")
+    description = (
+        without_controls(" ".join(job.description.split())).rstrip("\\ ").replace("%", "%%")
+    )
     jitter = f"RandomizedDelaySec={seconds_of(told.jitter)}\n" if seconds_of(told.jitter) else ""
     command = " ".join(_quoted(word) for word in _command(job, state))
     return {

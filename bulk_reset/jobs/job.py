@@ -29,7 +29,7 @@ from bulk_reset.sheets.columns import field_named
 from bulk_reset.workflows.edit_rules import Rules
 
 
-class KeyMistakeError(ValueError):
+class JobKeyError(ValueError):
     """What is wrong with one key of a table that takes any.
 
     Attributes:
@@ -81,12 +81,12 @@ class Job(Section):
         _check_fields(told, "a template")
         for name, template in told.items():
             if field_named(name) == ID_FIELD:
-                raise KeyMistakeError(name, "an incident's id cannot be set. Leave it out.")
+                raise JobKeyError(name, "an incident's id cannot be set. Leave it out.")
             try:
                 Rules.of(rules_of({name: template}))
             except InputError as exc:
                 problem = str(exc).removeprefix(f"--set {name}: ")
-                raise KeyMistakeError(name, problem) from None
+                raise JobKeyError(name, problem) from None
         if len({field_named(name) for name in told}) < len(told):
             raise ValueError("sets one field twice. Say it once.")
         return told
@@ -95,12 +95,12 @@ class Job(Section):
     def _check_together(self) -> Job:
         if self.source.pull is None and self.set:
             problem = "edits what is pulled, and the source is a sheet. Leave it out."
-            raise KeyMistakeError("set", problem)
+            raise JobKeyError("set", problem)
         if self.source.pull is not None and self.columns:
-            raise KeyMistakeError("columns", "is for sheets, and this is a pull. Leave it out.")
+            raise JobKeyError("columns", "is for sheets, and this is a pull. Leave it out.")
         if self.source.pull is not None and not self.set:
             problem = "this table is missing. Say in it what is to become of what is pulled."
-            raise KeyMistakeError("set", problem)
+            raise JobKeyError("set", problem)
         return self
 
     def options(self, report: Path, deadline_at: float | None) -> Options:
@@ -142,7 +142,7 @@ class Job(Section):
             deadline_at=deadline_at,
         )
 
-    def reach(self) -> list[str]:
+    def connect(self) -> list[str]:
         """Return the options with which other commands reach the same API."""
         api = self.api
         told = {
@@ -166,7 +166,7 @@ def rules_of(told: Mapping[str, str]) -> list[str]:
 def _check_fields(told: Mapping[str, str], what: str) -> None:
     for name in told:
         if field_named(name) is None:
-            raise KeyMistakeError(
+            raise JobKeyError(
                 name,
                 "no such field. There may be title, description, impact, root_cause, resolution, "
                 f"incident_severity, 'field:NAME' and comment, each with {what}.",

@@ -21,7 +21,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.job import Job, KeyMistakeError
+from bulk_reset.jobs.job import Job, JobKeyError
 from bulk_reset.jobs.toml_lines import Keys, line_of, lines_of
 
 Place = tuple[str | int, ...]
@@ -59,7 +59,7 @@ _NOT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class JobMistake:
+class JobFileProblem:
     """One mistake of a job file.
 
     Attributes:
@@ -73,14 +73,14 @@ class JobMistake:
     problem: str
 
 
-class JobError(InputError):
+class JobFileError(InputError):
     """A job file that cannot be meant; nothing was run.
 
     Attributes:
         mistakes: all of them, in the file's order.
     """
 
-    def __init__(self, path: str, mistakes: Sequence[JobMistake]) -> None:
+    def __init__(self, path: str, mistakes: Sequence[JobFileProblem]) -> None:
         self.path, self.mistakes = path, tuple(sorted(mistakes, key=lambda one: one.line))
         super().__init__("\n".join(self.lines()))
 
@@ -103,25 +103,29 @@ def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
         InputError: it cannot be read.
     """
     if not _NAME.fullmatch(path.stem):
-        raise JobError(
+        raise JobFileError(
             str(path),
-            [JobMistake(1, "", "its name is the job's. Use letters, digits, '-', '_' and '.'.")],
+            [
+                JobFileProblem(
+                    1, "", "its name is the job's. Use letters, digits, '-', '_' and '.'."
+                )
+            ],
         )
     text = _text_of(path)
     try:
         told = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise JobError(str(path), [_no_toml(exc, text)]) from exc
+        raise JobFileError(str(path), [_no_toml(exc, text)]) from exc
     reading = _Reading(text, os.environ if environment is None else environment)
     filled = reading.filled(told)
     if reading.mistakes:
-        raise JobError(str(path), reading.mistakes)
+        raise JobFileError(str(path), reading.mistakes)
     if "path" in filled:
-        raise JobError(str(path), [reading.unknown(("path",))])
+        raise JobFileError(str(path), [reading.unknown(("path",))])
     try:
         return _checked(path, filled, reading)
     except ValidationError as exc:
-        raise JobError(str(path), reading.mistakes_of(exc)) from None
+        raise JobFileError(str(path), reading.mistakes_of(exc)) from None
 
 
 def _checked(path: Path, filled: dict[str, Any], reading: _Reading) -> Job:
@@ -152,17 +156,17 @@ def _text_of(path: Path) -> str:
     except UnicodeDecodeError as exc:
         line = exc.object[: exc.start].count(b"\n") + 1
         problem = "not UTF-8. Save the job file as UTF-8; if it is the sheet, name it in [source]."
-        raise JobError(str(path), [JobMistake(line, "", problem)]) from exc
+        raise JobFileError(str(path), [JobFileProblem(line, "", problem)]) from exc
 
 
-def _no_toml(error: ValueError | RecursionError, text: str) -> JobMistake:
+def _no_toml(error: ValueError | RecursionError, text: str) -> JobFileProblem:
     found = _AT_LINE.search(str(error))
     line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
     what = _AT_LINE.sub("", str(error)).strip()
     if not isinstance(error, tomllib.TOMLDecodeError):
         # Of what it cannot hold it does not say where it stands.
         line, what = 1, "a number too long, or brackets too deep, for anything that can be meant"
-    return JobMistake(
+    return JobFileProblem(
         max(1, line), "", f'not TOML: {what}. A key is written like name = "text" or name = 5.'
     )
 
@@ -173,7 +177,7 @@ class _Reading:
 
     text: str
     environment: Mapping[str, str]
-    mistakes: list[JobMistake] = field(default_factory=list)
+    mistakes: list[JobFileProblem] = field(default_factory=list)
     from_environment: set[Place] = field(default_factory=set)
     _lines: dict[Keys, int] = field(default_factory=dict)
 
@@ -214,25 +218,25 @@ class _Reading:
             self.mistakes.append(mistake)
         return ""
 
-    def mistake(self, place: Place, problem: str) -> JobMistake:
+    def mistake(self, place: Place, problem: str) -> JobFileProblem:
         """Return a mistake of a key."""
         self._lines = self._lines or lines_of(self.text)
         line = line_of(self._lines, tuple(part for part in place if isinstance(part, str)))
-        return JobMistake(line, self._without_key(_spelled(place)), self._without_key(problem))
+        return JobFileProblem(line, self._without_key(_spelled(place)), self._without_key(problem))
 
     def _without_key(self, text: str) -> str:
         key = self.environment.get(_KEY_VARIABLE, "").strip()
         return text.replace(key, "****") if len(key) >= _SHORTEST_KEY else text
 
-    def mistakes_of(self, error: ValidationError) -> list[JobMistake]:
+    def mistakes_of(self, error: ValidationError) -> list[JobFileProblem]:
         """Return what pydantic found, in this program's words."""
-        found: dict[tuple[int, str], JobMistake] = {}
+        found: dict[tuple[int, str], JobFileProblem] = {}
         for one in error.errors(include_url=False):
             mistake = self._mistake_of(one)
             found.setdefault((mistake.line, mistake.key), mistake)
         return list(found.values())
 
-    def _mistake_of(self, one: Mapping[str, Any]) -> JobMistake:
+    def _mistake_of(self, one: Mapping[str, Any]) -> JobFileProblem:
         place = _place_of(one["loc"])
         kind = one["type"]
         if kind == "extra_forbidden":
@@ -248,7 +252,7 @@ class _Reading:
         elif kind == "value_error":
             error = one["ctx"]["error"]
             problem = str(error)
-            place = (*place, error.key) if isinstance(error, KeyMistakeError) else place
+            place = (*place, error.key) if isinstance(error, JobKeyError) else place
             problem = f"{self._shown(place, one['input'])}{problem}"
         else:
             text = _NOT.get(kind, "not what can stand here ({kind}).")
@@ -264,7 +268,7 @@ class _Reading:
         text = self._without_key(repr(value))
         return f"{text[:_LONGEST_SHOWN]}{'…' * (len(text) > _LONGEST_SHOWN)}: "
 
-    def unknown(self, place: Place) -> JobMistake:
+    def unknown(self, place: Place) -> JobFileProblem:
         """Return the mistake of a key that is not known, with those that are."""
         name, keys = str(place[-1]), _keys_at(place[:-1])
         if name.casefold().replace("-", "_") in _KEY_NAMES:

@@ -16,10 +16,10 @@ from typing import Final
 
 from bulk_reset.core.errors import BulkResetError, InputError
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import JobError, JobMistake, read_job
+from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, read_job
 from bulk_reset.jobs.run_records import JobBook, StateFolder
 from bulk_reset.jobs.timetable import Timetable
-from bulk_reset.observability.run_log import Journal
+from bulk_reset.observability.run_log import RunLog
 
 _BROKEN_TEXT: Final = "the file cannot be read as a job, and is not run"
 
@@ -51,7 +51,7 @@ class JobFolder:
 
     folder: Path
     state: StateFolder
-    journal: Journal
+    run_log: RunLog
     clock: Callable[[], float] = time.time
     only: str | None = None
     jobs: dict[str, Planned] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class JobFolder:
             self._read(self.folder / file, found[file])
         for name in [name for name in self.jobs if f"{name}.toml" not in found]:
             del self.jobs[name]
-            self.journal.info("job gone", job=name)
+            self.run_log.info("job gone", job=name)
         for file in [file for file in self._broken if file not in found]:
             del self._broken[file]
         names = [file.removesuffix(".toml") for file in changed]
@@ -107,11 +107,11 @@ class JobFolder:
             timetable = Timetable.of(job)
             if timetable is None:
                 problem = "this table is missing, so the job is never due. Write cron in it."
-                raise JobError(str(path), [JobMistake(1, "schedule", problem)])
+                raise JobFileError(str(path), [JobFileProblem(1, "schedule", problem)])
             self._open_book(job, timetable)
         except BulkResetError as error:
             self._broken[path.name] = (seen, str(error))
-            self.journal.error("job broken", file=str(path), why=str(error), what=_BROKEN_TEXT)
+            self.run_log.error("job broken", file=str(path), why=str(error), what=_BROKEN_TEXT)
             return
         self.jobs[job.name] = Planned(job, timetable, seen)
 

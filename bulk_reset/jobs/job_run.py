@@ -32,7 +32,7 @@ from bulk_reset.core.errors import (
     NoRowsError,
     UnansweredError,
 )
-from bulk_reset.core.file_hash import fingerprint_of
+from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job import Job
@@ -48,7 +48,7 @@ from bulk_reset.jobs.run_records import (
     StateFolder,
 )
 from bulk_reset.jobs.timetable import Timetable
-from bulk_reset.observability.run_log import Journal, watching
+from bulk_reset.observability.run_log import RunLog, logged
 
 if TYPE_CHECKING:
     from bulk_reset.core.totals import Totals
@@ -76,7 +76,7 @@ class JobRun:
     job: Job
     state: StateFolder
     record: RunRecord
-    journal: Journal
+    run_log: RunLog
     callbacks: Callbacks
     clock: Clock = time.time
     totals: Totals | None = None
@@ -100,7 +100,7 @@ class JobRun:
                 state=RUNNING,
                 started_at=self.record.started_at or self.clock(),
                 version=version("bulk-reset"),
-                reach=self.job.reach(),
+                connect=self.job.connect(),
             )
             try:
                 self._run(handles_signals=handles_signals)
@@ -138,7 +138,7 @@ class JobRun:
         options = dataclasses.replace(options, report=self._place(f"{sheet.stem}.report.csv"))
         self._keep(
             sheet=sheet.name,
-            sheet_sha256=fingerprint_of(sheet).sha256,
+            sheet_sha256=hash_file(sheet).sha256,
             report=_name(options.report),
         )
         try:
@@ -157,14 +157,14 @@ class JobRun:
             run,
         )
 
-        self.journal.run_started(sheet, options.changed(), source=self.record.source)
-        callbacks = watching(self.callbacks, self.journal)
+        self.run_log.run_started(sheet, options.changed(), source=self.record.source)
+        callbacks = logged(self.callbacks, self.run_log)
         try:
             self.totals = run(sheet, options, callbacks, handles_signals=handles_signals)
         except BaseException as error:
-            self.journal.run_failed(error)
+            self.run_log.run_failed(error)
             raise
-        self.journal.run_ended(self.totals)
+        self.run_log.run_ended(self.totals)
         return self.totals
 
     def _place(self, name: str) -> Path:
@@ -221,7 +221,7 @@ class JobRun:
         assert told is not None  # noqa: S101  (who asks has looked)
         sheet = self._place(f"{self.job.name}.csv")
         now = dt.datetime.fromtimestamp(self.record.due_at, self._zone())
-        callbacks = watching(self.callbacks, self.journal)
+        callbacks = logged(self.callbacks, self.run_log)
         totals = pull(
             sheet,
             told.query_at(now),
@@ -260,7 +260,7 @@ class JobRun:
             step()
         except Exception as error:  # noqa: BLE001  (all is sent; a run is not worse for it)
             self._undone.append(name)
-            self.journal.warning("left undone", what=name, why=str(error))
+            self.run_log.warning("left undone", what=name, why=str(error))
 
     def _write_page(self) -> None:
         from bulk_reset.reports.report_writer import write_page  # noqa: PLC0415  (rarely needed)
@@ -291,8 +291,8 @@ class JobRun:
     def _move_away(self, sheet: Path) -> None:
         """Move the source away, if it still is what was sent."""
         source = Path(self.record.source)
-        if not source.exists() or fingerprint_of(source).sha256 != self.record.sheet_sha256:
-            self.journal.warning("left undone", what=str(source), why="it has changed meanwhile")
+        if not source.exists() or hash_file(source).sha256 != self.record.sheet_sha256:
+            self.run_log.warning("left undone", what=str(source), why="it has changed meanwhile")
             return
         done = source.parent / _DONE
         done.mkdir(exist_ok=True)
@@ -333,7 +333,7 @@ class JobRun:
     def _tell(self) -> None:
         """Say how it ended: into the log, and to whom the job names."""
         record, was = self.record, self._was
-        say = self.journal.info if record.exit_code == 0 else self.journal.error
+        say = self.run_log.info if record.exit_code == 0 else self.run_log.error
         say("job ended", exit_code=record.exit_code, words=record.words)
         if self.job.report.metrics_file:
             self._try("metrics_file", self._write_metrics)
@@ -348,7 +348,7 @@ class JobRun:
             notified = tell(self.job, record, self._place(""))
             self._keep(notified=notified)
             if "failed: " in notified:
-                self.journal.error("not all were told", why=notified)
+                self.run_log.error("not all were told", why=notified)
 
     def _write_metrics(self) -> None:
         from bulk_reset.observability.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
@@ -406,9 +406,13 @@ def _plain_name(sheet: Path) -> str:
     Of a sheet whose name is no text, nobody would find the report, and no undo.
     """
     name = sheet.name
-    is_ours = name in {RECORD, LOG, JOB_FILE}
+    is_last_written = name in {RECORD, LOG, JOB_FILE}
     is_long = len(os.fsencode(name)) > _LONGEST_NAME_BYTES
-    return name if name.isprintable() and not is_ours and not is_long else f"sheet{sheet.suffix}"
+    return (
+        name
+        if name.isprintable() and not is_last_written and not is_long
+        else f"sheet{sheet.suffix}"
+    )
 
 
 def _written_at(path: Path) -> int | None:

@@ -27,7 +27,7 @@ _CATCH_UP: Final = {
 }
 
 
-def words_of(job: Job) -> list[tuple[str, str]]:
+def describe(job: Job) -> list[tuple[str, str]]:
     """Return what a job does, aspect by aspect."""
     told = [
         ("Rows", _source(job)),
@@ -138,7 +138,7 @@ def from_here(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def due_in_words(job: Job) -> str:
+def describe_due(job: Job) -> str:
     """Return when a job is due, in a line."""
     timetable = Timetable.of(job)
     if timetable is None:
@@ -238,7 +238,7 @@ def _schedule(job: Job) -> Iterator[tuple[str, str]]:
     if told is None:
         return
     late = f", up to {told.jitter} later" if seconds_of(told.jitter) else ""
-    yield "Due", due_in_words(job) + late
+    yield "Due", describe_due(job) + late
     yield "Missed", _CATCH_UP[told.catch_up].format(within=told.catch_up_within)
     yield "Outage", f"what the API does not answer is tried again every {told.again_after}"
     if told.deadline:

@@ -28,7 +28,7 @@ from typing import Annotated, Any, Final, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter
 
-from bulk_reset.core.atomic_file import whole_file
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError, LockedError
 from bulk_reset.jobs.timetable import Missed
 from bulk_reset.quota.account_ledger import own_state
@@ -86,7 +86,7 @@ class RunRecord:
     sheet_sha256: str = ""
     report: str = ""
     page: str = ""
-    reach: list[str] = field(default_factory=list)
+    connect: list[str] = field(default_factory=list)
     notified: str = ""
     version: str = ""
     missed: int = 0
@@ -166,7 +166,7 @@ class StateFolder:
                     f"{folder}: cannot be made ({exc.strerror}). Say --state-dir DIR."
                 ) from exc
             if job_file:
-                with whole_file(folder / JOB_FILE) as file:
+                with atomic_file(folder / JOB_FILE) as file:
                     file.write(job_file)
             self.write(named)
             return named
@@ -174,7 +174,7 @@ class StateFolder:
 
     def write(self, record: RunRecord) -> None:
         """Keep what is known of a run, in place of what was known."""
-        with whole_file(self.folder(record.id) / RECORD) as file:
+        with atomic_file(self.folder(record.id) / RECORD) as file:
             file.write(_dumps(dataclasses.asdict(record)))
 
     def read(self, run_id: str) -> RunRecord:
@@ -261,7 +261,7 @@ class StateFolder:
     def keep_book(self, job: str, book: JobBook) -> None:
         """Keep what was handled of a job."""
         self._make()
-        with whole_file(self.jobs / f"{job}.json") as file:
+        with atomic_file(self.jobs / f"{job}.json") as file:
             file.write(_dumps(dataclasses.asdict(book)))
 
 

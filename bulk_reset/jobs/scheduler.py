@@ -45,7 +45,7 @@ from bulk_reset.jobs.run_records import (
     run_id_of,
 )
 from bulk_reset.jobs.timetable import Due, Missed
-from bulk_reset.observability.run_log import Journal
+from bulk_reset.observability.run_log import RunLog
 
 REREAD_S: Final = 5.0
 _AGAIN: Final = "/again "
@@ -74,7 +74,7 @@ class Scheduling:
     start: Starter
     reread_s: float = REREAD_S
     state: StateFolder = field(init=False)
-    journal: Journal = field(init=False)
+    run_log: RunLog = field(init=False)
     clock: Callable[[], float] = field(init=False)
     _busy: set[str] = field(default_factory=set)
     _accounts: defaultdict[str, asyncio.Lock] = field(
@@ -91,7 +91,7 @@ class Scheduling:
         self._scheduler = AsyncIOScheduler(timezone=dt.UTC)
         self._scheduler.add_listener(self._on_error, EVENT_JOB_ERROR)
         folder = self.folder
-        self.state, self.journal, self.clock = folder.state, folder.journal, folder.clock
+        self.state, self.run_log, self.clock = folder.state, folder.run_log, folder.clock
 
     # --- Life --------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class Scheduling:
         self._reread()
         starts = {name: self.next_start_at(name) or math.inf for name in self.jobs}
         first = min(starts, key=starts.__getitem__, default=None)
-        self.journal.info(
+        self.run_log.info(
             "jobs read",
             jobs=len(self.jobs),
             broken=len(self.broken),
@@ -147,10 +147,10 @@ class Scheduling:
     def _on_error(self, event: JobExecutionEvent) -> None:
         name, error = event.job_id, event.exception
         if not isinstance(error, BulkResetError):
-            self.journal.error("internal error", what=name, why=repr(error))
+            self.run_log.error("internal error", what=name, why=repr(error))
         elif self._held_up.get(name) != str(error):  # not every few seconds
             self._held_up[name] = str(error)
-            self.journal.error("job held up", job=name, why=str(error))
+            self.run_log.error("job held up", job=name, why=str(error))
 
     # --- What is seen from outside -----------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Scheduling:
         try:
             self._reread()
         except Exception as error:  # noqa: BLE001  (a disk in trouble may be well again)
-            self.journal.error("internal error", what="the folder of jobs", why=repr(error))
+            self.run_log.error("internal error", what="the folder of jobs", why=repr(error))
 
     def _reread(self) -> None:
         if self._draining:
@@ -211,14 +211,14 @@ class Scheduling:
             self._go_on(name)
             self._plan(name)
             if not is_first:
-                self.journal.info("job read", job=name, next=_iso(self.next_start_at(name)))
+                self.run_log.info("job read", job=name, next=_iso(self.next_start_at(name)))
         for name in self.jobs:
             if self._scheduler.get_job(name) is None:
                 self._plan(name)  # whatever has become of it
 
     def _set_back(self, seconds: float) -> None:
         """Count from now, for a clock that was ahead; what was run meanwhile has its folder."""
-        self.journal.warning("clock set back", seconds=round(seconds))
+        self.run_log.warning("clock set back", seconds=round(seconds))
         self.folder.open_books()
         for name in self.jobs:
             self._plan(name)
@@ -279,7 +279,7 @@ class Scheduling:
         record = self.state.begin(missed_record(job.name, str(job.path), missed, now_at), b"")
         if record is None:
             return  # that was said before
-        self.journal.warning(
+        self.run_log.warning(
             "runs missed",
             job=job.name,
             count=missed.moments,
@@ -314,12 +314,12 @@ class Scheduling:
             async with self._accounts[account_of(job)]:
                 if self._draining:
                     return  # it has its folder, and is gone on with next time
-                self.journal.info("job starts", job=job.name, run=record.id)
+                self.run_log.info("job starts", job=job.name, run=record.id)
                 code = await self.start(job, record)
                 await self._see_ended(job, record.id, code)
-                self.journal.info("job left", job=job.name, run=record.id, exit_code=code)
+                self.run_log.info("job left", job=job.name, run=record.id, exit_code=code)
         except Exception as error:  # noqa: BLE001  (one job's trouble is nobody else's)
-            self.journal.error("internal error", what=job.name, why=repr(error))
+            self.run_log.error("internal error", what=job.name, why=repr(error))
         finally:
             self._busy.discard(job.name)
             if job.name in self.jobs and not self._draining:
@@ -345,7 +345,7 @@ class Scheduling:
             words=words,
         )
         self.state.write(ended)
-        self.journal.error("job ended", job=record.job, run=run_id, words=words)
+        self.run_log.error("job ended", job=record.job, run=run_id, words=words)
         was_told = record.notified != "" and record.words == words
         if not (stop or was_told):
             await self._tell(job, ended)
@@ -371,7 +371,7 @@ class Scheduling:
         elif why_not:
             self._give_up(planned.job, record, why_not)
         else:
-            self.journal.info("run gone on with", job=record.job, run=record.id)
+            self.run_log.info("run gone on with", job=record.job, run=record.id)
             self._start(planned.job, record)
 
     def _try_again(self, run_id: str) -> None:
@@ -389,7 +389,7 @@ class Scheduling:
         """Look after a while whether a run is to be gone on with."""
         again_at = self.clock() + planned.timetable.again_s
         self._wake_up(f"{_AGAIN}{record.id}", again_at, self.go_on_with, record.id)
-        self.journal.info("run tried again", job=record.job, run=record.id, again=_iso(again_at))
+        self.run_log.info("run tried again", job=record.job, run=record.id, again=_iso(again_at))
 
     async def go_on_with(self, run_id: str) -> None:
         """Go on with a run, if it is not out of date."""
@@ -415,7 +415,7 @@ class Scheduling:
             words=f"{record.words or 'left where it was'}; {why}, so it is not gone on with",
         )
         self.state.write(given_up)
-        self.journal.warning("run given up", job=record.job, run=record.id, why=why)
+        self.run_log.warning("run given up", job=record.job, run=record.id, why=why)
         self._keep_task(self._tell(job, given_up))
 
     async def _tell(self, job: Job, record: RunRecord) -> None:

@@ -25,7 +25,7 @@ import structlog
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.errors import InputError
-from bulk_reset.core.safe_text import escaped, one_line
+from bulk_reset.core.safe_text import escape_controls, one_line
 
 _KEYS: Final = ("at", "level", "event")
 """They begin every line, in this order."""
@@ -35,7 +35,7 @@ _Event = MutableMapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Sink:
+class LogOutput:
     """Where events are written.
 
     Attributes:
@@ -72,7 +72,7 @@ def log_file(path: Path) -> Iterator[IO[str]]:
 
 
 def new_log(
-    sinks: tuple[Sink, ...], say: Callable[[str], None], clock: Callable[[], datetime]
+    outputs: tuple[LogOutput, ...], notify: Callable[[str], None], clock: Callable[[], datetime]
 ) -> Any:  # noqa: ANN401  (structlog's own, which has no one type)
     """Return a logger whose events go to all of the sinks.
 
@@ -88,7 +88,7 @@ def new_log(
         return event
 
     return structlog.wrap_logger(
-        _Outlet(sinks, say, stamp),
+        _Outlet(outputs, notify, stamp),
         processors=[structlog.processors.add_log_level, stamp, _clean, _hand_over],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         context_class=dict,
@@ -100,19 +100,19 @@ class _Outlet:
 
     def __init__(
         self,
-        sinks: tuple[Sink, ...],
-        say: Callable[[str], None],
+        outputs: tuple[LogOutput, ...],
+        notify: Callable[[str], None],
         stamp: Callable[[object, str, _Event], _Event],
     ) -> None:
-        self._sinks = [(sink, _renderer(sink)) for sink in sinks]
-        self._say, self._stamp = say, stamp
+        self._sinks = [(output, _renderer(output)) for output in outputs]
+        self._say, self._stamp = notify, stamp
 
     def info(self, event: _Event) -> None:
         """Write an event to every sink."""
-        lost = [sink for sink, render in self._sinks if not _is_written(sink, render(event))]
-        for sink in lost:
-            self._sinks = [(one, render) for one, render in self._sinks if one is not sink]
-            name = str(getattr(sink.file, "name", "a log"))
+        lost = [output for output, render in self._sinks if not _is_written(output, render(event))]
+        for output in lost:
+            self._sinks = [(one, render) for one, render in self._sinks if one is not output]
+            name = str(getattr(output.file, "name", "a log"))
             loss: _Event = {"level": "warning", "event": "log lost", "log": name}
             self.info(_clean(None, "", self._stamp(None, "", loss)))
             self._say(f"{name}: cannot be written any more, so the log ends there")
@@ -120,12 +120,12 @@ class _Outlet:
     warning = error = info
 
 
-def _renderer(sink: Sink) -> Callable[[_Event], str]:
-    encoding = getattr(sink.file, "encoding", None) or "utf-8"
-    if not sink.is_human:
+def _renderer(output: LogOutput) -> Callable[[_Event], str]:
+    encoding = getattr(output.file, "encoding", None) or "utf-8"
+    if not output.is_human:
         return lambda event: _as_json(event, encoding)
     console = structlog.dev.ConsoleRenderer(
-        colors=sink.has_colour, sort_keys=False, timestamp_key="at"
+        colors=output.has_colour, sort_keys=False, timestamp_key="at"
     )
 
     def as_line(event: _Event) -> str:
@@ -136,19 +136,19 @@ def _renderer(sink: Sink) -> Callable[[_Event], str]:
 
 
 def _as_json(event: _Event, encoding: str) -> str:
-    line = escaped(json.dumps(event, ensure_ascii=False))
+    line = escape_controls(json.dumps(event, ensure_ascii=False))
     try:
         line.encode(encoding)
     except UnicodeEncodeError:
         # Not its letters; or half of a surrogate pair, from a broken sheet.
-        return escaped(json.dumps(event))
+        return escape_controls(json.dumps(event))
     return line
 
 
-def _is_written(sink: Sink, line: str) -> bool:
+def _is_written(output: LogOutput, line: str) -> bool:
     try:
-        sink.file.write(f"{line}\n")
-        sink.file.flush()
+        output.file.write(f"{line}\n")
+        output.file.flush()
     except (OSError, ValueError):  # ValueError: it is closed
         return False
     return True

@@ -23,9 +23,9 @@ from bulk_reset.core.defaults import PACE
 from bulk_reset.core.errors import ExitCode, exit_code_of
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.observability.log_output import Sink, log_file, new_log
+from bulk_reset.observability.log_output import LogOutput, log_file, new_log
 
-__all__ = ["Journal", "Sink", "log_file", "new_journal", "watching"]
+__all__ = ["LogOutput", "RunLog", "log_file", "logged", "new_run_log"]
 
 BATCH_EVERY_S: Final = 5.0
 """At the quota some 250 rows: 100,000 rows make about 700 events, the waits among them."""
@@ -41,7 +41,7 @@ _UNTOLD: Final = frozenset({"app_key_file", "base_url"})
 _NOTHING: Final = Progress(0, {}, 0.0, "")
 
 
-class Journal:
+class RunLog:
     """Writes events, each with the context that the journal was made with.
 
     No error leaves it: a sink that cannot be written is dropped, and the others are told.
@@ -51,9 +51,9 @@ class Journal:
         self._log = log
         self._endings: list[Callable[[], None]] = []
 
-    def bound(self, **context: object) -> Journal:
+    def bound(self, **context: object) -> RunLog:
         """Return a journal with the same sinks whose events say this, too."""
-        return Journal(self._log.bind(**context))
+        return RunLog(self._log.bind(**context))
 
     def info(self, event: str, **facts: object) -> None:
         """Write what is as it should be."""
@@ -122,19 +122,19 @@ class Journal:
         levels.get(exit_code, self.error)("run ended", exit_code=int(exit_code), **told)
 
 
-def new_journal(
-    *sinks: Sink,
-    say: Callable[[str], None] = lambda _: None,
+def new_run_log(
+    *outputs: LogOutput,
+    notify: Callable[[str], None] = lambda _: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     **context: object,
-) -> Journal:
+) -> RunLog:
     """Return a journal that writes to all of the sinks.
 
     Args:
         say: told, in a sentence, of a sink that is written no more.
         context: what each of its events says.
     """
-    return Journal(new_log(sinks, say, clock).bind(**context))
+    return RunLog(new_log(outputs, notify, clock).bind(**context))
 
 
 def _told(options: Mapping[str, object]) -> dict[str, object]:
@@ -150,28 +150,28 @@ def _told(options: Mapping[str, object]) -> dict[str, object]:
 # --- Looking on ------------------------------------------------------------------------------
 
 
-def watching(
-    callbacks: Callbacks, journal: Journal, *, clock: Callable[[], float] = time.monotonic
+def logged(
+    callbacks: Callbacks, run_log: RunLog, *, clock: Callable[[], float] = time.monotonic
 ) -> Callbacks:
     """Return a callbacks that passes all on and writes down what there is to know later.
 
     Args:
         clock: seconds, from anywhere on.
     """
-    logging = _LoggingCallbacks(callbacks, journal, clock)
-    journal.before_end(logging.sum_up)
+    logging = LoggingCallbacks(callbacks, run_log, clock)
+    run_log.before_end(logging.sum_up)
     return logging
 
 
-class _LoggingCallbacks(Callbacks):
+class LoggingCallbacks(Callbacks):
     """Passes every call on, and writes down what there is to know later.
 
     ``_told`` is the progress that the last batch ended with, ``_seen`` the latest one.
     """
 
-    def __init__(self, callbacks: Callbacks, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(self, callbacks: Callbacks, run_log: RunLog, clock: Callable[[], float]) -> None:
         super().__init__(on_read=callbacks.on_read)
-        self._callbacks, self._journal, self._clock = callbacks, journal, clock
+        self._callbacks, self._run_log, self._clock = callbacks, run_log, clock
         self._told = self._seen = _NOTHING
         self._told_at = clock()
         self._wait, self._wait_told_at = "", -WAIT_EVERY_S
@@ -181,16 +181,16 @@ class _LoggingCallbacks(Callbacks):
 
     def on_notice(self, text: str) -> None:
         self._callbacks.on_notice(text)
-        self._journal.info("notice", text=text)
+        self._run_log.info("notice", text=text)
 
     def on_looked(self, done: int, total: int) -> None:
         self._callbacks.on_looked(done, total)
         if done == total:
-            self._journal.info("incidents read", incidents=total)
+            self._run_log.info("incidents read", incidents=total)
 
     def confirm(self, text: str) -> bool:
         is_yes = self._callbacks.confirm(text)
-        self._journal.info("asked", question=text, answer="yes" if is_yes else "no")
+        self._run_log.info("asked", question=text, answer="yes" if is_yes else "no")
         return is_yes
 
     def on_progress(self, progress: Progress) -> None:
@@ -216,7 +216,7 @@ class _LoggingCallbacks(Callbacks):
             return
         took_s = max(now - self._told_at, 0.001)
         throttled = seen.throttled - told.throttled
-        (self._journal.warning if throttled else self._journal.info)(
+        (self._run_log.warning if throttled else self._run_log.info)(
             "batch",
             done=sum(n for status, n in seen.counts.items() if status is not Status.PENDING),
             rows=seen.rows,
@@ -237,7 +237,7 @@ class _LoggingCallbacks(Callbacks):
         self._wait, self._wait_told_at = cause, self._clock()
         # The windows are ours; what else holds a run back is the API's trouble.
         is_usual = cause == PACE or cause.endswith("window")
-        (self._journal.info if is_usual else self._journal.warning)(
+        (self._run_log.info if is_usual else self._run_log.warning)(
             "waiting", waiting_for=progress.waiting_for, left_s=progress.left_s
         )
 
@@ -251,7 +251,7 @@ class _LoggingCallbacks(Callbacks):
             self._untold[code] += 1
             return
         self._told_rows += 1
-        self._journal.warning(
+        self._run_log.warning(
             "row failed",
             row_number=outcome.row_number,
             incident_id=outcome.incident_id,
@@ -266,5 +266,5 @@ class _LoggingCallbacks(Callbacks):
     def sum_up(self) -> None:
         self._tell_batch()
         for code, rows in self._untold.most_common():
-            self._journal.warning("more rows failed", error_code=code, rows=rows)
+            self._run_log.warning("more rows failed", error_code=code, rows=rows)
         self._untold.clear()

@@ -75,7 +75,7 @@ class Holder:
         return f"process {self.pid} has it for {self.sheet}, since {self.since} UTC"
 
 
-class Account:
+class AccountLedger:
     """An account of which a run may hold the lock; close it to let the next one in.
 
     Args:
@@ -189,8 +189,8 @@ class Account:
         self._file.close()
 
 
-def queue_up(
-    account: Account, sheet: str, *, waits: bool, say: Callable[[str], None]
+def wait_for_account(
+    account: AccountLedger, sheet: str, *, waits: bool, notify: Callable[[str], None]
 ) -> Iterator[float]:
     """Take an account's lock, sooner or later.
 
@@ -214,7 +214,7 @@ def queue_up(
         if not waits:
             raise LockedError(f"{text}. Wait until it has ended, or leave out --no-wait.")
         if text != said:
-            say(f"{text}; waiting for it to end")
+            notify(f"{text}; waiting for it to end")
             said = text
         yield _POLL_S
 
@@ -244,7 +244,7 @@ def _folder() -> Path:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # In the folder for temporary files, anybody may have made it first.
-            is_ours = folder is own or os.name != "posix" or folder.lstat().st_uid == user
-            if is_ours and os.access(folder, os.W_OK):
+            is_last_written = folder is own or os.name != "posix" or folder.lstat().st_uid == user
+            if is_last_written and os.access(folder, os.W_OK):
                 return folder
     raise InputError(f"{own or spare}: no folder for the account's lock. Let {spare} be written.")

@@ -19,7 +19,7 @@ the permits did not foresee is theirs: the part of the permits that is used is m
 
 aiolimiter only spaces the starts evenly, so that requests do not go out in bursts.
 
-State, and who may touch it: the permits of a window are taken by ``Quota.take`` while it
+State, and who may touch it: the permits of a window are taken by ``Limiter.take`` while it
 holds the turn, one caller at a time in order of asking, and given back once by the same.
 The ledger is told of every start and every answer, as they happen.
 """
@@ -152,7 +152,7 @@ class _Permits:
             return None
         return answered[missing - 1] - over
 
-    def take(self, now: float) -> None:
+    def acquire(self, now: float) -> None:
         """Use a permit; call only when ``wait_s`` is 0."""
         self.unused -= 1
         started, over = self.started, now - self.window.window_s
@@ -175,7 +175,7 @@ def _open(_now: float) -> float:
     return 0.0
 
 
-class Quota:
+class Limiter:
     """The quota of one account, as far as this process uses it.
 
     Times are those of the running event loop's clock.
@@ -234,22 +234,22 @@ class Quota:
     @asynccontextmanager
     async def permit(self) -> AsyncIterator[None]:
         """Hold leave for one request, from before it starts to its answer."""
-        started_at = await self.take()
+        started_at = await self.acquire()
         is_answered = False
         try:
             yield
             is_answered = True
         finally:
-            self.give_back(started_at, is_answered=is_answered)
+            self.release(started_at, is_answered=is_answered)
 
-    async def take(self, gate: Callable[[float], float] = _open) -> float:
-        """Wait for leave to start one request; ``give_back`` has to follow, however it ends.
+    async def acquire(self, gate: Callable[[float], float] = _open) -> float:
+        """Wait for leave to start one request; ``release`` has to follow, however it ends.
 
         Args:
             gate: asked last, with the time; 0 lets the request start at once, else the
                 seconds after which to ask again. It is asked again after every answer, too.
 
-        Returns: when it was given, for ``give_back``.
+        Returns: when it was given, for ``release``.
         """
         async with self._turn:
             await self._pacer.acquire()
@@ -259,13 +259,13 @@ class Quota:
                 now = self._now()
             # No wait since the time was read: what was free then is still free.
             for permits in self._permits:
-                permits.take(now)
+                permits.acquire(now)
             self.requests += 1
             if self._ledger is not None:
                 self._ledger.start()
         return now
 
-    def give_back(self, started_at: float, *, is_answered: bool) -> None:
+    def release(self, started_at: float, *, is_answered: bool) -> None:
         """Return leave, once: it comes to be used again a whole window later.
 
         After a failure or a cancellation too, because the server may have counted the request.

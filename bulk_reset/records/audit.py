@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import BulkResetError, ExitCode, InputError, LockedError
-from bulk_reset.core.file_hash import fingerprint_of
+from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.totals import Totals, Verification
 from bulk_reset.records.report_reader import beside
 
@@ -234,7 +234,7 @@ class _Fingerprint:
         if path is None:
             return
         with contextlib.suppress(OSError):
-            sha256, size_bytes = fingerprint_of(path)
+            sha256, size_bytes = hash_file(path)
             self._told = {"sheet_sha256": sha256, "sheet_bytes": size_bytes}
 
     def told(self, *, waits: bool) -> Record:

@@ -127,7 +127,7 @@ class History:
             return None
         return {_STATUSES[code]: int(counts[code]) for code in _DONE_AND_SENT if counts[code]}
 
-    def stands(self, incident_id: str, digest: str, fields: Iterable[str]) -> bool:
+    def is_current(self, incident_id: str, digest: str, fields: Iterable[str]) -> bool:
         """Tell whether no later line wrote these fields of the incident otherwise."""
         if not self._writers:
             return True

@@ -27,14 +27,14 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
-from bulk_reset.core.atomic_file import whole_file
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import is_custom, text_of
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.row_keys import keys_of
-from bulk_reset.core.safe_text import guarded, unguarded
+from bulk_reset.core.safe_text import guard_formula, unguard_formula
 from bulk_reset.sheets.columns import OWN_PREFIX
-from bulk_reset.sheets.validation import mistake_of
+from bulk_reset.sheets.validation import error_of
 
 _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "before", "wrote"))
 COLUMNS: Final = (*FIELDS, *_OWN)
@@ -43,7 +43,7 @@ _LONGEST_CELL: Final = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class PreviousValues:
     """What stood in an incident before a row was sent, and what the row sets.
 
     Attributes:
@@ -60,13 +60,13 @@ class Image:
     wrote: Mapping[str, Any] = field(default_factory=dict)
 
 
-def why_lost(name: str, value: object) -> str:
+def why_not_restorable(name: str, value: object) -> str:
     """Return why a value cannot be set again; empty where it can."""
     if is_custom(name):
         if value is None or value == "":
             return "it was not set, and the API says no way to unset a custom field"
         column = f"{name}:json"
-        problem = mistake_of(column, text_of(column, value))
+        problem = error_of(column, text_of(column, value))
         return f"the API does not take what it was: {problem}" if problem else ""
     if value is None or value == "":
         return "it was empty, and the API cannot empty a field"
@@ -74,14 +74,14 @@ def why_lost(name: str, value: object) -> str:
         return "it was no text"
     if value == "Ok" and name not in _TEXTS:
         return "it was Ok, which the API cannot set"
-    problem = mistake_of(name, value)
+    problem = error_of(name, value)
     return f"the API does not take what it was: {problem}" if problem else ""
 
 
 _TEXTS: Final = SETTABLE_FIELDS[:-1]
 
 
-class BeforeFile:
+class PreviousValuesFile:
     """An open file of before-images, its torn end mended; the lock is the report's.
 
     Raises:
@@ -120,7 +120,7 @@ class BeforeFile:
     ) -> None:
         self._file.close()
 
-    def append(self, images: Iterable[Image]) -> None:
+    def append(self, images: Iterable[PreviousValues]) -> None:
         """Add lines and see them onto the disk.
 
         Raises:
@@ -142,18 +142,18 @@ class BeforeFile:
             content = content[self._file.write(content) :]
 
 
-def _cells(image: Image) -> list[str]:
+def _cells(image: PreviousValues) -> list[str]:
     cells = {
-        name: guarded(value)
+        name: guard_formula(value)
         for name, value in image.before.items()
-        if name in SETTABLE_FIELDS and not why_lost(name, value)
+        if name in SETTABLE_FIELDS and not why_not_restorable(name, value)
     }
     return [
         image.incident_id,
         *(cells.get(name, "") for name in SETTABLE_FIELDS),
         str(image.row_number),
         image.digest,
-        guarded(image.link),
+        guard_formula(image.link),
         _json(image.before),
         _json(image.wrote),
     ]
@@ -177,13 +177,13 @@ def _write_anew(path: Path) -> None:
     if _HEADER.startswith(first) or _end_of_last_line(path) is None:
         return
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(_cells, read_images(path)))
+    csv.writer(text).writerows(map(_cells, read_previous_values(path)))
     shutil.copy2(path, f"{path}~")
-    with whole_file(path, like=path) as fresh:
+    with atomic_file(path, like=path) as fresh:
         fresh.write(_HEADER + text.getvalue().encode())
 
 
-class SentBefore(Container[str]):
+class SentDigests(Container[str]):
     """The digests of rows that a file of before-images has; 8 bytes each.
 
     Attributes:
@@ -191,7 +191,7 @@ class SentBefore(Container[str]):
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file; see ``read_images`` for what is raised."""
+        """Read the file; see ``read_previous_values`` for what is raised."""
         lines = _lines(path) if path.exists() else iter(())
         keys = array("Q")
         try:
@@ -208,7 +208,7 @@ class SentBefore(Container[str]):
         return place < len(self._keys) and bool(self._keys[place] == key)
 
 
-class Written:
+class LastWritten:
     """What a file of before-images says that was written last; read when it is first asked.
 
     In memory stay two numbers a value.
@@ -219,18 +219,18 @@ class Written:
         self._last: dict[int, int] | None = None
 
     def is_last(self, incident_id: str, name: str, value: object) -> bool:
-        """Tell whether a value is what was written last; see ``read_images`` for what is raised."""
+        """Tell whether a value is what was written last; raises as ``read_previous_values``."""
         if self._last is None:
             is_there = self._path is not None and self._path.exists()
             self._last = {
                 hash((image.incident_id, name)): hash(repr(wrote))
-                for image in (read_images(self._path) if self._path and is_there else ())
+                for image in (read_previous_values(self._path) if self._path and is_there else ())
                 for name, wrote in image.wrote.items()
             }
         return self._last.get(hash((incident_id, name))) == hash(repr(value))
 
 
-def read_images(path: Path, first: int = 0) -> Iterator[Image]:
+def read_previous_values(path: Path, first: int = 0) -> Iterator[PreviousValues]:
     """Read before-images in the order in which their rows were sent.
 
     A spreadsheet may have saved the file. A torn last line is left out.
@@ -291,12 +291,12 @@ class _Head(io.RawIOBase):
         return count
 
 
-def _image(cells: dict[str, str]) -> Image:
+def _image(cells: dict[str, str]) -> PreviousValues:
     row, digest, link, before_text, wrote_text = (cells[name] for name in _OWN)
     before, wrote = json.loads(before_text), json.loads(wrote_text)
     if before.keys() != wrote.keys():
         raise ValueError(before_text)
-    return Image(int(row), digest, cells[ID_FIELD], unguarded(link), before, wrote)
+    return PreviousValues(int(row), digest, cells[ID_FIELD], unguard_formula(link), before, wrote)
 
 
 def _end_of_last_line(path: Path) -> int | None:

@@ -28,7 +28,7 @@ from filelock import lock_descriptor
 
 from bulk_reset.core.errors import InputError, InternalError, LockedError, RunError
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import inert
+from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.report_reader import (
     HEADER,
     csv_cells,
@@ -73,7 +73,7 @@ class Report:
             with _disk_errors(path):
                 if is_resaved(path):
                     self._write_anew()
-                self.mended_bytes = _mend(self._file.fileno(), path)
+                self.mended_bytes = _repair(self._file.fileno(), path)
             if self.mended_bytes:
                 text = "its last line was torn and is cut off; that row is pending"
                 self.notices.append(f"{path}: {text}")
@@ -263,7 +263,7 @@ def _line(outcome: Outcome) -> str:
 def _cell(text: str) -> str:
     if not text or (text.isalnum() and len(text) <= _LONGEST_CELL):
         return text
-    line = inert(text)[:_LONGEST_CELL]
+    line = escape_formula(text)[:_LONGEST_CELL]
     return '"' + line.replace('"', '""') + '"' if '"' in line or "," in line else line
 
 
@@ -279,7 +279,7 @@ def _second_as_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
-def _mend(descriptor: int, path: Path) -> int:
+def _repair(descriptor: int, path: Path) -> int:
     """Write the header into a new file; cut a torn line off an old one; return its bytes."""
     size = os.fstat(descriptor).st_size
     if size == 0:

@@ -88,7 +88,7 @@ def read_report(path: Path) -> Iterator[Outcome]:
         raise InputError(f"{path}: this is not a report of bulk-reset ({exc}).") from exc
 
 
-def _outcomes(path: Path, rows: Iterable[list[str]], mend: str) -> Iterator[Outcome]:
+def _outcomes(path: Path, rows: Iterable[list[str]], fix: str) -> Iterator[Outcome]:
     for number, cells in enumerate(rows, 2):
         if not any(cells):
             continue
@@ -97,7 +97,7 @@ def _outcomes(path: Path, rows: Iterable[list[str]], mend: str) -> Iterator[Outc
         except ValueError as exc:
             raise InputError(
                 f"{path}: line {number} is not a line of a report; was it edited? Take the line "
-                f"out to have its row sent again, move the file away to start over, or {mend}."
+                f"out to have its row sent again, move the file away to start over, or {fix}."
             ) from exc
         yield outcome
 
@@ -131,8 +131,8 @@ def _resaved_outcomes(path: Path) -> Iterator[Outcome]:
     text = io.StringIO(content.decode("utf-8-sig", "replace"), newline="")
     rows = csv.reader(text, delimiter=delimiter)
     next(rows)
-    mend = "undo what a spreadsheet made of it (a number of long digits, perhaps)"
-    yield from _outcomes(path, _as_written(rows, names), mend)
+    fix = "undo what a spreadsheet made of it (a number of long digits, perhaps)"
+    yield from _outcomes(path, _as_written(rows, names), fix)
 
 
 def _as_written(rows: Iterable[list[str]], names: list[str]) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bulk_reset.core.outcome import ErrorGroup, Outcome, Status
-from bulk_reset.core.safe_text import inert
+from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.history import History
 from bulk_reset.records.report_reader import read_report
 
@@ -83,7 +83,13 @@ class ErrorGroups:
     def groups(self) -> tuple[ErrorGroup, ...]:
         """Return the groups, the largest first."""
         return tuple(
-            ErrorGroup(inert(code), status, rows, example.row_number, inert(example.error_message))
+            ErrorGroup(
+                escape_formula(code),
+                status,
+                rows,
+                example.row_number,
+                escape_formula(example.error_message),
+            )
             for (code, status), (rows, example) in sorted(
                 self._groups.items(), key=lambda item: -item[1][0]
             )

@@ -19,12 +19,12 @@ from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from bulk_reset.core.atomic_file import whole_file
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import visible
-from bulk_reset.records.previous_values import read_images
+from bulk_reset.core.safe_text import without_controls
+from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
 from bulk_reset.sheets.sheet import Sheet, WorkbookSource
@@ -76,7 +76,9 @@ def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
         InputError: no report, or none of this sheet.
     """
     before = beside(report, "before.csv")
-    images = {image.digest: image for image in read_images(before)} if before.exists() else {}
+    images = (
+        {image.digest: image for image in read_previous_values(before)} if before.exists() else {}
+    )
     outcomes = {(o.row_number, o.incident_id): o for o in read_report(report)}
     rows = [
         row for chunk in sheet.chunks() for row in _ids_by_row(check_chunk(chunk, sheet.columns))
@@ -144,7 +146,7 @@ def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> l
     """
     if sheet.path is not None and target.exists() and target.samefile(sheet.path):
         raise InputError(f"{target}: that is the sheet itself. Choose another name.")
-    with whole_file(target, like=sheet.path) as file:
+    with atomic_file(target, like=sheet.path) as file:
         if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
             book, notices = _copied(sheet, sheet.path, answers), _lost(sheet.path)
         else:
@@ -244,7 +246,7 @@ def _fill(cell: Cell, place: int, text: str, answer: Answer, links: Iterator[int
 
 def _shown(text: str) -> str:
     """Return a text as a cell can hold it: nothing that acts, and cut to a cell's length."""
-    shown = visible(text)
+    shown = without_controls(text)
     return shown if len(shown) <= _LONGEST_CELL else f"{shown[: _LONGEST_CELL - 1]}…"
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from bulk_reset.core.outcome import Outcome
-from bulk_reset.core.safe_text import guarded, inert
+from bulk_reset.core.safe_text import escape_formula, guard_formula
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
 from bulk_reset.sheets.sheet import Sheet
-from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
 
 _OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
@@ -29,7 +29,7 @@ def failed_path(report_path: Path) -> Path:
 
 
 def write_failed(
-    sheet: Sheet, survey: Survey, scope: str, report_path: Path, *, has_failed: bool = True
+    sheet: Sheet, sheet_check: SheetCheck, scope: str, report_path: Path, *, has_failed: bool = True
 ) -> Path | None:
     """Write the rows that were rejected, failed or have an unknown outcome.
 
@@ -50,7 +50,7 @@ def write_failed(
         with fresh.open("x", encoding="utf-8-sig", newline="") as file:
             if target.is_file():
                 fresh.chmod(fresh.stat().st_mode & target.stat().st_mode)
-            rows = _write(sheet, survey, scope, not_done, file)
+            rows = _write(sheet, sheet_check, scope, not_done, file)
             file.flush()
             os.fsync(file.fileno())
         if target.exists() and (not rows or not filecmp.cmp(fresh, target, shallow=False)):
@@ -73,7 +73,7 @@ def _not_done(report_path: Path) -> dict[str, Outcome]:
 
 
 def _write(
-    sheet: Sheet, survey: Survey, scope: str, not_done: dict[str, Outcome], file: TextIO
+    sheet: Sheet, sheet_check: SheetCheck, scope: str, not_done: dict[str, Outcome], file: TextIO
 ) -> int:
     header = sheet.columns.header
     kept = [
@@ -85,9 +85,9 @@ def _write(
     was_at = {sheet.columns.position[name]: p for name, p in sheet.columns.was.items()}
     rows = 0
     writer = csv.writer(file)
-    writer.writerow([*(guarded(header[p]) for p in kept), *_OWN_COLUMNS])
+    writer.writerow([*(guard_formula(header[p]) for p in kept), *_OWN_COLUMNS])
     for chunk in sheet.chunks() if not_done else ():
-        judged = JudgedChunk(check_chunk(chunk, sheet.columns), survey, scope)
+        judged = DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, scope)
         for place, digest in enumerate(judged.digests):
             outcome = not_done.get(digest.hex())
             if outcome is None:
@@ -98,9 +98,11 @@ def _write(
             cells = [
                 ""
                 if (number, p) in chunk.odd_cells
-                else guarded(chunk.columns[p][place] or chunk.columns[was_at.get(p, p)][place])
+                else guard_formula(
+                    chunk.columns[p][place] or chunk.columns[was_at.get(p, p)][place]
+                )
                 for p in kept
             ]
             reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
-            writer.writerow([*cells, number, outcome.status.value, inert(reason)])
+            writer.writerow([*cells, number, outcome.status.value, escape_formula(reason)])
     return rows

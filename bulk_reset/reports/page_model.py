@@ -125,7 +125,7 @@ def verdict(facts: PageFacts) -> tuple[bool, str]:
 def way_back(facts: PageFacts) -> tuple[str, tuple[str, ...]]:
     """Return in a sentence whether there is a way back, and the commands that take it."""
     options = facts.last_run.get("options") or {}
-    asking = [
+    common_options = [
         word
         for name, option in _ASKING.items()
         if name in options
@@ -144,7 +144,8 @@ def way_back(facts: PageFacts) -> tuple[str, tuple[str, ...]]:
     if options.get("sandbox") and "sandbox_state" not in options:
         return f"{told} It was a rehearsal, and its sandbox is gone.", ()
     commands = tuple(
-        shlex.join(["bulk-reset", verb, facts.report, *asking]) for verb in ("undo", "verify")
+        shlex.join(["bulk-reset", verb, facts.report, *common_options])
+        for verb in ("undo", "verify")
     )
     return told, commands
 

@@ -18,7 +18,7 @@ from typing import IO, Final, Self
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from bulk_reset.core.atomic_file import FreshFile
+from bulk_reset.core.atomic_file import AtomicFile
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan, counts, facts
 from bulk_reset.core.safe_text import is_link, shown
 from bulk_reset.core.word_diff import Op
@@ -77,7 +77,7 @@ class _PlanFile(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fresh: FreshFile
+        self._fresh: AtomicFile
 
     def __enter__(self) -> Self:
         """Begin the file beside its name.
@@ -86,7 +86,7 @@ class _PlanFile(ABC):
             InputError: it cannot be written there; an older plan is as it was.
         """
         with self._writing():
-            self._fresh = FreshFile(self.path, like=self.path)
+            self._fresh = AtomicFile(self.path, like=self.path)
             try:
                 self._begin()
             except BaseException:

@@ -22,15 +22,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from bulk_reset.core.atomic_file import whole_file
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError
-from bulk_reset.core.file_hash import fingerprint_of
+from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.json_codec import dumps, loads
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import inert
+from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.audit import read_audit
 from bulk_reset.records.history import code_of
-from bulk_reset.records.previous_values import read_images, why_lost
+from bulk_reset.records.previous_values import read_previous_values, why_not_restorable
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.summary import ReportSummary, summarise
 from bulk_reset.reports.page_model import PageFacts, Requests
@@ -65,7 +65,7 @@ def write_page(report: Path) -> Path:
     facts = _facts(report, summary, images, lines)
     rows = _rows(lines, images, summary)
     first = list(itertools.islice(rows, BLOCK_ROWS))
-    with whole_file(target, like=report) as file:
+    with atomic_file(target, like=report) as file:
         file.write(draw_head(facts).encode())
         for row in first[:ROWS_AT_ONCE]:
             file.write(draw_row(unpacked_row(row)).encode() + b"\n")
@@ -127,10 +127,14 @@ class _Images:
     def __init__(self, path: Path) -> None:
         self.path, self.count, self.lost = path, 0, 0
         self.by_digest = _Store()
-        for image in read_images(path) if path.exists() else ():
+        for image in read_previous_values(path) if path.exists() else ():
             self.count += 1
             earlier = self.by_digest.get(image.digest) or _NOTHING
-            lost = {name: why for name, old in image.before.items() if (why := why_lost(name, old))}
+            lost = {
+                name: why
+                for name, old in image.before.items()
+                if (why := why_not_restorable(name, old))
+            }
             # A field that the first sending set is not set again by the second.
             values = {
                 "link": image.link,
@@ -181,7 +185,7 @@ def _facts(report: Path, summary: ReportSummary, images: _Images, lines: _Lines)
         np.array(times, np.float64) for times in (lines.starts, lines.finishes, lines.elapsed_s)
     )
     codes = np.array(lines.codes, np.uint8)
-    sha256, size_bytes = fingerprint_of(report)
+    sha256, size_bytes = hash_file(report)
     return PageFacts(
         report=str(report),
         report_sha256=sha256,
@@ -210,5 +214,5 @@ def _rows(lines: _Lines, images: _Images, summary: ReportSummary) -> Iterator[st
         values = lines.last.get(digest)
         status, fields = Status(values.pop("status")), tuple(values.pop("fields"))
         outcome = Outcome(status=status, fields=fields, **values)
-        group = groups.get((inert(outcome.error_code), status), "")
+        group = groups.get((escape_formula(outcome.error_code), status), "")
         yield packed_row(outcome, group, images.by_digest.get(digest) or _NOTHING)

@@ -99,10 +99,10 @@ def refuse_other_kinds(path: Path, label: str) -> None:
     Raises:
         SheetError: says what it is.
     """
-    kind, mend = kind_of(path)
+    kind, fix = kind_of(path)
     if kind:
         named = "" if kind == WORKBOOK else ", whatever its name says"
-        raise SheetError(f"{label}: this is {kind}{named}. {mend}")
+        raise SheetError(f"{label}: this is {kind}{named}. {fix}")
 
 
 def _until_error(rows: Iterable[list[str]]) -> Iterator[list[str]]:

@@ -26,11 +26,11 @@ from typing import Any, BinaryIO, Final, Protocol, Self
 
 from xlsxwriter.format import Format
 
-from bulk_reset.core.atomic_file import FreshFile
+from bulk_reset.core.atomic_file import AtomicFile
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, live_value, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
-from bulk_reset.core.safe_text import guarded, is_link
+from bulk_reset.core.safe_text import guard_formula, is_link
 from bulk_reset.sheets.columns import WAS_PREFIX
 from bulk_reset.sheets.streaming_workbook import StreamedBook, writing_errors
 from bulk_reset.sheets.template import (
@@ -108,7 +108,7 @@ class PulledSheet:
         InputError: a file is there already, or it cannot be written.
     """
 
-    _fresh: FreshFile
+    _fresh: AtomicFile
     _writer: _Writer
 
     def __init__(
@@ -155,7 +155,7 @@ class PulledSheet:
 
     def __enter__(self) -> Self:
         with self._errors():
-            self._fresh = FreshFile(self._path, like=self._path)
+            self._fresh = AtomicFile(self._path, like=self._path)
             try:
                 self._writer = self._kind(self._fresh.file, self._header(), self._settable)
             except BaseException:
@@ -202,7 +202,7 @@ class PulledSheet:
             _LINK: link,
             **{WAS_PREFIX + name: text for name, text in now.items()},
         }
-        texts = {name: guarded(_whole(text)) for name, text in cells.items()}
+        texts = {name: guard_formula(_whole(text)) for name, text in cells.items()}
         if isinstance(self._writer, _Xlsx):
             self._refuse_too_much(cells, texts)
         with self._errors():
@@ -214,14 +214,14 @@ class PulledSheet:
         too_long = next((name for name, text in texts.items() if _is_too_long(text)), None)
         if self.rows >= _MOST_ROWS:
             what = f"more than {_MOST_ROWS:,} incidents"
-            mend = "Write a .csv, or pull a shorter time."
+            fix = "Write a .csv, or pull a shorter time."
         elif too_long is not None:
             length = len(cells[too_long])
             what = f"{too_long} of {cells[ID_FIELD]} has {length:,} characters"
-            mend = "Write a .csv."
+            fix = "Write a .csv."
         else:
             return
-        raise InputError(f"{self._path}: {what}, which no workbook holds. {mend}")
+        raise InputError(f"{self._path}: {what}, which no workbook holds. {fix}")
 
     def _moment(self, at: object) -> str:
         if not isinstance(at, (int, float)) or at <= 0:
@@ -253,7 +253,7 @@ class _Csv:
         del settable  # a CSV has no looks
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._text)
-        self._writer.writerow(map(guarded, header.values()))
+        self._writer.writerow(map(guard_formula, header.values()))
 
     def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:
         """Write a row; see ``_Writer``."""
@@ -294,7 +294,7 @@ class _Xlsx:
         set_up_page(sheet)
         for place, (name, text) in enumerate(header.items()):
             self._set_column(place, name)
-            self._write_text(0, place, guarded(text), self._style_of_header(name))
+            self._write_text(0, place, guard_formula(text), self._style_of_header(name))
 
     def _style_of_header(self, name: str) -> Format:
         if name == ID_FIELD:

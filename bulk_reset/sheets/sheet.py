@@ -28,7 +28,7 @@ import pandas as pd
 from bulk_reset.core.custom_fields import is_same
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.file_types import kind_of
-from bulk_reset.core.safe_text import unguarded
+from bulk_reset.core.safe_text import unguard_formula
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
@@ -67,7 +67,7 @@ class Sheet:
         self.source, self.label, self.path = source, label, path
         # A file of failed rows, whose cells were made inert for spreadsheets.
         self._is_guarded = any(name.startswith(OWN_PREFIX) for name in source.header)
-        header = tuple(map(unguarded, source.header)) if self._is_guarded else source.header
+        header = tuple(map(unguard_formula, source.header)) if self._is_guarded else source.header
         self.columns: Columns = bind(header, mapping, label)
         self.notices = tuple(
             f"{label}: {notice}" for notice in (source.notice, *self.columns.notices) if notice
@@ -86,7 +86,9 @@ class Sheet:
         try:
             for chunk in self.source.read(chunk_rows):
                 if self._is_guarded:
-                    chunk.columns[:] = [list(map(unguarded, cells)) for cells in chunk.columns]
+                    chunk.columns[:] = [
+                        list(map(unguard_formula, cells)) for cells in chunk.columns
+                    ]
                 filled = _without_blank_rows(chunk)
                 yield _without_untouched(filled, self.columns) if self.columns.was else filled
         except OSError as exc:
@@ -149,7 +151,7 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     encoding: str | None = None,
     sheet_name: str | None = None,
     header_row: int | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Sheet]:
     """Open a sheet of any kind, find its header and bind its columns.
 
@@ -192,7 +194,7 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
             if delimiter is not None or encoding is not None:
                 raise InputError(f"--delimiter, --encoding: {path} is a workbook. Leave them out.")
             if notice := large_workbook_notice(path):
-                say(f"{path}: {notice}")
+                notify(f"{path}: {notice}")
             table = Sheet(WorkbookSource(path, sheet_name, header_row), str(path), path, mapping)
     except OSError as exc:
         raise _unreadable(str(path), exc) from exc

@@ -21,7 +21,7 @@ from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.incident_ids import Readings
 from bulk_reset.core.json_codec import dumps
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.row_error import Mistake
+from bulk_reset.core.row_error import RowError
 from bulk_reset.core.row_keys import keys_of
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.sheet import Sheet
@@ -29,7 +29,7 @@ from bulk_reset.sheets.validation import CheckedChunk, check_chunk, shorten
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class RowDecision:
     """What is decided about one row because of other rows of the same incident."""
 
     status: Status
@@ -42,7 +42,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class SheetCheck:
     """What a whole sheet holds.
 
     Attributes:
@@ -58,8 +58,8 @@ class Survey:
 
     rows: int = 0
     blank_rows: int = 0
-    mistakes: tuple[Mistake, ...] = ()
-    rulings: dict[int, Ruling] = field(default_factory=dict)
+    row_errors: tuple[RowError, ...] = ()
+    decisions: dict[int, RowDecision] = field(default_factory=dict)
     repeated_ids: frozenset[str] = frozenset()
     contested_ids: frozenset[str] = frozenset()
     readings: Readings = field(default_factory=Readings)
@@ -67,11 +67,11 @@ class Survey:
     untouched: int = 0
 
 
-def survey_sheet(
+def check_rows(
     sheet: Sheet,
     policy: OnConflict = OnConflict.ERROR,
     on_chunk: Callable[[CheckedChunk], None] = lambda _: None,
-) -> Survey:
+) -> SheetCheck:
     """Read and check a whole sheet; in memory stay 8 bytes a row, and the mistakes.
 
     Args:
@@ -81,7 +81,7 @@ def survey_sheet(
         SheetError: the sheet cannot be read to its end.
     """
     rows = blank_rows = emptied = untouched = 0
-    mistakes: list[Mistake] = []
+    row_errors: list[RowError] = []
     keys: list[npt.NDArray[np.uint64]] = []
     readings = Readings()
     for chunk in sheet.chunks():
@@ -90,30 +90,30 @@ def survey_sheet(
         blank_rows += chunk.blank_rows
         emptied += chunk.emptied
         untouched += len(checked.untouched)
-        mistakes += checked.mistakes
+        row_errors += checked.row_errors
         readings.add(checked.readings)
         keys.append(_keys(checked))
         on_chunk(checked)
-    rulings: dict[int, Ruling] = {}
+    decisions: dict[int, RowDecision] = {}
     contested: set[str] = set()
     repeated = _repeated_rows(sheet, keys)
     for incident_id, of_incident in repeated.items():
-        _count_occurrences(of_incident, rulings)
+        _count_occurrences(of_incident, decisions)
         conflicts = _conflicts(of_incident)
         if not conflicts or policy is OnConflict.ERROR:
-            _skip_twins(of_incident, rulings)
-            mistakes += _reject(conflicts, sheet.columns, rulings)
+            _skip_duplicates(of_incident, decisions)
+            row_errors += _reject(conflicts, sheet.columns, decisions)
         else:
             contested.add(incident_id)
             if policy is OnConflict.LAST:
-                _skip_superseded(of_incident, rulings)
-        _mark_overwritten(of_incident, rulings)
-    mistakes.sort(key=lambda mistake: mistake.row_number)
-    return Survey(
+                _skip_superseded(of_incident, decisions)
+        _mark_overwritten(of_incident, decisions)
+    row_errors.sort(key=lambda row_error: row_error.row_number)
+    return SheetCheck(
         rows,
         blank_rows,
-        tuple(mistakes),
-        rulings,
+        tuple(row_errors),
+        decisions,
         frozenset(repeated),
         frozenset(contested),
         readings,
@@ -148,12 +148,12 @@ def _repeated_rows(sheet: Sheet, keys: list[npt.NDArray[np.uint64]]) -> dict[str
     return {incident_id: rows for incident_id, rows in found.items() if len(rows) > 1}
 
 
-def _count_occurrences(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+def _count_occurrences(rows: list[_Row], decisions: dict[int, RowDecision]) -> None:
     seen: dict[tuple[tuple[str, str], ...], int] = {}
     for row in rows:
         key = tuple(row.values.items())
         seen[key] = seen.get(key, 0) + 1
-        rulings[row.row_number] = Ruling(Status.PENDING, occurrence=seen[key])
+        decisions[row.row_number] = RowDecision(Status.PENDING, occurrence=seen[key])
 
 
 def _conflicts(rows: list[_Row]) -> dict[int, tuple[str, str, int]]:
@@ -172,94 +172,94 @@ def _conflicts(rows: list[_Row]) -> dict[int, tuple[str, str, int]]:
 
 
 def _reject(
-    conflicts: dict[int, tuple[str, str, int]], columns: Columns, rulings: dict[int, Ruling]
-) -> Iterator[Mistake]:
+    conflicts: dict[int, tuple[str, str, int]], columns: Columns, decisions: dict[int, RowDecision]
+) -> Iterator[RowError]:
     for row_number, (name, value, other) in conflicts.items():
         problem = f"row {other} sets {name} of the same incident to something else"
-        mend = "keep one of them, or say --on-conflict last (or in-order)"
-        rulings[row_number] = Ruling(
-            Status.REJECTED, f"{problem}: {mend}", rulings[row_number].occurrence
+        fix = "keep one of them, or say --on-conflict last (or in-order)"
+        decisions[row_number] = RowDecision(
+            Status.REJECTED, f"{problem}: {fix}", decisions[row_number].occurrence
         )
-        yield Mistake(row_number, columns.name(name), "conflict", shorten(value), problem, mend)
+        yield RowError(row_number, columns.name(name), "conflict", shorten(value), problem, fix)
 
 
-def _skip_twins(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+def _skip_duplicates(rows: list[_Row], decisions: dict[int, RowDecision]) -> None:
     first: dict[tuple[tuple[str, str], ...], int] = {}
     for row in rows:
         key = tuple(row.values.items())
         twin = first.setdefault(key, row.row_number)
         if twin != row.row_number:
-            rulings[row.row_number] = Ruling(
+            decisions[row.row_number] = RowDecision(
                 Status.SKIPPED,
                 f"the same as row {twin}, which is sent",
-                rulings[row.row_number].occurrence,
+                decisions[row.row_number].occurrence,
             )
 
 
-def _skip_superseded(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+def _skip_superseded(rows: list[_Row], decisions: dict[int, RowDecision]) -> None:
     later: dict[str, int] = {}
     for row in reversed(rows):
         over = [later.get(name) for name in row.values]
         if None not in over:
-            rulings[row.row_number] = Ruling(
+            decisions[row.row_number] = RowDecision(
                 Status.SKIPPED,
                 f"row {over[0]} sets the same again, and the last row wins",
-                rulings[row.row_number].occurrence,
+                decisions[row.row_number].occurrence,
             )
         for name in row.values:
             later.setdefault(name, row.row_number)
 
 
-def _mark_overwritten(rows: list[_Row], rulings: dict[int, Ruling]) -> None:
+def _mark_overwritten(rows: list[_Row], decisions: dict[int, RowDecision]) -> None:
     later: set[str] = set()
     for row in reversed(rows):
-        ruling = rulings[row.row_number]
-        if ruling.status is Status.PENDING:
+        decision = decisions[row.row_number]
+        if decision.status is Status.PENDING:
             overwritten = frozenset(later.intersection(row.values))
-            rulings[row.row_number] = replace(ruling, overwritten=overwritten)
+            decisions[row.row_number] = replace(decision, overwritten=overwritten)
             later.update(row.values)
 
 
-class JudgedChunk:
+class DecidedChunk:
     """A chunk of which it is known what is to be done with each row.
 
     Attributes:
         digests: of each row, 12 bytes.
     """
 
-    def __init__(self, checked: CheckedChunk, survey: Survey, scope: str) -> None:
-        self.checked, self._survey = checked, survey
-        self._wrong: dict[int, list[Mistake]] = {}
-        for mistake in checked.mistakes:
-            self._wrong.setdefault(mistake.row_number, []).append(mistake)
+    def __init__(self, checked: CheckedChunk, sheet_check: SheetCheck, scope: str) -> None:
+        self.checked, self._sheet_check = checked, sheet_check
+        self._wrong: dict[int, list[RowError]] = {}
+        for row_error in checked.row_errors:
+            self._wrong.setdefault(row_error.row_number, []).append(row_error)
         self.digests = self._make_digests(Digests(scope))
 
     def _make_digests(self, digests: Digests) -> list[bytes]:
-        checked, rulings = self.checked, self._survey.rulings
+        checked, decisions = self.checked, self._sheet_check.decisions
         nothing = [""] * len(checked)
         rows = zip(*(checked.columns.get(name, nothing) for name in FIELDS), strict=True)
-        if not self._wrong and not rulings and checked.is_plain:
+        if not self._wrong and not decisions and checked.is_plain:
             return list(digests.each(rows))
         made = []
         for place, (number, cells) in enumerate(zip(checked.numbers, rows, strict=True)):
-            ruling = rulings.get(number)
+            decision = decisions.get(number)
             mark = "" if checked.is_plain else further_mark(checked.values(place))
-            mark += occurrence_mark(ruling.occurrence) if ruling else ""
+            mark += occurrence_mark(decision.occurrence) if decision else ""
             made.append(digests.of(cells, f"\0row {number}" if number in self._wrong else mark))
         return made
 
     @property
-    def needs_no_thought(self) -> bool:
+    def is_all_plain(self) -> bool:
         """Whether every row is valid and is sent whatever becomes of the others."""
         return (
             not self._wrong
             and self.checked.is_plain
-            and self._survey.rulings.keys().isdisjoint(self.checked.numbers)
+            and self._sheet_check.decisions.keys().isdisjoint(self.checked.numbers)
         )
 
     def items(self) -> Iterator[Change | Outcome]:
         """Yield each row's item, in the sheet's order."""
-        if self.needs_no_thought:
+        if self.is_all_plain:
             return self._changes()
         return map(self.item, range(len(self.checked)))
 
@@ -284,29 +284,31 @@ class JudgedChunk:
         values = self.checked.values(place)
         if place in self.checked.untouched:
             return Outcome(number, incident_id, Status.UNCHANGED, (), digest)
-        ruling = self._survey.rulings.get(number)
-        if ruling is None or ruling.status is Status.PENDING:
+        decision = self._sheet_check.decisions.get(number)
+        if decision is None or decision.status is Status.PENDING:
             was = self.checked.was_at(place)
             return Change.made(number, incident_id, values, digest, was)
         return Outcome(
             number,
             incident_id,
-            ruling.status,
+            decision.status,
             tuple(map(field_of, values)),
             digest,
-            error_code="conflict" if ruling.status is Status.REJECTED else "",
-            error_message=ruling.reason,
+            error_code="conflict" if decision.status is Status.REJECTED else "",
+            error_message=decision.reason,
         )
 
 
-def _rejected(row_number: int, incident_id: str, mistakes: list[Mistake], digest: str) -> Outcome:
-    reasons = "; ".join(f"{m.column}: {m.problem}: {m.mend}" for m in mistakes)
+def _rejected(
+    row_number: int, incident_id: str, row_errors: list[RowError], digest: str
+) -> Outcome:
+    reasons = "; ".join(f"{m.column}: {m.problem}: {m.fix}" for m in row_errors)
     return Outcome(
         row_number,
         shorten(incident_id),
         Status.REJECTED,
         (),
         digest,
-        error_code=mistakes[0].kind,
+        error_code=row_errors[0].kind,
         error_message=reasons,
     )

@@ -2,7 +2,7 @@
 
 Whole columns at a time, cell by cell only where something may be wrong.
 
-A broken rule is data (a ``Mistake`` with row, column, value and mend), never an exception.
+A broken rule is data (a ``RowError`` with row, column, value and mend), never an exception.
 Text is kept as it is; only the id is freed of what does not change what it names (see
 ``bulk_reset.core.incident_ids``).
 
@@ -31,7 +31,7 @@ from bulk_reset.core.custom_fields import (
 )
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.incident_ids import ID_DIGITS, Readings, ids_in_link, is_id, read_ids
-from bulk_reset.core.row_error import Mistake
+from bulk_reset.core.row_error import RowError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import Columns
@@ -72,7 +72,7 @@ class CheckedChunk:
 
     numbers: Sequence[int]
     columns: dict[str, list[str]]
-    mistakes: list[Mistake]
+    row_errors: list[RowError]
     readings: Readings = field(default_factory=Readings)
     was: dict[str, list[str]] = field(default_factory=dict)
     untouched: frozenset[int] = frozenset()
@@ -88,7 +88,7 @@ class CheckedChunk:
     @property
     def wrong_rows(self) -> set[int]:
         """The numbers of the rows with a mistake."""
-        return {mistake.row_number for mistake in self.mistakes}
+        return {row_error.row_number for row_error in self.row_errors}
 
     @property
     def is_plain(self) -> bool:
@@ -151,12 +151,12 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     found += _check_emptiness(cells, wrong | untouched)
     order = list(cells)
     found.sort(key=lambda entry: (entry[0], order.index(entry[1])))
-    mistakes = []
-    for place, name, kind, problem, mend in found:
+    row_errors = []
+    for place, name, kind, problem, fix in found:
         value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
         number = chunk.numbers[place]
-        mistakes.append(Mistake(number, columns.name(name), kind, value, problem, mend))
-    return CheckedChunk(chunk.numbers, cells, mistakes, readings, chunk.was, untouched)
+        row_errors.append(RowError(number, columns.name(name), kind, value, problem, fix))
+    return CheckedChunk(chunk.numbers, cells, row_errors, readings, chunk.was, untouched)
 
 
 def _untouched(cells: dict[str, list[str]], was: dict[str, list[str]]) -> set[int]:
@@ -180,12 +180,12 @@ def _check_column(name: str, texts: list[str]) -> _Broken:
     mistake_in: Callable[[str], _Mistake | None]
     if name == ID_FIELD:
         suspects = () if _are_ids(texts) else range(len(texts))
-        mistake_in = _id_mistake
+        mistake_in = _id_error
     elif name == SEVERITY_FIELD:
         suspects = () if _NO_MISTAKE.issuperset(texts) else range(len(texts))
-        mistake_in = _severity_mistake
+        mistake_in = _severity_error
     elif name not in TEXT_LENGTHS:
-        suspects, mistake_in = range(len(texts)), partial(_further_mistake, name)
+        suspects, mistake_in = range(len(texts)), partial(_further_error, name)
     else:
         longest = TEXT_LENGTHS[name][1]
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -193,11 +193,11 @@ def _check_column(name: str, texts: list[str]) -> _Broken:
         suspects = np.flatnonzero(short | (lengths > longest)).tolist()
         if any(map(str.isspace, texts)) or _has_control(texts):
             suspects = range(len(texts))
-        mistake_in = partial(_text_mistake, name)
+        mistake_in = partial(_text_error, name)
     for place in suspects:
-        mistake = mistake_in(texts[place])
-        if mistake is not None:
-            yield place, name, *mistake
+        row_error = mistake_in(texts[place])
+        if row_error is not None:
+            yield place, name, *row_error
 
 
 def _are_ids(texts: list[str]) -> bool:
@@ -229,7 +229,7 @@ _Mistake = tuple[str, str, str]
 """kind, problem, mend"""
 
 
-def _id_mistake(text: str) -> _Mistake | None:
+def _id_error(text: str) -> _Mistake | None:
     if is_id(text):
         return None
     if not text:
@@ -253,7 +253,7 @@ def _id_mistake(text: str) -> _Mistake | None:
     )
 
 
-def _text_mistake(name: str, text: str) -> _Mistake | None:
+def _text_error(name: str, text: str) -> _Mistake | None:
     shortest, longest = TEXT_LENGTHS[name]
     if text in _FORMULA_ERRORS:
         return (
@@ -262,8 +262,8 @@ def _text_mistake(name: str, text: str) -> _Mistake | None:
             "write the text itself, or empty the cell",
         )
     if len(text) > longest:
-        mend = f"cut it to {longest:,}: {len(text) - longest:,} too many"
-        return "too_long", f"{len(text):,} characters", mend
+        fix = f"cut it to {longest:,}: {len(text) - longest:,} too many"
+        return "too_long", f"{len(text):,} characters", fix
     if control := _CONTROL.search(text):
         problem = (
             f"the control character U+{ord(control[0]):04X} as character {control.start() + 1:,}"
@@ -278,32 +278,32 @@ def _text_mistake(name: str, text: str) -> _Mistake | None:
     return None
 
 
-def _severity_mistake(text: str) -> _Mistake | None:
+def _severity_error(text: str) -> _Mistake | None:
     if text in _NO_MISTAKE:
         return None
     meant = _SEVERITY_MEANT.get(text.strip().casefold())
     if meant:
-        mend = f"write {meant}"
+        fix = f"write {meant}"
     elif text.strip().casefold() == "ok":
-        mend = "Ok cannot be set: write another one, or empty the cell"
+        fix = "Ok cannot be set: write another one, or empty the cell"
     else:
-        mend = "write Info, Warning or Critical, or empty the cell"
-    return "severity", "not a severity", mend
+        fix = "write Info, Warning or Critical, or empty the cell"
+    return "severity", "not a severity", fix
 
 
-def _further_mistake(name: str, text: str) -> _Mistake | None:
+def _further_error(name: str, text: str) -> _Mistake | None:
     """Return what is wrong with a cell for a custom field or with a comment."""
     if not text:
         return None
     if name == COMMENT_FIELD and len(text) > LONGEST_COMMENT:
-        mend = f"cut it to {LONGEST_COMMENT:,}: {len(text) - LONGEST_COMMENT:,} too many"
-        return "too_long", f"{len(text):,} characters", mend
+        fix = f"cut it to {LONGEST_COMMENT:,}: {len(text) - LONGEST_COMMENT:,} too many"
+        return "too_long", f"{len(text):,} characters", fix
     if text in _FORMULA_ERRORS or text.isspace() or _CONTROL.search(text):
-        return _text_mistake("description", text)
-    return _value_mistake(name, text)
+        return _text_error("description", text)
+    return _value_error(name, text)
 
 
-def _value_mistake(name: str, text: str) -> _Mistake | None:
+def _value_error(name: str, text: str) -> _Mistake | None:
     try:
         value = value_of(name, text)
     except (ValueError, RecursionError):
@@ -315,14 +315,14 @@ def _value_mistake(name: str, text: str) -> _Mistake | None:
     return None
 
 
-def mistake_of(name: str, text: str) -> str:
+def error_of(name: str, text: str) -> str:
     """Return why a text cannot be set in a column; empty where it can."""
     if name == SEVERITY_FIELD:
-        found = _severity_mistake(text)
+        found = _severity_error(text)
     elif name in TEXT_LENGTHS:
-        found = _text_mistake(name, text)
+        found = _text_error(name, text)
     else:
-        found = _further_mistake(name, text)
+        found = _further_error(name, text)
     if found is None and not is_whole(text):
         return "half of a character"
     return found[1] if found else ""
@@ -334,8 +334,8 @@ def _check_emptiness(columns: dict[str, list[str]], wrong: set[int]) -> _Broken:
         return
     for place in range(len(columns[ID_FIELD])):
         if place not in wrong and not any(cells[place] for cells in settable):
-            mend = "fill in a field, or remove the row"
-            yield place, ID_FIELD, "nothing_to_set", "no field to set in this row", mend
+            fix = "fill in a field, or remove the row"
+            yield place, ID_FIELD, "nothing_to_set", "no field to set in this row", fix
 
 
 def _odd_cells(chunk: Chunk, columns: Columns) -> _Broken:
@@ -346,8 +346,8 @@ def _odd_cells(chunk: Chunk, columns: Columns) -> _Broken:
     for (number, position), problem in chunk.odd_cells.items():
         name = name_at.get(position)
         if name is not None and number in place_of:
-            mend = "format the cell as Text and type what it should read"
-            yield place_of[number], name, "cell_type", problem, mend
+            fix = "format the cell as Text and type what it should read"
+            yield place_of[number], name, "cell_type", problem, fix
 
 
 def shorten(text: str) -> str:

@@ -102,7 +102,7 @@ def open_workbook_sheet(
         SheetError: not a workbook, protected by a password, or no single fitting worksheet.
         InputError: no worksheet of that name.
     """
-    kind, mend = kind_of(path)
+    kind, fix = kind_of(path)
     try:
         if kind == WORKBOOK:
             with zipfile.ZipFile(path) as archive:
@@ -114,12 +114,12 @@ def open_workbook_sheet(
         raise SheetError(f"{path}: protected by a password. Save it without one.") from exc
     except _DAMAGED as exc:
         if kind and kind != WORKBOOK:
-            raise SheetError(f"{path}: this is {kind}, whatever its name says. {mend}") from exc
+            raise SheetError(f"{path}: this is {kind}, whatever its name says. {fix}") from exc
         raise SheetError(
             f"{path}: not a workbook that can be read ({exc}). "
             "Save it again, or give it the ending .csv if it is text."
         ) from exc
-    raise SheetError(f"{path}: this is {kind or 'no .xlsx'}, whatever its name says. {mend}")
+    raise SheetError(f"{path}: this is {kind or 'no .xlsx'}, whatever its name says. {fix}")
 
 
 def _open(

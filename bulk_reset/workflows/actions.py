@@ -19,17 +19,17 @@ from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.plan import PlanTotals, RowPlan
-from bulk_reset.core.row_error import Mistake
+from bulk_reset.core.row_error import RowError
 from bulk_reset.core.totals import Totals, Verification
-from bulk_reset.engine.connection import held, reach
+from bulk_reset.engine.connection import connect, hold_account
 from bulk_reset.engine.options import Options
 from bulk_reset.quota.limiter import ideal_s
 from bulk_reset.records.audit import audited
 from bulk_reset.records.report_reader import beside
 from bulk_reset.sheets.validation import CheckedChunk
-from bulk_reset.workflows.run import OpenedRun, opened_run
-from bulk_reset.workflows.sheet_opening import SheetLike, opened_sheet, surveyed
-from bulk_reset.workflows.undo import WayBack, find_way_back
+from bulk_reset.workflows.run import RunSession, open_run
+from bulk_reset.workflows.sheet_opening import SheetLike, check_sheet, opened_sheet
+from bulk_reset.workflows.undo import UndoSheet, make_undo_sheet
 from bulk_reset.workflows.verify import verify_report
 
 
@@ -50,7 +50,7 @@ class CheckResult:
     to_send: int
     estimate_s: float
     fields: dict[str, int]
-    mistakes: tuple[Mistake, ...]
+    row_errors: tuple[RowError, ...]
 
 
 def check(
@@ -72,19 +72,19 @@ def check(
                 fields[name] += len(cells) - cells.count("")
             further += sum(map(_further_requests, map(checked.values, checked.further_places())))
 
-        survey = surveyed(table, options, callbacks, see)
-        wrong = len({mistake.row_number for mistake in survey.mistakes})
-        skipped = sum(r.status is Status.SKIPPED for r in survey.rulings.values())
-        to_send = survey.rows - wrong - skipped - survey.untouched + further
+        sheet_check = check_sheet(table, options, callbacks, see)
+        wrong = len({row_error.row_number for row_error in sheet_check.row_errors})
+        skipped = sum(r.status is Status.SKIPPED for r in sheet_check.decisions.values())
+        to_send = sheet_check.rows - wrong - skipped - sheet_check.untouched + further
         return CheckResult(
             table.label,
-            survey.rows,
-            survey.blank_rows,
+            sheet_check.rows,
+            sheet_check.blank_rows,
             skipped,
             to_send,
             ideal_s(to_send, options.windows()),
             {name: n for name, n in fields.items() if n and name != ID_FIELD},
-            survey.mistakes,
+            sheet_check.row_errors,
         )
 
 
@@ -115,7 +115,7 @@ def run(
         RunError: the report could not be written; what was done stands in it.
     """
     options, callbacks = options or Options(), callbacks or Callbacks()
-    with opened_run(sheet, options, callbacks) as opened, _audited(opened) as tell:
+    with open_run(sheet, options, callbacks) as opened, _audited(opened) as tell:
         totals = opened.send(handles_signals=handles_signals).totals
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
             totals = opened.verified(totals)
@@ -123,10 +123,10 @@ def run(
         return totals
 
 
-def _audited(opened: OpenedRun) -> AbstractContextManager[Callable[[Totals], None]]:
+def _audited(opened: RunSession) -> AbstractContextManager[Callable[[Totals], None]]:
     options = opened.options
     path = None if options.dry_run else opened.path
-    scope = opened.reached.scope
+    scope = opened.connection.scope
     return audited(path, opened.table, scope, options.changed(), opened.callbacks)
 
 
@@ -141,14 +141,14 @@ def verify(
     """
     options, callbacks = options or Options(), callbacks or Callbacks()
     with (
-        reach(options, callbacks) as reached,
-        held(reached, options, str(report), callbacks) as own,
+        connect(options, callbacks) as connection,
+        hold_account(connection, options, str(report), callbacks) as own,
     ):
         return verify_report(report, own, options, callbacks.on_looked)
 
 
 @dataclass(frozen=True, slots=True)
-class Undone:
+class UndoResult:
     """What became of an undo.
 
     Attributes:
@@ -157,7 +157,7 @@ class Undone:
         totals: what became of the rows of that sheet; None where nothing was sent.
     """
 
-    way: WayBack
+    way: UndoSheet
     is_wanted: bool
     totals: Totals | None
 
@@ -170,7 +170,7 @@ def undo(  # noqa: PLR0913  (who looks on has two hooks)
     show: Callable[[PlanTotals], None] = lambda _: None,
     *,
     handles_signals: bool = False,
-) -> Undone:
+) -> UndoResult:
     """Set again what stood in the incidents before the run of a report.
 
     Only what still is as the run wrote it is restored. ``callbacks.confirm`` is asked once the plan
@@ -187,9 +187,9 @@ def undo(  # noqa: PLR0913  (who looks on has two hooks)
     from bulk_reset.workflows.plan import plan  # noqa: PLC0415  (a run does without)
 
     options, callbacks = options or Options(), callbacks or Callbacks()
-    way = find_way_back(report)
+    way = make_undo_sheet(report)
     if not way.rows:
-        return Undone(way, is_wanted=True, totals=None)
+        return UndoResult(way, is_wanted=True, totals=None)
     own = replace(options, report=way.report, header_row=1, sheet_name=None, delimiter="comma")
     quiet = Callbacks(on_read=callbacks.on_read, on_looked=callbacks.on_looked)
     planned = plan(way.sheet, own, quiet, add)
@@ -197,9 +197,9 @@ def undo(  # noqa: PLR0913  (who looks on has two hooks)
     left = planned.counts.get("update", 0)
     is_wanted = not left or callbacks.confirm(f"{left:,} incidents are to be restored.")
     if not is_wanted:
-        return Undone(way, is_wanted=False, totals=None)
+        return UndoResult(way, is_wanted=False, totals=None)
     totals = run(way.sheet, own, callbacks, handles_signals=handles_signals)
-    return Undone(way, is_wanted=True, totals=totals)
+    return UndoResult(way, is_wanted=True, totals=totals)
 
 
 def answer(
@@ -254,7 +254,7 @@ def run_frame(
     options, callbacks = options or Options(), callbacks or Callbacks()
     if options.verify:
         raise InputError("run_frame reads nothing back. Call verify(report) when it has ended.")
-    with opened_run(frame, options, callbacks) as opened, _audited(opened) as tell:
+    with open_run(frame, options, callbacks) as opened, _audited(opened) as tell:
         ended = opened.send(handles_signals=False)
         by_row = ended.outcomes_by_row()
         tell(ended.totals)

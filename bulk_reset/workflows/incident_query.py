@@ -83,7 +83,7 @@ class Query:
         return not names or bool(names & its)
 
 
-def moment_of(
+def parse_time(
     text: str, option: str, *, is_end: bool = False, now: dt.datetime | None = None
 ) -> int:
     """Return the moment that a text means, in UTC epoch seconds.
@@ -152,13 +152,13 @@ def query_of(
     now: dt.datetime | None = None,
     **filters: Any,  # noqa: ANN401  (a query's)
 ) -> Query:
-    """Return what to ask for; see ``moment_of`` and ``Query``.
+    """Return what to ask for; see ``parse_time`` and ``Query``.
 
     Raises:
         InputError: it cannot be meant.
     """
-    start = moment_of(since, "--since", now=now)
-    end = moment_of(until, "--until", is_end=True, now=now)
+    start = parse_time(since, "--since", now=now)
+    end = parse_time(until, "--until", is_end=True, now=now)
     if start < 0:
         raise InputError(f"--since {since}: lies before 1970. Say a later moment.")
     if start > end:

@@ -15,21 +15,21 @@ from typing import Final
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, text_of
-from bulk_reset.core.file_hash import fingerprint_of
+from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
-from bulk_reset.engine.comparison import Judgement, Verdict
-from bulk_reset.engine.connection import held, in_new_loop
-from bulk_reset.engine.current_values import Look, Read
-from bulk_reset.engine.incident_reader import open_reader
+from bulk_reset.engine.comparison import Comparison, Verdict
+from bulk_reset.engine.connection import hold_account, in_new_loop
+from bulk_reset.engine.current_values import CurrentValues, Read
+from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import MAX_IDS
-from bulk_reset.engine.work_source import Feed
+from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.quota.limiter import ideal_s
-from bulk_reset.records.previous_values import Written, why_lost
+from bulk_reset.records.previous_values import LastWritten, why_not_restorable
 from bulk_reset.records.report_reader import beside
-from bulk_reset.workflows.run import opened_run
+from bulk_reset.workflows.run import open_run
 from bulk_reset.workflows.sheet_opening import SheetLike
 from bulk_reset.workflows.verify import BEFORE
 
@@ -53,38 +53,40 @@ def plan(
         RunError: the incidents cannot be read.
     """
     options, callbacks = options or Options(), callbacks or Callbacks()
-    with opened_run(sheet, options, callbacks) as opened:
-        feed = opened.planned_feed()
-        written = Written(beside(opened.path, BEFORE) if opened.path else None)
-        look = Look(None, options.overwrite, feed.survey.repeated_ids, written=written)
-        planning = _Planning(feed, look, add)
-        with held(opened.reached, options, opened.table.label, callbacks) as reached:
+    with open_run(sheet, options, callbacks) as opened:
+        work = opened.planned_work()
+        written = LastWritten(beside(opened.path, BEFORE) if opened.path else None)
+        current_values = CurrentValues(
+            None, options.overwrite, work.sheet_check.repeated_ids, written=written
+        )
+        planning = _Planning(work, current_values, add)
+        with hold_account(opened.connection, options, opened.table.label, callbacks) as connection:
 
             async def read() -> int:
-                async with open_reader(reached, options) as reader:
+                async with open_incident_reader(connection, options) as reader:
                     await planning.run(reader.incidents, callbacks.on_looked)
                     return reader.quota.requests
 
             reads = in_new_loop(read)
     counts = planning.counts + Counter(
         {
-            DONE_BEFORE: feed.resumed.total(),
-            HELD_BACK: feed.held_back,
-            Status.SKIPPED.value: feed.settled[Status.SKIPPED],
-            Status.REJECTED.value: feed.settled[Status.REJECTED],
+            DONE_BEFORE: work.resumed.total(),
+            HELD_BACK: work.held_back,
+            Status.SKIPPED.value: work.settled[Status.SKIPPED],
+            Status.REJECTED.value: work.settled[Status.REJECTED],
         }
     )
-    counts[Verdict.UNCHANGED.value] += feed.settled[Status.UNCHANGED]
+    counts[Verdict.UNCHANGED.value] += work.settled[Status.UNCHANGED]
     return PlanTotals(
         sheet=opened.table.label,
         made_at=time.time(),
-        rows=feed.survey.rows,
+        rows=work.sheet_check.rows,
         counts={name: rows for name, rows in counts.items() if rows},
         fields=dict(planning.fields),
         lost=planning.lost,
         requests=planning.requests,
         estimate_s=ideal_s(planning.requests + reads, options.windows()),
-        sha256=fingerprint_of(path).sha256 if (path := opened.table.path) else "",
+        sha256=hash_file(path).sha256 if (path := opened.table.path) else "",
         version=version("bulk-reset"),
     )
 
@@ -92,55 +94,57 @@ def plan(
 class _Planning:
     """Judges the rows of a feed, and counts."""
 
-    def __init__(self, feed: Feed, look: Look, add: Callable[[RowPlan], None]) -> None:
-        self._feed, self._look, self._add = feed, look, add
+    def __init__(
+        self, work: WorkSource, current_values: CurrentValues, add: Callable[[RowPlan], None]
+    ) -> None:
+        self._work, self._current_values, self._add = work, current_values, add
         self.counts: Counter[str] = Counter()
         self.fields: Counter[str] = Counter()
         self.lost = self.requests = 0
 
     async def run(self, read: Read, on_looked: Callable[[int, int], None]) -> None:
         waiting: list[Change] = []
-        for changes, _ in self._feed.batches():
+        for changes, _ in self._work.batches():
             waiting += changes
             while len(waiting) >= MAX_IDS:
                 some, waiting = waiting[:MAX_IDS], waiting[MAX_IDS:]
-                await self._judge(some, read)
-            on_looked(self._feed.rows, self._feed.survey.rows)
-        await self._judge(waiting, read)
+                await self._compare(some, read)
+            on_looked(self._work.rows, self._work.sheet_check.rows)
+        await self._compare(waiting, read)
 
-    async def _judge(self, changes: list[Change], read: Read) -> None:
-        judgements = await self._look.judged(changes, read)
-        for change, judgement in zip(changes, judgements, strict=True):
-            self._take(change, judgement)
+    async def _compare(self, changes: list[Change], read: Read) -> None:
+        comparisons = await self._current_values.compared(changes, read)
+        for change, comparison in zip(changes, comparisons, strict=True):
+            self._take(change, comparison)
 
-    def _take(self, change: Change, judgement: Judgement) -> None:
-        row = _row_plan(change, judgement)
+    def _take(self, change: Change, comparison: Comparison) -> None:
+        row = _row_plan(change, comparison)
         self.counts[row.verdict] += 1
-        if judgement.verdict is Verdict.UPDATE:
+        if comparison.verdict is Verdict.UPDATE:
             self.fields.update(field.field for field in row.fields)
             self.lost += sum(1 for field in row.fields if field.lost)
-            self.requests += bool(judgement.change.body) + len(judgement.change.rest)
+            self.requests += bool(comparison.change.body) + len(comparison.change.rest)
         self._add(row)
 
 
-def _row_plan(change: Change, judgement: Judgement) -> RowPlan:
+def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
     fields = [
         FieldPlan(
             name,
-            text_of(name, judgement.before[name]),
+            text_of(name, comparison.before[name]),
             text_of(name, wanted),
-            text_of(name, judgement.conflicts[name]) if name in judgement.conflicts else None,
-            why_lost(name, judgement.before[name]),
+            text_of(name, comparison.conflicts[name]) if name in comparison.conflicts else None,
+            why_not_restorable(name, comparison.before[name]),
         )
-        for name, wanted in judgement.wanted.items()
+        for name, wanted in comparison.wanted.items()
     ]
-    if judgement.verdict is Verdict.UPDATE and COMMENT_FIELD in judgement.change.fields:
+    if comparison.verdict is Verdict.UPDATE and COMMENT_FIELD in comparison.change.fields:
         text = loads(change.rest[-1].body)[COMMENT_FIELD]
         fields.append(FieldPlan(COMMENT_FIELD, "", text, None, "a comment cannot be taken back"))
     return RowPlan(
         change.row_number,
         change.incident_id,
-        judgement.verdict.value,
+        comparison.verdict.value,
         tuple(fields),
-        judgement.link,
+        comparison.link,
     )

@@ -16,8 +16,8 @@ from bulk_reset.core.custom_fields import custom_column
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import Readings, is_id, read_ids
-from bulk_reset.engine.connection import held, in_new_loop, reach
-from bulk_reset.engine.incident_reader import Reader, open_reader
+from bulk_reset.engine.connection import connect, hold_account, in_new_loop
+from bulk_reset.engine.incident_reader import IncidentReader, open_incident_reader
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.sheets.pulled_sheet import PulledSheet
@@ -48,7 +48,7 @@ class PullTotals:
 class _Pulling:
     """A pull on its way; counts what it reads."""
 
-    reader: Reader
+    reader: IncidentReader
     on_looked: Callable[[int, int], None]
     incidents: int = 0
     pages: int = 0
@@ -143,15 +143,15 @@ def pull(  # noqa: PLR0913  (what can be said of a pull)
     zone = user_zone()
     zone_name = getattr(zone, "key", None) or "local time"
     with (
-        reach(options, callbacks) as reached,
-        held(reached, options, str(path), callbacks) as own,
+        connect(options, callbacks) as connection,
+        hold_account(connection, options, str(path), callbacks) as own,
         PulledSheet(
             path, custom=customs, zone=zone, zone_name=zone_name, overwrite=overwrite
         ) as sheet,
     ):
 
         async def read() -> _Pulling:
-            async with open_reader(own, options) as reader:
+            async with open_incident_reader(own, options) as reader:
                 pulling = _Pulling(reader, callbacks.on_looked)
                 found = (
                     pulling.of_query(wanted)

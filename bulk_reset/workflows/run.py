@@ -16,31 +16,31 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, InvalidRowsError
 from bulk_reset.core.outcome import NOT_DONE, Outcome, Status, Stop, StopReason
 from bulk_reset.core.totals import Totals, Verification
-from bulk_reset.engine.connection import Reached, held, in_new_loop, reach
-from bulk_reset.engine.current_values import Look
+from bulk_reset.engine.connection import Connection, connect, hold_account, in_new_loop
+from bulk_reset.engine.current_values import CurrentValues
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.sending import Sending
-from bulk_reset.engine.work_source import Feed, checked_chunks, outcomes_by_row
+from bulk_reset.engine.work_source import WorkSource, checked_chunks, outcomes_by_row
 from bulk_reset.quota.limiter import ideal_s
 from bulk_reset.records.history import History
-from bulk_reset.records.previous_values import BeforeFile, SentBefore, Written
+from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_history, read_report
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
-from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.workflows.sheet_opening import (
     SheetLike,
+    check_sheet,
     keep_sheet,
     opened_sheet,
     report_path,
-    surveyed,
 )
 from bulk_reset.workflows.verify import BEFORE, verify_report
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RunResult:
     """A run that has ended, and what became of each row, should somebody ask."""
 
     totals: Totals
@@ -50,10 +50,10 @@ class Ended:
 
 
 @contextlib.contextmanager
-def opened_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterator[OpenedRun]:
+def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterator[RunSession]:
     """Open a sheet, and find whom to send it to, until the block ends; see ``run``."""
     with (
-        reach(options, callbacks) as reached,
+        connect(options, callbacks) as connection,
         opened_sheet(sheet, options, callbacks) as table,
     ):
         path = report_path(sheet, options)
@@ -63,11 +63,11 @@ def opened_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iter
                 "report=FILE."
             )
         keep_sheet(table.path, path)
-        yield OpenedRun(table, path, reached, options, callbacks)
+        yield RunSession(table, path, connection, options, callbacks)
 
 
 @dataclass(slots=True)
-class OpenedRun:
+class RunSession:
     """A sheet and whom to send it to; it can be sent in several goes.
 
     Attributes:
@@ -76,14 +76,14 @@ class OpenedRun:
 
     table: Sheet
     path: Path | None
-    reached: Reached
+    connection: Connection
     options: Options
     callbacks: Callbacks
-    _survey: Survey | None = None
+    _sheet_check: SheetCheck | None = None
     _first_image: int = 0
     """Where in the file of before-images those of the last sending begin."""
 
-    def send(self, *, handles_signals: bool) -> Ended:
+    def send(self, *, handles_signals: bool) -> RunResult:
         """Send what is left: a canary first, where one is wanted."""
         options = self.options
         if options.canary is None or options.dry_run:
@@ -92,13 +92,13 @@ class OpenedRun:
         totals = first.totals
         if totals.stop is not None or not totals.held_back:
             return first
-        stop = self._judge_canary(first)
+        stop = self._check_canary(first)
         if stop is not None:
             return replace(first, totals=replace(totals, stop=stop, held_back=0))
         ended = self._send_all(handles_signals=handles_signals)
         return replace(ended, totals=_added(totals, ended.totals))
 
-    def _judge_canary(self, first: Ended) -> Stop | None:
+    def _check_canary(self, first: RunResult) -> Stop | None:
         """Read the canary back, and ask whether to go on; return why not."""
         totals, sent = first.totals, first.answers.total()
         bad = sum(first.answers[status] for status in NOT_DONE)
@@ -132,30 +132,32 @@ class OpenedRun:
         )
 
     def _read_back(self, totals: Totals, first_image: int = 0) -> Verification:
-        with held(self.reached, self.options, self.table.label, self.callbacks) as reached:
+        with hold_account(
+            self.connection, self.options, self.table.label, self.callbacks
+        ) as connection:
             return verify_report(
-                Path(totals.report), reached, self.options, self.callbacks.on_looked, first_image
+                Path(totals.report), connection, self.options, self.callbacks.on_looked, first_image
             )
 
-    def planned_feed(self) -> Feed:
+    def planned_work(self) -> WorkSource:
         """Return what is left to send, not read yet; nothing is written.
 
         Raises:
             InputError: rows of it cannot be sent, and nobody said to send the others.
         """
         history = _history_of(self.path)
-        return self._new_feed(self._planned(history).survey, history)
+        return self._new_work(self._planned(history).sheet_check, history)
 
-    def _send_all(self, *, handles_signals: bool, canary: int | None = None) -> Ended:
+    def _send_all(self, *, handles_signals: bool, canary: int | None = None) -> RunResult:
         with contextlib.ExitStack() as stack:
             return self._send(stack, canary, handles_signals=handles_signals)
 
-    def _new_feed(self, survey: Survey, history: History) -> Feed:
+    def _new_work(self, sheet_check: SheetCheck, history: History) -> WorkSource:
         options = self.options
-        return Feed(
+        return WorkSource(
             self.table,
-            survey,
-            self.reached.scope,
+            sheet_check,
+            self.connection.scope,
             history,
             retries_failed=options.retry_failed,
             limit=options.limit,
@@ -163,7 +165,7 @@ class OpenedRun:
 
     def _send(
         self, stack: contextlib.ExitStack, canary: int | None, *, handles_signals: bool
-    ) -> Ended:
+    ) -> RunResult:
         table, options, path, callbacks = self.table, self.options, self.path, self.callbacks
         # An old report is opened first: who holds it is known before the sheet is read for long.
         is_kept = path is not None and not options.dry_run
@@ -172,34 +174,38 @@ class OpenedRun:
             callbacks.on_notice(notice)
         history = report.history if report else _history_of(path)
         plan = self._planned(history)
-        survey = plan.survey
+        sheet_check = plan.sheet_check
         if report is None and path is not None and is_kept:
             report = stack.enter_context(Report(path))
-        by_row = functools.partial(outcomes_by_row, table, survey, self.reached.scope)
+        by_row = functools.partial(outcomes_by_row, table, sheet_check, self.connection.scope)
         if options.dry_run:
-            return Ended(_dry_totals(plan, options), functools.partial(by_row, ()))
-        look = self._new_look(report, survey, stack) if plan.sent else None
+            return RunResult(_dry_totals(plan, options), functools.partial(by_row, ()))
+        current_values = self._new_current_values(report, sheet_check, stack) if plan.sent else None
         if plan.sent or plan.settled:
             # What sends nothing waits for nobody.
-            reached = self.reached
+            connection = self.connection
             if plan.sent:
-                reached = stack.enter_context(held(reached, options, table.label, callbacks))
-            feed, expected = self._new_feed(survey, history), plan.sent
+                connection = stack.enter_context(
+                    hold_account(connection, options, table.label, callbacks)
+                )
+            work, expected = self._new_work(sheet_check, history), plan.sent
             if canary is not None:
-                feed.chosen = _spread(canary, plan.sent)
-                expected = len(feed.chosen)
-            sending = Sending(options, reached, feed, expected, report, callbacks, look)
+                work.chosen = _spread(canary, plan.sent)
+                expected = len(work.chosen)
+            sending = Sending(
+                options, connection, work, expected, report, callbacks, current_values
+            )
             stop = in_new_loop(lambda: sending.send(handles_signals=handles_signals))
         else:
-            sending, stop = Sending(options, self.reached, plan, 0, report, callbacks), None
+            sending, stop = Sending(options, self.connection, plan, 0, report, callbacks), None
         if report is None:
-            return Ended(sending.totals(stop), functools.partial(by_row, sending.outcomes))
+            return RunResult(sending.totals(stop), functools.partial(by_row, sending.outcomes))
         report.close()
         report.check_written()
-        totals = self._with_failed(sending.totals(stop), survey, report.path)
-        return Ended(totals, lambda: by_row(read_report(report.path)), sending.answers)
+        totals = self._with_failed(sending.totals(stop), sheet_check, report.path)
+        return RunResult(totals, lambda: by_row(read_report(report.path)), sending.answers)
 
-    def _planned(self, history: History) -> Feed:
+    def _planned(self, history: History) -> WorkSource:
         """Read the whole sheet, and count what is left to do of it.
 
         Raises:
@@ -207,44 +213,50 @@ class OpenedRun:
         """
         # What is left is counted in the same look at the sheet, as if no two rows had to do with
         # each other; where some have, they are looked at once more.
-        plan = self._new_feed(self._survey or Survey(), history)
-        survey = self._survey
-        if survey is None:
+        plan = self._new_work(self._sheet_check or SheetCheck(), history)
+        sheet_check = self._sheet_check
+        if sheet_check is None:
             see = plan.take if history else lambda _: None
-            survey = self._survey = surveyed(self.table, self.options, self.callbacks, see)
-            if survey.mistakes and not self.options.skip_invalid:
-                raise InvalidRowsError(self.table.label, survey.mistakes, survey.rows)
-            if survey.rulings or not history:
-                plan = self._new_feed(survey, history)
+            sheet_check = self._sheet_check = check_sheet(
+                self.table, self.options, self.callbacks, see
+            )
+            if sheet_check.row_errors and not self.options.skip_invalid:
+                raise InvalidRowsError(self.table.label, sheet_check.row_errors, sheet_check.rows)
+            if sheet_check.decisions or not history:
+                plan = self._new_work(sheet_check, history)
                 plan.count()
-            plan.survey = survey
-            _say_plan(plan, self.path, self.callbacks)
+            plan.sheet_check = sheet_check
+            _notify_resumed(plan, self.path, self.callbacks)
         else:
             plan.count()
         return plan
 
-    def _new_look(
-        self, report: Report | None, survey: Survey, stack: contextlib.ExitStack
-    ) -> Look | None:
+    def _new_current_values(
+        self, report: Report | None, sheet_check: SheetCheck, stack: contextlib.ExitStack
+    ) -> CurrentValues | None:
         if not self.options.before:
             return None
         if report is None:
             # Nothing is kept, but what somebody has changed since is held back all the same.
             is_pulled = bool(self.table.columns.was)
-            return Look(None, self.options.overwrite, survey.repeated_ids) if is_pulled else None
+            return (
+                CurrentValues(None, self.options.overwrite, sheet_check.repeated_ids)
+                if is_pulled
+                else None
+            )
         path = beside(report.path, BEFORE)
-        sent_before = SentBefore(path)
+        sent_before = SentDigests(path)
         if sent_before.images and not report.history:
-            self._refuse_foreign(path, sent_before, survey)
+            self._refuse_foreign(path, sent_before, sheet_check)
         self._first_image = sent_before.images
-        file = stack.enter_context(BeforeFile(path))
-        overwrites, written = self.options.overwrite, Written(path)
-        return Look(file, overwrites, survey.repeated_ids, sent_before, written)
+        file = stack.enter_context(PreviousValuesFile(path))
+        overwrites, written = self.options.overwrite, LastWritten(path)
+        return CurrentValues(file, overwrites, sheet_check.repeated_ids, sent_before, written)
 
-    def _refuse_foreign(self, path: Path, images: SentBefore, survey: Survey) -> None:
+    def _refuse_foreign(self, path: Path, images: SentDigests, sheet_check: SheetCheck) -> None:
         """See that before-images without a report are of this sheet: else an undo mixes runs."""
         for checked in checked_chunks(self.table):
-            digests = JudgedChunk(checked, survey, self.reached.scope).digests
+            digests = DecidedChunk(checked, sheet_check, self.connection.scope).digests
             if any(digest.hex() in images for digest in digests):
                 return
         raise InputError(
@@ -252,12 +264,12 @@ class OpenedRun:
             "back as well. Move it away, or say --report FILE for another report."
         )
 
-    def _with_failed(self, totals: Totals, survey: Survey, path: Path) -> Totals:
+    def _with_failed(self, totals: Totals, sheet_check: SheetCheck, path: Path) -> Totals:
         """Write the rows that are not done into a file of their own."""
         has_failed = any(totals.counts[status] for status in NOT_DONE)
         try:
             written = write_failed(
-                self.table, survey, self.reached.scope, path, has_failed=has_failed
+                self.table, sheet_check, self.connection.scope, path, has_failed=has_failed
             )
         except (InputError, OSError) as error:
             # All is sent and reported; only the convenience of that file is missing.
@@ -301,22 +313,22 @@ def _history_of(path: Path | None) -> History:
     return read_history(path) if path is not None and path.exists() else History()
 
 
-def _undone_by(report: Path) -> Path | None:
+def undone_by(report: Path) -> Path | None:
     """Return the report of the undo that took back what this one tells of, None for none.
 
     An undo may have been undone itself, and so on.
     """
     undo = beside(report, "undo.report.csv")
-    return undo if _has_undone(undo) and not _undone_by(undo) else None
+    return undo if _has_undone(undo) and not undone_by(undo) else None
 
 
 def _has_undone(undo: Path) -> bool:
     return undo.exists() and any(o.status is Status.UPDATED for o in read_report(undo))
 
 
-def _say_plan(plan: Feed, path: Path | None, callbacks: Callbacks) -> None:
+def _notify_resumed(plan: WorkSource, path: Path | None, callbacks: Callbacks) -> None:
     """Say what earlier runs have done already, before anything is sent."""
-    rows = plan.survey.rows
+    rows = plan.sheet_check.rows
     if plan.history and not plan.known:
         raise InputError(
             f"{path}: no row of it is in {plan.sheet.label} for this API, so they are not mixed. "
@@ -330,7 +342,7 @@ def _say_plan(plan: Feed, path: Path | None, callbacks: Callbacks) -> None:
         )
     if plan.history:
         done = sum(n for status, n in plan.resumed.items() if status.is_done)
-        if done and path is not None and (undone := _undone_by(path)):
+        if done and path is not None and (undone := undone_by(path)):
             raise InputError(
                 f"{path}: what it tells of was undone since (see {undone}), so it is not gone on "
                 f"with. To have it back: bulk-reset undo {undone}. To send the sheet as if it "
@@ -344,18 +356,18 @@ def _say_plan(plan: Feed, path: Path | None, callbacks: Callbacks) -> None:
         )
 
 
-def _dry_totals(plan: Feed, options: Options) -> Totals:
+def _dry_totals(plan: WorkSource, options: Options) -> Totals:
     counts = plan.resumed + plan.settled
     counts[Status.PENDING] = plan.sent + plan.held_back
     return Totals(
         sheet=plan.sheet.label,
-        rows=plan.survey.rows,
+        rows=plan.sheet_check.rows,
         counts={status: counts[status] for status in Status},
         done_before=plan.resumed.total(),
         held_back=plan.held_back,
-        blank_rows=plan.survey.blank_rows,
+        blank_rows=plan.sheet_check.blank_rows,
         requests=plan.sent,
         elapsed_s=ideal_s(plan.sent, options.windows()),
         is_dry_run=True,
-        mistakes=plan.survey.mistakes,
+        row_errors=plan.sheet_check.row_errors,
     )

@@ -14,7 +14,7 @@ from bulk_reset.engine.options import Options
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.sheets.sheet import STDIN, Sheet, open_sheet
-from bulk_reset.sheets.sheet_check import Survey, survey_sheet
+from bulk_reset.sheets.sheet_check import SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk
 from bulk_reset.workflows.verify import BEFORE
 
@@ -32,19 +32,19 @@ def opened_sheet(sheet: SheetLike, options: Options, callbacks: Callbacks) -> It
         encoding=options.encoding,
         sheet_name=options.sheet_name,
         header_row=options.header_row,
-        say=callbacks.on_notice,
+        notify=callbacks.on_notice,
     ) as table:
         for notice in table.notices:
             callbacks.on_notice(notice)
         yield table
 
 
-def surveyed(
+def check_sheet(
     table: Sheet,
     options: Options,
     callbacks: Callbacks,
     see: Callable[[CheckedChunk], object] = lambda _: None,
-) -> Survey:
+) -> SheetCheck:
     """Read and check a whole sheet; what there is to know of it is told.
 
     Args:
@@ -62,24 +62,24 @@ def surveyed(
         callbacks.on_read(rows)
         see(checked)
 
-    survey = survey_sheet(table, options.on_conflict, on_chunk)
-    for notice in survey.readings.notices:
+    sheet_check = check_rows(table, options.on_conflict, on_chunk)
+    for notice in sheet_check.readings.notices:
         callbacks.on_notice(f"{table.label}: {notice}")
-    if survey.emptied:
+    if sheet_check.emptied:
         callbacks.on_notice(
-            f"{table.label}: {survey.emptied:,} cells were emptied, which leaves their fields as "
-            "they are: the API cannot empty a field"
+            f"{table.label}: {sheet_check.emptied:,} cells were emptied, which leaves their "
+            "fields as they are: the API cannot empty a field"
         )
-    if survey.blank_rows:
-        callbacks.on_notice(f"{table.label}: {survey.blank_rows} blank rows left out")
-    if not survey.rows:
+    if sheet_check.blank_rows:
+        callbacks.on_notice(f"{table.label}: {sheet_check.blank_rows} blank rows left out")
+    if not sheet_check.rows:
         raise NoRowsError(f"{table.label}: a header and no rows. Add a row for each incident.")
-    if options.max_rows is not None and survey.rows > options.max_rows:
+    if options.max_rows is not None and sheet_check.rows > options.max_rows:
         raise InputError(
-            f"{table.label}: {survey.rows:,} rows, and more than {options.max_rows:,} are taken "
-            "for a mistake (max_rows), so nothing was sent. Is it the right sheet?"
+            f"{table.label}: {sheet_check.rows:,} rows, and more than {options.max_rows:,} are "
+            "taken for a mistake (max_rows), so nothing was sent. Is it the right sheet?"
         )
-    return survey
+    return sheet_check
 
 
 def report_path(sheet: SheetLike, options: Options) -> Path | None:

@@ -14,15 +14,15 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.outcome import Outcome, Stop
-from bulk_reset.engine.circuit_breaker import Breaker
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.connection import find_account, first_cause, sandbox_here
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.worker_pool import Engine
-from bulk_reset.quota.account_ledger import Account, queue_up
-from bulk_reset.quota.limiter import Quota
+from bulk_reset.quota.account_ledger import AccountLedger, wait_for_account
+from bulk_reset.quota.limiter import Limiter
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.sheet import text_chunk
-from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
 
 _log = logging.getLogger(__name__)
@@ -62,19 +62,21 @@ async def stream(
         _reachable(options, credentials) as reachable,
         open_client(reachable, connections=options.workers, timeout_s=options.timeout_s) as client,
     ):
-        quota = Quota(options.windows())
+        quota = Limiter(options.windows())
         if not options.is_rehearsal:
-            account = stack.enter_context(Account(credentials, options.account))
-            for wait_s in queue_up(account, "a stream", waits=options.waits, say=_log.warning):
+            account = stack.enter_context(AccountLedger(credentials, options.account))
+            for wait_s in wait_for_account(
+                account, "a stream", waits=options.waits, notify=_log.warning
+            ):
                 await asyncio.sleep(wait_s)
-            quota = Quota(options.windows(), ledger=account)
+            quota = Limiter(options.windows(), ledger=account)
             quota.remember(account.ages_s())
         engine = Engine(
             client,
             quota,
             outcomes.put_nowait,
             policy=options.policy(),
-            breaker=Breaker(options.patience_s),
+            breaker=CircuitBreaker(options.patience_s),
             workers=options.workers,
             max_failures=options.failure_limit(0),
             is_in_order=lambda _: True,
@@ -146,7 +148,7 @@ async def _checked_batches(
         cells = [_cells(row, number) for number, row in zip(numbers, rows, strict=True)]
         checked = check_chunk(text_chunk(numbers, cells, len(FIELDS)), _COLUMNS)
         to_send = []
-        for item in JudgedChunk(checked, Survey(), scope).items():
+        for item in DecidedChunk(checked, SheetCheck(), scope).items():
             if isinstance(item, Change):
                 to_send.append(item)
             else:

@@ -16,14 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
-from bulk_reset.core.atomic_file import whole_file
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, is_same, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.outcome import Status
-from bulk_reset.core.safe_text import guarded
+from bulk_reset.core.safe_text import guard_formula
 from bulk_reset.records.history import WRITES
-from bulk_reset.records.previous_values import Image, read_images, why_lost
+from bulk_reset.records.previous_values import (
+    PreviousValues,
+    read_previous_values,
+    why_not_restorable,
+)
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
@@ -34,7 +38,7 @@ _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class NotRestored:
     """A value that cannot be set again.
 
     Attributes:
@@ -51,7 +55,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class UndoSheet:
     """What it takes to undo a run.
 
     Attributes:
@@ -68,7 +72,7 @@ class WayBack:
     report: Path
     rows: int
     values: int
-    lost: tuple[Lost, ...]
+    lost: tuple[NotRestored, ...]
     lost_file: str
     comments: int
     not_known: int
@@ -78,12 +82,12 @@ class WayBack:
 class _Step:
     """A field of an incident on its way back."""
 
-    image: Image
+    image: PreviousValues
     was: Any
     wrote: Any
 
 
-def find_way_back(report: Path) -> WayBack:
+def make_undo_sheet(report: Path) -> UndoSheet:
     """Write the sheet that undoes the run of a report.
 
     Raises:
@@ -109,14 +113,14 @@ def find_way_back(report: Path) -> WayBack:
             f"{before}: no such file, so nobody knows what stood there before {report}: its run "
             "went without a look (--no-before), or the file was moved."
         )
-    images = list(read_images(before))
+    images = list(read_previous_values(before))
     blind -= {image.digest for image in images}
     steps = _steps(images, refused)
     lost = tuple(
-        Lost(incident_id, name, step.was, step.wrote, reason, step.image.link)
+        NotRestored(incident_id, name, step.was, step.wrote, reason, step.image.link)
         for incident_id, fields in steps.items()
         for name, step in fields.items()
-        if (reason := why_lost(name, step.was))
+        if (reason := why_not_restorable(name, step.was))
     )
     gone = {(one.incident_id, one.field) for one in lost}
     left = {
@@ -128,7 +132,7 @@ def find_way_back(report: Path) -> WayBack:
     _refuse_other(sheet)
     _write_sheet(sheet, left)
     _write_lost(lost_file, lost)
-    return WayBack(
+    return UndoSheet(
         sheet,
         beside(report, "undo.report.csv"),
         len(left),
@@ -140,7 +144,9 @@ def find_way_back(report: Path) -> WayBack:
     )
 
 
-def _steps(images: Sequence[Image], refused: Collection[str]) -> dict[str, dict[str, _Step]]:
+def _steps(
+    images: Sequence[PreviousValues], refused: Collection[str]
+) -> dict[str, dict[str, _Step]]:
     """Return incident -> field -> the way back, incidents in the order of their last writing.
 
     Args:
@@ -181,9 +187,9 @@ def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     names = [header_of(column) for column in columns.values()]
     header = [ID_FIELD, *names, _ROW, *(WAS_PREFIX + name for name in names)]
-    with whole_file(path) as content, _as_csv(content) as file:
+    with atomic_file(path) as content, _as_csv(content) as file:
         writer = csv.writer(file)
-        writer.writerow(map(guarded, header))
+        writer.writerow(map(guard_formula, header))
         for incident_id, fields in steps.items():
             writer.writerow(
                 [
@@ -196,18 +202,18 @@ def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
 
 
 def _cell(column: str, step: _Step | None, which: str) -> str:
-    return "" if step is None else guarded(text_of(column, getattr(step, which)))
+    return "" if step is None else guard_formula(text_of(column, getattr(step, which)))
 
 
-def _write_lost(path: Path, lost: Iterable[Lost]) -> None:
+def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:
     rows = [
         [
             one.incident_id,
             one.field,
-            guarded(text_of(one.field, one.was)),
-            guarded(text_of(one.field, one.wrote)),
+            guard_formula(text_of(one.field, one.was)),
+            guard_formula(text_of(one.field, one.wrote)),
             one.reason,
-            guarded(one.link),
+            guard_formula(one.link),
         ]
         for one in lost
     ]
@@ -215,7 +221,7 @@ def _write_lost(path: Path, lost: Iterable[Lost]) -> None:
         if path.is_file():
             path.unlink()
         return
-    with whole_file(path) as content, _as_csv(content) as file:
+    with atomic_file(path) as content, _as_csv(content) as file:
         csv.writer(file).writerows([_LOST_COLUMNS, *rows])
 
 

@@ -15,10 +15,10 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.totals import Mismatch, Verification
-from bulk_reset.engine.connection import Reached, in_new_loop
-from bulk_reset.engine.incident_reader import open_reader
+from bulk_reset.engine.connection import Connection, in_new_loop
+from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options
-from bulk_reset.records.previous_values import Image, read_images
+from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
 
@@ -30,7 +30,7 @@ Field = tuple[str, str]
 
 def verify_report(
     path: Path,
-    reached: Reached,
+    connection: Connection,
     options: Options,
     on_read: Callable[[int, int], None] = lambda _, __: None,
     first_image: int = 0,
@@ -55,9 +55,9 @@ def verify_report(
             f"{before_path}: no such file, so nobody knows what {path} wrote: its run went "
             "without a look (--no-before), or the file was moved."
         )
-    images = list(read_images(before_path, first_image))
+    images = list(read_previous_values(before_path, first_image))
     expected, of_row = _expected(images, last)
-    found, links, requests = _read(expected, reached, options, on_read)
+    found, links, requests = _read(expected, connection, options, on_read)
     mismatches = tuple(
         Mismatch(image.row_number, *key, image.wrote[key[1]], found.get(key), links.get(key[0], ""))
         for key, image in expected.items()
@@ -88,7 +88,7 @@ def verify_report(
 
 def _read(
     fields: Iterable[Field],
-    reached: Reached,
+    connection: Connection,
     options: Options,
     on_read: Callable[[int, int], None],
 ) -> tuple[dict[Field, Any], dict[str, str], int]:
@@ -100,7 +100,7 @@ def _read(
     links: dict[str, str] = {}
 
     async def read() -> int:
-        async with open_reader(reached, options) as reader:
+        async with open_incident_reader(connection, options) as reader:
             done = 0
             async for incidents in reader.each(list(names)):
                 done += len(incidents)
@@ -118,10 +118,10 @@ _NONE: Final = Outcome(0, "", Status.PENDING, (), "")
 
 
 def _expected(
-    images: Iterable[Image], last: Mapping[str, Outcome]
-) -> tuple[dict[Field, Image], dict[str, set[Field]]]:
+    images: Iterable[PreviousValues], last: Mapping[str, Outcome]
+) -> tuple[dict[Field, PreviousValues], dict[str, set[Field]]]:
     """Return who wrote each field last, and the fields that each row wrote last."""
-    expected: dict[Field, Image] = {}
+    expected: dict[Field, PreviousValues] = {}
     for image in images:
         if last.get(image.digest, _NONE).status in _WRITTEN:
             expected |= {(image.incident_id, name): image for name in image.wrote}

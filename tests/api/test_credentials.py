@@ -329,7 +329,7 @@ def test_a_key_cannot_be_stored(store) -> None:  # noqa: ANN001
 ODD = "k3y/with+odd=signs&'\"<x>"
 
 
-def escaped(text: str, number: int) -> str:
+def escape_controls(text: str, number: int) -> str:
     """Return a text escaped in a way of programs, by number."""
     ways: list[Callable[[str], str]] = [
         lambda text: quote(text, safe=""),
@@ -350,7 +350,7 @@ def escaped(text: str, number: int) -> str:
 def test_a_text_with_a_key_in_it_is_shown_without(ways: list[int], before: str) -> None:
     """The last resort: however it is escaped, four times over, and nothing else is changed."""
     AppKey(ODD)
-    text = functools.reduce(escaped, ways, ODD)
+    text = functools.reduce(escape_controls, ways, ODD)
     assert redact(f"{before}{text} <b>100 %</b>") == f"{before}**** <b>100 %</b>"
 
 

@@ -33,7 +33,7 @@ from virtual_clock import (
 )
 
 from bulk_reset.core.errors import ThrottledError
-from bulk_reset.quota.limiter import Quota, ideal_s, windows_of
+from bulk_reset.quota.limiter import Limiter, ideal_s, windows_of
 
 ACCOUNT: Final = windows_of()
 WORKERS: Final = 64
@@ -95,7 +95,7 @@ def _ours(rows: int, trip_s: float, kind: str, seed: int) -> Result:
     server = FarServer(counters(kind, ACCOUNT), lognormal(trip_s, 0.3, seed))
 
     async def run() -> float:
-        return (await send_rows(server, Quota(ACCOUNT), rows, WORKERS))[0]
+        return (await send_rows(server, Limiter(ACCOUNT), rows, WORKERS))[0]
 
     return Result(run_virtual(run()) / ideal_s(rows, ACCOUNT), server.rejected)
 
@@ -148,7 +148,7 @@ def _on_credit(ways: Ways) -> int:
     server = FarServer(counters("sliding", ACCOUNT), ways[0], way_back_s=ways[1])
 
     async def run() -> None:
-        quota, places = Quota(ACCOUNT), asyncio.Semaphore(WORKERS)
+        quota, places = Limiter(ACCOUNT), asyncio.Semaphore(WORKERS)
 
         async def send() -> None:
             # The quota is not told, so that one rejection does not hide the next.
@@ -236,7 +236,7 @@ def _beside(rows: int, share: float, manner: str, kind: str, seed: int) -> Resul
 
     async def run() -> float:
         task = asyncio.create_task(other.run())
-        took_s, _ = await send_rows(server, Quota(ACCOUNT), rows, WORKERS)
+        took_s, _ = await send_rows(server, Limiter(ACCOUNT), rows, WORKERS)
         task.cancel()
         return took_s
 

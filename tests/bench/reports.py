@@ -16,7 +16,7 @@ from sheets import HEADER, rows
 from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.audit import append_audit
-from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.previous_values import Image, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside
 
@@ -30,7 +30,7 @@ _BLOCK: Final = 1_000
 def write_report(folder: Path, count: int, *, seed: int = 0) -> Path:
     """Write a report of so many rows of seven columns; one in fifty did not end well."""
     report = folder / "nightly.report.csv"
-    with Report(report) as lines, BeforeFile(beside(report, "before.csv")) as before:
+    with Report(report) as lines, PreviousValuesFile(beside(report, "before.csv")) as before:
         ended = _ended(count)
         while block := list(itertools.islice(ended, _BLOCK)):
             before.append(image for _, image in block if image is not None)

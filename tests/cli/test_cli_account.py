@@ -30,16 +30,16 @@ from programs import (
 from bulk_reset import Callbacks, Options, Status, run, run_frame, stream
 from bulk_reset.api.credentials import DEFAULT_BASE_URL, KEY_VARIABLE, AppKey, Credentials
 from bulk_reset.core.errors import LockedError
-from bulk_reset.quota.account_ledger import Account
+from bulk_reset.quota.account_ledger import AccountLedger
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 StartSandbox = Callable[..., SandboxProcess]
 QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
 
 
-def account_of(url: str, key: str = KEY, name: str = "") -> Account:
+def account_of(url: str, key: str = KEY, name: str = "") -> AccountLedger:
     """Return the account that a run with this key would use, to hold it or to look at it."""
-    return Account(Credentials(AppKey(key), url, "a test"), name)
+    return AccountLedger(Credentials(AppKey(key), url, "a test"), name)
 
 
 def sheet_of(path: Path, numbers: range) -> Path:
@@ -272,7 +272,7 @@ def rows_of(number: int) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def reached(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
+def connection(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> SandboxProcess:
     """A sandbox in a process of its own, with the key in this one's environment."""
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     return start_sandbox("--seed-incidents", "50", *QUICK)
@@ -282,46 +282,49 @@ def options_for(sandbox: SandboxProcess, *, waits: bool = True) -> Options:
     return Options(base_url=sandbox.url, per_second=5_000, per_minute=300_000, waits=waits)
 
 
-def test_run_frame_holds_the_account_while_it_sends(reached: SandboxProcess) -> None:
+def test_run_frame_holds_the_account_while_it_sends(connection: SandboxProcess) -> None:
     """A notebook and a scheduled job do not send at once."""
     seen = set()
-    with account_of(reached.url) as onlooker:
+    with account_of(connection.url) as onlooker:
 
         def look(_: object) -> None:
             holder = onlooker.holder()
             seen.add((onlooker.hold("onlooker"), holder and holder.pid))
 
         result = run_frame(
-            pd.DataFrame(rows_of(50)), options_for(reached), Callbacks(on_progress=look)
+            pd.DataFrame(rows_of(50)), options_for(connection), Callbacks(on_progress=look)
         )
         assert (seen, onlooker.hold("onlooker")) == ({(False, os.getpid())}, True)
     assert list(result["status"]) == ["updated"] * 50
 
 
-def test_what_is_done_already_needs_no_account(reached: SandboxProcess, tmp_path: Path) -> None:
+def test_what_is_done_already_needs_no_account(connection: SandboxProcess, tmp_path: Path) -> None:
     """The same sheet again sends nothing, so it waits for nobody."""
-    sheet, options = write_sheet(tmp_path / "incidents.csv", 3), options_for(reached, waits=False)
+    sheet, options = (
+        write_sheet(tmp_path / "incidents.csv", 3),
+        options_for(connection, waits=False),
+    )
     run(sheet, options)
-    with account_of(reached.url) as other:
+    with account_of(connection.url) as other:
         assert other.hold("other.csv")
         again = run(sheet, options)
     assert (again.counts[Status.UPDATED], again.requests) == (3, 0)
 
 
-def test_rows_that_need_no_request_need_no_account(reached: SandboxProcess) -> None:
+def test_rows_that_need_no_request_need_no_account(connection: SandboxProcess) -> None:
     """A sheet of which nothing can be sent only gets its report."""
-    options = replace(options_for(reached, waits=False), skip_invalid=True)
-    with account_of(reached.url) as other:
+    options = replace(options_for(connection, waits=False), skip_invalid=True)
+    with account_of(connection.url) as other:
         assert other.hold("other.csv")
         result = run_frame(pd.DataFrame([{"incident_id": "oops", "title": "A title"}]), options)
     assert list(result["status"]) == ["rejected"]
 
 
-async def test_a_stream_holds_the_account_until_it_is_closed(reached: SandboxProcess) -> None:
+async def test_a_stream_holds_the_account_until_it_is_closed(connection: SandboxProcess) -> None:
     """The account is free again as soon as the last outcome was handed out."""
     seen, outcomes = set(), []
-    with account_of(reached.url) as onlooker:
-        async for outcome in stream(rows_of(50), options_for(reached)):
+    with account_of(connection.url) as onlooker:
+        async for outcome in stream(rows_of(50), options_for(connection)):
             holder = onlooker.holder()
             seen.add((onlooker.hold("onlooker"), holder and (holder.pid, holder.sheet)))
             outcomes.append(outcome.status)
@@ -329,18 +332,18 @@ async def test_a_stream_holds_the_account_until_it_is_closed(reached: SandboxPro
     assert outcomes == [Status.UPDATED] * 50
 
 
-async def test_who_breaks_off_a_stream_lets_the_next_one_in(reached: SandboxProcess) -> None:
+async def test_who_breaks_off_a_stream_lets_the_next_one_in(connection: SandboxProcess) -> None:
     """Two streams after each other in one program do not lock each other out."""
-    async with aclosing(stream(rows_of(50), options_for(reached))) as outcomes:  # type: ignore[type-var]
+    async with aclosing(stream(rows_of(50), options_for(connection))) as outcomes:  # type: ignore[type-var]
         await anext(outcomes)
-    following = [o.status async for o in stream(rows_of(5), options_for(reached, waits=False))]
+    following = [o.status async for o in stream(rows_of(5), options_for(connection, waits=False))]
     assert following == [Status.UPDATED] * 5
 
 
-async def test_a_stream_waits_for_another_run_and_logs_for_whom(reached: SandboxProcess) -> None:
+async def test_a_stream_waits_for_another_run_and_logs_for_whom(connection: SandboxProcess) -> None:
     """The event loop goes on meanwhile, and the stream begins when the other run has ended."""
     log, logged = logging.getLogger("bulk_reset.workflows.stream"), []
-    with ThreadPoolExecutor(1) as elsewhere, account_of(reached.url) as other:
+    with ThreadPoolExecutor(1) as elsewhere, account_of(connection.url) as other:
         elsewhere.submit(other.hold, "other.csv").result()
         holder = other.holder()
 
@@ -351,20 +354,20 @@ async def test_a_stream_waits_for_another_run_and_logs_for_whom(reached: Sandbox
 
         log.addFilter(release)
         try:
-            outcomes = [o.status async for o in stream(rows_of(5), options_for(reached))]
+            outcomes = [o.status async for o in stream(rows_of(5), options_for(connection))]
         finally:
             log.removeFilter(release)
     assert outcomes == [Status.UPDATED] * 5
     assert logged == [f"the account is in use: {holder}; waiting for it to end"]
 
 
-async def test_from_python_too_one_need_not_wait(reached: SandboxProcess) -> None:
+async def test_from_python_too_one_need_not_wait(connection: SandboxProcess) -> None:
     """``waits=False`` is an error at once, with nothing sent."""
-    options = options_for(reached, waits=False)
-    with ThreadPoolExecutor(1) as elsewhere, account_of(reached.url) as other:
+    options = options_for(connection, waits=False)
+    with ThreadPoolExecutor(1) as elsewhere, account_of(connection.url) as other:
         elsewhere.submit(other.hold, "other.csv").result()
         with pytest.raises(LockedError, match=r"has it for other\.csv"):
             await anext(stream(rows_of(5), options))
         with pytest.raises(LockedError, match=r"has it for other\.csv"):
             run_frame(pd.DataFrame(rows_of(5)), options)
-    assert reached.get("/_stats")["requests"] == 0
+    assert connection.get("/_stats")["requests"] == 0

@@ -33,8 +33,8 @@ def test_json_lists_every_mistake_by_row_and_column(command: Command) -> None:
     done = command("check", ROOT / "samples" / "mistakes.csv", "--json", key=None)
     told = json.loads(done.stdout)
     found: dict[int, set[str]] = {}
-    for mistake in told["mistakes"]:
-        found.setdefault(mistake["row_number"], set()).add(mistake["column"])
+    for row_error in told["row_errors"]:
+        found.setdefault(row_error["row_number"], set()).add(row_error["column"])
     assert (done.returncode, told["exit_code"]) == (2, 2)
     assert found == {row: set(columns) for row, columns in MISTAKES.items()}
 

@@ -208,8 +208,10 @@ def test_a_mistake_is_found_before_anything_is_sent(
     rows = [[seed_id(1), *cells]]
     write_rows(tmp_path / "incidents.csv", ["incident_id", *header], *rows)
     done = command("check", "incidents.csv", "--json")
-    [mistake] = json.loads(done.stdout)["mistakes"]
-    assert (done.returncode, said in mistake["problem"] + mistake["mend"]) == (2, True), mistake
+    [row_error] = json.loads(done.stdout)["row_errors"]
+    assert (done.returncode, said in row_error["problem"] + row_error["fix"]) == (2, True), (
+        row_error
+    )
 
 
 def test_one_field_has_one_column(command: Command, tmp_path: Path) -> None:
@@ -227,21 +229,21 @@ def test_any_name_goes_there_and_back(
     """Pulled, edited, resumed, undone: the API's name is always that; conflicts are seen."""
     sandbox = start(start_sandbox, tmp_path)
     field = f"field:{name}"
-    reach = ("--base-url", sandbox.url, *FAST)
+    connect = ("--base-url", sandbox.url, *FAST)
     write_rows(tmp_path / "first.csv", ["incident_id", field], *[[seed_id(n), "A"] for n in (1, 2)])
-    command("run", "first.csv", *reach)
-    assert command("pull", "x.csv", "--since", "30d", "--field", name, *reach).returncode == 0
+    command("run", "first.csv", *connect)
+    assert command("pull", "x.csv", "--since", "30d", "--field", name, *connect).returncode == 0
     rows = read_csv(tmp_path / "x.csv")
     rows[0][field] = rows[1][field] = "B"
     write_rows(tmp_path / "x.csv", list(rows[0]), *(list(cells.values()) for cells in rows))
     write_rows(tmp_path / "other.csv", ["incident_id", field], [seed_id(2), "C"])
-    command("run", "other.csv", *reach)
+    command("run", "other.csv", *connect)
     for _ in range(2):
-        done = command("run", "x.csv", *reach)
+        done = command("run", "x.csv", *connect)
         assert done.returncode == 1, done.stderr
     assert statuses(tmp_path / "x.report.csv") == {"unchanged": 10, "updated": 1, "conflict": 2}
     found = [incident["fields"].get(name) for incident in values(sandbox).values()]
     assert found == ["B", "C", *[None] * 10]
-    undone = command("undo", "x.report.csv", "--yes", *reach)
+    undone = command("undo", "x.report.csv", "--yes", *connect)
     assert undone.returncode == 0, undone.stdout
     assert values(sandbox)[seed_id(1)]["fields"][name] == "A"

@@ -251,7 +251,8 @@ from bulk_reset.cli import main
 try:
     main()
 finally:
-    brought = {"structlog", "prometheus_client", "bulk_reset.observability.run_log"} & set(sys.modules)
+    heavy = {"structlog", "prometheus_client", "bulk_reset.observability.run_log"}
+    brought = heavy & set(sys.modules)
     print("BROUGHT", sorted(brought), file=sys.stderr)
 """
 

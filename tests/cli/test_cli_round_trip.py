@@ -185,12 +185,12 @@ def test_what_a_stranger_edited_is_held_back_and_comes_back(
     write_sheet(tmp_path / "stranger.csv", 50, title="A stranger's title")
     run("run", "stranger.csv")
     theirs = values(sandbox)
-    held = run("run", "month.csv")
-    assert held.returncode == 1
+    hold_account = run("run", "month.csv")
+    assert hold_account.returncode == 1
     assert statuses(tmp_path / "month.report.csv") == {"conflict": 50, "updated": 10}
     for n in range(1, 51):
         assert values(sandbox)[seed_id(n)] == theirs[seed_id(n)]
-    assert "changed by somebody since; held back" in held.stdout
+    assert "changed by somebody since; held back" in hold_account.stdout
     again = run("run", "month.csv", "--retry-failed", "--overwrite")
     assert again.returncode == 0, again.stderr
     titles = {incident["title"] for incident in values(sandbox).values()}

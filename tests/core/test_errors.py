@@ -10,10 +10,10 @@ import pytest
 
 from bulk_reset.core import errors
 from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
-from bulk_reset.core.row_error import Mistake
-from bulk_reset.jobs.job_file import JobError, JobMistake
+from bulk_reset.core.row_error import RowError
+from bulk_reset.jobs.job_file import JobFileError, JobFileProblem
 
-MISTAKE = Mistake(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
+MISTAKE = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
 REQUEST_KINDS = (
     errors.RequestError,
     errors.PermanentError,
@@ -30,8 +30,8 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
     },
     errors.MissingColumnError: errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
     errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
-    JobError: JobError(
-        "a.toml", [JobMistake(5, "run.canary", "too small"), JobMistake(1, "", "x")]
+    JobFileError: JobFileError(
+        "a.toml", [JobFileProblem(5, "run.canary", "too small"), JobFileProblem(1, "", "x")]
     ),
     **{
         kind: kind("where: what. What to do.")
@@ -76,7 +76,7 @@ EXIT_CODES = {
     errors.InputError: ExitCode.INPUT,
     errors.SheetError: ExitCode.INPUT,
     errors.NoRowsError: ExitCode.INPUT,
-    JobError: ExitCode.INPUT,
+    JobFileError: ExitCode.INPUT,
     errors.MissingColumnError: ExitCode.INPUT,
     errors.InvalidRowsError: ExitCode.INPUT,
     errors.CredentialsError: ExitCode.INPUT,

@@ -15,7 +15,14 @@ from programs import FAST, QUICK, SandboxProcess
 from terminal import seen_on_a_terminal
 
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import escaped, guarded, inert, one_line, unguarded, visible
+from bulk_reset.core.safe_text import (
+    escape_controls,
+    escape_formula,
+    guard_formula,
+    one_line,
+    unguard_formula,
+    without_controls,
+)
 from bulk_reset.records.report_file import Report
 
 EVIL = {
@@ -37,7 +44,7 @@ STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 @pytest.mark.parametrize("kind", EVIL)
 def test_what_a_terminal_obeys_is_shown_as_a_mark(kind: str) -> None:
     """Nothing of it is left that acts, in whatever form a text is shown."""
-    for show in (visible, one_line, inert):
+    for show in (without_controls, one_line, escape_formula):
         assert show(EVIL[kind]) == "".join(
             c for c in show(EVIL[kind]) if c.isprintable() or c == "\n"
         )
@@ -47,16 +54,16 @@ def test_what_a_terminal_obeys_is_shown_as_a_mark(kind: str) -> None:
 def test_ordinary_texts_are_shown_as_they_are() -> None:
     """Letters of all writings, emoji of several parts, and lines."""
     text = "磁盘满 façade सेवा 👩\u200d💻 e\u0301\nline two"
-    assert visible(text) == text
+    assert without_controls(text) == text
 
 
 @given(st.text())
 def test_a_guarded_text_never_runs_and_comes_back(text: str) -> None:
     """For every text there is."""
-    assert unguarded(guarded(text)) == text
-    assert not guarded(text).startswith(STARTS)
-    assert not inert(text).startswith(STARTS)
-    assert inert(inert(text)) == inert(text)
+    assert unguard_formula(guard_formula(text)) == text
+    assert not guard_formula(text).startswith(STARTS)
+    assert not escape_formula(text).startswith(STARTS)
+    assert escape_formula(escape_formula(text)) == escape_formula(text)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +79,13 @@ def test_a_guarded_text_never_runs_and_comes_back(text: str) -> None:
 )
 def test_a_text_that_would_run_is_shown_with_a_quote_before_it(text: str, shown: str) -> None:
     """At its start, and where Excel in German or French begins a cell inside of it."""
-    assert inert(text) == shown
+    assert escape_formula(text) == shown
 
 
 @pytest.mark.parametrize("text", ["'tis", "'", "", "x'=1", "''quoted''", "a;'b"])
 def test_a_text_that_was_never_guarded_stays_as_it_is(text: str) -> None:
     """Whoever mends a cell writes what is meant."""
-    assert unguarded(text) == text
+    assert unguard_formula(text) == text
 
 
 # --- The command, on a terminal and elsewhere ------------------------------------------------
@@ -150,9 +157,9 @@ def test_a_report_that_somebody_wrote_cannot_reach_the_terminal(tmp_path: Path) 
 @given(st.text())
 def test_json_means_the_same_and_does_nothing(text: str) -> None:
     """For a script, the texts are what they are."""
-    shown = escaped(json.dumps({text: text}, ensure_ascii=False, indent=2))
+    shown = escape_controls(json.dumps({text: text}, ensure_ascii=False, indent=2))
     assert json.loads(shown) == {text: text}
-    assert visible(shown) == shown
+    assert without_controls(shown) == shown
 
 
 @pytest.mark.parametrize("kind", ["a clipboard written", "writing turned around", "a bell"])

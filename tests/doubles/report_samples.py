@@ -9,7 +9,7 @@ from programs import seed_id
 
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.audit import append_audit
-from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.previous_values import Image, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 
 LINK = "https://console.example/incident/detail/"
@@ -98,7 +98,7 @@ def write_small(folder: Path, *, has_before: bool = True, has_audit: bool = True
         for one in OUTCOMES:
             lines.write(one)
     if has_before:
-        with BeforeFile(folder / "nightly.before.csv") as before:
+        with PreviousValuesFile(folder / "nightly.before.csv") as before:
             before.append(IMAGES)
     if has_audit:
         append_audit(report, RECORD)

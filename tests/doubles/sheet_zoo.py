@@ -15,7 +15,7 @@ import xlsxwriter
 from bulk_reset.core.change import Change
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import JudgedChunk, survey_sheet
+from bulk_reset.sheets.sheet_check import DecidedChunk, check_rows
 from bulk_reset.sheets.validation import check_chunk
 
 A: Final = "69da451ef77b1b51f40e83ee"
@@ -33,7 +33,7 @@ class Found:
     """What a sheet comes to."""
 
     rows: dict[int, tuple[str, dict[str, str]]] = field(default_factory=dict)
-    mistakes: list[tuple[int, str]] = field(default_factory=list)
+    row_errors: list[tuple[int, str]] = field(default_factory=list)
     notices: str = ""
 
 
@@ -41,15 +41,17 @@ def look_at(path: Path, **options: Any) -> Found:  # noqa: ANN401  (any option)
     """Read, check and judge a sheet; ``rows`` is what the server would receive."""
     found = Found()
     with open_sheet(path, **options) as sheet:
-        survey = survey_sheet(sheet)
+        sheet_check = check_rows(sheet)
         for chunk in sheet.chunks():
-            for item in JudgedChunk(check_chunk(chunk, sheet.columns), survey, "").items():
+            for item in DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, "").items():
                 if isinstance(item, Change):
                     values = json.loads(item.body)
                     assert values.pop(ID_FIELD) == item.incident_id
                     found.rows[item.row_number] = (item.incident_id, values)
-        found.mistakes = [(mistake.row_number, mistake.kind) for mistake in survey.mistakes]
-        found.notices = "\n".join((*sheet.notices, *survey.readings.notices))
+        found.row_errors = [
+            (row_error.row_number, row_error.kind) for row_error in sheet_check.row_errors
+        ]
+        found.notices = "\n".join((*sheet.notices, *sheet_check.readings.notices))
     return found
 
 

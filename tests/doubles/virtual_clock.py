@@ -20,7 +20,7 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.errors import ThrottledError, UnknownOutcomeError
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.engine.worker_pool import Engine
-from bulk_reset.quota.limiter import Quota, Window
+from bulk_reset.quota.limiter import Limiter, Window
 
 T = TypeVar("T")
 _TURN_S = 1e-7
@@ -292,7 +292,7 @@ def counters(kind: str, windows: tuple[Window, ...]) -> list[StrictSliding | Str
 
 
 async def send_rows(
-    server: FarServer, quota: Quota, rows: int, workers: int = 64
+    server: FarServer, quota: Limiter, rows: int, workers: int = 64
 ) -> tuple[float, list[Outcome]]:
     """Send so many rows; return the seconds that took, and the outcomes."""
     outcomes: list[Outcome] = []

@@ -16,7 +16,7 @@ import pytest
 from bulk_reset.jobs.job_folder import JobFolder
 from bulk_reset.jobs.run_records import StateFolder
 from bulk_reset.jobs.scheduler import Scheduling, Starter
-from bulk_reset.observability.run_log import Sink, new_journal
+from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 
 class VirtualSchedule:
@@ -42,8 +42,8 @@ class VirtualSchedule:
 
     def open(self, start: Starter, reread_s: float = 600) -> Scheduling:
         """Start a process, so to say."""
-        journal = new_journal(Sink(self.log))
-        folder = JobFolder(self.folder, self.state, journal, self.clock)
+        run_log = new_run_log(LogOutput(self.log))
+        folder = JobFolder(self.folder, self.state, run_log, self.clock)
         scheduling = Scheduling(folder, start, reread_s)
         scheduling.open()
         return scheduling

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from bulk_reset.engine.circuit_breaker import Breaker
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
 
 
-def opened(**patience: float) -> Breaker:
+def opened(**patience: float) -> CircuitBreaker:
     """Return a breaker that opened at 100 seconds."""
-    breaker = Breaker(**patience)
+    breaker = CircuitBreaker(**patience)
     breaker.failure(100.0, 2, "down", is_certain=True)
     return breaker
 
 
-def fail_rows(breaker: Breaker, *row_numbers: int) -> None:
+def fail_rows(breaker: CircuitBreaker, *row_numbers: int) -> None:
     for row_number in row_numbers:
         breaker.failure(100.0, row_number, "down", is_certain=False)
 
@@ -30,14 +30,14 @@ def test_ten_different_rows_without_a_success_open_it(
     row_numbers: tuple[int, ...], *, is_open: bool
 ) -> None:
     """One bad row, tried again and again, is not an outage."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail_rows(breaker, *row_numbers)
     assert breaker.is_open is is_open
 
 
 def test_a_success_in_between_starts_the_count_anew() -> None:
     """An API that answers now and then is not down."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     fail_rows(breaker, *TEN[:-1])
     breaker.success()
     fail_rows(breaker, *TEN[:-1])
@@ -52,7 +52,7 @@ def test_an_api_that_cannot_be_reached_opens_it_at_once() -> None:
 
 def test_while_closed_everybody_starts() -> None:
     """A healthy API costs no wait."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     assert [breaker.start(now) for now in (0.0, 0.0, 100.0)] == [0.0, 0.0, 0.0]
 
 
@@ -70,7 +70,7 @@ def test_while_open_one_probe_at_a_time_starts() -> None:
 
 def test_nobody_has_to_come_at_the_very_moment_that_a_probe_is_due() -> None:
     """Whoever asks too early is told how long to wait, whoever asks late may start."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.failure(0.0, 2, "down", is_certain=True)
     assert (breaker.start(0.25), breaker.start(150.0)) == (0.75, 0.0)
 
@@ -147,7 +147,7 @@ def test_it_is_hopeless_once_the_patience_is_spent(
     patience: dict[str, float], hopeless_after_s: float, *, has_succeeded: bool
 ) -> None:
     """An outage is waited out; what never worked at all is likelier a wrong address."""
-    breaker = Breaker(**patience)
+    breaker = CircuitBreaker(**patience)
     if has_succeeded:
         breaker.success()
     breaker.failure(100.0, 2, "down", is_certain=True)
@@ -161,4 +161,4 @@ def test_a_closed_breaker_is_never_hopeless() -> None:
     """Time alone stops no run."""
     breaker = opened()
     breaker.success()
-    assert [Breaker().is_hopeless(1e9), breaker.is_hopeless(1e9)] == [False, False]
+    assert [CircuitBreaker().is_hopeless(1e9), breaker.is_hopeless(1e9)] == [False, False]

@@ -8,7 +8,7 @@ import pytest
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Status
-from bulk_reset.engine.comparison import Verdict, judge, settled
+from bulk_reset.engine.comparison import Verdict, compare, outcome_unless_sent
 
 ID = "69da451e0000000000000001"
 
@@ -40,15 +40,15 @@ def incident(**values: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON)
 def test_three_values_decide(was: str | None, wanted: str, now: str | None, verdict: str) -> None:
     """Nobody's work is overwritten, and what is so already is not sent."""
     made = change(None if was is None else {"title": was}, title=wanted)
-    found = judge(made, incident(title=now))
+    found = compare(made, incident(title=now))
     assert found.verdict is verdict
     if verdict is Verdict.CONFLICT:
-        assert judge(made, incident(title=now), overwrites=True).verdict is Verdict.UPDATE
+        assert compare(made, incident(title=now), overwrites=True).verdict is Verdict.UPDATE
 
 
 def test_only_the_fields_that_differ_are_sent_and_kept() -> None:
     """What a row says that is so already is left out of the request and of the way back."""
-    found = judge(
+    found = compare(
         change(title="Same", impact="New impact", incident_severity="Info"),
         incident(title="Same", impact="", incident_severity="Critical"),
     )
@@ -61,12 +61,12 @@ def test_only_the_fields_that_differ_are_sent_and_kept() -> None:
 
 def test_one_field_that_somebody_changed_holds_back_the_whole_row() -> None:
     """A row is one decision of whoever edited the sheet; half of it is nobody's."""
-    found = judge(
+    found = compare(
         change({"title": "Old", "impact": "Old impact"}, title="New", impact="New impact"),
         incident(title="Theirs", impact="Old impact"),
     )
     assert (found.verdict, dict(found.conflicts)) == (Verdict.CONFLICT, {"title": "Old"})
-    outcome = settled(found, 1.0)
+    outcome = outcome_unless_sent(found, 1.0)
     assert outcome is not None
     assert (outcome.status, outcome.error_code) == (Status.CONFLICT, "changed_since")
     assert outcome.error_message == (
@@ -77,9 +77,9 @@ def test_one_field_that_somebody_changed_holds_back_the_whole_row() -> None:
 def test_what_an_earlier_row_sets_is_nobody_elses_change() -> None:
     """Rows of one incident are judged as if those before them had been sent."""
     made = change({"title": "Old"}, title="Second")
-    assert judge(made, incident(title="Old"), own={"title": "First"}).verdict is Verdict.UPDATE
+    assert compare(made, incident(title="Old"), own={"title": "First"}).verdict is Verdict.UPDATE
     back = change({"title": "Old"}, title="First")
-    assert judge(back, incident(title="Old"), own={"title": "First"}).verdict is Verdict.UNCHANGED
+    assert compare(back, incident(title="Old"), own={"title": "First"}).verdict is Verdict.UNCHANGED
 
 
 def test_custom_fields_are_compared_by_value_and_a_comment_is_always_news() -> None:
@@ -87,19 +87,19 @@ def test_custom_fields_are_compared_by_value_and_a_comment_is_always_news() -> N
     columns = {"field:tags:json": '["a", "b"]', "field:owner": "ops", "comment": "Retitled"}
     made = Change.made(2, ID, columns, "a" * 24)
     assert made.fields == ("field:tags", "field:owner", "comment")
-    found = judge(made, incident(fields={"tags": ["a", "b"], "owner": "web"}))
+    found = compare(made, incident(fields={"tags": ["a", "b"], "owner": "web"}))
     assert found.change.fields == ("field:owner", "comment")
     assert dict(found.before) == {"field:owner": "web"}
-    assert judge(made, incident(fields={"tags": [], "owner": "ops"})).change.fields == (
+    assert compare(made, incident(fields={"tags": [], "owner": "ops"})).change.fields == (
         "field:tags",
         "comment",
     )
-    assert judge(made, incident()).before == {"field:tags": None, "field:owner": None}
+    assert compare(made, incident()).before == {"field:tags": None, "field:owner": None}
 
 
 def test_an_incident_that_does_not_exist_fails_without_a_request() -> None:
     """Looking has told it already."""
-    outcome = settled(judge(change(title="New"), None), 1.0)
+    outcome = outcome_unless_sent(compare(change(title="New"), None), 1.0)
     assert outcome is not None
     assert (outcome.status, outcome.error_code, outcome.attempts) == (
         Status.FAILED,

@@ -12,8 +12,8 @@ import pytest
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import TransientError
 from bulk_reset.core.outcome import Status
-from bulk_reset.engine.current_values import Look
-from bulk_reset.records.previous_values import BeforeFile, read_images
+from bulk_reset.engine.current_values import CurrentValues
+from bulk_reset.records.previous_values import PreviousValuesFile, read_previous_values
 
 A, B = "a" * 24, "b" * 24
 
@@ -37,7 +37,7 @@ class Titles:
         return {one: {"title": self.titles[one]} for one in ids if one in self.titles}
 
 
-def looked(look: Look, read: Titles, *changes: Change) -> list[tuple[int, str]]:
+def looked(look: CurrentValues, read: Titles, *changes: Change) -> list[tuple[int, str]]:
     """Return each row's number and what it comes to: what is sent first."""
     to_send, outcomes = asyncio.run(look.at(changes, read))
     return [(one.row_number, "sent") for one in to_send] + [
@@ -48,28 +48,34 @@ def looked(look: Look, read: Titles, *changes: Change) -> list[tuple[int, str]]:
 def test_only_what_differs_is_sent_and_kept(tmp_path: Path) -> None:
     """One request for all of them, and a line for each row that is sent."""
     read = Titles(**{A: "Old", B: "New"})
-    with BeforeFile(tmp_path / "x.before.csv") as file:
+    with PreviousValuesFile(tmp_path / "x.before.csv") as file:
         found = looked(
-            Look(file), read, change(2, A, "New"), change(3, B, "New"), change(4, "c" * 24, "New")
+            CurrentValues(file),
+            read,
+            change(2, A, "New"),
+            change(3, B, "New"),
+            change(4, "c" * 24, "New"),
         )
     assert found == [(2, "sent"), (3, "unchanged"), (4, "failed")]
     assert read.asked == [[A, B, "c" * 24]]
-    [image] = read_images(tmp_path / "x.before.csv")
+    [image] = read_previous_values(tmp_path / "x.before.csv")
     assert (image.row_number, image.before, image.wrote) == (2, {"title": "Old"}, {"title": "New"})
 
 
 def test_rows_of_one_incident_are_judged_one_after_the_other(tmp_path: Path) -> None:
     """To New and back again: the second row is no work done already, though it is so now."""
     read = Titles(**{A: "Old"})
-    with BeforeFile(tmp_path / "x.before.csv") as file:
-        look = Look(file, repeated_ids={A})
+    with PreviousValuesFile(tmp_path / "x.before.csv") as file:
+        look = CurrentValues(file, repeated_ids={A})
         assert looked(look, read, change(2, A, "New"), change(3, A, "Old")) == [
             (2, "sent"),
             (3, "sent"),
         ]
         # Later rows are judged by what those before them have set, read or not.
         assert looked(look, read, change(4, A, "Old")) == [(4, "unchanged")]
-    assert [(one.before["title"], one.wrote["title"]) for one in read_images(file.path)] == [
+    assert [
+        (one.before["title"], one.wrote["title"]) for one in read_previous_values(file.path)
+    ] == [
         ("Old", "New"),
         ("New", "Old"),
     ]
@@ -79,7 +85,7 @@ def test_rows_of_one_incident_are_judged_one_after_the_other(tmp_path: Path) -> 
 def test_a_row_that_a_killed_run_has_sent_is_updated() -> None:
     """It has no line because nobody lived to write it; what stands there tells that it was sent."""
     read = Titles(**{A: "New", B: "New"})
-    look = Look(None, sent_before={f"{2:024x}"})
+    look = CurrentValues(None, sent_before={f"{2:024x}"})
     _, [first, second] = asyncio.run(look.at([change(2, A, "New"), change(3, B, "New")], read))
     assert (first.status, first.fields, first.attempts) == (Status.UPDATED, ("title",), 0)
     assert "read back: applied" in first.error_message
@@ -89,7 +95,7 @@ def test_a_row_that_a_killed_run_has_sent_is_updated() -> None:
 @pytest.mark.parametrize("overwrites", [False, True])
 def test_what_somebody_changed_is_sent_only_when_that_is_said(overwrites: bool) -> None:
     """And then his value is what is kept."""
-    look = Look(None, overwrites)
+    look = CurrentValues(None, overwrites)
     found = looked(look, Titles(**{A: "Theirs"}), change(2, A, "New", "Old"))
     assert found == [(2, "sent" if overwrites else "conflict")]
 
@@ -100,6 +106,6 @@ def test_what_cannot_be_read_is_not_sent(tmp_path: Path) -> None:
     async def fail(_: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         raise TransientError("oops", code="InternalError")
 
-    with BeforeFile(tmp_path / "x.before.csv") as file, pytest.raises(TransientError):
-        asyncio.run(Look(file).at([change(2, A, "New")], fail))
-    assert list(read_images(tmp_path / "x.before.csv")) == []
+    with PreviousValuesFile(tmp_path / "x.before.csv") as file, pytest.raises(TransientError):
+        asyncio.run(CurrentValues(file).at([change(2, A, "New")], fail))
+    assert list(read_previous_values(tmp_path / "x.before.csv")) == []

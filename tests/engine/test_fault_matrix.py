@@ -40,15 +40,15 @@ from programs import read_csv, seed_id
 from virtual_clock import VirtualLoop
 
 from bulk_reset import Options
-from bulk_reset.workflows import actions
-from bulk_reset.engine import connection
 from bulk_reset.api.client import MAX_ANSWER_BYTES
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Progress, Totals
+from bulk_reset.engine.worker_pool import connection
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
-from bulk_reset.records.previous_values import read_images
+from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
+from bulk_reset.workflows import actions
 
 ROWS: Final = 30
 IDS: Final = [seed_id(n) for n in range(1, ROWS + 1)]
@@ -409,7 +409,7 @@ def test_a_fault_loses_no_row_and_is_told_as_it_was(
         assert report[one]["status"] == "updated" or report[one]["error_code"] == case.code
     again(bench, server)
     if looks:
-        images = list(read_images(bench.sheet.with_name("incidents.before.csv")))
+        images = list(read_previous_values(bench.sheet.with_name("incidents.before.csv")))
         assert {image.incident_id for image in images} == set(IDS)
         assert {image.before["title"] for image in images} == {"as before"}
 

@@ -13,13 +13,13 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import InternalError
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
-from bulk_reset.engine.connection import reach
+from bulk_reset.engine.connection import connect
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.sending import Sending
-from bulk_reset.engine.work_source import Feed
+from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.report_file import Report
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import survey_sheet
+from bulk_reset.sheets.sheet_check import check_rows
 
 QUICK = Options(sandbox=True, per_second=5_000, per_minute=300_000)
 ROWS = 2_500
@@ -31,7 +31,7 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame({"id": [f"{n:024x}" for n in range(ROWS)], "title": titles})
 
 
-class InterruptedFeed(Feed):
+class InterruptedFeed(WorkSource):
     """Its run is stopped while the second batch is being read."""
 
     sending: Sending
@@ -47,10 +47,10 @@ class InterruptedFeed(Feed):
 
 def test_a_stop_while_a_batch_is_read_leaves_its_rows_pending() -> None:
     """Ctrl-C at the worst moment: what was read and not sent is pending, and adds up."""
-    with open_sheet(frame()) as sheet, reach(QUICK, Callbacks()) as reached:
-        feed = InterruptedFeed(sheet, survey_sheet(sheet), "")
-        sending = Sending(QUICK, reached, feed, ROWS, None, Callbacks())
-        feed.sending = sending
+    with open_sheet(frame()) as sheet, connect(QUICK, Callbacks()) as connection:
+        work = InterruptedFeed(sheet, check_rows(sheet), "")
+        sending = Sending(QUICK, connection, work, ROWS, None, Callbacks())
+        work.sending = sending
         stop = asyncio.run(sending.send(handles_signals=False))
         totals = sending.totals(stop)
     assert sum(totals.counts.values()) == ROWS
@@ -60,9 +60,9 @@ def test_a_stop_while_a_batch_is_read_leaves_its_rows_pending() -> None:
 
 def test_books_that_do_not_balance_are_said_loudly() -> None:
     """An outcome that was lost on the way is an internal error, not a number that looks right."""
-    with open_sheet(frame().head(20)) as sheet, reach(QUICK, Callbacks()) as reached:
+    with open_sheet(frame().head(20)) as sheet, connect(QUICK, Callbacks()) as connection:
         sending = Sending(
-            QUICK, reached, Feed(sheet, survey_sheet(sheet), ""), 18, None, Callbacks()
+            QUICK, connection, WorkSource(sheet, check_rows(sheet), ""), 18, None, Callbacks()
         )
         stop = asyncio.run(sending.send(handles_signals=False))
         assert sum(sending.totals(stop).counts.values()) == 20
@@ -93,10 +93,10 @@ async def test_lines_are_brought_to_the_disk_while_the_run_goes_on(tmp_path: Pat
     with (
         open_sheet(rows) as sheet,
         SyncedReport(tmp_path / "report.csv") as report,
-        reach(slow, Callbacks()) as reached,
+        connect(slow, Callbacks()) as connection,
     ):
-        feed = Feed(sheet, survey_sheet(sheet), "")
-        sending = Sending(slow, reached, feed, 4, report, Callbacks())
+        work = WorkSource(sheet, check_rows(sheet), "")
+        sending = Sending(slow, connection, work, 4, report, Callbacks())
         loop, told = asyncio.get_running_loop(), Stop(StopReason.INTERRUPTED, "synced")
 
         def end() -> None:

@@ -10,10 +10,10 @@ import pytest
 from bulk_reset.core.change import Change
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.engine.work_source import Feed
+from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.history import History
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import survey_sheet
+from bulk_reset.sheets.sheet_check import check_rows
 
 A: Final = "a" * 24
 B: Final = "b" * 24
@@ -29,19 +29,19 @@ def fed(
     policy: OnConflict = OnConflict.ERROR,
     scope: str = "",
     **options: Any,  # noqa: ANN401 - the feed's own
-) -> tuple[Feed, list[Change], list[Outcome]]:
+) -> tuple[WorkSource, list[Change], list[Outcome]]:
     """Return the feed after one pass, what it gave out to send and what to record."""
     changes: list[Change] = []
     outcomes: list[Outcome] = []
     with open_sheet(pd.DataFrame(rows, columns=HEADER)) as sheet:
-        feed = Feed(sheet, survey_sheet(sheet, policy), scope, done or History(), **options)
-        for batch, settled in feed.batches():
+        work = WorkSource(sheet, check_rows(sheet, policy), scope, done or History(), **options)
+        for batch, settled in work.batches():
             changes += batch
             outcomes += settled
-    parts = feed.resumed.total() + feed.settled.total() + feed.sent + feed.held_back
-    assert (feed.rows, feed.rows) == (len(rows), parts)
-    assert (feed.sent, feed.settled.total()) == (len(changes), len(outcomes))
-    return feed, changes, outcomes
+    parts = work.resumed.total() + work.settled.total() + work.sent + work.held_back
+    assert (work.rows, work.rows) == (len(rows), parts)
+    assert (work.sent, work.settled.total()) == (len(changes), len(outcomes))
+    return work, changes, outcomes
 
 
 def done_as(
@@ -65,7 +65,7 @@ MIXED = [(A, "one", ""), ("x", "abc", ""), (A, "one", ""), (B, "one", ""), (B, "
 
 def test_every_row_is_sent_or_settled_once() -> None:
     """Good rows are sent; wrong ones, twins and conflicts are settled without a request."""
-    feed, changes, outcomes = fed(MIXED)
+    work, changes, outcomes = fed(MIXED)
 
     assert numbers(changes) == [2]
     assert [(o.row_number, o.status) for o in outcomes] == [
@@ -74,15 +74,15 @@ def test_every_row_is_sent_or_settled_once() -> None:
         (5, Status.REJECTED),
         (6, Status.REJECTED),
     ]
-    assert feed.settled == {Status.REJECTED: 3, Status.SKIPPED: 1}
+    assert work.settled == {Status.REJECTED: 3, Status.SKIPPED: 1}
 
 
 def test_rows_are_handed_out_a_thousand_at_a_time_in_order() -> None:
     """A large sheet never stands in memory as a whole, and its order is kept."""
     rows = [(f"{number:024x}", "abc", "") for number in range(2_500)]
     with open_sheet(pd.DataFrame(rows, columns=HEADER)) as sheet:
-        feed = Feed(sheet, survey_sheet(sheet), "")
-        batches = [numbers(changes) for changes, _ in feed.batches()]
+        work = WorkSource(sheet, check_rows(sheet), "")
+        batches = [numbers(changes) for changes, _ in work.batches()]
 
     assert [len(batch) for batch in batches] == [1000, 1000, 500]
     assert [number for batch in batches for number in batch] == list(range(2, 2_502))
@@ -91,7 +91,7 @@ def test_rows_are_handed_out_a_thousand_at_a_time_in_order() -> None:
 def test_counting_hands_out_nothing_and_counts_the_same() -> None:
     """A plan is made by the same sorting as the run."""
     with open_sheet(pd.DataFrame(MIXED, columns=HEADER)) as sheet:
-        plan = Feed(sheet, survey_sheet(sheet), "")
+        plan = WorkSource(sheet, check_rows(sheet), "")
         plan.count()
 
     assert (plan.rows, plan.sent, plan.settled.total()) == (5, 1, 4)
@@ -102,11 +102,11 @@ def test_resume_sends_what_is_not_final(retries_failed: bool) -> None:
     """Done rows are not sent again, unknown ones always, failed ones when asked."""
     statuses = (Status.UPDATED, Status.UNCHANGED, Status.FAILED, Status.UNKNOWN)
     done = done_as(GOOD[:4], *statuses)
-    feed, changes, _ = fed(GOOD, done, retries_failed=retries_failed)
+    work, changes, _ = fed(GOOD, done, retries_failed=retries_failed)
     resumed = {Status.UPDATED: 1, Status.UNCHANGED: 1}
 
     assert numbers(changes) == ([4, 5, 6] if retries_failed else [5, 6])
-    assert feed.resumed == (resumed if retries_failed else resumed | {Status.FAILED: 1})
+    assert work.resumed == (resumed if retries_failed else resumed | {Status.FAILED: 1})
 
 
 def test_row_that_moved_is_the_same_row() -> None:
@@ -136,11 +136,11 @@ def test_settled_rows_are_recorded_once() -> None:
     """Rejected and skipped rows have their lines already; a mended one is sent."""
     statuses = (Status.UPDATED, Status.REJECTED, Status.SKIPPED, Status.REJECTED, Status.REJECTED)
     done = done_as(MIXED, *statuses)
-    feed, changes, outcomes = fed(MIXED, done)
+    work, changes, outcomes = fed(MIXED, done)
     mended = fed([*MIXED[:4], (B, "one", "two")], done)
 
     assert (changes, outcomes) == ([], [])
-    assert feed.resumed == {Status.UPDATED: 1, Status.REJECTED: 3, Status.SKIPPED: 1}
+    assert work.resumed == {Status.UPDATED: 1, Status.REJECTED: 3, Status.SKIPPED: 1}
     assert numbers(mended[1]) == [5, 6]
 
 
@@ -158,7 +158,7 @@ def test_limit_holds_the_rest_back() -> None:
     done = done_as(GOOD[:2], Status.UPDATED, Status.UPDATED)
     sent = {limit: fed(GOOD, done, limit=limit) for limit in (0, 1, 3, 9)}
 
-    assert {n: (numbers(changes), feed.held_back) for n, (feed, changes, _) in sent.items()} == {
+    assert {n: (numbers(changes), work.held_back) for n, (work, changes, _) in sent.items()} == {
         0: ([], 3),
         1: ([4], 2),
         3: ([4, 5, 6], 0),
@@ -168,9 +168,9 @@ def test_limit_holds_the_rest_back() -> None:
 
 def test_limit_does_not_hold_back_what_needs_no_sending() -> None:
     """Wrong rows are told even where nothing is sent."""
-    feed, changes, outcomes = fed(MIXED, limit=0)
+    work, changes, outcomes = fed(MIXED, limit=0)
 
-    assert (changes, numbers(outcomes), feed.held_back) == ([], [3, 4, 5, 6], 1)
+    assert (changes, numbers(outcomes), work.held_back) == ([], [3, 4, 5, 6], 1)
 
 
 CHAIN = [(A, "one", ""), (B, "one", ""), (A, "two", ""), (A, "three", "")]

@@ -24,10 +24,10 @@ from bulk_reset.core.errors import (
     UnknownOutcomeError,
 )
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
-from bulk_reset.engine.circuit_breaker import Breaker
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.engine.worker_pool import GRACE_S, Engine
-from bulk_reset.quota.limiter import Quota, Window
+from bulk_reset.quota.limiter import Limiter, Window
 
 ROOMY = (Window(10_000, 1.0), Window(600_000, 60.0))
 EXACT = RetryPolicy(jitter_s=0)
@@ -104,7 +104,7 @@ class ScriptedApi:
 
 
 @dataclass
-class Ended:
+class RunResult:
     """How a run ended."""
 
     stop: Stop | None
@@ -132,11 +132,11 @@ def send(
     after: tuple[float, Callable[[Engine], None]] | None = None,
     windows: tuple[Window, ...] = ROOMY,
     policy: RetryPolicy = EXACT,
-    breaker: Breaker | None = None,
+    breaker: CircuitBreaker | None = None,
     workers: int = 64,
     max_failures: float = float("inf"),
     is_in_order: Callable[[str], bool] = lambda _: False,
-) -> Ended:
+) -> RunResult:
     """Run the engine over rows on a virtual clock; ``after`` does something to it in between."""
     outcomes: list[Outcome] = []
 
@@ -144,11 +144,11 @@ def send(
         for start in range(0, len(rows), 10):
             yield rows[start : start + 10]
 
-    async def main() -> Ended:
+    async def main() -> RunResult:
         loop = asyncio.get_running_loop()
         engine = Engine(
             api,
-            Quota(windows),
+            Limiter(windows),
             outcomes.append,
             policy=policy,
             breaker=breaker,
@@ -160,7 +160,7 @@ def send(
         if after is not None:
             loop.call_later(after[0], after[1], engine)
         stop = await engine.run(batches())
-        return Ended(stop, outcomes, round(loop.time(), 1))
+        return RunResult(stop, outcomes, round(loop.time(), 1))
 
     return run_virtual(main())
 
@@ -265,7 +265,7 @@ def test_spent_attempts_are_read_back_and_so_no_outcome_is_unknown(
 def test_rows_that_are_in_doubt_at_the_same_time_share_their_reads() -> None:
     """Two hundred lost rows cost a few reads, of at most a hundred incidents each."""
     api = ScriptedApi({row: [internal] * 5 for row in range(3, 203)}, applies=True)
-    ended = send(api, changes(201), workers=201, breaker=Breaker(1e6))
+    ended = send(api, changes(201), workers=201, breaker=CircuitBreaker(1e6))
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 201}
     assert max(len(rows) for _, rows in api.reads) <= 100
     assert sorted(row for _, rows in api.reads for row in rows) == list(range(3, 203))
@@ -337,7 +337,7 @@ def test_the_breaker_lets_one_probe_through_at_a_time_reads_included() -> None:
         return internal if 5 <= at < 1_000 else None
 
     api = ScriptedApi(always=down, reading=down, latency_s=0.5)
-    ended = send(api, changes(2_000), windows=(Window(50, 1.0),), breaker=Breaker(2_000))
+    ended = send(api, changes(2_000), windows=(Window(50, 1.0),), breaker=CircuitBreaker(2_000))
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 2_000}
     probes = sorted(at for at, _ in [*api.requests, *api.reads] if 8 < at < 1_000)
     assert len(probes) >= 20
@@ -406,7 +406,9 @@ def test_an_api_that_is_never_there_ends_the_run_soon_with_nothing_lost() -> Non
 def test_an_outage_beyond_patience_leaves_rows_pending_not_failed() -> None:
     """When waiting has no end the run stops; what was not sent can be sent later."""
     api = ScriptedApi(always=lambda at: refused if at > 10 else None)
-    ended = send(api, changes(2_000), windows=(Window(50, 1.0),), breaker=Breaker(patience_s=120))
+    ended = send(
+        api, changes(2_000), windows=(Window(50, 1.0),), breaker=CircuitBreaker(patience_s=120)
+    )
     assert {o.status for o in ended.outcomes} == {Status.UPDATED}
     assert 450 <= len(ended.outcomes) <= 550
     assert ended.stop is not None
@@ -472,7 +474,7 @@ def test_a_row_that_waits_to_be_tried_again_is_told_by_what_is_known_of_it() -> 
 def test_many_rows_that_always_break_the_server_end_as_failed() -> None:
     """Twelve such rows at the end of a sheet open the breaker, and still get an outcome."""
     poison: dict[int, list[RequestError | float]] = {row: [internal] * 20 for row in range(90, 102)}
-    ended = send(ScriptedApi(poison), changes(100), breaker=Breaker(patience_s=3_600))
+    ended = send(ScriptedApi(poison), changes(100), breaker=CircuitBreaker(patience_s=3_600))
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 88, Status.FAILED: 12}
     assert ended.stop is None
 
@@ -484,7 +486,9 @@ def test_refused_rows_between_pauses_are_no_sign_of_a_used_up_quota() -> None:
     def sometimes(_: float) -> RequestError:
         return throttled_7s if next(answers) % 40 == 0 else invalid
 
-    ended = send(ScriptedApi(always=sometimes), changes(2_000), breaker=Breaker(60), workers=1)
+    ended = send(
+        ScriptedApi(always=sometimes), changes(2_000), breaker=CircuitBreaker(60), workers=1
+    )
     assert (len(ended.outcomes), ended.stop) == (2_000, None)
 
 

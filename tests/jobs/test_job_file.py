@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import JobError, read_job
+from bulk_reset.jobs.job_file import JobFileError, read_job
 
 KEY = "k3y-of-nobody-0123456789"
 ENVIRONMENT = {"FLASHDUTY_APP_KEY": KEY, "ROWS": "20", "EMPTY": "", "HOOK": "http://chat.example/s"}
@@ -43,7 +43,7 @@ def read(folder: Path, text: str | bytes, name: str = "nightly.toml") -> Job:
 
 def mistakes(folder: Path, text: str | bytes) -> list[tuple[int, str, str]]:
     """Return what is wrong with this text: line, key, problem."""
-    with pytest.raises(JobError) as caught:
+    with pytest.raises(JobFileError) as caught:
         read(folder, text)
     assert KEY not in str(caught.value)
     return [(one.line, one.key, one.problem) for one in caught.value.mistakes]
@@ -427,7 +427,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
 
 def test_every_line_of_the_message_can_be_clicked(tmp_path: Path) -> None:
     """``FILE:LINE: KEY: PROBLEM``, as compilers write it."""
-    with pytest.raises(JobError) as caught:
+    with pytest.raises(JobFileError) as caught:
         read(tmp_path, f"{SHEET}[run]\ncanary = 0\nverify = 1\n")
     file = tmp_path / "nightly.toml"
     assert str(caught.value).splitlines() == [
@@ -497,7 +497,7 @@ def test_a_sheet_in_its_place_is_told_from_a_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["näch.toml", "-x.toml", ".toml", "a b.toml", f"{'x' * 65}.toml"])
 def test_the_name_of_the_file_can_be_that_of_a_unit(name: str, tmp_path: Path) -> None:
     """The job has the name of its file, in folders, units of systemd and metrics."""
-    with pytest.raises(JobError, match=r":1: its name is the job's\. Use letters"):
+    with pytest.raises(JobFileError, match=r":1: its name is the job's\. Use letters"):
         read(tmp_path, SHEET, name)
 
 

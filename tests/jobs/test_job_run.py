@@ -18,14 +18,14 @@ import openpyxl
 import pytest
 from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 
-from bulk_reset.jobs import job_run
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import LockedError
+from bulk_reset.jobs import job_run
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_records import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
-from bulk_reset.observability.run_log import Sink, new_journal
+from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 FAST = "per_second = 5000\nper_minute = 300000\n"
 API = f'[api]\nsandbox_state = "rehearsal.json"\n{FAST}'
@@ -57,9 +57,9 @@ class Place:
 
     def go(self, record: RunRecord) -> RunRecord:
         """Run what was begun."""
-        journal = new_journal(Sink(self.log), job="nightly")
+        run_log = new_run_log(LogOutput(self.log), job="nightly")
         job = read_job(self.folder / "nightly.toml")
-        run = JobRun(job, self.state, record, journal, self.callbacks, clock=self.clock)
+        run = JobRun(job, self.state, record, run_log, self.callbacks, clock=self.clock)
         ended = run.run()
         # Of a name that is no text, what is kept is as near as it can be.
         kept = dataclasses.replace(self.state.read(record.id), source=ended.source)

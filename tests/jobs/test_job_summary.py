@@ -10,7 +10,7 @@ import pytest
 
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_summary import concerns, due_in_words, next_dues, words_of
+from bulk_reset.jobs.job_summary import concerns, describe, describe_due, next_dues
 
 SHEET = '[source]\nsheet = "in.csv"\n'
 PULL = '[source.pull]\nsince = "1d"\n'
@@ -71,7 +71,7 @@ def job(folder: Path, text: str) -> Job:
 )
 def test_what_a_key_means_is_said(text: str, aspect: str, says: str, tmp_path: Path) -> None:
     """In the words of the README, with paths in full; of an address only its host."""
-    told = words_of(job(tmp_path, text))
+    told = describe(job(tmp_path, text))
     [found] = [words for name, words in told if name == aspect]
     assert says.replace("{folder}", str(tmp_path)).replace("{{date}}", "{date}") in found
     assert "S3CRET" not in str(told)
@@ -103,7 +103,7 @@ def test_the_next_moments_have_their_jitter_and_their_deadline(tmp_path: Path) -
     assert line.startswith("Wed 2027-05-05 02:30 CEST (00:30 UTC), starts 0")
     assert line.endswith(", stops Wed 06:00")
     plain = job(tmp_path, SHEET)
-    assert (next_dues(plain, 0.0), due_in_words(plain)) == ([], "not scheduled")
+    assert (next_dues(plain, 0.0), describe_due(plain)) == ([], "not scheduled")
 
 
 def test_a_deadline_that_the_jitter_may_pass_is_noted(

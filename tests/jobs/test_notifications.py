@@ -261,8 +261,8 @@ async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]
 
 async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
     """One POST, and of the address nothing but its host is ever said."""
-    async with chat(tmp_path, 200) as (service, say):
-        assert await say() == "127.0.0.1"
+    async with chat(tmp_path, 200) as (service, notify):
+        assert await notify() == "127.0.0.1"
     assert service.got == [{"query": "token=S3CRET", "body": summary_of(RECORD, tmp_path)}]
     assert service.waits_s == []
 
@@ -284,8 +284,8 @@ async def test_who_is_down_for_a_moment_is_told_again_and_who_refuses_is_not(
     statuses: tuple[int, ...], says: str, waits_s: list[float], tmp_path: Path
 ) -> None:
     """Three tries at most, and whoever redirects is not followed."""
-    async with chat(tmp_path, *statuses) as (service, say):
-        assert await say() == says
+    async with chat(tmp_path, *statuses) as (service, notify):
+        assert await notify() == says
     assert len(service.got) == len(statuses)
     assert (service.waits_s, service.elsewhere) == (waits_s, 0)
 

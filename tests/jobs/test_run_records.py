@@ -63,7 +63,7 @@ def test_what_is_kept_is_what_is_read(state: StateFolder) -> None:
         exit_code=1,
         words="2 of 3 rows are done: «né»",
         counts={"updated": 2, "failed": 1},
-        reach=["--sandbox-state", "x"],
+        connect=["--sandbox-state", "x"],
     )
     assert state.begin(told, b"[source]\n") == told
     assert state.read(told.id) == told
@@ -107,7 +107,7 @@ def test_a_folder_without_a_word_in_it_is_taken_over(state: StateFolder) -> None
 RACER = """
 import sys
 from pathlib import Path
-from bulk_reset.run_records import RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.run_records import RunRecord, StateFolder, run_id_of
 state = StateFolder(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -26,7 +26,7 @@ from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun
 from bulk_reset.jobs.run_records import RunRecord
-from bulk_reset.observability.run_log import Sink, new_journal
+from bulk_reset.observability.run_log import LogOutput, new_run_log
 from bulk_reset.sandbox import Sandbox, SandboxConfig
 
 SAMPLES = ROOT / "samples" / "jobs"
@@ -76,8 +76,8 @@ class Week(VirtualSchedule):
         is_away = self.outage[0] <= self.clock() < self.outage[1]
         self.env.setenv("API", self.nobody if is_away else self.sandbox.url)
         read = read_job(job.path)
-        journal = new_journal(Sink(self.log))
-        run = JobRun(read, self.state, record, journal, Callbacks(), clock=self.clock)
+        run_log = new_run_log(LogOutput(self.log))
+        run = JobRun(read, self.state, record, run_log, Callbacks(), clock=self.clock)
         return run.run().exit_code or 0
 
     def table(self) -> list[str]:

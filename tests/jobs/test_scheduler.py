@@ -19,7 +19,7 @@ from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_folder import JobFolder
 from bulk_reset.jobs.run_records import RunRecord, StateFolder
 from bulk_reset.jobs.scheduler import Scheduling
-from bulk_reset.observability.run_log import new_journal
+from bulk_reset.observability.run_log import new_run_log
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -556,7 +556,7 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
     write_job(runner.folder, more='catch_up = "all"')
 
     async def once() -> int:
-        folder = JobFolder(runner.folder, runner.state, new_journal(), runner.clock)
+        folder = JobFolder(runner.folder, runner.state, new_run_log(), runner.clock)
         return await Scheduling(folder, runner.start).once()
 
     async def pass_by() -> list[int]:
@@ -577,7 +577,7 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     """Before anything is started."""
     with pytest.raises(InputError, match="no such folder"):
-        JobFolder(tmp_path / "gone", StateFolder(tmp_path / "s"), new_journal())
+        JobFolder(tmp_path / "gone", StateFolder(tmp_path / "s"), new_run_log())
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -22,7 +22,7 @@ from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.core.totals import Peak, Progress, Totals
 from bulk_reset.engine.options import Options
-from bulk_reset.observability.run_log import Sink, log_file, new_journal, watching
+from bulk_reset.observability.run_log import LogOutput, log_file, logged, new_run_log
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 SECRET = "Secret-key/+0123456789"  # noqa: S105  (a test's)
@@ -39,7 +39,7 @@ class Recorded:
 
     def __init__(self, **how: bool) -> None:
         self.file = io.StringIO()
-        self.journal = new_journal(Sink(self.file, **how), clock=lambda: NOON, run_id="r1")
+        self.run_log = new_run_log(LogOutput(self.file, **how), clock=lambda: NOON, run_id="r1")
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def failed(row_number: int, code: str = "InternalError", message: str = "No.") -
 def test_an_event_is_a_line_of_json_that_begins_with_when_how_grave_and_what() -> None:
     """Whoever reads the log by a program or by eye finds the same three things first."""
     recorded = Recorded()
-    recorded.journal.warning("batch", counts={Status.UPDATED: 3}, path=Path("a.csv"), rate=1.23456)
+    recorded.run_log.warning("batch", counts={Status.UPDATED: 3}, path=Path("a.csv"), rate=1.23456)
     assert recorded.file.getvalue() == (
         '{"at": "2026-03-01T12:00:00.123Z", "level": "warning", "event": "batch", "run_id": "r1", '
         '"counts": {"updated": 3}, "path": "a.csv", "rate": 1.235}\n'
@@ -87,7 +87,7 @@ def test_an_event_for_people_is_one_line_that_no_terminal_obeys() -> None:
     """A title with line breaks and escapes neither breaks the line nor colours the screen."""
     recorded = Recorded(is_human=True)
     text = "Disk\nfull\x1b[31m red"
-    recorded.journal.info("notice", text=text, counts={text: 2}, peaks=[{"started": 3}])
+    recorded.run_log.info("notice", text=text, counts={text: 2}, peaks=[{"started": 3}])
     line = recorded.file.getvalue()
     assert line.count("\n") == 1
     assert "\x1b" not in line
@@ -101,7 +101,7 @@ def test_colours_are_there_only_where_they_are_asked_for() -> None:
     lines = []
     for how in ({"is_human": True, "has_colour": True}, {"has_colour": True}):
         recorded = Recorded(**how)
-        recorded.journal.info("notice", text="hello")
+        recorded.run_log.info("notice", text="hello")
         lines.append(recorded.file.getvalue())
     assert ["\x1b[" in line for line in lines] == [True, False]
 
@@ -111,14 +111,14 @@ def test_a_key_is_in_no_line_wherever_it_was_put(is_human: bool) -> None:
     """Texts of servers and sheets, names and nested values: the key is blanked out of all."""
     AppKey(SECRET)
     recorded = Recorded(is_human=is_human)
-    escaped = "Secret-key%2F%2B0123456789"
-    recorded.journal.bound(job=SECRET).error(
+    escape_controls = "Secret-key%2F%2B0123456789"
+    recorded.run_log.bound(job=SECRET).error(
         SECRET,
-        text=f"?app_key={escaped}",
+        text=f"?app_key={escape_controls}",
         nested={SECRET: [{"deep": SECRET}]},
         error=OSError(SECRET),
     )
-    recorded.journal.run_failed(StoppedError(f"stopped: {SECRET}"))
+    recorded.run_log.run_failed(StoppedError(f"stopped: {SECRET}"))
     line = recorded.file.getvalue()
     assert "****" in line
     assert SECRET not in line
@@ -144,7 +144,7 @@ def test_what_json_or_the_encoding_cannot_take_is_a_line_all_the_same(
     """No odd value of a sheet or a server costs an event, or is more than one line of ASCII."""
     path = tmp_path / "log"
     with path.open("w", encoding="ascii") as file:
-        new_journal(Sink(file)).info("notice", value=value)
+        new_run_log(LogOutput(file)).info("notice", value=value)
     content = path.read_bytes()
     assert content.count(b"\n") == 1
     assert not set(b"\x1b\x07") & set(content)
@@ -154,9 +154,9 @@ def test_what_json_or_the_encoding_cannot_take_is_a_line_all_the_same(
 def test_journals_live_side_by_side_and_nothing_is_configured_for_all() -> None:
     """A program that uses the library keeps its own logs as they are."""
     one, other = Recorded(), Recorded()
-    one.journal.info("one")
-    other.journal.bound(job="night").info("other")
-    one.journal.info("two")
+    one.run_log.info("one")
+    other.run_log.bound(job="night").info("other")
+    one.run_log.info("two")
     assert [event["event"] for event in one.events] == ["one", "two"]
     assert other.events == [{"level": "info", "event": "other", "job": "night"}]
     assert not structlog.is_configured()
@@ -192,9 +192,9 @@ def test_a_sink_that_cannot_be_written_is_dropped_and_the_others_are_told_once(
     """A full disk ends the log, not the run; and whoever looks elsewhere hears of it."""
     file, good, said = broken(), io.StringIO(), list[str]()
     name = str(getattr(file, "name", "a log"))
-    journal = new_journal(Sink(file), Sink(good), say=said.append)
+    run_log = new_run_log(LogOutput(file), LogOutput(good), notify=said.append)
     for event in ("one", "two", "three"):
-        journal.info(event)
+        run_log.info(event)
     # What did not reach the disk is tried again when the file is closed.
     with contextlib.suppress(OSError):
         file.close()
@@ -211,7 +211,7 @@ def test_a_log_file_is_added_to_and_a_line_that_a_crash_cut_off_spoils_no_other(
     path = tmp_path / "run.log"
     for event in ("one", "two", "three"):
         with log_file(path) as file:
-            new_journal(Sink(file)).info(event)
+            new_run_log(LogOutput(file)).info(event)
         if event == "two":
             path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     first, torn, third = path.read_text(encoding="utf-8").splitlines()
@@ -249,7 +249,7 @@ def test_a_run_begins_with_its_unusual_options_and_no_place_of_a_key(tmp_path: P
         limit=5,
         mapping={"title": "Name"},
     )
-    recorded.journal.run_started("a.csv", options.changed(), rows=7)
+    recorded.run_log.run_started("a.csv", options.changed(), rows=7)
     told = {"limit": 5, "mapping": {"title": "Name"}, "host": "api.example.com"}
     assert recorded.events == [
         {"level": "info", "event": "run started", "sheet": "a.csv", "rows": 7, "options": told}
@@ -270,7 +270,7 @@ def test_a_run_ends_with_its_exit_code_and_as_gravely_as_it_is(
 ) -> None:
     """An alarm may go by the level alone."""
     recorded = Recorded()
-    recorded.journal.run_ended(ended)
+    recorded.run_log.run_ended(ended)
     (event,) = recorded.events
     assert (event["event"], event["exit_code"], event["level"]) == ("run ended", code, level)
     assert event.get("message") == (ended.stop.message if ended.stop else None)
@@ -279,7 +279,7 @@ def test_a_run_ends_with_its_exit_code_and_as_gravely_as_it_is(
 def test_the_end_of_a_run_tells_what_the_summary_tells() -> None:
     """Counts, requests, the quota's proof, waits and files: all that is printed is logged."""
     recorded = Recorded()
-    recorded.journal.run_ended(
+    recorded.run_log.run_ended(
         Totals(
             "a.csv",
             3,
@@ -326,7 +326,7 @@ def test_a_run_that_ends_by_an_error_tells_the_exit_code_it_gets(
 ) -> None:
     """Whatever a run ends by, its log has an end, with the code that the shell sees."""
     recorded = Recorded()
-    recorded.journal.run_failed(error)
+    recorded.run_log.run_failed(error)
     (event,) = recorded.events
     assert (event["exit_code"], event["error"]) == (code, type(error).__name__)
 
@@ -340,9 +340,7 @@ class Ticking:
     def __init__(self, **more: Any) -> None:  # noqa: ANN401  (of a Callbacks)
         self.recorded = Recorded()
         self.now_s = 1_000.0
-        self.callbacks = watching(
-            Callbacks(**more), self.recorded.journal, clock=lambda: self.now_s
-        )
+        self.callbacks = logged(Callbacks(**more), self.recorded.run_log, clock=lambda: self.now_s)
 
     def send(
         self, rows: int, per_s: float, *, of: int | None = None, waiting_for: str = ""
@@ -365,7 +363,7 @@ def test_a_run_of_many_rows_makes_few_events_and_they_add_up() -> None:
     """100,000 rows at the quota are a thousand lines at most, and no row is missing in them."""
     run = Ticking()
     run.send(100_000, per_s=1_000 / 60)
-    run.recorded.journal.run_ended(totals(updated=100_000))
+    run.recorded.run_log.run_ended(totals(updated=100_000))
     batches = run.told("batch")
     assert 1_000 <= len(batches) <= 1_250
     assert sum(batch["counts"]["updated"] for batch in batches) == 100_000
@@ -378,7 +376,7 @@ def test_a_short_run_is_one_batch_told_before_its_end() -> None:
     """What was done since the last batch is told even when the run is over at once."""
     run = Ticking()
     run.send(40, per_s=50)
-    run.recorded.journal.run_ended(totals(updated=40))
+    run.recorded.run_log.run_ended(totals(updated=40))
     assert [event["event"] for event in run.recorded.events] == ["batch", "run ended"]
     assert run.told("batch")[0] == {
         "level": "info",
@@ -400,7 +398,7 @@ def test_what_is_sent_after_a_canary_is_counted_anew() -> None:
     run.send(20, per_s=50, of=100)
     run.now_s += 3_600  # somebody thinks about it
     run.send(80, per_s=50)
-    run.recorded.journal.run_ended(totals(updated=100))
+    run.recorded.run_log.run_ended(totals(updated=100))
     assert [batch["counts"] for batch in run.told("batch")] == [{"updated": 20}, {"updated": 80}]
     assert run.told("batch")[1]["rows_per_s"] > 40
 
@@ -413,7 +411,7 @@ def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
         run.callbacks.on_progress(
             Progress(5, recorded, 0.0, "", recorded, done + throttled, throttled)
         )
-    run.recorded.journal.run_ended(totals(updated=5))
+    run.recorded.run_log.run_ended(totals(updated=5))
     (batch,) = run.told("batch")
     assert (batch["level"], batch["throttled"], batch["requests"]) == ("warning", 2, 7)
 
@@ -442,7 +440,7 @@ def test_of_many_rows_that_fail_for_one_reason_the_first_hundred_are_told() -> N
     for row_number in range(2, 5_002):
         run.callbacks.on_failure(failed(row_number))
     run.callbacks.on_failure(failed(9_000, code="ResourceNotFound"))
-    run.recorded.journal.run_ended(totals(failed=5_001))
+    run.recorded.run_log.run_ended(totals(failed=5_001))
     assert Counter(event["event"] for event in run.recorded.events) == {
         "row failed": 101,
         "more rows failed": 1,
@@ -471,7 +469,7 @@ def test_a_server_that_invents_error_codes_makes_no_more_events() -> None:
     for code in range(3_000):
         for _ in range(15):
             run.callbacks.on_failure(failed(next(numbers), code=f"E{code}"))
-    run.recorded.journal.run_ended(totals(failed=45_000))
+    run.recorded.run_log.run_ended(totals(failed=45_000))
     counts = Counter(event["event"] for event in run.recorded.events)
     assert counts["row failed"] <= 1_000
     assert counts["more rows failed"] <= 101

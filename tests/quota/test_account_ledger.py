@@ -23,8 +23,8 @@ from virtual_clock import Line, StrictFixed, StrictSliding, Trip, run_virtual
 
 from bulk_reset.api.credentials import AppKey, Credentials
 from bulk_reset.core.errors import ExitCode, InputError, LockedError
-from bulk_reset.quota.account_ledger import Account, Holder, queue_up
-from bulk_reset.quota.limiter import Quota, Window
+from bulk_reset.quota.account_ledger import AccountLedger, Holder, wait_for_account
+from bulk_reset.quota.limiter import Limiter, Window
 
 KEY = "k3y-0f-an-account"
 SLOT_S = 0.01
@@ -54,8 +54,8 @@ def fresh() -> Credentials:
     return credentials(base_url=f"https://api.example/{next(_numbers)}")
 
 
-def held(whose: Credentials, clock: Clock) -> Account:
-    account = Account(whose, clock=clock)
+def hold_account(whose: Credentials, clock: Clock) -> AccountLedger:
+    account = AccountLedger(whose, clock=clock)
     assert account.hold("a sheet")
     return account
 
@@ -89,7 +89,7 @@ def test_an_account_is_known_by_its_address_and_its_name_or_else_its_key(
     """Runs share a quota exactly if they send to one account: one key, or one --account."""
     paths = []
     for key, base_url, name in (first, second):
-        with Account(credentials(key, base_url), name) as account:
+        with AccountLedger(credentials(key, base_url), name) as account:
             paths.append(account.path)
     assert (paths[0] == paths[1]) is are_one
 
@@ -98,7 +98,7 @@ def test_an_account_is_known_by_its_address_and_its_name_or_else_its_key(
 def test_a_ledger_tells_neither_key_nor_name(name: str) -> None:
     """Who reads the state folder learns nothing to send with, and nobody else can read it."""
     whose = fresh()
-    with Account(whose, name, Clock()) as account:
+    with AccountLedger(whose, name, Clock()) as account:
         account.hold("incidents.csv")
         account.start()
         account.answer()
@@ -116,7 +116,7 @@ def test_a_state_folder_that_cannot_be_made_is_replaced_by_a_temporary_one(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with Account(credentials()) as first, Account(credentials()) as second:
+    with AccountLedger(credentials()) as first, AccountLedger(credentials()) as second:
         assert (first.path, first.path.parent) == (
             second.path,
             tmp_path / f"bulk-reset-{os.getuid()}",
@@ -130,7 +130,7 @@ def test_a_user_without_a_home_has_a_temporary_folder(
 ) -> None:
     """And no folder called ~ wherever it was started."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with Account(credentials()) as account:
+    with AccountLedger(credentials()) as account:
         assert account.path.parent == tmp_path / f"bulk-reset-{os.getuid()}"
     assert not (tmp_path / "~").exists()
 
@@ -144,7 +144,7 @@ def test_no_folder_at_all_is_an_error_that_names_what_to_mend(
     monkeypatch.setenv("XDG_STATE_HOME", str(file))
     monkeypatch.setattr(tempfile, "tempdir", str(file))
     with pytest.raises(InputError) as caught:
-        Account(credentials())
+        AccountLedger(credentials())
     assert str(caught.value) == (
         f"{file}/bulk-reset/accounts: no folder for the account's lock. "
         f"Let {file}/bulk-reset-{os.getuid()} be written."
@@ -154,12 +154,12 @@ def test_no_folder_at_all_is_an_error_that_names_what_to_mend(
 def test_a_ledger_that_cannot_be_opened_is_an_error_that_names_it() -> None:
     """A file left by another user (after sudo) is said to be that, not a mistake in here."""
     whose = fresh()
-    with Account(whose) as account:
+    with AccountLedger(whose) as account:
         path = account.path
     path.unlink()
     path.mkdir()  # root, too, cannot open it as a file
     with pytest.raises(InputError, match=rf"^{path}: "):
-        Account(whose)
+        AccountLedger(whose)
 
 
 def test_a_full_disk_is_said_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,10 @@ def test_a_full_disk_is_said_before_anything_is_sent(monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", no_room)
-    with Account(fresh()) as account, pytest.raises(InputError, match="No space left on device"):
+    with (
+        AccountLedger(fresh()) as account,
+        pytest.raises(InputError, match="No space left on device"),
+    ):
         account.hold("incidents.csv")
 
 
@@ -179,11 +182,11 @@ def test_a_full_disk_is_said_before_anything_is_sent(monkeypatch: pytest.MonkeyP
 def test_a_lock_is_held_by_one_at_a_time_and_given_on_at_close() -> None:
     """Two runs never send at once; who held it once does not get it back unasked."""
     whose = fresh()
-    with Account(whose) as first, Account(whose) as second:
+    with AccountLedger(whose) as first, AccountLedger(whose) as second:
         before = [first.hold("one.csv"), second.hold("two.csv"), first.hold("one.csv")]
         first.close()
         after = second.hold("two.csv")
-    with Account(whose) as third:
+    with AccountLedger(whose) as third:
         assert (before, after, third.hold("three.csv")) == ([True, False, True], True, True)
 
 
@@ -191,7 +194,7 @@ def test_a_holder_is_told_by_process_sheet_and_time() -> None:
     """Who has to wait can find the run it waits for."""
     whose = fresh()
     before = datetime.now(UTC).replace(microsecond=0)
-    with Account(whose) as account, Account(whose) as onlooker:
+    with AccountLedger(whose) as account, AccountLedger(whose) as onlooker:
         nobody = onlooker.holder()
         account.hold("incidents.csv")
         holder = onlooker.holder()
@@ -209,7 +212,7 @@ def test_a_holder_is_told_by_process_sheet_and_time() -> None:
 def test_any_name_of_a_sheet_can_be_told(sheet: str) -> None:
     """A long or odd name is cut short at most, and never breaks the ledger behind it."""
     whose, clock = fresh(), Clock()
-    with Account(whose, clock=clock) as account:
+    with AccountLedger(whose, clock=clock) as account:
         account.hold(sheet)
         holder = account.holder()
         assert (holder and holder.sheet, account.ages_s()) == (sheet[:200], [])
@@ -226,7 +229,7 @@ BROKEN = [
 ]
 
 
-def write_holder(account: Account, text: bytes) -> None:
+def write_holder(account: AccountLedger, text: bytes) -> None:
     """Replace what stands there about the holder."""
     with account.path.open("r+b") as file:
         file.write(text.ljust(1_000, b"\0"))
@@ -235,7 +238,7 @@ def write_holder(account: Account, text: bytes) -> None:
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_holder_is_nobody_known(text: bytes) -> None:
     """What cannot be read does not end a run that only wants to say whom it waits for."""
-    with Account(fresh()) as account:
+    with AccountLedger(fresh()) as account:
         account.hold("incidents.csv")
         write_holder(account, text)
         assert account.holder() is None
@@ -251,8 +254,8 @@ def in_use(holder: Holder | None) -> str:
 def test_a_free_account_is_not_waited_for() -> None:
     """The usual case: nobody else is there, and nothing is said."""
     said: list[str] = []
-    with Account(fresh()) as account:
-        assert list(queue_up(account, "mine.csv", waits=True, say=said.append)) == []
+    with AccountLedger(fresh()) as account:
+        assert list(wait_for_account(account, "mine.csv", waits=True, notify=said.append)) == []
         holder = account.holder()
     assert (said, holder and holder.sheet) == ([], "mine.csv")
 
@@ -262,10 +265,10 @@ def test_who_waits_is_told_for_whom_once_and_again_when_that_changes(
 ) -> None:
     """A line for each run that goes first, not one for each look."""
     whose, said, expected = fresh(), list[str](), list[str]()
-    with Account(whose) as mine:
-        waits = queue_up(mine, "mine.csv", waits=True, say=said.append)
+    with AccountLedger(whose) as mine:
+        waits = wait_for_account(mine, "mine.csv", waits=True, notify=said.append)
         for sheet in ("one.csv", "two.csv"):
-            with Account(whose) as other:
+            with AccountLedger(whose) as other:
                 assert elsewhere.submit(other.hold, sheet).result()
                 assert [next(waits) for _ in range(3)] == [0.5] * 3
                 expected.append(f"{in_use(other.holder())}; waiting for it to end")
@@ -279,10 +282,10 @@ def test_who_waits_is_told_for_whom_once_and_again_when_that_changes(
 def test_a_holder_that_cannot_be_told_is_said_once(elsewhere: ThreadPoolExecutor) -> None:
     """A later version's lock is waited for as quietly as any."""
     whose, said = fresh(), list[str]()
-    with Account(whose) as mine, Account(whose) as other:
+    with AccountLedger(whose) as mine, AccountLedger(whose) as other:
         elsewhere.submit(other.hold, "other.csv").result()
         write_holder(other, BROKEN[-1])
-        waits = queue_up(mine, "mine.csv", waits=True, say=said.append)
+        waits = wait_for_account(mine, "mine.csv", waits=True, notify=said.append)
         assert [next(waits) for _ in range(3)] == [0.5] * 3
     assert said == [f"{in_use(None)}; waiting for it to end"]
 
@@ -290,11 +293,11 @@ def test_a_holder_that_cannot_be_told_is_said_once(elsewhere: ThreadPoolExecutor
 def test_who_does_not_wait_is_told_what_to_do(elsewhere: ThreadPoolExecutor) -> None:
     """--no-wait ends at once, with a code of its own, and names who has the account."""
     whose = fresh()
-    with Account(whose) as mine, Account(whose) as other:
+    with AccountLedger(whose) as mine, AccountLedger(whose) as other:
         elsewhere.submit(other.hold, "other.csv").result()
         holder = other.holder()
         with pytest.raises(LockedError) as caught:
-            next(queue_up(mine, "mine.csv", waits=False, say=pytest.fail))
+            next(wait_for_account(mine, "mine.csv", waits=False, notify=pytest.fail))
     assert (str(caught.value), caught.value.exit_code) == (
         f"{in_use(holder)}. Wait until it has ended, or leave out --no-wait.",
         ExitCode.LOCKED,
@@ -305,10 +308,10 @@ def test_who_does_not_wait_is_told_what_to_do(elsewhere: ThreadPoolExecutor) -> 
 def test_a_thread_never_waits_for_itself(*, waits: bool) -> None:
     """A second stream inside the first would hang for ever; it is an error instead."""
     whose = fresh()
-    with Account(whose) as first, Account(whose) as second:
+    with AccountLedger(whose) as first, AccountLedger(whose) as second:
         first.hold("one.csv")
         with pytest.raises(LockedError) as caught:
-            next(queue_up(second, "two.csv", waits=waits, say=pytest.fail))
+            next(wait_for_account(second, "two.csv", waits=waits, notify=pytest.fail))
         holder = first.holder()
     assert str(caught.value) == f"{in_use(holder)}. This is the same thread: end that run first."
 
@@ -318,21 +321,21 @@ def test_a_thread_never_waits_for_itself(*, waits: bool) -> None:
 
 def test_a_new_account_has_nothing_to_remember() -> None:
     """The first run of all has the whole quota."""
-    with held(fresh(), Clock()) as account:
+    with hold_account(fresh(), Clock()) as account:
         assert account.ages_s() == []
 
 
 def test_answers_are_remembered_to_a_slot_and_never_taken_for_older() -> None:
     """The next run waits up to 10 ms too long, never too short; many at once are all counted."""
     whose, clock = fresh(), Clock()
-    with held(whose, clock) as first:
+    with hold_account(whose, clock) as first:
         for after_s, answers in ((0.0, 1), (0.5, 1), (29.5, 40)):
             clock.now += after_s
             for _ in range(answers):
                 first.start()
                 first.answer()
     clock.now += 30.0
-    with held(whose, clock) as second:
+    with hold_account(whose, clock) as second:
         ages_s = sorted(second.ages_s(), reverse=True)
     assert ages_s == pytest.approx([59.995, 59.495, *[29.995] * 40])
 
@@ -340,7 +343,7 @@ def test_answers_are_remembered_to_a_slot_and_never_taken_for_older() -> None:
 def test_an_answer_of_this_very_moment_is_not_from_the_future() -> None:
     """An age is never below 0."""
     whose, clock = fresh(), Clock()
-    with held(whose, clock) as account:
+    with hold_account(whose, clock) as account:
         account.start()
         account.answer()
         assert account.ages_s() == [0.0]
@@ -349,14 +352,14 @@ def test_an_answer_of_this_very_moment_is_not_from_the_future() -> None:
 def test_requests_on_their_way_when_a_run_died_count_as_now_and_only_once() -> None:
     """They may have reached the server a moment ago; the run after next knows when that was."""
     whose, clock = fresh(), Clock()
-    with held(whose, clock) as killed:
+    with hold_account(whose, clock) as killed:
         for _ in range(3):
             killed.start()
         killed.answer()
     ages_s = []
     for _ in range(3):
         clock.now += 1.0
-        with held(whose, clock) as following:
+        with hold_account(whose, clock) as following:
             ages_s.append(sorted(following.ages_s(), reverse=True))
     assert ages_s == [
         pytest.approx(expected)
@@ -367,10 +370,10 @@ def test_requests_on_their_way_when_a_run_died_count_as_now_and_only_once() -> N
 def test_what_ends_after_the_lock_was_given_on_changes_nothing() -> None:
     """A straggler of a run that has ended does not write into the next one's book."""
     whose, clock = fresh(), Clock()
-    first = held(whose, clock)
+    first = hold_account(whose, clock)
     first.start()
     first.close()
-    with held(whose, clock) as second:
+    with hold_account(whose, clock) as second:
         assert second.ages_s() == [0.0]
         first.start()
         first.answer()
@@ -382,7 +385,7 @@ def test_what_ends_after_the_lock_was_given_on_changes_nothing() -> None:
 def test_requests_are_forgotten_after_82_seconds(after_s: float, kept: int) -> None:
     """Longer than any window, and then no more."""
     whose, clock = fresh(), Clock()
-    with held(whose, clock) as account:
+    with hold_account(whose, clock) as account:
         account.start()
         account.answer()
         clock.now += after_s
@@ -392,7 +395,7 @@ def test_requests_are_forgotten_after_82_seconds(after_s: float, kept: int) -> N
 def test_a_slot_that_is_used_again_starts_from_nothing() -> None:
     """The ledger is a ring: what stood in a place 81.92 s ago is not added to."""
     whose, clock = fresh(), Clock()
-    with held(whose, clock) as account:
+    with hold_account(whose, clock) as account:
         for answers in (5, 1):
             for _ in range(answers):
                 account.start()
@@ -405,11 +408,11 @@ def test_a_slot_that_is_used_again_starts_from_nothing() -> None:
 def test_slots_of_before_the_machine_was_started_anew_do_not_count(up_for_s: float) -> None:
     """A clock that began again holds nobody up for longer than need be."""
     whose, clock = fresh(), Clock()
-    with held(whose, clock) as before:
+    with hold_account(whose, clock) as before:
         before.start()
         before.answer()
     clock.now = up_for_s
-    with held(whose, clock) as after:
+    with hold_account(whose, clock) as after:
         remembered = after.ages_s()
         after.start()
         after.answer()
@@ -430,12 +433,12 @@ def test_whenever_answers_come_they_are_remembered_and_never_too_old(
 ) -> None:
     """For any times and handovers: none lost, none invented, each at most a slot too young."""
     whose, clock = fresh(), Clock(up_for_s)
-    account = held(whose, clock)
+    account = hold_account(whose, clock)
     for wait_s, answers, is_handed_over in steps:
         clock.now += wait_s
         if is_handed_over:
             account.close()
-            account = held(whose, clock)
+            account = hold_account(whose, clock)
         for _ in range(answers):
             account.start()
             account.answer()
@@ -459,9 +462,9 @@ def test_whenever_answers_come_they_are_remembered_and_never_too_old(
 
 SENDER = """
 import signal
-from bulk_reset.account import Account
-from bulk_reset.credentials import AppKey, Credentials
-account = Account(Credentials(AppKey({key!r}), {url!r}, "a test"), clock=lambda: {now!r})
+from bulk_reset.quota.account_ledger import AccountLedger
+from bulk_reset.api.credentials import AppKey, Credentials
+account = AccountLedger(Credentials(AppKey({key!r}), {url!r}, "a test"), clock=lambda: {now!r})
 assert account.hold("killed.csv")
 for _ in range(5):
     account.start()
@@ -473,19 +476,19 @@ signal.pause()
 
 KILLS = """
 import os, signal
-from bulk_reset.account import Account
-from bulk_reset.credentials import AppKey, Credentials
+from bulk_reset.quota.account_ledger import AccountLedger
+from bulk_reset.api.credentials import AppKey, Credentials
 credentials, clock = Credentials(AppKey({key!r}), {url!r}, "a test"), lambda: now
 now, most = 1000.005, 0
 for number in range(150):
     now += 1.0
     if not (pid := os.fork()):
-        with Account(credentials, clock=clock) as account:
+        with AccountLedger(credentials, clock=clock) as account:
             account.hold("killed.csv")
             while True:
                 account.start()
                 account.answer()
-    with Account(credentials, clock=clock) as account:
+    with AccountLedger(credentials, clock=clock) as account:
         while not (holder := account.holder()) or holder.pid != pid:
             os.sched_yield()
         for _ in range(20_000 + 71 * number):
@@ -511,7 +514,7 @@ def test_a_ledger_outlives_kill_9() -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        with Account(whose, clock=clock) as account:
+        with AccountLedger(whose, clock=clock) as account:
             was_free, holder = account.hold("next.csv"), account.holder()
             process.kill()
             process.communicate(timeout=30)
@@ -570,10 +573,10 @@ async def go(
 ) -> int:
     """Send as one run does, to its end; return how many requests it started."""
     loop = asyncio.get_running_loop()
-    with Account(whose, clock=loop.time) as account:
+    with AccountLedger(whose, clock=loop.time) as account:
         assert account.hold("a sheet")
         own = tuple(replace(w, limit=max(1, int(w.limit * run.share))) for w in windows)
-        quota = Quota(own, ledger=account, takes_credit=takes_credit)
+        quota = Limiter(own, ledger=account, takes_credit=takes_credit)
         quota.remember(account.ages_s())
 
         async def send() -> None:
@@ -639,7 +642,7 @@ def test_runs_that_follow_each_other_never_exceed_the_quota_together(
         return started
 
     started = run_virtual(main())
-    with Account(whose) as account:
+    with AccountLedger(whose) as account:
         account.path.unlink()
     assert (line.over, line.arrived) == (0, started)
 

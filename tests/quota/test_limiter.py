@@ -19,7 +19,7 @@ from virtual_clock import (
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.totals import Peak
-from bulk_reset.quota.limiter import Quota, Window, ideal_s, windows_of
+from bulk_reset.quota.limiter import Limiter, Window, ideal_s, windows_of
 
 ACCOUNT = windows_of()
 
@@ -42,7 +42,7 @@ def test_many_rows_take_hardly_longer_than_the_quota_and_are_never_rejected(
     server = FarServer(counters(kind, ACCOUNT), lognormal(round_trip_s, sigma, seed))
 
     async def main() -> float:
-        took_s, _ = await send_rows(server, Quota(ACCOUNT), rows)
+        took_s, _ = await send_rows(server, Limiter(ACCOUNT), rows)
         return took_s
 
     took_s = run_virtual(main())
@@ -72,7 +72,7 @@ def test_without_credit_no_server_ever_counts_too_many(
     server = FarServer(counters(kind, windows), one_way_s)  # type: ignore[arg-type]
 
     async def main() -> None:
-        quota = Quota(windows, takes_credit=False)
+        quota = Limiter(windows, takes_credit=False)
         await send_rows(server, quota, rows, workers)
 
     run_virtual(main())
@@ -104,7 +104,7 @@ def test_a_failed_and_a_cancelled_request_give_their_permits_back_late_and_once(
     """A request that broke may have been counted, so its permit stays away a whole window."""
 
     async def main() -> list[float]:
-        quota = Quota((Window(2, 10.0),))
+        quota = Limiter((Window(2, 10.0),))
         starts = []
 
         async def use(ending: str) -> None:
@@ -132,7 +132,7 @@ def test_a_pause_holds_everybody_back() -> None:
     """When the API asks for a pause, nothing starts before it is over."""
 
     async def main() -> float:
-        quota = Quota(ACCOUNT)
+        quota = Limiter(ACCOUNT)
         quota.pause(7)
         async with quota.permit():
             return asyncio.get_running_loop().time()
@@ -144,7 +144,7 @@ def test_what_an_earlier_run_sent_counts() -> None:
     """A run right after another one does not start with a fresh minute."""
 
     async def main() -> list[float]:
-        quota = Quota((Window(3, 60.0),))
+        quota = Limiter((Window(3, 60.0),))
         quota.remember([70.0, 50.0, 20.0])
         starts = []
         for _ in range(3):
@@ -159,7 +159,7 @@ def test_the_peaks_tell_the_most_that_started_in_any_window() -> None:
     """Every run can prove what it did to the quota."""
 
     async def main() -> tuple[Peak, ...]:
-        quota = Quota(ACCOUNT)
+        quota = Limiter(ACCOUNT)
         server = FarServer(counters("sliding", ACCOUNT), lambda: 0.01)
         await send_rows(server, quota, 1_200)
         return quota.peaks()
@@ -185,7 +185,7 @@ def test_the_time_left_agrees_with_what_then_happens() -> None:
     """The time left that the progress shows comes true, to within some two seconds."""
 
     async def main() -> tuple[float, float]:
-        quota = Quota(ACCOUNT)
+        quota = Limiter(ACCOUNT)
         server = FarServer(counters("sliding", ACCOUNT), lambda: 0.01)
         await send_rows(server, quota, 700)
         foretold_s = quota.left_s(2_400)
@@ -221,7 +221,7 @@ def test_more_rows_than_the_quota_are_all_updated() -> None:
 
     async def main() -> list[Outcome]:
         server = FarServer(counters("sliding", ACCOUNT), lambda: 0.01)
-        return (await send_rows(server, Quota(ACCOUNT), 1_100))[1]
+        return (await send_rows(server, Limiter(ACCOUNT), 1_100))[1]
 
     outcomes = run_virtual(main())
     assert sorted(o.row_number for o in outcomes) == list(range(2, 1_102))
@@ -232,10 +232,10 @@ def test_a_pause_that_comes_while_a_request_waits_holds_it_too() -> None:
     """Whoever is about to start looks once more: a late Retry-After is not undercut."""
 
     async def main() -> float:
-        quota = Quota(ACCOUNT)
+        quota = Limiter(ACCOUNT)
 
         async def use() -> float:
-            return await quota.take(lambda now: max(0.0, 2 - now))
+            return await quota.acquire(lambda now: max(0.0, 2 - now))
 
         waiting = asyncio.create_task(use())
         await asyncio.sleep(1)
@@ -249,7 +249,7 @@ def test_a_pause_ends_the_credit_for_good() -> None:
     """After a 429 the estimate of the latency is not trusted again in this run."""
 
     async def main() -> list[str]:
-        quota = Quota(ACCOUNT)
+        quota = Limiter(ACCOUNT)
         server = FarServer(counters("sliding", ACCOUNT), lambda: 0.1)
         shown = []
         for _ in range(2):
@@ -283,11 +283,11 @@ def test_the_smallest_quotas_are_quotas() -> None:
             wrong()
 
 
-async def used(quota: Quota, times: int, *, apart_s: float = 0.0) -> None:
+async def used(quota: Limiter, times: int, *, apart_s: float = 0.0) -> None:
     """Use the quota so many times, each answered at once."""
     for _ in range(times):
-        started_at = await quota.take()
-        quota.give_back(started_at, is_answered=True)
+        started_at = await quota.acquire()
+        quota.release(started_at, is_answered=True)
         await asyncio.sleep(apart_s)
 
 
@@ -295,7 +295,7 @@ def test_the_time_left_is_that_of_the_permit_that_is_needed() -> None:
     """Each further request waits for the next permit to come back, round after round."""
 
     async def main() -> list[float]:
-        quota = Quota((Window(3, 10.0),))
+        quota = Limiter((Window(3, 10.0),))
         assert quota.left_s(3) == pytest.approx(20 / 3)  # the pace
         await used(quota, 3)
         now = asyncio.get_running_loop().time()
@@ -309,7 +309,7 @@ def test_after_a_rejection_only_the_rest_of_the_permits_counts() -> None:
     """Three tenths are left to others, in the time that is left too."""
 
     async def main() -> list[float]:
-        quota = Quota((Window(10, 60.0),))
+        quota = Limiter((Window(10, 60.0),))
         assert quota.left_s(10) == 54.0
         quota.pause(5.0)
         return [quota.left_s(n) for n in (7, 8, 14, 15)]
@@ -321,12 +321,12 @@ def test_credit_is_taken_only_after_a_hundred_answers() -> None:
     """Sixty answers from a second away are too few to count on."""
 
     async def main() -> float:
-        quota = Quota((Window(60, 60.0),))
+        quota = Limiter((Window(60, 60.0),))
         starts = []
         for _ in range(61):
-            starts.append(await quota.take())
+            starts.append(await quota.acquire())
             await asyncio.sleep(1.0)
-            quota.give_back(starts[-1], is_answered=True)
+            quota.release(starts[-1], is_answered=True)
         return starts[60] - starts[0]
 
     assert run_virtual(main()) == pytest.approx(61.0, abs=0.01)
@@ -351,7 +351,7 @@ def test_the_longest_wait_of_more_than_a_second_is_said(
     """Whoever looks on learns what holds the run up, and is not told of moments."""
 
     async def main() -> str:
-        quota = Quota(windows)
+        quota = Limiter(windows)
         quota.remember(ages_s)
         return quota.waiting_for()
 

@@ -28,7 +28,7 @@ from virtual_clock import (
 
 from bulk_reset.core.errors import UnknownOutcomeError
 from bulk_reset.core.outcome import Status
-from bulk_reset.quota.limiter import Quota, Window, windows_of
+from bulk_reset.quota.limiter import Limiter, Window, windows_of
 
 ACCOUNT = windows_of()
 EVERYTHING_ARRIVED_S = 60.0
@@ -168,7 +168,7 @@ async def play(
 def over_limits_of_ours(scene: Scene, *, takes_credit: bool = False) -> int:
     """Play a scene with the quota, its causes of waiting checked against the time it took."""
     line = scene.line()
-    quota = Quota(scene.windows, takes_credit=takes_credit)
+    quota = Limiter(scene.windows, takes_credit=takes_credit)
 
     async def main() -> float:
         began_at = asyncio.get_running_loop().time()
@@ -242,8 +242,8 @@ def test_with_credit_the_waits_still_add_up(scene: Scene) -> None:
 def test_after_any_mix_of_endings_every_permit_comes_back_exactly_once(scene: Scene) -> None:
     """A failure or a cancellation neither loses a permit nor makes one."""
 
-    async def main() -> tuple[int, Quota]:
-        quota = Quota(scene.windows, takes_credit=False)
+    async def main() -> tuple[int, Limiter]:
+        quota = Limiter(scene.windows, takes_credit=False)
         await play(replace(scene, pauses=()), scene.line(), quota.permit)
         before, waited_s = quota.requests, quota.waited_s.copy()
 
@@ -280,14 +280,14 @@ def test_a_second_run_that_remembers_the_first_never_overdoes_it(
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        quota = Quota(first.windows, takes_credit=False, ledger=book)
+        quota = Limiter(first.windows, takes_credit=False, ledger=book)
         run = asyncio.create_task(play(first, line, quota.permit, quota.pause))
         await asyncio.sleep(stopped_after_s)
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
         await asyncio.sleep(gap_s)
         assert book.started == len(book.answers_at)
-        quota = Quota(first.windows, takes_credit=False, ledger=book)
+        quota = Limiter(first.windows, takes_credit=False, ledger=book)
         quota.remember([loop.time() - at for at in book.answers_at])
         await play(second, line, quota.permit, quota.pause)
 
@@ -319,7 +319,7 @@ def test_beside_a_stranger_every_row_is_updated_and_few_are_rejected(
     allowances = []
 
     async def main() -> list[Status]:
-        loop, quota = asyncio.get_running_loop(), Quota(ACCOUNT)
+        loop, quota = asyncio.get_running_loop(), Limiter(ACCOUNT)
 
         def look() -> None:
             # What the promise is about has no public name: repr shows that of the last shrink.

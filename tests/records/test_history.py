@@ -8,10 +8,10 @@ import pytest
 from bulk_reset.core.change import Change
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.engine.work_source import Feed
+from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.history import History
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import survey_sheet
+from bulk_reset.sheets.sheet_check import check_rows
 
 INCIDENT = "a" * 24
 Rows = list[dict[str, str]]
@@ -21,9 +21,9 @@ def to_send(rows: Rows, lines: list[Outcome], **options: int) -> list[Change]:
     """Return the changes that a run of these rows would send after these report lines."""
     frame = pd.DataFrame(rows).fillna("").assign(incident_id=INCIDENT)
     with open_sheet(frame) as sheet:
-        survey = survey_sheet(sheet, OnConflict.IN_ORDER)
-        feed = Feed(sheet, survey, "", History.of(lines), **options)  # type: ignore[arg-type]
-        return [change for changes, _ in feed.batches() for change in changes]
+        sheet_check = check_rows(sheet, OnConflict.IN_ORDER)
+        work = WorkSource(sheet, sheet_check, "", History.of(lines), **options)  # type: ignore[arg-type]
+        return [change for changes, _ in work.batches() for change in changes]
 
 
 def applied(lines: list[Outcome], changes: list[Change]) -> None:

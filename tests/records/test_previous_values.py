@@ -16,25 +16,27 @@ from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.records.previous_values import (
     COLUMNS,
-    BeforeFile,
-    Image,
-    SentBefore,
-    read_images,
-    why_lost,
+    PreviousValues,
+    PreviousValuesFile,
+    SentDigests,
+    read_previous_values,
+    why_not_restorable,
 )
 from bulk_reset.sheets.sheet import open_sheet
 
 ID = "69da451e0000000000000001"
 
 
-def image(digest: str = "a" * 24, **before: Any) -> Image:  # noqa: ANN401  (JSON)
-    return Image(7, digest, ID, "https://sandbox.invalid/1", before, dict.fromkeys(before, "new"))
+def image(digest: str = "a" * 24, **before: Any) -> PreviousValues:  # noqa: ANN401  (JSON)
+    return PreviousValues(
+        7, digest, ID, "https://sandbox.invalid/1", before, dict.fromkeys(before, "new")
+    )
 
 
-def kept(path: Path, *images: Image) -> list[Image]:
-    with BeforeFile(path) as file:
+def kept(path: Path, *images: PreviousValues) -> list[PreviousValues]:
+    with PreviousValuesFile(path) as file:
         file.append(images)
-    return list(read_images(path))
+    return list(read_previous_values(path))
 
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=40)
@@ -54,7 +56,7 @@ def test_whatever_stood_there_is_read_back_as_it_was(
     """Line breaks, quotes, formulas, half characters, lists, nothing: all of it."""
     path = tmp_path / "x.before.csv"
     path.unlink(missing_ok=True)
-    made = Image(7, "a" * 24, ID, "", {**fields, **customs}, {**fields, **customs})
+    made = PreviousValues(7, "a" * 24, ID, "", {**fields, **customs}, {**fields, **customs})
     assert kept(path, made) == [made]
 
 
@@ -86,7 +88,7 @@ def test_a_torn_end_is_cut_off_and_the_rest_goes_on(keep: int, tmp_path: Path) -
     whole = path.stat().st_size
     kept(path, second)
     os.truncate(path, min(whole + keep, path.stat().st_size - 1))
-    assert list(read_images(path)) == [first]
+    assert list(read_previous_values(path)) == [first]
     assert kept(path, second) == [first, second]
 
 
@@ -109,8 +111,8 @@ def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
         saved.open("w", encoding="utf-8-sig", newline="") as other,
     ):
         csv.writer(other, delimiter=";").writerows(csv.reader(file))
-    assert list(read_images(saved)) == [made]
-    known = SentBefore(saved)
+    assert list(read_previous_values(saved)) == [made]
+    known = SentDigests(saved)
     assert (known.images, "a" * 24 in known, "b" * 24 in known) == (1, True, False)
 
 
@@ -118,7 +120,7 @@ def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
     """A name that is taken costs nobody his file."""
     path = tmp_path / "x.before.csv"
     path.write_text("incident_id,title\n")
-    for act in (lambda: BeforeFile(path), lambda: list(read_images(path))):
+    for act in (lambda: PreviousValuesFile(path), lambda: list(read_previous_values(path))):
         with pytest.raises(InputError, match="not a file of before-images"):
             act()
     assert path.read_text() == "incident_id,title\n"
@@ -130,12 +132,12 @@ def test_a_line_that_was_edited_is_refused(tmp_path: Path) -> None:
     kept(path, image(title="Old"))
     path.write_bytes(path.read_bytes().replace(b'{""title"": ""new""}', b"{title: new}"))
     with pytest.raises(InputError, match="was it edited"):
-        list(read_images(path))
+        list(read_previous_values(path))
 
 
 def test_a_full_disk_says_that_nothing_of_it_may_be_sent(tmp_path: Path) -> None:
     """What is not kept is not sent."""
-    with BeforeFile(tmp_path / "x.before.csv") as file:
+    with PreviousValuesFile(tmp_path / "x.before.csv") as file:
         file._file.close()  # noqa: SLF001  (as if the disk had gone)
         file._file = open("/dev/full", "ab", buffering=0)  # noqa: SLF001, SIM115, PTH123
         with pytest.raises(RunError, match="No space left on device"):
@@ -177,4 +179,4 @@ def test_what_cannot_be_set_again_is_told_with_the_reason(
     name: str, value: object, reason: str
 ) -> None:
     """So that a plan can say it beforehand, and an undo afterwards."""
-    assert why_lost(name, value) == reason
+    assert why_not_restorable(name, value) == reason

@@ -15,7 +15,7 @@ import pytest
 
 from bulk_reset.core.errors import InputError, InternalError, LockedError, RunError
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import inert
+from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.history import status_of
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import COLUMNS, read_report
@@ -103,7 +103,7 @@ def test_a_cell_that_a_spreadsheet_would_run_is_written_inert(text: str, path: P
 def test_an_ordinary_text_is_written_as_it_is() -> None:
     """Only what is dangerous is changed."""
     texts = ["a=b", "1-2", "'=1", "", "磁盘"]
-    assert [inert(text) for text in texts] == texts
+    assert [escape_formula(text) for text in texts] == texts
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_two_runs_cannot_write_one_report(path: Path) -> None:
     Report(path).close()
 
 
-HOLD = "import sys; from pathlib import Path; from bulk_reset.report import Report\n"
+HOLD = "import sys; from pathlib import Path; from bulk_reset.records.report_file import Report\n"
 HOLD += "with Report(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 
@@ -283,9 +283,9 @@ def disk_error(path: Path | str, reason: str) -> str:
 FILL = """
 import json, resource, sys
 from pathlib import Path
-from bulk_reset.errors import RunError
-from bulk_reset.model import Outcome, Status
-from bulk_reset.report import Report
+from bulk_reset.core.errors import RunError
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.records.report_file import Report
 size = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 tried = 0

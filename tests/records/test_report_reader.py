@@ -161,12 +161,12 @@ def told_by(read: Callable[[Path], History], path: Path) -> object:
         return "refused"
     digests = [f"{number * 7:024x}" for number in range(2, 7)]
     codes = history.codes([bytes.fromhex(digest) for digest in digests]).tolist()
-    stands = [
-        history.stands(f"{number // 2:024x}", digest, [name])
+    is_current = [
+        history.is_current(f"{number // 2:024x}", digest, [name])
         for number, digest in enumerate(digests, 2)
         for name in ("title", "impact")
     ]
-    return len(history), codes, stands
+    return len(history), codes, is_current
 
 
 # --- What a spreadsheet makes of a report ----------------------------------------------------

@@ -16,7 +16,7 @@ from bulk_reset import Options, run
 from bulk_reset.api.credentials import AppKey, Credentials
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.quota.account_ledger import Account
+from bulk_reset.quota.account_ledger import AccountLedger
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import read_report
 from bulk_reset.reports.failed_rows import failed_path
@@ -60,7 +60,7 @@ def test_files_are_for_whom_the_user_says_and_the_ledger_is_private(
     set_umask(umask)
     written = rehearse(sheet)
     whose = Credentials(AppKey("a-key-of-a-test"), f"https://api.example/{next(_numbers)}", "")
-    with Account(whose) as account:
+    with AccountLedger(whose) as account:
         account.hold("incidents.csv")
         modes = [mode_of(path) for path in (*written, account.path, account.path.parent)]
     assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o600, 0o700]
@@ -180,4 +180,4 @@ def test_a_folder_for_temporary_files_that_somebody_else_made_is_not_used(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)  # whom no folder belongs to
     with pytest.raises(InputError, match=r"no folder for the account's lock\."):
-        Account(Credentials(AppKey("a-key-of-a-test"), "https://api.example", ""))
+        AccountLedger(Credentials(AppKey("a-key-of-a-test"), "https://api.example", ""))

@@ -12,13 +12,13 @@ import python_calamine as calamine
 import xlsxwriter
 from programs import seed_id
 
-from bulk_reset.workflows import actions
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 from bulk_reset.reports.answer_workbook import COLUMNS, Answer, write_answer
 from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.workflows import actions
 
 LINK = "https://sandbox.invalid/incident/{}"
 STATUSES = [status for status in Status if status is not Status.PENDING]
@@ -32,14 +32,14 @@ def outcome(row: int, incident_id: str, status: Status, error: str = "") -> Outc
 def reported(folder: Path, first_row: int) -> Path:
     """Write a report and before-images of one row of each status; the next row has none."""
     path = folder / "own.report.csv"
-    with Report(path) as report, BeforeFile(folder / "own.before.csv") as before:
+    with Report(path) as report, PreviousValuesFile(folder / "own.before.csv") as before:
         for n, status in enumerate(STATUSES, 1):
             row = first_row + n - 1
             error = "=cmd|' /C calc'!A0" if status is Status.FAILED else ""
             made = outcome(row, seed_id(n), status, error)
             report.write(made)
             old, new = {"title": f"Old {n}"}, {"title": "=New" if n == 1 else f"New {n}"}
-            before.append([Image(row, made.digest, seed_id(n), LINK.format(n), old, new)])
+            before.append([PreviousValues(row, made.digest, seed_id(n), LINK.format(n), old, new)])
         report.flush()
     return path
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.engine.work_source import Feed
+from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.report_file import Report
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.columns import field_named
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import survey_sheet
+from bulk_reset.sheets.sheet_check import check_rows
 
 A, B, C, D = (letter * 24 for letter in "abcd")
 HEADER: Final = ["Incident ID", "Title", "Owner"]
@@ -42,13 +42,13 @@ def run(path: Path, results: Results | None = None) -> Path | None:
     """Do what a run does, with these answers, and write the file of failed rows."""
     report_path = path.with_name(f"{path.stem}.report.csv")
     with open_sheet(path) as sheet:
-        survey = survey_sheet(sheet)
+        sheet_check = check_rows(sheet)
         with Report(report_path) as report:
-            feed = Feed(sheet, survey, "", report.history, retries_failed=True)
-            for changes, outcomes in feed.batches():
+            work = WorkSource(sheet, sheet_check, "", report.history, retries_failed=True)
+            for changes, outcomes in work.batches():
                 for outcome in [*outcomes, *(answer(c, results or {}) for c in changes)]:
                     report.write(outcome)
-        return write_failed(sheet, survey, "", report_path)
+        return write_failed(sheet, sheet_check, "", report_path)
 
 
 def answer(change: Change, results: Results) -> Outcome:

@@ -13,7 +13,7 @@ from report_samples import HOSTILE, OUTCOMES, write_small
 
 from bulk_reset import write_page
 from bulk_reset.core.outcome import Status
-from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -85,7 +85,7 @@ async def opened(browser: Browser) -> AsyncIterator[Opened]:
 def write_many(folder: Path) -> Path:
     """Write a report of so many rows, of which every tenth failed."""
     report = folder / "many.report.csv"
-    with Report(report) as lines, BeforeFile(folder / "many.before.csv") as before:
+    with Report(report) as lines, PreviousValuesFile(folder / "many.before.csv") as before:
         for row in range(2, ROWS + 2):
             digest = f"b{row:023x}"
             is_bad = row % 10 == 0
@@ -103,7 +103,7 @@ def write_many(folder: Path) -> Path:
             )
             before.append(
                 [
-                    Image(
+                    PreviousValues(
                         *(row, digest, OUTCOMES[1].incident_id, "https://console.example/"),
                         {"title": f"Disk full on Straße-{row}"},
                         {"title": f"Disk 满了 on Straße-{row}"},

@@ -18,9 +18,9 @@ from openpyxl.cell.rich_text import CellRichText, TextBlock
 from programs import seed_id
 from python_calamine import CalamineWorkbook
 
-from bulk_reset.reports import plan_files
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
+from bulk_reset.reports import plan_files
 from bulk_reset.reports.plan_files import PlanPage, PlanWorkbook
 from bulk_reset.reports.plan_page import ROWS_AT_ONCE, draw_row
 
@@ -112,7 +112,7 @@ class Seen(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.rows: list[str] = []
-        self.feed(html)
+        self.work(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -17,10 +17,10 @@ from report_samples import HOSTILE, IMAGES, LINK, OUTCOMES, RECORD, write_small
 from test_plan_files import Seen
 
 from bulk_reset import write_page
-from bulk_reset.reports import page_sections
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.audit import append_audit
+from bulk_reset.reports import page_sections
 from bulk_reset.reports.page_rows import FieldRow, PageRow, packed_row, stretches, unpacked_row
 from bulk_reset.reports.report_page import draw_row
 

@@ -17,7 +17,7 @@ import pytest
 
 from bulk_reset.sandbox import Sandbox, SandboxConfig
 from bulk_reset.sandbox.incidents import seed_id, seeded
-from bulk_reset.sandbox.windows import FixedWindow, Peak, Quota, SlidingWindow
+from bulk_reset.sandbox.windows import FixedWindow, Limiter, Peak, SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,27 +66,27 @@ async def serving(**config: Any) -> AsyncIterator[Client]:  # noqa: ANN401 - any
         yield Client(session)
 
 
-def admissions(window: Quota, arrivals: list[float]) -> list[float]:
+def admissions(window: Limiter, arrivals: list[float]) -> list[float]:
     return [window.admit(now) for now in arrivals]
 
 
 def test_a_sliding_window_admits_as_many_as_left_it() -> None:
     """A request is admitted iff fewer than n were admitted in the T seconds before it."""
-    quota = Quota(SlidingWindow(2, 1.0))
+    quota = Limiter(SlidingWindow(2, 1.0))
     waits = admissions(quota, [0.0, 0.75, 0.875, 1.0, 1.5, 1.75, 1.75])
     assert waits == [0.0, 0.0, 0.125, 0.0, 0.25, 0.0, 0.25]
 
 
 def test_a_fixed_window_admits_anew_when_the_clock_turns() -> None:
     """In a fixed window two bursts may touch, where the clock passes from one to the next."""
-    quota = Quota(FixedWindow(2, 1.0))
+    quota = Limiter(FixedWindow(2, 1.0))
     waits = admissions(quota, [0.75, 0.75, 0.75, 1.0, 1.0, 1.25, 5.0])
     assert waits == [0.0, 0.0, 0.25, 0.0, 0.0, 0.75, 0.0]
 
 
 def test_a_refused_request_is_counted_in_no_window() -> None:
     """What is over one limit costs nothing of the others."""
-    quota = Quota(SlidingWindow(1, 1.0), SlidingWindow(3, 60.0))
+    quota = Limiter(SlidingWindow(1, 1.0), SlidingWindow(3, 60.0))
     waits = admissions(quota, [0.0, 0.5, 0.5, 1.0, 2.0, 3.0])
     assert waits == [0.0, 0.5, 0.5, 0.0, 0.0, 57.0]
 

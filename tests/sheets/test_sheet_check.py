@@ -11,9 +11,9 @@ import pytest
 from bulk_reset.core.change import Change, Digests
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.row_error import Mistake
+from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import JudgedChunk, Survey, survey_sheet
+from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
 from bulk_reset.sheets.validation import check_chunk
 
 A: Final = "a" * 24
@@ -23,15 +23,15 @@ Row = tuple[str, str, str]
 Item = Change | Outcome
 
 
-def judged(*rows: Row, policy: OnConflict = OnConflict.ERROR) -> tuple[Survey, list[Item]]:
+def judged(*rows: Row, policy: OnConflict = OnConflict.ERROR) -> tuple[SheetCheck, list[Item]]:
     with open_sheet(pd.DataFrame(list(rows), columns=HEADER)) as sheet:
-        survey = survey_sheet(sheet, policy)
+        sheet_check = check_rows(sheet, policy)
         items = [
             item
             for chunk in sheet.chunks()
-            for item in JudgedChunk(check_chunk(chunk, sheet.columns), survey, "").items()
+            for item in DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, "").items()
         ]
-    return survey, items
+    return sheet_check, items
 
 
 def sent(items: list[Item]) -> dict[int, dict[str, str]]:
@@ -52,71 +52,77 @@ def not_sent(items: list[Item]) -> dict[int, tuple[Status, str, str]]:
 
 def test_twins_are_sent_once() -> None:
     """Identical rows cost one request; the first is sent, wherever the others stand."""
-    survey, items = judged((A, "one", ""), (B, "one", ""), (A, "one", ""), (A.upper(), "one", ""))
+    sheet_check, items = judged(
+        (A, "one", ""), (B, "one", ""), (A, "one", ""), (A.upper(), "one", "")
+    )
     skipped = (Status.SKIPPED, "", "the same as row 2, which is sent")
 
     assert (sent(items), not_sent(items)) == (
         {2: {"title": "one"}, 3: {"title": "one"}},
         {4: skipped, 5: skipped},
     )
-    assert (survey.rows, survey.mistakes, survey.repeated_ids) == (4, (), {A})
+    assert (sheet_check.rows, sheet_check.row_errors, sheet_check.repeated_ids) == (4, (), {A})
 
 
 def test_rows_that_set_different_fields_are_all_sent() -> None:
     """One incident may be described on several rows; they are only kept in order."""
-    survey, items = judged((A, "one", ""), (f" {A.upper()}", "", "two"), (B, "", "three"))
+    sheet_check, items = judged((A, "one", ""), (f" {A.upper()}", "", "two"), (B, "", "three"))
 
     assert (sent(items), not_sent(items)) == (
         {2: {"title": "one"}, 3: {"impact": "two"}, 4: {"impact": "three"}},
         {},
     )
-    assert (survey.repeated_ids, survey.contested_ids) == ({A}, frozenset())
+    assert (sheet_check.repeated_ids, sheet_check.contested_ids) == ({A}, frozenset())
 
 
 def test_rows_that_agree_on_a_field_are_no_conflict() -> None:
     """Saying the same twice, and something else besides, is fine."""
-    survey, items = judged((A, "one", ""), (A, "one", "two"))
+    sheet_check, items = judged((A, "one", ""), (A, "one", "two"))
 
-    assert (len(sent(items)), survey.mistakes, survey.contested_ids) == (2, (), frozenset())
+    assert (len(sent(items)), sheet_check.row_errors, sheet_check.contested_ids) == (
+        2,
+        (),
+        frozenset(),
+    )
 
 
 def test_conflict_is_a_mistake_of_every_row_in_it() -> None:
     """Which of two titles is meant is never guessed; both rows are told, the others sent."""
     rows = ((A, "one", ""), (A, "", "x y"), (A, "two", ""), (B, "one", ""), (A, "", "x y"))
-    survey, items = judged(*rows)
-    mend = "keep one of them, or say --on-conflict last (or in-order)"
+    sheet_check, items = judged(*rows)
+    fix = "keep one of them, or say --on-conflict last (or in-order)"
     problems = {2: "row 4 sets title", 4: "row 2 sets title"}
     problems = {
         row: f"{text} of the same incident to something else" for row, text in problems.items()
     }
 
-    assert survey.mistakes == tuple(
-        Mistake(row, "title", "conflict", rows[row - 2][1], problem, mend)
+    assert sheet_check.row_errors == tuple(
+        RowError(row, "title", "conflict", rows[row - 2][1], problem, fix)
         for row, problem in problems.items()
     )
     assert sent(items) == {3: {"impact": "x y"}, 5: {"title": "one"}}
     assert not_sent(items) == {
-        **{row: (Status.REJECTED, "conflict", f"{p}: {mend}") for row, p in problems.items()},
+        **{row: (Status.REJECTED, "conflict", f"{p}: {fix}") for row, p in problems.items()},
         6: (Status.SKIPPED, "", "the same as row 3, which is sent"),
     }
 
 
 def test_row_that_is_wrong_anyway_is_no_part_of_a_conflict() -> None:
     """A row that is not sent does not stand in another's way."""
-    survey, items = judged((A, "one", ""), (A, "x", ""), (A, "one", " "))
+    sheet_check, items = judged((A, "one", ""), (A, "x", ""), (A, "one", " "))
 
-    assert [(m.row_number, m.kind) for m in survey.mistakes] == [
+    assert [(m.row_number, m.kind) for m in sheet_check.row_errors] == [
         (3, "too_short"),
         (4, "only_spaces"),
     ]
-    assert (sent(items), survey.repeated_ids) == ({2: {"title": "one"}}, frozenset())
+    assert (sent(items), sheet_check.repeated_ids) == ({2: {"title": "one"}}, frozenset())
 
 
 def test_mistakes_stand_in_the_order_of_rows() -> None:
     """Conflicts, found last, are told where they stand."""
-    survey, _ = judged((A, "one", ""), ("", "abc", ""), (A, "two", ""), (B, "x", ""))
+    sheet_check, _ = judged((A, "one", ""), ("", "abc", ""), (A, "two", ""), (B, "x", ""))
 
-    assert [(m.row_number, m.kind) for m in survey.mistakes] == [
+    assert [(m.row_number, m.kind) for m in sheet_check.row_errors] == [
         (2, "conflict"),
         (3, "id_missing"),
         (4, "conflict"),
@@ -127,7 +133,7 @@ def test_mistakes_stand_in_the_order_of_rows() -> None:
 def test_last_row_wins_when_asked() -> None:
     """--on-conflict last sends what the rows amount to, and no row that adds nothing to it."""
     rows = ((A, "one", ""), (A, "two", "kept"), (A, "one", ""), (A, "three", ""), (B, "one", ""))
-    survey, items = judged(*rows, policy=OnConflict.LAST)
+    sheet_check, items = judged(*rows, policy=OnConflict.LAST)
     reason = "row 5 sets the same again, and the last row wins"
 
     assert sent(items) == {
@@ -136,27 +142,27 @@ def test_last_row_wins_when_asked() -> None:
         6: {"title": "one"},
     }
     assert not_sent(items) == dict.fromkeys((2, 4), (Status.SKIPPED, "", reason))
-    assert (survey.mistakes, survey.contested_ids) == ((), {A})
+    assert (sheet_check.row_errors, sheet_check.contested_ids) == ((), {A})
 
 
 def test_all_rows_are_sent_in_order_when_asked() -> None:
     """--on-conflict in-order replays every row, repeated ones too, each with its own digest."""
     titles = ["one", "two", "one", "one"]
-    survey, items = judged(*((A, title, "") for title in titles), policy=OnConflict.IN_ORDER)
+    sheet_check, items = judged(*((A, title, "") for title in titles), policy=OnConflict.IN_ORDER)
 
     assert sent(items) == {row: {"title": title} for row, title in enumerate(titles, 2)}
     assert [item.row_number for item in items] == [2, 3, 4, 5]
     assert len({item.digest for item in items}) == 4
-    assert (survey.mistakes, survey.contested_ids) == ((), {A})
+    assert (sheet_check.row_errors, sheet_check.contested_ids) == ((), {A})
 
 
 @pytest.mark.parametrize("policy", [OnConflict.LAST, OnConflict.IN_ORDER])
 def test_twins_without_a_conflict_are_sent_once_under_every_policy(policy: OnConflict) -> None:
     """The policy is for conflicts alone."""
-    survey, items = judged((A, "one", ""), (A, "one", ""), policy=policy)
+    sheet_check, items = judged((A, "one", ""), (A, "one", ""), policy=policy)
 
     assert (list(sent(items)), list(not_sent(items))) == ([2], [3])
-    assert survey.contested_ids == frozenset()
+    assert sheet_check.contested_ids == frozenset()
 
 
 def test_every_row_has_a_digest_of_its_own() -> None:

@@ -26,7 +26,7 @@ from test_validation import REQUEST
 from bulk_reset.core.change import Change
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import JudgedChunk, Survey
+from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
 
 SCHEMA: Final = jsonschema.Draft202012Validator(REQUEST)
@@ -140,7 +140,7 @@ def assert_all_arrive(path: Path, table: list[list[str]], **options: Any) -> Non
     sent = expected(table)
 
     assert found.rows == sent
-    assert {number for number, _ in found.mistakes} == rows_with_text(table) - sent.keys()
+    assert {number for number, _ in found.row_errors} == rows_with_text(table) - sent.keys()
 
 
 MANY: Final = settings(
@@ -181,7 +181,7 @@ def test_any_table_in_csv_arrives(
 
     assert found.rows == sent
     wrong = {number + shift for number in rows_with_text(table)} - sent.keys()
-    assert {number for number, _ in found.mistakes} == wrong
+    assert {number for number, _ in found.row_errors} == wrong
 
 
 @settings(MANY, max_examples=60)
@@ -252,7 +252,7 @@ def test_check_accepts_just_what_the_published_schema_accepts(
     frame = pd.DataFrame([{**dict.fromkeys(FIELDS, ""), **values, "incident_id": incident_id}])
     with open_sheet(frame) as sheet:
         chunks = [check_chunk(chunk, sheet.columns) for chunk in sheet.chunks()]
-    items = [item for chunk in chunks for item in JudgedChunk(chunk, Survey(), "").items()]
+    items = [item for chunk in chunks for item in DecidedChunk(chunk, SheetCheck(), "").items()]
     filled = {name: text for name, text in values.items() if text}
     if not items:
         assert not any(text.strip() for text in (incident_id, *filled.values()))

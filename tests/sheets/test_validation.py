@@ -17,9 +17,9 @@ from programs import ROOT
 from bulk_reset.core.change import Change
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.outcome import Status
-from bulk_reset.core.row_error import Mistake
+from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.sheets.sheet_check import JudgedChunk, Survey, survey_sheet
+from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk, shorten
 
 ID: Final = "66d1f0a2c3b4a5968778695a"
@@ -33,13 +33,13 @@ def checked(*rows: dict[str, object]) -> CheckedChunk:
         return check_chunk(chunk, sheet.columns)
 
 
-def mistakes(**values: object) -> list[Mistake]:
+def row_errors(**values: object) -> list[RowError]:
     """Return what is wrong with one row, which has a good id unless told otherwise."""
-    return checked({"incident_id": ID, **values}).mistakes
+    return checked({"incident_id": ID, **values}).row_errors
 
 
 def kinds(**values: object) -> list[tuple[str, str]]:
-    return [(mistake.column, mistake.kind) for mistake in mistakes(**values)]
+    return [(row_error.column, row_error.kind) for row_error in row_errors(**values)]
 
 
 # --- Lengths ---------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_length_is_counted_in_code_points_at_both_edges(field: str, character: s
 
 def test_one_character_is_too_short_and_said_in_the_singular() -> None:
     """The message reads well, whatever the number."""
-    assert [mistake.problem for mistake in mistakes(title="x")] == ["1 character"]
+    assert [row_error.problem for row_error in row_errors(title="x")] == ["1 character"]
 
 
 def test_spaces_around_a_text_belong_to_it() -> None:
@@ -93,7 +93,7 @@ def test_control_character_is_a_mistake_that_is_named(
     field: str, more: str, text: str, problem: str
 ) -> None:
     """What no spreadsheet shows is pointed out by its number and place, and not sent."""
-    found = [(m.kind, m.problem, m.mend) for m in mistakes(**{field: text + more})]
+    found = [(m.kind, m.problem, m.fix) for m in row_errors(**{field: text + more})]
 
     assert found == [("control_character", problem, "remove it, or empty the cell")]
 
@@ -108,7 +108,7 @@ def test_control_character_is_a_mistake_that_is_named(
 def test_what_is_no_control_character_is_kept(text: str) -> None:
     """Tab, line breaks and whatever else Unicode has is the user's own text."""
     found = checked({"incident_id": ID, "title": text})
-    (change,) = JudgedChunk(found, Survey(), "").items()
+    (change,) = DecidedChunk(found, SheetCheck(), "").items()
 
     assert isinstance(change, Change)
     assert json.loads(change.body) == {"incident_id": ID, "title": text}
@@ -123,9 +123,9 @@ def test_what_is_no_control_character_is_kept(text: str) -> None:
 def test_id_is_trimmed_and_lowered_and_nothing_else(written: str) -> None:
     """Case and spaces around an id do not change which incident it names."""
     found = checked({"incident_id": written, "title": "abc"})
-    (change,) = JudgedChunk(found, Survey(), "").items()
+    (change,) = DecidedChunk(found, SheetCheck(), "").items()
 
-    assert (found.mistakes, change.incident_id) == ([], written.strip().lower())
+    assert (found.row_errors, change.incident_id) == ([], written.strip().lower())
 
 
 LINK: Final = "https://console.flashcat.cloud/incident/detail/"
@@ -157,7 +157,7 @@ def test_id_in_a_link_or_among_what_nobody_sees_is_taken_and_counted(
     """A pasted link and an id with invisible characters name the incident all the same."""
     found = checked({"incident_id": written, "title": "abc"})
 
-    assert (found.ids, found.mistakes) == ([ID], [])
+    assert (found.ids, found.row_errors) == ([ID], [])
     assert (found.readings.links, found.readings.cleaned) == (links, cleaned)
 
 
@@ -166,8 +166,8 @@ def test_reading_an_id_out_of_a_link_changes_neither_body_nor_digest() -> None:
     items = [
         item
         for written in (ID, ID.upper(), f"{LINK}{ID}", f"'{ID}\u200b'")
-        for item in JudgedChunk(
-            checked({"incident_id": written, "title": "abc"}), Survey(), "scope"
+        for item in DecidedChunk(
+            checked({"incident_id": written, "title": "abc"}), SheetCheck(), "scope"
         ).items()
     ]
 
@@ -179,9 +179,9 @@ def test_what_was_read_otherwise_is_said_once_for_the_sheet(tmp_path: Path) -> N
     rows = [f"{LINK}{n:024x},abc" for n in range(3)] + [f"'{n:024x},abc" for n in range(3, 5)]
     (tmp_path / "x.csv").write_text("id,title\n" + "\n".join([*rows, f"{ID},abc"]))
     with open_sheet(tmp_path / "x.csv") as sheet:
-        survey = survey_sheet(sheet)
+        sheet_check = check_rows(sheet)
 
-    assert (survey.mistakes, survey.readings.notices) == (
+    assert (sheet_check.row_errors, sheet_check.readings.notices) == (
         (),
         (
             "3 ids were taken out of links to their incidents",
@@ -222,11 +222,11 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
         "id_number": "format the column as Text, then paste the id again from its source",
         "id_invalid": "copy the whole id",
     }
-    mend = "copy the id again from its source" if "only the digits" in problem else mends[kind]
-    mend = "write the id of the one incident instead" if "link" in problem else mend
+    fix = "copy the id again from its source" if "only the digits" in problem else mends[kind]
+    fix = "write the id of the one incident instead" if "link" in problem else fix
 
-    assert mistakes(incident_id=text, title="abc") == [
-        Mistake(2, "incident_id", kind, shorten(text), problem, mend)
+    assert row_errors(incident_id=text, title="abc") == [
+        RowError(2, "incident_id", kind, shorten(text), problem, fix)
     ]
 
 
@@ -234,7 +234,7 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
 
 
 @pytest.mark.parametrize(
-    ("values", "kind", "problem", "mend"),
+    ("values", "kind", "problem", "fix"),
     [
         (
             {"title": "Up"},
@@ -266,19 +266,19 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
     ],
 )
 def test_mistake_says_what_was_found_and_what_to_do(
-    values: dict[str, object], kind: str, problem: str, mend: str
+    values: dict[str, object], kind: str, problem: str, fix: str
 ) -> None:
     """Every mistake names the cell, the trouble and the way out, once."""
     ((field, value),) = values.items()
 
-    assert mistakes(**values) == [Mistake(2, field, kind, shorten(str(value)), problem, mend)]
+    assert row_errors(**values) == [RowError(2, field, kind, shorten(str(value)), problem, fix)]
 
 
 def test_row_that_sets_nothing_is_a_mistake_of_its_own() -> None:
     """An id alone is told, unless the id is wrong already."""
     found = checked({"incident_id": ID}, {"incident_id": "x"})
 
-    assert [(m.row_number, m.column, m.kind, m.problem, m.mend) for m in found.mistakes] == [
+    assert [(m.row_number, m.column, m.kind, m.problem, m.fix) for m in found.row_errors] == [
         (
             2,
             "incident_id",
@@ -297,7 +297,7 @@ def test_row_that_sets_nothing_is_a_mistake_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "mend"),
+    ("written", "fix"),
     [
         ("critical", "write Critical"),
         ("CRITICAL ", "write Critical"),
@@ -312,10 +312,10 @@ def test_row_that_sets_nothing_is_a_mistake_of_its_own() -> None:
         (" ", "write Info, Warning or Critical, or empty the cell"),
     ],
 )
-def test_severity_in_other_words_is_named_and_not_replaced(written: str, mend: str) -> None:
+def test_severity_in_other_words_is_named_and_not_replaced(written: str, fix: str) -> None:
     """The user's word is never turned into another; the right one is suggested."""
-    assert mistakes(incident_severity=written) == [
-        Mistake(2, "incident_severity", "severity", written.strip(), "not a severity", mend)
+    assert row_errors(incident_severity=written) == [
+        RowError(2, "incident_severity", "severity", written.strip(), "not a severity", fix)
     ]
 
 
@@ -347,9 +347,9 @@ def test_mistake_names_the_column_as_the_sheet_does() -> None:
     """The user looks for the name that stands in the header."""
     frame = pd.DataFrame([["x", "y"]], columns=["故障ID", "New title"])
     with open_sheet(frame) as sheet:
-        found = survey_sheet(sheet).mistakes
+        found = check_rows(sheet).row_errors
 
-    assert [mistake.column for mistake in found] == ["故障ID", "New title"]
+    assert [row_error.column for row_error in found] == ["故障ID", "New title"]
 
 
 def test_value_in_a_message_is_one_short_line() -> None:
@@ -365,14 +365,14 @@ def test_sample_of_mistakes_is_judged_exactly() -> None:
     """Every row of the sample is wrong in just the columns that its list says."""
     found: dict[int, set[str]] = {}
     with open_sheet(SAMPLES / "mistakes.csv") as sheet:
-        survey = survey_sheet(sheet)
-    for mistake in survey.mistakes:
-        found.setdefault(mistake.row_number, set()).add(mistake.column)
+        sheet_check = check_rows(sheet)
+    for row_error in sheet_check.row_errors:
+        found.setdefault(row_error.row_number, set()).add(row_error.column)
 
     assert found == MISTAKES
-    assert {row: r.status for row, r in survey.rulings.items() if r.status is Status.SKIPPED} == {
-        28: Status.SKIPPED
-    }
+    assert {
+        row: r.status for row, r in sheet_check.decisions.items() if r.status is Status.SKIPPED
+    } == {28: Status.SKIPPED}
 
 
 REQUEST: Final = {
@@ -419,9 +419,9 @@ def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
     request["incident_id"] = row["incident_id"].strip()
     is_allowed = jsonschema.Draft202012Validator(REQUEST).is_valid(request)
     found = checked({**dict.fromkeys(FIELDS, ""), **row})
-    (item,) = JudgedChunk(found, Survey(), "").items()
+    (item,) = DecidedChunk(found, SheetCheck(), "").items()
 
-    kinds_found = {mistake.kind for mistake in found.mistakes}
+    kinds_found = {row_error.kind for row_error in found.row_errors}
     if is_allowed and kinds_found and kinds_found <= {"only_spaces", "control_character"}:
         return
     assert isinstance(item, Change) is is_allowed
@@ -446,7 +446,7 @@ def test_a_row_is_sent_the_same_whatever_stands_beside_it() -> None:
         {"incident_id": ID.replace("6", "8"), "title": "with \t in it", "resolution": "rebooted"},
     ]
     alone, beside = (
-        list(JudgedChunk(checked(*rows), Survey(), "scope").items())
+        list(DecidedChunk(checked(*rows), SheetCheck(), "scope").items())
         for rows in (good, [*good, {"incident_id": "oops", "title": "Disk full"}])
     )
 

@@ -270,7 +270,7 @@ def test_a_large_workbook_is_announced_before_it_is_read(tmp_path: Path) -> None
         archive.writestr("xl/sharedStrings.xml", b" " * 50_000_000)
         archive.writestr("xl/media/image1.png", b" " * 90_000_000)
     said: list[str] = []
-    with pytest.raises(SheetError), open_sheet(path, say=said.append):
+    with pytest.raises(SheetError), open_sheet(path, notify=said.append):
         pass
     expected = (
         f"{path}: a large workbook (200 MB unpacked): reading it takes a while, and some 0.3 GB "

@@ -261,7 +261,7 @@ def test_file_that_is_a_table_gives_its_rows(
     make(path)
     found = look_at(path, **options)
 
-    assert (found.rows, found.mistakes) == (rows, [])
+    assert (found.rows, found.row_errors) == (rows, [])
     assert notice in found.notices
 
 
@@ -524,11 +524,11 @@ MISTAKES: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]
 }
 
 
-@pytest.mark.parametrize(("ending", "make", "mistakes", "rows"), MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("ending", "make", "row_errors", "rows"), MISTAKES.values(), ids=MISTAKES)
 def test_row_that_is_not_certain_is_a_mistake_and_the_others_are_not(
     ending: str,
     make: Make,
-    mistakes: list[tuple[int, str]],
+    row_errors: list[tuple[int, str]],
     rows: dict[int, Any],
     tmp_path: Path,
 ) -> None:
@@ -537,7 +537,7 @@ def test_row_that_is_not_certain_is_a_mistake_and_the_others_are_not(
     make(path)
     found = look_at(path)
 
-    assert (found.rows, found.mistakes) == (rows, mistakes)
+    assert (found.rows, found.row_errors) == (rows, row_errors)
 
 
 # --- A file that changes ---------------------------------------------------------------------

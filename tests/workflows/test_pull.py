@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestServer
 from programs import FAST, SandboxProcess, read_csv, seed_id
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.workflows.incident_query import MAX_WINDOW_S, Query, moment_of, query_of
+from bulk_reset.workflows.incident_query import MAX_WINDOW_S, Query, parse_time, query_of
 from bulk_reset.workflows.pull import read_id_file
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,7 +57,7 @@ def test_dates_are_those_of_the_user(
 ) -> None:
     """In the zone of the machine, daylight saving and all; a last day counts to its end."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
-    assert moment_of(text, "--since", is_end=is_end) == moment
+    assert parse_time(text, "--since", is_end=is_end) == moment
 
 
 def test_a_zone_that_nobody_knows_is_named(command: Command) -> None:
@@ -84,17 +84,17 @@ def test_times_are_told_in_the_zone_that_is_named(command: Command, tmp_path: Pa
 
 def test_times_ago_are_counted_from_now() -> None:
     """30d is 30 days of 24 hours."""
-    now = moment_of("now", "--until")
+    now = parse_time("now", "--until")
     told = {"90s": 90, "5m": 300, "2h": 7200, "30d": 30 * DAY_S, "1w": 7 * DAY_S}
     for text, seconds in told.items():
-        assert 0 <= moment_of(text, "--since") - (now - seconds) <= 5
+        assert 0 <= parse_time(text, "--since") - (now - seconds) <= 5
 
 
 @pytest.mark.parametrize("text", ["", "yesterdayish", "30", "d", "2026-13-01", "2026-02-30", "-3d"])
 def test_what_is_no_moment_is_refused(text: str) -> None:
     """With what can be said instead."""
     with pytest.raises(InputError, match=r"not a moment\. Say 30d"):
-        moment_of(text, "--since")
+        parse_time(text, "--since")
 
 
 def test_a_query_that_cannot_be_meant_is_refused() -> None:

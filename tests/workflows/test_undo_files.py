@@ -9,9 +9,9 @@ from programs import read_csv
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.records.previous_values import BeforeFile, Image
+from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
-from bulk_reset.workflows.undo import find_way_back
+from bulk_reset.workflows.undo import make_undo_sheet
 
 OURS, THEIRS = "a" * 24, "b" * 24
 
@@ -19,10 +19,10 @@ OURS, THEIRS = "a" * 24, "b" * 24
 def written(folder: Path, *rows: tuple[str, str | None, str, Status]) -> Path:
     """Write a report and its before-images: incident, title before, title written, outcome."""
     path = folder / "x.report.csv"
-    with Report(path) as report, BeforeFile(folder / "x.before.csv") as before:
+    with Report(path) as report, PreviousValuesFile(folder / "x.before.csv") as before:
         for number, (incident_id, old, new, status) in enumerate(rows, 2):
             digest = f"{number:024x}"
-            image = Image(
+            image = PreviousValues(
                 number, digest, incident_id, "https://x.invalid", {"title": old}, {"title": new}
             )
             before.append([image])
@@ -77,7 +77,7 @@ def test_the_way_back_goes_from_the_last_writing_to_the_first(
     rows: list[tuple[str, str, str, Status]], back: list[tuple[str, str, str]], tmp_path: Path
 ) -> None:
     """One row an incident: what stood there before the first of ours, where ours is still there."""
-    way = find_way_back(written(tmp_path, *rows))
+    way = make_undo_sheet(written(tmp_path, *rows))
     found = read_csv(way.sheet)
     assert [
         (line["incident_id"], line["title"], line["bulk-reset was title"]) for line in found
@@ -92,7 +92,7 @@ def test_values_that_cannot_be_set_again_are_listed_and_not_in_the_sheet(tmp_pat
         (OURS, "", "Two", UPDATED),
         (THEIRS, "One", "Two", UPDATED),
     )
-    way = find_way_back(report)
+    way = make_undo_sheet(report)
     assert (way.rows, way.values, len(way.lost)) == (1, 2, 1)
     [line] = read_csv(tmp_path / "x.not-restored.csv")
     assert (line["incident_id"], line["field"], line["it was"], line["it is"]) == (
@@ -103,7 +103,7 @@ def test_values_that_cannot_be_set_again_are_listed_and_not_in_the_sheet(tmp_pat
     )
     (tmp_path / "x.before.csv").unlink()
     report.unlink()
-    again = find_way_back(written(tmp_path, (OURS, "One", "Two", UPDATED)))
+    again = make_undo_sheet(written(tmp_path, (OURS, "One", "Two", UPDATED)))
     assert (again.lost_file, (tmp_path / "x.not-restored.csv").exists()) == ("", False)
 
 
@@ -112,8 +112,8 @@ def test_a_sheet_that_is_somebodys_own_is_not_replaced(tmp_path: Path) -> None:
     report = written(tmp_path, (OURS, "One", "Two", UPDATED))
     (tmp_path / "x.undo.csv").write_text("my own notes\n")
     with pytest.raises(InputError, match="was not made by an undo"):
-        find_way_back(report)
+        make_undo_sheet(report)
     assert (tmp_path / "x.undo.csv").read_text() == "my own notes\n"
     (tmp_path / "x.undo.csv").unlink()
     (tmp_path / "x.not-restored.csv").mkdir()
-    assert find_way_back(report).rows == find_way_back(report).rows == 1
+    assert make_undo_sheet(report).rows == make_undo_sheet(report).rows == 1
