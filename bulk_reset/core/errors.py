@@ -45,6 +45,8 @@ class BulkResetError(Exception):
     """The root of every error that this package raises."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
+    topic: ClassVar[str] = ""
+    """The page of the manual that says more; empty where none does."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state, because constructors take facts rather than the message."""
@@ -68,6 +70,8 @@ class InputError(BulkResetError):
 
 class SheetError(InputError):
     """The sheet cannot be read as a table of incidents."""
+
+    topic = "sheets"
 
 
 class NoRowsError(SheetError):
@@ -105,6 +109,8 @@ class InvalidRowsError(SheetError):
 
 class CredentialsError(InputError):
     """No key was found where a key may come from."""
+
+    topic = "key"
 
 
 class RequestError(BulkResetError):

@@ -1,1 +1,12 @@
-"""TODO."""
+"""What a run leaves on the disk, and the only readers and writers of it.
+
+State: the open files of a run. May be imported by engine and everything above it.
+
+Public surface:
+    report_file        ``NAME.report.csv``, written: one line a finished row
+    report_reader      the same, read: outcomes, or what a resume needs
+    history            results of earlier runs, by digest and by incident
+    previous_values    ``NAME.before.csv``: values before a run, and what it wrote
+    audit              ``NAME.audit.jsonl``: one line a run
+    summary            what a report alone shows: counts, errors, the quota's proof
+"""
