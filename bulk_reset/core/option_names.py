@@ -79,7 +79,7 @@ def option_name(name: str) -> str:
             return name
 
 
-def option(name: str, value: object = True) -> str:  # noqa: FBT002  (most are flags)
+def option(name: str, value: object = True) -> str:
     """Return an option with its value, as it is to be typed.
 
     Args:

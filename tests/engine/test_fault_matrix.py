@@ -44,7 +44,7 @@ from bulk_reset.api.client import MAX_ANSWER_BYTES
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.engine.worker_pool import connection
+from bulk_reset.engine import connection
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
