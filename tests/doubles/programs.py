@@ -9,8 +9,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import urllib.request
 from collections import Counter
@@ -19,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from fork_server import Forked
 
 STATE = tempfile.mkdtemp(prefix="bulk-reset-tests-")
 """Where accounts keep their books, instead of the home of whoever runs the tests."""
@@ -29,7 +29,7 @@ QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
 """The options of a sandbox that answers at once and hardly ever throttles."""
 FAST = ("--per-second", "5000", "--per-minute", "300000")
 ROOT = Path(__file__).parent.parent.parent
-Begin = Callable[..., "subprocess.Popen[str]"]
+Begin = Callable[..., Forked]
 
 
 def seed_id(number: int) -> str:
@@ -56,7 +56,7 @@ class SandboxProcess:
     """A sandbox in a process of its own."""
 
     url: str
-    process: subprocess.Popen[str]
+    process: Forked
 
     def get(self, path: str) -> Any:  # noqa: ANN401  (JSON)
         """Return what a page of the sandbox says."""
@@ -73,20 +73,13 @@ class SandboxProcess:
 @contextmanager
 def run_sandbox(*options: str) -> Iterator[SandboxProcess]:
     """Run a sandbox on a free port until the block ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulk_reset", "sandbox", "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean_environment(),
-    )
-    assert process.stdout is not None
+    process = Forked(["sandbox", "--port", "0", *options], Path.cwd(), clean_environment())
     found = None
     while found is None and (line := process.stdout.readline()):
         found = re.search(r"base URL\s+(http://\S+)", line)
     sandbox = SandboxProcess(found[1] if found else "", process)
     try:
-        assert found is not None, process.stderr and process.stderr.read()
+        assert found is not None, process.stderr.read()
         yield sandbox
     finally:
         sandbox.stop()
