@@ -79,7 +79,7 @@ class JobFolder:
             self._read(self.folder / file, found[file])
         for name in [name for name in self.jobs if f"{name}.toml" not in found]:
             del self.jobs[name]
-            self.run_log.info("job gone", job=name)
+            self.run_log.info("job_removed", job=name)
         for file in [file for file in self._broken if file not in found]:
             del self._broken[file]
         names = [file.removesuffix(".toml") for file in changed]
@@ -111,7 +111,7 @@ class JobFolder:
             self._open_book(job, timetable)
         except BulkResetError as error:
             self._broken[path.name] = (seen, str(error))
-            self.run_log.error("job broken", file=str(path), why=str(error), what=_BROKEN_TEXT)
+            self.run_log.error("job_invalid", file=str(path), why=str(error), what=_BROKEN_TEXT)
             return
         self.jobs[job.name] = Planned(job, timetable, seen)
 

@@ -78,9 +78,9 @@ async def live(scheduling: Scheduling, children: Children, *, once: bool, port: 
             return await work
         scheduling.open()
         await ending.wait()
-        scheduling.run_log.info("draining", runs=len(scheduling.busy))
+        scheduling.run_log.info("shutting_down", runs=len(scheduling.busy))
         await scheduling.drain()
-        scheduling.run_log.info("schedule ended")
+        scheduling.run_log.info("schedule_ended")
     return ExitCode.DONE
 
 
@@ -96,7 +96,7 @@ def _seen_from_outside(scheduling: Scheduling, port: int | None) -> Iterator[Non
 
     seen = ScheduleMetrics(scheduling)
     server = MetricsServer(port, seen.scrape, seen.healthz)
-    scheduling.run_log.info("listening", address=f"http://127.0.0.1:{server.port}")
+    scheduling.run_log.info("metrics_server_started", address=f"http://127.0.0.1:{server.port}")
     try:
         yield
     finally:

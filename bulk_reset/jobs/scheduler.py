@@ -101,7 +101,7 @@ class Scheduling:
         starts = {name: self.next_start_at(name) or math.inf for name in self.jobs}
         first = min(starts, key=starts.__getitem__, default=None)
         self.run_log.info(
-            "jobs read",
+            "jobs_loaded",
             jobs=len(self.jobs),
             broken=len(self.broken),
             next=f"{first} at {_iso(starts[first])}" if first else "none",
@@ -147,10 +147,10 @@ class Scheduling:
     def _on_error(self, event: JobExecutionEvent) -> None:
         name, error = event.job_id, event.exception
         if not isinstance(error, BulkResetError):
-            self.run_log.error("internal error", what=name, why=repr(error))
+            self.run_log.error("internal_error", what=name, why=repr(error))
         elif self._held_up.get(name) != str(error):  # not every few seconds
             self._held_up[name] = str(error)
-            self.run_log.error("job held up", job=name, why=str(error))
+            self.run_log.error("job_blocked", job=name, why=str(error))
 
     # --- What is seen from outside -----------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Scheduling:
         try:
             self._reread()
         except Exception as error:  # noqa: BLE001  (a disk in trouble may be well again)
-            self.run_log.error("internal error", what="the folder of jobs", why=repr(error))
+            self.run_log.error("internal_error", what="the folder of jobs", why=repr(error))
 
     def _reread(self) -> None:
         if self._draining:
@@ -211,14 +211,14 @@ class Scheduling:
             self._go_on(name)
             self._plan(name)
             if not is_first:
-                self.run_log.info("job read", job=name, next=_iso(self.next_start_at(name)))
+                self.run_log.info("job_loaded", job=name, next=_iso(self.next_start_at(name)))
         for name in self.jobs:
             if self._scheduler.get_job(name) is None:
                 self._plan(name)  # whatever has become of it
 
     def _set_back(self, seconds: float) -> None:
         """Count from now, for a clock that was ahead; what was run meanwhile has its folder."""
-        self.run_log.warning("clock set back", seconds=round(seconds))
+        self.run_log.warning("clock_set_back", seconds=round(seconds))
         self.folder.open_books()
         for name in self.jobs:
             self._plan(name)
@@ -280,7 +280,7 @@ class Scheduling:
         if record is None:
             return  # that was said before
         self.run_log.warning(
-            "runs missed",
+            "runs_missed",
             job=job.name,
             count=missed.moments,
             first=_iso(missed.first.due_at),
@@ -314,12 +314,12 @@ class Scheduling:
             async with self._accounts[account_of(job)]:
                 if self._draining:
                     return  # it has its folder, and is gone on with next time
-                self.run_log.info("job starts", job=job.name, run=record.id)
+                self.run_log.info("job_started", job=job.name, run=record.id)
                 code = await self.start(job, record)
                 await self._see_ended(job, record.id, code)
-                self.run_log.info("job left", job=job.name, run=record.id, exit_code=code)
+                self.run_log.info("job_process_exited", job=job.name, run=record.id, exit_code=code)
         except Exception as error:  # noqa: BLE001  (one job's trouble is nobody else's)
-            self.run_log.error("internal error", what=job.name, why=repr(error))
+            self.run_log.error("internal_error", what=job.name, why=repr(error))
         finally:
             self._busy.discard(job.name)
             if job.name in self.jobs and not self._draining:
@@ -345,7 +345,7 @@ class Scheduling:
             words=words,
         )
         self.state.write(ended)
-        self.run_log.error("job ended", job=record.job, run=run_id, words=words)
+        self.run_log.error("job_ended", job=record.job, run=run_id, words=words)
         was_told = record.notified != "" and record.words == words
         if not (stop or was_told):
             await self._tell(job, ended)
@@ -371,7 +371,7 @@ class Scheduling:
         elif why_not:
             self._give_up(planned.job, record, why_not)
         else:
-            self.run_log.info("run gone on with", job=record.job, run=record.id)
+            self.run_log.info("run_resumed", job=record.job, run=record.id)
             self._start(planned.job, record)
 
     def _try_again(self, run_id: str) -> None:
@@ -389,7 +389,7 @@ class Scheduling:
         """Look after a while whether a run is to be gone on with."""
         again_at = self.clock() + planned.timetable.again_s
         self._wake_up(f"{_AGAIN}{record.id}", again_at, self.go_on_with, record.id)
-        self.run_log.info("run tried again", job=record.job, run=record.id, again=_iso(again_at))
+        self.run_log.info("run_retry_scheduled", job=record.job, run=record.id, again=_iso(again_at))
 
     async def go_on_with(self, run_id: str) -> None:
         """Go on with a run, if it is not out of date."""
@@ -415,7 +415,7 @@ class Scheduling:
             words=f"{record.words or 'left where it was'}; {why}, so it is not gone on with",
         )
         self.state.write(given_up)
-        self.run_log.warning("run given up", job=record.job, run=record.id, why=why)
+        self.run_log.warning("run_abandoned", job=record.job, run=record.id, why=why)
         self._keep_task(self._tell(job, given_up))
 
     async def _tell(self, job: Job, record: RunRecord) -> None:

@@ -75,7 +75,7 @@ class RunLog:
         self, sheet: object, options: Mapping[str, object] | None = None, **facts: object
     ) -> None:
         """Log that a run starts, and its options that are not at their default."""
-        self.info("run started", sheet=sheet, **facts, options=_told(options or {}))
+        self.info("run_started", sheet=sheet, **facts, options=_told(options or {}))
 
     def run_ended(self, totals: Totals, *, exit_code: int | None = None, **facts: object) -> None:
         """Tell what became of a run.
@@ -119,7 +119,7 @@ class RunLog:
             ExitCode.NOT_ALL: self.warning,
         }
         told = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
-        levels.get(exit_code, self.error)("run ended", exit_code=int(exit_code), **told)
+        levels.get(exit_code, self.error)("run_ended", exit_code=int(exit_code), **told)
 
 
 def new_run_log(
@@ -186,11 +186,11 @@ class LoggingCallbacks(Callbacks):
     def on_looked(self, done: int, total: int) -> None:
         self._callbacks.on_looked(done, total)
         if done == total:
-            self._run_log.info("incidents read", incidents=total)
+            self._run_log.info("incidents_read", incidents=total)
 
     def confirm(self, text: str) -> bool:
         is_yes = self._callbacks.confirm(text)
-        self._run_log.info("asked", question=text, answer="yes" if is_yes else "no")
+        self._run_log.info("confirmation", question=text, answer="yes" if is_yes else "no")
         return is_yes
 
     def on_progress(self, progress: Progress) -> None:
@@ -217,7 +217,7 @@ class LoggingCallbacks(Callbacks):
         took_s = max(now - self._told_at, 0.001)
         throttled = seen.throttled - told.throttled
         (self._run_log.warning if throttled else self._run_log.info)(
-            "batch",
+            "progress",
             done=sum(n for status, n in seen.counts.items() if status is not Status.PENDING),
             rows=seen.rows,
             counts={status: n for status, n in counts.items() if n},
@@ -252,7 +252,7 @@ class LoggingCallbacks(Callbacks):
             return
         self._told_rows += 1
         self._run_log.warning(
-            "row failed",
+            "row_failed",
             row_number=outcome.row_number,
             incident_id=outcome.incident_id,
             status=outcome.status,
@@ -266,5 +266,5 @@ class LoggingCallbacks(Callbacks):
     def sum_up(self) -> None:
         self._tell_batch()
         for code, rows in self._untold.most_common():
-            self._run_log.warning("more rows failed", error_code=code, rows=rows)
+            self._run_log.warning("rows_failed_not_logged", error_code=code, rows=rows)
         self._untold.clear()

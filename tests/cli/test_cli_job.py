@@ -177,7 +177,7 @@ def test_run_says_how_it_ended_and_where_it_is_kept(command: Command, tmp_path: 
     assert done.stdout == f"nightly: 2 of 2 rows are done\nRun: state/runs/{record.id}\n"
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {one["run"] for one in events} == {record.id}
-    assert (events[-1]["event"], events[-1]["exit_code"]) == ("job ended", 0)
+    assert (events[-1]["event"], events[-1]["exit_code"]) == ("job_ended", 0)
     assert (folder / "log.jsonl").read_text() == done.stderr
     assert record.page
     assert "<html" in (folder / record.page).read_text()

@@ -194,7 +194,7 @@ def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
     # What the server counted is what the runs say, so no row was sent twice.
     updated = sum(one.counts.get("updated", 0) for one in week.state.records())
     assert week.sandbox.get("/_stats")["applied"] == updated == 32
-    broken = [line["file"] for line in week.events("job broken")]
+    broken = [line["file"] for line in week.events("job_invalid")]
     assert broken == [str(week.folder / "hurried.toml")] * 2, "once for each start"
     assert KEY not in week.log.getvalue()
     # Whom the job names was told of the outage when it began and when it was over.

@@ -378,7 +378,7 @@ def test_a_clock_that_was_wrong_and_is_set_right_stops_nothing(runner: Runner) -
     run_virtual(pass_by())
     day = 24 * 60
     assert runner.when() == [(day + 60, day + 60), (120, 120), (180, 180)]
-    assert len(runner.events("clock set back")) == 1
+    assert len(runner.events("clock_set_back")) == 1
 
 
 def test_a_clock_that_is_set_back_and_forth_makes_nothing_late(runner: Runner) -> None:
@@ -439,7 +439,7 @@ def test_files_are_read_again_when_they_change(runner: Runner) -> None:
     run_virtual(pass_by())
     assert runner.when("a") == [(60, 60), (90, 90), (170, 170)]
     assert runner.when("b") == [(120, 120)]
-    assert len(runner.events("job broken")) == 1
+    assert len(runner.events("job_invalid")) == 1
     assert runner.missed() == []
 
 
@@ -478,7 +478,7 @@ def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
     run_virtual(pass_by())
     assert runner.when("good") == [(60, 60), (120, 120)]
     assert [due for due, _ in runner.when("bad")] == [60, 60, 60, 60, 120, 120]
-    assert len(runner.events("internal error")) == 6
+    assert len(runner.events("internal_error")) == 6
     first, _ = runner.state.records("bad")
     assert first.words == "left where it was; the next run is due, so it is not gone on with"
 
@@ -547,7 +547,7 @@ def test_a_full_disk_holds_a_job_up_and_loses_no_run(
 
     run_virtual(pass_by())
     assert runner.when() == [(60, 70), (120, 120)]
-    [held_up] = runner.events("job held up")
+    [held_up] = runner.events("job_blocked")
     assert held_up["why"] == "run.json: cannot be written (No space left on device)."
 
 
