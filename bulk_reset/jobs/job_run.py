@@ -36,14 +36,14 @@ from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.notifications import tell
-from bulk_reset.jobs.run_records import (
+from bulk_reset.jobs.notifications import send_notification
+from bulk_reset.jobs.state_folder import (
     ENDED,
     JOB_FILE,
     LOG,
+    OUTAGE,
     RECORD,
     RUNNING,
-    UNANSWERED,
     RunRecord,
     StateFolder,
 )
@@ -106,7 +106,7 @@ class JobRun:
                 self._run(handles_signals=handles_signals)
             except (LockedError, UnansweredError) as error:
                 # The API is down, or somebody else has the account: it is worth another try.
-                self._keep_end(error.exit_code, str(error), UNANSWERED)
+                self._keep_end(error.exit_code, str(error), OUTAGE)
             except BulkResetError as error:
                 self._keep_end(error.exit_code, str(error))
             except KeyboardInterrupt:
@@ -344,8 +344,8 @@ class JobRun:
         # so of all that is gone on with. Where nobody could be told, it is still news.
         is_told = was.is_open and was.notified != "" and not was.notified.startswith("failed")
         is_news = self.job.notify.when == "always" or is_problem or is_told
-        if is_news and not (is_told and was.is_unanswered and record.is_unanswered):
-            notified = tell(self.job, record, self._place(""))
+        if is_news and not (is_told and was.is_outage and record.is_outage):
+            notified = send_notification(self.job, record, self._place(""))
             self._keep(notified=notified)
             if "failed: " in notified:
                 self.run_log.error("notification_failed", why=notified)

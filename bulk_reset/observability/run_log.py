@@ -106,7 +106,7 @@ class RunLog:
         """Tell that a run ended by an error, before it had any totals."""
         self._end(exit_code_of(error), error=type(error).__name__, message=str(error), **facts)
 
-    def run_left(self, exit_code: int, **facts: object) -> None:
+    def run_exited(self, exit_code: int, **facts: object) -> None:
         """Tell that a run ended before it had any totals, as it was told to."""
         self._end(exit_code, **facts)
 
@@ -159,7 +159,7 @@ def logged(
         clock: seconds, from anywhere on.
     """
     logging = LoggingCallbacks(callbacks, run_log, clock)
-    run_log.before_end(logging.sum_up)
+    run_log.before_end(logging.log_remaining)
     return logging
 
 
@@ -263,7 +263,7 @@ class LoggingCallbacks(Callbacks):
             attempts=outcome.attempts,
         )
 
-    def sum_up(self) -> None:
+    def log_remaining(self) -> None:
         self._tell_batch()
         for code, rows in self._untold.most_common():
             self._run_log.warning("rows_failed_not_logged", error_code=code, rows=rows)

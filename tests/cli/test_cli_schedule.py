@@ -19,7 +19,7 @@ import pytest
 from programs import KEY, SandboxProcess, clean_environment, read_csv, write_sheet
 from prometheus_client.parser import text_string_to_metric_families
 
-from bulk_reset.jobs.run_records import JobBook, RunRecord, StateFolder
+from bulk_reset.jobs.state_folder import JobState, RunRecord, StateFolder
 
 JOB = """
 [source]
@@ -116,8 +116,8 @@ def write_job(
     write_sheet(jobs / "incidents.csv", rows)
     state = StateFolder(folder / "state")
     # Seen first two days ago, so that the last midnight is due.
-    book = JobBook(str(jobs / f"{name}.toml"), f"{DAILY} UTC", _days_ago(2))
-    state.keep_book(name, book)
+    job_state = JobState(str(jobs / f"{name}.toml"), f"{DAILY} UTC", _days_ago(2))
+    state.save_job_state(name, job_state)
     return state
 
 

@@ -24,7 +24,7 @@ from bulk_reset.core.errors import LockedError
 from bulk_reset.jobs import job_run
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
-from bulk_reset.jobs.run_records import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.state_folder import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 FAST = "per_second = 5000\nper_minute = 300000\n"
@@ -201,12 +201,12 @@ def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> N
 
 def test_an_answer_and_what_excel_holds_open_are_nobodys_sheet(place: Place) -> None:
     """Beside the workbook lie its answer and the file by which Excel says that it has it open."""
-    book = openpyxl.Workbook()
-    page = book.active
+    job_state = openpyxl.Workbook()
+    page = job_state.active
     assert page is not None
     page.append(["Incident ID", "Title"])
     page.append([seed_id(1), "From the book"])
-    book.save(place.folder / "week.xlsx")
+    job_state.save(place.folder / "week.xlsx")
     for name in ("week.answer.xlsx", "~$week.xlsx", "week.xlsx.tmp"):
         shutil.copyfile(place.folder / "week.xlsx", place.folder / name)
     ended = place.run(f'[source]\nnewest = "week*"\n{PLAIN}')
