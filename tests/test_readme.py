@@ -12,11 +12,6 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from programs import ROOT, clean_environment
-
-from bulk_reset.cli import app
-from bulk_reset.core.errors import ExitCode
-from bulk_reset.core.fields import FIELDS
 from bulk_reset.jobs.job_tables import (
     Api,
     Limits,
@@ -26,6 +21,11 @@ from bulk_reset.jobs.job_tables import (
     ScheduleTable,
     Source,
 )
+from programs import ROOT, clean_environment
+
+from bulk_reset.cli import app
+from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.fields import FIELDS
 from bulk_reset.records.report_reader import COLUMNS
 from bulk_reset.sheets.columns import bind
 

@@ -317,7 +317,7 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
     error = envelope.get("error")
     if error is None and 200 <= status < 300 and "request_id" in envelope:  # noqa: PLR2004
         return Answer(status, request_id, envelope.get("data"))
-    retry_after_s = wait_asked_for(headers)
+    retry_after_s = requested_wait_s(headers)
     if error is None:
         raise _unreadable(status, content, request_id, retry_after_s)
     if not isinstance(error, dict):
@@ -390,7 +390,7 @@ def _unreadable(
     )
 
 
-def wait_asked_for(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def requested_wait_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Return the seconds that an answer asks to wait, None where it asks for nothing.
 
     ``Retry-After`` counts; else ``X-RateLimit-Reset``, in which some servers send the seconds

@@ -16,7 +16,7 @@ from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulk_reset.jobs.job import Job
-    from bulk_reset.jobs.run_records import RunRecord, StateFolder
+    from bulk_reset.jobs.state_folder import RunRecord, StateFolder
 
 job = typer.Typer(
     name="job",
@@ -114,7 +114,7 @@ def list_jobs(
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
         from bulk_reset.jobs.job_summary import describe_due, next_dues  # noqa: PLC0415
-        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder. Say one with job files (*.toml).")
@@ -182,7 +182,7 @@ def run(
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
         from bulk_reset.jobs.job_summary import from_here  # noqa: PLC0415
-        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         if if_due and run_id is not None:
             raise InputError("Say --if-due or --run ID, not both.")
@@ -202,7 +202,7 @@ def run(
 
 def _begun(read: Job, state: StateFolder) -> RunRecord:
     from bulk_reset.jobs.job_run import new_record  # noqa: PLC0415
-    from bulk_reset.jobs.run_records import run_id_of  # noqa: PLC0415
+    from bulk_reset.jobs.state_folder import run_id_of  # noqa: PLC0415
 
     now_at = float(int(time.time()))
     record = new_record(read, now_at, run_id_of(read.name, now_at), is_scheduled=False)
@@ -220,7 +220,7 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
     """
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
     from bulk_reset.jobs.job_run import deadline_of  # noqa: PLC0415
-    from bulk_reset.jobs.run_records import GIVEN_UP  # noqa: PLC0415
+    from bulk_reset.jobs.state_folder import ABANDONED  # noqa: PLC0415
 
     record = state.read(run_id)
     if record.job != read.name:
@@ -230,7 +230,7 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
     if record.state == "missed" or record.exit_code == ExitCode.DONE:
         why = "was missed" if record.state == "missed" else "is done"
         raise InputError(f"--run {run_id}: {why}. Leave --run out for a new one.")
-    if record.stop in {"deadline", GIVEN_UP}:
+    if record.stop in {"deadline", ABANDONED}:
         # No schedule goes on with it. Whoever does by hand knows that it is late.
         record = dataclasses.replace(record, deadline_at=deadline_of(read, time.time()))
         with state.locked(read.name):
@@ -243,7 +243,7 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
     from bulk_reset.cli.schedule import stderr_output  # noqa: PLC0415
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
     from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (brings structlog along)
-    from bulk_reset.jobs.run_records import LOG  # noqa: PLC0415
+    from bulk_reset.jobs.state_folder import LOG  # noqa: PLC0415
     from bulk_reset.observability.run_log import LogOutput, new_run_log  # noqa: PLC0415
 
     with (state.folder(record.id) / LOG).open("a", encoding="utf-8", buffering=1) as log:
@@ -260,15 +260,15 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
 
     from bulk_reset.cli.schedule import run_log_on_stderr  # noqa: PLC0415
     from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
-    from bulk_reset.jobs.schedule_process import Children, live  # noqa: PLC0415
-    from bulk_reset.jobs.scheduler import Scheduling  # noqa: PLC0415  (brings APScheduler along)
+    from bulk_reset.jobs.schedule_process import RunProcesses, run_schedule  # noqa: PLC0415
+    from bulk_reset.jobs.scheduler import Scheduler  # noqa: PLC0415  (brings APScheduler along)
 
     # In a process of its own, as the schedule does: here, nobody would hear a signal.
-    children = Children(state, is_quiet=output.is_quiet)
+    processes = RunProcesses(state, is_quiet=output.is_quiet)
     run_log = run_log_on_stderr(output)
     folder = JobFolder(read.path.parent, state, run_log, only=read.path.name)
-    scheduling = Scheduling(folder, children.start)
-    return asyncio.run(live(scheduling, children, once=True, port=None))
+    scheduler = Scheduler(folder, processes.start)
+    return asyncio.run(run_schedule(scheduler, processes, once=True, port=None))
 
 
 @job.command()
@@ -292,8 +292,8 @@ def install(
     with output.errors():
         from bulk_reset.core.atomic_file import atomic_file  # noqa: PLC0415
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.installation import cron_lines, systemd_units  # noqa: PLC0415
         from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
+        from bulk_reset.jobs.system_timers import cron_lines, systemd_units  # noqa: PLC0415
 
         if systemd == cron:
             raise InputError("Say --systemd or --cron.")

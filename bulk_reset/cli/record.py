@@ -91,7 +91,7 @@ class Recording:
         if self._totals is not None:
             self._run_log.run_ended(self._totals, exit_code=self._exit_code)
         else:
-            self._run_log.run_left(self._exit_code)
+            self._run_log.run_exited(self._exit_code)
 
     def _tell_error(self, error: BaseException) -> None:
         self._exit_code = exit_code_of(error)

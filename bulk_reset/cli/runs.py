@@ -16,7 +16,7 @@ from bulk_reset.cli.job import ending, moment, plain
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.jobs.run_records import RunRecord
+    from bulk_reset.jobs.state_folder import RunRecord
 
 runs = typer.Typer(name="runs", help="The runs of jobs: list, show and clean them.")
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -42,7 +42,7 @@ def list_runs(
         return
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         records = state.records(job)
@@ -82,7 +82,7 @@ def show(
     """Show one run: what became of it, its files, and how to take it back."""
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         record = state.read(run_id)
@@ -134,7 +134,7 @@ def clean(
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         found = re.fullmatch(r"(\d{1,6})([hdw])", older_than)
         if found is None:

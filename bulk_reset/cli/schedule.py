@@ -47,18 +47,18 @@ def schedule(
         import asyncio  # noqa: PLC0415
 
         from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
-        from bulk_reset.jobs.run_records import StateFolder  # noqa: PLC0415
-        from bulk_reset.jobs.schedule_process import Children, live  # noqa: PLC0415
+        from bulk_reset.jobs.schedule_process import RunProcesses, run_schedule  # noqa: PLC0415
         from bulk_reset.jobs.scheduler import (  # noqa: PLC0415  (brings APScheduler along)
-            Scheduling,
+            Scheduler,
         )
+        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
-        children = Children(state, is_quiet=quiet)
+        processes = RunProcesses(state, is_quiet=quiet)
         jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output))
-        scheduling = Scheduling(jobs, children.start)
+        scheduler = Scheduler(jobs, processes.start)
         with state.scheduled():
-            code = asyncio.run(live(scheduling, children, once=once, port=port))
+            code = asyncio.run(run_schedule(scheduler, processes, once=once, port=port))
     raise typer.Exit(code)
 
 

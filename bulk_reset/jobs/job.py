@@ -1,4 +1,4 @@
-"""A job as its file says it: one TOML file, whose tables are those of ``job_tables``.
+"""A job as its file says it: one TOML file, whose tables are those of ``job_schema``.
 
 ``job_file`` reads it, and says on which line a mistake is.
 """
@@ -14,17 +14,17 @@ from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.engine.options import Options
-from bulk_reset.jobs.job_tables import (
+from bulk_reset.jobs.job_schema import (
     Api,
+    JobTable,
     Limits,
     Notify,
-    ReportPlace,
-    RunWays,
+    ReportSettings,
+    RunSettings,
     ScheduleTable,
-    Section,
     Source,
 )
-from bulk_reset.jobs.value_types import Some
+from bulk_reset.jobs.job_value_types import Text
 from bulk_reset.sheets.columns import field_named
 from bulk_reset.workflows.edit_rules import Rules
 
@@ -41,7 +41,7 @@ class JobKeyError(ValueError):
         super().__init__(problem)
 
 
-class Job(Section):
+class Job(JobTable):
     """A job file, checked.
 
     Attributes:
@@ -51,12 +51,12 @@ class Job(Section):
     path: Path
     description: str = ""
     source: Source
-    columns: dict[str, Some] = Field(default_factory=dict)
-    set: dict[str, Some] = Field(default_factory=dict)
-    run: RunWays = RunWays()
+    columns: dict[str, Text] = Field(default_factory=dict)
+    set: dict[str, Text] = Field(default_factory=dict)
+    run: RunSettings = RunSettings()
     limits: Limits = Limits()
     api: Api = Api()
-    report: ReportPlace = ReportPlace()
+    report: ReportSettings = ReportSettings()
     notify: Notify | None = None
     schedule: ScheduleTable | None = None
 

@@ -3,7 +3,7 @@
 Files that have changed are read again; one that cannot be read as a job keeps nobody else from
 being run. State, and who may touch it: ``jobs`` is what the files say, ``broken`` which cannot be
 read, ``_books`` what was read of each job last, for when somebody has removed the state; all of
-it changes by ``reread`` and ``keep_book`` alone, and belongs to one event loop.
+it changes by ``reread`` and ``save_job_state`` alone, and belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from bulk_reset.core.errors import BulkResetError, InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, read_job
-from bulk_reset.jobs.run_records import JobBook, StateFolder
+from bulk_reset.jobs.state_folder import JobState, StateFolder
 from bulk_reset.jobs.timetable import Timetable
 from bulk_reset.observability.run_log import RunLog
 
@@ -25,7 +25,7 @@ _BROKEN_TEXT: Final = "the file cannot be read as a job, and is not run"
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class LoadedJob:
     """A job file as it was read.
 
     Attributes:
@@ -54,9 +54,9 @@ class JobFolder:
     run_log: RunLog
     clock: Callable[[], float] = time.time
     only: str | None = None
-    jobs: dict[str, Planned] = field(default_factory=dict)
+    jobs: dict[str, LoadedJob] = field(default_factory=dict)
     _broken: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
-    _books: dict[str, JobBook] = field(default_factory=dict)
+    _books: dict[str, JobState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
@@ -79,16 +79,16 @@ class JobFolder:
             self._read(self.folder / file, found[file])
         for name in [name for name in self.jobs if f"{name}.toml" not in found]:
             del self.jobs[name]
-            self.run_log.info("job gone", job=name)
+            self.run_log.info("job_removed", job=name)
         for file in [file for file in self._broken if file not in found]:
             del self._broken[file]
         names = [file.removesuffix(".toml") for file in changed]
         return [name for name in names if name in self.jobs], sorted(before - set(self.jobs))
 
     def _seen(self, file: str) -> tuple[int, ...] | None:
-        planned = self.jobs.get(file.removesuffix(".toml"))
+        loaded = self.jobs.get(file.removesuffix(".toml"))
         broken = self._broken.get(file)
-        return planned.seen if planned else broken[0] if broken else None
+        return loaded.seen if loaded else broken[0] if broken else None
 
     def _files(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield the job files, each with what tells this state of it from another."""
@@ -108,43 +108,47 @@ class JobFolder:
             if timetable is None:
                 problem = "this table is missing, so the job is never due. Write cron in it."
                 raise JobFileError(str(path), [JobFileProblem(1, "schedule", problem)])
-            self._open_book(job, timetable)
+            self._refresh_state(job, timetable)
         except BulkResetError as error:
             self._broken[path.name] = (seen, str(error))
-            self.run_log.error("job broken", file=str(path), why=str(error), what=_BROKEN_TEXT)
+            self.run_log.error("job_invalid", file=str(path), why=str(error), what=_BROKEN_TEXT)
             return
-        self.jobs[job.name] = Planned(job, timetable, seen)
+        self.jobs[job.name] = LoadedJob(job, timetable, seen)
 
-    def open_books(self) -> None:
+    def refresh_states(self) -> None:
         """See that every job has a book that its timetable and the clock agree with."""
-        for planned in self.jobs.values():
-            self._open_book(planned.job, planned.timetable)
+        for loaded in self.jobs.values():
+            self._refresh_state(loaded.job, loaded.timetable)
 
-    def _open_book(self, job: Job, timetable: Timetable) -> None:
+    def _refresh_state(self, job: Job, timetable: Timetable) -> None:
         """See that there is a book: a job, or a timetable, counts from when it is first seen."""
-        book = self.state.book(job.name)
-        if book is not None and _is_another(Path(book.job_file), job.path):
+        job_state = self.state.job_state(job.name)
+        if job_state is not None and _is_another(Path(job_state.job_file), job.path):
             raise InputError(
-                f"{job.path}: a job of this name is {book.job_file} already. Rename one, or say "
+                f"{job.path}: a job of this name is {job_state.job_file} already. Rename one, or say "
                 "another --state-dir."
             )
         now_at = self.clock()
-        if book is None or book.timetable != timetable.mark or book.handled_at > now_at:
+        if (
+            job_state is None
+            or job_state.timetable != timetable.key
+            or job_state.handled_at > now_at
+        ):
             # What was handled in the time to come was so by a clock that was wrong.
-            run_id = book.run_id if book else ""
-            self.keep_book(job.name, JobBook(str(job.path), timetable.mark, now_at, run_id))
+            run_id = job_state.run_id if job_state else ""
+            self.save_job_state(job.name, JobState(str(job.path), timetable.key, now_at, run_id))
 
-    def book(self, name: str) -> JobBook | None:
+    def job_state(self, name: str) -> JobState | None:
         """Return what was handled of a job, None where it was never seen."""
-        book = self.state.book(name) or self._books.get(name)
-        if book is not None:
-            self._books[name] = book
-        return book
+        job_state = self.state.job_state(name) or self._books.get(name)
+        if job_state is not None:
+            self._books[name] = job_state
+        return job_state
 
-    def keep_book(self, name: str, book: JobBook) -> None:
+    def save_job_state(self, name: str, job_state: JobState) -> None:
         """Keep what was handled of a job."""
-        self._books[name] = book
-        self.state.keep_book(name, book)
+        self._books[name] = job_state
+        self.state.save_job_state(name, job_state)
 
 
 def account_of(job: Job) -> str:

@@ -36,14 +36,14 @@ from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.notifications import tell
-from bulk_reset.jobs.run_records import (
+from bulk_reset.jobs.notifications import send_notification
+from bulk_reset.jobs.state_folder import (
     ENDED,
     JOB_FILE,
     LOG,
+    OUTAGE,
     RECORD,
     RUNNING,
-    UNANSWERED,
     RunRecord,
     StateFolder,
 )
@@ -106,7 +106,7 @@ class JobRun:
                 self._run(handles_signals=handles_signals)
             except (LockedError, UnansweredError) as error:
                 # The API is down, or somebody else has the account: it is worth another try.
-                self._keep_end(error.exit_code, str(error), UNANSWERED)
+                self._keep_end(error.exit_code, str(error), OUTAGE)
             except BulkResetError as error:
                 self._keep_end(error.exit_code, str(error))
             except KeyboardInterrupt:
@@ -260,7 +260,7 @@ class JobRun:
             step()
         except Exception as error:  # noqa: BLE001  (all is sent; a run is not worse for it)
             self._undone.append(name)
-            self.run_log.warning("left undone", what=name, why=str(error))
+            self.run_log.warning("step_failed", what=name, why=str(error))
 
     def _write_page(self) -> None:
         from bulk_reset.reports.report_writer import write_page  # noqa: PLC0415  (rarely needed)
@@ -292,7 +292,7 @@ class JobRun:
         """Move the source away, if it still is what was sent."""
         source = Path(self.record.source)
         if not source.exists() or hash_file(source).sha256 != self.record.sheet_sha256:
-            self.run_log.warning("left undone", what=str(source), why="it has changed meanwhile")
+            self.run_log.warning("step_failed", what=str(source), why="it has changed meanwhile")
             return
         done = source.parent / _DONE
         done.mkdir(exist_ok=True)
@@ -334,7 +334,7 @@ class JobRun:
         """Say how it ended: into the log, and to whom the job names."""
         record, was = self.record, self._was
         say = self.run_log.info if record.exit_code == 0 else self.run_log.error
-        say("job ended", exit_code=record.exit_code, words=record.words)
+        say("job_ended", exit_code=record.exit_code, words=record.words)
         if self.job.report.metrics_file:
             self._try("metrics_file", self._write_metrics)
         if self.job.notify is None or record.state != ENDED:
@@ -344,11 +344,11 @@ class JobRun:
         # so of all that is gone on with. Where nobody could be told, it is still news.
         is_told = was.is_open and was.notified != "" and not was.notified.startswith("failed")
         is_news = self.job.notify.when == "always" or is_problem or is_told
-        if is_news and not (is_told and was.is_unanswered and record.is_unanswered):
-            notified = tell(self.job, record, self._place(""))
+        if is_news and not (is_told and was.is_outage and record.is_outage):
+            notified = send_notification(self.job, record, self._place(""))
             self._keep(notified=notified)
             if "failed: " in notified:
-                self.run_log.error("not all were told", why=notified)
+                self.run_log.error("notification_failed", why=notified)
 
     def _write_metrics(self) -> None:
         from bulk_reset.observability.metrics import write_metrics  # noqa: PLC0415  (rarely needed)

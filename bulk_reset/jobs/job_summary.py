@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from bulk_reset.api.credentials import find_credentials
 from bulk_reset.core.errors import BulkResetError
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_tables import PullFrom
+from bulk_reset.jobs.job_schema import PullFrom
+from bulk_reset.jobs.job_value_types import seconds_of
 from bulk_reset.jobs.timetable import Timetable
-from bulk_reset.jobs.value_types import seconds_of
 
 SHOWN_DUES: Final = 5
 _CATCH_UP: Final = {

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from bulk_reset.api.credentials import KEY_VARIABLE, redact
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.run_records import MISSED, RunRecord
+from bulk_reset.jobs.state_folder import MISSED, RunRecord
 
 _LONGEST_S: Final = 60
 _TRIES: Final = 3
@@ -32,7 +32,9 @@ _MOST_SHOWN: Final = 200
 Sleep = Callable[[float], Awaitable[object]]
 
 
-def tell(job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sleep) -> str:
+def send_notification(
+    job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sleep
+) -> str:
     """Tell whom the job names; return who was told, and ``failed: …`` who was not.
 
     Args:
@@ -41,7 +43,7 @@ def tell(job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sl
     """
     if job.notify is None:
         return ""
-    summary = summary_of(record, folder)
+    summary = notification_of(record, folder)
     told: list[str] = []
     failed: list[str] = []
     if job.notify.command is not None:
@@ -58,7 +60,7 @@ def tell(job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sl
     return one_line("; ".join([*told, *([f"failed: {', '.join(failed)}"] if failed else [])]))
 
 
-def summary_of(record: RunRecord, folder: Path) -> dict[str, Any]:
+def notification_of(record: RunRecord, folder: Path) -> dict[str, Any]:
     """Return what is told: the record, moments as ISO 8601 in UTC, paths in full."""
     told = dataclasses.asdict(record)
     for name in ("due_at", "started_at", "ended_at", "deadline_at", "last_due_at"):

@@ -11,8 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.run_records import ENDED, MISSED, RunRecord, StateFolder
-from bulk_reset.jobs.scheduler import Scheduling
+from bulk_reset.jobs.scheduler import Scheduler
+from bulk_reset.jobs.state_folder import ENDED, MISSED, RunRecord, StateFolder
 
 _STUCK_S: Final = 60.0
 
@@ -24,8 +24,8 @@ class ScheduleMetrics:
     Called from the server's thread alone.
     """
 
-    def __init__(self, scheduling: Scheduling) -> None:
-        self._scheduling = scheduling
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduling = scheduler
         self._seen: set[str] = set()
         self._last: dict[str, RunRecord] = {}
         self._success_at: dict[str, float] = {}
@@ -44,7 +44,7 @@ class ScheduleMetrics:
             _one(
                 "schedule_jobs_held_up",
                 "Jobs that are due and cannot be begun.",
-                len(self._scheduling.held_up),
+                len(self._scheduling.blocked),
             ),
             _each("next_run_timestamp_seconds", "When it starts next.", starts),
             _each(
@@ -77,13 +77,13 @@ class ScheduleMetrics:
 
     def healthz(self) -> tuple[bool, str]:
         """Tell whether the schedule is alive: a broken job does not make it ill."""
-        silent_s = time.time() - self._scheduling.looked_at
+        silent_s = time.time() - self._scheduling.last_reread_at
         if silent_s >= _STUCK_S:
             return False, f"nothing has moved for {silent_s:.0f} s"
         broken = sorted(self._scheduling.broken)
         more = f", broken: {', '.join(broken)}" if broken else ""
-        held_up = sorted(self._scheduling.held_up)
-        more += f", held up: {', '.join(held_up)}" if held_up else ""
+        blocked = sorted(self._scheduling.blocked)
+        more += f", held up: {', '.join(blocked)}" if blocked else ""
         return True, f"{len(self._scheduling.jobs)} jobs{more}"
 
     def _read(self, state: StateFolder) -> None:

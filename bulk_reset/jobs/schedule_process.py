@@ -10,21 +10,21 @@ from collections.abc import Iterator
 
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.run_records import RunRecord, StateFolder
-from bulk_reset.jobs.scheduler import Scheduling
+from bulk_reset.jobs.scheduler import Scheduler
+from bulk_reset.jobs.state_folder import RunRecord, StateFolder
 
 
-class Children:
+class RunProcesses:
     """Runs, each in a process of its own: one that dies takes nobody along."""
 
     def __init__(self, state: StateFolder, *, is_quiet: bool) -> None:
         self._state, self._is_quiet = state, is_quiet
         self._running: set[asyncio.subprocess.Process] = set()
-        self._is_ending = False
+        self._is_stopping = False
 
     async def start(self, job: Job, record: RunRecord) -> int:
         """Run a job to its end; return its exit code."""
-        if self._is_ending:
+        if self._is_stopping:
             return ExitCode.TERMINATED
         process = await asyncio.create_subprocess_exec(
             # Without -P, what lies in the folder it was started in would be taken for Python's own.
@@ -38,7 +38,7 @@ class Children:
         )
         self._running.add(process)
         try:
-            if self._is_ending:
+            if self._is_stopping:
                 process.terminate()
             return await process.wait()
         finally:
@@ -46,19 +46,21 @@ class Children:
 
     def end(self) -> None:
         """Let all end softly; told again, at once."""
-        self._is_ending = True
+        self._is_stopping = True
         for process in self._running:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
 
 
-async def live(scheduling: Scheduling, children: Children, *, once: bool, port: int | None) -> int:
+async def run_schedule(
+    scheduler: Scheduler, processes: RunProcesses, *, once: bool, port: int | None
+) -> int:
     """Run until somebody says to end, or nothing is due any more; return the exit code."""
     ending = asyncio.Event()
 
     def end() -> None:
         ending.set()
-        children.end()
+        processes.end()
 
     loop = asyncio.get_running_loop()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -66,26 +68,26 @@ async def live(scheduling: Scheduling, children: Children, *, once: bool, port: 
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, end)
-    with _seen_from_outside(scheduling, port):
+    with _seen_from_outside(scheduler, port):
         if once:
-            work = asyncio.create_task(scheduling.once())
+            work = asyncio.create_task(scheduler.run_due())
             await asyncio.wait(
                 {work, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED
             )
             if ending.is_set():
-                await scheduling.drain()
+                await scheduler.shut_down()
                 return ExitCode.TERMINATED
             return await work
-        scheduling.open()
+        scheduler.open()
         await ending.wait()
-        scheduling.run_log.info("draining", runs=len(scheduling.busy))
-        await scheduling.drain()
-        scheduling.run_log.info("schedule ended")
+        scheduler.run_log.info("shutting_down", runs=len(scheduler.busy))
+        await scheduler.shut_down()
+        scheduler.run_log.info("schedule_ended")
     return ExitCode.DONE
 
 
 @contextlib.contextmanager
-def _seen_from_outside(scheduling: Scheduling, port: int | None) -> Iterator[None]:
+def _seen_from_outside(scheduler: Scheduler, port: int | None) -> Iterator[None]:
     if port is None:
         yield
         return
@@ -94,9 +96,9 @@ def _seen_from_outside(scheduling: Scheduling, port: int | None) -> Iterator[Non
         MetricsServer,
     )
 
-    seen = ScheduleMetrics(scheduling)
+    seen = ScheduleMetrics(scheduler)
     server = MetricsServer(port, seen.scrape, seen.healthz)
-    scheduling.run_log.info("listening", address=f"http://127.0.0.1:{server.port}")
+    scheduler.run_log.info("metrics_server_started", address=f"http://127.0.0.1:{server.port}")
     try:
         yield
     finally:

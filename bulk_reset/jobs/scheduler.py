@@ -5,7 +5,7 @@
 APScheduler wakes it up for each job at its next moment. Every few seconds it looks whether files
 have changed, by a clock that nobody can set, and whether something has become due all the same,
 for whom the machine's clock was set. What is due is decided by ``timetable`` from the last moment
-that was handled, which is kept on the disk (``JobBook``), so nothing hangs on this process: one
+that was handled, which is kept on the disk (``JobState``), so nothing hangs on this process: one
 that was down, late or killed finds what it has missed. A run gets its folder before the moment
 counts as handled.
 
@@ -31,14 +31,14 @@ from apscheduler.triggers.date import DateTrigger
 
 from bulk_reset.core.errors import BulkResetError, ExitCode, InputError
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_folder import JobFolder, Planned, account_of
+from bulk_reset.jobs.job_folder import JobFolder, LoadedJob, account_of
 from bulk_reset.jobs.job_run import new_record
-from bulk_reset.jobs.notifications import tell
-from bulk_reset.jobs.run_records import (
+from bulk_reset.jobs.notifications import send_notification
+from bulk_reset.jobs.state_folder import (
+    ABANDONED,
     ENDED,
-    GIVEN_UP,
+    OUTAGE,
     RUNNING,
-    UNANSWERED,
     RunRecord,
     StateFolder,
     missed_record,
@@ -62,7 +62,7 @@ Starter = Callable[[Job, RunRecord], Awaitable[int]]
 
 
 @dataclass(slots=True)
-class Scheduling:
+class Scheduler:
     """The jobs of a folder, run when they are due.
 
     Args:
@@ -82,7 +82,7 @@ class Scheduling:
     )
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _rereading: asyncio.Task[None] | None = None
-    _held_up: dict[str, str] = field(default_factory=dict)
+    _blocked: dict[str, str] = field(default_factory=dict)
     _draining: bool = False
     _scheduler: AsyncIOScheduler = field(init=False)
     _read_at: float = 0.0
@@ -101,7 +101,7 @@ class Scheduling:
         starts = {name: self.next_start_at(name) or math.inf for name in self.jobs}
         first = min(starts, key=starts.__getitem__, default=None)
         self.run_log.info(
-            "jobs read",
+            "jobs_loaded",
             jobs=len(self.jobs),
             broken=len(self.broken),
             next=f"{first} at {_iso(starts[first])}" if first else "none",
@@ -118,7 +118,7 @@ class Scheduling:
             await self.reread()
             self._scheduler.wakeup()
 
-    async def drain(self) -> None:
+    async def shut_down(self) -> None:
         """Start nothing more, and wait for what is running."""
         self._draining = True
         if self._rereading is not None:
@@ -127,12 +127,12 @@ class Scheduling:
             self._scheduler.shutdown(wait=False)
         await self._all_ended()
 
-    async def once(self) -> int:
+    async def run_due(self) -> int:
         """Run what is due now, and what was cut short, to its end; return the worst exit code."""
         before = self.clock()
         self._reread()
         while True:
-            is_due = [await self.look(name) for name in list(self.jobs)]
+            is_due = [await self.check_due(name) for name in list(self.jobs)]
             if not (any(is_due) or self._tasks):
                 break
             await self._all_ended()
@@ -147,15 +147,15 @@ class Scheduling:
     def _on_error(self, event: JobExecutionEvent) -> None:
         name, error = event.job_id, event.exception
         if not isinstance(error, BulkResetError):
-            self.run_log.error("internal error", what=name, why=repr(error))
-        elif self._held_up.get(name) != str(error):  # not every few seconds
-            self._held_up[name] = str(error)
-            self.run_log.error("job held up", job=name, why=str(error))
+            self.run_log.error("internal_error", what=name, why=repr(error))
+        elif self._blocked.get(name) != str(error):  # not every few seconds
+            self._blocked[name] = str(error)
+            self.run_log.error("job_blocked", job=name, why=str(error))
 
     # --- What is seen from outside -----------------------------------------------------------
 
     @property
-    def jobs(self) -> dict[str, Planned]:
+    def jobs(self) -> dict[str, LoadedJob]:
         """The jobs that are read, by name."""
         return self.folder.jobs
 
@@ -165,9 +165,9 @@ class Scheduling:
         return self.folder.broken
 
     @property
-    def held_up(self) -> frozenset[str]:
+    def blocked(self) -> frozenset[str]:
         """The jobs that are due and cannot be begun, for a full disk or the like."""
-        return frozenset(self._held_up)
+        return frozenset(self._blocked)
 
     @property
     def busy(self) -> frozenset[str]:
@@ -175,17 +175,17 @@ class Scheduling:
         return frozenset(self._busy)
 
     @property
-    def looked_at(self) -> float:
+    def last_reread_at(self) -> float:
         """When the folder was looked at last."""
         return self._read_at
 
     def next_start_at(self, name: str) -> float | None:
         """Return when a job starts next."""
-        planned, book = self.jobs.get(name), self.folder.book(name)
-        if planned is None:
+        loaded, job_state = self.jobs.get(name), self.folder.job_state(name)
+        if loaded is None:
             return None  # it has gone in this moment
-        handled_at = book.handled_at if book else self.clock()
-        return planned.timetable.next_start_at(handled_at, self.clock())
+        handled_at = job_state.handled_at if job_state else self.clock()
+        return loaded.timetable.next_start_at(handled_at, self.clock())
 
     # --- The folder --------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Scheduling:
         try:
             self._reread()
         except Exception as error:  # noqa: BLE001  (a disk in trouble may be well again)
-            self.run_log.error("internal error", what="the folder of jobs", why=repr(error))
+            self.run_log.error("internal_error", what="the folder of jobs", why=repr(error))
 
     def _reread(self) -> None:
         if self._draining:
@@ -211,20 +211,20 @@ class Scheduling:
             self._go_on(name)
             self._plan(name)
             if not is_first:
-                self.run_log.info("job read", job=name, next=_iso(self.next_start_at(name)))
+                self.run_log.info("job_loaded", job=name, next=_iso(self.next_start_at(name)))
         for name in self.jobs:
             if self._scheduler.get_job(name) is None:
                 self._plan(name)  # whatever has become of it
 
     def _set_back(self, seconds: float) -> None:
         """Count from now, for a clock that was ahead; what was run meanwhile has its folder."""
-        self.run_log.warning("clock set back", seconds=round(seconds))
-        self.folder.open_books()
+        self.run_log.warning("clock_set_back", seconds=round(seconds))
+        self.folder.refresh_states()
         for name in self.jobs:
             self._plan(name)
 
     def _forget(self, name: str) -> None:
-        self._held_up.pop(name, None)
+        self._blocked.pop(name, None)
         if self._scheduler.get_job(name) is not None:
             self._scheduler.remove_job(name)
 
@@ -234,7 +234,7 @@ class Scheduling:
             return  # it is looked at again when it has ended
         starts_at = self.next_start_at(name)
         if starts_at is not None:
-            self._wake_up(name, starts_at, self.look, name)
+            self._wake_up(name, starts_at, self.check_due, name)
 
     def _wake_up(
         self, key: str, moment_at: float, do: Callable[..., Awaitable[object]], argument: str
@@ -254,24 +254,26 @@ class Scheduling:
 
     # --- What is due -------------------------------------------------------------------------
 
-    async def look(self, name: str) -> bool:
+    async def check_due(self, name: str) -> bool:
         """Decide about a job: run it, or say why not; then wait for its next moment.
 
         Returns: whether there was something to decide.
         """
-        planned, book = self.jobs.get(name), self.folder.book(name)
-        if planned is None or book is None or name in self._busy or self._draining:
+        loaded, job_state = self.jobs.get(name), self.folder.job_state(name)
+        if loaded is None or job_state is None or name in self._busy or self._draining:
             return False
         now_at = self.clock()
-        decision = planned.timetable.decide(book.handled_at, now_at)
+        decision = loaded.timetable.decide(job_state.handled_at, now_at)
         for missed in decision.missed:
-            await self._say_missed(planned.job, missed, now_at)
-            book = dataclasses.replace(book, handled_at=missed.last.due_at)
+            await self._say_missed(loaded.job, missed, now_at)
+            job_state = dataclasses.replace(job_state, handled_at=missed.last.due_at)
         if decision.run is not None:
-            run_id = self._begin(planned.job, decision.run)
-            book = dataclasses.replace(book, handled_at=decision.run.due_at, run_id=run_id)
-        self.folder.keep_book(name, book)
-        self._held_up.pop(name, None)
+            run_id = self._begin(loaded.job, decision.run)
+            job_state = dataclasses.replace(
+                job_state, handled_at=decision.run.due_at, run_id=run_id
+            )
+        self.folder.save_job_state(name, job_state)
+        self._blocked.pop(name, None)
         self._plan(name)
         return bool(decision.missed or decision.run)
 
@@ -280,9 +282,9 @@ class Scheduling:
         if record is None:
             return  # that was said before
         self.run_log.warning(
-            "runs missed",
+            "runs_missed",
             job=job.name,
-            count=missed.moments,
+            count=missed.times,
             first=_iso(missed.first.due_at),
             last=_iso(missed.last.due_at),
             why=missed.why,
@@ -314,12 +316,12 @@ class Scheduling:
             async with self._accounts[account_of(job)]:
                 if self._draining:
                     return  # it has its folder, and is gone on with next time
-                self.run_log.info("job starts", job=job.name, run=record.id)
+                self.run_log.info("job_started", job=job.name, run=record.id)
                 code = await self.start(job, record)
                 await self._see_ended(job, record.id, code)
-                self.run_log.info("job left", job=job.name, run=record.id, exit_code=code)
+                self.run_log.info("job_process_exited", job=job.name, run=record.id, exit_code=code)
         except Exception as error:  # noqa: BLE001  (one job's trouble is nobody else's)
-            self.run_log.error("internal error", what=job.name, why=repr(error))
+            self.run_log.error("internal_error", what=job.name, why=repr(error))
         finally:
             self._busy.discard(job.name)
             if job.name in self.jobs and not self._draining:
@@ -335,7 +337,7 @@ class Scheduling:
             return  # it is another hand that runs it
         words, stop = f"its process ended with {code} and without a word; rows may be pending", ""
         if code == ExitCode.LOCKED:
-            words, stop = "the job was running already, by another hand", UNANSWERED
+            words, stop = "the job was running already, by another hand", OUTAGE
         ended = dataclasses.replace(
             record,
             state=ENDED,
@@ -345,34 +347,34 @@ class Scheduling:
             words=words,
         )
         self.state.write(ended)
-        self.run_log.error("job ended", job=record.job, run=run_id, words=words)
+        self.run_log.error("job_ended", job=record.job, run=run_id, words=words)
         was_told = record.notified != "" and record.words == words
         if not (stop or was_told):
             await self._tell(job, ended)
 
     def _go_on(self, name: str) -> None:
         """Go on with the last run of a job, if it was cut short and is not out of date."""
-        book = self.folder.book(name)
-        if book is not None and book.run_id and name not in self._busy:
-            self._go_on_with(book.run_id)
+        job_state = self.folder.job_state(name)
+        if job_state is not None and job_state.run_id and name not in self._busy:
+            self._go_on_with(job_state.run_id)
 
     def _go_on_with(self, run_id: str) -> None:
         try:
             record = self.state.read(run_id)
         except InputError:
             return  # somebody has removed it
-        planned = self.jobs.get(record.job)
-        if planned is None or not record.is_open:
+        loaded = self.jobs.get(record.job)
+        if loaded is None or not record.is_open:
             return  # gone, broken, or done
         is_held = record.job in self._busy or self.state.is_locked(record.job)
-        why_not = self._why_not_gone_on(planned, record)
+        why_not = self._why_not_gone_on(loaded, record)
         if is_held and (record.state != ENDED or not why_not):
-            self._look_again(planned, record)
+            self._look_again(loaded, record)
         elif why_not:
-            self._give_up(planned.job, record, why_not)
+            self._give_up(loaded.job, record, why_not)
         else:
-            self.run_log.info("run gone on with", job=record.job, run=record.id)
-            self._start(planned.job, record)
+            self.run_log.info("run_resumed", job=record.job, run=record.id)
+            self._start(loaded.job, record)
 
     def _try_again(self, run_id: str) -> None:
         """Go on after a while with a run that ended by no doing of its own."""
@@ -381,27 +383,29 @@ class Scheduling:
         except InputError:
             return  # somebody has removed it
         is_ended = record.state == ENDED
-        is_lost = not is_ended or record.is_unanswered or record.exit_code == _KILLED
+        is_lost = not is_ended or record.is_outage or record.exit_code == _KILLED
         if record.is_scheduled and is_lost:
             self._look_again(self.jobs[record.job], record)
 
-    def _look_again(self, planned: Planned, record: RunRecord) -> None:
+    def _look_again(self, loaded: LoadedJob, record: RunRecord) -> None:
         """Look after a while whether a run is to be gone on with."""
-        again_at = self.clock() + planned.timetable.again_s
-        self._wake_up(f"{_AGAIN}{record.id}", again_at, self.go_on_with, record.id)
-        self.run_log.info("run tried again", job=record.job, run=record.id, again=_iso(again_at))
+        again_at = self.clock() + loaded.timetable.again_s
+        self._wake_up(f"{_AGAIN}{record.id}", again_at, self.resume_run, record.id)
+        self.run_log.info(
+            "run_retry_scheduled", job=record.job, run=record.id, again=_iso(again_at)
+        )
 
-    async def go_on_with(self, run_id: str) -> None:
+    async def resume_run(self, run_id: str) -> None:
         """Go on with a run, if it is not out of date."""
         self._go_on_with(run_id)
 
-    def _why_not_gone_on(self, planned: Planned, record: RunRecord) -> str:
+    def _why_not_gone_on(self, loaded: LoadedJob, record: RunRecord) -> str:
         now_at = self.clock()
         if record.deadline_at is not None and now_at >= record.deadline_at:
             return "its deadline has passed"
-        following = next(planned.timetable.after(record.due_at), None)
+        following = next(loaded.timetable.after(record.due_at), None)
         is_overtaken = following is not None and following.starts_at <= now_at
-        if is_overtaken and planned.timetable.catch_up != "all":
+        if is_overtaken and loaded.timetable.catch_up != "all":
             return "the next run is due"
         return ""
 
@@ -410,18 +414,20 @@ class Scheduling:
             record,
             state=ENDED,
             exit_code=int(ExitCode.STOPPED),
-            stop=GIVEN_UP,
+            stop=ABANDONED,
             ended_at=record.ended_at or self.clock(),
             words=f"{record.words or 'left where it was'}; {why}, so it is not gone on with",
         )
         self.state.write(given_up)
-        self.run_log.warning("run given up", job=record.job, run=record.id, why=why)
+        self.run_log.warning("run_abandoned", job=record.job, run=record.id, why=why)
         self._keep_task(self._tell(job, given_up))
 
     async def _tell(self, job: Job, record: RunRecord) -> None:
         """Tell whom a job names what became of a run that no process tells of."""
         if job.notify is not None:
-            notified = await asyncio.to_thread(tell, job, record, self.state.folder(record.id))
+            notified = await asyncio.to_thread(
+                send_notification, job, record, self.state.folder(record.id)
+            )
             self.state.write(dataclasses.replace(record, notified=notified))
 
 

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from cronsim import CronSim
 
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.value_types import seconds_of
+from bulk_reset.jobs.job_value_types import seconds_of
 
 ON_TIME_S: Final = 90.0
 """Who comes so late is on time: asked every minute, with half of one to start a process in."""
@@ -45,7 +45,7 @@ class Missed(NamedTuple):
 
     first: Due
     last: Due
-    moments: int
+    times: int
     why: str
 
 
@@ -118,7 +118,7 @@ class Timetable:
         )
 
     @property
-    def mark(self) -> str:
+    def key(self) -> str:
         """What tells this timetable from the one that a job had before it was edited."""
         return f"{self.cron} {self.zone.key}"
 

@@ -113,7 +113,7 @@ class _Outlet:
         for output in lost:
             self._sinks = [(one, render) for one, render in self._sinks if one is not output]
             name = str(getattr(output.file, "name", "a log"))
-            loss: _Event = {"level": "warning", "event": "log lost", "log": name}
+            loss: _Event = {"level": "warning", "event": "log_output_lost", "log": name}
             self.info(_clean(None, "", self._stamp(None, "", loss)))
             self._say(f"{name}: cannot be written any more, so the log ends there")
 

@@ -75,7 +75,7 @@ class RunLog:
         self, sheet: object, options: Mapping[str, object] | None = None, **facts: object
     ) -> None:
         """Log that a run starts, and its options that are not at their default."""
-        self.info("run started", sheet=sheet, **facts, options=_told(options or {}))
+        self.info("run_started", sheet=sheet, **facts, options=_told(options or {}))
 
     def run_ended(self, totals: Totals, *, exit_code: int | None = None, **facts: object) -> None:
         """Tell what became of a run.
@@ -106,7 +106,7 @@ class RunLog:
         """Tell that a run ended by an error, before it had any totals."""
         self._end(exit_code_of(error), error=type(error).__name__, message=str(error), **facts)
 
-    def run_left(self, exit_code: int, **facts: object) -> None:
+    def run_exited(self, exit_code: int, **facts: object) -> None:
         """Tell that a run ended before it had any totals, as it was told to."""
         self._end(exit_code, **facts)
 
@@ -119,7 +119,7 @@ class RunLog:
             ExitCode.NOT_ALL: self.warning,
         }
         told = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
-        levels.get(exit_code, self.error)("run ended", exit_code=int(exit_code), **told)
+        levels.get(exit_code, self.error)("run_ended", exit_code=int(exit_code), **told)
 
 
 def new_run_log(
@@ -159,7 +159,7 @@ def logged(
         clock: seconds, from anywhere on.
     """
     logging = LoggingCallbacks(callbacks, run_log, clock)
-    run_log.before_end(logging.sum_up)
+    run_log.before_end(logging.log_remaining)
     return logging
 
 
@@ -186,11 +186,11 @@ class LoggingCallbacks(Callbacks):
     def on_looked(self, done: int, total: int) -> None:
         self._callbacks.on_looked(done, total)
         if done == total:
-            self._run_log.info("incidents read", incidents=total)
+            self._run_log.info("incidents_read", incidents=total)
 
     def confirm(self, text: str) -> bool:
         is_yes = self._callbacks.confirm(text)
-        self._run_log.info("asked", question=text, answer="yes" if is_yes else "no")
+        self._run_log.info("confirmation", question=text, answer="yes" if is_yes else "no")
         return is_yes
 
     def on_progress(self, progress: Progress) -> None:
@@ -217,7 +217,7 @@ class LoggingCallbacks(Callbacks):
         took_s = max(now - self._told_at, 0.001)
         throttled = seen.throttled - told.throttled
         (self._run_log.warning if throttled else self._run_log.info)(
-            "batch",
+            "progress",
             done=sum(n for status, n in seen.counts.items() if status is not Status.PENDING),
             rows=seen.rows,
             counts={status: n for status, n in counts.items() if n},
@@ -252,7 +252,7 @@ class LoggingCallbacks(Callbacks):
             return
         self._told_rows += 1
         self._run_log.warning(
-            "row failed",
+            "row_failed",
             row_number=outcome.row_number,
             incident_id=outcome.incident_id,
             status=outcome.status,
@@ -263,8 +263,8 @@ class LoggingCallbacks(Callbacks):
             attempts=outcome.attempts,
         )
 
-    def sum_up(self) -> None:
+    def log_remaining(self) -> None:
         self._tell_batch()
         for code, rows in self._untold.most_common():
-            self._run_log.warning("more rows failed", error_code=code, rows=rows)
+            self._run_log.warning("rows_failed_not_logged", error_code=code, rows=rows)
         self._untold.clear()

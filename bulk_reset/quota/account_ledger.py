@@ -225,7 +225,7 @@ def _hash_of(credentials: Credentials, name: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12, person=b"bulk-reset").hexdigest()
 
 
-def own_state(part: str) -> Path | None:
+def user_state_folder(part: str) -> Path | None:
     """Return the user's folder for a part of the state; None for a user who has no home."""
     try:
         own = user_state_path("bulk-reset") / part
@@ -237,7 +237,7 @@ def own_state(part: str) -> Path | None:
 
 def _folder() -> Path:
     """Return a folder for the ledgers: the user's own, or else one for temporary files."""
-    own = own_state("accounts")
+    own = user_state_folder("accounts")
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     spare = Path(tempfile.gettempdir()) / f"bulk-reset-{user}"
     for folder in filter(None, (own, spare)):

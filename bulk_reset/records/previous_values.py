@@ -120,14 +120,14 @@ class PreviousValuesFile:
     ) -> None:
         self._file.close()
 
-    def append(self, images: Iterable[PreviousValues]) -> None:
+    def append(self, count: Iterable[PreviousValues]) -> None:
         """Add lines and see them onto the disk.
 
         Raises:
             RunError: the disk is full or gone; none of the rows may be sent.
         """
         text = io.StringIO(newline="")
-        csv.writer(text).writerows(map(_cells, images))
+        csv.writer(text).writerows(map(_cells, count))
         try:
             self._write(text.getvalue().encode())
             os.fsync(self._file.fileno())
@@ -199,7 +199,7 @@ class SentDigests(Container[str]):
                 keys.extend(keys_of(some).tolist())
         except (ValueError, TypeError) as exc:
             raise _edited(path) from exc
-        self.images = len(keys)
+        self.count = len(keys)
         self._keys = np.sort(np.frombuffer(keys, np.uint64)) if keys else np.empty(0, np.uint64)
 
     def __contains__(self, digest: object) -> bool:

@@ -73,8 +73,8 @@ class Report:
             with _disk_errors(path):
                 if is_resaved(path):
                     self._write_anew()
-                self.mended_bytes = _repair(self._file.fileno(), path)
-            if self.mended_bytes:
+                self.truncated_bytes = _repair(self._file.fileno(), path)
+            if self.truncated_bytes:
                 text = "its last line was torn and is cut off; that row is pending"
                 self.notices.append(f"{path}: {text}")
             self.history = read_history(path)

@@ -246,9 +246,9 @@ class RunSession:
             )
         path = beside(report.path, BEFORE)
         sent_before = SentDigests(path)
-        if sent_before.images and not report.history:
+        if sent_before.count and not report.history:
             self._refuse_foreign(path, sent_before, sheet_check)
-        self._first_image = sent_before.images
+        self._first_image = sent_before.count
         file = stack.enter_context(PreviousValuesFile(path))
         overwrites, written = self.options.overwrite, LastWritten(path)
         return CurrentValues(file, overwrites, sheet_check.repeated_ids, sent_before, written)

@@ -36,7 +36,7 @@ from bulk_reset.api.client import (
     check_base_url,
     open_client,
     parse_retry_after,
-    wait_asked_for,
+    requested_wait_s,
 )
 from bulk_reset.api.credentials import AppKey, Credentials
 from bulk_reset.core.change import Change
@@ -112,7 +112,7 @@ def answering(answer: bytes) -> Handler:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(answer)
-        await writer.drain()
+        await writer.shut_down()
 
     return handle
 
@@ -459,7 +459,7 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
         writer.write(b'HTTP/1.1 200 OK\r\n\r\n{"request_id": "')
         while True:
             writer.write(b"x" * (1 << 20))
-            await writer.drain()
+            await writer.shut_down()
             blocks += 1
 
     async with raw_server(flood) as base_url:
@@ -725,7 +725,7 @@ def test_the_end_of_the_window_is_honoured_where_there_is_no_retry_after(
 ) -> None:
     """Some servers say when to come back in seconds, some as a moment, some not at all."""
     now = datetime.fromtimestamp(1_767_323_045, UTC)
-    assert wait_asked_for(headers, now) == wait_s
+    assert requested_wait_s(headers, now) == wait_s
 
 
 @pytest.mark.parametrize(
@@ -738,4 +738,4 @@ def test_a_moment_is_counted_from_the_server_s_own_time(name: str, moment: str, 
     headers = {name: moment, "Date": "Fri, 02 Jan 2026 03:04:05 GMT"}
     at = datetime.fromtimestamp(1_767_323_045, UTC)
     assert at.strftime("%H:%M:%S") == "03:04:05"
-    assert wait_asked_for(headers, datetime.fromtimestamp(now, UTC)) == 30.0
+    assert requested_wait_s(headers, datetime.fromtimestamp(now, UTC)) == 30.0

@@ -60,7 +60,7 @@ def _idle(jobs: int) -> tuple[float, float, float]:
         assert process.stderr is not None
         try:
             for line in process.stderr:
-                if json.loads(line)["event"] == "jobs read":
+                if json.loads(line)["event"] == "jobs_loaded":
                     break
             start_s = time.perf_counter() - started_at
             before_s, at = _processor_s(process.pid), time.perf_counter()

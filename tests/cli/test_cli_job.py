@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from programs import KEY, Begin, SandboxProcess, read_csv, seed_id, write_sheet
 
-from bulk_reset.jobs.run_records import JobBook, RunRecord, StateFolder
+from bulk_reset.jobs.state_folder import JobState, RunRecord, StateFolder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]
@@ -177,7 +177,7 @@ def test_run_says_how_it_ended_and_where_it_is_kept(command: Command, tmp_path: 
     assert done.stdout == f"nightly: 2 of 2 rows are done\nRun: state/runs/{record.id}\n"
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {one["run"] for one in events} == {record.id}
-    assert (events[-1]["event"], events[-1]["exit_code"]) == ("job ended", 0)
+    assert (events[-1]["event"], events[-1]["exit_code"]) == ("job_ended", 0)
     assert (folder / "log.jsonl").read_text() == done.stderr
     assert record.page
     assert "<html" in (folder / record.page).read_text()
@@ -273,8 +273,8 @@ def test_a_run_that_is_told_to_end_does_so_softly_and_says_so(
     write_sheet(tmp_path / "in.csv", 400)
     file = write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{NO_PAGE}{SCHEDULE}')
     if more:
-        book = JobBook(str(file), "* * * * * UTC", time.time() - 60)
-        StateFolder(tmp_path / "state").keep_book("nightly", book)
+        job_state = JobState(str(file), "* * * * * UTC", time.time() - 60)
+        StateFolder(tmp_path / "state").save_job_state("nightly", job_state)
     process = begin("job", "run", "nightly.toml", "--state-dir", "state", *more)
     while sandbox.get("/_stats")["applied"] < 40:
         assert process.poll() is None
@@ -338,10 +338,10 @@ def test_if_due_counts_from_when_a_job_is_first_seen(command: Command, tmp_path:
     ask = ("job", "run", "nightly.toml", "--state-dir", "state", "--if-due", "--quiet")
     first = command(*ask)
     assert (first.returncode, first.stdout, first.stderr, runs_of(tmp_path)) == (0, "", "", [])
-    book = state.book("nightly")
-    assert book is not None
+    job_state = state.job_state("nightly")
+    assert job_state is not None
     midnight = time.time() // 86_400 * 86_400
-    state.keep_book("nightly", dataclasses.replace(book, handled_at=midnight - 1))
+    state.save_job_state("nightly", dataclasses.replace(job_state, handled_at=midnight - 1))
     file.write_text(file.read_text().replace("UTC", "UTC") + 'catch_up_within = "1d"\n')
     for _ in range(2):
         done = command(*ask)

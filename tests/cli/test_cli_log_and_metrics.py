@@ -66,20 +66,20 @@ def test_a_run_and_its_undo_are_told_as_events_and_as_numbers(
     events = events_of(tmp_path / "run.log")
     first, second = dict.fromkeys(event["run_id"] for event in events)
     told = {run: [e["event"] for e in events if e["run_id"] == run] for run in (first, second)}
-    assert told[first] == ["run started", "notice", "batch", "run ended"]
+    assert told[first] == ["run_started", "notice", "progress", "run_ended"]
     assert told[second] == [
-        "run started",
-        "incidents read",
-        "asked",
+        "run_started",
+        "incidents_read",
+        "confirmation",
         "notice",
-        "batch",
-        "run ended",
+        "progress",
+        "run_ended",
     ]
-    assert [(e["command"], e["sheet"]) for e in events if e["event"] == "run started"] == [
+    assert [(e["command"], e["sheet"]) for e in events if e["event"] == "run_started"] == [
         ("run", "incidents.csv"),
         ("undo", "incidents.report.csv"),
     ]
-    assert [(e["counts"], e["requests"]) for e in events if e["event"] == "run ended"] == [
+    assert [(e["counts"], e["requests"]) for e in events if e["event"] == "run_ended"] == [
         ({"updated": 20}, 21),
         ({"updated": 20}, 21),
     ]
@@ -99,8 +99,8 @@ def test_a_sheet_that_fails_as_a_whole_makes_few_events(
     assert done.returncode == 1, done.stderr
     events = events_of(tmp_path / "run.log")
     counts = Counter(event["event"] for event in events)
-    assert (counts["row failed"], counts["more rows failed"], len(events)) == (100, 1, 105)
-    failed = next(event for event in events if event["event"] == "row failed")
+    assert (counts["row_failed"], counts["rows_failed_not_logged"], len(events)) == (100, 1, 105)
+    failed = next(event for event in events if event["event"] == "row_failed")
     line = next(
         line
         for line in read_csv(tmp_path / "incidents.report.csv")
@@ -150,7 +150,7 @@ def test_a_run_that_stops_early_is_told_with_why(
     done = command(*arguments, key="another-key")
     assert done.returncode == 3, done.stderr
     end = events_of(tmp_path / "run.log")[-1]
-    assert (end["event"], end["level"], end["exit_code"]) == ("run ended", "error", 3)
+    assert (end["event"], end["level"], end["exit_code"]) == ("run_ended", "error", 3)
     assert (end["stop"], end["counts"]) == ("fatal", {"updated": 5, "pending": 15})
     assert "another-key" not in (tmp_path / "run.log").read_text(encoding="utf-8")
     numbers = numbers_of(tmp_path / "run.prom")
@@ -182,7 +182,7 @@ def test_a_run_that_sends_nothing_is_told_too(
     assert done.returncode == code, done.stderr
     events = events_of(tmp_path / "run.log")
     start, end = events[0], events[-1]
-    assert (start["event"], end["event"], end["exit_code"]) == ("run started", "run ended", code)
+    assert (start["event"], end["event"], end["exit_code"]) == ("run_started", "run_ended", code)
     assert message is None or message in end["message"]
     assert numbers_of(tmp_path / "run.prom")["bulk_reset_exit_code"] == code
 

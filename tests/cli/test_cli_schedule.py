@@ -19,7 +19,7 @@ import pytest
 from programs import KEY, SandboxProcess, clean_environment, read_csv, write_sheet
 from prometheus_client.parser import text_string_to_metric_families
 
-from bulk_reset.jobs.run_records import JobBook, RunRecord, StateFolder
+from bulk_reset.jobs.state_folder import JobState, RunRecord, StateFolder
 
 JOB = """
 [source]
@@ -116,8 +116,8 @@ def write_job(
     write_sheet(jobs / "incidents.csv", rows)
     state = StateFolder(folder / "state")
     # Seen first two days ago, so that the last midnight is due.
-    book = JobBook(str(jobs / f"{name}.toml"), f"{DAILY} UTC", _days_ago(2))
-    state.keep_book(name, book)
+    job_state = JobState(str(jobs / f"{name}.toml"), f"{DAILY} UTC", _days_ago(2))
+    state.save_job_state(name, job_state)
     return state
 
 
@@ -152,13 +152,13 @@ def test_what_is_due_is_run_and_seen(
     state = write_job(tmp_path, sandbox, 20)
     (tmp_path / "jobs" / "broken.toml").write_text("[source]\nshet = 1\n")
     schedule = start("--port", "0")
-    address = schedule.until("listening")["address"]
+    address = schedule.until("metrics_server_started")["address"]
     assert (
         "broken.toml:2: source.shet: no such key. Did you mean sheet?"
-        in (schedule.until("job broken")["why"])
+        in (schedule.until("job_invalid")["why"])
     )
-    schedule.until("job ended")
-    schedule.until("job left")
+    schedule.until("job_ended")
+    schedule.until("job_process_exited")
     with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:  # noqa: S310
         families = {one.name: one for one in text_string_to_metric_families(answer.read().decode())}
     numbers = {
@@ -197,15 +197,15 @@ def test_told_to_end_it_ends_its_run_softly_and_goes_on_with_it_next_time(
     sandbox = start_sandbox("--seed-incidents", "400", "--per-second", "5000")
     state = write_job(tmp_path, sandbox, 300, per_second=60)
     schedule = start()
-    schedule.until("batch")
+    schedule.until("progress")
     assert schedule.end(number) == 0
     record = last(state)
     assert (record.exit_code, record.state) == (143, "ended")
     done = len(sent_ids(state))
     assert 0 < done < 300
     again = start()
-    again.until("run gone on with", run=record.id)
-    again.until("job left", run=record.id, exit_code=0)
+    again.until("run_resumed", run=record.id)
+    again.until("job_process_exited", run=record.id, exit_code=0)
     assert again.end() == 0
     assert last(state).id == record.id
     assert len(sent_ids(state)) == 300
@@ -219,7 +219,7 @@ def test_killed_with_its_run_it_goes_on_with_it_next_time(
     sandbox = start_sandbox("--seed-incidents", "400", "--per-second", "5000")
     state = write_job(tmp_path, sandbox, 300, per_second=60)
     schedule = start()
-    schedule.until("batch")
+    schedule.until("progress")
     children = Path(f"/proc/{schedule.process.pid}/task/{schedule.process.pid}/children")
     for child in children.read_text().split():
         os.kill(int(child), signal.SIGKILL)
@@ -227,7 +227,7 @@ def test_killed_with_its_run_it_goes_on_with_it_next_time(
     schedule.process.communicate(timeout=30)
     assert last(state).state == "running"
     again = start()
-    again.until("job left", exit_code=0)
+    again.until("job_process_exited", exit_code=0)
     again.end()
     assert (last(state).exit_code, len(state.records())) == (0, 2)
     # What the killed process had on its way was looked at, and not sent again.
@@ -256,7 +256,7 @@ def test_two_schedules_do_not_share_a_state(
     """The second ends at once, and says why."""
     write_job(tmp_path, start_sandbox("--seed-incidents", "5"), 5)
     first = start()
-    first.until("jobs read")
+    first.until("jobs_loaded")
     second = start()
     _, error = second.process.communicate(timeout=60)
     assert second.process.returncode == 4

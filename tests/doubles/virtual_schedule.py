@@ -14,8 +14,8 @@ import apscheduler.schedulers.base
 import pytest
 
 from bulk_reset.jobs.job_folder import JobFolder
-from bulk_reset.jobs.run_records import StateFolder
-from bulk_reset.jobs.scheduler import Scheduling, Starter
+from bulk_reset.jobs.scheduler import Scheduler, Starter
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 
@@ -40,13 +40,13 @@ class VirtualSchedule:
         """Let the time pass."""
         await asyncio.sleep(max(0.0, moment_at - self.clock()))
 
-    def open(self, start: Starter, reread_s: float = 600) -> Scheduling:
+    def open(self, start: Starter, reread_s: float = 600) -> Scheduler:
         """Start a process, so to say."""
         run_log = new_run_log(LogOutput(self.log))
         folder = JobFolder(self.folder, self.state, run_log, self.clock)
-        scheduling = Scheduling(folder, start, reread_s)
-        scheduling.open()
-        return scheduling
+        scheduler = Scheduler(folder, start, reread_s)
+        scheduler.open()
+        return scheduler
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return what the log says under this name, in its order."""

@@ -24,7 +24,7 @@ from bulk_reset.core.errors import LockedError
 from bulk_reset.jobs import job_run
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
-from bulk_reset.jobs.run_records import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.state_folder import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 FAST = "per_second = 5000\nper_minute = 300000\n"
@@ -112,7 +112,7 @@ def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Pla
     assert [place.titles()[seed_id(n)] for n in (1, 2, 3)] == [
         f"Renamed service {n}" for n in (1, 2, 3)
     ]
-    assert place.events("job ended")[0]["words"] == ended.words
+    assert place.events("job_ended")[0]["words"] == ended.words
     assert {path.name for path in place.folder.iterdir()} == {
         *("in.csv", "nightly.toml", "rehearsal.json", "state")
     }
@@ -201,12 +201,12 @@ def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> N
 
 def test_an_answer_and_what_excel_holds_open_are_nobodys_sheet(place: Place) -> None:
     """Beside the workbook lie its answer and the file by which Excel says that it has it open."""
-    book = openpyxl.Workbook()
-    page = book.active
+    job_state = openpyxl.Workbook()
+    page = job_state.active
     assert page is not None
     page.append(["Incident ID", "Title"])
     page.append([seed_id(1), "From the book"])
-    book.save(place.folder / "week.xlsx")
+    job_state.save(place.folder / "week.xlsx")
     for name in ("week.answer.xlsx", "~$week.xlsx", "week.xlsx.tmp"):
         shutil.copyfile(place.folder / "week.xlsx", place.folder / name)
     ended = place.run(f'[source]\nnewest = "week*"\n{PLAIN}')
@@ -358,7 +358,7 @@ def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
     ended = place.run(DONE)
     assert ended.exit_code == 0
     assert [path.name for path in inbox.iterdir()] == ["a.csv"]
-    assert [one["why"] for one in place.events("left undone")] == ["it has changed meanwhile"]
+    assert [one["why"] for one in place.events("step_failed")] == ["it has changed meanwhile"]
 
 
 def test_a_sheet_with_mistakes_stays_where_it_is(place: Place) -> None:
@@ -379,7 +379,7 @@ def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
         0,
         '2 of 2 rows are done; left undone: afterwards = "done"',
     )
-    assert [one["what"] for one in place.events("left undone")] == ['afterwards = "done"']
+    assert [one["what"] for one in place.events("step_failed")] == ['afterwards = "done"']
 
 
 def test_reports_are_copied_to_where_the_job_says(place: Place) -> None:
@@ -425,7 +425,7 @@ def test_copies_and_pages_that_fail_are_said_and_no_more(
     monkeypatch.setattr(JobRun, "_write_page", fail)
     ended = place.run(f'{SHEET}{API}[report]\ncopy_to = "out/{{date}}"\n')
     assert said(ended) == (ENDED, 0, "1 of 1 rows are done; left undone: the page, copy_to")
-    assert [one["what"] for one in place.events("left undone")] == ["the page", "copy_to"]
+    assert [one["what"] for one in place.events("step_failed")] == ["the page", "copy_to"]
 
 
 @pytest.mark.parametrize(("sheet", "code"), [("in.csv", 0), ("gone.csv", 2)])
@@ -487,7 +487,7 @@ def test_nobody_reached_is_in_the_record_and_in_the_log_without_the_address(
     assert ended.notified == (
         "failed: no-such: No such file or directory, 127.0.0.1: ClientConnectorError"
     )
-    assert [one["why"] for one in place.events("not all were told")] == [ended.notified]
+    assert [one["why"] for one in place.events("notification_failed")] == [ended.notified]
     written = "".join(
         path.read_text()
         for path in place.state.path.rglob("*")
@@ -626,7 +626,7 @@ def test_a_run_that_somebody_else_has_ended_meanwhile_is_not_made_again(place: P
     assert place.titles() == titles
     assert any(title.endswith("!") for title in titles.values())
     assert not any(title.endswith("!!") for title in titles.values())
-    assert len(place.events("job ended")) == 1
+    assert len(place.events("job_ended")) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from aiohttp.test_utils import TestServer
 
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.notifications import summary_of, tell
-from bulk_reset.jobs.run_records import ENDED, MISSED, RunRecord
+from bulk_reset.jobs.notifications import notification_of, send_notification
+from bulk_reset.jobs.state_folder import ENDED, MISSED, RunRecord
 
 KEY = "k3y-of-nobody-0123456789"
 NIGHT = 1_795_833_000.0
@@ -62,7 +62,7 @@ def program(folder: Path, text: str, *lines: str) -> Job:
 
 def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
     """Moments as texts, paths in full, and a sentence that chat services show."""
-    told = summary_of(RECORD, tmp_path)
+    told = notification_of(RECORD, tmp_path)
     assert told["text"] == "nightly: 2 of 3 rows are done; «née» (exit code 1)"
     assert (told["due_at"], told["ended_at"]) == (
         "2026-11-28T02:30:00+00:00",
@@ -80,7 +80,7 @@ def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
 def test_a_job_that_names_nobody_tells_nobody(tmp_path: Path) -> None:
     """That is no failure."""
     (tmp_path / "nightly.toml").write_text('[source]\nsheet = "in.csv"\n')
-    assert tell(read_job(tmp_path / "nightly.toml"), RECORD, tmp_path) == ""
+    assert send_notification(read_job(tmp_path / "nightly.toml"), RECORD, tmp_path) == ""
 
 
 # --- A command -------------------------------------------------------------------------------
@@ -101,11 +101,11 @@ def test_a_command_gets_it_on_its_input_and_in_its_environment(
     monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
     monkeypatch.setenv("OTHER", "stays")
     folder = tmp_path / "run"
-    assert tell(program(tmp_path, REPEAT), RECORD, folder) == sys.executable
+    assert send_notification(program(tmp_path, REPEAT), RECORD, folder) == sys.executable
     text = (tmp_path / "told.json").read_text()
     told = json.loads(text)
     assert told["arguments"] == ["an argument"]
-    assert told["input"] == summary_of(RECORD, folder)
+    assert told["input"] == notification_of(RECORD, folder)
     environment = told["environment"]
     assert {one: environment[one] for one in environment if one.startswith("BULK_RESET_")} == {
         "BULK_RESET_JOB": "nightly",
@@ -120,7 +120,7 @@ def test_a_command_gets_it_on_its_input_and_in_its_environment(
 def test_moments_that_were_missed_have_no_exit_code(tmp_path: Path) -> None:
     """What did not run did not end."""
     missed = RunRecord("x", "nightly", "x", NIGHT, MISSED, words="too late", missed=3)
-    assert tell(program(tmp_path, REPEAT), missed, tmp_path) == sys.executable
+    assert send_notification(program(tmp_path, REPEAT), missed, tmp_path) == sys.executable
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["input"]["text"] == "nightly: missed 3: too late"
     assert told["environment"]["BULK_RESET_EXIT_CODE"] == ""
@@ -129,7 +129,7 @@ def test_moments_that_were_missed_have_no_exit_code(tmp_path: Path) -> None:
 def test_half_a_character_is_no_reason_not_to_be_told(tmp_path: Path) -> None:
     """A name from a broken sheet, or of a file that is not UTF-8."""
     odd = RunRecord("x", "nightly", "x", NIGHT, ENDED, words="\ud800 and \udcff", exit_code=0)
-    assert tell(program(tmp_path, REPEAT), odd, tmp_path) == sys.executable
+    assert send_notification(program(tmp_path, REPEAT), odd, tmp_path) == sys.executable
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["input"]["words"] == "\ud800 and \udcff"
 
@@ -143,7 +143,7 @@ sys.exit(5)
 
 def test_a_command_that_fails_is_said_with_its_last_words(tmp_path: Path) -> None:
     """On one line, its end rather than its beginning, and nothing in it that acts."""
-    said = tell(program(tmp_path, FAIL), RECORD, tmp_path)
+    said = send_notification(program(tmp_path, FAIL), RECORD, tmp_path)
     assert said.startswith(f"failed: {sys.executable}: exit code 5: xxx")
     assert said.endswith("x \N{REPLACEMENT CHARACTER}[31mno \N{REPLACEMENT CHARACTER} mail")
     assert len(said) < 200 + 100
@@ -160,7 +160,7 @@ def test_a_command_that_fails_is_said_with_its_last_words(tmp_path: Path) -> Non
 def test_a_command_that_cannot_be_run_is_said(command: str, says: str, tmp_path: Path) -> None:
     """In the words of the system."""
     (tmp_path / "told.txt").write_text("x")
-    assert tell(job(tmp_path, f"command = {command}"), RECORD, tmp_path) == says
+    assert send_notification(job(tmp_path, f"command = {command}"), RECORD, tmp_path) == says
 
 
 HANG = """
@@ -186,7 +186,10 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
         raise subprocess.TimeoutExpired(self.args, timeout)
 
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
-    assert tell(told, RECORD, tmp_path) == f"failed: {sys.executable}: has not ended within 0 s"
+    assert (
+        send_notification(told, RECORD, tmp_path)
+        == f"failed: {sys.executable}: has not ended within 0 s"
+    )
     assert is_gone(int((tmp_path / "child").read_text()))
 
 
@@ -206,13 +209,13 @@ def is_gone(process_id: int) -> bool:
 def test_a_command_that_leaves_something_behind_is_not_waited_for(tmp_path: Path) -> None:
     """What it started in the background keeps its output open, and that is its own affair."""
     told = job(tmp_path, "command = ['sh', '-c', 'tail -f /dev/null & echo $! > child']")
-    assert tell(told, RECORD, tmp_path) == "sh"
+    assert send_notification(told, RECORD, tmp_path) == "sh"
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
 def test_a_command_that_reads_nothing_is_told_all_the_same(tmp_path: Path) -> None:
     """Whoever needs the environment alone need not read the rest."""
-    assert tell(job(tmp_path, 'command = ["true"]'), RECORD, tmp_path) == "true"
+    assert send_notification(job(tmp_path, 'command = ["true"]'), RECORD, tmp_path) == "true"
 
 
 # --- A webhook -------------------------------------------------------------------------------
@@ -256,14 +259,17 @@ async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]
     async with TestServer(app) as server:
         address = str(server.make_url("/hooks/S3CRET?token=S3CRET"))
         of_it = job(folder, f'webhook = "{address}"')
-        yield told, lambda: asyncio.to_thread(tell, of_it, RECORD, folder, sleep=told.sleep)
+        yield (
+            told,
+            lambda: asyncio.to_thread(send_notification, of_it, RECORD, folder, sleep=told.sleep),
+        )
 
 
 async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
     """One POST, and of the address nothing but its host is ever said."""
     async with chat(tmp_path, 200) as (service, notify):
         assert await notify() == "127.0.0.1"
-    assert service.got == [{"query": "token=S3CRET", "body": summary_of(RECORD, tmp_path)}]
+    assert service.got == [{"query": "token=S3CRET", "body": notification_of(RECORD, tmp_path)}]
     assert service.waits_s == []
 
 
@@ -299,7 +305,7 @@ async def test_nobody_there_is_said_without_the_address(tmp_path: Path) -> None:
     async def sleep(seconds: float) -> None:
         waits_s.append(seconds)
 
-    said = await asyncio.to_thread(tell, told, RECORD, tmp_path, sleep=sleep)
+    said = await asyncio.to_thread(send_notification, told, RECORD, tmp_path, sleep=sleep)
     assert said == "failed: 127.0.0.1: ClientConnectorError"
     assert waits_s == [1.0, 2.0]
 
@@ -310,7 +316,7 @@ async def test_an_answer_that_is_none_is_said_without_the_address(tmp_path: Path
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 S3CRET\r\n\r\n")
-        await writer.drain()
+        await writer.shut_down()
         writer.close()
 
     async def sleep(_: float) -> None:
@@ -319,7 +325,7 @@ async def test_an_answer_that_is_none_is_said_without_the_address(tmp_path: Path
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         told = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"')
-        said = await asyncio.to_thread(tell, told, RECORD, tmp_path, sleep=sleep)
+        said = await asyncio.to_thread(send_notification, told, RECORD, tmp_path, sleep=sleep)
     assert said.startswith("failed: 127.0.0.1: ")
     assert "S3CRET" not in said
 
@@ -332,7 +338,7 @@ async def test_one_of_two_that_fails_keeps_the_other_from_nothing(tmp_path: Path
             'command = ["no-such-program"]',
             (tmp_path / "nightly.toml").read_text().splitlines()[-1],
         )
-        said = await asyncio.to_thread(tell, of_both, RECORD, tmp_path)
+        said = await asyncio.to_thread(send_notification, of_both, RECORD, tmp_path)
     assert said == "127.0.0.1; failed: no-such-program: No such file or directory"
     assert len(service.got) == 1
 
@@ -344,4 +350,7 @@ async def test_a_running_loop_does_not_mind(tmp_path: Path) -> None:
     async def sleep(_: float) -> None:
         pass
 
-    assert tell(dead, RECORD, tmp_path, sleep=sleep) == "failed: 127.0.0.1: ClientConnectorError"
+    assert (
+        send_notification(dead, RECORD, tmp_path, sleep=sleep)
+        == "failed: 127.0.0.1: ClientConnectorError"
+    )

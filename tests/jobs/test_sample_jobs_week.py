@@ -25,7 +25,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun
-from bulk_reset.jobs.run_records import RunRecord
+from bulk_reset.jobs.state_folder import RunRecord
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 from bulk_reset.sandbox import Sandbox, SandboxConfig
 
@@ -120,32 +120,32 @@ def week(
 def write_backfill(path: Path) -> None:
     """Write the sheet of a week, as somebody drops it into the folder."""
     path.parent.mkdir(exist_ok=True)
-    book = Workbook()
-    sheet = book.active
+    job_state = Workbook()
+    sheet = job_state.active
     assert sheet is not None
     sheet.append(["Incident ID", "What happened", "How it was mended"])
     for number in range(1, 6):
         sheet.append([seed_id(number), f"A full queue, number {number}", "The queue was emptied"])
-    book.save(path)
+    job_state.save(path)
 
 
 async def a_hard_week(week: Week) -> None:
     """Let it pass: two restarts, a night without the API, a broken file, a clock put forward."""
-    scheduling = week.open(week.start)
+    scheduler = week.open(week.start)
     await week.until(at("Tue 12:00"))
     (week.folder / "hurried.toml").write_text(BROKEN)
-    await scheduling.drain()  # a restart at noon, for two hours
+    await scheduler.shut_down()  # a restart at noon, for two hours
     await week.until(at("Tue 14:00"))
-    scheduling = week.open(week.start)
+    scheduler = week.open(week.start)
     week.outage = (at("Wed 00:00"), at("Wed 04:00"))
     await week.until(at("Thu 00:30"))
-    await scheduling.drain()  # and a machine that is down for a day and a half
+    await scheduler.shut_down()  # and a machine that is down for a day and a half
     await week.until(at("Fri 09:00"))
-    scheduling = week.open(week.start)
+    scheduler = week.open(week.start)
     await week.until(at("Sun 12:00"))
     write_backfill(week.folder / "inbox" / "week-12.xlsx")
     await week.until(at("MON 12:00"))
-    await scheduling.drain()
+    await scheduler.shut_down()
 
 
 EXPECTED = """\
@@ -194,7 +194,7 @@ def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
     # What the server counted is what the runs say, so no row was sent twice.
     updated = sum(one.counts.get("updated", 0) for one in week.state.records())
     assert week.sandbox.get("/_stats")["applied"] == updated == 32
-    broken = [line["file"] for line in week.events("job broken")]
+    broken = [line["file"] for line in week.events("job_invalid")]
     assert broken == [str(week.folder / "hurried.toml")] * 2, "once for each start"
     assert KEY not in week.log.getvalue()
     # Whom the job names was told of the outage when it began and when it was over.
@@ -212,9 +212,9 @@ def test_the_sheet_of_the_week_is_moved_away_and_its_report_laid_out(week: Week)
     write_backfill(week.folder / "inbox" / "week-12.xlsx")
 
     async def monday() -> None:
-        scheduling = week.open(week.start)
+        scheduler = week.open(week.start)
         await week.until(at("Mon 08:00"))
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(monday())
     assert [path.name for path in (week.folder / "inbox").rglob("*.*")] == ["week-12.xlsx"]

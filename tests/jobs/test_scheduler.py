@@ -17,8 +17,8 @@ from virtual_schedule import VirtualSchedule
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_folder import JobFolder
-from bulk_reset.jobs.run_records import RunRecord, StateFolder
-from bulk_reset.jobs.scheduler import Scheduling
+from bulk_reset.jobs.scheduler import Scheduler
+from bulk_reset.jobs.state_folder import RunRecord, StateFolder
 from bulk_reset.observability.run_log import new_run_log
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()
@@ -86,9 +86,9 @@ class Runner(VirtualSchedule):
 
         async def pass_by() -> None:
             for end_s in hours:
-                scheduling = self.open(self.start)
+                scheduler = self.open(self.start)
                 await self.until(NOON + end_s * HOUR)
-                await scheduling.drain()
+                await scheduler.shut_down()
 
         run_virtual(pass_by())
 
@@ -141,13 +141,13 @@ def test_after_a_downtime_it_is_done_as_the_job_says(
     write_job(runner.folder, more=f'catch_up = "{policy}"')
 
     async def pass_by() -> None:
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 1.5 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
         await runner.until(NOON + 310 * MINUTE)
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 6.5 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert (runner.when(), runner.missed()) == (begun, missed)
@@ -171,14 +171,14 @@ def test_a_run_that_is_drained_is_gone_on_with(runner: Runner) -> None:
 
     async def pass_by() -> None:
         runner.ends = lambda record: replace(record, state="ended", exit_code=143)
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 61 * MINUTE)
-        await scheduling.drain()
+        await scheduler.shut_down()
         runner.ends = lambda record: replace(record, state="ended", exit_code=0)
         await runner.until(NOON + 70 * MINUTE)
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 2.2 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when() == [(60, 60), (60, 70), (120, 120)]
@@ -197,13 +197,13 @@ def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
 
     async def pass_by() -> None:
         runner.ends = lambda record: replace(record, state="ended", exit_code=143, words="SIGTERM")
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 61 * MINUTE)
-        await scheduling.drain()
+        await scheduler.shut_down()
         await runner.until(NOON + 190 * MINUTE)
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 195 * MINUTE)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     first = runner.state.records()[0]
@@ -220,25 +220,25 @@ def test_a_process_killed_between_two_words_neither_loses_a_run_nor_runs_it_twic
     write_job(runner.folder)
 
     async def pass_by() -> None:
-        scheduling = runner.open(runner.start)
-        keep, runner.state.keep_book = runner.state.keep_book, _killed  # type: ignore[method-assign]
+        scheduler = runner.open(runner.start)
+        keep, runner.state.save_job_state = runner.state.save_job_state, _killed  # type: ignore[method-assign]
         await runner.until(NOON + 60.5 * MINUTE)
-        await kill(scheduling)
-        runner.state.keep_book = keep  # type: ignore[method-assign]
+        await kill(scheduler)
+        runner.state.save_job_state = keep  # type: ignore[method-assign]
         await runner.until(NOON + 65 * MINUTE)
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 2.2 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert [one.due_at - NOON for one in runner.state.records()] == [HOUR, 2 * HOUR]
     assert [one.exit_code for one in runner.state.records()] == [0, 0]
 
 
-async def kill(scheduling: Scheduling) -> None:
+async def kill(scheduler: Scheduler) -> None:
     """End it at once, and what it runs, as kill -9 does."""
-    scheduling._scheduler.shutdown(wait=False)  # noqa: SLF001
-    tasks = list(scheduling._tasks)  # noqa: SLF001
+    scheduler._scheduler.shutdown(wait=False)  # noqa: SLF001
+    tasks = list(scheduler._tasks)  # noqa: SLF001
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -315,12 +315,12 @@ def test_a_run_is_tried_again_though_somebody_runs_the_job_by_hand_just_then(
     runner.ends = down_once
 
     async def pass_by() -> None:
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(NOON + 70 * MINUTE)
         with runner.state.locked("job"):
             await runner.until(NOON + 80 * MINUTE)
         await runner.until(NOON + 100 * MINUTE)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when() == [(60, 60), (60, 90)]
@@ -335,11 +335,11 @@ def test_a_run_that_another_hand_runs_is_left_to_it(runner: Runner) -> None:
         return 4
 
     async def pass_by() -> None:
-        scheduling = runner.open(start)
+        scheduler = runner.open(start)
         await runner.until(NOON + 61 * MINUTE)
         (record,) = runner.state.records()
         assert (record.state, record.exit_code, record.words) == ("running", None, "")
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
 
@@ -349,11 +349,11 @@ def test_a_state_that_is_removed_under_it_loses_no_run(runner: Runner) -> None:
     write_job(runner.folder)
 
     async def pass_by() -> None:
-        scheduling = runner.open(runner.start, reread_s=5)
+        scheduler = runner.open(runner.start, reread_s=5)
         await runner.until(NOON + 90 * MINUTE)
         shutil.rmtree(runner.state.path)
         await runner.until(NOON + 190 * MINUTE)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when() == [(60, 60), (120, 120), (180, 180)]
@@ -369,16 +369,16 @@ def test_a_clock_that_was_wrong_and_is_set_right_stops_nothing(runner: Runner) -
 
     async def pass_by() -> None:
         nonlocal wrong_s
-        scheduling = runner.open(runner.start, reread_s=5)
+        scheduler = runner.open(runner.start, reread_s=5)
         await asyncio.sleep(1.5 * HOUR)
         wrong_s = 0.0
         await asyncio.sleep(1.75 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     day = 24 * 60
     assert runner.when() == [(day + 60, day + 60), (120, 120), (180, 180)]
-    assert len(runner.events("clock set back")) == 1
+    assert len(runner.events("clock_set_back")) == 1
 
 
 def test_a_clock_that_is_set_back_and_forth_makes_nothing_late(runner: Runner) -> None:
@@ -393,13 +393,13 @@ def test_a_clock_that_is_set_back_and_forth_makes_nothing_late(runner: Runner) -
 
     async def pass_by() -> None:
         nonlocal wrong_s
-        scheduling = runner.open(runner.start, reread_s=5)
+        scheduler = runner.open(runner.start, reread_s=5)
         await asyncio.sleep(30.2 * HOUR)
         wrong_s = -DAY
         await asyncio.sleep(10 * MINUTE)
         wrong_s = 0.0
         await asyncio.sleep(1.75 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when() == [(hour * 60, hour * 60) for hour in range(1, 33)]
@@ -419,27 +419,27 @@ def test_files_are_read_again_when_they_change(runner: Runner) -> None:
 
     async def pass_by() -> None:
         write_job(runner.folder, "a")
-        scheduling = runner.open(runner.start, reread_s=5)
+        scheduler = runner.open(runner.start, reread_s=5)
         await runner.until(NOON + 70 * MINUTE)
         write_job(runner.folder, "b")
         write_job(runner.folder, "a", cron="30 * * * *")
         await runner.until(NOON + 100 * MINUTE)
         broken = write_job(runner.folder, "a", cron="61 * * * *")
         await runner.until(NOON + 105 * MINUTE)
-        assert list(scheduling.broken) == ["a.toml"]
-        assert ":6: schedule.cron: '61 * * * *'" in scheduling.broken["a.toml"]
+        assert list(scheduler.broken) == ["a.toml"]
+        assert ":6: schedule.cron: '61 * * * *'" in scheduler.broken["a.toml"]
         await runner.until(NOON + 160 * MINUTE)
         write_job(runner.folder, "a", cron="50 * * * *")
         (runner.folder / "b.toml").unlink()
         await runner.until(NOON + 200 * MINUTE)
-        assert (list(scheduling.jobs), scheduling.broken) == (["a"], {})
+        assert (list(scheduler.jobs), scheduler.broken) == (["a"], {})
         assert broken.exists()
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when("a") == [(60, 60), (90, 90), (170, 170)]
     assert runner.when("b") == [(120, 120)]
-    assert len(runner.events("job broken")) == 1
+    assert len(runner.events("job_invalid")) == 1
     assert runner.missed() == []
 
 
@@ -448,11 +448,11 @@ def test_a_new_timetable_counts_from_when_it_is_seen(runner: Runner) -> None:
 
     async def pass_by() -> None:
         write_job(runner.folder, cron="0 14 * * *")
-        scheduling = runner.open(runner.start, reread_s=5)
+        scheduler = runner.open(runner.start, reread_s=5)
         await runner.until(NOON + 70 * MINUTE)
         write_job(runner.folder, cron="30 12 * * *")
         await runner.until(NOON + 26 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when() == [(24 * 60 + 30, 24 * 60 + 30)]
@@ -471,14 +471,14 @@ def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
         return await runner.start(job, record)
 
     async def pass_by() -> None:
-        scheduling = runner.open(start)
+        scheduler = runner.open(start)
         await runner.until(NOON + 2.5 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when("good") == [(60, 60), (120, 120)]
     assert [due for due, _ in runner.when("bad")] == [60, 60, 60, 60, 120, 120]
-    assert len(runner.events("internal error")) == 6
+    assert len(runner.events("internal_error")) == 6
     first, _ = runner.state.records("bad")
     assert first.words == "left where it was; the next run is due, so it is not gone on with"
 
@@ -496,10 +496,10 @@ def test_two_jobs_of_one_name_are_not_taken_for_one(
     second.state = runner.state
 
     async def pass_by() -> None:
-        scheduling = second.open(second.start)
-        (why,) = scheduling.broken.values()
+        scheduler = second.open(second.start)
+        (why,) = scheduler.broken.values()
         assert "a job of this name is" in why
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
 
@@ -516,10 +516,10 @@ def test_a_folder_by_another_name_has_the_same_jobs(
     other.begins_at += 2.5 * HOUR
 
     async def pass_by() -> None:
-        scheduling = other.open(other.start)
-        assert scheduling.broken == {}
+        scheduler = other.open(other.start)
+        assert scheduler.broken == {}
         await asyncio.sleep(MINUTE)
-        await scheduling.drain()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert other.when() == [(120, 150)]
@@ -536,19 +536,19 @@ def test_a_full_disk_holds_a_job_up_and_loses_no_run(
         raise InputError("run.json: cannot be written (No space left on device).")
 
     async def pass_by() -> None:
-        scheduling = runner.open(runner.start, reread_s=5)
+        scheduler = runner.open(runner.start, reread_s=5)
         monkeypatch.setattr(runner.state, "begin", full)
         await runner.until(NOON + 70 * MINUTE)
-        assert (scheduling.held_up, runner.when()) == ({"job"}, [])
+        assert (scheduler.blocked, runner.when()) == ({"job"}, [])
         monkeypatch.setattr(runner.state, "begin", begin)
         await runner.until(NOON + 2.1 * HOUR)
-        assert scheduling.held_up == frozenset()
-        await scheduling.drain()
+        assert scheduler.blocked == frozenset()
+        await scheduler.shut_down()
 
     run_virtual(pass_by())
     assert runner.when() == [(60, 70), (120, 120)]
-    [held_up] = runner.events("job held up")
-    assert held_up["why"] == "run.json: cannot be written (No space left on device)."
+    [blocked] = runner.events("job_blocked")
+    assert blocked["why"] == "run.json: cannot be written (No space left on device)."
 
 
 def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
@@ -557,7 +557,7 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
 
     async def once() -> int:
         folder = JobFolder(runner.folder, runner.state, new_run_log(), runner.clock)
-        return await Scheduling(folder, runner.start).once()
+        return await Scheduler(folder, runner.start).once()
 
     async def pass_by() -> list[int]:
         codes = [await once()]
@@ -594,17 +594,17 @@ def test_whatever_happens_each_moment_is_run_once_or_said_to_be_missed(
     async def pass_by() -> float:
         while runner.clock() < NOON + 3 * DAY:
             runner.takes_s = dice.choice([1, 100, 3000, 9000])
-            scheduling = runner.open(runner.start)
+            scheduler = runner.open(runner.start)
             await runner.until(runner.clock() + dice.uniform(60, 8 * HOUR))
             if dice.random() < 0.5:  # killed
-                await kill(scheduling)
+                await kill(scheduler)
             else:
-                await scheduling.drain()
+                await scheduler.shut_down()
             await runner.until(runner.clock() + dice.uniform(0, 4 * HOUR))
         runner.takes_s = 1
-        scheduling = runner.open(runner.start)
+        scheduler = runner.open(runner.start)
         await runner.until(runner.clock() + 3 * HOUR)
-        await scheduling.drain()
+        await scheduler.shut_down()
         return runner.clock()
 
     ended_at = run_virtual(pass_by())
@@ -612,11 +612,11 @@ def test_whatever_happens_each_moment_is_run_once_or_said_to_be_missed(
         records = runner.state.records(name)
         assert len({one.id for one in records}) == len(records)
         accounted = sum(one.missed or 1 for one in records)
-        book = runner.state.book(name)
-        assert book is not None
-        due = _moments(cron, NOON, book.handled_at)
+        job_state = runner.state.job_state(name)
+        assert job_state is not None
+        due = _moments(cron, NOON, job_state.handled_at)
         assert accounted == len(due), (name, len(due))
-        assert book.handled_at <= ended_at
+        assert job_state.handled_at <= ended_at
         runs = [one.due_at for one in records if one.state != "missed"]
         assert set(runs) <= set(due)
         assert all(one.state in {"ended", "missed"} for one in records)

@@ -48,8 +48,8 @@ def dues(told: Timetable, since: float, until: float) -> list[float]:
 def shown(told: Timetable, since: str, until: str) -> list[str]:
     """Return when a job is due from one moment of its zone to another, as its clocks show it."""
     found = dues(told, at(since, told.zone) - 1, at(until, told.zone))
-    moments = [dt.datetime.fromtimestamp(one, told.zone) for one in found]
-    return [f"{one:%d %H:%M %z}"[:-2] for one in moments]
+    times = [dt.datetime.fromtimestamp(one, told.zone) for one in found]
+    return [f"{one:%d %H:%M %z}"[:-2] for one in times]
 
 
 # --- The changes of the clock ----------------------------------------------------------------
@@ -159,11 +159,11 @@ def by_the_clock(told: Timetable, since: float, until: float) -> list[float]:
     minute, hour, *_ = told.cron.split()
     first = since - since % 60 + 60
     minutes = [first + 60 * n for n in range(int((until - first) / 60) + 1)]
-    moments = [dt.datetime.fromtimestamp(one, told.zone) for one in minutes]
+    times = [dt.datetime.fromtimestamp(one, told.zone) for one in minutes]
     if minute.startswith("*") or hour.startswith("*"):
-        return [one.timestamp() for one in moments if is_meant(told, one)]
+        return [one.timestamp() for one in times if is_meant(told, one)]
     # What clocks would show if nobody ever touched them.
-    start = moments[0].replace(tzinfo=None, fold=0) - dt.timedelta(hours=3)
+    start = times[0].replace(tzinfo=None, fold=0) - dt.timedelta(hours=3)
     found = set()
     for n in range(int((until - since) / 60) + 360):
         shown = (start + dt.timedelta(minutes=n)).replace(tzinfo=told.zone)
@@ -273,7 +273,7 @@ PASSED = "its deadline had passed before it could start"
 
 def said(decision: Decision) -> tuple[float | None, list[tuple[float, float, int, str]]]:
     """Return a decision in short: what is run; first, last, how many, and why not."""
-    missed = [(one.first.due_at, one.last.due_at, one.moments, one.why) for one in decision.missed]
+    missed = [(one.first.due_at, one.last.due_at, one.times, one.why) for one in decision.missed]
     return decision.run.due_at if decision.run else None, missed
 
 
@@ -395,9 +395,9 @@ def test_each_moment_is_run_or_said_to_be_missed_exactly_once(
         now_at += pause_s
         while (decision := told.decide(handled_at, now_at)) != Decision(None, ()):
             for missed in decision.missed:
-                moments = moments_of(told, missed)
-                assert len(moments) == missed.moments
-                handled += moments
+                times = moments_of(told, missed)
+                assert len(times) == missed.times
+                handled += times
             handled += [decision.run.due_at] if decision.run else []
             handled_at = handled_by(decision, handled_at)
             assert handled_at == handled[-1]

@@ -76,9 +76,11 @@ def failed(row_number: int, code: str = "InternalError", message: str = "No.") -
 def test_an_event_is_a_line_of_json_that_begins_with_when_how_grave_and_what() -> None:
     """Whoever reads the log by a program or by eye finds the same three things first."""
     recorded = Recorded()
-    recorded.run_log.warning("batch", counts={Status.UPDATED: 3}, path=Path("a.csv"), rate=1.23456)
+    recorded.run_log.warning(
+        "progress", counts={Status.UPDATED: 3}, path=Path("a.csv"), rate=1.23456
+    )
     assert recorded.file.getvalue() == (
-        '{"at": "2026-03-01T12:00:00.123Z", "level": "warning", "event": "batch", "run_id": "r1", '
+        '{"at": "2026-03-01T12:00:00.123Z", "level": "warning", "event": "progress", "run_id": "r1", '
         '"counts": {"updated": 3}, "path": "a.csv", "rate": 1.235}\n'
     )
 
@@ -199,7 +201,7 @@ def test_a_sink_that_cannot_be_written_is_dropped_and_the_others_are_told_once(
     with contextlib.suppress(OSError):
         file.close()
     events = [json.loads(line) for line in good.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["one", "log lost", "two", "three"]
+    assert [event["event"] for event in events] == ["one", "log_output_lost", "two", "three"]
     assert (events[1]["level"], events[1]["log"]) == ("warning", name)
     assert said == [f"{name}: cannot be written any more, so the log ends there"]
 
@@ -252,7 +254,7 @@ def test_a_run_begins_with_its_unusual_options_and_no_place_of_a_key(tmp_path: P
     recorded.run_log.run_started("a.csv", options.changed(), rows=7)
     told = {"limit": 5, "mapping": {"title": "Name"}, "host": "api.example.com"}
     assert recorded.events == [
-        {"level": "info", "event": "run started", "sheet": "a.csv", "rows": 7, "options": told}
+        {"level": "info", "event": "run_started", "sheet": "a.csv", "rows": 7, "options": told}
     ]
 
 
@@ -272,7 +274,7 @@ def test_a_run_ends_with_its_exit_code_and_as_gravely_as_it_is(
     recorded = Recorded()
     recorded.run_log.run_ended(ended)
     (event,) = recorded.events
-    assert (event["event"], event["exit_code"], event["level"]) == ("run ended", code, level)
+    assert (event["event"], event["exit_code"], event["level"]) == ("run_ended", code, level)
     assert event.get("message") == (ended.stop.message if ended.stop else None)
 
 
@@ -295,7 +297,7 @@ def test_the_end_of_a_run_tells_what_the_summary_tells() -> None:
     assert recorded.events == [
         {
             "level": "info",
-            "event": "run ended",
+            "event": "run_ended",
             "exit_code": 0,
             "rows": 3,
             "counts": {"updated": 3},
@@ -364,7 +366,7 @@ def test_a_run_of_many_rows_makes_few_events_and_they_add_up() -> None:
     run = Ticking()
     run.send(100_000, per_s=1_000 / 60)
     run.recorded.run_log.run_ended(totals(updated=100_000))
-    batches = run.told("batch")
+    batches = run.told("progress")
     assert 1_000 <= len(batches) <= 1_250
     assert sum(batch["counts"]["updated"] for batch in batches) == 100_000
     assert sum(batch["requests"] for batch in batches) == 100_000
@@ -377,10 +379,10 @@ def test_a_short_run_is_one_batch_told_before_its_end() -> None:
     run = Ticking()
     run.send(40, per_s=50)
     run.recorded.run_log.run_ended(totals(updated=40))
-    assert [event["event"] for event in run.recorded.events] == ["batch", "run ended"]
-    assert run.told("batch")[0] == {
+    assert [event["event"] for event in run.recorded.events] == ["progress", "run_ended"]
+    assert run.told("progress")[0] == {
         "level": "info",
-        "event": "batch",
+        "event": "progress",
         "done": 40,
         "rows": 40,
         "counts": {"updated": 40},
@@ -399,8 +401,8 @@ def test_what_is_sent_after_a_canary_is_counted_anew() -> None:
     run.now_s += 3_600  # somebody thinks about it
     run.send(80, per_s=50)
     run.recorded.run_log.run_ended(totals(updated=100))
-    assert [batch["counts"] for batch in run.told("batch")] == [{"updated": 20}, {"updated": 80}]
-    assert run.told("batch")[1]["rows_per_s"] > 40
+    assert [batch["counts"] for batch in run.told("progress")] == [{"updated": 20}, {"updated": 80}]
+    assert run.told("progress")[1]["rows_per_s"] > 40
 
 
 def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
@@ -412,7 +414,7 @@ def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
             Progress(5, recorded, 0.0, "", recorded, done + throttled, throttled)
         )
     run.recorded.run_log.run_ended(totals(updated=5))
-    (batch,) = run.told("batch")
+    (batch,) = run.told("progress")
     assert (batch["level"], batch["throttled"], batch["requests"]) == ("warning", 2, 7)
 
 
@@ -442,13 +444,13 @@ def test_of_many_rows_that_fail_for_one_reason_the_first_hundred_are_told() -> N
     run.callbacks.on_failure(failed(9_000, code="ResourceNotFound"))
     run.recorded.run_log.run_ended(totals(failed=5_001))
     assert Counter(event["event"] for event in run.recorded.events) == {
-        "row failed": 101,
-        "more rows failed": 1,
-        "run ended": 1,
+        "row_failed": 101,
+        "rows_failed_not_logged": 1,
+        "run_ended": 1,
     }
-    assert run.told("row failed")[0] == {
+    assert run.told("row_failed")[0] == {
         "level": "warning",
-        "event": "row failed",
+        "event": "row_failed",
         "row_number": 2,
         "incident_id": f"{2:024x}",
         "status": "failed",
@@ -458,7 +460,7 @@ def test_of_many_rows_that_fail_for_one_reason_the_first_hundred_are_told() -> N
         "request_id": "req-1",
         "attempts": 2,
     }
-    (more,) = run.told("more rows failed")
+    (more,) = run.told("rows_failed_not_logged")
     assert (more["error_code"], more["rows"]) == ("InternalError", 4_900)
 
 
@@ -471,10 +473,10 @@ def test_a_server_that_invents_error_codes_makes_no_more_events() -> None:
             run.callbacks.on_failure(failed(next(numbers), code=f"E{code}"))
     run.recorded.run_log.run_ended(totals(failed=45_000))
     counts = Counter(event["event"] for event in run.recorded.events)
-    assert counts["row failed"] <= 1_000
-    assert counts["more rows failed"] <= 101
-    more = sum(event["rows"] for event in run.told("more rows failed"))
-    assert counts["row failed"] + more == 45_000
+    assert counts["row_failed"] <= 1_000
+    assert counts["rows_failed_not_logged"] <= 101
+    more = sum(event["rows"] for event in run.told("rows_failed_not_logged"))
+    assert counts["row_failed"] + more == 45_000
 
 
 def test_a_watcher_hears_all_that_it_would_have_heard() -> None:
@@ -507,8 +509,8 @@ def test_a_watcher_hears_all_that_it_would_have_heard() -> None:
     ]
     assert [event["event"] for event in run.recorded.events] == [
         "notice",
-        "incidents read",
-        "row failed",
-        "asked",
+        "incidents_read",
+        "row_failed",
+        "confirmation",
     ]
-    assert run.told("asked")[0]["answer"] == "no"
+    assert run.told("confirmation")[0]["answer"] == "no"

@@ -136,7 +136,7 @@ def test_a_torn_last_line_of_any_length_is_cut_and_its_row_is_pending(path: Path
         path.write_bytes(whole + torn_off)
         assert list(read_report(path)) == [UPDATED]
         with Report(path) as report:
-            assert report.mended_bytes == len(torn_off)
+            assert report.truncated_bytes == len(torn_off)
             assert statuses_of(report, f"{10:024x}") == [Status.UPDATED]
             report.write(REJECTED)
         assert path.read_bytes() == whole + LINES[2]
@@ -147,7 +147,7 @@ def test_a_torn_header_of_any_length_is_written_anew(path: Path) -> None:
     for length in range(len(HEADER)):
         path.write_bytes(HEADER[:length])
         with Report(path) as report:
-            assert report.mended_bytes == length
+            assert report.truncated_bytes == length
         assert path.read_bytes() == HEADER
 
 
@@ -168,7 +168,7 @@ def test_of_a_long_report_too_only_the_torn_end_is_cut(torn: bytes, path: Path) 
     whole = HEADER + LINES[0] * 3_000
     path.write_bytes(whole + torn)
     with Report(path) as report:
-        assert report.mended_bytes == len(torn)
+        assert report.truncated_bytes == len(torn)
     assert path.read_bytes() == whole
 
 

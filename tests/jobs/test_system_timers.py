@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.installation import calendars_of, cron_lines, systemd_units
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_tables import ScheduleTable
+from bulk_reset.jobs.job_schema import ScheduleTable
+from bulk_reset.jobs.system_timers import calendars_of, cron_lines, systemd_units
 
 CALENDARS = {
     # Whole fields, numbers, lists

@@ -87,7 +87,7 @@ def _pattern(text: str) -> str:
     return text
 
 
-def see_cron(text: str) -> None:
+def check_cron(text: str) -> None:
     """See that a cron expression means some moment; else raise ValueError."""
     from cronsim import CronSim, CronSimError  # noqa: PLC0415  (a job without does without)
 
@@ -125,8 +125,8 @@ def _named(text: str) -> str:
     return text
 
 
-Pattern = Annotated[str, AfterValidator(_pattern)]
-Name = Annotated[str, AfterValidator(_named)]
+FilePattern = Annotated[str, AfterValidator(_pattern)]
+CopyName = Annotated[str, AfterValidator(_named)]
 
 
 def _prom(text: str) -> str:
@@ -136,8 +136,8 @@ def _prom(text: str) -> str:
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
-Address = Annotated[str, AfterValidator(_address)]
-ApiAddress = Annotated[str, AfterValidator(_api_address)]
+WebhookUrl = Annotated[str, AfterValidator(_address)]
+BaseUrl = Annotated[str, AfterValidator(_api_address)]
 FilePath = Annotated[str, AfterValidator(_path)]
-Some = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
 MetricsPath = Annotated[str, AfterValidator(_prom)]

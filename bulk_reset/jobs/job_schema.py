@@ -14,17 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.value_types import (
-    Address,
-    ApiAddress,
+from bulk_reset.jobs.job_value_types import (
+    BaseUrl,
+    CopyName,
     Duration,
     FilePath,
+    FilePattern,
     MetricsPath,
-    Name,
-    Pattern,
-    Some,
+    Text,
+    WebhookUrl,
+    check_cron,
     seconds_of,
-    see_cron,
 )
 from bulk_reset.workflows.incident_query import query_of
 
@@ -33,27 +33,27 @@ _MOST_ROWS: Final = 1_000
 """What a job may send unless it says otherwise: so many surprise nobody."""
 
 
-class Section(BaseModel):
+class JobTable(BaseModel):
     """A table of a job file: no key but those of its class, no type but theirs."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class PullFrom(Section):
+class PullFrom(JobTable):
     """``[source.pull]``: the incidents as they are when the job is due.
 
     Times in it are relative to when the job is due, so that a late run means the same incidents.
     """
 
-    since: Some
-    until: Some = "now"
+    since: Text
+    until: Text = "now"
     query: str = ""
     severity: list[Literal["Critical", "Warning", "Info", "Ok"]] = []
     progress: list[Literal["Triggered", "Processing", "Closed"]] = []
-    channel: list[Some] = []
+    channel: list[Text] = []
     team: list[int] = []
-    num: list[Some] = []
-    field: list[Some] = []
+    num: list[Text] = []
+    field: list[Text] = []
 
     def query_at(self, now: dt.datetime) -> Any:  # noqa: ANN401  (a Query)
         """Return which incidents are meant at a moment, in its zone.
@@ -82,15 +82,15 @@ class PullFrom(Section):
         return self
 
 
-class Source(Section):
+class Source(JobTable):
     """``[source]``: a sheet by its path, the newest of several, or what a pull finds."""
 
     sheet: FilePath | None = None
-    newest: Pattern | None = None
+    newest: FilePattern | None = None
     pull: PullFrom | None = None
-    worksheet: Some | None = None
-    delimiter: Some | None = None
-    encoding: Some | None = None
+    worksheet: Text | None = None
+    delimiter: Text | None = None
+    encoding: Text | None = None
     header_row: Annotated[int, Field(ge=1)] | None = None
     if_none: Literal["mistake", "nothing"] = "mistake"
     afterwards: Literal["leave", "done"] = "leave"
@@ -109,7 +109,7 @@ class Source(Section):
         return self
 
 
-class RunWays(Section):
+class RunSettings(JobTable):
     """``[run]``: how the rows are sent."""
 
     on_conflict: Literal["error", "last", "in-order"] = "error"
@@ -120,14 +120,14 @@ class RunWays(Section):
     verify: bool = False
 
     @model_validator(mode="after")
-    def _check_looks(self) -> RunWays:
+    def _check_looks(self) -> RunSettings:
         looks = [name for name in ("canary", "verify", "overwrite") if getattr(self, name)]
         if not self.before and looks:
             raise ValueError(f"before = false does not look, and {looks[0]} has to. Leave one out.")
         return self
 
 
-class Limits(Section):
+class Limits(JobTable):
     """``[limits]``: what is taken for a mistake."""
 
     max_rows: Annotated[int, Field(ge=1)] = _MOST_ROWS
@@ -145,11 +145,11 @@ class Limits(Section):
         return told if found[2] else int(told)
 
 
-class Api(Section):
+class Api(JobTable):
     """``[api]``: where it is, who asks, and how much of the quota is used."""
 
     app_key_file: FilePath | None = None
-    base_url: ApiAddress | None = None
+    base_url: BaseUrl | None = None
     account: str = ""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     per_second: Annotated[int, Field(ge=1)] = PER_SECOND
@@ -167,19 +167,19 @@ class Api(Section):
         return self
 
 
-class ReportPlace(Section):
+class ReportSettings(JobTable):
     """``[report]``: what is left for people, beside what the run's own folder keeps."""
 
     html: bool = True
-    copy_to: Name | None = None
+    copy_to: CopyName | None = None
     metrics_file: MetricsPath | None = None
 
 
-class Notify(Section):
+class Notify(JobTable):
     """``[notify]``: who is told what became of it."""
 
-    command: Annotated[list[Some], Field(min_length=1)] | None = None
-    webhook: Address | None = None
+    command: Annotated[list[Text], Field(min_length=1)] | None = None
+    webhook: WebhookUrl | None = None
     when: Literal["always", "problem"] = "problem"
 
     @model_validator(mode="after")
@@ -189,7 +189,7 @@ class Notify(Section):
         return self
 
 
-class ScheduleTable(Section):
+class ScheduleTable(JobTable):
     """``[schedule]``: when the job is due."""
 
     cron: str
@@ -208,7 +208,7 @@ class ScheduleTable(Section):
                 "not a cron expression. Write five fields: minute, hour, day of the month, month, "
                 "day of the week; '30 2 * * 1-5' is 02:30 from Monday to Friday."
             )
-        see_cron(text)
+        check_cron(text)
         return text
 
     @field_validator("again_after")

@@ -20,8 +20,8 @@ from tzlocal import get_localzone_name
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.safe_text import without_controls
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_tables import ScheduleTable
-from bulk_reset.jobs.value_types import seconds_of
+from bulk_reset.jobs.job_schema import ScheduleTable
+from bulk_reset.jobs.job_value_types import seconds_of
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _OWN_WAYS: Final = re.compile("[#LW]")

@@ -14,13 +14,13 @@ import pytest
 from programs import clean_environment
 
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.jobs.run_records import (
+from bulk_reset.jobs.state_folder import (
     ENDED,
     MISSED,
     RECORD,
     RUNNING,
     WAITING,
-    JobBook,
+    JobState,
     RunRecord,
     StateFolder,
     missed_record,
@@ -312,10 +312,10 @@ def test_a_state_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_what_was_handled_of_a_job_is_kept(state: StateFolder) -> None:
     """Of a job that was never seen, nothing is known."""
-    assert state.book("nightly") is None
-    book = JobBook("/jobs/nightly.toml", "30 2 * * * UTC", NIGHT, "x")
-    state.keep_book("nightly", book)
-    assert state.book("nightly") == book
+    assert state.job_state("nightly") is None
+    job_state = JobState("/jobs/nightly.toml", "30 2 * * * UTC", NIGHT, "x")
+    state.save_job_state("nightly", job_state)
+    assert state.job_state("nightly") == job_state
 
 
 BOOK = {"job_file": "/j", "timetable": "t", "handled_at": NIGHT, "run_id": ""}
@@ -340,7 +340,7 @@ BOOK = {"job_file": "/j", "timetable": "t", "handled_at": NIGHT, "run_id": ""}
 def test_a_book_that_cannot_be_so_is_none(text: str | bytes, state: StateFolder) -> None:
     """The job counts as never seen: from now on."""
     (state.jobs / "nightly.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert state.book("nightly") is None
+    assert state.job_state("nightly") is None
 
 
 # --- Cleaning --------------------------------------------------------------------------------

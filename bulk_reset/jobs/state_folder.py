@@ -2,7 +2,7 @@
 
     STATE/runs/ID/run.json     what became of it (``RunRecord``)
     STATE/runs/ID/             the job file, the sheet, the report, before-images, page, log
-    STATE/jobs/NAME.json       the last due moment that was handled (``JobBook``)
+    STATE/jobs/NAME.json       the last due moment that was handled (``JobState``)
     STATE/jobs/NAME.lock       held while the job runs
     STATE/begin.lock           held for the moment in which a run's folder is made
 
@@ -31,14 +31,14 @@ from pydantic import Field, TypeAdapter
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError, LockedError
 from bulk_reset.jobs.timetable import Missed
-from bulk_reset.quota.account_ledger import own_state
+from bulk_reset.quota.account_ledger import user_state_folder
 
 RECORD: Final = "run.json"
 LOG: Final = "log.jsonl"
 JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
-UNANSWERED: Final = "outage"
-GIVEN_UP: Final = "given-up"
+OUTAGE: Final = "outage"
+ABANDONED: Final = "given-up"
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 _LONGEST_BEGIN_S: Final = 30.0
@@ -96,13 +96,13 @@ class RunRecord:
     def is_open(self) -> bool:
         """Whether it may be gone on with: it was killed, told to end, or nobody answered it."""
         return self.state in {WAITING, RUNNING} or (
-            self.state == ENDED and (self.exit_code in _CUT_SHORT or self.is_unanswered)
+            self.state == ENDED and (self.exit_code in _CUT_SHORT or self.is_outage)
         )
 
     @property
-    def is_unanswered(self) -> bool:
+    def is_outage(self) -> bool:
         """Whether it stopped because the API was down, or somebody else had the account."""
-        return self.stop == UNANSWERED
+        return self.stop == OUTAGE
 
 
 class StateFolder:
@@ -113,7 +113,7 @@ class StateFolder:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        own = path or own_state("")
+        own = path or user_state_folder("")
         if own is None:
             raise InputError(
                 "This user has no home in which runs could be kept. Say --state-dir DIR, or set "
@@ -254,19 +254,19 @@ class StateFolder:
         """Tell whether a run says that it runs, and nobody runs it: its process was killed."""
         return record.state == RUNNING and not self.is_locked(record.job)
 
-    def book(self, job: str) -> JobBook | None:
+    def job_state(self, job: str) -> JobState | None:
         """Return what was handled of a job, None where it was never seen."""
         return _read(_of_books(), self.jobs / f"{job}.json")
 
-    def keep_book(self, job: str, book: JobBook) -> None:
+    def save_job_state(self, job: str, job_state: JobState) -> None:
         """Keep what was handled of a job."""
         self._make()
         with atomic_file(self.jobs / f"{job}.json") as file:
-            file.write(_dumps(dataclasses.asdict(book)))
+            file.write(_dumps(dataclasses.asdict(job_state)))
 
 
 @dataclass(frozen=True, slots=True)
-class JobBook:
+class JobState:
     """What was handled of a job.
 
     Attributes:
@@ -298,7 +298,7 @@ def missed_record(job: str, job_file: str, dues: Missed, now_at: float) -> RunRe
         is_scheduled=True,
         ended_at=now_at,
         words=dues.why,
-        missed=dues.moments,
+        missed=dues.times,
         last_due_at=dues.last.due_at,
     )
 
@@ -336,8 +336,8 @@ def _of_records() -> TypeAdapter[RunRecord]:
 
 
 @functools.cache
-def _of_books() -> TypeAdapter[JobBook]:
-    return TypeAdapter(JobBook)
+def _of_books() -> TypeAdapter[JobState]:
+    return TypeAdapter(JobState)
 
 
 def _read(kind: TypeAdapter[T], path: Path) -> T | None:
