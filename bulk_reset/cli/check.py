@@ -17,9 +17,10 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     VerboseOption,
 )
-from bulk_reset.cli.console import Output, counted, duration
+from bulk_reset.cli.console import Output, duration
 from bulk_reset.cli.shared import Told, takes_options
 from bulk_reset.cli.view import reading
+from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND, OnConflict
 from bulk_reset.core.errors import ExitCode
 

@@ -148,11 +148,6 @@ def new_table(*columns: str, right: set[str] | None = None) -> Table:
     return table
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: ``1 request``, ``1,000 requests``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     """Return seconds as people say them: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = round(seconds)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output, counted, new_table, say_red
+from bulk_reset.cli.console import Output, new_table, say_red
+from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:

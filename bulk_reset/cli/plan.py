@@ -22,10 +22,11 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     SkipInvalidOption,
 )
-from bulk_reset.cli.console import Output, counted, duration, new_table
+from bulk_reset.cli.console import Output, duration, new_table
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.shared import CommonOptions, Told, takes_options
 from bulk_reset.cli.view import SendingView, reading
+from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.safe_text import one_line

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output, counted, duration, new_table
+from bulk_reset.cli.console import Output, duration, new_table
 from bulk_reset.cli.job import ending, moment, plain
+from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:

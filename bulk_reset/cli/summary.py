@@ -8,7 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_reset.cli.console import SHOWN_MISTAKES, Output, counted, duration, new_table, say_red
+from bulk_reset.cli.console import SHOWN_MISTAKES, Output, duration, new_table, say_red
+from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import PACE
 from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason
 from bulk_reset.core.safe_text import one_line

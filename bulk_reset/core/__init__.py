@@ -1,11 +1,11 @@
-"""The values that flow through a run, the errors, and what has no other home.
+"""Values, errors and text helpers that several packages use; the lowest layer.
 
-State: none. May be imported by every package; imports none of ours.
+State: none. May be imported by every package; imports no other package of bulk-reset.
 
 Public surface:
-    fields, change, outcome, totals, row_error, plan   the values, each frozen plain data
-    errors, callbacks, defaults, option_names          what every caller meets
-    custom_fields, incident_ids, row_keys              what a cell or an id means
-    safe_text, word_diff                               text as it is shown and compared
-    atomic_file, file_hash, file_types, json_codec     files and JSON
+    fields, change, outcome, totals, row_error, plan   values of a run: frozen, plain data
+    errors, callbacks, defaults, option_names          errors, hooks, default values, option names
+    custom_fields, incident_ids, row_keys              the meaning of cells and ids
+    safe_text, word_diff, counting                     text: safe to show, compared, with counts
+    atomic_file, file_hash, json_codec                 files and JSON
 """

@@ -1,4 +1,7 @@
-"""A file that gets its name when it is whole; until then, and on an error, the old one stays."""
+"""Atomic writing: a file replaces the existing one only when it is complete.
+
+Until then, and after an error, the existing file is unchanged.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ from bulk_reset.core.errors import InputError
 
 
 class AtomicFile:
-    """A file beside the name that ``keep`` gives it; ``discard`` it in the end, come what may.
+    """A temporary file that ``keep`` renames to its final name. Always call ``discard`` at the end.
 
     Args:
-        like: nobody may read it who could not read this one, if it is there.
+        like: an existing file; the new file gets no more permissions than this one.
 
     Attributes:
-        file: to write to.
+        file: the open file to write to.
 
     Raises:
-        OSError: it cannot be made there.
+        OSError: the file cannot be created.
     """
 
     def __init__(self, path: Path, like: Path | None = None) -> None:
         self._path, self._fresh = path, path.with_name(f"{path.name}.tmp")
-        # One may be left of a run that was killed; or it may be a link, laid out for us.
+        # A killed run may have left one; or someone may have placed a link there.
         self._fresh.unlink(missing_ok=True)
         self.file: BinaryIO = self._fresh.open("xb")
         try:
@@ -37,19 +40,19 @@ class AtomicFile:
             raise
 
     def sync(self) -> None:
-        """See what was written onto the disk; raises OSError."""
+        """Write all data to the disk; raises OSError."""
         self.file.flush()
         os.fsync(self.file.fileno())
 
     def keep(self) -> None:
-        """Give it its name, in place of what has that, once it is on the disk; raises OSError."""
+        """Write all data to the disk, then replace the existing file; raises OSError."""
         self.sync()
         self.file.close()
         self._fresh.replace(self._path)
 
     def discard(self) -> None:
-        """Leave nothing behind, unless it was kept."""
-        # What a full disk did not take is not wanted any more.
+        """Delete the temporary file, unless it was kept."""
+        # Closing fails if buffered data does not fit on the disk; that data is not needed.
         with contextlib.suppress(OSError):
             self.file.close()
         with contextlib.suppress(OSError):
@@ -58,10 +61,10 @@ class AtomicFile:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a file to be written as a whole; see ``AtomicFile``.
+    """Open a file for atomic writing; see ``AtomicFile``.
 
     Raises:
-        InputError: it cannot be written; what was there is as it was.
+        InputError: it cannot be written; an existing file is unchanged.
     """
     try:
         fresh = AtomicFile(path, like)
@@ -72,6 +75,6 @@ def atomic_file(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
             fresh.discard()
     except OSError as exc:
         raise InputError(
-            f"{path}: cannot be written ({exc.strerror or exc}). Make room, or close it where it "
-            "is open."
+            f"{path}: cannot be written ({exc.strerror or exc}). Free disk space, or close the "
+            "file in other programs."
         ) from exc

@@ -1,4 +1,4 @@
-"""Changes: what a row of a sheet sets on its incident, and the digest that identifies it."""
+"""Changes: the values that a row sets in its incident, and the digest that identifies the row."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _PLAIN: Final = frozenset(SETTABLE_FIELDS)
 
 
 class Change(NamedTuple):
-    """What is to be set on one incident: one row of the sheet, mostly one request.
+    """The values that one row sets in one incident; usually one request.
 
-    One is made for every row, so it is a named tuple, made in a third of a dataclass's time.
+    A named tuple, because one is created for every row: it takes a third of a dataclass's time.
     """
 
     row_number: int
     incident_id: str
     """24 hexadecimal digits, lower case."""
     fields: tuple[str, ...]
-    """The fields that are set, in the order of ``SETTABLE_FIELDS``, custom ones behind."""
+    """The fields that are set, in the order of ``SETTABLE_FIELDS``, then custom fields."""
     body: bytes
-    """The request's JSON, encoded once; empty where none of ``SETTABLE_FIELDS`` is set."""
+    """The request's JSON, encoded once; empty if none of ``SETTABLE_FIELDS`` is set."""
     digest: str
     rest: tuple[Part, ...] = ()
-    """The further requests, in their order: custom fields, then the comment."""
+    """The other requests, in their order: custom fields, then the comment."""
     was: Mapping[str, Any] | None = None
-    """Field -> what the sheet was made from, where it says so; of the fields that are set."""
+    """Field -> pulled value, for the fields that are set; None if the sheet was not pulled."""
 
     @classmethod
     def of(
@@ -42,7 +42,7 @@ class Change(NamedTuple):
         scope: str = "",
         occurrence: int = 1,
     ) -> Change:
-        """Build a change from what its row sets: column -> text."""
+        """Build a change from the values of its row: column -> text."""
         cells = [incident_id, *(values.get(name, "") for name in SETTABLE_FIELDS)]
         mark = further_mark(values) + occurrence_mark(occurrence)
         return cls.made(row_number, incident_id, values, Digests(scope).of(cells, mark).hex())
@@ -56,7 +56,7 @@ class Change(NamedTuple):
         digest: str,
         was: Mapping[str, Any] | None = None,
     ) -> Change:
-        """Build a change whose digest is known; see ``of``."""
+        """Build a change from its values and its digest; see ``of``."""
         plain = {name: text for name, text in values.items() if name in _PLAIN}
         further = [name for name in values if name not in plain]
         return cls(
@@ -70,7 +70,7 @@ class Change(NamedTuple):
         )
 
     def wanted(self) -> dict[str, Any]:
-        """Return field -> the value it is to have; a comment is none."""
+        """Return field -> value that the row sets, without the comment."""
         values = loads(self.body) if self.body else {}
         values.pop(ID_FIELD, None)
         for part in self.rest:
@@ -79,7 +79,7 @@ class Change(NamedTuple):
         return dict(values)
 
     def only(self, fields: Collection[str]) -> Change:
-        """Return the change without what it sets of other fields."""
+        """Return the change restricted to these fields."""
         if len(fields) == len(self.fields):
             return self
         values = loads(self.body) if self.body else {}
@@ -92,11 +92,11 @@ class Change(NamedTuple):
 
 
 class Digests:
-    """Makes the digests of rows: 12 bytes that stand for this content at this API.
+    """Computes the digests of rows: 12 bytes that identify this content at this API.
 
-    The API's address (the scope) is part of it, so a rehearsal on one address never
-    passes for the work done on another. Its hexadecimal digits begin with a letter: of those
-    without, a spreadsheet takes one in 25,000 for a number (``6.9E+23``).
+    The API's address (the scope) is part of it, so rows that were sent to the sandbox are not
+    taken as done at the production API. The hexadecimal form begins with a letter: without
+    that, a spreadsheet reads one digest in 25,000 as a number (``6.9E+23``).
     """
 
     def __init__(self, scope: str) -> None:
@@ -107,8 +107,8 @@ class Digests:
         """Return the digest of a row.
 
         Args:
-            cells: the text of each of ``FIELDS``, empty where it is not set.
-            mark: tells rows apart that have the same cells.
+            cells: the text of each of ``FIELDS``; empty if it is not set.
+            mark: distinguishes rows with the same cells.
         """
         return next(self.each([cells], mark))
 
@@ -118,7 +118,7 @@ class Digests:
         for cells in rows:
             text = join(cells)
             if text.count(_SEPARATOR) >= len(cells):
-                text = repr(cells)  # in which it is written otherwise
+                text = repr(cells)  # escapes the separator
             digest = copy_start()
             digest.update((text + mark).encode("utf-8", "replace"))
             found = digest.digest()
@@ -130,11 +130,11 @@ _LETTER_FIRST: Final = [bytes([byte | 0xA0]) for byte in range(256)]
 
 
 def further_mark(values: Mapping[str, str]) -> str:
-    """Return what tells rows apart by what they set beside ``SETTABLE_FIELDS``: column -> text."""
+    """Return a mark for the values outside ``SETTABLE_FIELDS``: column -> text."""
     further = sorted((name, text) for name, text in values.items() if text and name not in _PLAIN)
     return f"{_SEPARATOR}{further!r}" if further else ""
 
 
 def occurrence_mark(occurrence: int) -> str:
-    """Return what tells the n-th row of the same values from the first."""
+    """Return a mark for the n-th row with the same values; empty for the first."""
     return f"{_SEPARATOR}{occurrence}" if occurrence > 1 else ""

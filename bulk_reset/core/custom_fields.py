@@ -1,7 +1,7 @@
-"""What a sheet can hold beside the six fields: custom fields and a comment.
+"""Custom fields and comments: what a sheet can set beside the six standard fields.
 
-Each goes by a request of its own. A column ``field:NAME`` sends its cells as text; a column
-``field:NAME:json`` sends what they say in JSON, for fields that hold lists, numbers or yes/no.
+Each needs its own request. A column ``field:NAME`` sends its cells as text; a column
+``field:NAME:json`` sends them as JSON, for fields that hold lists, numbers or booleans.
 
 Source: the Flashduty Open API's ``ResetIncidentFieldRequest`` (the type must match the field's
 definition) and ``CommentIncidentRequest``.
@@ -29,7 +29,7 @@ _ODD: Final = re.compile(r"[\s%,;\"\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Part(NamedTuple):
-    """One of the requests that a row needs beside ``/incident/reset``."""
+    """One request of a row in addition to ``/incident/reset``."""
 
     field: str
     """``field:NAME`` or ``comment``."""
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 def part_of(incident_id: str, column: str, text: str) -> Part:
-    """Return the request for a cell; raises ValueError where it is no JSON and should be."""
+    """Return the request for a cell; raises ValueError if a JSON column's cell is not JSON."""
     body: dict[str, Any]
     if is_custom(column):
         value = value_of(column, text)
@@ -50,10 +50,10 @@ def part_of(incident_id: str, column: str, text: str) -> Part:
 
 
 def custom_column(header: str) -> str | None:
-    """Return ``field:NAME`` or ``field:NAME:json`` for a column's name that says so, else None.
+    """Return ``field:NAME`` or ``field:NAME:json`` if a column's name has that form, else None.
 
-    Spaces in NAME are written ``%20``, because a report separates fields by spaces; so are the
-    other characters that a report's line is not to hold. ``header_of`` gets NAME back.
+    Spaces in NAME become ``%20``, because a report separates fields by spaces; other characters
+    that a report's line must not contain are escaped too. ``header_of`` reverses this.
     """
     found = _COLUMN.fullmatch(header)
     if found is None:
@@ -63,19 +63,19 @@ def custom_column(header: str) -> str | None:
 
 
 def header_of(column: str) -> str:
-    """Return the name for a column that ``custom_column`` reads as this one."""
+    """Return the header name that ``custom_column`` turns into this column."""
     if not is_custom(column):
         return column
     return CUSTOM_PREFIX + api_name(column) + column.removeprefix(field_of(column))
 
 
 def is_custom(field: str) -> bool:
-    """Tell whether a field is a custom one."""
+    """Return whether a field is a custom field."""
     return field.startswith(CUSTOM_PREFIX)
 
 
 def field_of(column: str) -> str:
-    """Return the field that a column sets: without ``:json``."""
+    """Return the field that a column sets: the column without ``:json``."""
     return column.removesuffix(_JSON_SUFFIX) if is_custom(column) else column
 
 
@@ -85,12 +85,12 @@ def api_name(field: str) -> str:
 
 
 def value_of(column: str, text: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return what a cell asks for: its text, or what it says in JSON (else ValueError)."""
+    """Return the value of a cell: its text, or the parsed JSON (ValueError if it is not JSON)."""
     return json.loads(text) if column.endswith(_JSON_SUFFIX) and is_custom(column) else text
 
 
 def text_of(column: str, value: object) -> str:
-    """Return a value as a cell of its column shows it; empty where there is none."""
+    """Return a value as the text of a cell of its column; empty if there is no value."""
     is_json = is_custom(column) and column.endswith(_JSON_SUFFIX)
     if value is None or (isinstance(value, str) and not is_json):
         return value or ""
@@ -99,7 +99,7 @@ def text_of(column: str, value: object) -> str:
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether a text can be sent: whether it holds no half of a surrogate pair."""
+    """Return whether a text can be sent: it contains no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -108,7 +108,7 @@ def is_whole(text: str) -> bool:
 
 
 def live_value(incident: Mapping[str, Any], column: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return what an incident holds of a field now; None or empty where it holds nothing."""
+    """Return the current value of an incident's field; None or empty if it has none."""
     if not is_custom(column):
         return incident.get(column)
     fields = incident.get("fields")
@@ -116,9 +116,9 @@ def live_value(incident: Mapping[str, Any], column: str) -> Any:  # noqa: ANN401
 
 
 def is_same(one: object, other: object) -> bool:
-    """Tell whether two values are the same; how lines end, and how nothing is said, is no matter.
+    """Return whether two values are equal, ignoring line endings; None equals the empty text.
 
-    True is not 1 here.
+    True and 1 are different.
     """
     if isinstance(one, str) and isinstance(other, str):
         return one == other or _lines(one) == _lines(other)

@@ -10,9 +10,9 @@ from typing import Final
 
 PER_SECOND: Final = 50
 PER_MINUTE: Final = 1000
-"""Limits of an account, all who use it together. Source: the API's page of the operation."""
+"""Limits of an account, shared by all its clients. Source: the API's page of the operation."""
 PACE: Final = "the pace"
-"""A cause of waiting: that of a window of a second, no more than what the limit means."""
+"""A cause of waiting: the window of one second, which is normal pacing and not a delay."""
 WORKERS: Final = 64
 TIMEOUT_S: Final = 30.0
 ATTEMPTS: Final = 5
@@ -20,11 +20,11 @@ PATIENCE_S: Final = 900.0
 
 
 class OnConflict(StrEnum):
-    """What to do with rows that set one field of one incident to different values."""
+    """How to treat rows that set the same field of the same incident to different values."""
 
     ERROR = "error"
-    """They are mistakes."""
+    """Report them as invalid."""
     LAST = "last"
-    """The last row wins; rows that it makes needless are skipped."""
+    """Send the last row; skip the rows that it overrides."""
     IN_ORDER = "in-order"
-    """All are sent, one after the other."""
+    """Send all rows, one after the other."""

@@ -1,12 +1,12 @@
-"""Everything that can go wrong, sorted by what the caller can do next.
+"""All errors, sorted by what the caller can do next.
 
-* ``InputError``: nothing was sent; mend the sheet, the options or the key, and start again.
-* ``RequestError``: one request; it never leaves the engine, which turns it into an outcome.
-* ``RunError``: the run as a whole; what was done stands in the report, the rest is pending.
+* ``InputError``: nothing was sent; fix the sheet, the options or the key, and start again.
+* ``RequestError``: one request failed; it never leaves the engine, which turns it into an outcome.
+* ``RunError``: the run failed; finished rows are in the report, the others are pending.
 
-A bad cell is data (a mistake, a rejected outcome), not an exception. A message reads
-``where: what was found. What to do.`` No message ever holds a URL's query, where the key is.
-Every error can be pickled.
+An invalid cell is data (a ``RowError``, a rejected outcome), not an exception. A message reads
+``WHERE: WHAT is wrong. HOW to fix it.`` No message contains a URL's query, because the key is
+in it. Every error can be pickled.
 """
 
 from __future__ import annotations
@@ -14,42 +14,45 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bulk_reset.core.counting import counted
+from bulk_reset.core.option_names import option
+
 if TYPE_CHECKING:
     from bulk_reset.core.row_error import RowError
 
 
 class ExitCode(IntEnum):
-    """What the command's exit status says to a script."""
+    """The exit codes of the command. Scripts compare them, so a number never changes."""
 
     DONE = 0
-    """Every row is done, or held back because a limit was asked for."""
+    """Every row is done, or pending because of a limit that was requested."""
     NOT_ALL = 1
-    """The run ended, but some rows failed, were rejected or have an unknown outcome."""
+    """The run ended; some rows failed, were rejected, are in conflict or are unknown."""
     INPUT = 2
-    """Nothing was sent: the sheet, the options or the key are wrong or missing."""
+    """Nothing was sent: the sheet, the options or the key are invalid or missing."""
     STOPPED = 3
     """The run stopped early (credentials, outage, too many failures); rows are pending."""
     LOCKED = 4
-    """Another run is writing the same report, or has the account and is not waited for."""
+    """Another run uses the same report, or the same account and waiting is turned off."""
     INTERNAL = 70
-    """A mistake in bulk-reset itself (EX_SOFTWARE of sysexits.h)."""
+    """An error in bulk-reset itself (EX_SOFTWARE of sysexits.h)."""
     HUNG_UP = 129
     """The terminal was closed (SIGHUP); rows are pending."""
     INTERRUPTED = 130
-    """Ctrl-C; rows are pending."""
+    """Stopped by Ctrl-C; rows are pending."""
     TERMINATED = 143
-    """SIGTERM; rows are pending."""
+    """Stopped by SIGTERM; rows are pending."""
 
 
 class BulkResetError(Exception):
-    """The root of every error that this package raises."""
+    """The base class of every error that this package raises."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     topic: ClassVar[str] = ""
-    """The page of the manual that says more; empty where none does."""
+    """The page of the manual that explains the error; empty where there is none."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by state, because constructors take facts rather than the message."""
+        """Pickle by state, because constructors take facts instead of the message."""
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))
 
 
@@ -63,9 +66,10 @@ def _rebuild(
 
 
 class InputError(BulkResetError):
-    """The sheet, the options or the key are not usable; nothing was sent."""
+    """The sheet, the options or the key cannot be used; nothing was sent."""
 
     exit_code = ExitCode.INPUT
+    topic = "options"
 
 
 class SheetError(InputError):
@@ -75,52 +79,51 @@ class SheetError(InputError):
 
 
 class NoRowsError(SheetError):
-    """The sheet has a header and no rows."""
+    """The sheet has a header but no rows."""
 
 
 class MissingColumnError(SheetError):
-    """A column that the run needs is absent from the sheet's header."""
+    """A required column is missing from the sheet's header."""
 
     def __init__(self, field: str, header: tuple[str, ...], path: str, hint: str = "") -> None:
         self.field, self.header, self.path = field, header, path
-        found = ", ".join(repr(name) for name in header[:20]) or "nothing"
-        super().__init__(
-            f"{path}: no column for {field}; the header has {found}. "
-            + (hint or f'Rename the column, or say --map {field}="NAME OF THE COLUMN".')
-        )
+        found = ", ".join(repr(name) for name in header[:20]) or "no names"
+        fix = f"Rename the column, or use {option('mapping', {field: 'COLUMN NAME'})}."
+        super().__init__(f"{path}: no column for {field}; the header has {found}. {hint or fix}")
 
 
 class InvalidRowsError(SheetError):
-    """Some rows break the API's rules, and the run was not asked to go on without them.
+    """Some rows are invalid, and the run was not allowed to skip them.
 
     Attributes:
-        mistakes: every mistake, in the sheet's order.
-        rows: how many rows the sheet has, blank ones not counted.
+        row_errors: every error, in the sheet's order.
+        rows: number of rows in the sheet, without blank rows.
     """
 
     def __init__(self, path: str, row_errors: tuple[RowError, ...], rows: int) -> None:
         self.path, self.row_errors, self.rows = path, row_errors, rows
-        bad_rows = len({row_error.row_number for row_error in row_errors})
+        invalid = len({row_error.row_number for row_error in row_errors})
+        are, them = ("is", "it") if invalid == 1 else ("are", "them")
         super().__init__(
-            f"{path}: {bad_rows} of {rows} rows cannot be sent, so nothing was. "
-            "Mend them, or say --skip-invalid to send the others."
+            f"{path}: {invalid:,} of {counted(rows, 'row')} {are} invalid; nothing was sent. "
+            f"Fix {them}, or use {option('skip_invalid')} to send the other rows."
         )
 
 
 class CredentialsError(InputError):
-    """No key was found where a key may come from."""
+    """No usable key was found."""
 
     topic = "key"
 
 
 class RequestError(BulkResetError):
-    """One request did not succeed; becomes an outcome or another attempt.
+    """One request failed; it becomes an outcome or another attempt.
 
     Attributes:
-        code: the API's error code, or a word of ours in lower case (``timeout``, ``html``).
-        http_status: the answer's status, 0 where no answer came.
-        request_id: the API's id of the request, empty where there is none.
-        retry_after_s: seconds the server asked to wait, None where it did not.
+        code: the API's error code, or a code of bulk-reset in lower case (``timeout``, ``html``).
+        http_status: the response's status; 0 without a response.
+        request_id: the API's id of the request; empty if unknown.
+        retry_after_s: seconds the server asked to wait; None if it did not.
     """
 
     is_retryable: ClassVar[bool] = False
@@ -141,55 +144,58 @@ class RequestError(BulkResetError):
 
 
 class PermanentError(RequestError):
-    """The server refused this row; it will refuse it again as it is."""
+    """The API rejected this row, and will reject it again unless it is changed."""
 
 
 class TransientError(RequestError):
-    """The server is in trouble and said so; the same request may succeed later."""
+    """The server reported a temporary problem; the same request may succeed later."""
 
     is_retryable = True
 
 
 class ConnectError(TransientError):
-    """No connection, so nothing was applied and the row is not to blame."""
+    """No connection: nothing was applied, and the row is not the cause."""
 
 
 class ThrottledError(TransientError):
-    """Over the quota (HTTP 429); not applied. Everybody waits, and no attempt is spent."""
+    """Quota exceeded (HTTP 429); not applied. All requests wait, and no attempt is counted."""
 
 
 class UnknownOutcomeError(RequestError):
-    """The request went out and no readable answer came; it may have been applied."""
+    """The request was sent but no readable response arrived; it may have been applied."""
 
     is_retryable = True
     may_be_applied = True
 
 
 class FatalError(RequestError):
-    """No row can succeed: the key, the account, the permission or the address is wrong."""
+    """No row can succeed: the key, the account, a permission or the address is wrong."""
 
 
 class RunError(BulkResetError):
-    """The run as a whole cannot start or go on; what was done stands in the report."""
+    """The run cannot start or continue; finished rows are in the report."""
 
     exit_code = ExitCode.STOPPED
 
 
 class UnansweredError(RunError):
-    """The API could not be read: it is down, or out of reach. The same may do later."""
+    """The API could not be read: it is down or unreachable. Try again later."""
+
+    topic = "troubleshooting"
 
 
 class LockedError(RunError):
-    """Another run is writing the same report, or has the account."""
+    """Another run uses the same report or the same account."""
 
     exit_code = ExitCode.LOCKED
+    topic = "quota"
 
 
 class StoppedError(RunError):
-    """The run stopped early; the rows not reported are pending.
+    """The run stopped early; rows without a line in the report are pending.
 
     Attributes:
-        frame: what ``run_frame`` would have returned, None elsewhere.
+        frame: the result of ``run_frame`` so far; None for other functions.
     """
 
     def __init__(self, message: str, frame: Any = None) -> None:  # noqa: ANN401  (a DataFrame)
@@ -198,13 +204,13 @@ class StoppedError(RunError):
 
 
 class InternalError(BulkResetError):
-    """The books do not balance: a mistake in this package, to be reported."""
+    """Totals do not match: an error in bulk-reset, to be reported."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """Return the exit code that a command deserves which was ended by this."""
+    """Return the exit code of a command that ended with this exception."""
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    # Ours and typer's have the one; SystemExit, by which SIGTERM ends a command, the other.
+    # BulkResetError and typer.Exit have exit_code; SystemExit, raised on SIGTERM, has code.
     code = getattr(error, "exit_code", getattr(error, "code", None))
     return ExitCode(code) if code in tuple(ExitCode) else ExitCode.INTERNAL

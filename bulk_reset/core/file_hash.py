@@ -1,4 +1,4 @@
-"""What tells a file from any other: its SHA-256, and its size."""
+"""The SHA-256 and the size of a file, which identify it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class FileHash(NamedTuple):
-    """A file as it was when it was read."""
+    """The hash and size of a file at the time it was read."""
 
     sha256: str
     """In hexadecimal."""
@@ -16,6 +16,6 @@ class FileHash(NamedTuple):
 
 
 def hash_file(path: Path) -> FileHash:
-    """Read a file to its end, a piece at a time; raises OSError."""
+    """Hash a file in blocks; raises OSError."""
     with path.open("rb") as file:
         return FileHash(hashlib.file_digest(file, "sha256").hexdigest(), file.tell())

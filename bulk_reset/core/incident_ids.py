@@ -1,7 +1,7 @@
-"""Which incident a cell names: an id as people copy it, or the link to the incident's page.
+"""Reads the incident id from a cell: an id, or the link to the incident's page.
 
-Case, spaces, quotes and invisible characters around or in an id do not change which incident
-it names. Nothing else is mended.
+Case, and spaces, quotes and invisible characters that were copied along, are ignored. Nothing
+else is corrected.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
+
+from bulk_reset.core.counting import counted
 
 ID_DIGITS: Final = 24
 _ID: Final = re.compile(r"[0-9a-f]{24}")
@@ -28,12 +30,17 @@ _INVISIBLE: Final = dict.fromkeys(
         *range(0x2060, 0x2070),
     ]
 )
-"""Soft hyphen, zero-width and direction marks: they come along when text is copied."""
+"""Soft hyphen, zero-width and direction marks, which are often copied along with text."""
 
 
 @dataclass(slots=True)
 class Readings:
-    """How often an id was not written as an id alone."""
+    """Counts of ids that were not plain ids in the sheet.
+
+    Attributes:
+        links: ids taken from links.
+        cleaned: ids from which quotes or invisible characters were removed.
+    """
 
     links: int = 0
     cleaned: int = 0
@@ -45,33 +52,34 @@ class Readings:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know."""
-        told = []
+        """Sentences for the user."""
+        notices = []
         if self.links:
-            told.append(f"{self.links:,} ids were taken out of links to their incidents")
+            notices.append(f"{counted(self.links, 'ID')} read from links to incidents")
         if self.cleaned:
-            told.append(f"{self.cleaned:,} ids were freed of quotes or invisible characters")
-        return tuple(told)
+            cleaned = counted(self.cleaned, "ID")
+            notices.append(f"quotes or invisible characters removed from {cleaned}")
+        return tuple(notices)
 
 
 def is_id(text: str) -> bool:
-    """Tell whether a text is 24 hexadecimal digits in lower case."""
+    """Return whether a text is 24 hexadecimal digits in lower case."""
     return _ID.fullmatch(text) is not None
 
 
 def ids_in_link(text: str) -> set[str] | None:
-    """Return the ids that a link in lower case has in it; None where the text is no link."""
+    """Return the ids in a link (in lower case); None if the text is not a link."""
     if len(text) > _LONGEST_LINK or not _LINK.fullmatch(text):
         return None
     return set(_ID_IN_LINK.findall(unquote(text)))
 
 
 def read_ids(texts: list[str], readings: Readings) -> list[str]:
-    """Return what each cell names; what names nothing stays as it is.
+    """Return the id in each cell; a cell without an id is returned unchanged.
 
     Args:
         texts: trimmed and in lower case.
-        readings: is added to.
+        readings: updated with the counts of these cells.
     """
     return [text if is_id(text) else _read_id(text, readings) for text in texts]
 

@@ -1,6 +1,6 @@
-"""JSON by orjson where that is installed (``bulk-reset[fast]``), else by the standard library.
+"""JSON by orjson if it is installed (``bulk-reset[fast]``), else by the standard library.
 
-What they write is the same, byte for byte; what they read, too.
+Both write the same bytes and read the same values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ except ImportError:
         return _encode(value).encode()
 
     def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)
-        """Decode; raises ValueError or RecursionError where it is no JSON."""
+        """Decode; raises ValueError or RecursionError if it is not JSON."""
         return json.loads(content)
 else:
 
@@ -28,9 +28,9 @@ else:
         return orjson.dumps(value)
 
     def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)
-        """Decode; raises ValueError or RecursionError where it is no JSON."""
+        """Decode; raises ValueError or RecursionError if it is not JSON."""
         try:
             return orjson.loads(content)
         except ValueError:
-            # It is the stricter one: json takes half of a surrogate pair.
+            # orjson is stricter: json accepts half of a surrogate pair.
             return json.loads(content)

@@ -1,23 +1,25 @@
-"""How a message names an option: as the command line, a job file or a Python program has it.
+"""How a message names an option: as on the command line, in a job file or in Python.
 
-An error is raised far below the place where the option was given, so it asks here. Python names
-are the default; the command line and job runs choose theirs with ``name_options_as``.
+An error is raised far below the place where the option was set, so it asks this module. Python
+names are the default; the command line and job runs select theirs with ``name_options_as``.
 
 State: the style, a context variable, so a run in another thread or task does not change it.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Final
 
 
 class OptionStyle(StrEnum):
-    """Where the options of a run were given."""
+    """Where the options of a run were set."""
 
     PYTHON = "python"
     COMMAND_LINE = "command line"
@@ -33,7 +35,9 @@ _FLAG_OF: Final = {
     "before": "--no-before",
     "waits": "--no-wait",
 }
-"""Parameters of ``Options`` whose option has another name; all others only differ in dashes."""
+"""Options of the command line whose name differs in more than dashes."""
+_PARAMETER_OF: Final = {"force": "overwrite"}
+"""Options whose Python parameter has another name: ``Options.overwrite`` is ``--overwrite``."""
 _KEY_OF: Final = {
     "mapping": "columns",
     "sheet_name": "source.worksheet",
@@ -55,7 +59,8 @@ _KEY_OF: Final = {
     "sandbox_state": "api.sandbox_state",
     "report": "report.copy_to",
 }
-"""Keys of a job file; all others stand in its table ``run``."""
+"""Keys of a job file; all others are in its table ``run``."""
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @contextmanager
@@ -69,33 +74,51 @@ def name_options_as(style: OptionStyle) -> Iterator[None]:
 
 
 def option_name(name: str) -> str:
-    """Return how an option is called where it was given: ``skip_invalid``, ``--skip-invalid``."""
+    """Return the name of an option in the style in use: ``skip_invalid``, ``--skip-invalid``."""
     match _style.get():
         case OptionStyle.COMMAND_LINE:
             return _FLAG_OF.get(name, f"--{name.replace('_', '-')}")
         case OptionStyle.JOB_FILE:
             return _KEY_OF.get(name, f"run.{name}")
         case OptionStyle.PYTHON:
-            return name
+            return _PARAMETER_OF.get(name, name)
 
 
 def option(name: str, value: object = True) -> str:
-    """Return an option with its value, as it is to be typed.
+    """Return an option with its value, ready to copy.
 
     Args:
-        name: the parameter of ``Options``.
-        value: True or False for a flag.
+        name: the parameter of ``Options``, or ``force``.
+        value: True or False for a flag; field -> column name for ``mapping``.
     """
     called = option_name(name)
+    if isinstance(value, Mapping):
+        return _mapping(called, value)
     match _style.get():
         case OptionStyle.COMMAND_LINE:
             return called if isinstance(value, bool) else f"{called} {shlex.quote(str(value))}"
         case OptionStyle.JOB_FILE:
-            shown = str(value).lower() if isinstance(value, bool) else _as_toml(value)
-            return f"{called} = {shown}"
+            return f"{called} = {_as_toml(value)}"
         case OptionStyle.PYTHON:
-            return f"{called}={value!r}"
+            is_member = isinstance(value, Enum)
+            return (
+                f"{called}={f'{type(value).__name__}.{value.name}' if is_member else repr(value)}"
+            )
+
+
+def _mapping(called: str, mapping: Mapping[str, str]) -> str:
+    match _style.get():
+        case OptionStyle.COMMAND_LINE:
+            pairs = (f"{shlex.quote(key)}={shlex.quote(name)}" for key, name in mapping.items())
+            return " ".join(f"{called} {pair}" for pair in pairs)
+        case OptionStyle.JOB_FILE:
+            keys = (key if _BARE_KEY.fullmatch(key) else _as_toml(key) for key in mapping)
+            pairs = zip(keys, map(_as_toml, mapping.values()), strict=True)
+            return ", ".join(f"{called}.{key} = {name}" for key, name in pairs)
+        case OptionStyle.PYTHON:
+            return f"{called}={dict(mapping)!r}"
 
 
 def _as_toml(value: object) -> str:
-    return f"{value}" if isinstance(value, int | float) else f'"{value}"'
+    # Booleans, numbers and strings are written as in JSON.
+    return json.dumps(value if isinstance(value, int | float) else str(value), ensure_ascii=False)

@@ -15,49 +15,42 @@ from typing import Final, NamedTuple
 
 
 class Status(StrEnum):
-    """What became of a row, in the report's words."""
+    """The result of a row, as the report writes it. ``MEANING_OF`` explains each."""
 
     UPDATED = "updated"
-    """The API said yes."""
     UNCHANGED = "unchanged"
-    """Already so; not sent."""
     REJECTED = "rejected"
-    """Invalid; never sent."""
     SKIPPED = "skipped"
-    """A twin of another row, which is sent; not sent itself."""
     FAILED = "failed"
-    """The API said no, or what was sent was not there when it was read back."""
     CONFLICT = "conflict"
-    """Somebody has changed it since the sheet was made; held back."""
     UNKNOWN = "unknown"
-    """Sent, but no readable answer came, and reading it back failed too."""
     PENDING = "pending"
-    """No line in the report yet; never written there."""
+    """The row has no line in the report; this status is never written there."""
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing left to do for the row."""
+        """Whether nothing is left to do for the row."""
         return self in _DONE
 
 
 _DONE: Final = frozenset({Status.UPDATED, Status.UNCHANGED, Status.SKIPPED})
 NOT_DONE: Final = (Status.REJECTED, Status.FAILED, Status.CONFLICT, Status.UNKNOWN)
-"""What a run may have made of a row and what asks for somebody to look at it."""
+"""Results that need the user's attention."""
 MEANING_OF: Final = {
-    Status.UPDATED: "the API said yes",
-    Status.UNCHANGED: "already so; not sent",
-    Status.SKIPPED: "another row sets the same",
-    Status.REJECTED: "invalid; never sent",
-    Status.FAILED: "the API said no, or it was not applied",
-    Status.CONFLICT: "changed by somebody since; held back",
-    Status.UNKNOWN: "sent, no readable answer; reading it failed too",
-    Status.PENDING: "not done yet",
+    Status.UPDATED: "updated",
+    Status.UNCHANGED: "no change needed; not sent",
+    Status.SKIPPED: "duplicate of another row; not sent",
+    Status.REJECTED: "invalid; not sent",
+    Status.FAILED: "rejected by the API or not applied",
+    Status.CONFLICT: "modified since the pull; skipped",
+    Status.UNKNOWN: "sent; result unconfirmed",
+    Status.PENDING: "not processed",
 }
-"""What people are told of each status, in the order of reading."""
+"""The meaning of each status, in the order in which tables list them."""
 
 
 class Outcome(NamedTuple):
-    """What became of one row: one line of the report. A named tuple, as ``Change`` is."""
+    """The result of one row: one line of the report. A named tuple for speed, like ``Change``."""
 
     row_number: int
     incident_id: str
@@ -70,15 +63,15 @@ class Outcome(NamedTuple):
     error_message: str = ""
     request_id: str = ""
     started_at: float = 0.0
-    """When the last attempt was started; 0 where nothing was sent."""
+    """When the last attempt started; 0 if nothing was sent."""
     finished_at: float = 0.0
     throttled: int = 0
-    """Answers that said the quota was used up (HTTP 429); no attempts."""
+    """Responses "quota exceeded" (HTTP 429); they are not counted as attempts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """All rows of a run that ended with one error code, and the first as the example."""
+    """All rows of a run with the same error code; the first one is the example."""
 
     code: str
     status: Status
@@ -102,7 +95,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """That a run ended early: why, in a word for scripts and a sentence for people."""
+    """Why a run ended early: a code for scripts and a sentence for people."""
 
     reason: StopReason
     message: str

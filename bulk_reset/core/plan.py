@@ -1,4 +1,4 @@
-"""What a sheet would change, as values: the plan of a field, of a row, and the totals.
+"""The plan of a run: what will change in a field, in a row and in total.
 
 Frozen, plain data. Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 """
@@ -10,32 +10,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from bulk_reset.core.counting import counted
+
 Verdict = Literal["update", "unchanged", "conflict", "missing"]
-"""What a run would find: to be set; already so; changed by somebody since; no such incident."""
+"""The planned result of a row that reached the comparison with the current values."""
 
 MEANING_OF: Final = {
-    "update": "would be set",
-    "conflict": "somebody has changed it since the sheet was made",
-    "missing": "there is no such incident",
-    "unchanged": "is already so, and would not be sent",
-    "rejected": "breaks the rules, and would not be sent",
-    "skipped": "another row sets the same",
-    "done before": "was done by an earlier run",
-    "held back": "beyond --limit",
+    "update": "will be updated",
+    "conflict": "modified since the pull; will be skipped",
+    "missing": "no such incident",
+    "unchanged": "no change needed; will not be sent",
+    "rejected": "invalid; will not be sent",
+    "skipped": "duplicate of another row; will not be sent",
+    "done before": "done by an earlier run",
+    "beyond the limit": "not processed, because of the row limit",
 }
-"""What a count of the totals says about its rows, in the order of reading."""
+"""The meaning of each count of the totals, in the order in which tables list them."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPlan:
-    """What would become of one field of an incident.
+    """The planned change of one field of an incident.
 
     Attributes:
-        field: its name; ``field:NAME`` of a custom field; ``comment``.
-        old: what stands there now.
-        new: what the row wants.
-        was: what the sheet was made from, where somebody has changed it since; else None.
-        lost: why ``old`` could not be restored afterwards; empty where it can be.
+        field: its name; ``field:NAME`` for a custom field; ``comment``.
+        old: the current value.
+        new: the value that the row sets.
+        was: the pulled value, if it differs from the current one (a conflict); else None.
+        lost: why ``old`` cannot be restored afterwards; empty if it can.
     """
 
     field: str
@@ -47,12 +49,12 @@ class FieldPlan:
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """What would become of one row.
+    """The planned result of one row.
 
     Attributes:
-        row_number: 1-based, the header counted, as Excel shows it.
-        fields: that would change; of an unchanged or missing row, none.
-        link: to the incident's page; empty where it is not known.
+        row_number: 1-based, including the header, as Excel shows it.
+        fields: the fields that will change; none for an unchanged or missing row.
+        link: the address of the incident's page; empty if unknown.
     """
 
     row_number: int
@@ -64,17 +66,17 @@ class RowPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanTotals:
-    """What would become of the sheet as a whole.
+    """The planned result of the whole sheet.
 
     Attributes:
-        rows: of the sheet.
-        counts: verdict, or "rejected", "skipped", "done before" -> rows.
-        fields: field -> rows that would change it.
-        lost: values that could not be restored.
-        requests: that a run would send.
+        rows: number of rows in the sheet.
+        counts: a name of ``MEANING_OF`` -> rows.
+        fields: field -> rows that will change it.
+        lost: number of values that cannot be restored.
+        requests: number of requests that the run will send.
         estimate_s: how long they take at the account's quota.
-        sha256: of the sheet's file, in hexadecimal.
-        version: of the program that made the plan.
+        sha256: hash of the sheet's file, in hexadecimal.
+        version: version of bulk-reset that made the plan.
     """
 
     sheet: str
@@ -90,21 +92,21 @@ class PlanTotals:
 
 
 def facts(totals: PlanTotals) -> dict[str, str]:
-    """Return what both files say about the plan as a whole."""
+    """Return the facts about the whole plan that its page and its workbook show."""
     made = datetime.fromtimestamp(totals.made_at, UTC)
     return {
         "Sheet": totals.sheet,
         "SHA-256 of the sheet": totals.sha256,
         "Planned": f"{made:%Y-%m-%d %H:%M:%S} UTC",
-        "By": f"bulk-reset {totals.version}".strip(),
+        "Planned by": f"bulk-reset {totals.version}".strip(),
         "Requests": f"{totals.requests:,}",
         "Time at the quota": _duration(totals.estimate_s),
-        "Cannot be restored": f"{totals.lost:,} of the values that stand there now",
+        "Cannot be undone": counted(totals.lost, "value"),
     }
 
 
 def counts(totals: PlanTotals) -> Iterator[tuple[str, int, str]]:
-    """Yield each count with its name and meaning, in the order of reading."""
+    """Yield the name, number and meaning of each count, in the order of ``MEANING_OF``."""
     for name in [*MEANING_OF, *(name for name in totals.counts if name not in MEANING_OF)]:
         if totals.counts.get(name):
             yield name, totals.counts[name], MEANING_OF.get(name, "")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """One cell (or row) that breaks a rule, and how to mend it."""
+    """One invalid cell or row, and how to fix it."""
 
     row_number: int
     column: str
-    """The column as the sheet's header names it."""
+    """The column's name in the sheet's header."""
     kind: str
-    """A stable word for scripts: ``id_invalid``, ``too_long``, ``severity`` …"""
+    """A stable code for scripts: ``id_invalid``, ``too_long``, ``severity`` …"""
     value: str
     """The cell's text, cut to 60 characters."""
     problem: str

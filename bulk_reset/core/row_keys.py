@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 NUMBER: Final = np.dtype([("high", ">u8"), ("low", ">u4")])
-"""24 hexadecimal digits, be they a digest or an incident's id, as two numbers."""
+"""24 hexadecimal digits (a digest or an incident's id) as two numbers."""
 _NIBBLE: Final = np.full(256, 0xFF, np.uint8)
 _NIBBLE[np.frombuffer(b"0123456789abcdef", np.uint8)] = range(16)
 Numbers = npt.NDArray[np.void]
 
 
 def keys_of(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """Return a number for each id or digest; two of one number are rare, and possible.
+    """Return a number for each id or digest; collisions are rare but possible.
 
     Raises:
         ValueError: one of them is not 24 hexadecimal digits.
@@ -33,10 +33,10 @@ def numbers_at(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.intp]) -> Num
     """Read the 24 hexadecimal digits, in lower case, at each of these places of a text.
 
     Raises:
-        ValueError: something else stands there.
+        ValueError: a place has other characters.
     """
     nibbles = _NIBBLE[text[starts[:, None] + np.arange(2 * NUMBER.itemsize)]]
-    if (nibbles == 0xFF).any():  # noqa: PLR2004  (no digit)
+    if (nibbles == 0xFF).any():  # noqa: PLR2004  (not a digit)
         raise ValueError("not hexadecimal digits")
     numbers: Numbers = (nibbles[:, ::2] << 4 | nibbles[:, 1::2]).view(NUMBER)[:, 0]
     return numbers

@@ -1,7 +1,6 @@
-"""Text that does nothing where it is shown: in a terminal, in a spreadsheet.
+"""Makes foreign text safe to show in a terminal and in a spreadsheet.
 
-What a sheet or a server says must neither move the cursor nor run as a formula for whoever
-reads it.
+Text from a sheet or a server must not control the terminal and must not run as a formula.
 
 Source of the formula starts: OWASP, "CSV Injection"; the wide ones are what East Asian
 keyboards type, and Excel there takes them for the narrow.
@@ -17,10 +16,10 @@ _ACTS: Final = rf"[^\S\r\n]*[{re.escape(''.join(_STARTS))}]"
 
 
 def _quotes(how_many: str) -> re.Pattern[str]:
-    """Return a pattern of the quotes before what a spreadsheet may run.
+    """Return a pattern for the quotes before text that a spreadsheet may run as a formula.
 
-    That is at the start, and inside after ``;`` and line breaks: where ``;`` separates cells
-    (Excel in German and French), a line with commas is taken apart there.
+    Formulas can start at the beginning, and after ``;`` and line breaks: where ``;`` separates
+    cells (Excel in German and French), a line with commas is split there.
     """
     return re.compile(rf"^{how_many}(?=[\t\r\n]|{_ACTS})|(?<=[;\r\n]){how_many}(?={_ACTS})")
 
@@ -29,57 +28,63 @@ _NO_QUOTE: Final = _quotes("")
 _ANY_QUOTES: Final = _quotes("'*")
 _SOME_QUOTES: Final = _quotes("'+")
 _ACTIVE: Final = re.compile(
-    # Controls, 7-bit and 8-bit; line and paragraph separators; what turns the writing around;
-    # what is not seen at all, but for the joiners that some writings and emoji need.
+    # Control characters, 7-bit and 8-bit; line and paragraph separators; characters that change
+    # the writing direction; invisible characters, except the joiners that some scripts and
+    # emoji need.
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     r"\u200b\u2060-\u2064\ufeff]"
 )
 _LONGEST_LINK: Final = 255
 _LINK: Final = re.compile(r"https?://[!-~]+")
-_NO_TEXT: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
-"""Halves of characters, and what no XML may hold: JSON can carry them."""
+_INVALID: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
+"""Halves of characters, and characters that XML forbids; JSON can contain them."""
 
 
 def without_controls(text: str) -> str:
-    """Return the text without anything that a terminal obeys; its line breaks stay."""
+    """Return the text without control characters, except line breaks."""
     return _ACTIVE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def escape_controls(json: str) -> str:
-    """Return the JSON text, the same in meaning, without anything that a terminal obeys."""
+    """Return an equivalent JSON text in which control characters are escaped."""
     return _ACTIVE.sub(lambda active: f"\\u{ord(active[0]):04x}", json)
 
 
+def without_invalid(text: str) -> str:
+    """Return the text with U+FFFD for characters that cannot be written to a file."""
+    return text if text.isascii() else _INVALID.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def one_line(text: str) -> str:
-    """Return the text with its white space folded and nothing left in it that acts."""
+    """Return the text on one line, with single spaces and without control characters."""
     return without_controls(" ".join(text.split()))
 
 
 def escape_formula(text: str) -> str:
-    """Return the text on one line, and so that no spreadsheet runs it as a formula."""
+    """Return the text on one line, with a quote where a spreadsheet would run a formula."""
     line = one_line(text)
-    # Most are of no interest, and this is done for every row.
+    # This is called for every row, and most texts cannot contain a formula.
     return _NO_QUOTE.sub("'", line) if ";" in line or line.startswith(_STARTS) else line
 
 
 def guard_formula(text: str) -> str:
-    """Return the text so that no spreadsheet runs it, and ``unguarded`` gets it back."""
+    """Return the text so that no spreadsheet runs it; ``unguard_formula`` reverses this."""
     return _ANY_QUOTES.sub(r"'\g<0>", text)
 
 
 def unguard_formula(text: str) -> str:
-    """Return a text as it was before ``guarded``; other texts as they are."""
+    """Return the text that ``guard_formula`` was given; other texts unchanged."""
     return _SOME_QUOTES.sub(lambda quotes: quotes[0][1:], text) if "'" in text else text
 
 
 def shown(text: str) -> str:
-    """Return the text with its tabs and lines, and marks for what acts or cannot be seen."""
+    """Return the text with its tabs and line breaks, and U+FFFD for control characters."""
     if text.isprintable():
         return text
-    lines = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+    lines = without_invalid(text.replace("\r\n", "\n"))
     return "\t".join(without_controls(piece) for piece in lines.split("\t"))
 
 
 def is_link(link: str) -> bool:
-    """Tell whether a text is an address that may be followed, and not too long for Excel."""
+    """Return whether a text is a web address, and not too long for Excel."""
     return len(link) <= _LONGEST_LINK and _LINK.fullmatch(link) is not None

@@ -1,4 +1,4 @@
-"""Totals: the result of a whole run, its progress, and the result of reading back.
+"""Totals: the result of a whole run, its progress, and the result of verifying it.
 
 Units: ``*_s`` seconds. ``row_number`` is 1-based and counts the header, as Excel does.
 """
@@ -21,7 +21,7 @@ _EXIT_OF_STOP: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The most requests that were started within one window, beside its limit."""
+    """The highest number of requests started within one window, and the window's limit."""
 
     window_s: float
     limit: int
@@ -30,47 +30,47 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A run seen from outside at one moment."""
+    """The state of a run at one point in time."""
 
     rows: int
     counts: dict[Status, int]
     left_s: float
-    """Seconds to the end if every request is answered at once and none fails; 0 while the API
-    looks down, when nobody knows."""
+    """Estimated seconds to the end if responses are immediate and no request fails; 0 (unknown)
+    while the API is unavailable."""
     waiting_for: str
-    """What holds the next request back: ``minute window: 12 s``, or empty."""
+    """Why the next request waits: ``minute window: 12 s``; empty if it does not."""
     recorded: dict[Status, int] = field(default_factory=dict)
-    """The rows among ``counts`` that have come to their end since the sending began."""
+    """The rows among ``counts`` that were finished since sending started."""
     requests: int = 0
-    """Since the sending began; what is sent after a canary begins anew."""
+    """Requests since sending started; counted from 0 again after a canary."""
     throttled: int = 0
-    """Answers among them that said the quota was used up (HTTP 429)."""
+    """Responses among them that reported an exceeded quota (HTTP 429)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A field that is not as a run wrote it."""
+    """A field whose current value differs from the value that a run wrote."""
 
     row_number: int
     incident_id: str
     field: str
     wanted: Any
     found: Any
-    """None where there is nothing, or no such incident."""
+    """None if the field is empty or the incident does not exist."""
     link: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What reading back has shown.
+    """The result of reading the incidents of a run and comparing them with what it wrote.
 
     Attributes:
-        rows: those that were read back.
-        mismatches: what is not as it was written, in the sheet's order.
-        settled: rows whose outcome was unknown, by what they turned out to be.
-        not_known: rows written without a look, so that nobody knows what they wrote.
-        requests: how many it took.
-        unsettled: rows that stay unknown: they are to be sent again.
+        rows: number of rows that were compared.
+        mismatches: fields with other values than were written, in the sheet's order.
+        settled: status -> rows whose result was unknown and is known now.
+        not_known: rows written without a record of their values, so they cannot be compared.
+        requests: number of requests used.
+        unsettled: rows whose result is still unknown; they must be sent again.
     """
 
     report: str
@@ -83,7 +83,7 @@ class Verification:
 
     @property
     def is_right(self) -> bool:
-        """Whether all that was written is there."""
+        """Whether every written value was found."""
         return not (
             self.mismatches or self.settled.get(Status.FAILED) or self.not_known or self.unsettled
         )
@@ -91,9 +91,9 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What became of a whole sheet, once a run has ended.
+    """The result of a whole run.
 
-    ``counts`` has every status, and their sum is ``rows``: checked before it is returned.
+    ``counts`` has every status, and their sum is ``rows``; this is checked before it is returned.
     """
 
     sheet: str
@@ -102,30 +102,30 @@ class Totals:
     done_before: int = 0
     """Rows that an earlier run had finished; part of ``counts``."""
     held_back: int = 0
-    """Rows left pending because a limit on the number of rows was asked for."""
+    """Rows that are pending because of the option ``limit``."""
     blank_rows: int = 0
     requests: int = 0
     throttled: int = 0
-    """Answers that said the quota was used up (HTTP 429)."""
+    """Responses that reported an exceeded quota (HTTP 429)."""
     elapsed_s: float = 0.0
     peaks: tuple[Peak, ...] = ()
     waited_s: dict[str, float] = field(default_factory=dict)
-    """Cause -> seconds in which nothing could start because of it."""
+    """Cause -> seconds during which no request could start because of it."""
     errors: tuple[ErrorGroup, ...] = ()
     stop: Stop | None = None
     report: str = ""
     failed: str = ""
-    """The file with the rows to mend and run again; empty where there are none."""
+    """The file with the rows to fix and run again; empty if there are none."""
     before: str = ""
-    """The file with what stood in the incidents before; empty where nothing was read."""
+    """The file with the previous values; empty if they were not read."""
     is_dry_run: bool = False
     verification: Verification | None = None
-    """What reading back has shown, where it was asked for."""
+    """The result of verifying, if that was requested."""
     row_errors: tuple[RowError, ...] = field(default=(), repr=False)
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code that this run deserves."""
+        """The exit code for this run."""
         if self.stop is not None:
             return _EXIT_OF_STOP.get(self.stop.reason, ExitCode.STOPPED)
         is_right = self.verification is None or self.verification.is_right

@@ -1,8 +1,8 @@
-"""Which words of a text another text changes, as people read it.
+"""Compares two texts word by word, for people to read.
 
-Word by word, with white space and punctuation; of Chinese and Japanese, character by character.
-The cost is bounded for every text (see ``_matches``): some hundredths of a second for the
-longest that a field can hold.
+White space and punctuation are compared too; Chinese and Japanese character by character.
+The cost is bounded for every text (see ``_matches``): a few hundredths of a second for the
+longest texts that a field can hold.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from itertools import pairwise
 from typing import Final, Literal
 
 Op = Literal["same", "old", "new"]
-"""What becomes of a part: it stays, it goes, it comes."""
+"""A part is unchanged, removed or added."""
 
 _LEAST_SHARED: Final = 0.3
-"""Texts that have less than this of the shorter one in common are shown whole."""
+"""Texts that share less than this part of the shorter one are shown as fully replaced."""
 _DEEPEST: Final = 12
-"""How often a gap between two matches is searched for matches of its own."""
+"""How many times a gap between two matches is searched for more matches."""
 _JOINER: Final = "\u200d"
 _ASCII_TOKENS: Final = re.compile(r"\s+|\w+|[^\s\w]")
 _Span = tuple[int, int, int, int]
-"""From and to in the old tokens, from and to in the new ones."""
+"""Start and end in the old tokens, start and end in the new tokens."""
 
 
 def words_changed(old: str, new: str) -> list[tuple[Op, str]]:
-    """Return the parts that stay, go and come, in the order of reading.
+    """Return the unchanged, removed and added parts, in the order of reading.
 
     "same" and "old" parts together are ``old``; "same" and "new" parts together are ``new``.
-    No part is empty, no two of a kind follow each other, and "old" comes before its "new".
-    A single word that stays between two changes is taken into them.
+    No part is empty, no two parts of the same kind follow each other, and "old" comes before
+    its "new". A single unchanged word between two changes becomes part of them.
     """
     if old == new:
         return [("same", old)] if old else []
     head, tail = _ends_shared(old, new)
     a, b = (_tokens(text[head : len(text) - tail]) for text in (old, new))
     parts: list[tuple[Op, str]] = [("same", old[:head])] if head else []
-    for same, a0, a1, b0, b1 in _joined(a, b):
-        if same:
+    for is_same, a0, a1, b0, b1 in _joined(a, b):
+        if is_same:
             _add_same(parts, "".join(a[a0:a1]))
             continue
         if a0 < a1:
@@ -64,8 +64,8 @@ def _add_same(parts: list[tuple[Op, str]], text: str) -> None:
 def _ends_shared(old: str, new: str) -> tuple[int, int]:
     """Return how many characters the heads and the tails of two texts share, to whole words.
 
-    What is the same at both ends need not be taken apart, and mostly that is nearly all. White
-    space and what follows it are two tokens, whatever else is there.
+    Equal ends need not be split into tokens, and usually they are nearly the whole text. A cut
+    after white space is always a border between two tokens.
     """
     head = _shared_length(old, new)
     while head and not _is_border(old, new, head):
@@ -89,7 +89,7 @@ def _shared_length(one: str, other: str) -> int:
 
 
 def _is_border(one: str, other: str, place: int) -> bool:
-    """Tell whether what is shared ends with white space, and neither text goes on with it."""
+    """Return whether the shared part ends with white space, and no more white space follows."""
     after = (text[place : place + 1] for text in (one, other))
     return one[place - 1].isspace() and not any(char.isspace() for char in after)
 
@@ -98,7 +98,7 @@ def shortened(parts: list[tuple[Op, str]], around: int = 40) -> list[tuple[Op, s
     """Return the parts with long unchanged stretches cut to ``…``; changes stay whole.
 
     Args:
-        around: characters kept beside each change at most, to whole words.
+        around: maximum number of characters kept beside each change, to whole words.
     """
     return [
         (op, text if head + tail == len(text) else f"{text[:head]}…{text[len(text) - tail :]}")
@@ -111,7 +111,7 @@ def ends_kept(parts: list[tuple[Op, str]], around: int) -> list[tuple[int, int]]
     last = len(parts) - 1
     kept = []
     for place, (op, text) in enumerate(parts):
-        # Without any change, the beginning says which text it is.
+        # Without any change, the beginning identifies the text.
         before = around if place > 0 or last == 0 else 0
         after = around if place < last else 0
         if op == "same" and len(text) > before + after + 1:
@@ -123,7 +123,7 @@ def ends_kept(parts: list[tuple[Op, str]], around: int) -> list[tuple[int, int]]
 
 def _first_words(text: str, most: int) -> str:
     words = "".join(_tokens(text[: most + 1])[:-1])
-    # One word that is longer than all that may be kept is cut.
+    # A single word that is longer than the limit is cut.
     return words if words.strip() else text[:most]
 
 
@@ -136,7 +136,7 @@ def _last_words(text: str, most: int) -> str:
 def _kind(char: str) -> str:
     if char.isspace():
         return "space"
-    # What stands on, or changes, the character before it: accents, vowel signs, skin tones.
+    # Marks combine with the character before them: accents, vowel signs, skin tones.
     if (
         unicodedata.category(char)[0] == "M"
         or char == _JOINER
@@ -145,7 +145,7 @@ def _kind(char: str) -> str:
         return "mark"
     if "\u3040" <= char <= "\u30ff" or unicodedata.name(char, "").startswith("CJK"):
         return "single"
-    # Two of the letters that flags are made of are one flag.
+    # Flag emoji are pairs of regional indicator letters.
     if char.isalnum() or char == "_" or "\U0001f1e6" <= char <= "\U0001f1ff":
         return "word"
     return "single"
@@ -187,7 +187,7 @@ def _shared(parts: list[tuple[Op, str]]) -> int:
 
 
 def _joined(a: list[str], b: list[str]) -> Iterator[tuple[bool, int, int, int, int]]:
-    """Yield what stays (True) and what changes, without single words between two changes."""
+    """Yield unchanged (True) and changed spans, without single words between two changes."""
     a_at = b_at = 0
     for a0, a1, b0, b1 in _matches(a, b, (0, len(a), 0, len(b)), _DEEPEST):
         is_inside = (a0, b0) != (0, 0) and (a1, b1) != (len(a), len(b))
@@ -202,11 +202,11 @@ def _joined(a: list[str], b: list[str]) -> Iterator[tuple[bool, int, int, int, i
 
 
 def _matches(a: list[str], b: list[str], span: _Span, depth: int) -> list[_Span]:
-    """Return what is the same within a span, in order, as long stretches.
+    """Return the equal stretches within a span, in order (patience diff).
 
-    Words that occur once in both are the anchors, the longest rising series of them holds,
-    and so on in the gaps between (patience diff). Each level costs n log n, and there are
-    ``depth`` of them: difflib would take minutes for two texts of few different words.
+    Words that occur once in both texts are anchors; the longest rising series of them is kept,
+    and the gaps between them are searched in the same way. Each level costs n log n, and there
+    are ``depth`` levels: difflib takes minutes for two texts of few different words.
     """
     a0, a1, b0, b1 = span
     head, tail = 0, 0
@@ -242,10 +242,10 @@ def _merged(spans: list[_Span]) -> list[_Span]:
 
 
 def _anchors(a: list[str], b: list[str], span: _Span) -> list[tuple[int, int]]:
-    """Return places, rising in both, that belong together.
+    """Return pairs of matching places, rising in both texts.
 
-    Of words that occur once in both; where there are none, of words that occur equally often in
-    both, the first with the first and so on.
+    They are of words that occur once in both; if there are none, of words that occur equally
+    often in both, the first with the first and so on.
     """
     a0, a1, b0, b1 = span
     in_a, in_b = Counter(a[a0:a1]), Counter(b[b0:b1])
@@ -259,8 +259,8 @@ def _anchors(a: list[str], b: list[str], span: _Span) -> list[tuple[int, int]]:
 
 
 def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the longest series of pairs whose second numbers rise as the first ones do."""
-    # The lowest end of a series of each length, which pair that is, and who comes before it.
+    """Return the longest series of pairs in which both numbers rise."""
+    # For each length: the lowest end of a series, its pair, and the pair before it.
     ends: list[int] = []
     last: list[int] = []
     before: list[int] = []

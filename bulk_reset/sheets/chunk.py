@@ -1,4 +1,4 @@
-"""Rows of a sheet that are read together, column by column."""
+"""A chunk: rows of a sheet that are read together, stored by column."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows read together, column by column.
+    """Rows that are read together, stored by column.
 
     Attributes:
-        numbers: the row numbers. Blank rows are not among them.
+        numbers: the row numbers, without blank rows.
         columns: the text cells of each column of the header; each as long as ``numbers``.
-        odd_cells: (row_number, column) -> what is wrong with a cell whose text is not
-            certain (a date, a fraction, a formula's error).
-        blank_rows: how many were left out.
-        was: field -> cells, what the sheet was made from, where it says so. Cells of
-            ``columns`` that still say the same are empty: they leave their field alone.
-        emptied: cells that held something when the sheet was made, and nothing now.
+        odd_cells: (row_number, column) -> the problem of a cell whose text is uncertain (a date,
+            a fraction, a failed formula).
+        blank_rows: number of blank rows that were left out.
+        was: field -> cells with the pulled values, if the sheet was pulled. Cells of ``columns``
+            with the pulled value are empty, so that their fields are not sent.
+        emptied: number of cells that had a pulled value and are empty now.
     """
 
     numbers: Sequence[int]

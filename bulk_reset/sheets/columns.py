@@ -1,6 +1,6 @@
-"""Which column of a sheet is which field: by name, in English or Chinese.
+"""Matches the columns of a sheet to fields, by English or Chinese names.
 
-Case, spaces, ``_`` and ``-`` do not matter. What the names do not tell, ``--map`` does.
+Case, spaces, ``_`` and ``-`` are ignored. The option ``mapping`` (``--map``) sets the rest.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
 from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.core.option_names import option, option_name
 
 OWN_PREFIX: Final = "bulk-reset "
-"""Columns that start so were added by this tool to a file of its own."""
+"""Prefix of columns that bulk-reset added to a file."""
 WAS_PREFIX: Final = OWN_PREFIX + "was "
-"""Columns that start so hold what the column of that name held when the sheet was made."""
+"""Prefix of columns with pulled values; the rest of the name is the field."""
 
 _NAMES: Final = {
     "incident_id": "id, incident, 故障ID, 故障编号, 事件ID, 事件编号",
@@ -33,14 +34,14 @@ _NAMES: Final = {
 }
 
 
-_ROWS_LOOKED_AT: Final = 20
-"""A header stands among so many rows that are not blank."""
+_HEADER_SEARCH_ROWS: Final = 20
+"""The header is searched in this many rows that are not blank."""
 _NAMES_SHOWN: Final = 20
 _NAMES_COMPARED: Final = 200
 
 
 def _plain(name: str) -> str:
-    """Return the name without what does not matter in it."""
+    """Return the name without case, spaces, ``_`` and ``-``."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(c for c in folded if c not in " _-\t\r\n\u00a0\ufeff\u200b")
 
@@ -54,20 +55,20 @@ _FIELD_OF: Final = {
 
 
 def field_named(name: str) -> str | None:
-    """Return the field that a column's name means, None for a name of no meaning here."""
+    """Return the field that a column's name means; None if it means no field."""
     return _FIELD_OF.get(_plain(name)) or custom_column(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where the fields stand in a sheet.
+    """The columns of the fields in a sheet.
 
     Attributes:
         position: field -> 0-based column, in the order of ``FIELDS``; then custom fields
             (``field:NAME`` or ``field:NAME:json``) and the comment.
-        header: the sheet's own names.
-        was: field -> the column with what the sheet was made from.
-        notices: sentences for the user about columns that mean nothing here.
+        header: the column names in the sheet.
+        was: field -> 0-based column with its pulled values.
+        notices: sentences for the user about unused columns and comments.
     """
 
     position: dict[str, int]
@@ -76,22 +77,22 @@ class Columns:
     was: dict[str, int] = field(default_factory=dict)
 
     def name(self, field: str) -> str:
-        """Return the sheet's own name of a field's column."""
+        """Return the name of a field's column in the sheet."""
         position = self.position.get(field)
         return field if position is None else self.header[position]
 
 
 def recognised(header: tuple[str, ...]) -> int:
-    """Count the names that mean a field; tells a header from other lines."""
+    """Return how many names mean a field; the header has more of them than other rows."""
     return sum(field_named(name) is not None for name in header)
 
 
 class Header(NamedTuple):
-    """A header and where it stands.
+    """The header of a sheet.
 
     Attributes:
-        row_number: 1-based; 0 where there is none.
-        is_below: whether rows that are not blank stand above it.
+        row_number: 1-based; 0 if there is no header.
+        is_below: whether rows that are not blank are above it.
     """
 
     row_number: int
@@ -100,7 +101,7 @@ class Header(NamedTuple):
 
     @property
     def notice(self) -> str:
-        """What is to be said of where it was found."""
+        """The end of a notice, if the header is not in the first row with content."""
         return f", header in row {self.row_number}" if self.is_below else ""
 
 
@@ -108,24 +109,24 @@ NO_HEADER: Final = Header(0, ())
 
 
 def is_header(names: tuple[str, ...]) -> bool:
-    """Tell whether a row names the id and a field to set, as no other row does."""
+    """Return whether a row names the id and a field to set, which only a header does."""
     fields = {field_named(name) for name in names} - {None}
     return ID_FIELD in fields and len(fields) > 1
 
 
 def find_header(rows: Iterable[Sequence[object]], header_row: int | None) -> Header:
-    """Find the header below blank rows and below a title of the sheet.
+    """Find the header, which may be below blank rows and a title.
 
-    It is the row that was said; else the first that ``is_header`` among the first 20; else the
-    first that is not blank, whose names a mapping may explain.
+    It is the given row; else the first of 20 rows for which ``is_header`` is true; else the
+    first row that is not blank, because a mapping may explain its names.
 
     Args:
-        rows: from the first of the sheet on, blank ones too.
-        header_row: 1-based, None to find it.
+        rows: all rows of the sheet from the first one, including blank rows.
+        header_row: 1-based; auto-detected if None.
     """
     first: Header | None = None
     start = (header_row or 1) - 1
-    looked_at = 0
+    searched = 0
     for row_number, cells in enumerate(itertools.islice(rows, start, None), start + 1):
         names = tuple(str(cell).strip() for cell in cells)
         if header_row is not None:
@@ -135,8 +136,8 @@ def find_header(rows: Iterable[Sequence[object]], header_row: int | None) -> Hea
         if is_header(names):
             return Header(row_number, names, is_below=first is not None)
         first = first or Header(row_number, names)
-        looked_at += 1
-        if looked_at == _ROWS_LOOKED_AT:
+        searched += 1
+        if searched == _HEADER_SEARCH_ROWS:
             break
     return first or NO_HEADER
 
@@ -146,38 +147,15 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
 
     Args:
         header: the sheet's column names.
-        mapping: field -> column name, which wins over what the names tell.
+        mapping: field -> column name; takes precedence over matching by name.
         path: named in errors.
 
     Raises:
-        MissingColumnError: no id, no field to set, or a mapped name that is not there.
+        MissingColumnError: no id, no field to set, or a mapped column that does not exist.
         SheetError: two columns for one field.
-        InputError: the mapping names something that is not a field.
+        InputError: the mapping names a field that does not exist.
     """
-    found: dict[str, list[int]] = {field: [] for field in FIELDS}
-    customs = filter(None, map(custom_column, header))
-    found |= {field: [] for field in (*customs, COMMENT_FIELD)}
-    mapped: dict[str, str] = {}
-    for alias, name in mapping.items():
-        field = _mapped_field(alias)
-        if field in mapped:
-            raise InputError(f"--map: {field} is mapped twice. Say it once.")
-        mapped[field] = name
-    for field, name in mapped.items():
-        found[field] = _positions(header, name, field, path)
-    taken = {position for positions in found.values() for position in positions}
-    for position, name in enumerate(header):
-        guessed = field_named(name)
-        if guessed is not None and guessed not in mapped and position not in taken:
-            found[guessed].append(position)
-    for field, positions in found.items():
-        if len(positions) > 1:
-            names = " and ".join(f"{header[p]!r} (column {p + 1})" for p in positions)
-            raise SheetError(
-                f"{path}: two columns for {field}: {names}. "
-                f'Remove one, or choose: --map {field}="NAME OF THE COLUMN".'
-            )
-    position_of = {field: positions[0] for field, positions in found.items() if positions}
+    position_of = _positions_of_fields(header, _mapped_fields(mapping), path)
     _require(position_of, header, path)
     _refuse_two_types(position_of, path)
     was_at = {
@@ -189,22 +167,58 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
     notices = _notices(header, set(position_of.values()), is_pulled=bool(was))
     if COMMENT_FIELD in position_of:
         name = header[position_of[COMMENT_FIELD]]
-        notices += (f"{name!r} is added to the incidents as comments, which cannot be undone",)
+        notices += (f"{name!r} will be added as comments, which cannot be undone",)
     return Columns(position_of, header, notices, was)
+
+
+def _mapped_fields(mapping: dict[str, str]) -> dict[str, str]:
+    """Return field -> column name; the mapping may use any name of a field."""
+    mapped: dict[str, str] = {}
+    for alias, name in mapping.items():
+        field = field_named(alias)
+        if field is None:
+            raise InputError(
+                f"{option('mapping', {alias: name})}: {alias!r} is not a field. "
+                f"Use one of {', '.join(FIELDS)}, {COMMENT_FIELD} or field:NAME."
+            )
+        if field in mapped:
+            raise InputError(
+                f"{option_name('mapping')}: {field} is mapped twice. Remove one of the two."
+            )
+        mapped[field] = name
+    return mapped
+
+
+def _positions_of_fields(
+    header: tuple[str, ...], mapped: dict[str, str], path: str
+) -> dict[str, int]:
+    """Return field -> 0-based column, of the fields that the sheet has."""
+    found: dict[str, list[int]] = {field: [] for field in FIELDS}
+    customs = filter(None, map(custom_column, header))
+    found |= {field: [] for field in (*customs, COMMENT_FIELD)}
+    for field, name in mapped.items():
+        found[field] = _positions(header, name, field, path)
+    taken = {position for positions in found.values() for position in positions}
+    for position, name in enumerate(header):
+        matched = field_named(name)
+        if matched is not None and matched not in mapped and position not in taken:
+            found[matched].append(position)
+    for field, positions in found.items():
+        if len(positions) > 1:
+            names = [header[p] for p in positions]
+            shown = " and ".join(f"{header[p]!r} (column {p + 1})" for p in positions)
+            # A mapping cannot choose between two columns of the same name.
+            choice = f", or use {option('mapping', {field: names[0]})}"
+            fix = "Remove or rename one" + (choice if len(set(names)) == len(names) else "")
+            raise SheetError(f"{path}: more than one column for {field}: {shown}. {fix}.")
+    return {field: positions[0] for field, positions in found.items() if positions}
 
 
 def _refuse_two_types(position_of: dict[str, int], path: str) -> None:
     fields = [field_of(column) for column in position_of]
     twice = next((name for name in fields if fields.count(name) > 1), None)
     if twice is not None:
-        raise SheetError(f"{path}: {twice!r} and '{twice}:json' are one field. Remove one.")
-
-
-def _mapped_field(name: str) -> str:
-    field = field_named(name)
-    if field is None:
-        raise InputError(f"--map {name}=…: no such field. The fields are {', '.join(FIELDS)}.")
-    return field
+        raise SheetError(f"{path}: {twice!r} and '{twice}:json' set the same field. Remove one.")
 
 
 def _positions(header: tuple[str, ...], name: str, field: str, path: str) -> list[int]:
@@ -212,7 +226,7 @@ def _positions(header: tuple[str, ...], name: str, field: str, path: str) -> lis
     positions = exact or [p for p, own in enumerate(header) if _plain(own) == _plain(name)]
     if not positions:
         near = difflib.get_close_matches(name, header, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Say the name as the header has it."
+        hint = f"Did you mean {near[0]!r}?" if near else "Use a column name from the header."
         raise MissingColumnError(f"{field} named {name!r}", header, path, hint)
     return positions
 
@@ -222,28 +236,30 @@ def _require(position_of: dict[str, int], header: tuple[str, ...], path: str) ->
     free = [name for p, name in enumerate(header) if p not in used][:_NAMES_COMPARED]
     if ID_FIELD not in position_of:
         near = next((name for name in free if _near(name) == ID_FIELD), None)
-        hint = f'Is it {near!r}? Then say --map {ID_FIELD}="{near}".' if near else ""
+        hint = f"If it is {near!r}, use {option('mapping', {ID_FIELD: near})}." if near else ""
         if sum(map(bool, header)) == 1:
-            # A title above the table, or a delimiter that splits nothing.
+            # A title above the table, or a wrong delimiter.
             hint = hint or (
-                "If the header is another row, say --header-row N; "
-                "if it is one column only, say --delimiter."
+                f"If the header is another row, set {option_name('header_row')}; "
+                f"if all columns were read as one, set {option_name('delimiter')}."
             )
         raise MissingColumnError(ID_FIELD, header, path, hint)
     if len(position_of) == 1:
-        near = next((name for name in free if _near(name)), None)
-        hint = (
-            f'Is {near!r} one of them? Then say --map {_near(near)}="{near}".'
-            if near
-            else 'Add a column, or say which one it is, for example --map title="NAME".'
+        hint = next(
+            (
+                f"If {name!r} is one of them, use {option('mapping', {field: name})}."
+                for name in free
+                if (field := _near(name))
+            ),
+            "Add a column, or map one, for example "
+            f"{option('mapping', {SETTABLE_FIELDS[0]: 'COLUMN NAME'})}.",
         )
-        raise MissingColumnError(
-            f"any field to set ({', '.join(SETTABLE_FIELDS)})", header, path, hint
-        )
+        fields = ", ".join(SETTABLE_FIELDS)
+        raise MissingColumnError(f"any field to update ({fields})", header, path, hint)
 
 
 def _near(name: str) -> str | None:
-    """Return the field that a misspelt name may mean."""
+    """Return the field that a misspelled name may mean."""
     close = difflib.get_close_matches(_plain(name), _FIELD_OF, n=1, cutoff=0.75)
     return _FIELD_OF[close[0]] if close else None
 
@@ -252,7 +268,7 @@ def _notices(
     header: tuple[str, ...], used: set[int], *, is_pulled: bool = False
 ) -> tuple[str, ...]:
     if is_pulled:
-        # The others were put there to be read.
+        # The other columns of a pulled sheet are read-only, and not meant to be sent.
         return ()
     unused = [
         name
@@ -264,9 +280,9 @@ def _notices(
         more = len(unused) - _NAMES_SHOWN
         shown = ", ".join(repr(name) for name in unused[:_NAMES_SHOWN])
         notices.append(f"not used: {shown}" + (f" and {more:,} more" if more > 0 else ""))
-    # Comparing thousands of names would take longer than reading the sheet.
+    # Comparing thousands of names takes longer than reading the sheet.
     for name in unused[:_NAMES_COMPARED]:
         field = _near(name)
         if field is not None:
-            notices.append(f'{name!r} looks like {field}: if it is, say --map {field}="{name}"')
+            notices.append(f"{name!r} may be {field}; if so, use {option('mapping', {field: name})}")
     return tuple(notices)

@@ -1,6 +1,6 @@
-"""In which encoding a text file is written: by its BOM, else UTF-8, else Chinese in GB18030.
+"""Detects the encoding of a text file: by its BOM, else UTF-8, else Chinese in GB18030.
 
-What is none of them is refused rather than guessed: nearly every file decodes as something.
+Other encodings are an error and not guessed: nearly every file can be decoded as something.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.option_names import option
 
 _BLOCK_BYTES: Final = 1 << 20
 _START_BYTES: Final = 1 << 10
@@ -18,13 +19,14 @@ _SAMPLE_CHARACTERS: Final = 10_000
 _GB_COMMON: Final = range(0xA1, 0xD8)
 _GB_KANA: Final = range(0xA4, 0xA6)
 _GB_LATE: Final = range(0xC9, 0xD8)
-"""First bytes of GB2312: punctuation and the hanzi of the first level; kana; its second half."""
+"""First bytes in GB2312: punctuation and hanzi of the first level; kana; the level's second half."""
 _SURELY_KOREAN: Final = 8
-"""So many hanzi without one of the second half; four in ten are, so it is one text in sixty."""
-_LOOKED_AT_BYTES: Final = 1 << 24
+"""More hanzi than this, none of them of the second half, are taken for Korean. In Chinese four
+in ten are of the second half, so this misjudges one text in sixty."""
+_CHECKED_BYTES: Final = 1 << 24
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    # Before UTF-16, whose BOM is the beginning of this one.
+    # Before UTF-16, because this BOM begins with the one of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -33,25 +35,26 @@ _BOMS: Final = (
 
 
 def known_codec(name: str, path: Path) -> str:
-    """Return the codec of this name, and whether the file has its BOM.
+    """Return the codec of this name; the variant with BOM if the file has one.
 
     Raises:
-        InputError: there is none.
+        InputError: the codec is unknown.
     """
     try:
-        "".encode(name)  # fails for codecs that are not of text, such as base64
+        "".encode(name)  # fails for codecs that do not encode text, such as base64
         codec = codecs.lookup(name).name
     except (LookupError, ValueError) as exc:
         raise InputError(
-            f"--encoding {name}: no such encoding. Say for example utf-8, gb18030 or shift_jis."
+            f"{option('encoding', name)}: unknown encoding. "
+            "Use for example utf-8, gb18030 or shift_jis."
         ) from exc
-    # A BOM that is read as text would hide the quote that follows it.
+    # A BOM that is read as text hides a quote that follows it.
     of_bom = _codec_of_bom(path)
     return of_bom if of_bom and codec.startswith(of_bom.removesuffix("-sig")) else codec
 
 
-def spoken(codec: str) -> str:
-    """Return a codec's name as people write it."""
+def display_name(codec: str) -> str:
+    """Return a codec's name for messages."""
     return "UTF-8 with BOM" if codec == "utf-8-sig" else codec.upper()
 
 
@@ -68,31 +71,32 @@ def find_encoding(path: Path, label: str) -> str:
         return codec
     with path.open("rb") as file:
         start = file.read(_START_BYTES)
-    # A single one is a cell's mistake; in UTF-16 every second byte of plain letters is one.
+    # A few zero bytes are an error in a cell; in UTF-16 every second byte of ASCII letters is one.
     if start.count(0) * _ZERO_SHARE > len(start):
         raise SheetError(
-            f"{label}: not a table of text, it has zero bytes. "
-            "If it is UTF-16, say --encoding utf-16-le or utf-16-be, else save it as CSV or .xlsx."
+            f"{label}: not plain text, because it contains zero bytes. If it is UTF-16, use "
+            f"{option('encoding', 'utf-16-le')} or {option('encoding', 'utf-16-be')}; "
+            "otherwise save it as CSV or .xlsx."
         )
-    stops_at = _first_undecodable(path, "utf-8")
-    if stops_at is None:
+    invalid_at = _first_undecodable(path, "utf-8")
+    if invalid_at is None:
         return "utf-8"
-    if _first_undecodable(path, "gb18030") is None and _looks_chinese(path):
+    if _first_undecodable(path, "gb18030") is None and _is_probably_chinese(path):
         return "gb18030"
     raise SheetError(
-        f"{label}: not UTF-8 (byte {stops_at} does not fit), and it does not look like Chinese in "
-        "GB18030. Say what it is, for example --encoding cp1252, shift_jis or gb18030, "
-        "or save it as UTF-8."
+        f"{label}: not UTF-8 (byte {invalid_at:,} is invalid), and probably not Chinese in GB18030. "
+        f"Set the encoding, for example {option('encoding', 'cp1252')} (or shift_jis, gb18030), "
+        "or save the file as UTF-8."
     )
 
 
-def _looks_chinese(path: Path) -> bool:
-    """Tell Chinese from other text that happens to decode as GB18030.
+def _is_probably_chinese(path: Path) -> bool:
+    """Return whether a file that decodes as GB18030 is probably Chinese.
 
-    Nearly every byte sequence does: ``für`` would become two rare characters, Korean common
-    ones. Most of real text is hanzi of GB2312's first level or its
-    punctuation, and some of them stand in that level's second half (it is ordered by sound),
-    where Korean has nothing; kana are Japanese.
+    Nearly every file decodes: ``für`` becomes two rare characters, Korean becomes common ones.
+    Chinese text consists mostly of hanzi of GB2312's first level and punctuation, and some of
+    the hanzi are in the second half of that level (it is ordered by sound), where Korean text
+    has none; many kana mean Japanese.
     """
     common = late = foreign = kana = 0
     with path.open(encoding="gb18030", newline="") as file:
@@ -118,7 +122,7 @@ def _first_undecodable(path: Path, codec: str) -> int | None:
     decoder = codecs.getincrementaldecoder(codec)()
     offset = 0
     with path.open("rb") as file:
-        while offset < _LOOKED_AT_BYTES and (block := file.read(_BLOCK_BYTES)):
+        while offset < _CHECKED_BYTES and (block := file.read(_BLOCK_BYTES)):
             try:
                 decoder.decode(block, final=not file.peek(1))
             except UnicodeDecodeError as exc:

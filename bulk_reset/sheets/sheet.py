@@ -27,11 +27,11 @@ import pandas as pd
 
 from bulk_reset.core.custom_fields import is_same
 from bulk_reset.core.errors import InputError, SheetError
-from bulk_reset.core.file_types import kind_of
 from bulk_reset.core.safe_text import unguard_formula
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
+from bulk_reset.sheets.file_types import kind_of
 from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
 from bulk_reset.sheets.workbook_xml import ErrorCell
 

@@ -17,8 +17,8 @@ from xml.etree import ElementTree as ET
 import python_calamine as calamine
 
 from bulk_reset.core.errors import InputError, SheetError
-from bulk_reset.core.file_types import WORKBOOK, kind_of
 from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header, recognised
+from bulk_reset.sheets.file_types import WORKBOOK, kind_of
 from bulk_reset.sheets.workbook_xml import ErrorCell, Worksheet, refuse_bombs
 
 _CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedStrings")

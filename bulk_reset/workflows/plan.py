@@ -34,7 +34,7 @@ from bulk_reset.workflows.sheet_opening import SheetLike
 from bulk_reset.workflows.verify import BEFORE
 
 DONE_BEFORE: Final = "done before"
-HELD_BACK: Final = "held back"
+BEYOND_LIMIT: Final = "beyond the limit"
 
 
 def plan(
@@ -71,7 +71,7 @@ def plan(
     counts = planning.counts + Counter(
         {
             DONE_BEFORE: work.resumed.total(),
-            HELD_BACK: work.held_back,
+            BEYOND_LIMIT: work.held_back,
             Status.SKIPPED.value: work.settled[Status.SKIPPED],
             Status.REJECTED.value: work.settled[Status.REJECTED],
         }

@@ -1,10 +1,10 @@
-"""What a file really is, by its first bytes, whatever its name says.
+"""Detects the type of a file by its first bytes, independent of its name.
 
-Web sites call pages ``.xls``, people rename what does not open. Each kind is told with its
-own way out, before a reader that expects something else stumbles over it.
+Some web sites deliver pages named ``.xls``, and people rename files that do not open. Each type
+has its own fix, so the error is clearer than that of a reader that expects another type.
 
-Source of the magic numbers: the formats' own descriptions; of the members of archives: what
-the programs write.
+Source of the magic numbers: the formats' descriptions; of the members of archives: files that
+the programs wrote.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-WORKBOOK: Final = "a workbook"
+WORKBOOK: Final = "an Excel workbook"
 _START_BYTES: Final = 4096
 _SAVE: Final = "Open it in a spreadsheet program and save it as .xlsx or .csv."
-_GET: Final = "Get the table itself, as .xlsx or .csv."
+_GET: Final = "Export the table as .xlsx or .csv."
+_RENAME: Final = "Rename it to .xlsx."
 _MAGIC: Final = (
     (b"%PDF-", "a PDF", _GET),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls), or one with a password", _SAVE),
     (b"\x1f\x8b", "a compressed file (gzip)", "Unpack it first."),
     (b"7z\xbc\xaf", "a compressed file (7-Zip)", "Unpack it first."),
     (b"Rar!", "a compressed file (RAR)", "Unpack it first."),
-    (b"\x89PNG", "a picture", _GET),
-    (b"\xff\xd8\xff", "a picture", _GET),
+    (b"\x89PNG", "an image", _GET),
+    (b"\xff\xd8\xff", "an image", _GET),
     (b"{\\rtf", "a text document (RTF)", _GET),
     (b"SQLite format 3", "a database", "Export the table as .csv."),
 )
 _MARKUP: Final = (
-    (r"<\?xml[^>]*>\s*(<\?mso-application.*)?<(\w+:)?workbook\b", "a workbook in XML (Excel 2003)"),
+    (r"<\?xml[^>]*>\s*(<\?mso-application.*)?<(\w+:)?workbook\b", "an Excel 2003 XML workbook"),
     (
         r"(<\?xml[^>]*>\s*)?<(!doctype html|html|head|meta|body|table|div|style|script)\b",
         "a web page",
@@ -40,7 +41,7 @@ _MARKUP: Final = (
     (r"""\[\s*\{\s*["}]|\{\s*["}]""", "JSON"),
 )
 _MEMBERS: Final = (
-    ("xl/", WORKBOOK, "Give it the ending .xlsx."),
+    ("xl/", WORKBOOK, _RENAME),
     ("word/", "a Word document", _GET),
     ("Index/", "a Numbers document", "Export it from Numbers as Excel or CSV."),
     ("content.xml", "an OpenDocument spreadsheet (.ods)", _SAVE),
@@ -48,7 +49,7 @@ _MEMBERS: Final = (
 
 
 def kind_of(path: Path) -> tuple[str, str]:
-    """Return what a file is and what to do with it; two empty texts for text and the unknown."""
+    """Return the type of a file and the fix; two empty texts for text and for unknown types."""
     with path.open("rb") as file:
         start = file.read(_START_BYTES)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -69,8 +70,8 @@ def _archive_of(path: Path) -> tuple[str, str]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        # Cut off: most likely what its ending says.
-        return WORKBOOK, "Give it the ending .xlsx."
+        # Cut off: the type that its name suggests is the most likely one.
+        return WORKBOOK, _RENAME
     for member, kind, fix in _MEMBERS:
         if any(name.startswith(member) for name in names):
             return kind, fix
