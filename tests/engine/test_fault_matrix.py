@@ -44,7 +44,7 @@ from bulk_reset.api.client import MAX_ANSWER_BYTES
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.engine import connection
+from bulk_reset.engine import connection, sending
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
@@ -283,9 +283,14 @@ class Bench:
         *,
         meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
         callbacks: Callbacks | None = None,
+        tick_s: float = 10.0,
         **options: Any,  # noqa: ANN401  (options of a run)
     ) -> Totals:
-        """Send the sheet; the server lives as long as the run does."""
+        """Send the sheet; the server lives as long as the run does.
+
+        Args:
+            tick_s: how often progress is computed; hours pass here, and most tests do not see it.
+        """
 
         async def around(main: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
             if server is None:
@@ -303,6 +308,7 @@ class Bench:
                 return runner.run(around(main()))
 
         self.monkeypatch.setattr(connection, "run_loop", run_loop)
+        self.monkeypatch.setattr(sending, "_TICK_S", tick_s)
         wanted = {
             "patience_s": PATIENCE_S,
             "timeout_s": TIMEOUT_S,
@@ -495,7 +501,7 @@ def test_lines_reach_the_disk_while_the_run_goes_on(
 
     server = HostileServer(IDS, slowly(8), lambda one, _: one == IDS[4])
     monkeypatch.setattr(os, "fsync", fsync)
-    bench.run(server)
+    bench.run(server, tick_s=0.1)
     whole = Path(bench.sheet.with_name("incidents.report.csv")).stat().st_size
     on_disk_early = max(size for at, size in sizes if at < 2)
     assert whole * (ROWS - 2) // ROWS < on_disk_early < whole
@@ -595,7 +601,7 @@ def test_who_waits_for_the_api_is_told_so_and_not_how_long(bench: Bench) -> None
     seen: list[Progress] = []
     [fault] = [case.fault for case in CASES if case.name == "502, a page"]
     server = HostileServer(IDS, fault, lambda one, arrival: one in IDS[9:] and arrival < 3)
-    bench.run(server, callbacks=Callbacks(on_progress=seen.append))
+    bench.run(server, tick_s=0.1, callbacks=Callbacks(on_progress=seen.append))
     told = {progress.waiting_for: progress.left_s > 0 for progress in seen if progress.left_s}
     waited = [progress for progress in seen if "looks down" in progress.waiting_for]
     assert len(waited) > 10
