@@ -24,7 +24,8 @@ from bulk_reset.core.errors import LockedError
 from bulk_reset.jobs import job_run
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
-from bulk_reset.jobs.state_folder import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 FAST = "per_second = 5000\nper_minute = 300000\n"

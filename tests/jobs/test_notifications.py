@@ -22,7 +22,7 @@ from aiohttp.test_utils import TestServer
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.notifications import notification_of, send_notification
-from bulk_reset.jobs.state_folder import ENDED, MISSED, RunRecord
+from bulk_reset.jobs.run_record import ENDED, MISSED, RunRecord
 
 KEY = "k3y-of-nobody-0123456789"
 NIGHT = 1_795_833_000.0

@@ -17,8 +17,9 @@ from virtual_schedule import VirtualSchedule
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_folder import JobFolder
+from bulk_reset.jobs.run_record import RunRecord
 from bulk_reset.jobs.scheduler import Scheduler
-from bulk_reset.jobs.state_folder import RunRecord, StateFolder
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import new_run_log
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()

@@ -14,7 +14,7 @@ import pytest
 from programs import clean_environment
 
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.jobs.state_folder import (
+from bulk_reset.jobs.run_record import (
     ENDED,
     MISSED,
     RECORD,
@@ -22,10 +22,10 @@ from bulk_reset.jobs.state_folder import (
     WAITING,
     JobState,
     RunRecord,
-    StateFolder,
     missed_record,
     run_id_of,
 )
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import Due, Missed
 
 NIGHT = 1_795_833_000.0  # 2026-11-28 02:30 UTC
