@@ -231,9 +231,7 @@ class ScheduleTable(JobTable):
             near = [
                 one for one in zoneinfo.available_timezones() if last and last in one.casefold()
             ]
-            hint = (
-                f"Did you mean {min(near, key=len)}?" if near else "Use for example Europe/Berlin."
-            )
+            hint = f"Did you mean {min(near, key=len)}?" if near else "Use a name like Europe/Rome."
             raise ValueError(f"unknown time zone. {hint}") from exc
         return name
 

@@ -61,10 +61,8 @@ def exited_record(record: RunRecord, code: int, now_at: float) -> RunRecord | No
     if code == ExitCode.LOCKED:
         text, stop = "another process was already running the job", OUTAGE
     else:
-        text, stop = (
-            f"its process exited with code {code} without a result; rows may be pending",
-            "",
-        )
+        text = f"its process exited with code {code} without a result; rows may be pending"
+        stop = ""
     return dataclasses.replace(
         record,
         state=ENDED,

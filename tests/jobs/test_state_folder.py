@@ -61,7 +61,7 @@ def test_what_is_kept_is_what_is_read(state: StateFolder) -> None:
         ended_at=NIGHT + 60,
         deadline_at=NIGHT + 3600,
         exit_code=1,
-        words="2 of 3 rows are done: «né»",
+        words="2 of 3 rows done: «né»",
         counts={"updated": 2, "failed": 1},
         connect=["--sandbox-state", "x"],
     )
