@@ -17,7 +17,8 @@ from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulk_reset.jobs.job import Job
-    from bulk_reset.jobs.state_folder import RunRecord, StateFolder
+    from bulk_reset.jobs.run_record import RunRecord
+    from bulk_reset.jobs.state_folder import StateFolder
 
 job = typer.Typer(
     name="job",
@@ -61,24 +62,30 @@ def _checked(file: Path, output: Output) -> dict[str, Any]:
         JobFileError,
         read_job,
     )
-    from bulk_reset.jobs.job_summary import concerns, describe, next_dues  # noqa: PLC0415
+    from bulk_reset.jobs.job_summary import (  # noqa: PLC0415
+        FREE_TEXT,
+        concerns,
+        describe,
+        next_dues,
+    )
 
     try:
         read = read_job(file)
     except InputError as error:
         for line in str(error).splitlines():
             say_red(line)
-        found = error.mistakes if isinstance(error, JobFileError) else ()
+        found = error.problems if isinstance(error, JobFileError) else ()
         mistakes = [dataclasses.asdict(one) for one in found]
         return {"file": str(file), "mistakes": mistakes or [{"problem": str(error)}]}
     words, dues, wrong = describe(read), next_dues(read, time.time()), list(concerns(read))
     output.say(f"{read.name}: {read.description}" if read.description else read.name)
+    width = max(len(name) for name, _ in words) + 2
     for name, text in words:
-        # What somebody has written stands there as it is.
-        first, *more = [text] if name in {"Sets", "Column"} else text.split("; ")
-        output.say(f"  {name:<8}{first}")
+        # Texts of the job file are not split.
+        first, *more = [text] if name in FREE_TEXT else text.split("; ")
+        output.say(f"  {name:<{width}}{first}")
         for line in more:
-            output.say(f"          {line}")
+            output.say(f"  {'':<{width}}{line}")
     if dues:
         output.say("  Next")
         for line in dues:
@@ -203,7 +210,7 @@ def run(
 
 def _begun(read: Job, state: StateFolder) -> RunRecord:
     from bulk_reset.jobs.job_run import new_record  # noqa: PLC0415
-    from bulk_reset.jobs.state_folder import run_id_of  # noqa: PLC0415
+    from bulk_reset.jobs.run_record import run_id_of  # noqa: PLC0415
 
     now_at = float(int(time.time()))
     record = new_record(read, now_at, run_id_of(read.name, now_at), is_scheduled=False)
@@ -221,7 +228,7 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
     """
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
     from bulk_reset.jobs.job_run import deadline_of  # noqa: PLC0415
-    from bulk_reset.jobs.state_folder import ABANDONED  # noqa: PLC0415
+    from bulk_reset.jobs.run_record import ABANDONED  # noqa: PLC0415
 
     record = state.read(run_id)
     if record.job != read.name:
@@ -244,7 +251,7 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
     from bulk_reset.cli.schedule import stderr_output  # noqa: PLC0415
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
     from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (brings structlog along)
-    from bulk_reset.jobs.state_folder import LOG  # noqa: PLC0415
+    from bulk_reset.jobs.run_record import LOG  # noqa: PLC0415
     from bulk_reset.observability.run_log import LogOutput, new_run_log  # noqa: PLC0415
 
     with (state.folder(record.id) / LOG).open("a", encoding="utf-8", buffering=1) as log:

@@ -17,7 +17,7 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.jobs.state_folder import RunRecord
+    from bulk_reset.jobs.run_record import RunRecord
 
 runs = typer.Typer(name="runs", help="The runs of jobs: list, show and clean them.")
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}

@@ -1,10 +1,13 @@
-"""A job as its file says it: one TOML file, whose tables are those of ``job_schema``.
+"""A job: the contents of one job file, validated.
 
-``job_file`` reads it, and says on which line a mistake is.
+Its tables are the classes of ``job_schema``. ``job_file`` reads it, and reports each error with
+its line.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import zoneinfo
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +33,7 @@ from bulk_reset.workflows.edit_rules import Rules
 
 
 class JobKeyError(ValueError):
-    """What is wrong with one key of a table that takes any.
+    """An error in one key of a table that takes any keys.
 
     Attributes:
         key: the key.
@@ -42,7 +45,7 @@ class JobKeyError(ValueError):
 
 
 class Job(JobTable):
-    """A job file, checked.
+    """A valid job file.
 
     Attributes:
         path: the file; other paths in it are relative to its folder.
@@ -62,65 +65,71 @@ class Job(JobTable):
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """The file's name without ``.toml``."""
         return self.path.stem
 
+    @property
+    def zone(self) -> dt.tzinfo | None:
+        """The time zone of the schedule; None without a schedule."""
+        return zoneinfo.ZoneInfo(self.schedule.time_zone) if self.schedule else None
+
     def beside(self, place: str) -> Path:
-        """Return a path as the job means it: from its own folder."""
+        """Return a path of the job file, which is relative to the file's folder."""
         return self.path.parent / Path(place).expanduser()
 
     @field_validator("columns")
     @classmethod
-    def _check_columns(cls, told: Mapping[str, str]) -> Mapping[str, str]:
-        _check_fields(told, "the name of its column")
-        return told
+    def _check_columns(cls, columns: Mapping[str, str]) -> Mapping[str, str]:
+        _check_fields(columns, "the name of its column")
+        return columns
 
     @field_validator("set")
     @classmethod
-    def _check_set(cls, told: Mapping[str, str]) -> Mapping[str, str]:
-        _check_fields(told, "a template")
-        for name, template in told.items():
+    def _check_set(cls, templates: Mapping[str, str]) -> Mapping[str, str]:
+        _check_fields(templates, "a template")
+        for name, template in templates.items():
             if field_named(name) == ID_FIELD:
-                raise JobKeyError(name, "an incident's id cannot be set. Leave it out.")
+                raise JobKeyError(name, "an incident's id cannot be set. Remove this key.")
             try:
                 Rules.of(rules_of({name: template}))
             except InputError as exc:
-                problem = str(exc).removeprefix(f"--set {name}: ")
+                problem = str(exc).partition(f" {name}: ")[2] or str(exc)
                 raise JobKeyError(name, problem) from None
-        if len({field_named(name) for name in told}) < len(told):
-            raise ValueError("sets one field twice. Say it once.")
-        return told
+        if len({field_named(name) for name in templates}) < len(templates):
+            raise ValueError("sets the same field twice. Remove one of the keys.")
+        return templates
 
     @model_validator(mode="after")
     def _check_together(self) -> Job:
         if self.source.pull is None and self.set:
-            problem = "edits what is pulled, and the source is a sheet. Leave it out."
+            problem = "allowed only with [source.pull]; the source is a sheet. Remove this table."
             raise JobKeyError("set", problem)
         if self.source.pull is not None and self.columns:
-            raise JobKeyError("columns", "is for sheets, and this is a pull. Leave it out.")
+            problem = "allowed only with a sheet; the source is a pull. Remove this table."
+            raise JobKeyError("columns", problem)
         if self.source.pull is not None and not self.set:
-            problem = "this table is missing. Say in it what is to become of what is pulled."
+            problem = "this table is missing. Add a template for each field to update."
             raise JobKeyError("set", problem)
         return self
 
     def options(self, report: Path, deadline_at: float | None) -> Options:
-        """Return how the run is wanted.
+        """Return the options of a run.
 
         Args:
             deadline_at: when it stops, UTC epoch seconds.
 
         Raises:
-            InputError: it cannot be meant.
+            InputError: an option is invalid.
         """
-        source, ways, api = self.source, self.run, self.api
+        source, run, api = self.source, self.run, self.api
         return Options(
             mapping=dict(self.columns),
             delimiter=source.delimiter,
             encoding=source.encoding,
             sheet_name=source.worksheet,
             header_row=source.header_row,
-            on_conflict=OnConflict(ways.on_conflict),
-            skip_invalid=ways.skip_invalid,
+            on_conflict=OnConflict(run.on_conflict),
+            skip_invalid=run.skip_invalid,
             app_key_file=self.beside(api.app_key_file) if api.app_key_file else None,
             base_url=api.base_url,
             sandbox=api.sandbox,
@@ -134,40 +143,40 @@ class Job(JobTable):
             max_failures=self.limits.max_failures,
             max_rows=self.limits.max_rows,
             report=report,
-            before=ways.before,
-            overwrite=ways.overwrite,
-            canary=ways.canary,
-            verify=ways.verify,
+            before=run.before,
+            overwrite=run.overwrite,
+            canary=run.canary,
+            verify=run.verify,
             sandbox_state=self.beside(api.sandbox_state) if api.sandbox_state else None,
             deadline_at=deadline_at,
         )
 
-    def connect(self) -> list[str]:
+    def connection_options(self) -> list[str]:
         """Return the options with which other commands reach the same API."""
         api = self.api
-        told = {
+        options = {
             "--app-key-file": str(self.beside(api.app_key_file)) if api.app_key_file else "",
             "--base-url": api.base_url or "",
             "--account": api.account,
             "--sandbox-state": str(self.beside(api.sandbox_state)) if api.sandbox_state else "",
         }
-        return [word for pair in told.items() if pair[1] for word in pair]
+        return [word for pair in options.items() if pair[1] for word in pair]
 
     def rules(self) -> list[str]:
-        """Return what is to be set, as ``pull`` takes it."""
+        """Return ``[set]`` as ``pull`` takes it."""
         return rules_of(self.set)
 
 
-def rules_of(told: Mapping[str, str]) -> list[str]:
-    """Return ``[set]`` as rules: ``FIELD=TEMPLATE``."""
-    return [f"{name}={template}" for name, template in told.items()]
+def rules_of(templates: Mapping[str, str]) -> list[str]:
+    """Return templates as rules: ``FIELD=TEMPLATE``."""
+    return [f"{name}={template}" for name, template in templates.items()]
 
 
-def _check_fields(told: Mapping[str, str], what: str) -> None:
-    for name in told:
+def _check_fields(table: Mapping[str, str], value: str) -> None:
+    for name in table:
         if field_named(name) is None:
             raise JobKeyError(
                 name,
-                "no such field. There may be title, description, impact, root_cause, resolution, "
-                f"incident_severity, 'field:NAME' and comment, each with {what}.",
+                "no such field. Allowed are title, description, impact, root_cause, resolution, "
+                f"incident_severity, 'field:NAME' and comment, each with {value}.",
             )

@@ -1,9 +1,10 @@
-"""The job files of a folder, as they are now, and what was handled of each job.
+"""The job files of a folder, kept up to date, and the state of each job.
 
-Files that have changed are read again; one that cannot be read as a job keeps nobody else from
-being run. State, and who may touch it: ``jobs`` is what the files say, ``broken`` which cannot be
-read, ``_books`` what was read of each job last, for when somebody has removed the state; all of
-it changes by ``reread`` and ``save_job_state`` alone, and belongs to one event loop.
+Changed files are read again; an invalid file does not stop the other jobs.
+
+State: ``jobs`` (the valid files), ``_invalid`` (the others) and ``_job_states`` (the last state
+read of each job, in case the state folder is removed). They change only in ``reread`` and
+``save_job_state``, on one event loop.
 """
 
 from __future__ import annotations
@@ -12,29 +13,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from bulk_reset.core.errors import BulkResetError, InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, read_job
-from bulk_reset.jobs.state_folder import JobState, StateFolder
+from bulk_reset.jobs.run_record import JobState
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import Timetable
 from bulk_reset.observability.run_log import RunLog
 
-_BROKEN_TEXT: Final = "the file cannot be read as a job, and is not run"
+FileStamp = tuple[int, ...]
+"""Modification time, size and inode: a changed file has another stamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedJob:
-    """A job file as it was read.
-
-    Attributes:
-        seen: what tells this state of the file from another.
-    """
+    """A valid job file, as it was read."""
 
     job: Job
     timetable: Timetable
-    seen: tuple[int, ...]
+    stamp: FileStamp
 
 
 @dataclass(slots=True)
@@ -43,10 +41,10 @@ class JobFolder:
 
     Args:
         clock: UTC epoch seconds now.
-        only: the one file that is looked at; all job files of the folder when None.
+        only: the one file to read; all job files of the folder when None.
 
     Attributes:
-        jobs: those that can be read.
+        jobs: the valid ones.
     """
 
     folder: Path
@@ -55,104 +53,109 @@ class JobFolder:
     clock: Callable[[], float] = time.time
     only: str | None = None
     jobs: dict[str, LoadedJob] = field(default_factory=dict)
-    _broken: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
-    _books: dict[str, JobState] = field(default_factory=dict)
+    _invalid: dict[str, tuple[FileStamp, str]] = field(default_factory=dict)
+    _job_states: dict[str, JobState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise InputError(f"{self.folder}: no such folder. Say one with job files (*.toml).")
+            raise InputError(
+                f"{self.folder}: no such folder. Use a folder with job files (*.toml)."
+            )
 
     @property
-    def broken(self) -> dict[str, str]:
-        """File -> why it cannot be read."""
-        return {name: why for name, (_, why) in list(self._broken.items())}
+    def invalid(self) -> dict[str, str]:
+        """File -> why it is invalid."""
+        return {name: why for name, (_, why) in list(self._invalid.items())}
 
     def reread(self) -> tuple[list[str], list[str]]:
-        """Read what is new or has changed.
+        """Read new and changed files.
 
-        Returns: the names of the jobs that were read, and of those that are none any more.
+        Returns: the names of the jobs that were read, and of those that are gone.
         """
         found = dict(self._files())
-        changed = [file for file, seen in found.items() if seen != self._seen(file)]
+        changed = [file for file, stamp in found.items() if stamp != self._stamp(file)]
         before = set(self.jobs)
         for file in changed:
             self._read(self.folder / file, found[file])
         for name in [name for name in self.jobs if f"{name}.toml" not in found]:
             del self.jobs[name]
             self.run_log.info("job_removed", job=name)
-        for file in [file for file in self._broken if file not in found]:
-            del self._broken[file]
+        for file in [file for file in self._invalid if file not in found]:
+            del self._invalid[file]
         names = [file.removesuffix(".toml") for file in changed]
         return [name for name in names if name in self.jobs], sorted(before - set(self.jobs))
 
-    def _seen(self, file: str) -> tuple[int, ...] | None:
+    def _stamp(self, file: str) -> FileStamp | None:
         loaded = self.jobs.get(file.removesuffix(".toml"))
-        broken = self._broken.get(file)
-        return loaded.seen if loaded else broken[0] if broken else None
+        invalid = self._invalid.get(file)
+        return loaded.stamp if loaded else invalid[0] if invalid else None
 
-    def _files(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield the job files, each with what tells this state of it from another."""
+    def _files(self) -> Iterator[tuple[str, FileStamp]]:
+        """Yield the job files with their stamps."""
         for path in sorted(self.folder.glob(self.only or "*.toml")):
             try:
-                told = path.stat()
+                status = path.stat()
             except OSError:
-                continue  # gone in this moment
-            yield path.name, (told.st_mtime_ns, told.st_size, told.st_ino)
+                continue  # just removed
+            yield path.name, (status.st_mtime_ns, status.st_size, status.st_ino)
 
-    def _read(self, path: Path, seen: tuple[int, ...]) -> None:
+    def _read(self, path: Path, stamp: FileStamp) -> None:
         self.jobs.pop(path.stem, None)
-        self._broken.pop(path.name, None)
+        self._invalid.pop(path.name, None)
         try:
             job = read_job(path)
             timetable = Timetable.of(job)
             if timetable is None:
-                problem = "this table is missing, so the job is never due. Write cron in it."
+                problem = "this table is missing, so the job is never due. Add it with cron."
                 raise JobFileError(str(path), [JobFileProblem(1, "schedule", problem)])
             self._refresh_state(job, timetable)
         except BulkResetError as error:
-            self._broken[path.name] = (seen, str(error))
-            self.run_log.error("job_invalid", file=str(path), why=str(error), what=_BROKEN_TEXT)
+            self._invalid[path.name] = (stamp, str(error))
+            what = "invalid job file; the job is not run"
+            self.run_log.error("job_invalid", file=str(path), why=str(error), what=what)
             return
-        self.jobs[job.name] = LoadedJob(job, timetable, seen)
+        self.jobs[job.name] = LoadedJob(job, timetable, stamp)
 
     def refresh_states(self) -> None:
-        """See that every job has a book that its timetable and the clock agree with."""
+        """Make the state of every job match its timetable and the clock."""
         for loaded in self.jobs.values():
             self._refresh_state(loaded.job, loaded.timetable)
 
     def _refresh_state(self, job: Job, timetable: Timetable) -> None:
-        """See that there is a book: a job, or a timetable, counts from when it is first seen."""
+        """Create the job's state: due times of a new job or timetable count from now."""
         job_state = self.state.job_state(job.name)
         if job_state is not None and _is_another(Path(job_state.job_file), job.path):
             raise InputError(
-                f"{job.path}: a job of this name is {job_state.job_file} already. Rename one, or say "
-                "another --state-dir."
+                f"{job.path}: the job {job_state.job_file} already has this name. Rename one of "
+                "them, or use another --state-dir."
             )
         now_at = self.clock()
-        if (
-            job_state is None
-            or job_state.timetable != timetable.key
-            or job_state.handled_at > now_at
-        ):
-            # What was handled in the time to come was so by a clock that was wrong.
+        is_current = (
+            job_state is not None
+            and job_state.timetable == timetable.key
+            # A time in the future was recorded while the clock was wrong.
+            and job_state.handled_at <= now_at
+        )
+        if not is_current:
             run_id = job_state.run_id if job_state else ""
-            self.save_job_state(job.name, JobState(str(job.path), timetable.key, now_at, run_id))
+            fresh = JobState(str(job.path), timetable.key, now_at, run_id)
+            self.save_job_state(job.name, fresh)
 
     def job_state(self, name: str) -> JobState | None:
-        """Return what was handled of a job, None where it was never seen."""
-        job_state = self.state.job_state(name) or self._books.get(name)
+        """Return the state of a job; None if it has none yet."""
+        job_state = self.state.job_state(name) or self._job_states.get(name)
         if job_state is not None:
-            self._books[name] = job_state
+            self._job_states[name] = job_state
         return job_state
 
     def save_job_state(self, name: str, job_state: JobState) -> None:
-        """Keep what was handled of a job."""
-        self._books[name] = job_state
+        """Save the state of a job."""
+        self._job_states[name] = job_state
         self.state.save_job_state(name, job_state)
 
 
 def account_of(job: Job) -> str:
-    """Return what tells the accounts apart that jobs use: one is used by one run at a time."""
+    """Return a text that identifies the job's account: runs of one account run one by one."""
     api = job.api
     if api.sandbox or api.sandbox_state:
         return f"sandbox {job.beside(api.sandbox_state) if api.sandbox_state else job.name}"
@@ -161,7 +164,7 @@ def account_of(job: Job) -> str:
 
 
 def _is_another(known: Path, path: Path) -> bool:
-    """Tell whether two files are there; one may be called by many names."""
+    """Return whether both files exist and differ; one file may have many names."""
     try:
         return not known.samefile(path)
     except OSError:

@@ -1,75 +1,58 @@
-"""One run of a job, from the job file to the word about it.
+"""One run of a job, from the job file to the notification about it.
 
-    source ──copy or pull──▶ run folder ──run──▶ report, page, log ──▶ record ──▶ who is told
+    source ──copy or pull──▶ run folder ──run──▶ report, page, log ──▶ record ──▶ notification
 
-All of it happens in the run's own folder; the sheet itself is only copied, and moved away
-afterwards where that is wanted. A run that was cut short is gone on with in its folder: its
-report knows what is done.
+Everything happens in the run's own folder. The sheet itself is only copied, and moved afterwards
+if the job says so. An interrupted run is resumed in its folder: its report knows which rows are
+done.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
-import shutil
-import stat
 import time
-import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import (
     BulkResetError,
     ExitCode,
-    InputError,
     LockedError,
     NoRowsError,
     UnansweredError,
 )
 from bulk_reset.core.file_hash import hash_file
+from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.job_outputs import copy_outputs, move_source
+from bulk_reset.jobs.job_source import copy_sheet, find_sheet, name_in_run_folder
 from bulk_reset.jobs.notifications import send_notification
-from bulk_reset.jobs.state_folder import (
-    ENDED,
-    JOB_FILE,
-    LOG,
-    OUTAGE,
-    RECORD,
-    RUNNING,
-    RunRecord,
-    StateFolder,
-)
-from bulk_reset.jobs.timetable import Timetable
+from bulk_reset.jobs.run_record import ENDED, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.timetable import DEADLINE_PASSED, Timetable
 from bulk_reset.observability.run_log import RunLog, logged
 
 if TYPE_CHECKING:
     from bulk_reset.core.totals import Totals
 
-_OWN: Final = (
-    *(".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv"),
-    *(".answer.xlsx", ".audit.jsonl", ".html", ".tmp", "~"),
-)
-"""Ends of names that runs write: no sheets of anybody."""
-_DONE: Final = "done"
-_LONGEST_NAME_BYTES: Final = 200
-"""255 are what file systems take, and reports get longer names."""
 Clock = Callable[[], float]
 
 
 @dataclass(slots=True)
 class JobRun:
-    """One run on its way.
+    """One run in progress.
 
     Args:
-        record: of a folder that was made by ``StateFolder.begin``.
+        record: of a folder that ``StateFolder.begin`` created.
         clock: UTC epoch seconds now.
     """
 
@@ -80,80 +63,75 @@ class JobRun:
     callbacks: Callbacks
     clock: Clock = time.time
     totals: Totals | None = None
-    _undone: list[str] = field(default_factory=list)
-    """What could not be left for people."""
-    _was: RunRecord = field(init=False)
-    """The record before, where the run is gone on with."""
+    _failed_steps: list[str] = field(default_factory=list)
+    """Steps after the sending that failed: ``page``, ``copy_to`` …"""
+    _previous: RunRecord = field(init=False)
+    """The record as this process found it: of a resumed run, that of the attempt before."""
 
     def run(self, *, handles_signals: bool = False) -> RunRecord:
-        """Run it, and keep what became of it, however it ends.
+        """Run it, and record the result however it ends.
 
         Raises:
-            LockedError: the job is running already; nothing was done, and nothing is kept.
+            LockedError: the job is already running; nothing was done and nothing is recorded.
         """
-        with self.state.locked(self.job.name):
-            # Until it was locked, somebody else may have gone on with it, and to its end.
-            self.record = self._was = self.state.read(self.record.id)
+        with self.state.locked(self.job.name), name_options_as(OptionStyle.JOB_FILE):
+            # Before the lock was acquired, another process may have resumed and finished the run.
+            self.record = self._previous = self.state.read(self.record.id)
             if self.record.state == ENDED and self.record.exit_code == ExitCode.DONE:
                 return self.record
-            self._keep(
+            self._update(
                 state=RUNNING,
                 started_at=self.record.started_at or self.clock(),
                 version=version("bulk-reset"),
-                connect=self.job.connect(),
+                connect=self.job.connection_options(),
             )
             try:
                 self._run(handles_signals=handles_signals)
             except (LockedError, UnansweredError) as error:
-                # The API is down, or somebody else has the account: it is worth another try.
-                self._keep_end(error.exit_code, str(error), OUTAGE)
+                # The API is down, or another run uses the account: worth another attempt later.
+                self._record_end(error.exit_code, str(error), OUTAGE)
             except BulkResetError as error:
-                self._keep_end(error.exit_code, str(error))
+                self._record_end(error.exit_code, str(error))
             except KeyboardInterrupt:
-                self._keep_told_to_end(ExitCode.INTERRUPTED, "stopped by Ctrl-C")
+                self._record_signal(ExitCode.INTERRUPTED, "interrupted by Ctrl-C")
             except SystemExit as end:
-                self._keep_told_to_end(int(end.code or 0), "told to end")
+                self._record_signal(int(end.code or 0), "terminated")
                 raise
             except BaseException as error:
-                # Whatever it was, in the morning it is seen that it was.
-                words = f"internal error: {type(error).__name__}: {error}"
-                self._keep_end(ExitCode.INTERNAL, words)
+                # Whatever it was, the record shows it.
+                text = f"internal error: {type(error).__name__}: {error}"
+                self._record_end(ExitCode.INTERNAL, text)
                 raise
             finally:
-                self._tell()
+                self._announce_end()
         return self.record
 
     def _run(self, *, handles_signals: bool) -> None:
         deadline_at = self.record.deadline_at
         if deadline_at is not None and self.clock() >= deadline_at:
-            self._keep_end(
-                ExitCode.STOPPED, "its deadline had come before it could begin", "deadline"
-            )
+            self._record_end(ExitCode.STOPPED, DEADLINE_PASSED, "deadline")
             return
-        options = self.job.options(self._place("x.report.csv"), self._on_wall_clock(deadline_at))
+        options = self.job.options(self._path("x.report.csv"), self._on_wall_clock(deadline_at))
         sheet = self._sheet(options)
         if sheet is None:
-            self._keep_end(ExitCode.DONE, "nothing to do: there is no sheet")
+            self._record_end(ExitCode.DONE, "nothing to do: no sheet found")
             return
-        options = dataclasses.replace(options, report=self._place(f"{sheet.stem}.report.csv"))
-        self._keep(
-            sheet=sheet.name,
-            sheet_sha256=hash_file(sheet).sha256,
-            report=_name(options.report),
-        )
+        report = self._path(f"{sheet.stem}.report.csv")
+        options = dataclasses.replace(options, report=report)
+        self._update(sheet=sheet.name, sheet_sha256=hash_file(sheet).sha256, report=report.name)
         try:
             totals = self._send(sheet, options, handles_signals=handles_signals)
         except NoRowsError:
-            # A pull that finds nothing to change is what most nights are like.
+            # A pull without anything to change is the usual case.
             if self.job.source.pull is None:
                 raise
-            self._keep_end(ExitCode.DONE, "nothing to do: no incident is to be changed")
+            self._record_end(ExitCode.DONE, "nothing to do: no incident needs a change")
             return
-        self._leave_for_people(totals, sheet)
-        self._keep_totals(totals)
+        self._finish(totals)
+        self._record_totals(totals)
 
     def _send(self, sheet: Path, options: Options, *, handles_signals: bool) -> Totals:
-        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (brings pandas and aiohttp)
             run,
         )
 
@@ -167,188 +145,138 @@ class JobRun:
         self.run_log.run_ended(self.totals)
         return self.totals
 
-    def _place(self, name: str) -> Path:
+    def _path(self, name: str) -> Path:
         return self.state.folder(self.record.id) / name
 
-    def _on_wall_clock(self, moment_at: float | None) -> float | None:
-        """Return a moment as ``time.time`` will have it."""
-        return None if moment_at is None else time.time() + moment_at - self.clock()
+    def _on_wall_clock(self, epoch_s: float | None) -> float | None:
+        """Return a time of ``clock`` as ``time.time`` counts it."""
+        return None if epoch_s is None else time.time() + epoch_s - self.clock()
 
     # --- The sheet ---------------------------------------------------------------------------
 
     def _sheet(self, options: Options) -> Path | None:
-        """Return the sheet in the run's folder, copied or pulled now; None where there is none."""
-        if self.record.sheet and self._place(self.record.sheet).exists():
-            return self._place(self.record.sheet)
-        source = self.job.source
-        if source.pull is not None:
-            return self._pulled(options)
-        found = self._found()
+        """Return the sheet in the run's folder, copied or pulled now; None if there is none."""
+        if self.record.sheet and self._path(self.record.sheet).exists():
+            return self._path(self.record.sheet)
+        if self.job.source.pull is not None:
+            return self._pull(options)
+        found = find_sheet(self.job)
         if found is None:
-            if source.if_none == "nothing":
-                return None
-            what = f"newest = {source.newest!r}" if source.newest else f"sheet = {source.sheet!r}"
-            raise InputError(
-                f"{self.job.path}: {what}: there is no such file. Put it there, or say "
-                'if_none = "nothing".'
-            )
-        self._keep(source=str(found))
-        return _copied(found, self._place(_plain_name(found)))
+            return None
+        self._update(source=str(found))
+        return copy_sheet(found, self._path(name_in_run_folder(found)))
 
-    def _found(self) -> Path | None:
-        source = self.job.source
-        if source.sheet is not None:
-            path = self.job.beside(source.sheet)
-            return path if _written_at(path) is not None else None
-        pattern = Path(source.newest or "").expanduser()
-        root = Path(pattern.anchor) if pattern.is_absolute() else self.job.path.parent
-        found = [
-            (written_at, path.name, path)
-            for path in root.glob(str(pattern.relative_to(pattern.anchor)))
-            if (written_at := _written_at(path)) is not None and not self._is_out(path)
-        ]
-        return max(found)[2] if found else None
+    def _pull(self, options: Options) -> Path:
+        from bulk_reset.workflows.pull import pull  # noqa: PLC0415  (brings aiohttp)
 
-    def _is_out(self, path: Path) -> bool:
-        """Tell whether a file is no sheet of anybody, or was moved away when it was done."""
-        is_done = self.job.source.afterwards == "done" and path.parent.name == _DONE
-        return is_done or path.name.startswith(("~$", ".")) or path.name.endswith(_OWN)
-
-    def _pulled(self, options: Options) -> Path:
-        from bulk_reset.workflows.pull import pull  # noqa: PLC0415  (brings aiohttp along)
-
-        told = self.job.source.pull
-        assert told is not None  # noqa: S101  (who asks has looked)
-        sheet = self._place(f"{self.job.name}.csv")
-        now = dt.datetime.fromtimestamp(self.record.due_at, self._zone())
+        query = self.job.source.pull
+        assert query is not None  # noqa: S101  (the caller has checked)
+        sheet = self._path(f"{self.job.name}.csv")
+        due = dt.datetime.fromtimestamp(self.record.due_at, self.job.zone)
         callbacks = logged(self.callbacks, self.run_log)
         totals = pull(
             sheet,
-            told.query_at(now),
+            query.query_at(due),
             options,
             callbacks,
-            custom=[f"field:{name}" for name in told.field],
+            custom=[f"field:{name}" for name in query.field],
             rules=self.job.rules(),
             overwrite=True,
         )
-        source = f"{totals.rows:,} of {totals.incidents:,} incidents, pulled"
-        self._keep(source=source)
+        source = f"{totals.rows:,} of {counted(totals.incidents, 'incident')} pulled"
+        self._update(source=source)
         callbacks.on_notice(source)
         return sheet
 
-    def _zone(self) -> dt.tzinfo | None:
-        told = self.job.schedule
-        return zoneinfo.ZoneInfo(told.time_zone) if told else None
+    # --- After the sending -------------------------------------------------------------------
 
-    # --- What is left behind -----------------------------------------------------------------
-
-    def _leave_for_people(self, totals: Totals, sheet: Path) -> None:
-        """Write the page, copy the report, move the sheet away: what fails is said, no more."""
-        steps: list[tuple[str, Callable[[], None]]] = []
+    def _finish(self, totals: Totals) -> None:
+        """Write the page, copy the report, move the sheet; a failed step is logged, no more."""
         if self.job.report.html and totals.report:
-            steps.append(("the page", self._write_page))
+            self._try("page", self._write_page)
         if self.job.report.copy_to:
-            steps.append(("copy_to", lambda: self._copy_out(totals)))
-        is_through = totals.exit_code in {ExitCode.DONE, ExitCode.NOT_ALL}
-        if self.job.source.afterwards == "done" and is_through:
-            steps.append(('afterwards = "done"', lambda: self._move_away(sheet)))
-        for name, step in steps:
-            self._try(name, step)
+            folder = self._path("")
+            self._try("copy_to", lambda: copy_outputs(self.job, self.record, totals, folder))
+        is_sent = totals.exit_code in {ExitCode.DONE, ExitCode.NOT_ALL}
+        if self.job.source.afterwards == "done" and is_sent:
+            self._try('afterwards = "done"', self._move_source)
 
-    def _try(self, name: str, step: Callable[[], None]) -> None:
+    def _try(self, step: str, function: Callable[[], None]) -> None:
         try:
-            step()
-        except Exception as error:  # noqa: BLE001  (all is sent; a run is not worse for it)
-            self._undone.append(name)
-            self.run_log.warning("step_failed", what=name, why=str(error))
+            function()
+        except Exception as error:  # noqa: BLE001  (all rows are sent; that result stands)
+            self._failed_steps.append(step)
+            self.run_log.warning("step_failed", what=step, why=str(error))
 
     def _write_page(self) -> None:
         from bulk_reset.reports.report_writer import write_page  # noqa: PLC0415  (rarely needed)
 
-        page = write_page(self._place(self.record.report))
-        self._keep(page=page.name)
+        page = write_page(self._path(self.record.report))
+        self._update(page=page.name)
 
-    def _copy_out(self, totals: Totals) -> None:
-        moment = dt.datetime.fromtimestamp(self.record.due_at, self._zone())
-        stem = (self.job.report.copy_to or "").format(
-            date=f"{moment:%Y-%m-%d}",
-            time=f"{moment:%H%M}",
-            job=self.job.name,
-            run=self.record.id,
-        )
-        target = self.job.beside(stem)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        named = {"report.csv": totals.report, "failed.csv": totals.failed}
-        if self.record.page:
-            named["html"] = str(self._place(self.record.page))
-        for ending in ("report.csv", "failed.csv", "html"):
-            copy = target.with_name(f"{target.name}.{ending}")
-            # By a name like {job} alone, the rows that failed the night before would stay there.
-            copy.unlink(missing_ok=True)
-            if named.get(ending):
-                shutil.copyfile(named[ending], copy)
-
-    def _move_away(self, sheet: Path) -> None:
-        """Move the source away, if it still is what was sent."""
-        source = Path(self.record.source)
-        if not source.exists() or hash_file(source).sha256 != self.record.sheet_sha256:
-            self.run_log.warning("step_failed", what=str(source), why="it has changed meanwhile")
-            return
-        done = source.parent / _DONE
-        done.mkdir(exist_ok=True)
-        target = done / source.name
-        if target.exists():
-            target = done / f"{self.record.id}-{sheet.name}"
-        source.rename(target)
+    def _move_source(self) -> None:
+        if not move_source(self.record):
+            why = "modified or removed during the run; not moved"
+            self.run_log.warning("step_failed", what=self.record.source, why=why)
 
     # --- The record --------------------------------------------------------------------------
 
-    def _keep(self, **facts: object) -> None:
+    def _update(self, **facts: object) -> None:
         self.record = dataclasses.replace(self.record, **facts)  # type: ignore[arg-type]
         self.state.write(self.record)
 
-    def _keep_end(self, code: int, words: str, stop: str = "") -> None:
-        self._keep(
+    def _record_end(self, code: int, text: str, stop: str = "") -> None:
+        self._update(
             state=ENDED,
             ended_at=self.clock(),
             exit_code=int(code),
             stop=stop,
-            words=redact(one_line(words)),
+            words=redact(one_line(text)),
         )
 
-    def _keep_told_to_end(self, code: int, words: str) -> None:
-        """Keep that it was told to end; by what was sent, where all of that is known."""
+    def _record_signal(self, code: int, text: str) -> None:
+        """Record that a signal ended the run; with the totals, if the sending was over."""
         if self.totals is not None:
-            self._keep_totals(self.totals)
+            self._record_totals(self.totals)
             return
-        has_sent = self.record.report and self._place(self.record.report).exists()
-        self._keep_end(code, f"{words} before it {'was through' if has_sent else 'had begun'}")
+        has_started = self.record.report and self._path(self.record.report).exists()
+        when = "before all rows were sent" if has_started else "before the first row was sent"
+        self._record_end(code, f"{text} {when}")
 
-    def _keep_totals(self, totals: Totals) -> None:
+    def _record_totals(self, totals: Totals) -> None:
         stop = totals.stop.reason.value if totals.stop is not None else ""
-        self._keep(rows=totals.rows, counts=_counts(totals), requests=totals.requests)
-        undone = f"; left undone: {', '.join(self._undone)}" if self._undone else ""
-        self._keep_end(totals.exit_code, f"{_words(totals)}{undone}", stop)
+        counts = {status.value: rows for status, rows in totals.counts.items() if rows}
+        self._update(rows=totals.rows, counts=counts, requests=totals.requests)
+        failed = f"; failed steps: {', '.join(self._failed_steps)}" if self._failed_steps else ""
+        self._record_end(totals.exit_code, f"{_result(totals)}{failed}", stop)
 
-    def _tell(self) -> None:
-        """Say how it ended: into the log, and to whom the job names."""
-        record, was = self.record, self._was
-        say = self.run_log.info if record.exit_code == 0 else self.run_log.error
-        say("job_ended", exit_code=record.exit_code, words=record.words)
+    def _announce_end(self) -> None:
+        """Log the result, write the metrics, and notify if the job says so."""
+        record = self.record
+        log = self.run_log.info if record.exit_code == 0 else self.run_log.error
+        log("job_ended", exit_code=record.exit_code, words=record.words)
         if self.job.report.metrics_file:
             self._try("metrics_file", self._write_metrics)
-        if self.job.notify is None or record.state != ENDED:
-            return
-        is_problem = record.exit_code != ExitCode.DONE
-        # Of an outage it is told when it begins, not every quarter of an hour, and when it is over;
-        # so of all that is gone on with. Where nobody could be told, it is still news.
-        is_told = was.is_open and was.notified != "" and not was.notified.startswith("failed")
-        is_news = self.job.notify.when == "always" or is_problem or is_told
-        if is_news and not (is_told and was.is_outage and record.is_outage):
-            notified = send_notification(self.job, record, self._place(""))
-            self._keep(notified=notified)
+        if record.state == ENDED and self._is_news():
+            notified = send_notification(self.job, record, self._path(""))
+            self._update(notified=notified)
             if "failed: " in notified:
                 self.run_log.error("notification_failed", why=notified)
+
+    def _is_news(self) -> bool:
+        """Whether the end of the run is to be notified.
+
+        An outage is notified when it begins and when it is over, not after every retry; the same
+        holds for every resumed run. A notification that failed does not count.
+        """
+        if self.job.notify is None:
+            return False
+        record, previous = self.record, self._previous
+        has_notified = previous.notified != "" and not previous.notified.startswith("failed")
+        is_notified = previous.is_open and has_notified
+        is_problem = record.exit_code != ExitCode.DONE
+        is_wanted = self.job.notify.when == "always" or is_problem or is_notified
+        return is_wanted and not (is_notified and previous.is_outage and record.is_outage)
 
     def _write_metrics(self) -> None:
         from bulk_reset.observability.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
@@ -365,7 +293,7 @@ class JobRun:
 
 
 def new_record(job: Job, due_at: float, run_id: str, *, is_scheduled: bool) -> RunRecord:
-    """Return the record of a run that is to be made."""
+    """Return the record of a run that is about to be created."""
     return RunRecord(
         run_id,
         job.name,
@@ -376,67 +304,17 @@ def new_record(job: Job, due_at: float, run_id: str, *, is_scheduled: bool) -> R
     )
 
 
-def deadline_of(job: Job, moment_at: float) -> float | None:
-    """Return when a run of a moment stops, None where it does not."""
+def deadline_of(job: Job, due_at: float) -> float | None:
+    """Return when a run with this due time stops; None without a deadline."""
     timetable = Timetable.of(job)
-    return timetable.deadline_after(moment_at) if timetable else None
+    return timetable.deadline_after(due_at) if timetable else None
 
 
-def _words(totals: Totals) -> str:
+def _result(totals: Totals) -> str:
     if totals.stop is not None:
         return f"stopped: {totals.stop.message}"
     done = sum(n for status, n in totals.counts.items() if status.is_done)
-    text = f"{done:,} of {totals.rows:,} rows are done"
+    text = f"{done:,} of {counted(totals.rows, 'row')} done"
     if totals.verification is not None and not totals.verification.is_right:
-        return f"{text}; some are not as they were written"
+        return f"{text}; verification failed for some rows"
     return text
-
-
-def _counts(totals: Totals) -> dict[str, int]:
-    return {status.value: rows for status, rows in totals.counts.items() if rows}
-
-
-def _name(path: Path | None) -> str:
-    return path.name if path is not None else ""
-
-
-def _plain_name(sheet: Path) -> str:
-    """Return the sheet's name, or one in its place that can be kept in a record and be typed.
-
-    Of a sheet whose name is no text, nobody would find the report, and no undo.
-    """
-    name = sheet.name
-    is_last_written = name in {RECORD, LOG, JOB_FILE}
-    is_long = len(os.fsencode(name)) > _LONGEST_NAME_BYTES
-    return (
-        name
-        if name.isprintable() and not is_last_written and not is_long
-        else f"sheet{sheet.suffix}"
-    )
-
-
-def _written_at(path: Path) -> int | None:
-    """Return when a file was written last, in nanoseconds; None where there is none."""
-    try:
-        told = path.stat()
-    except OSError:
-        return None
-    return told.st_mtime_ns if stat.S_ISREG(told.st_mode) else None
-
-
-def _copied(source: Path, target: Path) -> Path:
-    """Copy a sheet that nobody is writing.
-
-    Raises:
-        InputError: it cannot be read, or somebody is writing it.
-    """
-    try:
-        before = source.stat()
-        shutil.copyfile(source, target)
-        after = source.stat()
-    except OSError as exc:
-        raise InputError(f"{source}: cannot be copied ({exc.strerror}). Let it be read.") from exc
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-        target.unlink()
-        raise InputError(f"{source}: somebody is writing it. Run it when it is whole.")
-    return target

@@ -1,6 +1,6 @@
-"""The tables of a job file: where the rows come from, how they are sent, when, and who is told.
+"""The tables of a job file: source, sending, limits, API, report, notifications, schedule.
 
-pydantic knows what each key takes, and refuses every key that is not here.
+pydantic validates each value and rejects unknown keys.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from bulk_reset.jobs.job_value_types import (
 from bulk_reset.workflows.incident_query import query_of
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-_MOST_ROWS: Final = 1_000
-"""What a job may send unless it says otherwise: so many surprise nobody."""
+_MAX_ROWS: Final = 1_000
+"""The default limit, so that a wrong query or sheet cannot update everything."""
 
 
 class JobTable(BaseModel):
-    """A table of a job file: no key but those of its class, no type but theirs."""
+    """A table of a job file: only the keys of its class, only values of their types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class PullFrom(JobTable):
-    """``[source.pull]``: the incidents as they are when the job is due.
+    """``[source.pull]``: the incidents as they are when the job runs.
 
-    Times in it are relative to when the job is due, so that a late run means the same incidents.
+    Its times are relative to the due time, so that a late run selects the same incidents.
     """
 
     since: Text
@@ -56,10 +56,10 @@ class PullFrom(JobTable):
     field: list[Text] = []
 
     def query_at(self, now: dt.datetime) -> Any:  # noqa: ANN401  (a Query)
-        """Return which incidents are meant at a moment, in its zone.
+        """Return the query for a due time, in its zone.
 
         Raises:
-            InputError: a time in it is none.
+            InputError: a time is invalid.
         """
         return query_of(
             self.since,
@@ -92,20 +92,20 @@ class Source(JobTable):
     delimiter: Text | None = None
     encoding: Text | None = None
     header_row: Annotated[int, Field(ge=1)] | None = None
-    if_none: Literal["mistake", "nothing"] = "mistake"
+    if_none: Literal["error", "nothing"] = "error"
     afterwards: Literal["leave", "done"] = "leave"
 
     @model_validator(mode="after")
     def _check_one(self) -> Source:
-        told = [name for name in ("sheet", "newest", "pull") if getattr(self, name) is not None]
-        if len(told) != 1:
-            found = " and ".join(told) or "none"
-            raise ValueError(f"has {found} of sheet, newest and pull. Say exactly one.")
-        if told == ["pull"]:
+        given = [name for name in ("sheet", "newest", "pull") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"has {found} of sheet, newest and pull. Use exactly one.")
+        if given == ["pull"]:
             of_sheets = ("worksheet", "delimiter", "encoding", "header_row", "afterwards")
             wrong = [name for name in of_sheets if name in self.model_fields_set]
             if wrong:
-                raise ValueError(f"{wrong[0]} is for sheets, and this is a pull. Leave it out.")
+                raise ValueError(f"{wrong[0]} is allowed only with a sheet. Remove this key.")
         return self
 
 
@@ -120,33 +120,36 @@ class RunSettings(JobTable):
     verify: bool = False
 
     @model_validator(mode="after")
-    def _check_looks(self) -> RunSettings:
-        looks = [name for name in ("canary", "verify", "overwrite") if getattr(self, name)]
-        if not self.before and looks:
-            raise ValueError(f"before = false does not look, and {looks[0]} has to. Leave one out.")
+    def _check_before(self) -> RunSettings:
+        readers = [name for name in ("canary", "verify", "overwrite") if getattr(self, name)]
+        if not self.before and readers:
+            raise ValueError(
+                f"{readers[0]} reads current values, and before = false does not read them. "
+                "Remove one of the keys."
+            )
         return self
 
 
 class Limits(JobTable):
-    """``[limits]``: what is taken for a mistake."""
+    """``[limits]``: when a run stops."""
 
-    max_rows: Annotated[int, Field(ge=1)] = _MOST_ROWS
+    max_rows: Annotated[int, Field(ge=1)] = _MAX_ROWS
     max_failures: Annotated[int, Field(ge=0)] | str | None = None
 
     @field_validator("max_failures")
     @classmethod
-    def _check_share(cls, told: int | str | None) -> int | str | None:
-        if not isinstance(told, str):
-            return told
-        found = re.fullmatch(r"(\d{1,9})(%?)", told, re.ASCII)
+    def _check_share(cls, limit: int | str | None) -> int | str | None:
+        if not isinstance(limit, str):
+            return limit
+        found = re.fullmatch(r"(\d{1,9})(%?)", limit, re.ASCII)
         if found is None or (found[2] and int(found[1]) > 100):  # noqa: PLR2004
-            raise ValueError("not a number of rows and not a share. Write 20 or '5%'.")
-        # What comes from the environment is a text, whatever it means.
-        return told if found[2] else int(told)
+            raise ValueError("not a number of rows or a percentage. Use for example 20 or '5%'.")
+        # A value from the environment is always a text.
+        return limit if found[2] else int(limit)
 
 
 class Api(JobTable):
-    """``[api]``: where it is, who asks, and how much of the quota is used."""
+    """``[api]``: the address, the account, and how much of the quota is used."""
 
     app_key_file: FilePath | None = None
     base_url: BaseUrl | None = None
@@ -163,12 +166,12 @@ class Api(JobTable):
     @model_validator(mode="after")
     def _check_rehearsal(self) -> Api:
         if (self.sandbox or self.sandbox_state) and (self.base_url or self.app_key_file):
-            raise ValueError("a sandbox needs no base_url and no app_key_file. Leave them out.")
+            raise ValueError("a sandbox takes no base_url and no app_key_file. Remove them.")
         return self
 
 
 class ReportSettings(JobTable):
-    """``[report]``: what is left for people, beside what the run's own folder keeps."""
+    """``[report]``: files for people, in addition to those in the run's own folder."""
 
     html: bool = True
     copy_to: CopyName | None = None
@@ -176,16 +179,16 @@ class ReportSettings(JobTable):
 
 
 class Notify(JobTable):
-    """``[notify]``: who is told what became of it."""
+    """``[notify]``: who is notified of the result."""
 
     command: Annotated[list[Text], Field(min_length=1)] | None = None
     webhook: WebhookUrl | None = None
     when: Literal["always", "problem"] = "problem"
 
     @model_validator(mode="after")
-    def _check_somebody(self) -> Notify:
+    def _check_recipient(self) -> Notify:
         if self.command is None and self.webhook is None:
-            raise ValueError("tells nobody. Say a command, a webhook, or both.")
+            raise ValueError("has no recipient. Add command, webhook, or both.")
         return self
 
 
@@ -205,7 +208,7 @@ class ScheduleTable(JobTable):
     def _check_cron(cls, text: str) -> str:
         if len(text.split()) != 5 or re.search(r"\d{9}", text):  # noqa: PLR2004
             raise ValueError(
-                "not a cron expression. Write five fields: minute, hour, day of the month, month, "
+                "not a cron expression. Use five fields: minute, hour, day of the month, month, "
                 "day of the week; '30 2 * * 1-5' is 02:30 from Monday to Friday."
             )
         check_cron(text)
@@ -215,7 +218,7 @@ class ScheduleTable(JobTable):
     @classmethod
     def _check_again(cls, text: str) -> str:
         if not seconds_of(text):
-            raise ValueError("would try without a pause. Write 1m or more.")
+            raise ValueError("must not be zero. Use 1m or more.")
         return text
 
     @field_validator("time_zone")
@@ -228,13 +231,13 @@ class ScheduleTable(JobTable):
             near = [
                 one for one in zoneinfo.available_timezones() if last and last in one.casefold()
             ]
-            hint = f"Did you mean {min(near, key=len)}?" if near else "Write it like Europe/Berlin."
-            raise ValueError(f"no time zone of that name. {hint}") from exc
+            hint = f"Did you mean {min(near, key=len)}?" if near else "Use a name like Europe/Rome."
+            raise ValueError(f"unknown time zone. {hint}") from exc
         return name
 
     @field_validator("deadline")
     @classmethod
     def _check_deadline(cls, text: str | None) -> str | None:
         if text is not None and not _CLOCK.fullmatch(text):
-            raise ValueError("not a time of the day. Write it like '06:00'.")
+            raise ValueError("not a time of the day. Use for example '06:00'.")
         return text

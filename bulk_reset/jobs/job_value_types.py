@@ -1,7 +1,7 @@
-"""What single values of a job file may be: durations, addresses, paths, names, cron expressions.
+"""The types of single values of a job file: durations, addresses, paths, names, cron expressions.
 
-Each raises ValueError with what is wrong and what to write. Units: ``*_s`` seconds; durations
-are written like ``90s``, ``5m``, ``12h``, ``2d``.
+Each raises ValueError with the problem and the fix. Units: ``*_s`` seconds; durations are
+written like ``90s``, ``5m``, ``12h``, ``2d``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bulk_reset.workflows.incident_query import UNITS
 
 _DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw])", re.ASCII)
 _LOOPBACK: Final = re.compile(r"localhost|127(\.\d{1,3}){3}|::1", re.ASCII)
-_PLACES: Final = ("date", "time", "job", "run")
-"""What may stand in braces in a name."""
+_PLACEHOLDERS: Final = ("date", "time", "job", "run")
+"""Placeholders of ``report.copy_to``."""
 _LONGEST_S: Final = 366 * 86_400
 
 
@@ -28,14 +28,14 @@ def seconds_of(text: str) -> int:
     """Return a duration in seconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a duration.
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise ValueError("not a duration. Write a number and s, m, h, d or w: 90s, 5m, 12h.")
+        raise ValueError("not a duration. Use a number and s, m, h, d or w: 90s, 5m, 12h.")
     seconds = int(found[1]) * UNITS[found[2]]
     if seconds > _LONGEST_S:
-        raise ValueError("longer than a year. Write less.")
+        raise ValueError("longer than a year. Use a shorter duration.")
     return seconds
 
 
@@ -56,14 +56,15 @@ def _address(text: str) -> str:
     )
     if not (host and is_plain and is_safe):
         raise ValueError(
-            "not an address that may be used. Write https://… (or this machine), without a user."
+            "not an allowed address. Use https://… (http:// only for this machine), without a "
+            "user name."
         )
     return text
 
 
 def _api_address(text: str) -> str:
     if set("?#") & set(text):
-        raise ValueError("scheme, host and path only. The key is never part of it.")
+        raise ValueError("must have only scheme, host and path. The key is never part of it.")
     return _address(text)
 
 
@@ -71,30 +72,30 @@ def _path(text: str) -> str:
     try:
         Path(text).expanduser()
     except RuntimeError:
-        raise ValueError("nobody of that name has a home here. Write the path in full.") from None
+        raise ValueError("unknown user. Use the full path.") from None
     if not text.strip() or "\0" in text:
-        raise ValueError("not a path. Write where the file is.")
+        raise ValueError("not a path. Use the path of the file.")
     return text
 
 
 def _pattern(text: str) -> str:
     pattern = Path(_path(text)).expanduser()
     try:
-        # Where nothing is, nothing is found, and a pattern that is none is told all the same.
+        # Nothing is found there, but an invalid pattern raises all the same.
         next(Path("/nonexistent").glob(str(pattern.relative_to(pattern.anchor))), None)
     except (ValueError, IndexError, NotImplementedError) as exc:
-        raise ValueError("not a pattern for files. Write it like inbox/*.xlsx.") from exc
+        raise ValueError("not a file pattern. Use for example inbox/*.xlsx.") from exc
     return text
 
 
 def check_cron(text: str) -> None:
-    """See that a cron expression means some moment; else raise ValueError."""
-    from cronsim import CronSim, CronSimError  # noqa: PLC0415  (a job without does without)
+    """Check that a cron expression is ever due; raise ValueError if not."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415  (only for jobs with a schedule)
 
     minute, hour, day, _, weekday = text.split()
-    never = "no month that is meant has such a day. Mend day and month."
+    never = "none of these months has such a day. Fix day and month."
     try:
-        # Without its months first: what is wrong then is wrong in itself.
+        # First without the months, to tell a syntax error from a day that never occurs.
         CronSim(f"{minute} {hour} {day} * {weekday}", dt.datetime.now(dt.UTC))
         try:
             next(CronSim(text, dt.datetime.now(dt.UTC)))
@@ -111,27 +112,29 @@ def check_cron(text: str) -> None:
         ) from exc
 
 
-def _named(text: str) -> str:
+def _copy_name(text: str) -> str:
     try:
         places = list(string.Formatter().parse(_path(text)))
     except ValueError as exc:
-        raise ValueError(f"not a name that can be filled in ({exc}).") from exc
+        raise ValueError(f"invalid placeholders ({exc}). Fix the braces.") from exc
     for _, place, form, conversion in places:
-        if place is not None and (place not in _PLACES or form or conversion):
-            taken = ", ".join(f"{{{one}}}" for one in _PLACES)
-            raise ValueError(f"not a name that can be filled in. In braces it takes {taken}.")
+        if place is not None and (place not in _PLACEHOLDERS or form or conversion):
+            allowed = ", ".join(f"{{{one}}}" for one in _PLACEHOLDERS)
+            raise ValueError(f"unknown placeholder. Use only {allowed}.")
     if text.endswith(("/", "\\")):
-        raise ValueError("not a name. Write a folder and how the names begin: out/{date}-{job}.")
+        raise ValueError(
+            "not a file name. Use a folder and the start of the names: out/{date}-{job}."
+        )
     return text
 
 
 FilePattern = Annotated[str, AfterValidator(_pattern)]
-CopyName = Annotated[str, AfterValidator(_named)]
+CopyName = Annotated[str, AfterValidator(_copy_name)]
 
 
 def _prom(text: str) -> str:
     if Path(_path(text)).suffix != ".prom":
-        raise ValueError("not a name that the node exporter reads. Let it end in .prom.")
+        raise ValueError("the node exporter does not read this name. Use a name ending in .prom.")
     return text
 
 

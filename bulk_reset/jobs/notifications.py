@@ -1,7 +1,7 @@
-"""Telling somebody how a run of a job ended: a command, or a POST to an address.
+"""Notifications at the end of a run: a command, or a POST to a webhook.
 
-Both get one JSON object. The address may be a secret in itself (chat services give out such
-ones), so nothing but its host is ever said. It never raises: a run is not worse for it.
+Both get one JSON object. The webhook's address may be a secret in itself (chat services issue
+such addresses), so only its host is ever shown. A notification that fails never fails the run.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 from bulk_reset.api.credentials import KEY_VARIABLE, redact
+from bulk_reset.core.counting import counted
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.state_folder import MISSED, RunRecord
+from bulk_reset.jobs.run_record import MISSED, RunRecord
 
-_LONGEST_S: Final = 60
-_TRIES: Final = 3
+_TIMEOUT_S: Final = 60
+_ATTEMPTS: Final = 3
 _MOST_BYTES: Final = 1 << 16
 _MOST_SHOWN: Final = 200
 Sleep = Callable[[float], Awaitable[object]]
@@ -35,84 +36,84 @@ Sleep = Callable[[float], Awaitable[object]]
 def send_notification(
     job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sleep
 ) -> str:
-    """Tell whom the job names; return who was told, and ``failed: …`` who was not.
+    """Notify as the job's ``[notify]`` says; return who was notified, and ``failed: …``.
 
     Args:
         folder: of the run.
-        sleep: waits between two tries, so many seconds.
+        sleep: waits between two attempts, in seconds.
     """
     if job.notify is None:
         return ""
-    summary = notification_of(record, folder)
-    told: list[str] = []
+    content = notification_of(record, folder)
+    sent: list[str] = []
     failed: list[str] = []
     if job.notify.command is not None:
-        problem = _tell_command(job.notify.command, summary, job.path.parent)
-        (failed if problem else told).append(problem or job.notify.command[0])
+        problem = _run_command(job.notify.command, content, job.path.parent)
+        (failed if problem else sent).append(problem or job.notify.command[0])
     if job.notify.webhook is not None:
-        from bulk_reset.engine.connection import (  # noqa: PLC0415  (brings aiohttp along)
-            in_new_loop,
-        )
+        from bulk_reset.engine.connection import in_new_loop  # noqa: PLC0415  (brings aiohttp)
 
         address = job.notify.webhook
-        problem = in_new_loop(lambda: _tell_webhook(address, summary, sleep))
-        (failed if problem else told).append(problem or _host(job.notify.webhook))
-    return one_line("; ".join([*told, *([f"failed: {', '.join(failed)}"] if failed else [])]))
+        problem = in_new_loop(lambda: _post(address, content, sleep))
+        (failed if problem else sent).append(problem or _host(address))
+    return one_line("; ".join([*sent, *([f"failed: {', '.join(failed)}"] if failed else [])]))
 
 
 def notification_of(record: RunRecord, folder: Path) -> dict[str, Any]:
-    """Return what is told: the record, moments as ISO 8601 in UTC, paths in full."""
-    told = dataclasses.asdict(record)
+    """Return what is sent: the record with times as ISO 8601 in UTC and absolute paths."""
+    content = dataclasses.asdict(record)
     for name in ("due_at", "started_at", "ended_at", "deadline_at", "last_due_at"):
-        moment_at = told[name]
-        told[name] = (
-            dt.datetime.fromtimestamp(moment_at, dt.UTC).isoformat(timespec="seconds")
-            if moment_at
+        epoch_s = content[name]
+        content[name] = (
+            dt.datetime.fromtimestamp(epoch_s, dt.UTC).isoformat(timespec="seconds")
+            if epoch_s
             else None
         )
     for name in ("sheet", "report", "page"):
-        told[name] = str(folder / told[name]) if told[name] else ""
+        content[name] = str(folder / content[name]) if content[name] else ""
     text = f"{record.job}: {record.words} (exit code {record.exit_code})"
     if record.state == MISSED:
-        text = f"{record.job}: missed {record.missed}: {record.words}"
-    # What chat services show of a message that they do not know more of.
-    return {"text": text, **told}
+        text = f"{record.job}: {counted(record.missed, 'run')} missed: {record.words}"
+    # Chat services show this key of a message whose other keys they do not know.
+    return {"text": text, **content}
 
 
-def _tell_command(command: list[str], summary: dict[str, Any], folder: Path) -> str:
+def _run_command(command: list[str], content: dict[str, Any], folder: Path) -> str:
+    """Run the command; return what failed, or nothing."""
     environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
+    exit_code = content["exit_code"]
     environment |= {
-        "BULK_RESET_JOB": str(summary["job"]),
-        "BULK_RESET_RUN": str(summary["id"]),
-        "BULK_RESET_EXIT_CODE": "" if summary["exit_code"] is None else str(summary["exit_code"]),
-        # Half of a surrogate pair, from a broken sheet, is no text for the system.
-        "BULK_RESET_TEXT": str(summary["text"]).encode(errors="replace").decode(),
+        "BULK_RESET_JOB": str(content["job"]),
+        "BULK_RESET_RUN": str(content["id"]),
+        "BULK_RESET_EXIT_CODE": "" if exit_code is None else str(exit_code),
+        # The system takes no half of a surrogate pair, which a corrupt sheet may contain.
+        "BULK_RESET_TEXT": str(content["text"]).encode(errors="replace").decode(),
     }
     try:
-        # Not into a pipe: what it leaves running in the background would keep that open.
+        # Not a pipe: processes that the command leaves running would keep it open.
         with tempfile.TemporaryFile() as errors:
-            code = _run(command, json.dumps(summary).encode(), folder, environment, errors)
+            code = _run(command, json.dumps(content).encode(), folder, environment, errors)
             errors.seek(0)
-            said = redact(errors.read(_MOST_BYTES).decode(errors="replace").strip())
+            output = redact(errors.read(_MOST_BYTES).decode(errors="replace").strip())
     except subprocess.TimeoutExpired:
-        return f"{command[0]}: has not ended within {_LONGEST_S} s"
+        return f"{command[0]}: timed out after {_TIMEOUT_S} s"
     except (OSError, ValueError) as exc:
         return f"{command[0]}: {getattr(exc, 'strerror', None) or exc}"
-    return f"{command[0]}: exit code {code}: {said[-_MOST_SHOWN:]}" if code else ""
+    return f"{command[0]}: exit code {code}: {output[-_MOST_SHOWN:]}" if code else ""
 
 
 def _run(
     command: list[str],
-    told: bytes,
+    content: bytes,
     folder: Path,
     environment: dict[str, str],
     errors: IO[bytes],
 ) -> int:
-    """Run a command to its end, or end it and all that it has started; return its exit code.
+    """Run a command to its end, or kill it with all its processes; return its exit code.
 
     Raises:
         OSError: there is no such command.
-        ValueError: there can be none.
+        ValueError: the command is not valid.
         subprocess.TimeoutExpired: it took too long.
     """
     with subprocess.Popen(  # noqa: S603  (what the job file names)
@@ -125,15 +126,15 @@ def _run(
         start_new_session=True,
     ) as process:
         try:
-            process.communicate(told, timeout=_LONGEST_S)
+            process.communicate(content, timeout=_TIMEOUT_S)
         finally:
             if process.poll() is None:
-                _end(process)
+                _kill(process)
     return process.returncode
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process at once, and where groups are known all that it has started."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and, where process groups exist, all that it has started."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -141,17 +142,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
-async def _tell_webhook(address: str, summary: dict[str, Any], sleep: Sleep) -> str:
-    """POST the summary; three tries, for whoever is down for a moment."""
+async def _post(address: str, content: dict[str, Any], sleep: Sleep) -> str:
+    """POST the notification, with retries for a short outage; return what failed, or nothing."""
     import aiohttp  # noqa: PLC0415  (rarely needed)
 
     problem = ""
-    timeout = aiohttp.ClientTimeout(total=_LONGEST_S / _TRIES)
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S / _ATTEMPTS)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
-        for again in range(_TRIES):
+        for attempt in range(_ATTEMPTS):
             try:
-                # Whoever redirects would be told what was meant for another.
-                async with session.post(address, json=summary, allow_redirects=False) as answer:
+                # A redirect would send the content to another host.
+                async with session.post(address, json=content, allow_redirects=False) as answer:
                     if answer.ok and answer.status < 300:  # noqa: PLR2004
                         return ""
                     problem = f"{_host(address)}: HTTP {answer.status}"
@@ -159,8 +160,8 @@ async def _tell_webhook(address: str, summary: dict[str, Any], sleep: Sleep) -> 
                         return problem
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
                 problem = f"{_host(address)}: {type(exc).__name__}"
-            if again + 1 < _TRIES:
-                await sleep(2.0**again)
+            if attempt + 1 < _ATTEMPTS:
+                await sleep(2.0**attempt)
     return problem
 
 

@@ -1,4 +1,4 @@
-"""``bulk-reset schedule`` as a process: runs in processes of their own, signals, and a port."""
+"""``bulk-reset schedule`` as a process: one process for each run, signals, and the metrics port."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.run_record import RunRecord
 from bulk_reset.jobs.scheduler import Scheduler
-from bulk_reset.jobs.state_folder import RunRecord, StateFolder
+from bulk_reset.jobs.state_folder import StateFolder
 
 
 class RunProcesses:
-    """Runs, each in a process of its own: one that dies takes nobody along."""
+    """Runs, each in a process of its own: a crash of one does not affect the others."""
 
     def __init__(self, state: StateFolder, *, is_quiet: bool) -> None:
         self._state, self._is_quiet = state, is_quiet
@@ -27,13 +28,13 @@ class RunProcesses:
         if self._is_stopping:
             return ExitCode.TERMINATED
         process = await asyncio.create_subprocess_exec(
-            # Without -P, what lies in the folder it was started in would be taken for Python's own.
+            # Without -P, modules in the working directory would hide Python's own.
             *(sys.executable, "-P", "-m", "bulk_reset", "job", "run", str(job.path)),
             *("--run", record.id, "--state-dir", str(self._state.path)),
             *(("--quiet",) if self._is_quiet else ()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
-            # A Ctrl-C is passed on once, by us, not by the terminal as well.
+            # Ctrl-C is passed on once, by this process, and not by the terminal as well.
             start_new_session=True,
         )
         self._running.add(process)
@@ -44,8 +45,8 @@ class RunProcesses:
         finally:
             self._running.discard(process)
 
-    def end(self) -> None:
-        """Let all end softly; told again, at once."""
+    def stop(self) -> None:
+        """Stop all runs gracefully; a second call stops them at once."""
         self._is_stopping = True
         for process in self._running:
             with contextlib.suppress(ProcessLookupError):
@@ -55,31 +56,31 @@ class RunProcesses:
 async def run_schedule(
     scheduler: Scheduler, processes: RunProcesses, *, once: bool, port: int | None
 ) -> int:
-    """Run until somebody says to end, or nothing is due any more; return the exit code."""
-    ending = asyncio.Event()
+    """Run until a signal arrives or, with ``once``, until nothing is due; return the exit code."""
+    stopping = asyncio.Event()
 
-    def end() -> None:
-        ending.set()
-        processes.end()
+    def stop() -> None:
+        stopping.set()
+        processes.stop()
 
     loop = asyncio.get_running_loop()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(number, end)
-    with _seen_from_outside(scheduler, port):
+                loop.add_signal_handler(number, stop)
+    with _metrics_served(scheduler, port):
         if once:
             work = asyncio.create_task(scheduler.run_due())
             await asyncio.wait(
-                {work, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED
+                {work, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED
             )
-            if ending.is_set():
+            if stopping.is_set():
                 await scheduler.shut_down()
                 return ExitCode.TERMINATED
             return await work
         scheduler.open()
-        await ending.wait()
+        await stopping.wait()
         scheduler.run_log.info("shutting_down", runs=len(scheduler.busy))
         await scheduler.shut_down()
         scheduler.run_log.info("schedule_ended")
@@ -87,7 +88,7 @@ async def run_schedule(
 
 
 @contextlib.contextmanager
-def _seen_from_outside(scheduler: Scheduler, port: int | None) -> Iterator[None]:
+def _metrics_served(scheduler: Scheduler, port: int | None) -> Iterator[None]:
     if port is None:
         yield
         return
@@ -96,8 +97,8 @@ def _seen_from_outside(scheduler: Scheduler, port: int | None) -> Iterator[None]
         MetricsServer,
     )
 
-    seen = ScheduleMetrics(scheduler)
-    server = MetricsServer(port, seen.scrape, seen.healthz)
+    metrics = ScheduleMetrics(scheduler)
+    server = MetricsServer(port, metrics.scrape, metrics.healthz)
     scheduler.run_log.info("metrics_server_started", address=f"http://127.0.0.1:{server.port}")
     try:
         yield

@@ -1,7 +1,7 @@
-"""A job as a systemd timer or a line of a crontab, for machines that have those anyway.
+"""A job as a systemd timer or a line of a crontab.
 
-Source of the calendar's writing: systemd.time(7). A crontab knows no time zone, so a job whose
-zone is not the machine's is asked every few minutes whether it is due.
+Source of the calendar syntax: systemd.time(7). A crontab has no time zones, so a job with
+another time zone than the machine's is checked every few minutes with ``--if-due``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from bulk_reset.jobs.job_schema import ScheduleTable
 from bulk_reset.jobs.job_value_types import seconds_of
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_OWN_WAYS: Final = re.compile("[#LW]")
-"""What cronsim knows and crontabs do not: the last day of a month, its second Monday."""
+_CRONSIM_ONLY: Final = re.compile("[#LW]")
+"""Syntax of cronsim that crontabs do not have: last day of a month, second Monday."""
 _NAMES: Final = re.compile("jul|wed", re.IGNORECASE)
 
 
@@ -33,16 +33,17 @@ def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
     """Return the units of a job: file name -> text.
 
     Raises:
-        InputError: it has no schedule, or one that systemd cannot say.
+        InputError: it has no schedule, or one that systemd cannot express.
     """
-    told = _schedule_of(job)
+    schedule = _schedule_of(job)
     name = f"bulk-reset-{job.name}"
-    calendars = "\n".join(f"OnCalendar={one}" for one in calendars_of(told))
-    # A backslash at its end would take the next line along.
+    calendars = "\n".join(f"OnCalendar={one}" for one in calendars_of(schedule))
+    # A backslash at the end would continue the line.
     description = (
         without_controls(" ".join(job.description.split())).rstrip("\\ ").replace("%", "%%")
     )
-    jitter = f"RandomizedDelaySec={seconds_of(told.jitter)}\n" if seconds_of(told.jitter) else ""
+    jitter_s = seconds_of(schedule.jitter)
+    jitter = f"RandomizedDelaySec={jitter_s}\n" if jitter_s else ""
     command = " ".join(_quoted(word) for word in _command(job, state))
     return {
         f"{name}.service": f"""\
@@ -54,7 +55,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart={command}
-# The key: a file named by app_key_file in the job, or one line FLASHDUTY_APP_KEY=… in this file.
+# The app key: use app_key_file in the job file, or one line FLASHDUTY_APP_KEY=… in this file.
 EnvironmentFile=-/etc/bulk-reset/{job.name}.env
 KillSignal=SIGTERM
 TimeoutStopSec=30
@@ -62,11 +63,11 @@ NoNewPrivileges=yes
 """,
         f"{name}.timer": f"""\
 [Unit]
-Description=When {name} is due
+Description=Timer of {name}
 
 [Timer]
 {calendars}
-{jitter}Persistent={"no" if told.catch_up == "skip" else "yes"}
+{jitter}Persistent={"no" if schedule.catch_up == "skip" else "yes"}
 AccuracySec=1s
 
 [Install]
@@ -76,55 +77,58 @@ WantedBy=timers.target
 
 
 def cron_lines(job: Job, state: Path | None) -> str:
-    """Return what to add to a crontab.
+    """Return the lines to add to a crontab.
 
     Raises:
         InputError: it has no schedule.
     """
-    told = _schedule_of(job)
+    schedule = _schedule_of(job)
     command = _command(job, state)
     if not all(word.isprintable() for word in command):
-        raise InputError(f"{job.path}: a crontab cannot say this name. Rename it.")
-    is_plain = told.time_zone == _here() and not _OWN_WAYS.search(_NAMES.sub("", told.cron.upper()))
-    lines = [f"# {job.name}: {' '.join(told.cron.split())}, {told.time_zone}"]
-    if is_plain and not seconds_of(told.jitter) and told.catch_up == "skip":
-        when = " ".join(told.cron.split())
+        raise InputError(f"{job.path}: not allowed in a crontab. Rename the file.")
+    cron = " ".join(schedule.cron.split())
+    is_plain = schedule.time_zone == _local_zone() and not _CRONSIM_ONLY.search(
+        _NAMES.sub("", cron.upper())
+    )
+    lines = [f"# {job.name}: {cron}, {schedule.time_zone}"]
+    if is_plain and not seconds_of(schedule.jitter) and schedule.catch_up == "skip":
+        when = cron
     else:
-        # What is not to be caught up has to be asked about while it is on time.
-        often, when = ("minute", "*") if told.catch_up == "skip" else ("five minutes", "*/5")
-        lines.append(f"# Asked every {often} whether it is due: a crontab knows neither time zones")
-        lines.append("# nor jitter, and catches up nothing.")
+        # Without catching up, a due time has to be found while it is on time.
+        often, when = ("minute", "*") if schedule.catch_up == "skip" else ("five minutes", "*/5")
+        lines.append(f"# Checked every {often}: a crontab has no time zones and no jitter, and")
+        lines.append("# does not catch up missed runs.")
         when, command = f"{when} * * * *", [*command, "--if-due"]
     text = shlex.join([*command, "--quiet"]).replace("%", r"\%")
     return "\n".join([*lines, f"{when} {text}", ""])
 
 
-def calendars_of(told: ScheduleTable) -> list[str]:
-    """Return a cron expression as systemd writes it.
+def calendars_of(schedule: ScheduleTable) -> list[str]:
+    """Return a cron expression in systemd's calendar syntax.
 
-    Days of the month and of the week together mean either in cron, and both in systemd: that
-    makes two calendars. Where one of them begins with a star they mean both in cron, too.
+    Day of the month and day of the week together mean "either" in cron and "both" in systemd,
+    which takes two calendars. If one of them begins with a star, they mean "both" in cron, too.
 
     Raises:
-        InputError: systemd cannot say it.
+        InputError: systemd cannot express it.
     """
-    meant = CronSim(told.cron, dt.datetime.now(dt.UTC))
-    time = f"{_said(meant.hours, 24)}:{_said(meant.minutes, 60)}:00 {told.time_zone}"
-    months = _said(meant.months, 12)
-    if meant.days == {CronSim.LAST}:
+    parsed = CronSim(schedule.cron, dt.datetime.now(dt.UTC))
+    time = f"{_numbers(parsed.hours, 24)}:{_numbers(parsed.minutes, 60)}:00 {schedule.time_zone}"
+    months = _numbers(parsed.months, 12)
+    if parsed.days == {CronSim.LAST}:
         on_day = f"*-{months}~01"
-    elif min(meant.days) > 0:
-        on_day = f"*-{months}-{_said(meant.days, 31)}"
+    elif min(parsed.days) > 0:
+        on_day = f"*-{months}-{_numbers(parsed.days, 31)}"
     else:
-        raise _unsayable(told)
-    on_weekday = f"{_weekdays(meant, told)}*-{months}-*"
-    if meant.day_and:
-        return [f"{_weekdays(meant, told)}{on_day} {time}"]
-    return [f"{on_day} {time}", f"{on_weekday} {time}"]
+        raise _not_expressible(schedule)
+    weekdays = _weekdays(parsed, schedule)
+    if parsed.day_and:
+        return [f"{weekdays}{on_day} {time}"]
+    return [f"{on_day} {time}", f"{weekdays}*-{months}-* {time}"]
 
 
-def _here() -> str:
-    """Return the machine's zone by its name; empty where it has none."""
+def _local_zone() -> str:
+    """Return the name of the machine's time zone; empty if it has none."""
     try:
         return get_localzone_name()
     except LookupError:
@@ -134,7 +138,7 @@ def _here() -> str:
 def _schedule_of(job: Job) -> ScheduleTable:
     if job.schedule is None:
         raise InputError(
-            f"{job.path}: has no [schedule], so there is nothing to install. Write it."
+            f"{job.path}: no [schedule], so there is nothing to install. Add this table."
         )
     return job.schedule
 
@@ -147,35 +151,35 @@ def _command(job: Job, state: Path | None) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """Return a word as systemd reads it."""
+    """Return a word quoted for systemd."""
     word = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
     word = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in word)
     return word if re.fullmatch(r"[\w./=:,@%+-]+", word) else f'"{word}"'
 
 
-def _said(numbers: set[int], how_many: int) -> str:
-    """Return numbers as systemd writes them: ``*``, ``09..17``, ``00..45/15``, ``05,35``."""
-    told = sorted(numbers)
-    steps = {later - earlier for earlier, later in itertools.pairwise(told)}
-    if len(told) == how_many:
+def _numbers(numbers: set[int], how_many: int) -> str:
+    """Return numbers in systemd's syntax: ``*``, ``09..17``, ``00..45/15``, ``05,35``."""
+    ordered = sorted(numbers)
+    steps = {later - earlier for earlier, later in itertools.pairwise(ordered)}
+    if len(ordered) == how_many:
         return "*"
-    if len(steps) == 1 and len(told) > 2:  # noqa: PLR2004  (two are a list)
+    if len(steps) == 1 and len(ordered) > 2:  # noqa: PLR2004  (two are a list)
         [step] = steps
-        return f"{told[0]:02}..{told[-1]:02}" + (f"/{step}" if step > 1 else "")
-    return ",".join(f"{number:02}" for number in told)
+        return f"{ordered[0]:02}..{ordered[-1]:02}" + (f"/{step}" if step > 1 else "")
+    return ",".join(f"{number:02}" for number in ordered)
 
 
-def _weekdays(meant: CronSim, told: ScheduleTable) -> str:
-    """Return days of the week with a space behind them; nothing where it is all of them."""
-    if not all(isinstance(one, int) for one in meant.weekdays):
-        raise _unsayable(told)
-    # Monday first, as people write weeks, and Sunday is 0 and 7.
-    days = sorted({(int(one) - 1) % 7 for one in meant.weekdays if isinstance(one, int)})
+def _weekdays(parsed: CronSim, schedule: ScheduleTable) -> str:
+    """Return the days of the week followed by a space; empty for all seven."""
+    if not all(isinstance(one, int) for one in parsed.weekdays):
+        raise _not_expressible(schedule)
+    # Monday first; cron's Sunday is 0 and 7.
+    days = sorted({(int(one) - 1) % 7 for one in parsed.weekdays if isinstance(one, int)})
     return "" if len(days) == len(_DAYS) else ",".join(_DAYS[day] for day in days) + " "
 
 
-def _unsayable(told: ScheduleTable) -> InputError:
+def _not_expressible(schedule: ScheduleTable) -> InputError:
     return InputError(
-        f"schedule.cron: {told.cron!r}: systemd cannot say this. Use bulk-reset schedule, or "
-        "--cron."
+        f"schedule.cron: {schedule.cron!r}: systemd cannot express this. Use --cron, or "
+        "bulk-reset schedule."
     )

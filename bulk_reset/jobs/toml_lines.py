@@ -1,7 +1,8 @@
-"""On which line of a TOML file each of its keys is written.
+"""The line of each key of a TOML file.
 
-The TOML reader of the standard library does not tell. It reads single statements as well as
-whole files, though, so they are given to it one by one, each as soon as it is whole.
+Neither the standard library's TOML parser nor tomlkit reports lines of keys. The standard
+library also parses single statements, so they are passed to it one by one, each as soon as it is
+complete.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _ENDS: Final = ("]", "}", '"""', "'''")
 
 
 def lines_of(text: str) -> dict[Keys, int]:
-    """Return where each key, and each table, is written first: 1-based.
+    """Return the first line of each key and each table, 1-based.
 
     Args:
-        text: of a file that can be read as TOML.
+        text: valid TOML.
     """
     found: dict[Keys, int] = {}
     table: Keys = ()
@@ -32,11 +33,11 @@ def lines_of(text: str) -> dict[Keys, int]:
         if not is_first and not any(end in line for end in _ENDS):
             continue
         try:
-            told = tomllib.loads(statement)
+            values = tomllib.loads(statement)
         except tomllib.TOMLDecodeError:
-            continue  # it goes on in the next line
+            continue  # the statement has more lines
         is_header = statement.lstrip().startswith("[")
-        keys = list(_keys_in(told))
+        keys = list(_keys_in(values))
         for one in keys:
             found.setdefault(one if is_header else table + one, begins_at)
         if is_header:
@@ -46,19 +47,19 @@ def lines_of(text: str) -> dict[Keys, int]:
 
 
 def line_of(lines: Mapping[Keys, int], keys: Keys) -> int:
-    """Return the line of a key; where it is missing, that of its table."""
+    """Return the line of a key; of a missing key, that of its table."""
     for count in range(len(keys), 0, -1):
         if keys[:count] in lines:
             return lines[keys[:count]]
     return 1
 
 
-def _keys_in(told: Any) -> Iterator[Keys]:  # noqa: ANN401  (TOML)
-    if isinstance(told, list):
-        for one in told:
+def _keys_in(values: Any) -> Iterator[Keys]:  # noqa: ANN401  (TOML)
+    if isinstance(values, list):
+        for one in values:
             yield from _keys_in(one)
-    elif isinstance(told, dict):
-        for name, value in told.items():
+    elif isinstance(values, dict):
+        for name, value in values.items():
             yield (name,)
             for more in _keys_in(value):
                 yield (name, *more)

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from programs import KEY, Begin, SandboxProcess, read_csv, seed_id, write_sheet
 
-from bulk_reset.jobs.state_folder import JobState, RunRecord, StateFolder
+from bulk_reset.jobs.run_record import JobState, RunRecord
+from bulk_reset.jobs.state_folder import StateFolder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]
@@ -159,7 +160,7 @@ def test_list_shows_when_jobs_are_due_and_how_they_ended(command: Command, tmp_p
     assert "jobs/broken.toml:4: run.canary" in done.stderr
     told = json.loads(command("job", "list", "jobs", "--state-dir", "state", "--json").stdout)
     assert [one["job"] for one in told["jobs"]] == ["broken", "good", "never-run"]
-    assert told["jobs"][1]["last"]["words"] == "1 of 1 rows are done"
+    assert told["jobs"][1]["last"]["words"] == "1 of 1 row done"
     assert one_line(command("job", "list", "gone")).startswith("error: gone: no such folder.")
 
 
@@ -174,7 +175,7 @@ def test_run_says_how_it_ended_and_where_it_is_kept(command: Command, tmp_path: 
     assert done.returncode == 0, done.stderr
     [record] = runs_of(tmp_path)
     folder = tmp_path / "state" / "runs" / record.id
-    assert done.stdout == f"nightly: 2 of 2 rows are done\nRun: state/runs/{record.id}\n"
+    assert done.stdout == f"nightly: 2 of 2 rows done\nRun: state/runs/{record.id}\n"
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {one["run"] for one in events} == {record.id}
     assert (events[-1]["event"], events[-1]["exit_code"]) == ("job_ended", 0)
@@ -254,7 +255,7 @@ def test_a_run_that_was_killed_is_gone_on_with_and_sends_no_row_twice(
     done = command("job", "run", "nightly.toml", "--state-dir", "state", "--run", record.id)
     assert done.returncode == 0, done.stderr
     [ended] = runs_of(tmp_path)
-    assert (ended.id, ended.exit_code, ended.words) == (record.id, 0, "200 of 200 rows are done")
+    assert (ended.id, ended.exit_code, ended.words) == (record.id, 0, "200 of 200 rows done")
     assert ended.started_at == record.started_at
     assert Counter(line["status"] for line in read_csv(report)) == {"updated": 200}
     incidents = sandbox.get("/_incidents").values()
@@ -385,7 +386,7 @@ def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) ->
     words = shlex.split(text.replace(r"\%", "%"))
     run = command(*words[words.index("job") :])
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
-    assert [one.words for one in runs_of(tmp_path)] == ["1 of 1 rows are done"]
+    assert [one.words for one in runs_of(tmp_path)] == ["1 of 1 row done"]
 
 
 # --- Slips -----------------------------------------------------------------------------------

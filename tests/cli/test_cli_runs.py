@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from programs import SandboxProcess, seed_id, write_sheet
 
-from bulk_reset.jobs.state_folder import ENDED, MISSED, RUNNING, RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.run_record import ENDED, MISSED, RUNNING, RunRecord, run_id_of
+from bulk_reset.jobs.state_folder import StateFolder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]
@@ -53,8 +54,8 @@ def test_no_runs_are_no_mistake(runs: Command) -> None:
 
 def test_runs_are_listed_with_how_they_ended(runs: Command, tmp_path: Path) -> None:
     """When they were due, how long they took, how many rows, and what became of them."""
-    first = keep(tmp_path, "a", words="1,200 of 1,200 rows are done", rows=1_200)
-    second = keep(tmp_path, "b", NIGHT + 60, exit_code=1, words="2 of 3 rows are done", rows=3)
+    first = keep(tmp_path, "a", words="1,200 of 1,200 rows done", rows=1_200)
+    second = keep(tmp_path, "b", NIGHT + 60, exit_code=1, words="2 of 3 rows done", rows=3)
     third = keep(
         tmp_path, "c", NIGHT + 120, state=MISSED, exit_code=None, missed=3, words="too late"
     )
@@ -64,8 +65,8 @@ def test_runs_are_listed_with_how_they_ended(runs: Command, tmp_path: Path) -> N
     with StateFolder(tmp_path / "state").locked("d"):
         listed = list(rows(runs()).values())
     assert listed == [
-        f"{first.id} {day} 02:30 UTC 1 min 05 s 1,200 exit code 0: 1,200 of 1,200 rows are done",
-        f"{second.id} {day} 02:31 UTC 1 min 05 s 3 exit code 1: 2 of 3 rows are done",
+        f"{first.id} {day} 02:30 UTC 1 min 05 s 1,200 exit code 0: 1,200 of 1,200 rows done",
+        f"{second.id} {day} 02:31 UTC 1 min 05 s 3 exit code 1: 2 of 3 rows done",
         f"{third.id} {day} 02:32 UTC 1 min 05 s missed 3 times: too late",
         f"{fourth.id} {day} 02:33 UTC running",
         f"{fifth.id} {day} 02:34 UTC cut short; rows may be pending",
@@ -136,7 +137,7 @@ def test_the_way_back_that_a_run_shows_is_one(
     shown = runs("show", record.id)
     assert (shown.returncode, shown.stderr) == (0, "")
     told = {line[:10].strip(): line[10:] for line in shown.stdout.splitlines()}
-    assert told["Outcome"] == "exit code 0: 3 of 3 rows are done"
+    assert told["Outcome"] == "exit code 0: 3 of 3 rows done"
     assert (told["Rows"], told["SHA-256"]) == ("3 updated", record.sheet_sha256)
     assert told["Source"] == str(folder / "in.csv")
     assert told["Folder"] == str(tmp_path / "state" / "runs" / record.id)
@@ -250,6 +251,6 @@ def test_a_run_that_stopped_at_its_deadline_is_gone_on_with_by_hand_as_shown(
     done = command(*shlex.split(line)[3:])
     assert done.returncode == 0, done.stderr
     ended = state.read(record.id)
-    assert (ended.words, ended.stop) == ("2 of 2 rows are done", "")
+    assert (ended.words, ended.stop) == ("2 of 2 rows done", "")
     assert ended.deadline_at is not None
     assert 0 < ended.deadline_at - time.time() <= DAY

@@ -19,7 +19,8 @@ import pytest
 from programs import KEY, SandboxProcess, clean_environment, read_csv, write_sheet
 from prometheus_client.parser import text_string_to_metric_families
 
-from bulk_reset.jobs.state_folder import JobState, RunRecord, StateFolder
+from bulk_reset.jobs.run_record import JobState, RunRecord
+from bulk_reset.jobs.state_folder import StateFolder
 
 JOB = """
 [source]
@@ -165,13 +166,13 @@ def test_what_is_due_is_run_and_seen(
         name: [sample.value for sample in family.samples] for name, family in families.items()
     }
     assert numbers["bulk_reset_schedule_jobs"] == [1]
-    assert numbers["bulk_reset_schedule_jobs_broken"] == [1]
+    assert numbers["bulk_reset_schedule_jobs_invalid"] == [1]
     assert numbers["bulk_reset_job_last_run_exit_code"] == [0]
     assert numbers["bulk_reset_job_last_run_rows"] == [20]
     assert numbers["bulk_reset_job_missed_runs"] == [1]
     assert 0 < numbers["bulk_reset_job_next_run_timestamp_seconds"][0] - jobs_now() <= 86_401
     with urllib.request.urlopen(f"{address}/healthz", timeout=30) as answer:  # noqa: S310
-        assert json.load(answer) == {"is_well": True, "message": "1 jobs, broken: broken.toml"}
+        assert json.load(answer) == {"is_well": True, "message": "1 job, invalid: broken.toml"}
     assert schedule.end() == 0
     record = last(state)
     assert (record.exit_code, record.counts) == (0, {"updated": 20})

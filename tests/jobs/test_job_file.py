@@ -46,7 +46,7 @@ def mistakes(folder: Path, text: str | bytes) -> list[tuple[int, str, str]]:
     with pytest.raises(JobFileError) as caught:
         read(folder, text)
     assert KEY not in str(caught.value)
-    return [(one.line, one.key, one.problem) for one in caught.value.mistakes]
+    return [(one.line, one.key, one.problem) for one in caught.value.problems]
 
 
 def scheduled(line: str) -> str:
@@ -59,7 +59,7 @@ def scheduled(line: str) -> str:
 BROKEN: dict[str, tuple[str, int, str, str]] = {
     # --- Keys that are not known, at every level
     "unknown table": (f"{SHEET}[runs]\n", 3, "runs", "Did you mean run?"),
-    "unknown key above all tables": (f'name = "x"\n{SHEET}', 1, "name", "There may be description"),
+    "unknown key above all tables": (f'name = "x"\n{SHEET}', 1, "name", "Allowed are description"),
     "unknown key of source": (f"{SHEET}sheets = 1", 3, "source.sheets", "Did you mean sheet?"),
     "unknown key of a pull": (
         '[source.pull]\nsince = "1d"\nseverities = []\n[set]\ntitle = "x"\n',
@@ -74,8 +74,8 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "run.max_rows",
         "It belongs into [limits].",
     ),
-    "unknown key of schedule": (scheduled('at = "2"'), 6, "schedule.at", "There may be cron"),
-    "unknown key of notify": (f'{SHEET}[notify]\nmail = "x"', 4, "notify.mail", "There may be com"),
+    "unknown key of schedule": (scheduled('at = "2"'), 6, "schedule.at", "Allowed are cron"),
+    "unknown key of notify": (f'{SHEET}[notify]\nmail = "x"', 4, "notify.mail", "Allowed are com"),
     "path is no key": (f'path = "x"\n{SHEET}', 1, "path", "no such key"),
     "unknown quoted key": (f'{SHEET}[api]\n"a.b[0]" = 1', 4, 'api."a.b[0]"', "no such key"),
     "unknown key with brackets": (f'"x[0]" = 1\n{SHEET}', 1, '"x[0]"', "no such key"),
@@ -124,18 +124,18 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "not a number": (f"{SHEET}[api]\npatience = nan", 4, "api.patience", "that can be meant"),
     "odd share": (f'{SHEET}[limits]\nmax_failures = "5 %"', 4, "limits.max_failures", "'5%'"),
     "share over all": (f'{SHEET}[limits]\nmax_failures = "101%"', 4, "limits.max_failures", "'5%'"),
-    "word of none": (f'{SHEET}if_none = "skip"', 3, "source.if_none", "'mistake' or 'nothing'"),
+    "word of none": (f'{SHEET}if_none = "skip"', 3, "source.if_none", "'error' or 'nothing'"),
     "severity": (
         PULL.replace("[set]", 'severity = ["Critical", "Urgent"]\n[set]'),
         3,
         "source.pull.severity.1",
-        "'Urgent': none of these. Write one of 'Critical', 'Warning', 'Info' or 'Ok'.",
+        "'Urgent': not an allowed value. Write one of 'Critical', 'Warning', 'Info' or 'Ok'.",
     ),
     "severity in a list of lines": (
         PULL.replace("[set]", 'severity = [\n  "Ok",  # [\n  "bad",\n]\n[set]'),
         3,
         "source.pull.severity.1",
-        "none of these",
+        "not an allowed value",
     ),
     "empty text": ('[source]\nsheet = ""', 2, "source.sheet", "Write where the file is"),
     "empty command": (f"{SHEET}[notify]\ncommand = []", 4, "notify.command", "empty. Write some"),
@@ -223,7 +223,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "a pull's columns": (f'{PULL}[columns]\ntitle = "x"', 5, "columns", "is for sheets"),
     "a pull that does nothing": ('[source.pull]\nsince = "1d"', 1, "set", "this table is missing"),
     "unknown column": (f'{SHEET}[columns]\nheading = "x"', 4, "columns.heading", "no such field"),
-    "unknown field": (PULL.replace("title", "heading"), 4, "set.heading", "There may be title"),
+    "unknown field": (PULL.replace("title", "heading"), 4, "set.heading", "Allowed are title"),
     "id set": (PULL.replace("title", "incident_id"), 4, "set.incident_id", "cannot be set"),
     "one field twice": (f'{PULL}Title = "y"', 3, "set", "sets one field twice"),
     "no template": (PULL.replace('"x"', '"{{ title"'), 4, "set.title", "Mend the template"),
@@ -314,7 +314,12 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "a key": (f'{SHEET}[api]\napp_key = "{KEY}"', 4, "api.app_key", "Write app_key_file in [api]"),
     "a key above all": (f'APP-KEY = "{KEY}"\n{SHEET}', 1, "APP-KEY", "no place in a job file"),
     "a key for a table": (f'api = "{KEY}"\n{SHEET}', 1, "api", "'****': not a table"),
-    "a key for a word": (f'{SHEET}if_none = "{KEY}"', 3, "source.if_none", "'****': none of these"),
+    "a key for a word": (
+        f'{SHEET}if_none = "{KEY}"',
+        3,
+        "source.if_none",
+        "'****': not an allowed value",
+    ),
     "a key for a key": (f"{SHEET}{KEY} = 1", 3, "source.****", "no such key"),
     "missing": (f'{SHEET}[api]\naccount = "${{MISSING}}"', 4, "api.account", "no MISSING. Set it"),
     "the key's": (
@@ -341,7 +346,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         f'{SHEET}[run]\non_conflict = "${{HOOK}}"',
         4,
         "run.on_conflict",
-        "none of these",
+        "not an allowed value",
     ),
     "a number with more behind it": (
         f'{SHEET}[limits]\nmax_rows = "${{NOT:-many}}"',

@@ -24,7 +24,8 @@ from bulk_reset.core.errors import LockedError
 from bulk_reset.jobs import job_run
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
-from bulk_reset.jobs.state_folder import ENDED, RUNNING, RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 FAST = "per_second = 5000\nper_minute = 300000\n"
@@ -102,7 +103,7 @@ def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Pla
     """What was sent can be seen afterwards, whatever becomes of the sheet."""
     sheet = write_sheet(place.folder / "in.csv", 3)
     ended = place.run(f"{SHEET}{PLAIN}")
-    assert said(ended) == (ENDED, 0, "3 of 3 rows are done")
+    assert said(ended) == (ENDED, 0, "3 of 3 rows done")
     assert (ended.rows, ended.counts) == (3, {"updated": 3})
     assert (ended.source, ended.sheet, ended.report) == (str(sheet), "in.csv", "in.report.csv")
     assert place.kept(ended) == {
@@ -124,7 +125,7 @@ def test_columns_and_ways_are_those_of_the_job(place: Place) -> None:
     (place.folder / "in.csv").write_text(text)
     ways = '[columns]\nincident_id = "Id"\ntitle = "Heading"\n[run]\nskip_invalid = true\n'
     ended = place.run(f"{SHEET}{PLAIN}{ways}verify = true\n")
-    assert said(ended) == (ENDED, 1, "1 of 2 rows are done")
+    assert said(ended) == (ENDED, 1, "1 of 2 rows done")
     assert ended.counts == {"updated": 1, "rejected": 1}
     assert place.titles()[seed_id(1)] == "A new heading"
 
@@ -143,12 +144,12 @@ def test_a_pull_is_edited_and_sent_and_the_next_one_finds_nothing_to_do(place: P
     first = place.run(PULL)
     assert (first.state, first.exit_code) == (ENDED, 0)
     assert first.rows > 0
-    assert first.source == f"{first.rows} of {first.rows} incidents, pulled"
+    assert first.source == f"{first.rows} of {first.rows} incidents pulled"
     assert (first.sheet, first.report) == ("nightly.csv", "nightly.report.csv")
     drills = {one for one, title in place.titles().items() if title.startswith("[DRILL] CPU")}
     assert len(drills) == first.rows == first.counts["updated"]
     again = place.run(PULL)
-    assert said(again) == (ENDED, 0, "nothing to do: no incident is to be changed")
+    assert said(again) == (ENDED, 0, "nothing to do: no incident needs a change")
     assert again.rows == 0
 
 
@@ -228,7 +229,7 @@ def test_no_sheet_is_a_mistake_or_nothing_to_do(source: str, place: Place) -> No
     assert f"nightly.toml: {source.replace(chr(34), chr(39))}: there is no such" in wrong.words
     assert 'say if_none = "nothing"' in wrong.words
     nothing = place.run(f'[source]\n{source}\nif_none = "nothing"\n{PLAIN}')
-    assert said(nothing) == (ENDED, 0, "nothing to do: there is no sheet")
+    assert said(nothing) == (ENDED, 0, "nothing to do: no sheet found")
     assert place.kept(nothing) == {"job.toml", "run.json"}
 
 
@@ -303,7 +304,7 @@ def test_a_deadline_that_has_passed_begins_nothing(place: Place) -> None:
     place.clock = lambda: night + 4 * 3600
     ended = place.run(f"{SHEET}{PLAIN}{schedule}", due_at=night)
     assert ended.deadline_at == night + 4 * 3600
-    assert said(ended) == (ENDED, 3, "its deadline had come before it could begin")
+    assert said(ended) == (ENDED, 3, "the deadline passed before the run could start")
     assert (ended.started_at, ended.ended_at) == (night + 4 * 3600, night + 4 * 3600)
     assert not (place.folder / "rehearsal.json").exists()
 
@@ -358,7 +359,9 @@ def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
     ended = place.run(DONE)
     assert ended.exit_code == 0
     assert [path.name for path in inbox.iterdir()] == ["a.csv"]
-    assert [one["why"] for one in place.events("step_failed")] == ["it has changed meanwhile"]
+    assert [one["why"] for one in place.events("step_failed")] == [
+        "modified or removed during the run; not moved"
+    ]
 
 
 def test_a_sheet_with_mistakes_stays_where_it_is(place: Place) -> None:
@@ -377,7 +380,7 @@ def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
     assert said(ended) == (
         ENDED,
         0,
-        '2 of 2 rows are done; left undone: afterwards = "done"',
+        '2 of 2 rows done; failed steps: afterwards = "done"',
     )
     assert [one["what"] for one in place.events("step_failed")] == ['afterwards = "done"']
 
@@ -424,8 +427,8 @@ def test_copies_and_pages_that_fail_are_said_and_no_more(
 
     monkeypatch.setattr(JobRun, "_write_page", fail)
     ended = place.run(f'{SHEET}{API}[report]\ncopy_to = "out/{{date}}"\n')
-    assert said(ended) == (ENDED, 0, "1 of 1 rows are done; left undone: the page, copy_to")
-    assert [one["what"] for one in place.events("step_failed")] == ["the page", "copy_to"]
+    assert said(ended) == (ENDED, 0, "1 of 1 row done; failed steps: page, copy_to")
+    assert [one["what"] for one in place.events("step_failed")] == ["page", "copy_to"]
 
 
 @pytest.mark.parametrize(("sheet", "code"), [("in.csv", 0), ("gone.csv", 2)])
@@ -453,7 +456,7 @@ command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
     ("sheet", "when", "told"),
     [
         ("in.csv", "problem", None),
-        ("in.csv", "always", "nightly: 1 of 1 rows are done (exit code 0)\n"),
+        ("in.csv", "always", "nightly: 1 of 1 row done (exit code 0)\n"),
         ("gone.csv", "problem", "there is no such file"),
         ("gone.csv", "always", "there is no such file"),
     ],
@@ -477,7 +480,9 @@ def test_nobody_reached_is_in_the_record_and_in_the_log_without_the_address(
     async def sleep(_: float) -> None:
         pass
 
-    monkeypatch.setattr(job_run, "tell", functools.partial(job_run.tell, sleep=sleep))
+    monkeypatch.setattr(
+        job_run, "send_notification", functools.partial(job_run.send_notification, sleep=sleep)
+    )
     write_sheet(place.folder / "in.csv", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -577,7 +582,7 @@ def test_an_outage_is_told_once_and_when_it_is_over(
     third = place.go(second)
     assert (third.exit_code, third.is_open) == (0, False)
     lines = (place.folder / "told.txt").read_text().splitlines()
-    assert lines[1:] == ["nightly: 2 of 2 rows are done (exit code 0)"]
+    assert lines[1:] == ["nightly: 2 of 2 rows done (exit code 0)"]
 
 
 def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
@@ -640,7 +645,7 @@ def test_a_sheet_by_a_name_that_is_no_text_has_its_report_and_its_undo(
     inbox.mkdir()
     write_sheet(place.folder / "in.csv", 2).rename(inbox / os.fsdecode(name))
     ended = place.run(f'[source]\nnewest = "inbox/*"\nafterwards = "done"\n{PLAIN}')
-    assert said(ended) == (ENDED, 0, "2 of 2 rows are done")
+    assert said(ended) == (ENDED, 0, "2 of 2 rows done")
     assert (ended.sheet, ended.report) == ("sheet.csv", "sheet.report.csv")
     assert {"sheet.csv", "sheet.report.csv", "sheet.before.csv"} <= place.kept(ended)
     assert [path.name for path in (inbox / "done").iterdir()] == [os.fsdecode(name)]

@@ -22,7 +22,7 @@ from aiohttp.test_utils import TestServer
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.notifications import notification_of, send_notification
-from bulk_reset.jobs.state_folder import ENDED, MISSED, RunRecord
+from bulk_reset.jobs.run_record import ENDED, MISSED, RunRecord
 
 KEY = "k3y-of-nobody-0123456789"
 NIGHT = 1_795_833_000.0
@@ -35,7 +35,7 @@ RECORD = RunRecord(
     started_at=NIGHT + 1,
     ended_at=NIGHT + 61,
     exit_code=1,
-    words="2 of 3 rows are done; «née»",
+    words="2 of 3 rows done; «née»",
     rows=3,
     counts={"updated": 2, "failed": 1},
     sheet="in.csv",
@@ -63,7 +63,7 @@ def program(folder: Path, text: str, *lines: str) -> Job:
 def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
     """Moments as texts, paths in full, and a sentence that chat services show."""
     told = notification_of(RECORD, tmp_path)
-    assert told["text"] == "nightly: 2 of 3 rows are done; «née» (exit code 1)"
+    assert told["text"] == "nightly: 2 of 3 rows done; «née» (exit code 1)"
     assert (told["due_at"], told["ended_at"]) == (
         "2026-11-28T02:30:00+00:00",
         "2026-11-28T02:31:01+00:00",
@@ -111,7 +111,7 @@ def test_a_command_gets_it_on_its_input_and_in_its_environment(
         "BULK_RESET_JOB": "nightly",
         "BULK_RESET_RUN": RECORD.id,
         "BULK_RESET_EXIT_CODE": "1",
-        "BULK_RESET_TEXT": "nightly: 2 of 3 rows are done; «née» (exit code 1)",
+        "BULK_RESET_TEXT": "nightly: 2 of 3 rows done; «née» (exit code 1)",
     }
     assert environment["OTHER"] == "stays"
     assert KEY not in text
@@ -177,7 +177,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that waits for a mail server for ever holds nobody up."""
-    monkeypatch.setattr("bulk_reset.jobs.notifications._LONGEST_S", 0)
+    monkeypatch.setattr("bulk_reset.jobs.notifications._TIMEOUT_S", 0)
     told = program(tmp_path, HANG)
 
     def communicate(self: Any, *_: object, timeout: float) -> None:  # noqa: ANN401
@@ -188,7 +188,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     assert (
         send_notification(told, RECORD, tmp_path)
-        == f"failed: {sys.executable}: has not ended within 0 s"
+        == f"failed: {sys.executable}: timed out after 0 s"
     )
     assert is_gone(int((tmp_path / "child").read_text()))
 

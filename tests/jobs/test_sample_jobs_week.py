@@ -25,7 +25,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun
-from bulk_reset.jobs.state_folder import RunRecord
+from bulk_reset.jobs.run_record import RunRecord
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 from bulk_reset.sandbox import Sandbox, SandboxConfig
 
@@ -149,31 +149,31 @@ async def a_hard_week(week: Week) -> None:
 
 
 EXPECTED = """\
-Mon 22 01:15 severity-cleanup 01:15 exit 0: 1 of 1 rows are done
-Mon 22 02:30 nightly-retitle  02:33 exit 0: 2 of 2 rows are done
-Mon 22 07:00 weekly-backfill  07:00 exit 0: nothing to do: there is no sheet
-Mon 22 13:15 severity-cleanup 13:15 exit 0: 2 of 2 rows are done
-Tue 23 01:15 severity-cleanup 01:15 exit 0: 1 of 1 rows are done
-Tue 23 02:30 nightly-retitle  02:39 exit 0: 1 of 1 rows are done
-Tue 23 13:15 severity-cleanup 14:00 exit 0: 1 of 1 rows are done
-Wed 24 01:15 severity-cleanup 04:00 exit 0: 2 of 2 rows are done
-Wed 24 02:30 nightly-retitle  04:04 exit 0: 1 of 1 rows are done
-Wed 24 13:15 severity-cleanup 13:15 exit 0: 1 of 1 rows are done
+Mon 22 01:15 severity-cleanup 01:15 exit 0: 1 of 1 row done
+Mon 22 02:30 nightly-retitle  02:33 exit 0: 2 of 2 rows done
+Mon 22 07:00 weekly-backfill  07:00 exit 0: nothing to do: no sheet found
+Mon 22 13:15 severity-cleanup 13:15 exit 0: 2 of 2 rows done
+Tue 23 01:15 severity-cleanup 01:15 exit 0: 1 of 1 row done
+Tue 23 02:30 nightly-retitle  02:39 exit 0: 1 of 1 row done
+Tue 23 13:15 severity-cleanup 14:00 exit 0: 1 of 1 row done
+Wed 24 01:15 severity-cleanup 04:00 exit 0: 2 of 2 rows done
+Wed 24 02:30 nightly-retitle  04:04 exit 0: 1 of 1 row done
+Wed 24 13:15 severity-cleanup 13:15 exit 0: 1 of 1 row done
 Thu 25 01:15 severity-cleanup missed 1: nothing could run it then, and it is later than \
 catch_up_within
-Thu 25 02:30 nightly-retitle  missed 2: its deadline had passed before it could start
-Thu 25 13:15 severity-cleanup 09:00 exit 0: 2 of 2 rows are done
-Fri 26 01:15 severity-cleanup 09:00 exit 0: 1 of 1 rows are done
-Fri 26 13:15 severity-cleanup 13:15 exit 0: 1 of 1 rows are done
-Sat 27 01:15 severity-cleanup 01:15 exit 0: 2 of 2 rows are done
-Sat 27 02:30 nightly-retitle  02:32 exit 0: 1 of 1 rows are done
-Sat 27 13:15 severity-cleanup 13:15 exit 0: 1 of 1 rows are done
-Sun 28 01:15 severity-cleanup 01:15 exit 0: 1 of 1 rows are done
-Sun 28 03:00 nightly-retitle  03:04 exit 0: 2 of 2 rows are done
-Sun 28 13:15 severity-cleanup 13:15 exit 0: 2 of 2 rows are done
-Mon 29 01:15 severity-cleanup 01:15 exit 0: 1 of 1 rows are done
-Mon 29 02:30 nightly-retitle  02:33 exit 0: 1 of 1 rows are done
-Mon 29 07:00 weekly-backfill  07:00 exit 0: 5 of 5 rows are done
+Thu 25 02:30 nightly-retitle  missed 2: the deadline passed before the run could start
+Thu 25 13:15 severity-cleanup 09:00 exit 0: 2 of 2 rows done
+Fri 26 01:15 severity-cleanup 09:00 exit 0: 1 of 1 row done
+Fri 26 13:15 severity-cleanup 13:15 exit 0: 1 of 1 row done
+Sat 27 01:15 severity-cleanup 01:15 exit 0: 2 of 2 rows done
+Sat 27 02:30 nightly-retitle  02:32 exit 0: 1 of 1 row done
+Sat 27 13:15 severity-cleanup 13:15 exit 0: 1 of 1 row done
+Sun 28 01:15 severity-cleanup 01:15 exit 0: 1 of 1 row done
+Sun 28 03:00 nightly-retitle  03:04 exit 0: 2 of 2 rows done
+Sun 28 13:15 severity-cleanup 13:15 exit 0: 2 of 2 rows done
+Mon 29 01:15 severity-cleanup 01:15 exit 0: 1 of 1 row done
+Mon 29 02:30 nightly-retitle  02:33 exit 0: 1 of 1 row done
+Mon 29 07:00 weekly-backfill  07:00 exit 0: 5 of 5 rows done
 """
 """When it was due, which job, when it ended, and how. The clock goes from 2 to 3 on Sunday."""
 AWAY = (
@@ -202,8 +202,8 @@ def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
     port = week.nobody.rpartition(":")[2]
     assert [text.partition(": ")[2] for text in texts] == [
         f"{AWAY}: Connect call failed ('127.0.0.1', {port}). Try again later. (exit code 3)",
-        "2 of 2 rows are done (exit code 0)",
-        "missed 1: nothing could run it then, and it is later than catch_up_within",
+        "2 of 2 rows done (exit code 0)",
+        "missed 1: the scheduler was not running, and the delay exceeds catch_up_within",
     ]
 
 

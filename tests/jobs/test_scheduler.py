@@ -17,8 +17,9 @@ from virtual_schedule import VirtualSchedule
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_folder import JobFolder
+from bulk_reset.jobs.run_record import RunRecord
 from bulk_reset.jobs.scheduler import Scheduler
-from bulk_reset.jobs.state_folder import RunRecord, StateFolder
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import new_run_log
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()
@@ -113,8 +114,8 @@ def test_a_run_longer_than_its_period_makes_the_moments_within_it_missed(runner:
     runner.passes(1.5)
     assert runner.when() == [(10, 10), (40, 45), (80, 80)]
     assert runner.missed() == [
-        (20, 2, "a later one is run in its place"),
-        (50, 3, "a later one is run in its place"),
+        (20, 2, "replaced by a later due time"),
+        (50, 3, "replaced by a later due time"),
     ]
 
 
@@ -124,12 +125,12 @@ def test_a_run_longer_than_its_period_makes_the_moments_within_it_missed(runner:
         (
             "skip",
             [(60, 60), (360, 360)],
-            [(120, 4, "nothing could run it then, and catch_up is skip")],
+            [(120, 4, 'the scheduler was not running, and catch_up = "skip"')],
         ),
         (
             "once",
             [(60, 60), (300, 310), (360, 360)],
-            [(120, 3, "a later one is run in its place")],
+            [(120, 3, "replaced by a later due time")],
         ),
         ("all", [(60, 60), (120, 310), (180, 310), (240, 310), (300, 311), (360, 360)], []),
     ],
@@ -426,13 +427,13 @@ def test_files_are_read_again_when_they_change(runner: Runner) -> None:
         await runner.until(NOON + 100 * MINUTE)
         broken = write_job(runner.folder, "a", cron="61 * * * *")
         await runner.until(NOON + 105 * MINUTE)
-        assert list(scheduler.broken) == ["a.toml"]
-        assert ":6: schedule.cron: '61 * * * *'" in scheduler.broken["a.toml"]
+        assert list(scheduler.invalid) == ["a.toml"]
+        assert ":6: schedule.cron: '61 * * * *'" in scheduler.invalid["a.toml"]
         await runner.until(NOON + 160 * MINUTE)
         write_job(runner.folder, "a", cron="50 * * * *")
         (runner.folder / "b.toml").unlink()
         await runner.until(NOON + 200 * MINUTE)
-        assert (list(scheduler.jobs), scheduler.broken) == (["a"], {})
+        assert (list(scheduler.jobs), scheduler.invalid) == (["a"], {})
         assert broken.exists()
         await scheduler.shut_down()
 
@@ -497,7 +498,7 @@ def test_two_jobs_of_one_name_are_not_taken_for_one(
 
     async def pass_by() -> None:
         scheduler = second.open(second.start)
-        (why,) = scheduler.broken.values()
+        (why,) = scheduler.invalid.values()
         assert "a job of this name is" in why
         await scheduler.shut_down()
 
@@ -517,7 +518,7 @@ def test_a_folder_by_another_name_has_the_same_jobs(
 
     async def pass_by() -> None:
         scheduler = other.open(other.start)
-        assert scheduler.broken == {}
+        assert scheduler.invalid == {}
         await asyncio.sleep(MINUTE)
         await scheduler.shut_down()
 

@@ -14,7 +14,7 @@ import pytest
 from programs import clean_environment
 
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.jobs.state_folder import (
+from bulk_reset.jobs.run_record import (
     ENDED,
     MISSED,
     RECORD,
@@ -22,10 +22,10 @@ from bulk_reset.jobs.state_folder import (
     WAITING,
     JobState,
     RunRecord,
-    StateFolder,
     missed_record,
     run_id_of,
 )
+from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import Due, Missed
 
 NIGHT = 1_795_833_000.0  # 2026-11-28 02:30 UTC
@@ -61,7 +61,7 @@ def test_what_is_kept_is_what_is_read(state: StateFolder) -> None:
         ended_at=NIGHT + 60,
         deadline_at=NIGHT + 3600,
         exit_code=1,
-        words="2 of 3 rows are done: «né»",
+        words="2 of 3 rows done: «né»",
         counts={"updated": 2, "failed": 1},
         connect=["--sandbox-state", "x"],
     )

@@ -265,10 +265,10 @@ def test_the_jitter_is_the_same_for_one_moment_and_differs_between_moments() -> 
 
 NIGHT = at("2027-05-05 02:00")
 NIGHTS = [NIGHT + n * DAY for n in range(4)]
-SKIPPED = "nothing could run it then, and catch_up is skip"
-TOO_LATE = "nothing could run it then, and it is later than catch_up_within"
-REPLACED = "a later one is run in its place"
-PASSED = "its deadline had passed before it could start"
+SKIPPED = 'the scheduler was not running, and catch_up = "skip"'
+TOO_LATE = "the scheduler was not running, and the delay exceeds catch_up_within"
+REPLACED = "replaced by a later due time"
+PASSED = "the deadline passed before the run could start"
 
 
 def said(decision: Decision) -> tuple[float | None, list[tuple[float, float, int, str]]]:

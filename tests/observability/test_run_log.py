@@ -80,8 +80,8 @@ def test_an_event_is_a_line_of_json_that_begins_with_when_how_grave_and_what() -
         "progress", counts={Status.UPDATED: 3}, path=Path("a.csv"), rate=1.23456
     )
     assert recorded.file.getvalue() == (
-        '{"at": "2026-03-01T12:00:00.123Z", "level": "warning", "event": "progress", "run_id": "r1", '
-        '"counts": {"updated": 3}, "path": "a.csv", "rate": 1.235}\n'
+        '{"at": "2026-03-01T12:00:00.123Z", "level": "warning", "event": "progress", '
+        '"run_id": "r1", "counts": {"updated": 3}, "path": "a.csv", "rate": 1.235}\n'
     )
 
 

@@ -1,0 +1,104 @@
+"""Where a job's rows come from: finding the sheet, and copying it into the run's folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Final
+
+from bulk_reset.core.errors import InputError
+from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.run_record import JOB_FILE, LOG, RECORD
+
+DONE_FOLDER: Final = "done"
+"""Where a sheet is moved with ``afterwards = "done"``, beside the sheet."""
+_OUTPUT_ENDINGS: Final = (
+    *(".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv"),
+    *(".answer.xlsx", ".audit.jsonl", ".html", ".tmp", "~"),
+)
+"""Endings of files that runs write: never a sheet to send."""
+_LONGEST_NAME_BYTES: Final = 200
+"""File systems allow 255, and the names of reports are longer than that of their sheet."""
+
+
+def find_sheet(job: Job) -> Path | None:
+    """Return the sheet that the job's ``[source]`` names; None if there is none.
+
+    Raises:
+        InputError: there is none, and the job requires one.
+    """
+    source = job.source
+    if source.sheet is not None:
+        path = job.beside(source.sheet)
+        found = path if _modified_ns(path) is not None else None
+    else:
+        found = _newest(job)
+    if found is None and source.if_none != "nothing":
+        key = f"newest = {source.newest!r}" if source.newest else f"sheet = {source.sheet!r}"
+        raise InputError(
+            f"{job.path}: {key}: no such file. Create the file, or use "
+            'if_none = "nothing" to end such a run without an error.'
+        )
+    return found
+
+
+def _newest(job: Job) -> Path | None:
+    pattern = Path(job.source.newest or "").expanduser()
+    root = Path(pattern.anchor) if pattern.is_absolute() else job.path.parent
+    found = [
+        (modified_ns, path.name, path)
+        for path in root.glob(str(pattern.relative_to(pattern.anchor)))
+        if (modified_ns := _modified_ns(path)) is not None and not _is_ignored(job, path)
+    ]
+    return max(found)[2] if found else None
+
+
+def _is_ignored(job: Job, path: Path) -> bool:
+    """Whether a file was written by a run, is hidden, or was moved away when it was done."""
+    is_done = job.source.afterwards == "done" and path.parent.name == DONE_FOLDER
+    return is_done or path.name.startswith(("~$", ".")) or path.name.endswith(_OUTPUT_ENDINGS)
+
+
+def name_in_run_folder(sheet: Path) -> str:
+    """Return the sheet's name, or ``sheet.csv`` if its name cannot be kept in the run's folder.
+
+    A name that is not printable text could not be recorded, so report and undo would be lost.
+    """
+    name = sheet.name
+    is_taken = name in {RECORD, LOG, JOB_FILE}
+    is_long = len(os.fsencode(name)) > _LONGEST_NAME_BYTES
+    is_usable = name.isprintable() and not is_taken and not is_long
+    return name if is_usable else f"sheet{sheet.suffix}"
+
+
+def copy_sheet(source: Path, target: Path) -> Path:
+    """Copy a sheet that is not being written; return the copy.
+
+    Raises:
+        InputError: it cannot be read, or another program is writing it.
+    """
+    try:
+        before = source.stat()
+        shutil.copyfile(source, target)
+        after = source.stat()
+    except OSError as exc:
+        raise InputError(
+            f"{source}: cannot be copied ({exc.strerror}). Make the file readable for this user."
+        ) from exc
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        target.unlink()
+        raise InputError(
+            f"{source}: another program is writing it. Run the job again when the file is complete."
+        )
+    return target
+
+
+def _modified_ns(path: Path) -> int | None:
+    """Return when a regular file was last modified, in nanoseconds; None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns if stat.S_ISREG(status.st_mode) else None
