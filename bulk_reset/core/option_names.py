@@ -100,10 +100,7 @@ def option(name: str, value: object = True) -> str:
         case OptionStyle.JOB_FILE:
             return f"{called} = {_as_toml(value)}"
         case OptionStyle.PYTHON:
-            is_member = isinstance(value, Enum)
-            return (
-                f"{called}={f'{type(value).__name__}.{value.name}' if is_member else repr(value)}"
-            )
+            return f"{called}={_as_python(value)}"
 
 
 def _mapping(called: str, mapping: Mapping[str, str]) -> str:
@@ -117,6 +114,11 @@ def _mapping(called: str, mapping: Mapping[str, str]) -> str:
             return ", ".join(f"{called}.{key} = {name}" for key, name in pairs)
         case OptionStyle.PYTHON:
             return f"{called}={dict(mapping)!r}"
+
+
+def _as_python(value: object) -> str:
+    # The repr of an Enum's member is not valid Python.
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
 
 
 def _as_toml(value: object) -> str:
