@@ -109,9 +109,10 @@ def _mapping(called: str, mapping: Mapping[str, str]) -> str:
             pairs = (f"{shlex.quote(key)}={shlex.quote(name)}" for key, name in mapping.items())
             return " ".join(f"{called} {pair}" for pair in pairs)
         case OptionStyle.JOB_FILE:
-            keys = (key if _BARE_KEY.fullmatch(key) else _as_toml(key) for key in mapping)
-            pairs = zip(keys, map(_as_toml, mapping.values()), strict=True)
-            return ", ".join(f"{called}.{key} = {name}" for key, name in pairs)
+            return ", ".join(
+                f"{called}.{key if _BARE_KEY.fullmatch(key) else _as_toml(key)} = {_as_toml(name)}"
+                for key, name in mapping.items()
+            )
         case OptionStyle.PYTHON:
             return f"{called}={dict(mapping)!r}"
 

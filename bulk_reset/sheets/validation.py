@@ -243,10 +243,8 @@ def _id_error(text: str) -> _CellError | None:
         )
     in_link = ids_in_link(text)
     if in_link is not None:
-        problem = (
-            f"the link contains {counted(len(in_link), 'incident ID') if in_link else 'no ID'}"
-        )
-        return "id_invalid", problem, "Use the ID of one incident"
+        found = counted(len(in_link), "incident ID") if in_link else "no incident ID"
+        return "id_invalid", f"the link contains {found}", "Use the ID of one incident"
     if len(text) != ID_DIGITS:
         problem = f"{counted(len(text), 'character')}; an ID has {ID_DIGITS}"
         return "id_invalid", problem, "Copy the whole ID"
