@@ -47,7 +47,7 @@ KANJI: Final = f"id,title\n{A},接続数の上限に到達、再起動を実施�
 KOREAN: Final = f"id,title\n{A},데이터베이스 연결 시간 초과 오류\n"
 RUSSIAN: Final = f"id,title\n{A},Диск на сервере переполнен\n"
 TRADITIONAL: Final = f"id,title\n{A},資料庫連線逾時故障\n"
-GUESSED: Final = "Say what it is, for example --encoding cp1252, shift_jis or gb18030"
+GUESSED: Final = "Set the encoding, for example encoding='cp1252' (or shift_jis, gb18030)"
 
 
 def below(rows: dict[int, Any], by: int) -> dict[int, Any]:
