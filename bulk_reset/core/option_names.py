@@ -100,10 +100,7 @@ def option(name: str, value: object = True) -> str:
         case OptionStyle.JOB_FILE:
             return f"{called} = {_as_toml(value)}"
         case OptionStyle.PYTHON:
-            is_member = isinstance(value, Enum)
-            return (
-                f"{called}={f'{type(value).__name__}.{value.name}' if is_member else repr(value)}"
-            )
+            return f"{called}={_as_python(value)}"
 
 
 def _mapping(called: str, mapping: Mapping[str, str]) -> str:
@@ -112,11 +109,17 @@ def _mapping(called: str, mapping: Mapping[str, str]) -> str:
             pairs = (f"{shlex.quote(key)}={shlex.quote(name)}" for key, name in mapping.items())
             return " ".join(f"{called} {pair}" for pair in pairs)
         case OptionStyle.JOB_FILE:
-            keys = (key if _BARE_KEY.fullmatch(key) else _as_toml(key) for key in mapping)
-            pairs = zip(keys, map(_as_toml, mapping.values()), strict=True)
-            return ", ".join(f"{called}.{key} = {name}" for key, name in pairs)
+            return ", ".join(
+                f"{called}.{key if _BARE_KEY.fullmatch(key) else _as_toml(key)} = {_as_toml(name)}"
+                for key, name in mapping.items()
+            )
         case OptionStyle.PYTHON:
             return f"{called}={dict(mapping)!r}"
+
+
+def _as_python(value: object) -> str:
+    # The repr of an Enum's member is not valid Python.
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
 
 
 def _as_toml(value: object) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+INCOMPLETE_CHARACTER: Final = "contains an incomplete character"
+"""The problem of a text with half of a surrogate pair."""
 
 
 @dataclass(frozen=True, slots=True)

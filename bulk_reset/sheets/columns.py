@@ -193,25 +193,24 @@ def _positions_of_fields(
     header: tuple[str, ...], mapped: dict[str, str], path: str
 ) -> dict[str, int]:
     """Return field -> 0-based column, of the fields that the sheet has."""
-    found: dict[str, list[int]] = {field: [] for field in FIELDS}
     customs = filter(None, map(custom_column, header))
-    found |= {field: [] for field in (*customs, COMMENT_FIELD)}
-    for field, name in mapped.items():
-        found[field] = _positions(header, name, field, path)
+    found: dict[str, list[int]] = {one: [] for one in (*FIELDS, *customs, COMMENT_FIELD)}
+    for target, name in mapped.items():
+        found[target] = _positions(header, name, target, path)
     taken = {position for positions in found.values() for position in positions}
     for position, name in enumerate(header):
         matched = field_named(name)
         if matched is not None and matched not in mapped and position not in taken:
             found[matched].append(position)
-    for field, positions in found.items():
+    for target, positions in found.items():
         if len(positions) > 1:
             names = [header[p] for p in positions]
             shown = " and ".join(f"{header[p]!r} (column {p + 1})" for p in positions)
             # A mapping cannot choose between two columns of the same name.
-            choice = f", or use {option('mapping', {field: names[0]})}"
+            choice = f", or use {option('mapping', {target: names[0]})}"
             fix = "Remove or rename one" + (choice if len(set(names)) == len(names) else "")
-            raise SheetError(f"{path}: more than one column for {field}: {shown}. {fix}.")
-    return {field: positions[0] for field, positions in found.items() if positions}
+            raise SheetError(f"{path}: more than one column for {target}: {shown}. {fix}.")
+    return {target: positions[0] for target, positions in found.items() if positions}
 
 
 def _refuse_two_types(position_of: dict[str, int], path: str) -> None:
@@ -284,5 +283,7 @@ def _notices(
     for name in unused[:_NAMES_COMPARED]:
         field = _near(name)
         if field is not None:
-            notices.append(f"{name!r} may be {field}; if so, use {option('mapping', {field: name})}")
+            notices.append(
+                f"{name!r} may be {field}; if so, use {option('mapping', {field: name})}"
+            )
     return tuple(notices)

@@ -19,7 +19,7 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import Header, find_header, is_header, recognised
 from bulk_reset.sheets.encoding import display_name, find_encoding, known_codec
-from bulk_reset.sheets.file_types import WORKBOOK, kind_of
+from bulk_reset.sheets.file_types import kind_of
 
 _DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 _HINT: Final = re.compile(r"\"?sep=([\t !#-/:-@\[-`{-~])\"?[\r\n]*")

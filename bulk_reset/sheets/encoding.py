@@ -19,7 +19,7 @@ _SAMPLE_CHARACTERS: Final = 10_000
 _GB_COMMON: Final = range(0xA1, 0xD8)
 _GB_KANA: Final = range(0xA4, 0xA6)
 _GB_LATE: Final = range(0xC9, 0xD8)
-"""First bytes in GB2312: punctuation and hanzi of the first level; kana; the level's second half."""
+"""First bytes in GB2312: punctuation and hanzi of the first level; kana; that level's 2nd half."""
 _SURELY_KOREAN: Final = 8
 """More hanzi than this, none of them of the second half, are taken for Korean. In Chinese four
 in ten are of the second half, so this misjudges one text in sixty."""
@@ -84,7 +84,7 @@ def find_encoding(path: Path, label: str) -> str:
     if _first_undecodable(path, "gb18030") is None and _is_probably_chinese(path):
         return "gb18030"
     raise SheetError(
-        f"{label}: not UTF-8 (byte {invalid_at:,} is invalid), and probably not Chinese in GB18030. "
+        f"{label}: not UTF-8 (byte {invalid_at:,} is invalid) and probably not Chinese in GB18030. "
         f"Set the encoding, for example {option('encoding', 'cp1252')} (or shift_jis, gb18030), "
         "or save the file as UTF-8."
     )

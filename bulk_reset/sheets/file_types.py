@@ -22,7 +22,7 @@ _GET: Final = "Export the table as .xlsx or .csv."
 _RENAME: Final = "Rename it to .xlsx."
 _MAGIC: Final = (
     (b"%PDF-", "a PDF", _GET),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls), or one with a password", _SAVE),
+    (b"\xd0\xcf\x11\xe0", "an old (.xls) or password-protected Excel workbook", _SAVE),
     (b"\x1f\x8b", "a compressed file (gzip)", "Unpack it first."),
     (b"7z\xbc\xaf", "a compressed file (7-Zip)", "Unpack it first."),
     (b"Rar!", "a compressed file (RAR)", "Unpack it first."),

@@ -1,12 +1,13 @@
-"""The sheet that a pull writes, to be edited and run.
+"""Writes the sheet of a pull, which the user edits and runs.
 
-Beside the fields it has columns to read (number, progress, channel, start, link), and for every
-field what it held when it was pulled: hidden in a workbook, at the far right in a CSV. A run
-takes cells that still say the same for cells that nobody edited.
+Besides the fields it has read-only columns (number, progress, channel, start, link), and for
+every field a column with its pulled value: hidden in a workbook, at the far right in a CSV. A run
+does not send cells that still have the pulled value.
 
-Every text is guarded, as in all files with columns of ours, and read back as it was. Where it is
-not quite, both cells of a field read alike: halves of characters, U+FFFE and U+FFFF become
-U+FFFD; ``_x005F_x000A_``, and controls between ``<r>`` and ``</r>``, are spoilt in a workbook.
+Every text is guarded against formulas, as in all files that bulk-reset writes, and unguarded when
+it is read. The few texts that change are the same in both columns of a field: halves of
+characters, U+FFFE and U+FFFF become U+FFFD; a workbook changes ``_x005F_x000A_``, and control
+characters between ``<r>`` and ``</r>``.
 
 Source of what a workbook holds: Microsoft, "Excel specifications and limits".
 """
@@ -18,7 +19,6 @@ import csv
 import datetime as dt
 import io
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,8 @@ from bulk_reset.core.atomic_file import AtomicFile
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, live_value, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
-from bulk_reset.core.safe_text import guard_formula, is_link
+from bulk_reset.core.option_names import option
+from bulk_reset.core.safe_text import guard_formula, is_link, without_invalid
 from bulk_reset.sheets.columns import WAS_PREFIX
 from bulk_reset.sheets.streaming_workbook import StreamedBook, writing_errors
 from bulk_reset.sheets.template import (
@@ -44,14 +45,12 @@ from bulk_reset.sheets.template import (
 )
 
 _LINK: Final = "Link"
-_MOST_ROWS: Final = (1 << 20) - 1
+_MAX_ROWS: Final = (1 << 20) - 1
 _LONGEST_CELL: Final = 32_767
-_MOST_LINKS: Final = 65_530
-"""What Excel holds: rows below the header, UTF-16 units of a cell, links of a worksheet."""
-_NO_TEXT: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
-"""Halves of characters, and what no XML may hold: JSON can carry them."""
+_MAX_LINKS: Final = 65_530
+"""Excel's limits: rows below the header, UTF-16 units in a cell, links in a worksheet."""
 _ROW_HEIGHT: Final = 30
-"""Points, for two lines: not every program works it out, and long texts would fill the window."""
+"""Points, for two lines. Fixed, because long texts would fill the window."""
 _LINE: Final = {"bottom": 1, "bottom_color": "#DDE3E9"}
 _TEXT: Final = {**STYLES["text"], **_LINE}
 _GREY: Final = {**_TEXT, "text_wrap": False, "font_color": "#6B7280", "bg_color": "#F1F3F5"}
@@ -66,8 +65,8 @@ _STYLES: Final[dict[str, dict[str, object]]] = {
 }
 _READ_ONLY: Final = {
     "validate": "any",
-    "input_title": "For reading only",
-    "input_message": "What is typed here is not sent.",
+    "input_title": "Read-only",
+    "input_message": "Changes in this column are not sent.",
 }
 _READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, "Channel": 20, "Started": 20, _LINK: 34}
 
@@ -79,33 +78,33 @@ class _Writer(Protocol):
         Args:
             cells: column -> guarded text.
             edited: columns that a rule has changed.
-            link: the address behind the cell of that name, not guarded.
+            link: the address for the link's cell, not guarded.
         """
         ...
 
     def finish(self) -> None:
-        """See everything into the file."""
+        """Write everything to the file."""
         ...
 
-    def end(self) -> None:
-        """Leave nothing behind, whether it was finished or not."""
+    def close(self) -> None:
+        """Close and delete temporary files, whether it was finished or not."""
         ...
 
 
 class PulledSheet:
-    """A sheet that is being written; it stands under its name when the block has ended well.
+    """A sheet that is being written; it gets its final name when the block ends without an error.
 
     Args:
         path: ``.csv`` or ``.xlsx``.
         custom: columns beside ``FIELDS``: ``field:NAME``, ``field:NAME:json`` or ``comment``.
-        zone: of the times, named ``zone_name``.
-        overwrite: replace a file that is there.
+        zone: time zone of the times, named ``zone_name``.
+        overwrite: replace an existing file.
 
     Attributes:
-        rows: written so far.
+        rows: number of rows written so far.
 
     Raises:
-        InputError: a file is there already, or it cannot be written.
+        InputError: the file exists already, or it cannot be written.
     """
 
     _fresh: AtomicFile
@@ -128,16 +127,18 @@ class PulledSheet:
         kinds: dict[str, type[_Csv | _Xlsx]] = {".csv": _Csv, ".xlsx": _Xlsx}
         kind = kinds.get(path.suffix.lower())
         if kind is None:
-            raise InputError(f"{path}: a sheet is .xlsx or .csv. Give it such a name.")
+            raise InputError(
+                f"{path}: unknown type of sheet. Use a name that ends in .xlsx or .csv."
+            )
         self._kind = kind
         self._refuse_existing()
 
     def _refuse_existing(self) -> None:
-        # A link that leads nowhere is somebody's too.
+        # lexists: a broken link is not replaced either.
         if os.path.lexists(self._path) and not self._is_overwriting:
             raise InputError(
-                f"{self._path}: is there already, and may be edited. Choose another name, or say "
-                "--force to replace it."
+                f"{self._path}: already exists and may contain edits. Use another name, or "
+                f"{option('force')} to replace it."
             )
 
     def _header(self) -> dict[str, str]:
@@ -173,62 +174,62 @@ class PulledSheet:
             if kind is None:
                 with self._errors():
                     self._writer.finish()
-                    self._fresh.sync()  # which may take long, so the last look comes after it
+                    self._fresh.sync()  # may take long, so check again afterwards
                     self._refuse_existing()
                     self._fresh.keep()
         finally:
-            self._writer.end()
+            self._writer.close()
             self._fresh.discard()
 
     def write(self, incident: Mapping[str, Any], wanted: Mapping[str, str] | None = None) -> None:
         """Add an incident.
 
         Args:
-            wanted: column -> text that a rule has edited already.
+            wanted: column -> text that a rule has set.
 
         Raises:
-            InputError: more than the file can hold.
+            InputError: a workbook cannot hold the row.
         """
         wanted = wanted or {}
-        now = {name: text_of(name, live_value(incident, name)) for name in self._was}
+        current = {name: text_of(name, live_value(incident, name)) for name in self._was}
         link = _text(incident, "detail_url")
         cells = {
             ID_FIELD: str(incident[ID_FIELD]),
-            **{name: wanted.get(name, now.get(name, "")) for name in self._settable},
+            **{name: wanted.get(name, current.get(name, "")) for name in self._settable},
             "Number": _text(incident, "num"),
             "Progress": _text(incident, "progress"),
             "Channel": _text(incident, "channel_name"),
-            self._started: self._moment(incident.get("start_time")),
+            self._started: self._local_time(incident.get("start_time")),
             _LINK: link,
-            **{WAS_PREFIX + name: text for name, text in now.items()},
+            **{WAS_PREFIX + name: text for name, text in current.items()},
         }
-        texts = {name: guard_formula(_whole(text)) for name, text in cells.items()}
+        texts = {name: guard_formula(without_invalid(text)) for name, text in cells.items()}
         if isinstance(self._writer, _Xlsx):
-            self._refuse_too_much(cells, texts)
+            self._require_space(cells, texts)
         with self._errors():
             self._writer.write(texts, wanted, link)
         self.rows += 1
 
-    def _refuse_too_much(self, cells: Mapping[str, str], texts: Mapping[str, str]) -> None:
+    def _require_space(self, cells: Mapping[str, str], texts: Mapping[str, str]) -> None:
         """Refuse what XlsxWriter would leave out or cut."""
         too_long = next((name for name, text in texts.items() if _is_too_long(text)), None)
-        if self.rows >= _MOST_ROWS:
-            what = f"more than {_MOST_ROWS:,} incidents"
-            fix = "Write a .csv, or pull a shorter time."
-        elif too_long is not None:
-            length = len(cells[too_long])
-            what = f"{too_long} of {cells[ID_FIELD]} has {length:,} characters"
-            fix = "Write a .csv."
-        else:
-            return
-        raise InputError(f"{self._path}: {what}, which no workbook holds. {fix}")
+        if self.rows >= _MAX_ROWS:
+            raise InputError(
+                f"{self._path}: more than {_MAX_ROWS:,} incidents, the limit of a workbook. "
+                "Use a .csv file, or pull a shorter time range."
+            )
+        if too_long is not None:
+            raise InputError(
+                f"{self._path}: {too_long} of {cells[ID_FIELD]} has {len(cells[too_long]):,} "
+                "characters, too many for a cell of a workbook. Use a .csv file."
+            )
 
-    def _moment(self, at: object) -> str:
+    def _local_time(self, at: object) -> str:
         if not isinstance(at, (int, float)) or at <= 0:
             return ""
         try:
             return dt.datetime.fromtimestamp(at, self._zone).strftime("%Y-%m-%d %H:%M:%S")
-        except (OverflowError, OSError, ValueError):  # no year of ours
+        except (OverflowError, OSError, ValueError):  # outside the years 1 to 9999
             return str(at)
 
 
@@ -237,20 +238,15 @@ def _text(incident: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
-def _whole(text: str) -> str:
-    """Return the text without what no file can hold."""
-    return text if text.isascii() else _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 def _is_too_long(text: str) -> bool:
-    # A character is at most two units of UTF-16, and most texts are far shorter.
+    # A character has at most two UTF-16 units, and most texts are far shorter.
     units = len(text) * 2
     return units > _LONGEST_CELL and len(text.encode("utf-16-le")) > 2 * _LONGEST_CELL
 
 
 class _Csv:
     def __init__(self, file: BinaryIO, header: Mapping[str, str], settable: Sequence[str]) -> None:
-        del settable  # a CSV has no looks
+        del settable  # a CSV has no formats
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._text)
         self._writer.writerow(map(guard_formula, header.values()))
@@ -264,7 +260,7 @@ class _Csv:
         """See everything into the file."""
         self._text.flush()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(OSError):
             self._text.close()
@@ -279,17 +275,17 @@ class _Xlsx:
         self._rows = self._links = 0
         try:
             self._sheet = self._made.book.add_worksheet(INCIDENTS_SHEET)
-            self._begin(header)
+            self._write_header(header)
         except BaseException:
-            self.end()
+            self.close()
             raise
 
-    def _begin(self, header: Mapping[str, str]) -> None:
+    def _write_header(self, header: Mapping[str, str]) -> None:
         sheet = self._sheet
         sheet.set_default_row(_ROW_HEIGHT)
         sheet.set_row(0, HEADER_HEIGHT)
         sheet.freeze_panes(1, 2)
-        # Ids and numbers are text on purpose.
+        # Ids and numbers are text intentionally; Excel would mark every cell.
         sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
         set_up_page(sheet)
         for place, (name, text) in enumerate(header.items()):
@@ -307,13 +303,13 @@ class _Xlsx:
             style = formats["id" if name == ID_FIELD else "text"]
             sheet.set_column(place, place, width_of(name), style)
             if name in FIELDS:
-                sheet.data_validation(1, place, _MOST_ROWS, place, validation_of(name))
+                sheet.data_validation(1, place, _MAX_ROWS, place, validation_of(name))
             return
-        sheet.data_validation(1, place, _MOST_ROWS, place, _READ_ONLY)
+        sheet.data_validation(1, place, _MAX_ROWS, place, _READ_ONLY)
         if name.startswith(WAS_PREFIX):
             sheet.set_column(place, place, 20, formats["grey"], {"hidden": True})
         else:
-            # Beside the name there is the filter's button.
+            # The filter's button needs space beside the name.
             width = max(_READ_ONLY_WIDTHS[name.partition(" ")[0]], len(name) + 6)
             sheet.set_column(place, place, width, formats["grey"])
 
@@ -321,7 +317,7 @@ class _Xlsx:
         """Write a row; see ``_Writer``."""
         self._rows += 1
         for place, (name, text) in enumerate(cells.items()):
-            if name == _LINK and is_link(link) and self._links < _MOST_LINKS:
+            if name == _LINK and is_link(link) and self._links < _MAX_LINKS:
                 self._links += 1
                 self._sheet.write_url(self._rows, place, link, self._formats["link"], text)
             elif text:
@@ -339,10 +335,10 @@ class _Xlsx:
 
     def finish(self) -> None:
         """See everything into the file."""
-        # All columns, hidden ones too: sorting must keep what a row was made from beside it.
+        # All columns, including hidden ones: sorting must move the pulled values with their row.
         self._sheet.autofilter(0, 0, max(1, self._rows), self._columns - 1)
         self._file.write(self._made.packed())
 
-    def end(self) -> None:
-        """Leave no temporary file."""
+    def close(self) -> None:
+        """Delete temporary files."""
         self._made.discard()

@@ -1,11 +1,11 @@
-"""Sheet -> chunks of text rows, lazily, with the row numbers that Excel shows.
+"""Reads sheets as chunks of text rows, with the row numbers that Excel shows.
 
-First in the flow. A sheet can be read as often as needed: a run reads it once to check it
-and once to send it. Cells are lists of text by column: all that follows looks at whole
-columns, and nothing is faster to look through. Nothing is guessed, cut or converted, but for
-whole numbers and TRUE/FALSE in workbook cells, whose text is certain.
+First in the flow. A sheet can be read several times: a run reads it once to check it and once
+to send it. Cells are lists of text by column, because whole columns are checked, and lists of
+text are fastest for that. Text is not guessed, cut or converted, except whole numbers and
+TRUE/FALSE in workbook cells, whose text is certain.
 
-Units: ``row_number`` is 1-based, and the header and blank lines count.
+Units: ``row_number`` is 1-based and counts the header and blank lines.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ import pandas as pd
 
 from bulk_reset.core.custom_fields import is_same
 from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import unguard_formula
-from bulk_reset.sheets.chunk import Chunk
+from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.file_types import kind_of
@@ -40,14 +41,14 @@ STDIN: Final = "-"
 
 
 class Source(Protocol):
-    """Where a sheet's cells come from."""
+    """A reader of the cells of one type of sheet."""
 
     header_row: int
     header: tuple[str, ...]
     notice: str
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
-        """Yield the rows in file order, header left out, blank rows still among them."""
+        """Yield the rows below the header in file order, including blank rows."""
         ...
 
 
@@ -56,16 +57,16 @@ class Sheet:
 
     Attributes:
         label: the name used in messages.
-        path: the file, None for standard input and data frames.
-        columns: where the fields stand.
-        notices: what the user should know about how the sheet was read.
+        path: the file; None for standard input and data frames.
+        columns: the columns of the fields.
+        notices: sentences for the user about how the sheet was read.
     """
 
     def __init__(
         self, source: Source, label: str, path: Path | None, mapping: dict[str, str]
     ) -> None:
         self.source, self.label, self.path = source, label, path
-        # A file of failed rows, whose cells were made inert for spreadsheets.
+        # A file of failed rows or a pulled sheet; its cells are guarded against formulas.
         self._is_guarded = any(name.startswith(OWN_PREFIX) for name in source.header)
         header = tuple(map(unguard_formula, source.header)) if self._is_guarded else source.header
         self.columns: Columns = bind(header, mapping, label)
@@ -90,7 +91,7 @@ class Sheet:
                         list(map(unguard_formula, cells)) for cells in chunk.columns
                     ]
                 filled = _without_blank_rows(chunk)
-                yield _without_untouched(filled, self.columns) if self.columns.was else filled
+                yield _without_unedited(filled, self.columns) if self.columns.was else filled
         except OSError as exc:
             raise _unreadable(self.label, exc) from exc
 
@@ -99,14 +100,14 @@ class Sheet:
             return None
         try:
             stat = self.path.stat()
-        except OSError:  # gone, which is a change too
+        except OSError:  # a deleted file is a change too
             return ()
-        # The last tells of another file in its place, and of a time that was set back.
+        # st_ctime_ns detects a replaced file, and a modification time that was set back.
         return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _without_blank_rows(chunk: Chunk) -> Chunk:
-    """Leave out the rows in which every cell is empty or spaces; looks on only where it must."""
+    """Remove the rows in which every cell is blank; stops early if no row can be blank."""
     blank: Sequence[int] = range(len(chunk.numbers))
     for cells in chunk.columns:
         if len(blank) == len(cells) and "" not in cells and not any(map(str.isspace, cells)):
@@ -123,8 +124,8 @@ def _without_blank_rows(chunk: Chunk) -> Chunk:
     )
 
 
-def _without_untouched(chunk: Chunk, columns: Columns) -> Chunk:
-    """Empty the cells that still hold what the sheet was made from: nobody wants them set."""
+def _without_unedited(chunk: Chunk, columns: Columns) -> Chunk:
+    """Clear the cells that still have the pulled value, so that they are not sent."""
     texts, was = list(chunk.columns), {}
     odd_cells, emptied = dict(chunk.odd_cells), 0
     for field, was_position in columns.was.items():
@@ -143,7 +144,7 @@ def _without_untouched(chunk: Chunk, columns: Columns) -> Chunk:
 
 
 @contextmanager
-def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
+def open_sheet(  # noqa: PLR0913  (the reading options)
     sheet: str | os.PathLike[str] | pd.DataFrame,
     *,
     mapping: dict[str, str] | None = None,
@@ -153,46 +154,50 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     header_row: int | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Sheet]:
-    """Open a sheet of any kind, find its header and bind its columns.
+    """Open a sheet of any type, find its header and match its columns to fields.
 
     Args:
         sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, or a frame.
-        mapping: field -> column name, where the names do not tell.
-        delimiter: ``comma``, ``semicolon``, ``tab`` or one character; found when None.
-        encoding: a Python codec name; found when None.
-        sheet_name: the worksheet of a workbook; found when None.
-        header_row: the 1-based row of the header; found when None.
-        say: told beforehand when opening it will take long.
+        mapping: field -> column name, for columns that are not matched by name.
+        delimiter: ``comma``, ``semicolon``, ``tab``, ``pipe`` or one character; auto-detected
+            if None.
+        encoding: a Python codec name; auto-detected if None.
+        sheet_name: the worksheet of a workbook; auto-detected if None.
+        header_row: the 1-based row of the header; auto-detected if None.
+        notify: called with a sentence before an operation that takes long.
 
     Raises:
-        SheetError: the sheet cannot be used as it is; nothing was sent.
+        SheetError: the sheet cannot be used; nothing was sent.
         InputError: an option does not fit the sheet.
     """
     mapping = mapping or {}
     if isinstance(sheet, pd.DataFrame):
         if header_row is not None:
-            raise InputError("--header-row: a data frame has its names. Leave it out.")
+            raise InputError(
+                f"{option_name('header_row')}: a data frame has column names already. "
+                "Remove this option."
+            )
         yield Sheet(FrameSource(sheet), "data frame", None, mapping)
         return
     if os.fspath(sheet) == STDIN:
-        if sheet_name is not None:
-            raise InputError(f"--sheet {sheet_name}: standard input is no workbook. Leave it out.")
-        with _kept_input() as copy:
-            label = "standard input"
+        label = "standard input"
+        _refuse_sheet_name(sheet_name, label)
+        with _copied_input() as copy:
             source = DelimitedSource(copy, label, delimiter, encoding, header_row)
             yield Sheet(source, label, None, mapping)
         return
     path = Path(sheet)
     try:
-        ending = _require_file(path)
-        if ending in _TEXT_ENDINGS:
-            if sheet_name is not None:
-                raise InputError(f"--sheet {sheet_name}: {path} is not a workbook. Leave it out.")
+        if _require_file(path) in _TEXT_EXTENSIONS:
+            _refuse_sheet_name(sheet_name, str(path))
             text = DelimitedSource(path, str(path), delimiter, encoding, header_row)
             table = Sheet(text, str(path), path, mapping)
         else:
             if delimiter is not None or encoding is not None:
-                raise InputError(f"--delimiter, --encoding: {path} is a workbook. Leave them out.")
+                raise InputError(
+                    f"{option_name('delimiter')}, {option_name('encoding')}: {path} is a workbook. "
+                    "Remove these options."
+                )
             if notice := large_workbook_notice(path):
                 notify(f"{path}: {notice}")
             table = Sheet(WorkbookSource(path, sheet_name, header_row), str(path), path, mapping)
@@ -201,63 +206,73 @@ def open_sheet(  # noqa: PLR0913  (what can be said of how a sheet is read)
     yield table
 
 
+def _refuse_sheet_name(sheet_name: str | None, label: str) -> None:
+    if sheet_name is not None:
+        raise InputError(
+            f"{option('sheet_name', sheet_name)}: {label} is not a workbook. Remove this option."
+        )
+
+
 @contextmanager
-def _kept_input() -> Iterator[Path]:
-    """Keep standard input in a file: it is read twice, and a pipe gives its bytes only once."""
+def _copied_input() -> Iterator[Path]:
+    """Copy standard input to a file, because it is read twice and a pipe can be read once."""
     if sys.stdin is None:
-        raise SheetError("standard input: it is closed. Name a file instead of -.")
+        raise SheetError("standard input: closed. Use a file name instead of -.")
     path = Path(tempfile.gettempdir(), f"bulk-reset-{secrets.token_hex(8)}.csv")
-    try:  # before there is a file, so that no Ctrl-C leaves one behind
+    try:  # starts before the file exists, so that Ctrl-C never leaves it behind
         try:
             path.touch(mode=0o600, exist_ok=False)
             with path.open("wb") as copy:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         except OSError as exc:
             raise SheetError(
-                f"standard input: cannot be read, or not kept in {path.parent} ({exc.strerror}). "
-                "Make room there, or name a file instead of -."
+                f"standard input: cannot be copied to {path.parent} ({exc.strerror}). "
+                "Free disk space there, or use a file name instead of -."
             ) from exc
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-_TEXT_ENDINGS: Final = (".csv", ".tsv", ".txt")
-_WORKBOOK_ENDINGS: Final = (".xlsx", ".xlsm")
+_TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
+_WORKBOOK_EXTENSIONS: Final = (".xlsx", ".xlsm")
 
 
 def _unreadable(label: str, error: OSError) -> SheetError:
     return SheetError(
         f"{label}: cannot be read ({error.strerror or error}). "
-        "Look at its permissions, and whether another program has it open."
+        "Check its permissions, and close it in other programs."
     )
 
 
 def _require_file(path: Path) -> str:
-    """Return the ending of a file that is there and may be read."""
+    """Return the extension of a file that exists and can be read."""
     if not path.exists():
-        raise SheetError(f"{path}: no such file. Check the name; this is the folder {Path.cwd()}.")
-    if path.is_dir():
-        raise SheetError(f"{path}: this is a folder. Name the file in it.")
-    if not os.access(path, os.R_OK):
-        raise SheetError(f"{path}: not allowed to read it. Change its permissions.")
-    if not path.is_file():
-        raise SheetError(f"{path}: not a regular file. To read a pipe, say - instead of a name.")
-    if path.stat().st_size == 0:
-        raise SheetError(f"{path}: the file is empty. It needs a header line and rows.")
-    ending = path.suffix.lower()
-    if ending not in _TEXT_ENDINGS + _WORKBOOK_ENDINGS:
-        kind, _ = kind_of(path)
         raise SheetError(
-            f"{path}: cannot read {ending or 'a file without an ending'}"
-            f"{f' (this is {kind})' if kind and ending not in kind else ''}. "
-            "Save it as .xlsx or .csv (also read: .tsv, .txt)."
+            f"{path}: file not found. Check the name; the current folder is {Path.cwd()}."
         )
-    return ending
+    if path.is_dir():
+        raise SheetError(f"{path}: is a folder. Use the name of a file.")
+    if not os.access(path, os.R_OK):
+        raise SheetError(f"{path}: permission denied. Change the file's permissions.")
+    if not path.is_file():
+        raise SheetError(f"{path}: not a regular file. To read a pipe, use - as the file name.")
+    if path.stat().st_size == 0:
+        raise SheetError(f"{path}: the file is empty. Add a header line and rows.")
+    extension = path.suffix.lower()
+    if extension not in _TEXT_EXTENSIONS + _WORKBOOK_EXTENSIONS:
+        kind, _ = kind_of(path)
+        named = f"{extension} files are" if extension else "a file name without an extension is"
+        is_news = kind and extension not in kind
+        raise SheetError(
+            f"{path}: {named} not supported{f' (the file is {kind})' if is_news else ''}. "
+            "Save it as .xlsx or .csv (.tsv and .txt are also supported)."
+        )
+    return extension
 
 
 class WorkbookSource:
-    """One worksheet of an .xlsx file; calamine reads it."""
+    """One worksheet of an .xlsx file, read by calamine."""
 
     def __init__(self, path: Path, sheet_name: str | None, header_row: int | None = None) -> None:
         self._found = open_workbook_sheet(path, sheet_name, header_row)
@@ -275,7 +290,7 @@ class WorkbookSource:
 
 
 class FrameSource:
-    """A pandas DataFrame; its first row is row 2, as if written to a sheet."""
+    """A pandas DataFrame; its first row is row 2, as in a sheet with a header."""
 
     header_row = 1
     notice = ""
@@ -302,7 +317,7 @@ def _chunked(
 
 
 def text_chunk(numbers: list[int], rows: Sequence[Sequence[object]], width: int) -> Chunk:
-    """Turn rows of typed cells into text; short rows are filled up, long ones cut to the width."""
+    """Convert rows of typed cells to text; short rows are padded, long ones cut to the width."""
     if any(len(row) != width for row in rows):
         rows = [(*row[:width], *[""] * (width - len(row))) for row in rows]
     columns = [list(cells) for cells in zip(*rows, strict=True)] or [[] for _ in range(width)]
@@ -310,7 +325,7 @@ def text_chunk(numbers: list[int], rows: Sequence[Sequence[object]], width: int)
 
 
 def _text_columns(numbers: list[int], columns: Sequence[Sequence[object]]) -> Chunk:
-    """Turn typed cells into text where the text is certain, and say where it is not."""
+    """Convert typed cells to text, and record the cells whose text is uncertain."""
     odd_cells: dict[tuple[int, int], str] = {}
     texts = []
     for column, cells in enumerate(columns):
@@ -329,13 +344,13 @@ def _is_all_text(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:
     if set(map(type, cells)) != {str}:
         return False
     try:
-        "".join(cells).encode()  # type: ignore[arg-type]  # all are text, it was just seen
+        "".join(cells).encode()  # type: ignore[arg-type]  # all are text, see above
     except UnicodeEncodeError:
         return False
     return True
 
 
-# Excel shows whole numbers of up to 11 digits as they are; longer ones as 1.2E+11.
+# Excel shows whole numbers of up to 11 digits completely, longer ones as 1.2E+11.
 _CERTAIN_BELOW: Final = 10**11
 
 
@@ -344,15 +359,15 @@ def _text_of_number(value: float) -> tuple[str, str]:
         return "", ""
     if abs(value) < _CERTAIN_BELOW and value == int(value):
         return str(int(value)), ""
-    return f"{value:.15g}".upper(), "the cell holds a number"
+    return f"{value:.15g}".upper(), "the cell contains a number, not text"
 
 
 def _text_of(value: object) -> tuple[str, str]:
-    """Return a cell's text, and what makes it uncertain (empty where it is certain)."""
+    """Return a cell's text, and why it is uncertain (empty if it is certain)."""
     if isinstance(value, str):
-        # Half of a surrogate pair can stand in a data frame, but not in a request.
+        # A data frame can contain half of a surrogate pair, a request cannot.
         whole = value.encode(errors="replace").decode()
-        return (value, "") if whole == value else (whole, "the text has half a character in it")
+        return (value, "") if whole == value else (whole, INCOMPLETE_CHARACTER)
     if value is None or value is pd.NaT or value is pd.NA:
         return "", ""
     if isinstance(value, bool):
@@ -362,5 +377,5 @@ def _text_of(value: object) -> tuple[str, str]:
     if isinstance(value, ErrorCell):
         return value.text, value.problem
     is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
-    kind = "date or time" if is_time else type(value).__name__
-    return str(value), f"the cell holds a {kind}"
+    kind = "a date or time" if is_time else f"a value of type {type(value).__name__}"
+    return str(value), f"the cell contains {kind}, not text"

@@ -1,8 +1,8 @@
-"""The whole sheet: what it holds, and what follows for rows of one incident.
+"""Checks a whole sheet, and decides about rows of the same incident.
 
-Second in the flow, after the rules that concern one row alone. Rows that set the same are
-sent once; rows that set different fields are all sent; rows that set one field to different
-values are a conflict, and the policy decides.
+Second in the flow, after the rules for single rows (``validation``). Rows with the same values
+are sent once; rows that set different fields are all sent; rows that set the same field to
+different values are in conflict, and ``OnConflict`` decides.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.incident_ids import Readings
 from bulk_reset.core.json_codec import dumps
+from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.row_keys import keys_of
@@ -30,30 +31,30 @@ from bulk_reset.sheets.validation import CheckedChunk, check_chunk, shorten
 
 @dataclass(frozen=True, slots=True)
 class RowDecision:
-    """What is decided about one row because of other rows of the same incident."""
+    """The decision about one row because of other rows of the same incident."""
 
     status: Status
-    """REJECTED, SKIPPED, or PENDING for a row that is to be sent."""
+    """REJECTED, SKIPPED, or PENDING for a row to send."""
     reason: str = ""
     occurrence: int = 1
-    """How often these very values had stood for the incident by this row; in the digest."""
+    """1 for the first row of the incident with these values, 2 for the second …; in the digest."""
     overwritten: frozenset[str] = frozenset()
     """The fields that a later row of the sheet sets again."""
 
 
 @dataclass(frozen=True, slots=True)
 class SheetCheck:
-    """What a whole sheet holds.
+    """The result of checking a whole sheet.
 
     Attributes:
-        rows: how many there are, blank ones not counted.
-        mistakes: all of them, in the sheet's order.
-        rulings: row_number -> what is decided, for rows whose incident stands on several.
+        rows: number of rows, without blank rows.
+        row_errors: all errors, in the sheet's order.
+        decisions: row_number -> decision, for rows whose incident is in several rows.
         repeated_ids: those incidents; their rows are sent in order, never at the same time.
         contested_ids: those of them whose rows overwrite each other.
-        readings: how often an id was not written as an id alone.
-        emptied: cells that were emptied since the sheet was made, which leaves their fields alone.
-        untouched: rows in which nothing was edited since the sheet was made.
+        readings: counts of ids that were not plain ids.
+        emptied: cells that were cleared since the pull; their fields will not be changed.
+        untouched: rows in which nothing was edited since the pull.
     """
 
     rows: int = 0
@@ -72,10 +73,10 @@ def check_rows(
     policy: OnConflict = OnConflict.ERROR,
     on_chunk: Callable[[CheckedChunk], None] = lambda _: None,
 ) -> SheetCheck:
-    """Read and check a whole sheet; in memory stay 8 bytes a row, and the mistakes.
+    """Read and check a whole sheet; keeps 8 bytes per row and the errors in memory.
 
     Args:
-        on_chunk: sees each chunk once, in the sheet's order.
+        on_chunk: called with each chunk once, in the sheet's order.
 
     Raises:
         SheetError: the sheet cannot be read to its end.
@@ -123,7 +124,7 @@ def check_rows(
 
 
 def _keys(checked: CheckedChunk) -> npt.NDArray[np.uint64]:
-    """Return the keys of the incidents of valid rows that set something."""
+    """Return the keys of the incidents of valid rows that set a field."""
     return keys_of(itertools.compress(checked.ids, checked.are_to_set()))
 
 
@@ -134,15 +135,15 @@ class _Row:
 
 
 def _repeated_rows(sheet: Sheet, keys: list[npt.NDArray[np.uint64]]) -> dict[str, list[_Row]]:
-    """Collect the valid rows of the incidents that stand on several, by a second look."""
+    """Collect the valid rows of incidents that are in several rows, by reading the sheet again."""
     every = np.sort(np.concatenate(keys or [np.array([], np.uint64)]))
-    wanted = np.unique(every[1:][every[1:] == every[:-1]])
+    repeated = np.unique(every[1:][every[1:] == every[:-1]])
     found: dict[str, list[_Row]] = {}
-    # Two ids may have one key; the ids themselves decide below.
-    for chunk in sheet.chunks() if len(wanted) else ():
+    # Two ids may have the same key, so the ids are compared below.
+    for chunk in sheet.chunks() if len(repeated) else ():
         checked = check_chunk(chunk, sheet.columns)
         valid = np.flatnonzero(np.array(checked.are_to_set(), bool))
-        for place in valid[np.isin(_keys(checked), wanted)].tolist():
+        for place in valid[np.isin(_keys(checked), repeated)].tolist():
             row = _Row(checked.numbers[place], checked.values(place))
             found.setdefault(checked.ids[place], []).append(row)
     return {incident_id: rows for incident_id, rows in found.items() if len(rows) > 1}
@@ -157,7 +158,7 @@ def _count_occurrences(rows: list[_Row], decisions: dict[int, RowDecision]) -> N
 
 
 def _conflicts(rows: list[_Row]) -> dict[int, tuple[str, str, int]]:
-    """Return row_number -> (field, value, another row that sets it otherwise)."""
+    """Return row_number -> (field, value, another row that sets another value)."""
     first: dict[str, dict[str, int]] = {}
     for row in rows:
         for name, value in row.values.items():
@@ -175,10 +176,10 @@ def _reject(
     conflicts: dict[int, tuple[str, str, int]], columns: Columns, decisions: dict[int, RowDecision]
 ) -> Iterator[RowError]:
     for row_number, (name, value, other) in conflicts.items():
-        problem = f"row {other} sets {name} of the same incident to something else"
-        fix = "keep one of them, or say --on-conflict last (or in-order)"
+        problem = f"row {other} sets {name} of the same incident to another value"
+        fix = f"Remove one of the rows, or use {option('on_conflict', OnConflict.LAST)}"
         decisions[row_number] = RowDecision(
-            Status.REJECTED, f"{problem}: {fix}", decisions[row_number].occurrence
+            Status.REJECTED, f"{problem}. {fix}.", decisions[row_number].occurrence
         )
         yield RowError(row_number, columns.name(name), "conflict", shorten(value), problem, fix)
 
@@ -187,11 +188,11 @@ def _skip_duplicates(rows: list[_Row], decisions: dict[int, RowDecision]) -> Non
     first: dict[tuple[tuple[str, str], ...], int] = {}
     for row in rows:
         key = tuple(row.values.items())
-        twin = first.setdefault(key, row.row_number)
-        if twin != row.row_number:
+        sent = first.setdefault(key, row.row_number)
+        if sent != row.row_number:
             decisions[row.row_number] = RowDecision(
                 Status.SKIPPED,
-                f"the same as row {twin}, which is sent",
+                f"duplicate of row {sent}",
                 decisions[row.row_number].occurrence,
             )
 
@@ -203,7 +204,7 @@ def _skip_superseded(rows: list[_Row], decisions: dict[int, RowDecision]) -> Non
         if None not in over:
             decisions[row.row_number] = RowDecision(
                 Status.SKIPPED,
-                f"row {over[0]} sets the same again, and the last row wins",
+                f"overridden by row {over[0]}, the last row for these fields",
                 decisions[row.row_number].occurrence,
             )
         for name in row.values:
@@ -221,10 +222,10 @@ def _mark_overwritten(rows: list[_Row], decisions: dict[int, RowDecision]) -> No
 
 
 class DecidedChunk:
-    """A chunk of which it is known what is to be done with each row.
+    """A checked chunk with the decision about each row.
 
     Attributes:
-        digests: of each row, 12 bytes.
+        digests: the digest of each row, 12 bytes.
     """
 
     def __init__(self, checked: CheckedChunk, sheet_check: SheetCheck, scope: str) -> None:
@@ -250,7 +251,7 @@ class DecidedChunk:
 
     @property
     def is_all_plain(self) -> bool:
-        """Whether every row is valid and is sent whatever becomes of the others."""
+        """Whether every row is valid and is sent independently of other rows."""
         return (
             not self._wrong
             and self.checked.is_plain
@@ -264,7 +265,7 @@ class DecidedChunk:
         return map(self.item, range(len(self.checked)))
 
     def _changes(self) -> Iterator[Change]:
-        """Yield each row's change, where every row is to be sent."""
+        """Yield each row's change; only if ``is_all_plain``."""
         columns = self.checked.columns
         every = tuple(columns)
         rows = zip(*columns.values(), strict=True)
@@ -302,7 +303,7 @@ class DecidedChunk:
 def _rejected(
     row_number: int, incident_id: str, row_errors: list[RowError], digest: str
 ) -> Outcome:
-    reasons = "; ".join(f"{m.column}: {m.problem}: {m.fix}" for m in row_errors)
+    reasons = " ".join(f"{one.column}: {one.problem}. {one.fix}." for one in row_errors)
     return Outcome(
         row_number,
         shorten(incident_id),

@@ -1,6 +1,6 @@
-"""A workbook whose rows leave the memory as they come; XlsxWriter writes it.
+"""Writes a workbook row by row with constant memory, by XlsxWriter.
 
-Its texts are texts, whatever they look like: no formula, no link and no markup is made of them.
+Texts are written as texts: they never become formulas, links or markup.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from bulk_reset.core.errors import InputError
 
 
 class StreamedBook:
-    """A workbook on its way; ``discard`` it in the end, come what may.
+    """A workbook that is being written. Always call ``discard`` at the end.
 
     Attributes:
-        book: to add worksheets to.
-        formats: by the names of the styles; one is ``text``.
+        book: the XlsxWriter workbook.
+        formats: name of a style -> format; must contain ``text``.
     """
 
     def __init__(self, title: str, styles: Mapping[str, dict[str, object]]) -> None:
-        # XlsxWriter leaves its files of rows behind where no workbook is made of them.
+        # XlsxWriter does not delete its temporary files if the workbook is not closed.
         self._scratch = tempfile.TemporaryDirectory(prefix="bulk-reset-")
-        # Some megabytes for the longest sheets. On a full disk, a file would be written to again
-        # when the workbook is thrown away.
+        # In memory: a few megabytes for the longest sheets. With a file on a full disk, XlsxWriter
+        # would write to it again when the workbook is deleted.
         self._packed = io.BytesIO()
         self.book = xlsxwriter.Workbook(
             self._packed,
@@ -50,9 +50,9 @@ class StreamedBook:
         }
 
     def write_text(self, sheet: Worksheet, row: int, column: int, text: str, style: Format) -> None:
-        """Write a text as it is, whatever it looks like."""
+        """Write a text unchanged, even if it looks like a formula or markup."""
         if text.startswith("<r>") and text.endswith("</r>"):
-            # XlsxWriter takes that for markup of its own, but not where it comes in pieces.
+            # XlsxWriter reads such a text as its own markup, unless it is written in pieces.
             pieces = (text[:1], self.formats["text"], text[1:])
             sheet.write_rich_string(row, column, *pieces, style)
         else:
@@ -64,9 +64,9 @@ class StreamedBook:
         return self._packed.getbuffer()
 
     def discard(self) -> None:
-        """Leave no temporary file."""
+        """Delete the temporary files."""
         for sheet in self.book.worksheets():
-            # XlsxWriter closes them only where the workbook is written.
+            # XlsxWriter closes them only when the workbook is written.
             with suppress(OSError):
                 sheet.row_data_fh.close()
         self._scratch.cleanup()
@@ -74,13 +74,13 @@ class StreamedBook:
 
 @contextmanager
 def writing_errors(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file is written into an InputError that names it."""
+    """Convert errors of writing a file to an InputError that names the file."""
     try:
         yield
     except (OSError, XlsxWriterException) as exc:
-        # XlsxWriter's own errors are told while another is handled, which has the reason.
+        # XlsxWriter raises its own errors while handling the OSError with the reason.
         reason = exc if isinstance(exc, OSError) else exc.__context__
         raise InputError(
             f"{path}: cannot be written ({getattr(reason, 'strerror', None) or exc}). "
-            "Choose another place, or make room, for temporary files too."
+            "Use another folder, or free disk space (also for temporary files)."
         ) from exc

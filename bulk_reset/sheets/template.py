@@ -1,8 +1,8 @@
-"""The empty workbook to fill in: a sheet of incidents that checks itself, and its instructions.
+"""Writes the template: an empty workbook with input checks, and a worksheet of instructions.
 
-Place in the flow: before everything else; what people fill in here is what a run loads.
-The rules come from ``model``. The workbook's checks are a help while typing and no more:
-spreadsheet programs don't check what is pasted, so a run validates every cell again.
+Place in the flow: before everything else; a run reads the completed workbook. The rules come
+from ``core.fields``. The workbook's checks only help while typing: spreadsheet programs do not
+check pasted cells, so a run validates every cell again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import xlsxwriter
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
+from bulk_reset.core.option_names import option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ HEADER_OF: Final = {
     "resolution": "Resolution",
     "incident_severity": "Severity",
 }
-"""The readable name of each field's column, in the order of ``FIELDS``."""
+"""The column name of each field, in the order of ``FIELDS``."""
 
 _EXAMPLE_OF: Final = {
     "incident_id": "66d1f0a2c3b4e5f60718293a",
@@ -50,9 +51,9 @@ HEADER_HEIGHT: Final = 24
 _LINE_HEIGHT: Final = 20
 _SECTION_HEIGHT: Final = 34
 _A4: Final = 9
-# A number would lose an id's digits (6.9E+23) and a text's leading zeros.
+# As numbers, ids would lose digits (6.9E+23) and texts their leading zeros.
 _TEXT_FORMAT: Final = "@"
-# HEX2DEC takes at most ten digits, hence three pieces; validation allows no array constants.
+# HEX2DEC accepts at most ten digits, so there are three parts; array constants are not allowed.
 _ID_FORMULA: Final = (
     "=AND(LEN(A2)=24,ISNUMBER(HEX2DEC(MID(A2,1,8))+HEX2DEC(MID(A2,9,8))+HEX2DEC(MID(A2,17,8))))"
 )
@@ -60,25 +61,25 @@ _ID_RULE: Final = "24 hexadecimal digits: 0 to 9 and a to f."
 _SEVERITY_RULE: Final = f"{', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}."
 
 _HOW_TO: Final = {
-    "One row": "One incident. Besides its ID, fill in at least one column.",
-    "Empty cell": "Leaves the field as it is. A field cannot be emptied; the API refuses that.",
+    "One row": "One incident. Fill in its ID and at least one other column.",
+    "Empty cell": "The field is not changed. The API does not allow clearing a field.",
     "Columns": (
-        "May be moved, left out or added: only their names matter. "
+        "Can be moved, removed or added; they are matched by name. "
         "Columns with other names are not sent."
     ),
     "Pasting": (
-        "Paste values only (Paste Special), so that IDs stay text. "
-        "What is pasted is not checked here; bulk-reset check does it."
+        "Paste values only (Paste Special), so that IDs remain text. "
+        "Pasted cells are not checked here; use bulk-reset check."
     ),
 }
 _COMMANDS: Final = {
     "bulk-reset check FILE.xlsx": "Checks every row. Sends nothing.",
-    "bulk-reset run FILE.xlsx --dry-run": "Shows what a run would do. Changes nothing.",
-    "bulk-reset run FILE.xlsx": "Sends the updates. Typed again, it goes on where it stopped.",
+    "bulk-reset run FILE.xlsx --dry-run": "Shows what a run will do. Changes nothing.",
+    "bulk-reset run FILE.xlsx": "Sends the updates. Run it again to resume a stopped run.",
 }
 _REPORT: Final = (
-    "FILE stands for this workbook's name. What became of every row is written beside it, "
-    "to FILE.report.csv."
+    "Replace FILE with the name of this workbook. The result of every row is written to "
+    "FILE.report.csv in the same folder."
 )
 _INSTRUCTION_WIDTHS: Final = (16, 11, 44, 64)
 _RULES_ROW: Final = 1
@@ -101,7 +102,7 @@ _CELL: Final = {
     "border": 1,
     "border_color": "#C9D3DD",
 }
-# An indent counts from a side, and without one it is not seen.
+# Excel applies an indent only if the alignment is set.
 _TYPED: Final = {"num_format": _TEXT_FORMAT, "valign": "top", "align": "left", "indent": 1}
 STYLES: Final[dict[str, dict[str, object]]] = {
     "header": _HEADER,
@@ -121,35 +122,35 @@ def write_template(path: Path, *, rows: int = 10_000, overwrite: bool = False) -
     """Write an empty workbook to fill in.
 
     Args:
-        path: where to write; its name ends in ``.xlsx``.
-        rows: how many rows below the header check what is typed into them.
-        overwrite: replace a file that is already there.
+        path: the file to write; its name ends in ``.xlsx``.
+        rows: number of rows below the header with input checks.
+        overwrite: replace an existing file.
 
     Raises:
-        InputError: the file is there already, and is as it was; or it cannot be written.
+        InputError: the file exists already and is unchanged; or it cannot be written.
     """
     if path.suffix.lower() != ".xlsx":
         raise InputError(
-            f"{path}: a template is an Excel workbook. Give it a name that ends in .xlsx."
+            f"{path}: the template is an Excel workbook. Use a name that ends in .xlsx."
         )
     content = _workbook(rows)
     try:
-        # "x" fails where a file is, with no moment between the look and the write.
+        # "x" checks for an existing file and creates the new one in one step.
         with path.open("wb" if overwrite else "xb") as file:
             file.write(content)
     except FileExistsError as exc:
         raise InputError(
-            f"{path}: is already there, and may be filled in. "
-            "Choose another name, or say --force to replace it."
+            f"{path}: already exists and may contain edits. Use another name, or "
+            f"{option('force')} to replace it."
         ) from exc
     except OSError as exc:
         raise InputError(
-            f"{path}: cannot be written ({exc.strerror}). Choose another place."
+            f"{path}: cannot be written ({exc.strerror}). Use another folder."
         ) from exc
 
 
 def _workbook(rows: int) -> bytes:
-    """Return the workbook's bytes, made before a file is touched."""
+    """Return the workbook's bytes, before a file is opened."""
     buffer = BytesIO()
     with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
         book.set_properties({"title": "Incidents to update", "comments": "Made by bulk-reset"})
@@ -164,7 +165,7 @@ def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> 
     for column, field in enumerate(FIELDS):
         is_id = field == ID_FIELD
         width = width_of(field)
-        # Whole columns, so that rows below the checked ones keep ids as text too.
+        # Formats for whole columns, so that ids below the checked rows are text too.
         sheet.set_column(column, column, width, formats["id" if is_id else "text"])
         sheet.write_string(0, column, HEADER_OF[field], formats["required" if is_id else "header"])
         sheet.data_validation(1, column, rows, column, validation_of(field))
@@ -174,7 +175,7 @@ def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> 
 
 
 def set_up_page(sheet: Worksheet) -> None:
-    """Have a sheet of incidents printed as wide as a page, with its header on each."""
+    """Set a worksheet of incidents to print as wide as the page, with its header on each page."""
     sheet.set_landscape()
     sheet.set_paper(_A4)
     sheet.fit_to_pages(1, 0)
@@ -182,12 +183,12 @@ def set_up_page(sheet: Worksheet) -> None:
 
 
 def width_of(field: str) -> int:
-    """Return how wide a field's column is, in characters."""
+    """Return the width of a field's column, in characters."""
     return _WIDTH_OF.get(field, _TEXT_WIDTH)
 
 
 def validation_of(field: str) -> dict[str, object]:
-    """Return what XlsxWriter needs to check one field's column while it is typed into."""
+    """Return XlsxWriter's options for the input check of a field's column."""
     name = HEADER_OF[field]
     messages: dict[str, object] = {"input_title": name, "error_title": f"{name} is not valid"}
     if field == ID_FIELD:
@@ -195,14 +196,14 @@ def validation_of(field: str) -> dict[str, object]:
             "validate": "custom",
             "value": _ID_FORMULA,
             "input_message": f"Required. {_ID_RULE}",
-            "error_message": f"An ID is {_ID_RULE} Copy it from the incident's page.",
+            "error_message": f"An ID has {_ID_RULE} Copy it from the incident's page.",
         }
     if field == SEVERITY_FIELD:
         return messages | {
             "validate": "list",
             "source": list(SEVERITIES),
-            "input_message": f"{_SEVERITY_RULE} Empty: the severity stays as it is.",
-            "error_message": f"Choose {_SEVERITY_RULE} Empty leaves the severity as it is.",
+            "input_message": f"{_SEVERITY_RULE} If empty, the severity is not changed.",
+            "error_message": f"Use {_SEVERITY_RULE} If empty, the severity is not changed.",
         }
     shortest, longest = TEXT_LENGTHS[field]
     return messages | {
@@ -210,12 +211,12 @@ def validation_of(field: str) -> dict[str, object]:
         "criteria": "between",
         "minimum": shortest,
         "maximum": longest,
-        "input_message": f"{shortest} to {longest:,} characters. Empty: the field stays as it is.",
-        # Excel counts UTF-16 units (an emoji is two), the run counts characters as the API
-        # does. So Excel warns and lets the text stay: to refuse it could be wrong.
+        "input_message": f"{shortest} to {longest:,} characters. If empty, it is not changed.",
+        # Excel counts UTF-16 units (an emoji is two), the API counts characters. So Excel only
+        # warns, because the text may be valid.
         "error_type": "warning",
         "error_message": (
-            f"{name} takes {shortest} to {longest:,} characters. "
+            f"{name} must have {shortest} to {longest:,} characters. "
             "Excel counts an emoji as two, bulk-reset as one."
         ),
     }
@@ -244,11 +245,11 @@ def _fill_instructions(sheet: Worksheet, formats: dict[str, Format]) -> None:
         sheet.set_row(row, _LINE_HEIGHT)
     _write_section(sheet, 0, "Update incidents from this workbook", formats["page title"])
     _write_rules(sheet, formats)
-    _write_section(sheet, how_to_row, "Filling it in", formats["section"])
+    _write_section(sheet, how_to_row, "How to fill it in", formats["section"])
     for row, (name, text) in enumerate(_HOW_TO.items(), start=how_to_row + 1):
         sheet.write_string(row, 0, name, formats["name"])
         sheet.merge_range(row, 1, row, _LAST, text, formats["cell"])
-    _write_section(sheet, commands_row, "What to type next", formats["section"])
+    _write_section(sheet, commands_row, "Commands", formats["section"])
     for row, (command, effect) in enumerate(_COMMANDS.items(), start=commands_row + 1):
         sheet.merge_range(row, 0, row, _LAST - 1, command, formats["code"])
         sheet.write_string(row, _LAST, effect, formats["cell"])

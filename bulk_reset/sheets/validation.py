@@ -1,14 +1,13 @@
-"""Every rule of the API, checked before anything is sent.
+"""Checks the API's rules for single rows before anything is sent.
 
-Whole columns at a time, cell by cell only where something may be wrong.
+Whole columns are checked at once, and cell by cell only if something may be invalid.
 
-A broken rule is data (a ``RowError`` with row, column, value and mend), never an exception.
-Text is kept as it is; only the id is freed of what does not change what it names (see
-``bulk_reset.core.incident_ids``).
+A broken rule is data (a ``RowError`` with row, column, value and fix), never an exception.
+Text is not changed; only the id is normalised (see ``bulk_reset.core.incident_ids``).
 
-Source of the rules: ``bulk_reset.model``. Two are this tool's own, because the API would take
-what is surely an accident: text of nothing but spaces, and control characters other than
-tab and line break (half of a binary file, a wrong encoding, a terminal's colours).
+Source of the rules: ``bulk_reset.core.fields``. Two rules are our own, because the API accepts
+text that is certainly an accident: text of only white space, and control characters other than
+tab and line break (part of a binary file, a wrong encoding, a terminal's colours).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bulk_reset.core.counting import counted
 from bulk_reset.core.custom_fields import (
     COMMENT_FIELD,
     LONGEST_COMMENT,
@@ -33,7 +33,7 @@ from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD,
 from bulk_reset.core.incident_ids import ID_DIGITS, Readings, ids_in_link, is_id, read_ids
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.safe_text import one_line
-from bulk_reset.sheets.chunk import Chunk
+from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import Columns
 
 _SHOWN_CHARACTERS: Final = 60
@@ -45,9 +45,9 @@ _FORMULA_ERRORS: Final = (
     *("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"),
     *("#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!", "#BLOCKED!", "#CONNECT!"),
 )
-"""What a spreadsheet writes into a text file for a formula that failed."""
+"""The text that a spreadsheet exports for a formula that failed."""
 _LONGEST_FORMULA_ERROR: Final = max(map(len, _FORMULA_ERRORS))
-_NO_MISTAKE: Final = frozenset({"", *SEVERITIES})
+_VALID_SEVERITIES: Final = frozenset({"", *SEVERITIES})
 _NUMBER_LIKE: Final = re.compile(r"[0-9]+([.,][0-9]+)?(e[+-]?[0-9]+)?")
 _SEVERITY_MEANT: Final = {
     **{name.casefold(): name for name in SEVERITIES},
@@ -59,15 +59,15 @@ _SEVERITY_MEANT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CheckedChunk:
-    """A chunk's rows by field, with what is wrong with them.
+    """A chunk's rows by field, with their errors.
 
     Attributes:
-        numbers: the row numbers; every row, wrong ones too.
+        numbers: the row numbers, including invalid rows.
         columns: field -> cells, the sheet's fields in the order of ``FIELDS``.
-        mistakes: in the order of rows and fields.
-        readings: how often an id was not written as an id alone.
-        was: field -> cells, what the sheet was made from, where it says so.
-        untouched: the places of the rows in which nothing was edited since.
+        row_errors: the errors, in the order of rows and fields.
+        readings: counts of ids that were not plain ids.
+        was: field -> cells with the pulled values, if the sheet was pulled.
+        untouched: places in the chunk of rows in which nothing was edited since the pull.
     """
 
     numbers: Sequence[int]
@@ -82,21 +82,21 @@ class CheckedChunk:
 
     @property
     def ids(self) -> list[str]:
-        """The incident of each row: 24 digits in lower case, or what is wrong there."""
+        """The incident id of each row: 24 digits in lower case, or the invalid text."""
         return self.columns[ID_FIELD]
 
     @property
     def wrong_rows(self) -> set[int]:
-        """The numbers of the rows with a mistake."""
+        """The numbers of the invalid rows."""
         return {row_error.row_number for row_error in self.row_errors}
 
     @property
     def is_plain(self) -> bool:
-        """Whether there are no columns but ``FIELDS``, and nothing of what the sheet was made."""
+        """Whether there are only columns of ``FIELDS``, and no pulled values."""
         return not self.was and self.columns.keys() <= _PLAIN
 
     def are_to_set(self) -> list[bool]:
-        """Tell of each row whether it has no mistake and something to set."""
+        """Return for each row whether it is valid and sets a field."""
         wrong = self.wrong_rows
         if not wrong and not self.untouched:
             return [True] * len(self)
@@ -110,14 +110,14 @@ class CheckedChunk:
         return () if self.columns.keys() <= _PLAIN else range(len(self))
 
     def was_at(self, place: int) -> dict[str, Any] | None:
-        """Return what the row at this place was made from, None where nobody knows."""
+        """Return the pulled values of the row at this place; None if there are none."""
         found = {name: cells[place] for name, cells in self.was.items()}
         if not any(found.values()):
             return None
         return {field_of(name): _was(name, text) for name, text in found.items()}
 
     def values(self, place: int) -> dict[str, str]:
-        """Return what the row at this place sets: field -> text."""
+        """Return the values that the row at this place sets: field -> text."""
         return {
             name: cells[place]
             for name, cells in self.columns.items()
@@ -133,7 +133,7 @@ def _was(column: str, text: str) -> Any:  # noqa: ANN401  (JSON)
 
 
 def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
-    """Check all rules that concern one row alone."""
+    """Check all rules for single rows."""
     cells = {name: chunk.columns[position] for name, position in columns.position.items()}
     raw_ids = cells[ID_FIELD]
     cells[ID_FIELD] = [text.strip().lower() for text in raw_ids]
@@ -160,7 +160,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
 
 
 def _untouched(cells: dict[str, list[str]], was: dict[str, list[str]]) -> set[int]:
-    """Return the places of rows that were made from an incident and set nothing."""
+    """Return the places of rows that have pulled values and set no field."""
     settable = [texts for name, texts in cells.items() if name != ID_FIELD]
     made_from = list(was.values())
     return {
@@ -171,21 +171,21 @@ def _untouched(cells: dict[str, list[str]], was: dict[str, list[str]]) -> set[in
 
 
 _Broken = Iterator[tuple[int, str, str, str, str]]
-"""(place in the chunk, field, kind, problem, mend) of each broken rule."""
+"""(place in the chunk, field, kind, problem, fix) of each broken rule."""
 
 
 def _check_column(name: str, texts: list[str]) -> _Broken:
-    """Find the cells that may be wrong by a look at all of them, then look at those alone."""
+    """Find cells that may be invalid with fast tests of the whole column, then check only those."""
     suspects: Sequence[int]
-    mistake_in: Callable[[str], _Mistake | None]
+    error_in: Callable[[str], _CellError | None]
     if name == ID_FIELD:
         suspects = () if _are_ids(texts) else range(len(texts))
-        mistake_in = _id_error
+        error_in = _id_error
     elif name == SEVERITY_FIELD:
-        suspects = () if _NO_MISTAKE.issuperset(texts) else range(len(texts))
-        mistake_in = _severity_error
+        suspects = () if _VALID_SEVERITIES.issuperset(texts) else range(len(texts))
+        error_in = _severity_error
     elif name not in TEXT_LENGTHS:
-        suspects, mistake_in = range(len(texts)), partial(_further_error, name)
+        suspects, error_in = range(len(texts)), partial(_further_error, name)
     else:
         longest = TEXT_LENGTHS[name][1]
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -193,27 +193,27 @@ def _check_column(name: str, texts: list[str]) -> _Broken:
         suspects = np.flatnonzero(short | (lengths > longest)).tolist()
         if any(map(str.isspace, texts)) or _has_control(texts):
             suspects = range(len(texts))
-        mistake_in = partial(_text_error, name)
+        error_in = partial(_text_error, name)
     for place in suspects:
-        row_error = mistake_in(texts[place])
-        if row_error is not None:
-            yield place, name, *row_error
+        found = error_in(texts[place])
+        if found is not None:
+            yield place, name, *found
 
 
 def _are_ids(texts: list[str]) -> bool:
-    """Tell whether every text is 24 hexadecimal digits in lower case."""
+    """Return whether every text is 24 hexadecimal digits in lower case."""
     if set(map(len, texts)) != {ID_DIGITS}:
         return False
     joined = "".join(texts)
     try:
-        # Spaces within are skipped there, so the length tells of them.
+        # fromhex skips spaces, so the lengths are compared.
         return len(bytes.fromhex(joined)) * 2 == len(joined)
     except ValueError:
         return False
 
 
 def _has_control(texts: list[str]) -> bool:
-    """Tell whether a control character is in any of the texts, in one look at all of them."""
+    """Return whether any of the texts contains a control character."""
     joined = "".join(texts)
     content = joined.encode("utf-8", "replace")
     codes = np.frombuffer(content, np.uint8)
@@ -225,98 +225,97 @@ def _has_control(texts: list[str]) -> bool:
     return b"\x7f" in content or (b"\xc2" in content and _CONTROL.search(joined) is not None)
 
 
-_Mistake = tuple[str, str, str]
-"""kind, problem, mend"""
+_CellError = tuple[str, str, str]
+"""kind, problem, fix. Each is a phrase without a full stop: they become cells of a table or
+``problem. fix.``"""
 
 
-def _id_error(text: str) -> _Mistake | None:
+def _id_error(text: str) -> _CellError | None:
     if is_id(text):
         return None
     if not text:
-        return "id_missing", "no incident id", "fill it in, or remove the row"
+        return "id_missing", "the incident ID is missing", "Enter the ID, or remove the row"
     if _NUMBER_LIKE.fullmatch(text) and ("e" in text or "." in text or "," in text):
         return (
             "id_number",
-            "a spreadsheet turned the id into a number; its digits are lost",
-            "format the column as Text, then paste the id again from its source",
+            "a spreadsheet converted the ID to a number, and digits are lost",
+            "Format the column as Text, then paste the ID again from its source",
         )
     in_link = ids_in_link(text)
     if in_link is not None:
-        problem = f"the link has {len(in_link) or 'no'} incident ids in it"
-        return "id_invalid", problem, "write the id of the one incident instead"
+        found = counted(len(in_link), "incident ID") if in_link else "no incident ID"
+        return "id_invalid", f"the link contains {found}", "Use the ID of one incident"
     if len(text) != ID_DIGITS:
-        return "id_invalid", f"an id has 24 characters, this has {len(text)}", "copy the whole id"
+        problem = f"{counted(len(text), 'character')}; an ID has {ID_DIGITS}"
+        return "id_invalid", problem, "Copy the whole ID"
     return (
         "id_invalid",
-        "an id has only the digits 0-9 and the letters a-f",
-        "copy the id again from its source",
+        "an ID contains only the digits 0-9 and the letters a-f",
+        "Copy the ID again from its source",
     )
 
 
-def _text_error(name: str, text: str) -> _Mistake | None:
+def _text_error(name: str, text: str) -> _CellError | None:
     shortest, longest = TEXT_LENGTHS[name]
     if text in _FORMULA_ERRORS:
-        return (
-            "formula_error",
-            f"the formula's error {text}",
-            "write the text itself, or empty the cell",
-        )
+        problem = f"the formula failed with {text}"
+        return "formula_error", problem, "Enter the text itself, or clear the cell"
     if len(text) > longest:
-        fix = f"cut it to {longest:,}: {len(text) - longest:,} too many"
-        return "too_long", f"{len(text):,} characters", fix
+        return _too_long(text, longest)
     if control := _CONTROL.search(text):
-        problem = (
-            f"the control character U+{ord(control[0]):04X} as character {control.start() + 1:,}"
-        )
-        return "control_character", problem, "remove it, or empty the cell"
+        code = f"U+{ord(control[0]):04X}"
+        problem = f"contains the control character {code} at position {control.start() + 1:,}"
+        return "control_character", problem, "Remove it, or clear the cell"
     if text.isspace():
-        # Long enough or not: spaces alone say nothing.
-        return "only_spaces", "nothing but spaces", "empty the cell"
+        # White space has no meaning as a value, even if it is long enough.
+        return "only_spaces", "contains only spaces", "Clear the cell"
     if 0 < len(text) < shortest:
-        problem = f"{len(text)} character{'s' if len(text) > 1 else ''}"
-        return "too_short", problem, f"write at least {shortest}, or empty the cell"
+        problem = f"{counted(len(text), 'character')}; the minimum is {shortest}"
+        return "too_short", problem, f"Enter at least {shortest} characters, or clear the cell"
     return None
 
 
-def _severity_error(text: str) -> _Mistake | None:
-    if text in _NO_MISTAKE:
+def _too_long(text: str, longest: int) -> _CellError:
+    problem = f"{len(text):,} characters; the maximum is {longest:,}"
+    return "too_long", problem, f"Shorten it by {counted(len(text) - longest, 'character')}"
+
+
+def _severity_error(text: str) -> _CellError | None:
+    if text in _VALID_SEVERITIES:
         return None
     meant = _SEVERITY_MEANT.get(text.strip().casefold())
     if meant:
-        fix = f"write {meant}"
-    elif text.strip().casefold() == "ok":
-        fix = "Ok cannot be set: write another one, or empty the cell"
-    else:
-        fix = "write Info, Warning or Critical, or empty the cell"
-    return "severity", "not a severity", fix
+        return "severity", "not a severity", f"Use {meant}"
+    is_ok = text.strip().casefold() == "ok"
+    problem = "the severity Ok cannot be set" if is_ok else "not a severity"
+    return "severity", problem, "Use Info, Warning or Critical, or clear the cell"
 
 
-def _further_error(name: str, text: str) -> _Mistake | None:
-    """Return what is wrong with a cell for a custom field or with a comment."""
+def _further_error(name: str, text: str) -> _CellError | None:
+    """Return the error of a cell for a custom field or a comment."""
     if not text:
         return None
     if name == COMMENT_FIELD and len(text) > LONGEST_COMMENT:
-        fix = f"cut it to {LONGEST_COMMENT:,}: {len(text) - LONGEST_COMMENT:,} too many"
-        return "too_long", f"{len(text):,} characters", fix
+        return _too_long(text, LONGEST_COMMENT)
     if text in _FORMULA_ERRORS or text.isspace() or _CONTROL.search(text):
         return _text_error("description", text)
     return _value_error(name, text)
 
 
-def _value_error(name: str, text: str) -> _Mistake | None:
+def _value_error(name: str, text: str) -> _CellError | None:
     try:
         value = value_of(name, text)
     except (ValueError, RecursionError):
-        return "json", "not JSON", 'write it like ["a", "b"], 5 or true, or "a" for a text'
+        return "json", "not valid JSON", 'Use for example ["a", "b"], 5, true, or "a" for a text'
     if not is_whole(json.dumps(value, ensure_ascii=False)):
-        return "json", "half of a character", "write the whole character"
+        return "json", INCOMPLETE_CHARACTER, "Enter the complete character"
     if value is None:
-        return "json", "null sets nothing", "empty the cell: it leaves the field alone"
+        return "json", "null cannot be set", "Clear the cell to leave the field unchanged"
     return None
 
 
 def error_of(name: str, text: str) -> str:
-    """Return why a text cannot be set in a column; empty where it can."""
+    """Return why a text cannot be set in a column; empty if it can."""
     if name == SEVERITY_FIELD:
         found = _severity_error(text)
     elif name in TEXT_LENGTHS:
@@ -324,7 +323,7 @@ def error_of(name: str, text: str) -> str:
     else:
         found = _further_error(name, text)
     if found is None and not is_whole(text):
-        return "half of a character"
+        return INCOMPLETE_CHARACTER
     return found[1] if found else ""
 
 
@@ -334,8 +333,8 @@ def _check_emptiness(columns: dict[str, list[str]], wrong: set[int]) -> _Broken:
         return
     for place in range(len(columns[ID_FIELD])):
         if place not in wrong and not any(cells[place] for cells in settable):
-            fix = "fill in a field, or remove the row"
-            yield place, ID_FIELD, "nothing_to_set", "no field to set in this row", fix
+            fix = "Fill in a field, or remove the row"
+            yield place, ID_FIELD, "nothing_to_set", "the row has no field to update", fix
 
 
 def _odd_cells(chunk: Chunk, columns: Columns) -> _Broken:
@@ -346,7 +345,7 @@ def _odd_cells(chunk: Chunk, columns: Columns) -> _Broken:
     for (number, position), problem in chunk.odd_cells.items():
         name = name_at.get(position)
         if name is not None and number in place_of:
-            fix = "format the cell as Text and type what it should read"
+            fix = "Format the cell as Text, then enter the text"
             yield place_of[number], name, "cell_type", problem, fix
 
 

@@ -1,6 +1,6 @@
-"""Find the right worksheet of an .xlsx file and read its cells, by calamine.
+"""Selects the worksheet of an .xlsx file and reads its cells with calamine.
 
-What calamine does not tell is looked up in the file itself, see ``bulk_reset.sheets.workbook_xml``.
+Facts that calamine does not report are read from the XML, see ``bulk_reset.sheets.workbook_xml``.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from xml.etree import ElementTree as ET
 
 import python_calamine as calamine
 
+from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.option_names import option, option_name
 from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header, recognised
 from bulk_reset.sheets.file_types import WORKBOOK, kind_of
 from bulk_reset.sheets.workbook_xml import ErrorCell, Worksheet, refuse_bombs
 
 _CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedStrings")
 _LARGE_BYTES: Final = 100_000_000
-_HELD_FOR_A_BYTE: Final = 1.3
-"""Bytes of memory for a byte of the worksheet's text; measured with seven columns of text."""
-_MERGED: Final = ErrorCell("", "merged with a cell in a row above")
+_MEMORY_PER_BYTE: Final = 1.3
+"""Bytes of memory per byte of the unpacked worksheet; measured with seven columns of text."""
+_MERGED: Final = ErrorCell("", "merged with a cell above it")
 _DAMAGED: Final = (
     calamine.CalamineError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
     ET.ParseError,
-    # A member that needs a newer unzip or a password, an encoding or a number that is none.
+    # A member that needs a newer unzip or a password; an invalid encoding or number.
     NotImplementedError,
     RuntimeError,
     LookupError,
@@ -45,7 +47,7 @@ class WorkbookSheet:
     """A worksheet with a header.
 
     Attributes:
-        notice: what is to be said of it.
+        notice: the end of a notice to the user; may be empty.
     """
 
     name: str
@@ -55,7 +57,7 @@ class WorkbookSheet:
     _errors: dict[int, list[tuple[int, ErrorCell]]]
 
     def rows(self) -> Iterator[list[Any]]:
-        """Yield every row from the first of the worksheet on, blank ones too."""
+        """Yield every row from the first row of the worksheet, including blank rows."""
         if not self._errors:
             yield from self._sheet.iter_rows()
             return
@@ -68,7 +70,7 @@ class WorkbookSheet:
 
     def _with_errors(self, row_number: int, cells: list[Any]) -> list[Any]:
         for column, error in self._errors.get(row_number, ()):
-            # Left of the first value there is no header, so no field either.
+            # Columns left of the first value have no header, so they are no field.
             if column >= 0:
                 cells.extend([""] * (column + 1 - len(cells)))
                 if not error.is_number or isinstance(cells[column], (int, float)):
@@ -77,30 +79,30 @@ class WorkbookSheet:
 
 
 def large_workbook_notice(path: Path) -> str:
-    """Return what there is to say before a large workbook is read, or nothing."""
+    """Return a notice for the user if the workbook is large, else an empty text."""
     try:
         with zipfile.ZipFile(path) as archive:
             parts = [part for part in archive.infolist() if part.filename.startswith(_CELL_PARTS)]
     except _DAMAGED:
-        return ""  # Reading it says what is wrong.
+        return ""  # Reading it will report the error.
     unpacked_bytes = sum(part.file_size for part in parts)
     if unpacked_bytes < _LARGE_BYTES:
         return ""
     return (
-        f"a large workbook ({unpacked_bytes / 1e6:,.0f} MB unpacked): reading it takes a while, "
-        f"and some {_HELD_FOR_A_BYTE * unpacked_bytes / 1e9:.1f} GB of memory. "
-        "As CSV it takes neither."
+        f"large workbook ({unpacked_bytes / 1e6:,.0f} MB unpacked). Reading it takes time and "
+        f"about {_MEMORY_PER_BYTE * unpacked_bytes / 1e9:.1f} GB of memory. "
+        "Save it as CSV to avoid this."
     )
 
 
 def open_workbook_sheet(
     path: Path, sheet_name: str | None, header_row: int | None
 ) -> WorkbookSheet:
-    """Open the named worksheet, or the only one whose header means something here.
+    """Open the named worksheet, or the only one whose header has fields.
 
     Raises:
-        SheetError: not a workbook, protected by a password, or no single fitting worksheet.
-        InputError: no worksheet of that name.
+        SheetError: not a workbook, protected by a password, or not exactly one such worksheet.
+        InputError: no worksheet has that name.
     """
     kind, fix = kind_of(path)
     try:
@@ -111,15 +113,19 @@ def open_workbook_sheet(
                 return _open(path, archive, workbook, sheet_name, header_row)
         workbook = calamine.CalamineWorkbook.from_path(str(path))
     except calamine.PasswordError as exc:
-        raise SheetError(f"{path}: protected by a password. Save it without one.") from exc
+        raise SheetError(f"{path}: protected by a password. Save it without a password.") from exc
     except _DAMAGED as exc:
         if kind and kind != WORKBOOK:
-            raise SheetError(f"{path}: this is {kind}, whatever its name says. {fix}") from exc
+            raise _not_a_workbook(path, kind, fix) from exc
         raise SheetError(
-            f"{path}: not a workbook that can be read ({exc}). "
-            "Save it again, or give it the ending .csv if it is text."
+            f"{path}: cannot be read as a workbook ({exc}). "
+            "Save it again, or rename it to .csv if it is text."
         ) from exc
-    raise SheetError(f"{path}: this is {kind or 'no .xlsx'}, whatever its name says. {fix}")
+    raise _not_a_workbook(path, kind or "of an unknown type", fix or "Save it as .xlsx or .csv.")
+
+
+def _not_a_workbook(path: Path, kind: str, fix: str) -> SheetError:
+    return SheetError(f"{path}: the file is {kind}, not an .xlsx workbook. {fix}")
 
 
 def _open(
@@ -131,7 +137,10 @@ def _open(
 ) -> WorkbookSheet:
     if sheet_name is not None and sheet_name not in workbook.sheet_names:
         others = ", ".join(repr(name) for name in workbook.sheet_names)
-        raise InputError(f"--sheet {sheet_name}: {path} has no such worksheet, but {others}.")
+        raise InputError(
+            f"{option('sheet_name', sheet_name)}: {path} has no such worksheet. "
+            f"Its worksheets are {others}."
+        )
     found = {}
     for name in [sheet_name] if sheet_name is not None else _visible_names(workbook):
         markup = Worksheet(archive, name, str(path))
@@ -139,7 +148,7 @@ def _open(
         header = find_header(sheet.iter_rows(), header_row)
         if header is not NO_HEADER:
             found[name] = (sheet, header, markup)
-    name = _fitting(path, {name: header for name, (_, header, _) in found.items()}, header_row)
+    name = _only_table(path, {name: header for name, (_, header, _) in found.items()}, header_row)
     sheet, header, markup = found[name]
     left = (sheet.start or (0, 0))[1]
     errors: dict[int, list[tuple[int, ErrorCell]]] = {}
@@ -147,35 +156,36 @@ def _open(
         errors.setdefault(row_number, []).append((column - left, _MERGED))
     for row_number, column, error in markup.error_cells():
         errors.setdefault(row_number, []).append((column - left, error))
-    hidden = markup.look.hidden_rows
-    notice = f"; hidden rows ({hidden:,}) are read like the others" if hidden else ""
+    hidden = markup.scan.hidden_rows
+    notice = f"; {counted(hidden, 'hidden row')} included" if hidden else ""
     return WorkbookSheet(name, header, notice, sheet, errors)
 
 
-def _fitting(path: Path, headers: dict[str, Header], header_row: int | None) -> str:
-    """Return the name of the only worksheet whose header means something."""
-    for fits in (is_header, recognised, bool):
-        fitting = [name for name, header in headers.items() if fits(header.names)]
-        if len(fitting) > 1:
-            choice = ", ".join(repr(name) for name in fitting)
+def _only_table(path: Path, headers: dict[str, Header], header_row: int | None) -> str:
+    """Return the name of the only worksheet whose header has fields."""
+    for is_match in (is_header, recognised, bool):
+        matching = [name for name, header in headers.items() if is_match(header.names)]
+        if len(matching) > 1:
+            names = ", ".join(repr(name) for name in matching)
             raise SheetError(
-                f"{path}: several worksheets have a table: {choice}. Say --sheet NAME."
+                f"{path}: several worksheets contain a table: {names}. "
+                f"Choose one, for example {option('sheet_name', matching[0])}."
             )
-        if fitting:
-            return fitting[0]
+        if matching:
+            return matching[0]
     if header_row is not None:
         raise SheetError(
-            f"{path}: row {header_row} is blank or not there. "
-            "Say --header-row N of the row with the names."
+            f"{path}: row {header_row:,} is blank or does not exist. "
+            f"Set {option_name('header_row')} to the row with the column names."
         )
-    raise SheetError(f"{path}: no cells. It needs a header and rows.")
+    raise SheetError(f"{path}: the workbook is empty. Add a header and rows.")
 
 
 def _merged_away(sheet: calamine.CalamineSheet) -> Iterator[tuple[int, int]]:
-    """Yield (row_number, 0-based column) of cells that show the text of one in a row above.
+    """Yield (row_number, 0-based column) of merged cells below the first row of their range.
 
-    Only the first cell of a merged range holds its text, so below it the field would silently
-    be left alone.
+    Only the first cell of a merged range contains its text. Without this check, the fields of
+    the rows below it would silently not be updated.
     """
     last_row, last_column = sheet.end or (0, 0)
     for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():

@@ -47,7 +47,7 @@ def test_a_row_sets_fields_of_all_kinds(
     before = values(sandbox)
     done = command("run", sheet, "--base-url", sandbox.url, "--verify", *FAST)
     assert done.returncode == 0, done.stderr
-    assert "'comment' is added to the incidents as comments, which cannot be undone" in done.stderr
+    assert "'comment' will be added as comments, which cannot be undone" in done.stderr
     for n, incident in enumerate(values(sandbox).values(), 1):
         assert (incident["title"], incident["comments"]) == (f"Renamed {n}", [f"Retagged {n}"])
         assert incident["fields"] == {"affected_service": f"service {n}", "tags": ["seeded", n]}
@@ -194,11 +194,11 @@ def test_a_stop_between_parts_leaves_the_row_pending(
 @pytest.mark.parametrize(
     ("header", "cells", "said"),
     [
-        (["field:tags:json"], ["[1"], "not JSON"),
-        (["field:tags:json"], ["null"], "null sets nothing"),
-        (["comment"], ["x" * 1_025], "cut it to 1,024: 1 too many"),
-        (["field:owner"], ["  "], "nothing but spaces"),
-        (["field:owner"], ["#REF!"], "the formula's error #REF!"),
+        (["field:tags:json"], ["[1"], "not valid JSON"),
+        (["field:tags:json"], ["null"], "null cannot be set"),
+        (["comment"], ["x" * 1_025], "the maximum is 1,024"),
+        (["field:owner"], ["  "], "contains only spaces"),
+        (["field:owner"], ["#REF!"], "the formula failed with #REF!"),
     ],
 )
 def test_a_mistake_is_found_before_anything_is_sent(
@@ -219,7 +219,7 @@ def test_one_field_has_one_column(command: Command, tmp_path: Path) -> None:
     header = ["incident_id", "field:tags", "Field: tags :JSON"]
     write_rows(tmp_path / "incidents.csv", header, [seed_id(1), "a", '"b"'])
     done = command("check", "incidents.csv")
-    assert (done.returncode, "are one field" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "set the same field" in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.parametrize("name", ["50% of it", 'a, b; "=c"', "团队 名称"])

@@ -190,7 +190,7 @@ def test_what_a_stranger_edited_is_held_back_and_comes_back(
     assert statuses(tmp_path / "month.report.csv") == {"conflict": 50, "updated": 10}
     for n in range(1, 51):
         assert values(sandbox)[seed_id(n)] == theirs[seed_id(n)]
-    assert "changed by somebody since; held back" in hold_account.stdout
+    assert "modified since the pull; skipped" in hold_account.stdout
     again = run("run", "month.csv", "--retry-failed", "--overwrite")
     assert again.returncode == 0, again.stderr
     titles = {incident["title"] for incident in values(sandbox).values()}

@@ -142,8 +142,8 @@ def test_mistakes_stop_everything_before_anything_is_sent(
     done = command("run", sheet, "--base-url", sandbox.url, "--report", report)
     assert (done.returncode, sandbox.get("/_stats")["requests"]) == (2, 0)
     assert not report.exists()
-    assert "write Critical" in done.stderr
-    assert "say --skip-invalid to send the others" in done.stderr
+    assert "Use Critical" in done.stderr
+    assert "use --skip-invalid to send the other rows" in done.stderr
 
 
 def test_skip_invalid_sends_the_good_rows_and_the_failed_file_runs_after_mending(

@@ -129,18 +129,18 @@ def test_a_request_error_says_what_may_be_done_next() -> None:
             errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
             (
                 "a.csv: no column for title; the header has 'ID', 'Name'. "
-                'Rename the column, or say --map title="NAME OF THE COLUMN".'
+                "Rename the column, or use mapping={'title': 'COLUMN NAME'}."
             ),
         ),
         (
             errors.MissingColumnError("title", (), "a.csv", "Add it."),
-            "a.csv: no column for title; the header has nothing. Add it.",
+            "a.csv: no column for title; the header has no names. Add it.",
         ),
         (
             errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
             (
-                "a.csv: 1 of 9 rows cannot be sent, so nothing was. "
-                "Mend them, or say --skip-invalid to send the others."
+                "a.csv: 1 of 9 rows is invalid; nothing was sent. "
+                "Fix it, or use skip_invalid=True to send the other rows."
             ),
         ),
     ],

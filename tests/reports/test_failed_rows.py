@@ -115,7 +115,7 @@ def test_rows_not_done_are_kept_with_their_reason(path: Path) -> None:
             "",
             "6",
             "rejected",
-            "id_invalid: Incident ID: an id has 24 characters, this has 1: copy the whole id",
+            "id_invalid: Incident ID: 1 character; an ID has 24. Copy the whole ID.",
         ],
     ]
 

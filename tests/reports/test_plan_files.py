@@ -81,18 +81,18 @@ ELEMENTS = {"article", "h3", "span", "a", "code", "em", "dl", "dt", "dd", "p", "
 
 PAGE_ROWS = f"""\
 <article class="update"><h3><span>Row 2</span> <a href="{LINK}{seed_id(1)}">{seed_id(1)}</a> \
-<em>update: would be set</em></h3><dl>\
+<em>update: will be updated</em></h3><dl>\
 <dt>title</dt><dd><p>Disk full on db-<del>01</del><ins>02</ins></p></dd>\
 <dt>field:team</dt><dd><p><ins>Payments</ins></p>\
 <p class="lost">Cannot be restored: empty: the API cannot empty a field</p></dd></dl></article>
 <article class="conflict"><h3><span>Row 3</span> <code>{seed_id(2)}</code> \
-<em>conflict: somebody has changed it since the sheet was made</em></h3><dl>\
+<em>conflict: modified since the pull; will be skipped</em></h3><dl>\
 <dt>title</dt><dd><p><b>was</b> Disk is full</p><p><b>now</b> Disk is full<ins> now</ins></p>\
 <p><b>wanted</b> Disk <del>is full now</del><ins>was full</ins></p></dd></dl></article>
 <article class="missing"><h3><span>Row 4</span> <code>{seed_id(3)}</code> \
-<em>missing: there is no such incident</em></h3></article>
+<em>missing: no such incident</em></h3></article>
 <article class="unchanged"><h3><span>Row 5</span> <a href="{LINK}{seed_id(4)}">{seed_id(4)}</a> \
-<em>unchanged: is already so, and would not be sent</em></h3></article>
+<em>unchanged: no change needed; will not be sent</em></h3></article>
 """
 WORKBOOK_ROWS = """\
 Row|Incident|Verdict|Field|Now|Will be|Was, before somebody changed it|Cannot be restored
@@ -184,9 +184,9 @@ def test_the_totals_are_told(tmp_path: Path, place: int) -> None:
         "bulk-reset 9.8.7",
         "1,234",
         "1 min 15 s",
-        "1 of the values that stand there now",
+        "1 value",
         "rejected",
-        "breaks the rules, and would not be sent",
+        "invalid; will not be sent",
         "impact",
     }
     assert facts <= set(told)
@@ -412,7 +412,7 @@ def test_a_place_that_cannot_be_written_is_named_before_any_row(tmp_path: Path, 
 
     assert str(caught.value) == (
         f"{plan.path}: cannot be written (No such file or directory). "
-        "Choose another place, or make room, for temporary files too."
+        "Use another folder, or free disk space (also for temporary files)."
     )
 
 

@@ -157,7 +157,7 @@ def test_rows_are_in_the_sheets_order_each_as_it_ended(tmp_path: Path) -> None:
     assert [re.search(r"Row (\d+)", row)[1] for row in rows] == list("2345678")  # type: ignore[index]
     assert rows[0] == (
         f'<article class="updated"><h3><span>Row 2</span> <a href="{LINK}{seed_id(2)}">'
-        f"{seed_id(2)}</a> <em>updated: the API said yes</em></h3><dl><dt>title</dt><dd><p>CPU "
+        f"{seed_id(2)}</a> <em>updated: updated</em></h3><dl><dt>title</dt><dd><p>CPU "
         "<del>usage high</del><ins>saturated</ins> on db-1</p></dd></dl>"
         '<p class="quiet">request req-2 · HTTP 200 · started 2026-01-05 02:00:00.000 UTC, known '
         "100 ms later</p></article>"

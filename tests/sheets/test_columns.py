@@ -104,8 +104,9 @@ def test_mapping_wins_over_what_the_names_tell(
             {"titel": "x"},
             InputError,
             (
-                "--map titel=…: no such field. The fields are incident_id, title, description, "
-                "impact, root_cause, resolution, incident_severity."
+                "mapping={'titel': 'x'}: 'titel' is not a field. Use one of incident_id, title, "
+                "description, impact, root_cause, resolution, incident_severity, comment or "
+                "field:NAME."
             ),
         ),
         (
@@ -121,7 +122,7 @@ def test_mapping_wins_over_what_the_names_tell(
             MissingColumnError,
             (
                 "s.csv: no column for title named 'zzz'; the header has 'id', 'Headline', "
-                "'impact'. Say the name as the header has it."
+                "'impact'. Use a column name from the header."
             ),
         ),
     ],
@@ -142,8 +143,8 @@ def test_two_columns_for_one_field_are_refused() -> None:
         bind(("id", "Title", "impact", "标题"), {}, "s.csv")
 
     assert str(caught.value) == (
-        "s.csv: two columns for title: 'Title' (column 2) and '标题' (column 4). "
-        'Remove one, or choose: --map title="NAME OF THE COLUMN".'
+        "s.csv: more than one column for title: 'Title' (column 2) and '标题' (column 4). "
+        "Remove or rename one, or use mapping={'title': 'Title'}."
     )
 
 
@@ -154,30 +155,30 @@ def test_two_columns_for_one_field_are_refused() -> None:
             ("incident_idd", "title"),
             (
                 "s.csv: no column for incident_id; the header has 'incident_idd', 'title'. "
-                "Is it 'incident_idd'? Then say --map incident_id=\"incident_idd\"."
+                "If it is 'incident_idd', use mapping={'incident_id': 'incident_idd'}."
             ),
         ),
         (
             ("zzz", "title"),
             (
                 "s.csv: no column for incident_id; the header has 'zzz', 'title'. "
-                'Rename the column, or say --map incident_id="NAME OF THE COLUMN".'
+                "Rename the column, or use mapping={'incident_id': 'COLUMN NAME'}."
             ),
         ),
         (
             ("id", "descripton"),
             (
-                "s.csv: no column for any field to set (title, description, impact, root_cause, "
+                "s.csv: no column for any field to update (title, description, impact, root_cause, "
                 "resolution, incident_severity); the header has 'id', 'descripton'. "
-                "Is 'descripton' one of them? Then say --map description=\"descripton\"."
+                "If 'descripton' is one of them, use mapping={'description': 'descripton'}."
             ),
         ),
         (
             ("id", "zzz"),
             (
-                "s.csv: no column for any field to set (title, description, impact, root_cause, "
-                "resolution, incident_severity); the header has 'id', 'zzz'. Add a column, or say "
-                'which one it is, for example --map title="NAME".'
+                "s.csv: no column for any field to update (title, description, impact, root_cause, "
+                "resolution, incident_severity); the header has 'id', 'zzz'. Add a column, or map "
+                "one, for example mapping={'title': 'COLUMN NAME'}."
             ),
         ),
     ],
@@ -202,7 +203,7 @@ def test_columns_that_mean_nothing_are_noticed() -> None:
 
     assert columns.notices == (
         "not used: 'Owner', 'resolutoin'",
-        "'resolutoin' looks like resolution: if it is, say --map resolution=\"resolutoin\"",
+        "'resolutoin' may be resolution; if so, use mapping={'resolution': 'resolutoin'}",
     )
 
 

@@ -268,7 +268,7 @@ def test_a_sheet_that_is_there_is_not_replaced_unasked(ending: str, tmp_path: Pa
     """An hour of editing is not lost to a command that was given twice."""
     path = tmp_path / f"x{ending}"
     path.write_text("edited")
-    with pytest.raises(InputError, match="may be edited"):
+    with pytest.raises(InputError, match="already exists and may contain edits"):
         written(path, incident())
     assert path.read_text() == "edited"
     written(path, incident(), overwrite=True)
@@ -285,7 +285,7 @@ def test_a_sheet_that_came_meanwhile_is_not_replaced_unasked(ending: str, tmp_pa
             sheet.write(incident())
             path.write_text("edited")
 
-    with pytest.raises(InputError, match="may be edited"):
+    with pytest.raises(InputError, match="already exists and may contain edits"):
         write_into_the_others_name()
     assert [(file, file.read_text()) for file in tmp_path.iterdir()] == [(path, "edited")]
 
@@ -296,7 +296,7 @@ def test_no_link_is_written_through_or_replaced_unasked(tmp_path: Path) -> None:
     precious.write_text("as it was")
     (tmp_path / "x.csv.tmp").symlink_to(precious)
     path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="may be edited"):
+    with pytest.raises(InputError, match="already exists and may contain edits"):
         written(path, incident())
     written(path, incident(), overwrite=True)
     assert (precious.read_text(), path.is_symlink()) == ("as it was", False)
@@ -361,7 +361,7 @@ def test_a_disk_that_is_full_at_the_end_is_told_and_nothing_is_left(
         written(path, incident(), overwrite=True)
     assert str(caught.value) == (
         f"{path}: cannot be written (No space left on device). "
-        "Choose another place, or make room, for temporary files too."
+        "Use another folder, or free disk space (also for temporary files)."
     )
     assert (path.read_text(), list(scratch.iterdir())) == ("older", [])
     assert {file.name for file in tmp_path.iterdir()} == {path.name, "scratch"}
@@ -370,7 +370,7 @@ def test_a_disk_that_is_full_at_the_end_is_told_and_nothing_is_left(
 @pytest.mark.parametrize("name", ["x.ods", "x", "missing/x.csv", "missing/x.xlsx"])
 def test_a_place_that_cannot_be_written_is_told_at_once(name: str, tmp_path: Path) -> None:
     """Before thousands of incidents are read."""
-    with pytest.raises(InputError, match=r"Give it such a name|Choose another place"):
+    with pytest.raises(InputError, match=r"ends in \.xlsx or \.csv|Use another folder"):
         written(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -405,8 +405,8 @@ def test_a_cell_is_whole_or_refused(text: str, is_kept: bool, tmp_path: Path) ->
     with pytest.raises(InputError) as caught:
         written(path, one, custom=["field:log"])
     assert str(caught.value) == (
-        f"{path}: field:log of {ID} has {len(text):,} characters, which no workbook holds. "
-        "Write a .csv."
+        f"{path}: field:log of {ID} has {len(text):,} characters, too many for a cell "
+        "of a workbook. Use a .csv file."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -423,8 +423,8 @@ def test_more_incidents_than_a_worksheet_has_rows_are_refused(tmp_path: Path) ->
     with pytest.raises(InputError) as caught:
         write_one_more(path)
     assert str(caught.value) == (
-        f"{path}: more than 1,048,575 incidents, which no workbook holds. "
-        "Write a .csv, or pull a shorter time."
+        f"{path}: more than 1,048,575 incidents, the limit of a workbook. "
+        "Use a .csv file, or pull a shorter time range."
     )
     assert list(tmp_path.iterdir()) == []
     write_one_more(tmp_path / "x.csv")

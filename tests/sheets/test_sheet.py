@@ -254,12 +254,16 @@ def test_frame_cells_that_say_nothing_are_empty() -> None:
         ([True], "TRUE", None),
         (pd.Categorical(["abc"]), "abc", None),
         (["日本😀"], "日本😀", None),
-        ([0.5], "0.5", "the cell holds a number"),
-        ([float("inf")], "INF", "the cell holds a number"),
-        ([int("1" * 24)], "1.11111111111111E+23", "the cell holds a number"),
-        (pd.to_datetime(["2024-05-06"]), "2024-05-06 00:00:00", "the cell holds a date or time"),
-        ([b"abc"], "b'abc'", "the cell holds a bytes"),
-        (["a\ud83db"], "a?b", "the text has half a character in it"),
+        ([0.5], "0.5", "the cell contains a number, not text"),
+        ([float("inf")], "INF", "the cell contains a number, not text"),
+        ([int("1" * 24)], "1.11111111111111E+23", "the cell contains a number, not text"),
+        (
+            pd.to_datetime(["2024-05-06"]),
+            "2024-05-06 00:00:00",
+            "the cell contains a date or time, not text",
+        ),
+        ([b"abc"], "b'abc'", "the cell contains a value of type bytes, not text"),
+        (["a\ud83db"], "a?b", "contains an incomplete character"),
     ],
 )
 def test_frame_cell_is_text_only_where_that_is_certain(

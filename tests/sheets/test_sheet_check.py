@@ -90,10 +90,10 @@ def test_conflict_is_a_mistake_of_every_row_in_it() -> None:
     """Which of two titles is meant is never guessed; both rows are told, the others sent."""
     rows = ((A, "one", ""), (A, "", "x y"), (A, "two", ""), (B, "one", ""), (A, "", "x y"))
     sheet_check, items = judged(*rows)
-    fix = "keep one of them, or say --on-conflict last (or in-order)"
+    fix = "Remove one of the rows, or use on_conflict=OnConflict.LAST"
     problems = {2: "row 4 sets title", 4: "row 2 sets title"}
     problems = {
-        row: f"{text} of the same incident to something else" for row, text in problems.items()
+        row: f"{text} of the same incident to another value" for row, text in problems.items()
     }
 
     assert sheet_check.row_errors == tuple(
@@ -102,8 +102,8 @@ def test_conflict_is_a_mistake_of_every_row_in_it() -> None:
     )
     assert sent(items) == {3: {"impact": "x y"}, 5: {"title": "one"}}
     assert not_sent(items) == {
-        **{row: (Status.REJECTED, "conflict", f"{p}: {fix}") for row, p in problems.items()},
-        6: (Status.SKIPPED, "", "the same as row 3, which is sent"),
+        **{row: (Status.REJECTED, "conflict", f"{p}. {fix}.") for row, p in problems.items()},
+        6: (Status.SKIPPED, "", "duplicate of row 3"),
     }
 
 
@@ -134,7 +134,7 @@ def test_last_row_wins_when_asked() -> None:
     """--on-conflict last sends what the rows amount to, and no row that adds nothing to it."""
     rows = ((A, "one", ""), (A, "two", "kept"), (A, "one", ""), (A, "three", ""), (B, "one", ""))
     sheet_check, items = judged(*rows, policy=OnConflict.LAST)
-    reason = "row 5 sets the same again, and the last row wins"
+    reason = "overridden by row 5, the last row for these fields"
 
     assert sent(items) == {
         3: {"title": "two", "impact": "kept"},

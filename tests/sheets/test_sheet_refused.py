@@ -12,6 +12,7 @@ from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.sheets.sheet import open_sheet
 
 HEADER = "id,title\n"
+UNSUPPORTED = "not supported. Save it as .xlsx or .csv (.tsv and .txt are also supported)."
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def test_what_cannot_be_a_delimiter_is_refused(path: Path, delimiter: str) -> No
     path.write_text(HEADER)
 
     assert refusal(path, delimiter=delimiter) == (
-        f"--delimiter {delimiter}: not a delimiter. "
-        "Say comma, semicolon, tab, pipe or one ASCII character."
+        f"delimiter={delimiter!r}: invalid delimiter. "
+        "Use comma, semicolon, tab, pipe or one ASCII character."
     )
 
 
@@ -60,7 +61,8 @@ def test_wrong_encoding_is_refused_wherever_it_shows(path: Path) -> None:
     for text in ("id,título\na,b\n", "id,title\na,b\n" * 100_000 + "a,título\n"):
         path.write_text(text, encoding="utf-8")
         assert refusal(path, encoding="ascii") == (
-            "not ASCII. Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+            "not ASCII. Set the encoding, for example encoding='shift_jis', "
+            "or save the file as UTF-8."
         )
 
 
@@ -70,7 +72,7 @@ def test_encoding_that_is_none_is_refused(path: Path, encoding: str) -> None:
     path.write_text(HEADER)
 
     assert refusal(path, encoding=encoding) == (
-        f"--encoding {encoding}: no such encoding. Say for example utf-8, gb18030 or shift_jis."
+        f"encoding={encoding!r}: unknown encoding. Use for example utf-8, gb18030 or shift_jis."
     )
 
 
@@ -78,7 +80,10 @@ def test_worksheet_of_a_text_file_is_refused(path: Path) -> None:
     """--sheet with a CSV is a mix-up that is told."""
     path.write_text(HEADER)
 
-    assert refusal(path, sheet_name="x") == (f"--sheet x: {path} is not a workbook. Leave it out.")
+    assert (
+        refusal(path, sheet_name="x")
+        == f"sheet_name='x': {path} is not a workbook. Remove this option."
+    )
 
 
 # --- Files -----------------------------------------------------------------------------------
@@ -88,9 +93,9 @@ def test_worksheet_of_a_text_file_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ("a,b\nc,d,e\n", "row 3 has 3 cells, the header has 2."),
-        ("a,b\nc,d,e,f,g\n", "row 3 has 5 cells, the header has 2."),
-        ('"a\n\n",b\n\nc,d\ne,f,g,h\n', "row 5 has 4 cells, the header has 2."),
+        ("a,b\nc,d,e\n", "row 3 has 3 cells, but the header has 2."),
+        ("a,b\nc,d,e,f,g\n", "row 3 has 5 cells, but the header has 2."),
+        ('"a\n\n",b\n\nc,d\ne,f,g,h\n', "row 5 has 4 cells, but the header has 2."),
     ],
 )
 def test_row_with_more_cells_than_the_header_is_refused(
@@ -102,7 +107,7 @@ def test_row_with_more_cells_than_the_header_is_refused(
     with pytest.raises(SheetError) as caught:
         read(path, chunk_rows)
     assert str(caught.value) == (
-        f"{path}: {where} Put the cell with the delimiter in it in double quotes."
+        f"{path}: {where} Put cells that contain the delimiter in double quotes."
     )
 
 
@@ -114,7 +119,7 @@ def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows
     with pytest.raises(SheetError) as caught:
         read(path, chunk_rows)
     assert str(caught.value) == (
-        f"{path}: a double quote in row 3 is never closed. "
+        f"{path}: a double quote in row 3 is not closed. "
         "Close it, or write it twice if it is part of the text."
     )
 
@@ -122,45 +127,43 @@ def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
-        ("x.csv", b"", "the file is empty. It needs a header line and rows."),
-        ("x.csv", b"\n \n\t\n", "only blank lines. It needs a header line and rows."),
-        ("x.csv", b"PK\x03\x04xx", "this is a workbook. Give it the ending .xlsx."),
-        ("x.ods", b"x", "cannot read .ods. Save it as .xlsx or .csv (also read: .tsv, .txt)."),
+        ("x.csv", b"", "the file is empty. Add a header line and rows."),
+        ("x.csv", b"\n \n\t\n", "only blank lines. Add a header line and rows."),
+        ("x.csv", b"PK\x03\x04xx", "the file is an Excel workbook, not text. Rename it to .xlsx."),
+        ("x.ods", b"x", f".ods files are {UNSUPPORTED}"),
         (
             "x",
             b"x",
-            (
-                "cannot read a file without an ending. "
-                "Save it as .xlsx or .csv (also read: .tsv, .txt)."
-            ),
+            f"a file name without an extension is {UNSUPPORTED}",
         ),
         (
             "x.csv",
             b"id\n%\xff\xff\xff\xff\n",
             (
-                "not UTF-8 (byte 4 does not fit), and it does not look like Chinese in GB18030. "
-                "Say what it is, for example --encoding cp1252, shift_jis or gb18030, "
-                "or save it as UTF-8."
+                "not UTF-8 (byte 4 is invalid) and probably not Chinese in GB18030. "
+                "Set the encoding, for example encoding='cp1252' (or shift_jis, gb18030), "
+                "or save the file as UTF-8."
             ),
         ),
         (
             "x.csv",
             b"%PDF-1.7\n1 0 obj\n",
-            ("this is a PDF, whatever its name says. Get the table itself, as .xlsx or .csv."),
+            "the file is a PDF, not text. Export the table as .xlsx or .csv.",
         ),
         (
             "x.csv",
             "id,title\na,b\n".encode("utf-16-le"),
             (
-                "not a table of text, it has zero bytes. If it is UTF-16, say --encoding utf-16-le "
-                "or utf-16-be, else save it as CSV or .xlsx."
+                "not plain text, because it contains zero bytes. If it is UTF-16, use "
+                "encoding='utf-16-le' or encoding='utf-16-be'; "
+                "otherwise save it as CSV or .xlsx."
             ),
         ),
         (
             "x.csv",
             b"id,title,x" + b"x" * 200_000,
             (
-                "this is not a table of text (field larger than field limit (131072)). "
+                "cannot be read as a table (field larger than field limit (131072)). "
                 "Save it as CSV or .xlsx."
             ),
         ),
@@ -184,9 +187,9 @@ def test_name_that_is_no_file_is_refused_in_words(
     os.mkfifo(tmp_path / "pipe.csv")
 
     assert [refusal(Path(name)) for name in ("none.csv", "folder.csv", "pipe.csv")] == [
-        f"no such file. Check the name; this is the folder {tmp_path}.",
-        "this is a folder. Name the file in it.",
-        "not a regular file. To read a pipe, say - instead of a name.",
+        f"file not found. Check the name; the current folder is {tmp_path}.",
+        "is a folder. Use the name of a file.",
+        "not a regular file. To read a pipe, use - as the file name.",
     ]
 
 
@@ -200,20 +203,24 @@ def test_file_that_changed_between_two_readings_is_refused(path: Path) -> None:
             with pytest.raises(SheetError) as caught:
                 list(table.chunks())
         assert str(caught.value) == (
-            f"{path}: the file was changed while it was being worked on. "
-            "Start again: rows that are done will not be sent again."
+            f"{path}: the file was modified during the run. "
+            "Run the command again; finished rows will not be sent again."
         )
 
 
 @pytest.mark.parametrize(
     ("content", "options", "text"),
     [
-        (b"", {}, "standard input: only blank lines. It needs a header line and rows."),
-        (b"PK\x03\x04", {}, "standard input: this is a workbook. Give it the ending .xlsx."),
+        (b"", {}, "standard input: only blank lines. Add a header line and rows."),
+        (
+            b"PK\x03\x04",
+            {},
+            "standard input: the file is an Excel workbook, not text. Rename it to .xlsx.",
+        ),
         (
             b"id,title\n",
             {"sheet_name": "x"},
-            "--sheet x: standard input is no workbook. Leave it out.",
+            "sheet_name='x': standard input is not a workbook. Remove this option.",
         ),
     ],
 )
@@ -239,7 +246,9 @@ def test_text_that_only_happens_to_decode_as_chinese_is_refused(
 ) -> None:
     """Nobody's umlauts become hanzi; with the encoding said, the text arrives as it is."""
     (tmp_path / "x.csv").write_bytes(text.encode(codec))
-    assert "Say what it is, for example --encoding cp1252, shift_jis" in refusal(tmp_path / "x.csv")
+    assert "Set the encoding, for example encoding='cp1252' (or shift_jis" in refusal(
+        tmp_path / "x.csv"
+    )
     with open_sheet(tmp_path / "x.csv", encoding=codec) as sheet:
         (chunk,) = sheet.chunks()
     assert chunk.columns[1][0] == text.splitlines()[1].split(",")[1]
@@ -252,6 +261,6 @@ def test_an_encoding_that_shows_late_in_a_large_file_is_refused_and_not_guessed(
     path.write_bytes(b"id,title\n" + b"a,plain text\n" * 1_400_000 + "a,磁盘\n".encode("gb18030"))
 
     assert refusal(path) == (
-        "not UTF-8. Say what it is, for example --encoding shift_jis, or save it as UTF-8."
+        "not UTF-8. Set the encoding, for example encoding='shift_jis', or save the file as UTF-8."
     )
     read(path, encoding="gb18030")

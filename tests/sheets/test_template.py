@@ -93,8 +93,8 @@ def test_every_check_says_what_to_type_and_what_was_wrong(workbook: openpyxl.Wor
 
     assert [check.promptTitle for check in checks] == HEADER
     assert (title.prompt, title.error) == (
-        "3 to 200 characters. Empty: the field stays as it is.",
-        "Title takes 3 to 200 characters. Excel counts an emoji as two, bulk-reset as one.",
+        "3 to 200 characters. If empty, it is not changed.",
+        "Title must have 3 to 200 characters.  Excel counts an emoji as two, bulk-reset as one.",
     )
     assert all(check.prompt and check.error for check in checks)
 
@@ -134,7 +134,7 @@ def test_instructions_say_rules_and_next_commands(workbook: openpyxl.Workbook) -
         ("Severity", "no", "Info, Warning or Critical."),
     ]
     assert rows[first.index("Empty cell")][1] == (
-        "Leaves the field as it is. A field cannot be emptied; the API refuses that."
+        "The field is not changed. The API does not allow clearing a field."
     )
     assert first[-4:-1] == [
         "bulk-reset check FILE.xlsx",
@@ -142,8 +142,8 @@ def test_instructions_say_rules_and_next_commands(workbook: openpyxl.Workbook) -
         "bulk-reset run FILE.xlsx",
     ]
     assert first[-1] == (
-        "FILE stands for this workbook's name. "
-        "What became of every row is written beside it, to FILE.report.csv."
+        "Replace FILE with the name of this workbook. "
+        "The result of every row is written to FILE.report.csv in the same folder."
     )
 
 
@@ -155,8 +155,8 @@ def test_file_already_there_is_kept(path: Path) -> None:
 
     assert path.read_bytes() == b"filled in"
     assert str(caught.value) == (
-        f"{path}: is already there, and may be filled in. "
-        "Choose another name, or say --force to replace it."
+        f"{path}: already exists and may contain edits. "
+        "Use another name, or overwrite=True to replace it."
     )
 
 
@@ -175,7 +175,7 @@ def test_folder_that_is_missing_is_an_input_error(tmp_path: Path) -> None:
         write_template(path)
 
     assert str(caught.value) == (
-        f"{path}: cannot be written (No such file or directory). Choose another place."
+        f"{path}: cannot be written (No such file or directory). Use another folder."
     )
 
 
@@ -187,7 +187,7 @@ def test_name_that_is_no_workbook_is_refused(tmp_path: Path) -> None:
 
     assert list(tmp_path.iterdir()) == []
     assert str(caught.value) == (
-        f"{path}: a template is an Excel workbook. Give it a name that ends in .xlsx."
+        f"{path}: the template is an Excel workbook. Use a name that ends in .xlsx."
     )
 
 
@@ -222,7 +222,7 @@ def test_command_keeps_a_file_unless_forced(app: typer.Typer, path: Path) -> Non
     refused = CliRunner().invoke(app, [str(path)])
 
     assert (refused.exit_code, refused.stdout, path.read_bytes()) == (2, "", b"filled in")
-    assert refused.stderr.startswith(f"error: {path}: is already there")
+    assert refused.stderr.startswith(f"error: {path}: already exists")
     assert CliRunner().invoke(app, [str(path), "--force"]).exit_code == 0
     assert path.read_bytes() != b"filled in"
 

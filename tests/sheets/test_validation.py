@@ -76,13 +76,13 @@ def test_spaces_around_a_text_belong_to_it() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("Disk\0full", "the control character U+0000 as character 5"),
-        ("\x07bell", "the control character U+0007 as character 1"),
-        ("\x1b[31mred", "the control character U+001B as character 1"),
-        ("two\x0blines", "the control character U+000B as character 4"),
-        ("Disk full\x7f", "the control character U+007F as character 10"),
-        ("磁盘\x85已满", "the control character U+0085 as character 3"),
-        ("\x0c\x0c\x0c", "the control character U+000C as character 1"),
+        ("Disk\0full", "contains the control character U+0000 at position 5"),
+        ("\x07bell", "contains the control character U+0007 at position 1"),
+        ("\x1b[31mred", "contains the control character U+001B at position 1"),
+        ("two\x0blines", "contains the control character U+000B at position 4"),
+        ("Disk full\x7f", "contains the control character U+007F at position 10"),
+        ("磁盘\x85已满", "contains the control character U+0085 at position 3"),
+        ("\x0c\x0c\x0c", "contains the control character U+000C at position 1"),
     ],
 )
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_control_character_is_a_mistake_that_is_named(
     """What no spreadsheet shows is pointed out by its number and place, and not sent."""
     found = [(m.kind, m.problem, m.fix) for m in row_errors(**{field: text + more})]
 
-    assert found == [("control_character", problem, "remove it, or empty the cell")]
+    assert found == [("control_character", problem, "Remove it, or clear the cell")]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,7 @@ def test_id_is_trimmed_and_lowered_and_nothing_else(written: str) -> None:
     assert (found.row_errors, change.incident_id) == ([], written.strip().lower())
 
 
+LOST_DIGITS: Final = "a spreadsheet converted the ID to a number, and digits are lost"
 LINK: Final = "https://console.flashcat.cloud/incident/detail/"
 
 
@@ -184,8 +185,8 @@ def test_what_was_read_otherwise_is_said_once_for_the_sheet(tmp_path: Path) -> N
     assert (sheet_check.row_errors, sheet_check.readings.notices) == (
         (),
         (
-            "3 ids were taken out of links to their incidents",
-            "2 ids were freed of quotes or invisible characters",
+            "3 IDs read from links to incidents",
+            "quotes or invisible characters removed from 2 IDs",
         ),
     )
 
@@ -193,24 +194,24 @@ def test_what_was_read_otherwise_is_said_once_for_the_sheet(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "kind", "problem"),
     [
-        ("", "id_missing", "no incident id"),
-        ("   ", "id_missing", "no incident id"),
-        (ID[:23], "id_invalid", "an id has 24 characters, this has 23"),
-        (ID + "0", "id_invalid", "an id has 24 characters, this has 25"),
-        (f"{ID[:12]} {ID[12:]}", "id_invalid", "an id has 24 characters, this has 25"),
-        ("g" * 24, "id_invalid", "an id has only the digits 0-9 and the letters a-f"),
-        ("１" * 24, "id_invalid", "an id has only the digits 0-9 and the letters a-f"),  # noqa: RUF001
-        ("6.9E+23", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
-        ("6,9e+23", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
-        ("1E23", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
-        ("0.5", "id_number", "a spreadsheet turned the id into a number; its digits are lost"),
-        ("12345", "id_invalid", "an id has 24 characters, this has 5"),
-        (f"{LINK}{ID}/{ID[::-1]}", "id_invalid", "the link has 2 incident ids in it"),
-        (f"{LINK}{ID}0", "id_invalid", "the link has no incident ids in it"),
-        (LINK, "id_invalid", "the link has no incident ids in it"),
-        (f"ftp://x/{ID}", "id_invalid", "an id has 24 characters, this has 32"),
-        (f"{LINK}{ID} {ID}", "id_invalid", "an id has 24 characters, this has 96"),
-        ("'\u200b'", "id_missing", "no incident id"),
+        ("", "id_missing", "the incident ID is missing"),
+        ("   ", "id_missing", "the incident ID is missing"),
+        (ID[:23], "id_invalid", "23 characters; an ID has 24"),
+        (ID + "0", "id_invalid", "25 characters; an ID has 24"),
+        (f"{ID[:12]} {ID[12:]}", "id_invalid", "25 characters; an ID has 24"),
+        ("g" * 24, "id_invalid", "an ID contains only the digits 0-9 and the letters a-f"),
+        ("１" * 24, "id_invalid", "an ID contains only the digits 0-9 and the letters a-f"),  # noqa: RUF001
+        ("6.9E+23", "id_number", LOST_DIGITS),
+        ("6,9e+23", "id_number", LOST_DIGITS),
+        ("1E23", "id_number", LOST_DIGITS),
+        ("0.5", "id_number", LOST_DIGITS),
+        ("12345", "id_invalid", "5 characters; an ID has 24"),
+        (f"{LINK}{ID}/{ID[::-1]}", "id_invalid", "the link contains 2 incident IDs"),
+        (f"{LINK}{ID}0", "id_invalid", "the link contains no incident ID"),
+        (LINK, "id_invalid", "the link contains no incident ID"),
+        (f"ftp://x/{ID}", "id_invalid", "32 characters; an ID has 24"),
+        (f"{LINK}{ID} {ID}", "id_invalid", "96 characters; an ID has 24"),
+        ("'\u200b'", "id_missing", "the incident ID is missing"),
     ],
 )
 def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
@@ -218,12 +219,12 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
 ) -> None:
     """Cut, mistyped and turned into a number are different troubles with different cures."""
     mends = {
-        "id_missing": "fill it in, or remove the row",
-        "id_number": "format the column as Text, then paste the id again from its source",
-        "id_invalid": "copy the whole id",
+        "id_missing": "Enter the ID, or remove the row",
+        "id_number": "Format the column as Text, then paste the ID again from its source",
+        "id_invalid": "Copy the whole ID",
     }
-    fix = "copy the id again from its source" if "only the digits" in problem else mends[kind]
-    fix = "write the id of the one incident instead" if "link" in problem else fix
+    fix = "Copy the ID again from its source" if "only the digits" in problem else mends[kind]
+    fix = "Use the ID of one incident" if "link" in problem else fix
 
     assert row_errors(incident_id=text, title="abc") == [
         RowError(2, "incident_id", kind, shorten(text), problem, fix)
@@ -239,29 +240,44 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
         (
             {"title": "Up"},
             "too_short",
-            "2 characters",
-            "write at least 3, or empty the cell",
+            "2 characters; the minimum is 3",
+            "Enter at least 3 characters, or clear the cell",
         ),
-        ({"title": "x" * 201}, "too_long", "201 characters", "cut it to 200: 1 too many"),
-        ({"impact": "x" * 7200}, "too_long", "7,200 characters", "cut it to 6,144: 1,056 too many"),
-        ({"impact": " " * 6145}, "too_long", "6,145 characters", "cut it to 6,144: 1 too many"),
+        (
+            {"title": "x" * 201},
+            "too_long",
+            "201 characters; the maximum is 200",
+            "Shorten it by 1 character",
+        ),
+        (
+            {"impact": "x" * 7200},
+            "too_long",
+            "7,200 characters; the maximum is 6,144",
+            "Shorten it by 1,056 characters",
+        ),
+        (
+            {"impact": " " * 6145},
+            "too_long",
+            "6,145 characters; the maximum is 6,144",
+            "Shorten it by 1 character",
+        ),
         (
             {"root_cause": " \n\u3000"},
             "only_spaces",
-            "nothing but spaces",
-            "empty the cell",
+            "contains only spaces",
+            "Clear the cell",
         ),
         (
             {"title": " "},
             "only_spaces",
-            "nothing but spaces",
-            "empty the cell",
+            "contains only spaces",
+            "Clear the cell",
         ),
         (
             {"title": 0.5},
             "cell_type",
-            "the cell holds a number",
-            "format the cell as Text and type what it should read",
+            "the cell contains a number, not text",
+            "Format the cell as Text, then enter the text",
         ),
     ],
 )
@@ -283,33 +299,36 @@ def test_row_that_sets_nothing_is_a_mistake_of_its_own() -> None:
             2,
             "incident_id",
             "nothing_to_set",
-            "no field to set in this row",
-            "fill in a field, or remove the row",
+            "the row has no field to update",
+            "Fill in a field, or remove the row",
         ),
         (
             3,
             "incident_id",
             "id_invalid",
-            "an id has 24 characters, this has 1",
-            "copy the whole id",
+            "1 character; an ID has 24",
+            "Copy the whole ID",
         ),
     ]
+
+
+CHOICE: Final = "Use Info, Warning or Critical, or clear the cell"
 
 
 @pytest.mark.parametrize(
     ("written", "fix"),
     [
-        ("critical", "write Critical"),
-        ("CRITICAL ", "write Critical"),
-        ("P1", "write Critical"),
-        ("严重", "write Critical"),
-        ("warn", "write Warning"),
-        ("警告", "write Warning"),
-        ("low", "write Info"),
-        ("信息", "write Info"),
-        ("Ok", "Ok cannot be set: write another one, or empty the cell"),
-        ("urgent-ish", "write Info, Warning or Critical, or empty the cell"),
-        (" ", "write Info, Warning or Critical, or empty the cell"),
+        ("critical", "Use Critical"),
+        ("CRITICAL ", "Use Critical"),
+        ("P1", "Use Critical"),
+        ("严重", "Use Critical"),
+        ("warn", "Use Warning"),
+        ("警告", "Use Warning"),
+        ("low", "Use Info"),
+        ("信息", "Use Info"),
+        ("Ok", CHOICE),
+        ("urgent-ish", CHOICE),
+        (" ", CHOICE),
     ],
 )
 def test_severity_in_other_words_is_named_and_not_replaced(written: str, fix: str) -> None:

@@ -105,7 +105,10 @@ def test_several_worksheets_that_fit_are_a_question(path: Path) -> None:
     """Which of two tables is meant is never guessed; --sheet says it."""
     write(path, three_sheets)
 
-    assert refusal(path) == "several worksheets have a table: 'July', 'August'. Say --sheet NAME."
+    assert refusal(path) == (
+        "several worksheets contain a table: 'July', 'August'. "
+        "Choose one, for example sheet_name='July'."
+    )
     assert read(path, sheet_name="August")[0] == [(2, "b", "y")]
 
 
@@ -121,7 +124,8 @@ def test_worksheet_that_is_not_there_is_refused_with_those_that_are(path: Path) 
     write(path, three_sheets)
 
     assert refusal(path, sheet_name="Juli") == (
-        f"--sheet Juli: {path} has no such worksheet, but 'July', 'August', 'Notes'."
+        f"sheet_name='Juli': {path} has no such worksheet. "
+        "Its worksheets are 'July', 'August', 'Notes'."
     )
 
 
@@ -158,12 +162,17 @@ def test_text_of_many_runs_is_one_text(path: Path) -> None:
         (99_999_999_999, "", "99999999999", None),
         (True, "", "TRUE", None),
         (False, "", "FALSE", None),
-        (2.5, "", "2.5", "the cell holds a number"),
-        (0.5, "0%", "0.5", "the cell holds a number"),
-        (100_000_000_000, "", "100000000000", "the cell holds a number"),
-        (dt.date(2024, 5, 6), "yyyy-mm-dd", "2024-05-06", "the cell holds a date or time"),
-        (dt.time(7, 8), "hh:mm", "07:08:00", "the cell holds a date or time"),
-        (1.5, "[h]:mm", "1 day, 12:00:00", "the cell holds a date or time"),
+        (2.5, "", "2.5", "the cell contains a number, not text"),
+        (0.5, "0%", "0.5", "the cell contains a number, not text"),
+        (100_000_000_000, "", "100000000000", "the cell contains a number, not text"),
+        (
+            dt.date(2024, 5, 6),
+            "yyyy-mm-dd",
+            "2024-05-06",
+            "the cell contains a date or time, not text",
+        ),
+        (dt.time(7, 8), "hh:mm", "07:08:00", "the cell contains a date or time, not text"),
+        (1.5, "[h]:mm", "1 day, 12:00:00", "the cell contains a date or time, not text"),
     ],
 )
 def test_typed_cell_is_text_only_where_that_is_certain(
@@ -186,7 +195,10 @@ def test_id_kept_as_a_number_never_looks_like_an_id(path: Path, number: float) -
     write(path, lambda book: add_rows(book, [["id", "title"], [number, "x"]]))
     ((_, text, _),), odd_cells = read(path)
 
-    assert (len(str(text)) < 24, odd_cells) == (True, {(2, 0): "the cell holds a number"})
+    assert (len(str(text)) < 24, odd_cells) == (
+        True,
+        {(2, 0): "the cell contains a number, not text"},
+    )
 
 
 # --- What cannot be read ---------------------------------------------------------------------
@@ -196,7 +208,7 @@ def test_workbook_with_a_password_is_refused_as_such(path: Path) -> None:
     """The user learns that the password is the trouble."""
     path.write_bytes(encrypted())
 
-    assert refusal(path) == "protected by a password. Save it without one."
+    assert refusal(path) == "protected by a password. Save it without a password."
 
 
 @pytest.mark.parametrize("content", [b"no workbook" * 99, b"PK\x03\x04" + b"cut" * 99])
@@ -204,7 +216,7 @@ def test_file_that_is_no_workbook_is_refused(path: Path, content: bytes) -> None
     """Garbage under the name of a workbook is told, without a traceback."""
     path.write_bytes(content)
 
-    assert refusal(path).partition(" (")[0] == "not a workbook that can be read"
+    assert refusal(path).partition(" (")[0] == "cannot be read as a workbook"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +236,7 @@ def test_damaged_workbook_is_refused(
     write(path, lambda book: add_rows(book, [["id", "title"], ["a", "x"]]))
     change_part(path, part, change)
 
-    assert refusal(path).partition(" (")[0] == "not a workbook that can be read"
+    assert refusal(path).partition(" (")[0] == "cannot be read as a workbook"
 
 
 @pytest.mark.parametrize("rows", [[], [[" ", ""]]])
@@ -232,7 +244,7 @@ def test_workbook_without_cells_is_refused(path: Path, rows: list[list[object]])
     """An empty workbook has no header to go by."""
     write(path, lambda book: add_rows(book, rows))
 
-    assert refusal(path) == "no cells. It needs a header and rows."
+    assert refusal(path) == "the workbook is empty. Add a header and rows."
 
 
 def test_workbook_with_a_header_alone_has_no_rows(path: Path) -> None:
@@ -248,7 +260,7 @@ def test_options_of_text_are_refused_for_a_workbook(path: Path, option: str) -> 
     write(path, lambda book: add_rows(book, [["id", "title"]]))
 
     assert refusal(path, **{option: "tab"}) == (
-        f"--delimiter, --encoding: {path} is a workbook. Leave them out."
+        f"delimiter, encoding: {path} is a workbook. Remove these options."
     )
 
 
@@ -258,7 +270,7 @@ def test_workbook_named_csv_is_refused(path: Path) -> None:
     named = path.rename(path.with_suffix(".csv"))
 
     assert refusal(named).removeprefix(f"{named}: ") == (
-        "this is a workbook. Give it the ending .xlsx."
+        "the file is an Excel workbook, not text. Rename it to .xlsx."
     )
 
 
@@ -273,7 +285,7 @@ def test_a_large_workbook_is_announced_before_it_is_read(tmp_path: Path) -> None
     with pytest.raises(SheetError), open_sheet(path, notify=said.append):
         pass
     expected = (
-        f"{path}: a large workbook (200 MB unpacked): reading it takes a while, and some 0.3 GB "
-        "of memory. As CSV it takes neither."
+        f"{path}: large workbook (200 MB unpacked). Reading it takes time and about 0.3 GB "
+        "of memory. Save it as CSV to avoid this."
     )
     assert said == [expected]

@@ -15,7 +15,7 @@ from workbooks import SHEET_PART, add_rows, change_part, read, write
 
 ID = "66d1f0a2c3b4a5968778695a"
 CODES = ("#REF!", "#N/A", "#DIV/0!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")
-NEVER_COMPUTED = "the formula was never computed"
+NEVER_CALCULATED = "the formula was never calculated"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_error_of_a_formula_is_never_an_empty_cell(
     """A broken formula does not silently leave the field alone, whoever wrote the file."""
     write_error(path, code)
 
-    assert read(path) == ([(2, "a", code)], {(2, 1): f"the formula's result is the error {code}"})
+    assert read(path) == ([(2, "a", code)], {(2, 1): f"the formula failed with {code}"})
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_error_is_found_in_the_markup_of_other_writers(
 
     assert read(path) == (
         [(2, "a", "#REF!")],
-        {(2, 1): "the formula's result is the error #REF!"},
+        {(2, 1): "the formula failed with #REF!"},
     )
 
 
@@ -106,7 +106,7 @@ def test_errors_beside_and_below_the_table_stay_where_they_are(path: Path) -> No
 
     write(path, fill)
     rows, odd_cells = read(path)
-    problem = "the formula's result is the error #N/A"
+    problem = "the formula failed with #N/A"
 
     assert [rows[0], rows[-2], rows[-1]] == [
         (3, "#N/A", "0" * 24, "0", "#N/A"),
@@ -143,7 +143,7 @@ def test_error_right_of_blank_columns_is_that_very_cells(path: Path) -> None:
 
     assert read(path) == (
         [(4, "a", "#N/A", "x")],
-        {(4, 1): "the formula's result is the error #N/A"},
+        {(4, 1): "the formula failed with #N/A"},
     )
 
 
@@ -171,7 +171,7 @@ def test_formula_that_was_never_computed_is_never_an_empty_cell(path: Path) -> N
 
     assert read(path) == (
         [(2, "a", "=1&2"), (3, "=A2", "=1<2"), (5, "", "=B2")],
-        dict.fromkeys([(2, 1), (3, 0), (3, 1), (5, 1)], NEVER_COMPUTED),
+        dict.fromkeys([(2, 1), (3, 0), (3, 1), (5, 1)], NEVER_CALCULATED),
     )
 
 

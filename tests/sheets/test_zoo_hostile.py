@@ -85,7 +85,7 @@ def fifo(path: Path) -> None:
 
 HOSTILE: Final[dict[str, tuple[str, Make, str, int]]] = {
     # name: ending, how it is made, what is said, the most memory in MB
-    "a pipe that nobody writes to": ("csv", fifo, "To read a pipe, say - instead of a name.", 150),
+    "a pipe that nobody writes to": ("csv", fifo, "To read a pipe, use - as the file name.", 150),
     "a cell of 200 MB": (
         *("csv", repeated(b"x", 200 * MB, HEADER + A.encode() + b",")),
         *("row 3 has a cell of more than 131,072 characters.", 220),
@@ -96,10 +96,10 @@ HOSTILE: Final[dict[str, tuple[str, Make, str, int]]] = {
     ),
     "a quote that is never closed, 400 MB": (
         *("csv", repeated(b"another line\n", 400 * MB, HEADER + A.encode() + b',"')),
-        *("row 3 has a cell of more than 131,072 characters. Perhaps a double quote", 550),
+        *("row 3 has a cell of more than 131,072 characters. If a double quote", 550),
     ),
-    "a bomb": ("xlsx", bomb, "MB that unpack to 300 MB, more than a workbook should.", 150),
-    "a cell in the far corner": ("xlsx", far, "as far away as row 1,048,576 and column", 150),
+    "a bomb": ("xlsx", bomb, "MB expand to 300 MB, which is too much for a workbook.", 150),
+    "a cell in the far corner": ("xlsx", far, "cells up to row 1,048,576 and column", 150),
 }
 
 

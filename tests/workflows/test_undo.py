@@ -151,7 +151,7 @@ def test_one_value_that_cannot_be_set_again_does_not_hold_up_the_others(
     assert undone.returncode == 0, undone.stderr
     [lost] = read_csv(tmp_path / "x.not-restored.csv")
     assert (lost["incident_id"], lost["it was"]) == (seed_id(3), "\\ud800z")
-    assert lost["why"] == "the API does not take what it was: half of a character"
+    assert lost["why"] == "the API does not take what it was: contains an incomplete character"
     now = values(sandbox)
     assert now.pop(seed_id(3))["fields"]["odd"] == "new"
     assert now == {one: incident for one, incident in before.items() if one != seed_id(3)}
