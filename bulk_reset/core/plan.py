@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-Verdict = Literal["update", "unchanged", "conflict", "missing"]
-"""What a run would find: to be set; already so; changed by somebody since; no such incident."""
+Verdict = Literal["update", "unchanged", "conflict", "missing", "rejected"]
+"""What a run would find: see ``MEANING_OF``."""
 
 MEANING_OF: Final = {
     "update": "would be set",
@@ -51,8 +51,9 @@ class RowPlan:
 
     Attributes:
         row_number: 1-based, the header counted, as Excel shows it.
-        fields: that would change; of an unchanged or missing row, none.
+        fields: that would change; of an unchanged, missing or rejected row, none.
         link: to the incident's page; empty where it is not known.
+        reason: why the row is rejected; empty otherwise.
     """
 
     row_number: int
@@ -60,6 +61,7 @@ class RowPlan:
     verdict: Verdict
     fields: tuple[FieldPlan, ...]
     link: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

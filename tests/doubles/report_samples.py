@@ -9,7 +9,7 @@ from programs import seed_id
 
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.audit import append_audit
-from bulk_reset.records.previous_values import Image, PreviousValuesFile
+from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 
 LINK = "https://console.example/incident/detail/"
@@ -70,10 +70,10 @@ OUTCOMES = (
 )
 
 
-def image(row: int, old: str, new: str, **more: Any) -> Image:  # noqa: ANN401
+def image(row: int, old: str, new: str, **more: Any) -> PreviousValues:  # noqa: ANN401
     """Return what stood in a row's title before, and what was set."""
     told = {"link": LINK + seed_id(row), "before": {"title": old}, "wrote": {"title": new}}
-    return Image(row, digest(row), seed_id(row), **{**told, **more})
+    return PreviousValues(row, digest(row), seed_id(row), **{**told, **more})
 
 
 IMAGES = (
