@@ -67,7 +67,7 @@ def render(
         "csv": f"{PurePath(sheet).stem or 'rows'}.rows.csv",
     }
     return (
-        _environment()
+        environment()
         .get_template(design.template)
         .generate(
             version=version("bulk-reset"),
@@ -87,7 +87,8 @@ def render(
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates' environment, with the rule that escapes every text."""
     environment = Environment(
         loader=PackageLoader("bulk_reset.reports", "templates"),
         autoescape=True,

@@ -110,7 +110,7 @@ def field_change(
     return FieldChange(shown(field), old, new, before, _ops(old, new), pulled_ops, note)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _ops(old: str, new: str) -> str:
     parts = words_changed(old, new)
     ops = []

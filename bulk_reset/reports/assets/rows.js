@@ -164,6 +164,7 @@ function show(start) {
   $("range").textContent = (found.length === total ? `${many(total)} rows`
     : `${many(found.length)} of ${many(total)} rows match`) + showing;
   $("sides").hidden = layout.value !== "side";
+  for (const pager of all(".pager")) pager.hidden = found.length <= step;
   for (const back of all(".back")) back.disabled = at === 0;
   for (const next of all(".next")) next.disabled = end >= found.length;
 }
