@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
     from bulk_reset.records.report_reader import read_report
     from bulk_reset.records.summary import summarise
-    from bulk_reset.reports.report_writer import write_page
+    from bulk_reset.reports.report_page import write_page
     from bulk_reset.workflows.actions import (
         CheckResult,
         UndoResult,
@@ -73,7 +73,7 @@ _HOME = {
     "summarise": "records.summary",
     "undo": "workflows.actions",
     "verify": "workflows.actions",
-    "write_page": "reports.report_writer",
+    "write_page": "reports.report_page",
 }
 
 __all__ = [

@@ -73,7 +73,8 @@ def plan(
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.reports.plan_files import PlanPage, PlanWorkbook  # noqa: PLC0415
+        from bulk_reset.reports.plan_page import PlanPage  # noqa: PLC0415
+        from bulk_reset.reports.plan_workbook import PlanWorkbook  # noqa: PLC0415
         from bulk_reset.workflows.plan import (  # noqa: PLC0415  (brings pandas along)
             plan as planned,
         )

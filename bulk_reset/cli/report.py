@@ -68,7 +68,7 @@ def report(
             output.say(f"Answer: {path}")
         page = ""
         if html:
-            from bulk_reset.reports.report_writer import (  # noqa: PLC0415  (rarely wanted)
+            from bulk_reset.reports.report_page import (  # noqa: PLC0415  (rarely wanted)
                 write_page,
             )
 

@@ -128,7 +128,7 @@ def run(
 
 def _page_of(totals: Totals, output: Output) -> str:
     """Write the report's page; return where it is, empty where it could not be written."""
-    from bulk_reset.reports.report_writer import write_page  # noqa: PLC0415  (rarely wanted)
+    from bulk_reset.reports.report_page import write_page  # noqa: PLC0415  (rarely wanted)
 
     try:
         page = write_page(Path(totals.report))

@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from bulk_reset.core.counting import counted
 
-Verdict = Literal["update", "unchanged", "conflict", "missing"]
-"""The planned result of a row that reached the comparison with the current values."""
+Verdict = Literal["update", "unchanged", "conflict", "missing", "rejected"]
+"""The planned result of a row; see ``MEANING_OF``."""
 
 MEANING_OF: Final = {
     "update": "will be updated",
@@ -53,8 +53,9 @@ class RowPlan:
 
     Attributes:
         row_number: 1-based, including the header, as Excel shows it.
-        fields: the fields that will change; none for an unchanged or missing row.
+        fields: the fields that will change; none for an unchanged, missing or rejected row.
         link: the address of the incident's page; empty if unknown.
+        reason: why the row is rejected; empty otherwise.
     """
 
     row_number: int
@@ -62,6 +63,7 @@ class RowPlan:
     verdict: Verdict
     fields: tuple[FieldPlan, ...]
     link: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ class JobRun:
             self.run_log.warning("step_failed", what=step, why=str(error))
 
     def _write_page(self) -> None:
-        from bulk_reset.reports.report_writer import write_page  # noqa: PLC0415  (rarely needed)
+        from bulk_reset.reports.report_page import write_page  # noqa: PLC0415  (rarely needed)
 
         page = write_page(self._path(self.record.report))
         self._update(page=page.name)

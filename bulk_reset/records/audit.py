@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import getpass
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -128,6 +130,8 @@ class Audit:
         self._fingerprint = _Fingerprint(sheet.path)
         self._record: Record = {
             "version": version("bulk-reset"),
+            "user": _user(),
+            "host": _host(),
             "started_at": round(time.time(), 3),
             "sheet": sheet.label,
             "scope": scope,
@@ -210,6 +214,20 @@ def audited(
     except BaseException as error:
         audit.fail(error)
         raise
+
+
+def _user() -> str:
+    """Return the user's login name; empty where the system knows none."""
+    # A container's user may have neither a name nor an environment (OSError since Python 3.13).
+    with contextlib.suppress(OSError, KeyError, ImportError):
+        return getpass.getuser()
+    return ""
+
+
+def _host() -> str:
+    with contextlib.suppress(OSError):
+        return socket.gethostname()
+    return ""
 
 
 def _as_json(options: Mapping[str, object]) -> Record:

@@ -3,9 +3,12 @@
 State: none but the file that is being written. May be imported by workflows and everything above.
 
 Public surface:
-    report_writer      ``write_page``: the page of a report
-    plan_files         the plan as a page and as a workbook
-    answer_workbook    the user's own workbook with the result beside each row
+    report_page        ``write_page``: ``NAME.report.html``
+    plan_page          ``NAME.plan.html``
+    plan_workbook      ``NAME.plan.xlsx``
+    answer_workbook    ``NAME.answer.xlsx``: the user's workbook with the result beside each row
     failed_rows        ``NAME.failed.csv``: rows that are not done, to fix and run
-The rest (page_*, report_page, plan_page, timeline, assets) serves these.
+Both pages share html_page (templates, escaping, security policy), row_list (the list of rows),
+``templates/`` and ``assets/``. The rest (report_facts, run_files, chart_data, plan_file) serves
+one of the above.
 """

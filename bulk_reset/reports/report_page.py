@@ -1,208 +1,191 @@
-"""The page of a report: one file that asks nobody for anything, for the morning after.
+"""``NAME.report.html``: the page of a report, made from the files beside it alone.
 
-It is made piece by piece: ``draw_head`` with all that is not a row, ``draw_row`` for each of the
-first rows, ``draw_tail`` with every row packed (``page_rows``). Every text is a stranger's and is
-escaped; the page names the hashes of its only style and its only scripts, so that no other one
-acts. Charts are uPlot's: canvases, drawn anew for paper and for dark or light; each has a table.
+For a look at a nightly run the next morning, and for a change ticket. Nothing is read from the
+API, so the page can be made at any time, also while a run still writes the report.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
-from functools import cache
-from html import escape
-from importlib.resources import files
-from string import Template
-from typing import Final
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
 
-from bulk_reset.core.outcome import MEANING_OF
-from bulk_reset.reports.page_model import PageFacts, verdict
-from bulk_reset.reports.page_rows import STATUSES, FieldRow, PageRow, stretches
-from bulk_reset.reports.page_sections import (
-    MOST_GROUPS,
-    charts_of,
-    draw_audit,
-    draw_back,
-    draw_counts,
-    draw_errors,
-    draw_latency,
-    draw_quota,
-    draw_time,
-    escaped_text,
-    group_name,
+import numpy as np
+
+from bulk_reset.core.atomic_file import atomic_file
+from bulk_reset.core.custom_fields import text_of
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.file_hash import hash_file
+from bulk_reset.core.outcome import MEANING_OF, Outcome, Status
+from bulk_reset.core.safe_text import escape_formula, is_link, shown
+from bulk_reset.records.audit import read_audit
+from bulk_reset.records.report_reader import beside
+from bulk_reset.records.summary import ReportSummary, summarise
+from bulk_reset.reports import report_facts
+from bulk_reset.reports.chart_data import find_latency, find_timeline
+from bulk_reset.reports.html_page import GENERATOR, Design, render
+from bulk_reset.reports.report_facts import ReportFacts
+from bulk_reset.reports.row_list import ListRow, RowList, field_change
+from bulk_reset.reports.run_files import ReportLines, RowPreviousValues
+
+PAGE: Final = "report.html"
+_DESIGN: Final = Design(
+    "report.html.j2",
+    styles=("uPlot.min.css", "base.css", "rows.css", "report.css"),
+    scripts=("high_resolution.js", "uPlot.iife.min.js", "rows.js", "charts.js"),
 )
-from bulk_reset.reports.plan_page import policy_hash
-
-ROWS_AT_ONCE: Final = 200
-"""Rows that are shown at once, and all that are shown where scripts are not allowed."""
-_WHITE_ONLY: Final = re.compile("[ \u3000\t\n]+")
-_WHITE: Final = str.maketrans({" ": "␣", "\u3000": "␣", "\t": "⇥", "\n": "↵\n"})
-_TAG_OF: Final = {"-": "del", "+": "ins"}
-_SHARP: Final = """\
-"use strict";
-const ratio = Object.getOwnPropertyDescriptor(window, "devicePixelRatio").get;
-Object.defineProperty(window, "devicePixelRatio", { get: () => Math.max(2, ratio.call(window)) });
-"""
-"""Charts have the pixels that paper needs, whatever the screen has."""
-_HEAD: Final = Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="generator" content="bulk-reset $version">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>What became of the rows: $sheet</title>
-<link rel="icon" href="data:,">
-<style>$style</style>
-</head>
-<body>
-<h1>What became of the rows: $sheet</h1>
-<p id="verdict" class="$is_done">$verdict</p>
-<nav><a href="#time">Over time</a> <a href="#took">Latency</a> $to_errors
-<a href="#quota">Quota</a> <a href="#back">Way back</a> <a href="#audit">Audit</a>
-<a href="#rows">Rows</a></nav>
-<table id="statuses"><tbody>
-$counts
-</tbody></table>
-$time
-$took
-$errors
-<h2 id="quota">The quota</h2>
-$quota
-<h2 id="back">Way back</h2>
-$back
-<h2 id="audit">Audit</h2>
-$audit
-<h2 id="rows">Rows</h2>
-<p class="quiet"><del>Struck out</del> goes, <ins>underlined</ins> comes; … stands for words
-that stay as they are. Of a row that is not done, this is what it asked for.</p>
-<noscript><p class="quiet">Only the first $at_once rows are shown where scripts are not
-allowed.</p></noscript>
-<div class="bar screen" id="filters" hidden>
-<input type="search" id="words" placeholder="Find words, an id, a request"
- aria-label="Find words, an id, a request">
-$filters
-<label>Error <select id="group"><option value="">any or none</option>$groups</select></label>
-<label>At once <select id="size"><option>50</option><option selected>$at_once</option>
-<option>1000</option></select></label>
-<label><input type="checkbox" id="entire"> whole texts</label>
-</div>
-<p class="quiet" id="range" role="status"></p>
-<div class="bar screen" hidden><button class="back">Back</button>
-<button class="next">Next</button></div>
-<div id="list" data-statuses="$statuses" data-meanings="$meanings">
-""")
-_TAIL: Final = Template("""\
-<div class="bar screen" hidden><button class="back">Back</button>
-<button class="next">Next</button></div>
-<script type="application/json" id="charts">$charts</script>
-<script>$sharp</script>
-<script>$uplot</script>
-<script>$script</script>
-</body>
-</html>
-""")
+_BEFORE: Final = "before.csv"
+_STATUSES: Final = {str(status): MEANING_OF[status] for status in Status}
+_PLACE_OF: Final = {status: place for place, status in enumerate(Status)}
+_MAX_POINTS: Final = 600
+_MAX_LINES: Final = 60
+"""Of a chart, and of the table beside it."""
 
 
-@cache
-def _asset(name: str) -> str:
-    return files("bulk_reset").joinpath("assets", name).read_text(encoding="utf-8")
+def write_page(report: Path) -> Path:
+    """Write the page of a report; it may be made while a run writes the report.
+
+    Returns: the page, ``NAME.report.html`` beside the report; an older one is replaced.
+
+    Raises:
+        InputError: there is no report, its previous values cannot be read, or the page cannot be
+            written; an older page is unchanged.
+    """
+    target = beside(report, PAGE)
+    _refuse_other(target)
+    summary = summarise(report)
+    before = RowPreviousValues(beside(report, _BEFORE))
+    lines = ReportLines.of(report)
+    facts = _facts(report, summary, before, lines)
+    with atomic_file(target, like=report) as file, RowList() as rows:
+        for row in _rows(lines, before, summary):
+            rows.add(row)
+        for piece in _pieces(facts, rows):
+            file.write(piece.encode())
+    return target
 
 
-def _style() -> str:
-    return _asset("uPlot.min.css") + "\n" + _asset("report.css")
+def _refuse_other(target: Path) -> None:
+    """Raise InputError if a file of that name was not made by this program."""
+    if target.is_file():
+        with contextlib.suppress(OSError), target.open("rb") as file:
+            if GENERATOR in file.read(1 << 10):
+                return
+        raise InputError(
+            f"{target}: already exists and was not made by bulk-reset. Move or rename it; the "
+            "page needs that name."
+        )
 
 
-def _scripts() -> tuple[str, ...]:
-    return _SHARP, _asset("uPlot.iife.min.js"), _asset("report.js")
-
-
-def _policy() -> str:
-    return (
-        f"default-src 'none'; style-src {policy_hash(_style())}; "
-        f"script-src {' '.join(map(policy_hash, _scripts()))}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+def _facts(
+    report: Path, summary: ReportSummary, before: RowPreviousValues, lines: ReportLines
+) -> ReportFacts:
+    starts, finishes, elapsed_s = (
+        np.array(times, np.float64) for times in (lines.starts, lines.finishes, lines.elapsed_s)
+    )
+    codes = np.array(lines.codes, np.uint8)
+    sha256, size_bytes = hash_file(report)
+    return ReportFacts(
+        report=str(report),
+        report_sha256=sha256,
+        report_bytes=size_bytes,
+        made_at=time.time(),
+        version=version("bulk-reset"),
+        summary=summary,
+        runs=tuple(read_audit(report)),
+        before=str(before.path) if before.rows else "",
+        before_rows=before.rows,
+        not_restorable=before.not_restorable,
+        lines=lines,
+        drawn=find_timeline(starts, finishes, codes, _MAX_POINTS),
+        table=find_timeline(starts, finishes, codes, _MAX_LINES),
+        latency=find_latency(elapsed_s),
     )
 
 
-def draw_head(facts: PageFacts) -> str:
-    """Return the page up to where its rows begin."""
-    errors = facts.summary.errors
-    is_done, sentence = verdict(facts)
-    return _HEAD.substitute(
-        version=escaped_text(facts.version),
-        policy=escape(_policy()),
-        style=_style(),
-        sheet=escaped_text(facts.sheet),
-        is_done="done" if is_done else "open",
-        verdict=escaped_text(sentence),
-        to_errors='<a href="#errors">Errors</a>' if errors else "",
-        counts="\n".join(draw_counts(facts)),
-        time=draw_time(facts),
-        took=draw_latency(facts.latency),
-        errors=draw_errors(errors),
-        quota=draw_quota(facts),
-        back=draw_back(facts),
-        audit=draw_audit(facts),
-        at_once=ROWS_AT_ONCE,
-        filters="\n".join(
-            f'<label><input type="checkbox" value="{status}" checked> {status}</label>'
-            for status in MEANING_OF
-            if facts.summary.counts.get(status)
+def _pieces(facts: ReportFacts, rows: RowList) -> Iterator[str]:
+    is_done, sentence = report_facts.verdict(facts)
+    undo, undo_commands = report_facts.undo_of(facts)
+    return render(
+        _DESIGN,
+        sheet=facts.sheet,
+        statuses=_STATUSES,
+        rows=rows,
+        facts=facts,
+        meanings=MEANING_OF,
+        is_done=is_done,
+        verdict=sentence,
+        badges=list(report_facts.badges(facts)),
+        errors=report_facts.errors_table(facts),
+        undo=undo,
+        undo_commands=undo_commands,
+        report_table=report_facts.report_table(facts),
+        runs=[(report_facts.run_table(run), report_facts.options_table(run)) for run in facts.runs],
+        time_head=report_facts.time_head(facts),
+        time_lines=report_facts.time_lines(facts),
+        latency_lines=report_facts.latency_lines(facts),
+        quota_lines=report_facts.quota_lines(facts),
+        charts=report_facts.charts_of(facts),
+    )
+
+
+def _rows(
+    lines: ReportLines, before: RowPreviousValues, summary: ReportSummary
+) -> Iterator[ListRow]:
+    """Yield each row with its result and changes, in the sheet's order."""
+    groups = {
+        (group.code, group.status): str(place)
+        for place, group in enumerate(summary.errors[: report_facts.MAX_GROUPS])
+    }
+    for outcome in lines.outcomes():
+        group = groups.get((escape_formula(outcome.error_code), outcome.status), "")
+        yield list_row(outcome, group, before.of(outcome.digest))
+
+
+def list_row(outcome: Outcome, group: str, values: dict[str, Any]) -> ListRow:
+    """Return a row as the page lists it.
+
+    Args:
+        group: see ``ListRow``.
+        values: see ``RowPreviousValues.of``.
+    """
+    old, new, lost = values["before"], values["wrote"], values["lost"]
+    return ListRow(
+        str(outcome.row_number),
+        shown(outcome.incident_id),
+        shown(outcome.error_code),
+        shown(outcome.error_message),
+        shown(outcome.request_id),
+        shown(" ".join(name for name in outcome.fields if name not in old)),
+        tuple(
+            field_change(
+                name,
+                text_of(name, value),
+                text_of(name, new[name]),
+                not_restorable=lost.get(name, ""),
+            )
+            for name, value in old.items()
         ),
-        groups="".join(
-            f'<option value="{place}">{escaped_text(group_name(group))}</option>'
-            for place, group in enumerate(errors[:MOST_GROUPS])
-        ),
-        statuses=" ".join(STATUSES),
-        meanings="|".join(MEANING_OF[status] for status in STATUSES),
+        _PLACE_OF[outcome.status],
+        group,
+        values["link"] if is_link(values["link"]) else "",
+        _note(outcome),
     )
 
 
-def draw_row(row: PageRow) -> str:
-    """Return what became of one row, as the script draws it too."""
-    status = STATUSES[row.status]
-    named = escape(row.incident_id)
-    link = f'<a href="{escape(row.link)}">{named}</a>' if row.link else f"<code>{named}</code>"
-    error = ": ".join(filter(None, (row.error_code, row.error_message)))
-    fields = "".join(f"<dt>{escape(one.field)}</dt><dd>{_field(one)}</dd>" for one in row.fields)
-    told = [
-        row.names and f"{'other ' if fields else ''}fields: {row.names}",
-        row.request_id and f"request {row.request_id}",
-        row.note,
-    ]
-    tail = " · ".join(filter(None, told))
-    return (
-        f'<article class="{status}"><h3><span>Row {row.row_number}</span> {link}'
-        f" <em>{status}: {MEANING_OF[status]}</em></h3>"
-        + (f"<p>{escape(error)}</p>" if error else "")
-        + (f"<dl>{fields}</dl>" if fields else "")
-        + (f'<p class="quiet">{escape(tail)}</p>' if tail else "")
-        + "</article>"
-    )
-
-
-def draw_tail(facts: PageFacts, blocks: Iterable[str]) -> Iterator[str]:
-    """Yield the page's end: all rows packed, a block at a time, then the scripts."""
-    yield "</div>\n"
-    for block in blocks:
-        yield f'<script type="application/octet-stream" class="rows">{block}</script>\n'
-    sharp, uplot, script = _scripts()
-    charts = json.dumps(charts_of(facts), separators=(",", ":")).replace("<", "\\u003c")
-    yield _TAIL.substitute(charts=charts, sharp=sharp, uplot=uplot, script=script)
-
-
-def _field(field: FieldRow) -> str:
-    parts = []
-    for sign, text in stretches(field):
-        if sign in _TAG_OF:
-            marked = text.translate(_WHITE) if _WHITE_ONLY.fullmatch(text) else text
-            parts.append(f"<{_TAG_OF[sign]}>{escape(marked)}</{_TAG_OF[sign]}>")
-        else:
-            parts.append("…" if sign == "~" else escape(text))
-    lost = f'<p class="lost">Cannot be restored: {escape(field.lost)}</p>' if field.lost else ""
-    return f"<p>{''.join(parts)}</p>{lost}"
+def _note(outcome: Outcome) -> str:
+    sent = outcome.attempts + outcome.throttled
+    notes = [] if sent <= 1 else [f"sent {sent} times"]
+    if outcome.http_status:
+        notes.append(f"HTTP {outcome.http_status}")
+    if outcome.started_at:
+        # To the millisecond, as the report has it.
+        at, after_ms = divmod(round(outcome.started_at * 1000), 1000)
+        started = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}.{after_ms:03}"
+        elapsed_ms = round((outcome.finished_at - outcome.started_at) * 1000)
+        notes.append(f"started {started} UTC, took {elapsed_ms:,} ms")
+    return " · ".join(notes)

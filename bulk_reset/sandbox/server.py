@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from bulk_reset.sandbox.api import Api, Call
-from bulk_reset.sandbox.page import PAGE_POLICY, draw_page
+from bulk_reset.sandbox.page import draw_page, page_policy
 from bulk_reset.sandbox.rules import MAX_BODY_BYTES
 from bulk_reset.sandbox.state import load_state, save_state
 
@@ -138,7 +138,7 @@ class Sandbox:
 
     async def _show_page(self, _request: web.Request) -> web.Response:
         page = draw_page(self.stats(), self._config)
-        headers = {"Content-Security-Policy": PAGE_POLICY}
+        headers = {"Content-Security-Policy": page_policy()}
         return web.Response(text=page, content_type="text/html", headers=headers)
 
     async def _show_stats(self, _request: web.Request) -> web.Response:

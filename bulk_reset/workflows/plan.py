@@ -7,7 +7,7 @@ any length takes little memory.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
@@ -17,7 +17,7 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, text_of
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.json_codec import loads
-from bulk_reset.core.outcome import Status
+from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.engine.comparison import Comparison, Verdict
 from bulk_reset.engine.connection import hold_account, in_new_loop
@@ -46,7 +46,7 @@ def plan(
     """Find out what a run of a sheet would do.
 
     Args:
-        add: called for each row that is left to do, in the sheet's order.
+        add: called for each row that is left to do or is rejected, in the sheet's order.
 
     Raises:
         InputError: as a run would.
@@ -101,16 +101,22 @@ class _Planning:
         self.counts: Counter[str] = Counter()
         self.fields: Counter[str] = Counter()
         self.lost = self.requests = 0
+        self._rejected: deque[RowPlan] = deque()
 
     async def run(self, read: Read, on_looked: Callable[[int, int], None]) -> None:
         waiting: list[Change] = []
-        for changes, _ in self._work.batches():
+        for changes, outcomes in self._work.batches():
             waiting += changes
+            self._rejected += [
+                _rejected_row(outcome) for outcome in outcomes if outcome.status is Status.REJECTED
+            ]
             while len(waiting) >= MAX_IDS:
                 some, waiting = waiting[:MAX_IDS], waiting[MAX_IDS:]
                 await self._compare(some, read)
+            self._add_rejected(before=waiting[0].row_number if waiting else None)
             on_looked(self._work.rows, self._work.sheet_check.rows)
         await self._compare(waiting, read)
+        self._add_rejected()
 
     async def _compare(self, changes: list[Change], read: Read) -> None:
         comparisons = await self._current_values.compared(changes, read)
@@ -124,7 +130,18 @@ class _Planning:
             self.fields.update(field.field for field in row.fields)
             self.lost += sum(1 for field in row.fields if field.lost)
             self.requests += bool(comparison.change.body) + len(comparison.change.rest)
+        self._add_rejected(before=row.row_number)
         self._add(row)
+
+    def _add_rejected(self, before: int | None = None) -> None:
+        """Add the rejected rows that come before a row of the sheet; None: all of them."""
+        while self._rejected and (before is None or self._rejected[0].row_number < before):
+            self._add(self._rejected.popleft())
+
+
+def _rejected_row(outcome: Outcome) -> RowPlan:
+    reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
+    return RowPlan(outcome.row_number, outcome.incident_id, "rejected", (), reason=reason)
 
 
 def _row_plan(change: Change, comparison: Comparison) -> RowPlan:

@@ -16,7 +16,7 @@ from sheets import HEADER, rows
 from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.audit import append_audit
-from bulk_reset.records.previous_values import Image, PreviousValuesFile
+from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside
 
@@ -41,7 +41,7 @@ def write_report(folder: Path, count: int, *, seed: int = 0) -> Path:
     return report
 
 
-def _ended(count: int) -> Iterator[tuple[Outcome, Image | None]]:
+def _ended(count: int) -> Iterator[tuple[Outcome, PreviousValues | None]]:
     for n, cells in enumerate(rows(count)):
         incident_id, *texts = cells
         values = dict(zip(HEADER[1:], texts, strict=True))
@@ -66,7 +66,7 @@ def _ended(count: int) -> Iterator[tuple[Outcome, Image | None]]:
         was = {name: _earlier(text) for name, text in values.items() if _earlier(text) != text}
         wrote = {name: values[name] for name in was}
         link = _LINK + incident_id
-        image = Image(change.row_number, change.digest, incident_id, link, was, wrote)
+        image = PreviousValues(change.row_number, change.digest, incident_id, link, was, wrote)
         yield outcome, image if is_sent else None
 
 

@@ -1,4 +1,4 @@
-"""A small report with every kind of outcome, before-images and audit beside it, written by hand."""
+"""A small report with every kind of outcome, with previous values and an audit beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from programs import seed_id
 
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.audit import append_audit
-from bulk_reset.records.previous_values import Image, PreviousValuesFile
+from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 
 LINK = "https://console.example/incident/detail/"
@@ -17,6 +17,8 @@ BEGIN = 1_767_578_400.0  # 2026-01-05 02:00:00 UTC
 HOSTILE = "</script><img src=x onerror=alert(1)><b>&amp;\x1b[2J\x1e\x1d\x1f\u202e"
 RECORD: dict[str, Any] = {
     "version": "0.1.0",
+    "user": "alice",
+    "host": "build-7",
     "started_at": BEGIN - 1,
     "ended_at": BEGIN + 80,
     "sheet": "nightly.csv",
@@ -44,9 +46,9 @@ def digest(number: int) -> str:
 
 
 def outcome(row: int, status: Status, at: float = 0.0, took: float = 0.0, **more: Any) -> Outcome:  # noqa: ANN401
-    """Return what became of a row that was started so long after the beginning."""
+    """Return the outcome of a row that was started ``at`` seconds after the beginning."""
     is_sent = took > 0
-    told = {
+    values = {
         "fields": ("title",),
         "digest": digest(row),
         "attempts": int(is_sent),
@@ -55,7 +57,7 @@ def outcome(row: int, status: Status, at: float = 0.0, took: float = 0.0, **more
         "started_at": (BEGIN + at) * is_sent,
         "finished_at": BEGIN + at + took,
     }
-    return Outcome(row, seed_id(row), status, **{**told, **more})
+    return Outcome(row, seed_id(row), status, **{**values, **more})
 
 
 OUTCOMES = (
@@ -70,10 +72,10 @@ OUTCOMES = (
 )
 
 
-def image(row: int, old: str, new: str, **more: Any) -> Image:  # noqa: ANN401
-    """Return what stood in a row's title before, and what was set."""
-    told = {"link": LINK + seed_id(row), "before": {"title": old}, "wrote": {"title": new}}
-    return Image(row, digest(row), seed_id(row), **{**told, **more})
+def image(row: int, old: str, new: str, **more: Any) -> PreviousValues:  # noqa: ANN401
+    """Return a row's previous title, and the title that was written."""
+    values = {"link": LINK + seed_id(row), "before": {"title": old}, "wrote": {"title": new}}
+    return PreviousValues(row, digest(row), seed_id(row), **{**values, **more})
 
 
 IMAGES = (
@@ -92,7 +94,7 @@ IMAGES = (
 
 
 def write_small(folder: Path, *, has_before: bool = True, has_audit: bool = True) -> Path:
-    """Write the report, and what is wanted beside it."""
+    """Write the report, and the files beside it that are wanted."""
     report = folder / "nightly.report.csv"
     with Report(report) as lines:
         for one in OUTCOMES:

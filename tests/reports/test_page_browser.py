@@ -1,7 +1,8 @@
-"""The page of a report in a real browser: it draws, filters, turns pages, and asks nobody."""
+"""The pages in a real browser: charts, filters, diffs, CSV; and they make no requests."""
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,12 +10,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
-from report_samples import HOSTILE, OUTCOMES, write_small
+from programs import seed_id
+from report_samples import HOSTILE, OUTCOMES, digest, image, write_small
+from test_plan_file import write as write_plan
 
 from bulk_reset import write_page
 from bulk_reset.core.outcome import Status
+from bulk_reset.core.safe_text import guard_formula
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
+from bulk_reset.reports.plan_page import PlanPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -48,17 +53,17 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 class Opened:
-    """A page that was opened, and what it complained of or asked for."""
+    """A page that was opened; ``troubles`` are its console messages, errors and requests."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.troubles: list[str] = []
         page.on("console", lambda message: self.troubles.append(message.text))
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("request", lambda request: self._asked(request.url))
+        page.on("request", lambda request: self._requested(request.url))
 
-    def _asked(self, url: str) -> None:
-        if not url.startswith(("file:", "data:")):
+    def _requested(self, url: str) -> None:
+        if not url.startswith(("file:", "data:", "blob:")):
             self.troubles.append(url)
 
     async def go(self, path: Path) -> None:
@@ -67,11 +72,11 @@ class Opened:
         await self.page.wait_for_selector("html[data-ready]")
 
     async def range(self) -> str:
-        """Return what it says of the rows in sight."""
+        """Return the line that counts the rows shown."""
         return await self.page.inner_text("#range")
 
     async def rows(self) -> list[str]:
-        """Return the rows in sight, by their numbers."""
+        """Return the rows shown, by their numbers."""
         return await self.page.locator("#list article h3 span").all_inner_texts()
 
 
@@ -83,7 +88,7 @@ async def opened(browser: Browser) -> AsyncIterator[Opened]:
 
 
 def write_many(folder: Path) -> Path:
-    """Write a report of so many rows, of which every tenth failed."""
+    """Write a report of 450 rows, of which every tenth failed."""
     report = folder / "many.report.csv"
     with Report(report) as lines, PreviousValuesFile(folder / "many.before.csv") as before:
         for row in range(2, ROWS + 2):
@@ -95,7 +100,7 @@ def write_many(folder: Path) -> Path:
                     digest=digest,
                     status=Status.FAILED if is_bad else Status.UPDATED,
                     error_code=("NotThere" if row % 20 else "TooLong") * is_bad,
-                    error_message="said no" * is_bad,
+                    error_message="no such incident" * is_bad,
                     request_id=f"req-{row:05}",
                     started_at=OUTCOMES[1].started_at + row / 50,
                     finished_at=OUTCOMES[1].started_at + row / 50 + 0.1,
@@ -113,53 +118,162 @@ def write_many(folder: Path) -> Path:
     return report
 
 
-async def test_rows_are_found_by_status_error_and_words(tmp_path: Path, opened: Opened) -> None:
-    """Each filter narrows the list, together they narrow it more, and what is shown is told."""
+def lines_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+async def test_rows_are_found_by_status_error_field_and_words(
+    tmp_path: Path, opened: Opened
+) -> None:
+    """Each filter narrows the list, all of them together narrow it more; the line counts rows."""
     await opened.go(write_page(write_many(tmp_path)))
     page = opened.page
-    assert await opened.range() == "Rows 1 to 200 of 450 found; the report has 450."
+    assert await opened.range() == "450 rows; showing 1 to 200."
     await page.uncheck("#filters input[value=updated]")
-    assert await opened.range() == "Rows 1 to 45 of 45 found; the report has 450."
+    assert await opened.range() == "45 of 450 rows match; showing 1 to 45."
     await page.select_option("#group", label="TooLong (failed, 22)")
-    assert await opened.range() == "Rows 1 to 22 of 22 found; the report has 450."
+    assert await opened.range() == "22 of 450 rows match; showing 1 to 22."
     await page.fill("#words", "STRASSE-20")
     await page.fill("#words", "straße-20")
     await page.wait_for_function("() => document.querySelectorAll('#list article').length === 2")
     assert await opened.rows() == ["Row 20", "Row 200"]
     await page.fill("#words", "[no such row")
     await page.wait_for_function("() => document.querySelectorAll('#list article').length === 0")
-    assert await opened.range() == "No such row; the report has 450."
+    assert await opened.range() == "0 of 450 rows match."
     await page.fill("#words", "")
     await page.uncheck("#filters input[value=failed]")
     await page.click("button.pick[value='0']")
-    assert await opened.range() == "Rows 1 to 23 of 23 found; the report has 450."
+    assert await opened.range() == "23 of 450 rows match; showing 1 to 23."
     assert opened.troubles == []
 
 
-async def test_pages_are_turned(tmp_path: Path, opened: Opened) -> None:
-    """On and back, to the ends and no further, so many at once as one likes."""
+async def test_rows_are_found_by_field(tmp_path: Path, opened: Opened) -> None:
+    """A field lists the rows that change it, and no others."""
+    await opened.go(write_page(write_small(tmp_path)))
+    await opened.page.select_option("#field", "impact")
+    assert await opened.rows() == ["Row 5"]
+    await opened.page.select_option("#field", "title")
+    assert await opened.rows() == [f"Row {number}" for number in range(2, 7)]
+    await opened.page.select_option("#field", "")
+    assert await opened.range() == "7 rows; showing 1 to 7."
+    assert opened.troubles == []
+
+
+async def test_pages_of_rows_are_turned(tmp_path: Path, opened: Opened) -> None:
+    """Forwards and backwards, to the ends and no further, with the chosen number of rows."""
     await opened.go(write_page(write_many(tmp_path)))
     page = opened.page
     assert await page.is_disabled("button.back >> nth=0")
     await page.click("button.next >> nth=0")
     await page.click("button.next >> nth=1")
-    assert await opened.range() == "Rows 401 to 450 of 450 found; the report has 450."
+    assert await opened.range() == "450 rows; showing 401 to 450."
     assert (await opened.rows())[-1] == "Row 451"
     assert await page.is_disabled("button.next >> nth=0")
     await page.select_option("#size", "50")
     await page.click("button.next >> nth=0")
-    assert await opened.range() == "Rows 51 to 100 of 450 found; the report has 450."
+    assert await opened.range() == "450 rows; showing 51 to 100."
     await page.click("button.back >> nth=0")
     assert len(await opened.rows()) == 50
+    await page.select_option("#size", "1000")
+    assert await page.is_hidden("button.next >> nth=0")
+    assert opened.troubles == []
+
+
+async def test_a_diff_is_inline_or_side_by_side(tmp_path: Path, opened: Opened) -> None:
+    """Side by side, the old text is on the left, the new one on the right."""
+    await opened.go(write_page(write_small(tmp_path)))
+    page = opened.page
+    first = page.locator("#list dd >> nth=0")
+    assert await first.inner_html() == (
+        "<p>CPU <del>usage high</del><ins>saturated</ins> on db-1</p>"
+    )
+    assert await page.is_hidden("#sides")
+    await page.select_option("#layout", "side")
+    assert await first.inner_html() == (
+        '<div class="pair"><p>CPU <del>usage high</del> on db-1</p>'
+        "<p>CPU <ins>saturated</ins> on db-1</p></div>"
+    )
+    assert await page.inner_text("#sides") == "Left: previous value. Right: new value."
+    left, right = [await part.bounding_box() for part in await first.locator("p").all()]
+    assert left
+    assert right
+    assert (left["y"], left["x"] < right["x"]) == (right["y"], True)
+    assert opened.troubles == []
+
+
+async def test_the_matching_rows_are_saved_as_csv(tmp_path: Path, opened: Opened) -> None:
+    """Only rows that match, one line a field; a spreadsheet runs no text as a formula."""
+    texts = (
+        "=1+1",
+        "'=1",
+        " -2",
+        "a;=b",
+        "\t=c",
+        "line\n@d",
+        '"quoted", x',
+        "\uff1de",
+        "plain - f",
+    )
+    report = tmp_path / "many.report.csv"
+    with Report(report) as lines, PreviousValuesFile(tmp_path / "many.before.csv") as before:
+        for row, text in enumerate(texts, 2):
+            lines.write(OUTCOMES[1]._replace(row_number=row, digest=digest(row)))
+            before.append([image(row, text, f"new {row}")])
+        lines.write(OUTCOMES[3]._replace(row_number=90, digest=digest(90)))
+    await opened.go(write_page(report))
+    await opened.page.uncheck("#filters input[value=failed]")
+    async with opened.page.expect_download() as started:
+        await opened.page.click("#download")
+    download = await started.value
+    found = lines_of(await download.path())
+
+    assert download.suggested_filename == "many.report.rows.csv"
+    assert [line["old"] for line in found] == [guard_formula(text) for text in texts]
+    assert found[1] == {
+        "row": "3",
+        "incident_id": seed_id(2),
+        "status": "updated",
+        "error_code": "",
+        "error_message": "",
+        "request_id": "req-2",
+        "field": "title",
+        "old": "''=1",
+        "new": "new 3",
+    }
+    assert opened.troubles == []
+
+
+async def test_the_plan_lists_rejected_rows_and_conflicts_as_the_template_does(
+    tmp_path: Path, browser: Browser, opened: Opened
+) -> None:
+    """The script and the template create the same rows; unchanged ones are hidden at first."""
+    path = write_plan(PlanPage(tmp_path / "plan.html"))
+    plain = await browser.new_context(java_script_enabled=False)
+    bare = await plain.new_page()
+    await bare.goto(path.as_uri())
+    outer = "nodes => nodes.map(node => node.outerHTML)"
+    by_template = await bare.locator("#list article").evaluate_all(outer)
+    await plain.close()
+    await opened.go(path)
+    assert await opened.rows() == ["Row 2", "Row 3", "Row 4", "Row 6"]
+    await opened.page.check("#filters input[value=unchanged]")
+    assert await opened.page.locator("#list article").evaluate_all(outer) == by_template
+    await opened.page.select_option("#layout", "side")
+    assert await opened.page.locator("#list .conflict dd").inner_html() == (
+        "<p><b>pulled</b> Disk is full</p>"
+        '<div class="pair"><p>Disk <del>is full now</del></p><p>Disk <ins>was full</ins></p></div>'
+    )
     assert opened.troubles == []
 
 
 async def test_charts_are_drawn_in_light_and_dark_and_on_paper(
     tmp_path: Path, opened: Opened
 ) -> None:
-    """None is blank, keys move from point to point, and paper is light whatever the screen is."""
+    """None is blank, arrow keys move from point to point, and paper is always light."""
     await opened.go(write_page(write_small(tmp_path)))
     page = opened.page
+    await page.click("nav a[href='#performance']")
     for name in ("second", "minute", "finished", "latency"):
         assert await page.evaluate(INK, name) > 3, name
     await page.focus("#chart-finished")
@@ -176,10 +290,10 @@ async def test_charts_are_drawn_in_light_and_dark_and_on_paper(
     assert opened.troubles == []
 
 
-async def test_the_script_draws_rows_as_they_were_drawn_without_it(
+async def test_the_script_creates_rows_as_the_template_does(
     tmp_path: Path, browser: Browser, opened: Opened
 ) -> None:
-    """Hostile texts too: what a reader without scripts sees is what the script makes."""
+    """Hostile texts too: a reader without scripts sees the same rows."""
     path = write_page(write_small(tmp_path))
     plain = await browser.new_context(java_script_enabled=False)
     bare = await plain.new_page()
@@ -196,9 +310,12 @@ async def test_the_script_draws_rows_as_they_were_drawn_without_it(
     assert opened.troubles == []
 
 
-async def test_a_telephone_shows_all_of_it(tmp_path: Path, opened: Opened) -> None:
-    """Nothing is wider than 390 pixels but what scrolls by itself."""
+async def test_the_page_fits_a_telephone(tmp_path: Path, opened: Opened) -> None:
+    """Nothing is wider than 390 pixels, except what scrolls by itself."""
     await opened.page.set_viewport_size({"width": 390, "height": 844})
     await opened.go(write_page(write_small(tmp_path)))
+    assert await opened.page.evaluate("document.documentElement.scrollWidth") == 390
+    await opened.page.select_option("#layout", "side")
+    await opened.page.click("nav a[href='#performance']")
     assert await opened.page.evaluate("document.documentElement.scrollWidth") == 390
     assert opened.troubles == []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import io
 import itertools
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +20,7 @@ import pytest
 
 from bulk_reset.sandbox import Sandbox, SandboxConfig
 from bulk_reset.sandbox.incidents import seed_id, seeded
-from bulk_reset.sandbox.windows import FixedWindow, Limiter, Peak, SlidingWindow
+from bulk_reset.sandbox.windows import FixedWindow, Peak, Quota, SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,27 +69,27 @@ async def serving(**config: Any) -> AsyncIterator[Client]:  # noqa: ANN401 - any
         yield Client(session)
 
 
-def admissions(window: Limiter, arrivals: list[float]) -> list[float]:
+def admissions(window: Quota, arrivals: list[float]) -> list[float]:
     return [window.admit(now) for now in arrivals]
 
 
 def test_a_sliding_window_admits_as_many_as_left_it() -> None:
     """A request is admitted iff fewer than n were admitted in the T seconds before it."""
-    quota = Limiter(SlidingWindow(2, 1.0))
+    quota = Quota(SlidingWindow(2, 1.0))
     waits = admissions(quota, [0.0, 0.75, 0.875, 1.0, 1.5, 1.75, 1.75])
     assert waits == [0.0, 0.0, 0.125, 0.0, 0.25, 0.0, 0.25]
 
 
 def test_a_fixed_window_admits_anew_when_the_clock_turns() -> None:
     """In a fixed window two bursts may touch, where the clock passes from one to the next."""
-    quota = Limiter(FixedWindow(2, 1.0))
+    quota = Quota(FixedWindow(2, 1.0))
     waits = admissions(quota, [0.75, 0.75, 0.75, 1.0, 1.0, 1.25, 5.0])
     assert waits == [0.0, 0.0, 0.25, 0.0, 0.0, 0.75, 0.0]
 
 
 def test_a_refused_request_is_counted_in_no_window() -> None:
     """What is over one limit costs nothing of the others."""
-    quota = Limiter(SlidingWindow(1, 1.0), SlidingWindow(3, 60.0))
+    quota = Quota(SlidingWindow(1, 1.0), SlidingWindow(3, 60.0))
     waits = admissions(quota, [0.0, 0.5, 0.5, 1.0, 2.0, 3.0])
     assert waits == [0.0, 0.5, 0.5, 0.0, 0.0, 57.0]
 
@@ -441,11 +444,20 @@ async def test_the_statistics_add_up() -> None:
         }
 
 
-async def test_the_page_stands_alone() -> None:
-    """The page shows the quota and the numbers, and asks no other address for anything."""
+async def test_the_page_is_self_contained() -> None:
+    """The page shows the quota and the numbers, and makes requests to the sandbox alone."""
     async with serving(per_minute=1234) as client, client.session.get("/") as answer:
         page = await answer.text()
+        policy = answer.headers["Content-Security-Policy"]
         assert answer.content_type == "text/html"
+    style, script = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", page, re.DOTALL)
+    )
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
     assert "50 requests a second and 1,234 a minute, sliding windows" in page
     assert '<td class="number" data-name="incidents">3</td>' in page
     assert "http" not in page

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bulk_reset.core.outcome import Status
 from bulk_reset.records.history import code_of
-from bulk_reset.reports.timeline import Latency, Span, Timeline, find_latency, find_timeline
+from bulk_reset.reports.chart_data import Latency, Span, Timeline, find_latency, find_timeline
 
 NO_TIMES = np.empty(0, np.float64)
 NO_CODES = np.empty(0, np.uint8)

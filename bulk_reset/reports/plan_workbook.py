@@ -1,29 +1,19 @@
-"""The plan as files for people to read and to keep: a web page, and a workbook.
-
-Place in the flow: after the planning, before anything is sent. Rows are written as they come, so
-that the memory stays flat; a file gets its name, in place of an older one, only when it is whole.
-"""
+"""``NAME.plan.xlsx``: the plan as an Excel workbook."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
-from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
-from types import TracebackType
-from typing import IO, Final, Self
+from functools import lru_cache
+from typing import Final
 
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from bulk_reset.core.atomic_file import AtomicFile
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan, counts, facts
 from bulk_reset.core.safe_text import is_link, shown
-from bulk_reset.core.word_diff import Op
-from bulk_reset.reports.plan_page import changed, draw_break, draw_head, draw_row, draw_tail
-from bulk_reset.sheets.streaming_workbook import StreamedBook, writing_errors
+from bulk_reset.core.word_diff import Op, words_changed
+from bulk_reset.reports.plan_file import PlanFile
+from bulk_reset.sheets.streaming_workbook import StreamedBook
 
 _NOTE: Final[dict[str, object]] = {"valign": "top", "font_color": "#59636E"}
 _TEXT: Final[dict[str, object]] = {"valign": "top", "text_wrap": True}
@@ -46,123 +36,41 @@ _STYLES: Final[dict[str, dict[str, object]]] = {
     "update": {"valign": "top", "bg_color": "#DCF7E3", "font_color": "#116329"},
     "conflict": {"valign": "top", "bg_color": "#FFE8C2", "font_color": "#8A4B00", "bold": True},
     "missing": {"valign": "top", "bg_color": "#FDE5E3", "font_color": "#A3211A", "bold": True},
+    "rejected": {"valign": "top", "bg_color": "#EDE3FB", "font_color": "#5B2DA8", "bold": True},
     "unchanged": _NOTE,
     "note": _NOTE,
 }
 _COLUMNS: Final = {
     "Row": 8,
     "Incident": 29,
-    "Verdict": 12,
+    "Result": 12,
     "Field": 18,
-    "Now": 50,
-    "Will be": 50,
-    "Was, before somebody changed it": 40,
+    "Current value": 50,
+    "New value": 50,
+    "Pulled value": 40,
     "Cannot be restored": 34,
+    "Reason": 50,
 }
-"""Each column of the sheet of rows, and its width in characters."""
+"""Each column of the worksheet of rows, and its width in characters."""
+_TEXT_WIDTHS: Final = tuple(
+    _COLUMNS[name] for name in ("Current value", "New value", "Pulled value", "Cannot be restored")
+)
 _LINE_HEIGHT: Final = 15
 _HIGHEST: Final = 405
-"""In points; Excel takes 409 at most. What does not fit is in the cell, and not in sight."""
+"""In points; Excel accepts up to 409. Text that does not fit is in the cell but not visible."""
 _TOTALS_WIDTHS: Final = (26, 30, 56)
 _MOST_ROWS: Final = 1_048_576
 _MOST_LINKS: Final = 65_530
 _LONGEST_CELL: Final = 32_767
-"""What Excel holds: rows of a sheet, links of a sheet, UTF-16 units of a cell."""
+"""Excel's limits: rows of a worksheet, links of a worksheet, UTF-16 code units of a cell."""
 _ESCAPE: Final = re.compile("_x[0-9a-fA-F]{4}_")
-"""A character in the workbook's own writing: XlsxWriter spoils it between marked words."""
+"""A character as the file format escapes it: XlsxWriter damages it between formatted words."""
 
 
-class _PlanFile(ABC):
-    """A file that gets its name when it is whole, and else is as it was."""
+class PlanWorkbook(PlanFile):
+    """The plan as an Excel workbook: a line for each field to update, and the totals.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._fresh: AtomicFile
-
-    def __enter__(self) -> Self:
-        """Begin the file beside its name.
-
-        Raises:
-            InputError: it cannot be written there; an older plan is as it was.
-        """
-        with self._writing():
-            self._fresh = AtomicFile(self.path, like=self.path)
-            try:
-                self._begin()
-            except BaseException:
-                self._fresh.discard()
-                raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end()
-        self._fresh.discard()
-
-    def _writing(self) -> AbstractContextManager[None]:
-        return writing_errors(self.path)
-
-    @abstractmethod
-    def _begin(self) -> None:
-        """Get ready to write rows."""
-
-    @abstractmethod
-    def _end(self) -> None:
-        """Leave nothing of that behind."""
-
-
-class PlanPage(_PlanFile):
-    """The plan as one web page; see ``plan_page``.
-
-    Used as a context manager: ``add`` each row, then ``finish``. A block that ends without
-    ``finish`` leaves nothing, and an older plan as it was.
-    """
-
-    _rows: IO[str]
-    _count: int
-
-    def add(self, row: RowPlan) -> None:
-        """Write a row.
-
-        Raises:
-            InputError: the disk is full or gone.
-        """
-        with self._writing():
-            self._rows.write(draw_break(self._count) + draw_row(row))
-        self._count += 1
-
-    def finish(self, totals: PlanTotals) -> None:
-        """Write the totals and give the file its name.
-
-        Raises:
-            InputError: the disk is full or gone; an older plan is as it was.
-        """
-        with self._writing():
-            self._fresh.file.write(draw_head(totals).encode())
-            self._rows.flush()
-            self._rows.seek(0)
-            shutil.copyfileobj(self._rows.buffer, self._fresh.file)  # type: ignore[attr-defined]
-            self._fresh.file.write(draw_tail(self._count).encode())
-            self._fresh.keep()
-
-    def _begin(self) -> None:
-        # The totals stand first and are known last.
-        self._rows = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")  # noqa: SIM115
-        self._count = 0
-
-    def _end(self) -> None:
-        with suppress(OSError):
-            self._rows.close()
-
-
-class PlanWorkbook(_PlanFile):
-    """The plan as an Excel workbook: a line for each field that would change, and the totals.
-
-    Used like ``PlanPage``. Rows beyond what a sheet holds stand on a further one.
+    See ``PlanFile``. Rows beyond what a worksheet holds are on another one.
     """
 
     _made: StreamedBook
@@ -173,11 +81,7 @@ class PlanWorkbook(_PlanFile):
     _sheets: int
 
     def add(self, row: RowPlan) -> None:
-        """Write a row: a line for each field, or one that says why there is none.
-
-        Raises:
-            InputError: the disk is full or gone.
-        """
+        """Write a line for each field, or one line without fields; see ``PlanFile.add``."""
         with self._writing():
             for field in row.fields or (None,):
                 if self._line == _MOST_ROWS:
@@ -186,11 +90,7 @@ class PlanWorkbook(_PlanFile):
                 self._add_line(row, field)
 
     def finish(self, totals: PlanTotals) -> None:
-        """Write the totals and give the file its name.
-
-        Raises:
-            InputError: the disk is full or gone; an older plan is as it was.
-        """
+        """Write the workbook; see ``PlanFile.finish``."""
         with self._writing():
             self._close_sheet()
             self._add_totals(totals)
@@ -198,7 +98,7 @@ class PlanWorkbook(_PlanFile):
             self._fresh.keep()
 
     def _begin(self) -> None:
-        self._made = StreamedBook("What would change", _STYLES)
+        self._made = StreamedBook("Plan", _STYLES)
         self._formats = self._made.formats
         self._sheets = 0
         self._open_sheet()
@@ -236,9 +136,11 @@ class PlanWorkbook(_PlanFile):
         else:
             self._write(line, 1, row.incident_id, "id")
         sheet.write_string(line, 2, row.verdict, formats[row.verdict])
+        if row.reason:
+            self._write(line, 8, row.reason, "text")
         if field is None:
             return
-        parts = changed(field.old, field.new)
+        parts = _changed(field.old, field.new)
         self._write(line, 3, field.field, "text")
         self._write_marked(line, 4, [part for part in parts if part[0] != "new"])
         self._write_marked(line, 5, [part for part in parts if part[0] != "old"])
@@ -248,7 +150,7 @@ class PlanWorkbook(_PlanFile):
             self._write(line, 7, field.lost, "lost")
 
     def _write_marked(self, line: int, column: int, parts: list[tuple[Op, str]]) -> None:
-        """Write a text with its changed words marked; where nothing stays, none is."""
+        """Write a text with its changed words formatted, unless all of them changed."""
         text = shown("".join(text for _, text in parts))
         if len(parts) == 1 or _is_too_long(text) or _ESCAPE.search(text) or "<r>" in text:
             self._write(line, column, text, "text")
@@ -264,7 +166,7 @@ class PlanWorkbook(_PlanFile):
     def _write(self, line: int, column: int, text: str, style: str) -> None:
         text = shown(text)
         if _is_too_long(text):
-            text = f"{len(text):,} characters: more than a cell can hold. See the page."
+            text = f"{len(text):,} characters: too long for a cell. See the page (--html)."
         self._made.write_text(self._sheet, line, column, text, self._formats[style])
 
     def _add_totals(self, totals: PlanTotals) -> None:
@@ -276,7 +178,7 @@ class PlanWorkbook(_PlanFile):
         lines: list[tuple[str, str | int, str]] = [(n, f, "") for n, f in facts(totals).items()]
         lines += [("", "", ""), ("Rows", "", ""), *counts(totals)]
         lines += [("", "", ""), ("Fields", "", "")]
-        lines += [(name, rows, "rows would change it") for name, rows in totals.fields.items()]
+        lines += [(name, rows, "rows to update") for name, rows in totals.fields.items()]
         for line, (name, value, note) in enumerate(lines):
             style = "section" if name in {"Rows", "Fields"} and not value else "row"
             sheet.write_string(line, 0, shown(name), self._formats[style])
@@ -288,15 +190,20 @@ class PlanWorkbook(_PlanFile):
                 sheet.write_string(line, 2, note, self._formats["note"])
 
 
+@lru_cache(maxsize=64)
+def _changed(old: str, new: str) -> tuple[tuple[Op, str], ...]:
+    return tuple(words_changed(old, new))
+
+
 def _height(field: FieldPlan) -> int:
-    """Return what a line needs: not every program finds that out from the texts."""
+    """Return the height of a line: not every program derives it from the texts."""
     texts = (field.old, field.new, field.was or "", field.lost)
-    lines = max(map(_lines, texts, list(_COLUMNS.values())[-len(texts) :]))
+    lines = max(map(_lines, texts, _TEXT_WIDTHS))
     return min(lines * _LINE_HEIGHT, _HIGHEST)
 
 
 def _lines(text: str, width: int) -> int:
-    # Letters that are as wide as two are three bytes long, the others mostly one.
+    # Double-width characters are three bytes long, the others mostly one.
     return sum(
         1 + (len(line) + len(line.encode(errors="replace"))) // 2 // width
         for line in text.split("\n")
