@@ -1,4 +1,4 @@
-"""``bulk-reset``, and ``python -m bulk_reset``: where the process begins."""
+"""The entry point of ``bulk-reset`` and of ``python -m bulk_reset``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command; Ctrl-C is no reason for a traceback, while modules are imported either."""
+    """Run the command; Ctrl-C prints no traceback, also while modules are imported."""
     try:
         from bulk_reset.cli import main as run_command  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
-"""The command line: one file a command, each parses, calls one action, prints and exits.
+"""The command line: one module for each command, which parses, calls one action, prints, exits.
 
-Nothing heavy is imported here or at the top of a command's file: ``--help`` and a usage error
-wait neither for pandas nor for aiohttp.
+Nothing heavy is imported here or at the top of a command's module, so ``--help`` and a usage error
+are fast. Public: ``main`` and ``app``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import typer
 from bulk_reset.api.credentials import redact
 from bulk_reset.cli import (
     check,
+    completion,
+    config,
+    docs,
     job,
     plan,
     pull,
@@ -30,21 +33,24 @@ from bulk_reset.cli import (
     undo,
     verify,
 )
+from bulk_reset.cli.app_command import AppCommand, AppGroup
+from bulk_reset.cli.console import print_error, print_topic
 from bulk_reset.cli.streams import make_streams_last
-from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.errors import ExitCode, InputError
 from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.core.safe_text import without_controls
 
 _GC_THRESHOLDS = (50_000, 50, 50)
-"""Rows by the ten thousand are alive at a time and die without the collector's help, which by
-default would look through them after every 700 objects: up to a fifth of the time."""
+"""Tens of thousands of rows are alive at a time and are freed without the garbage collector. Its
+default is a collection after every 700 objects, up to a fifth of the run time."""
+_INCIDENTS, _JOBS, _MORE = "Incidents", "Jobs", "More"
 
 app = typer.Typer(
     name="bulk-reset",
-    help="Update thousands of Flashduty incidents from a spreadsheet, within the API's quota, "
-    "with a report of every row.",
+    cls=AppGroup,
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -57,19 +63,34 @@ for command in (
     undo.undo,
     report.report,
     template.template,
-    sandbox.sandbox,
 ):
-    app.command()(command)
-app.add_typer(job.job)
-app.command()(schedule.schedule)
-app.add_typer(runs.runs)
+    app.command(cls=AppCommand, rich_help_panel=_INCIDENTS)(command)
+app.add_typer(job.job, rich_help_panel=_JOBS)
+app.command(cls=AppCommand, rich_help_panel=_JOBS)(schedule.schedule)
+app.add_typer(runs.runs, rich_help_panel=_JOBS)
+for command in (sandbox.sandbox, config.config, docs.docs, completion.completion):
+    app.command(cls=AppCommand, rich_help_panel=_MORE)(command)
+app.command("help", cls=AppCommand, rich_help_panel=_MORE)(docs.help_)
 
 
 @app.callback(invoke_without_command=True)
 def _options(
     *,
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
 ) -> None:
+    """Update thousands of Flashduty incidents from a spreadsheet within the API's quota.
+
+    Every row is reported, an interrupted run resumes, and a run can be undone.
+
+    Examples:
+        bulk-reset pull incidents.xlsx --since 30d --sandbox-state try.json
+        bulk-reset plan incidents.xlsx --sandbox-state try.json
+        bulk-reset run incidents.xlsx --sandbox-state try.json --verify
+
+    Help:
+        bulk-reset COMMAND --help   the options of a command
+        bulk-reset docs             the manual
+    """
     if version:
         from importlib.metadata import version as installed  # noqa: PLC0415
 
@@ -78,23 +99,23 @@ def _options(
 
 
 _ENDING = ("SIGTERM", "SIGHUP")
-"""Signals that by default end a program on the spot, with its temporary files left behind."""
+"""Signals that by default end a program at once, without removing its temporary files."""
 
 
-def _end_in_order() -> None:
-    """Let the signals that end a program do so by way of ``finally``, as Ctrl-C does."""
+def _exit_on_signals() -> None:
+    """Let the signals that end a program run ``finally`` blocks, as Ctrl-C does."""
     for name in _ENDING:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # no nohup
-            signal.signal(number, _end)
+            signal.signal(number, _exit)
 
 
-def _end(number: int, _: object) -> NoReturn:
+def _exit(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _end_undisturbed() -> None:
-    """Let nothing change the exit code while Python takes itself apart: all is done and said."""
+def _ignore_signals() -> None:
+    """Let no signal change the exit code while the interpreter shuts down: all is printed."""
     for name in ("SIGINT", *_ENDING):
         number = getattr(signal, name, None)
         if number is not None:
@@ -104,28 +125,33 @@ def _end_undisturbed() -> None:
 def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     gc.set_threshold(*_GC_THRESHOLDS)
-    _leave_no_core()
-    _end_in_order()
+    _disable_core_dumps()
+    _exit_on_signals()
     make_streams_last()
     try:
         with name_options_as(OptionStyle.COMMAND_LINE):
             app()
+    except InputError as error:
+        # A default in the configuration file or a variable, found before the command started.
+        print_error(f"error: {redact(str(error))}")
+        print_topic(error.topic)
+        sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)
         if {"-v", "--verbose"} & set(sys.argv):
             sys.stderr.write(without_controls(redact(traceback.format_exc())))
         text = f"internal error: {type(error).__name__}: {error}\n"
         sys.stderr.write(
             f"{without_controls(redact(text))}"
-            "This is a mistake in bulk-reset. Rows that are done stand in the report; "
-            "run again with -v to see where it happened.\n"
+            "This is a bug in bulk-reset. Rows that are done are in the report. "
+            "Run again with -v to print where it happened.\n"
         )
         sys.exit(ExitCode.INTERNAL)
     finally:
-        _end_undisturbed()
+        _ignore_signals()
 
 
-def _leave_no_core() -> None:
-    """See that a crash of the interpreter leaves no image of the memory, with the key in it."""
+def _disable_core_dumps() -> None:
+    """Prevent a core file, which would contain the key, if the interpreter crashes."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # ImportError: Windows
         import resource  # noqa: PLC0415
 

@@ -1,13 +1,23 @@
-"""The arguments that commands share: the same name and meaning everywhere."""
+"""The options that several commands share, with one name and meaning everywhere.
+
+A panel groups options by what people decide. ``TUNING`` is shown by ``--help-all`` alone.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from bulk_reset.core.defaults import OnConflict
+
+WHAT: Final = "What to send"
+SAFETY: Final = "Safety"
+OUTPUT: Final = "Output"
+READING: Final = "Reading the sheet"
+CONNECTION: Final = "Connection"
+TUNING: Final = "Tuning"
 
 SheetArgument = Annotated[
     str,
@@ -17,182 +27,53 @@ SheetArgument = Annotated[
         show_default=False,
     ),
 ]
-_READING = "Reading the sheet"
-MapOption = Annotated[
-    list[str],
-    typer.Option(
-        "--map",
-        metavar="FIELD=COLUMN",
-        help="Which column is which field, where the names do not tell; repeatable.",
-        rich_help_panel=_READING,
-    ),
-]
-DelimiterOption = Annotated[
-    str | None,
-    typer.Option(
-        help="comma, semicolon, tab, pipe or one character; found by itself.",
-        rich_help_panel=_READING,
-    ),
-]
-EncodingOption = Annotated[
-    str | None,
-    typer.Option(help="Such as utf-8 or gb18030; found by itself.", rich_help_panel=_READING),
-]
-SheetNameOption = Annotated[
-    str | None,
-    typer.Option(
-        "--sheet",
-        metavar="NAME",
-        help="The worksheet of a workbook; found by itself.",
-        rich_help_panel=_READING,
-    ),
-]
-HeaderRowOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="The row of the header, as Excel counts; found by itself.",
-        rich_help_panel=_READING,
-    ),
-]
-PerSecondOption = Annotated[
-    int, typer.Option(metavar="N", help="The account's limit a second.", rich_help_panel="Quota")
-]
-PerMinuteOption = Annotated[
-    int, typer.Option(metavar="N", help="The account's limit a minute.", rich_help_panel="Quota")
-]
-ShareOption = Annotated[
-    float,
-    typer.Option(
-        metavar="0-1",
-        help="Use this share of the limits; the rest is for others.",
-        rich_help_panel="Quota",
-    ),
-]
-AccountOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="A name for an account with several keys: runs that say it share one quota.",
-        show_default="the key",
-        rich_help_panel="Quota",
-    ),
-]
-NoWaitOption = Annotated[
-    bool,
-    typer.Option(
-        "--no-wait",
-        help="End with code 4 if another run on this machine has the account.",
-        rich_help_panel="Quota",
-    ),
-]
-_ROWS = "Which rows"
-DryRunOption = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Do everything but send, and say how long it would take."),
-]
-SandboxOption = Annotated[
-    bool,
-    typer.Option(
-        "--sandbox", help="Send to an emulated API inside this process; no key is needed."
-    ),
-]
-SandboxStateOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Like --sandbox, with its incidents kept in FILE; a new one begins with 300.",
-    ),
-]
-ReportOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="The report file.", show_default="NAME.report.csv beside SHEET"
-    ),
-]
+
+# --- What to send ----------------------------------------------------------------------------
+
 LimitOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="Send at most N rows; the rest stays pending.", rich_help_panel=_ROWS
+        metavar="N", help="Send up to N rows; the others stay pending.", rich_help_panel=WHAT
     ),
 ]
 SkipInvalidOption = Annotated[
     bool,
     typer.Option(
         "--skip-invalid",
-        help="Send the valid rows although others are not.",
-        rich_help_panel=_ROWS,
+        help="Send the valid rows although others are invalid.",
+        rich_help_panel=WHAT,
     ),
 ]
 RetryFailedOption = Annotated[
     bool,
     typer.Option(
-        "--retry-failed", help="Send again what failed in an earlier run.", rich_help_panel=_ROWS
-    ),
-]
-OnConflictOption = Annotated[
-    OnConflict,
-    typer.Option(
-        help="Rows that set one field of one incident to different values.", rich_help_panel=_ROWS
-    ),
-]
-MaxRowsOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Take a sheet with more rows for a mistake, and send nothing of it.",
-        rich_help_panel=_ROWS,
-    ),
-]
-MaxFailuresOption = Annotated[
-    str | None,
-    typer.Option(metavar="N|N%", help="Stop when more rows than this fail.", rich_help_panel=_ROWS),
-]
-_SAFETY = "Before and after"
-NoBeforeOption = Annotated[
-    bool,
-    typer.Option(
-        "--no-before",
-        help="Send without a look at what stands there: no way back, no conflicts seen.",
-        rich_help_panel=_SAFETY,
+        "--retry-failed",
+        help="Send again the rows that failed in an earlier run.",
+        rich_help_panel=WHAT,
     ),
 ]
 OverwriteOption = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Send also what somebody has changed since the sheet was pulled.",
-        rich_help_panel=_SAFETY,
+        help="Also update incidents that were modified since the pull.",
+        rich_help_panel=WHAT,
     ),
 ]
-PlanOption = Annotated[
-    bool,
-    typer.Option("--plan", help="Show first what would change, then ask.", rich_help_panel=_SAFETY),
-]
-CanaryOption = Annotated[
-    int | None,
+OnConflictOption = Annotated[
+    OnConflict,
     typer.Option(
-        metavar="N",
-        help="Send N rows first, spread over the sheet, read them back, then ask.",
-        rich_help_panel=_SAFETY,
-    ),
-]
-YesOption = Annotated[
-    bool,
-    typer.Option("--yes", "-y", help="Do not ask: go on if all is well.", rich_help_panel=_SAFETY),
-]
-VerifyOption = Annotated[
-    bool,
-    typer.Option(
-        "--verify", help="Read back at the end what was written.", rich_help_panel=_SAFETY
+        metavar="error|last|in-order",
+        help="How to handle rows that set one field to different values.",
+        rich_help_panel=WHAT,
     ),
 ]
 FromPullOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILTERS",
-        help="Pull SHEET first, if it is not there yet: '--since 30d --query TEST'.",
-        rich_help_panel=_ROWS,
+        help="Pull SHEET first, unless it exists: '--since 30d --query TEST'.",
+        rich_help_panel=WHAT,
     ),
 ]
 SetOption = Annotated[
@@ -200,106 +81,282 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="FIELD=TEMPLATE",
-        help="What is pulled gets an edit by a rule (Jinja2), the rest is left out; repeatable.",
-        rich_help_panel=_ROWS,
+        help="Edit the pulled incidents by a Jinja2 rule; repeatable.",
+        rich_help_panel=WHAT,
     ),
 ]
-_SENDING = "Sending"
-AppKeyFileOption = Annotated[
+
+# --- Safety ----------------------------------------------------------------------------------
+
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Send nothing; show how long a run will take.", rich_help_panel=SAFETY
+    ),
+]
+PlanOption = Annotated[
+    bool,
+    typer.Option("--plan", help="Show old and new values, then ask.", rich_help_panel=SAFETY),
+]
+CanaryOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Send and verify N rows first, then ask.",
+        rich_help_panel=SAFETY,
+    ),
+]
+VerifyOption = Annotated[
+    bool,
+    typer.Option("--verify", help="Read back what was written.", rich_help_panel=SAFETY),
+]
+YesOption = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask for confirmation.", rich_help_panel=SAFETY),
+]
+MaxRowsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Stop before sending if the sheet has more than N rows.",
+        rich_help_panel=SAFETY,
+    ),
+]
+MaxFailuresOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|N%", help="Stop when more rows than this fail.", rich_help_panel=SAFETY
+    ),
+]
+NoBeforeOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-before",
+        help="Do not read current values; disables undo and conflict detection.",
+        rich_help_panel=SAFETY,
+    ),
+]
+SandboxOption = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        help="Send to an emulated API in this process; needs no key.",
+        rich_help_panel=SAFETY,
+    ),
+]
+SandboxStateOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A file with the key in it.",
-        show_default="$FLASHDUTY_APP_KEY, then ~/.flashduty/config.yaml",
-        rich_help_panel=_SENDING,
+        help="Like --sandbox, with its incidents kept in FILE.",
+        rich_help_panel=SAFETY,
     ),
 ]
-BaseUrlOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="The API's address; HTTPS, or this machine.",
-        show_default="https://api.flashcat.cloud",
-        rich_help_panel=_SENDING,
-    ),
-]
-WorkersOption = Annotated[
-    int,
-    typer.Option(metavar="N", help="Requests on their way at most.", rich_help_panel=_SENDING),
-]
-TimeoutOption = Annotated[
-    float, typer.Option(metavar="SECONDS", help="For one request.", rich_help_panel=_SENDING)
-]
-AttemptsOption = Annotated[
-    int, typer.Option(metavar="N", help="For one row.", rich_help_panel=_SENDING)
-]
-PatienceOption = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        help="How long an outage is waited out before the run stops.",
-        rich_help_panel=_SENDING,
-    ),
-]
-StateDirOption = Annotated[
+
+# --- Output ----------------------------------------------------------------------------------
+
+ReportOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR",
-        help="Where the runs of jobs are kept.",
-        show_default="this user's state folder",
+        metavar="FILE",
+        help="The report file.",
+        show_default="NAME.report.csv beside SHEET",
+        rich_help_panel=OUTPUT,
     ),
 ]
-_OUTPUT = "Output"
 HtmlOption = Annotated[
     bool,
     typer.Option(
         "--html",
-        help="Write NAME.report.html: charts, errors and every change on one page.",
-        rich_help_panel=_OUTPUT,
+        help="Write NAME.report.html: charts, errors and every change.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 JsonOption = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON object on standard output; all else goes to standard error.",
-        rich_help_panel=_OUTPUT,
+        help="Print one JSON object on standard output.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUTPUT),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Log retries and tracebacks on standard error.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 LogFileOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Add what happens to FILE, as lines of JSON.", rich_help_panel=_OUTPUT
+        metavar="FILE", help="Append events to FILE, as lines of JSON.", rich_help_panel=OUTPUT
     ),
 ]
 MetricsFileOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE.prom",
-        help="Write the run's numbers to FILE, for Prometheus' node exporter.",
-        rich_help_panel=_OUTPUT,
+        help="Write metrics for the Prometheus node exporter.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-QuietOption = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=_OUTPUT),
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="The folder of job runs.",
+        show_default="the user's state folder",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-VerboseOption = Annotated[
+
+# --- Reading the sheet -----------------------------------------------------------------------
+
+MapOption = Annotated[
+    list[str],
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="Read FIELD from COLUMN; repeatable.",
+        show_default="auto-detected by name",
+        rich_help_panel=READING,
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHAR",
+        help="comma, semicolon, tab, pipe or one character.",
+        show_default="auto-detected",
+        rich_help_panel=READING,
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The encoding, such as utf-8 or gb18030.",
+        show_default="auto-detected",
+        rich_help_panel=READING,
+    ),
+]
+SheetNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sheet",
+        metavar="NAME",
+        help="The worksheet of a workbook.",
+        show_default="auto-detected",
+        rich_help_panel=READING,
+    ),
+]
+HeaderRowOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="The row of the header, as Excel counts.",
+        show_default="auto-detected",
+        rich_help_panel=READING,
+    ),
+]
+
+# --- Connection ------------------------------------------------------------------------------
+
+AppKeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The file that contains the APP key.",
+        show_default="$FLASHDUTY_APP_KEY, then ~/.flashduty/config.yaml",
+        rich_help_panel=CONNECTION,
+    ),
+]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The address of the API; HTTPS, or this machine.",
+        show_default="https://api.flashcat.cloud",
+        rich_help_panel=CONNECTION,
+    ),
+]
+AccountOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="The account; runs with the same name share one quota.",
+        show_default="the key",
+        rich_help_panel=CONNECTION,
+    ),
+]
+NoWaitOption = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", help="Log retries, and tracebacks of crashes.", rich_help_panel=_OUTPUT
+        "--no-wait",
+        help="Exit with code 4 if another run uses the account.",
+        rich_help_panel=CONNECTION,
+    ),
+]
+
+# --- Tuning ----------------------------------------------------------------------------------
+
+WorkersOption = Annotated[
+    int,
+    typer.Option(metavar="N", help="Maximum concurrent requests.", rich_help_panel=TUNING),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Time limit of one request.", rich_help_panel=TUNING),
+]
+AttemptsOption = Annotated[
+    int, typer.Option(metavar="N", help="Attempts for one row.", rich_help_panel=TUNING)
+]
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long to wait for the API in an outage.",
+        rich_help_panel=TUNING,
+    ),
+]
+PerSecondOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="The account's limit of requests per second.", rich_help_panel=TUNING
+    ),
+]
+PerMinuteOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="The account's limit of requests per minute.", rich_help_panel=TUNING
+    ),
+]
+ShareOption = Annotated[
+    float,
+    typer.Option(
+        metavar="0-1",
+        help="The share of both limits to use.",
+        rich_help_panel=TUNING,
     ),
 ]
 
 
 def mapping_of(pairs: list[str]) -> dict[str, str]:
-    """Return ``--map``'s pairs as a dictionary."""
+    """Return the pairs of ``--map`` as a dictionary."""
     mapping = {}
     for pair in pairs:
         field, sign, column = pair.partition("=")
         if not sign or not field.strip() or not column.strip():
             raise typer.BadParameter(
-                f'{pair!r}: say it like --map title="New title".', param_hint="--map"
+                f'{pair!r} is not FIELD=COLUMN. Use for example --map title="New title".',
+                param_hint="--map",
             )
         mapping[field.strip()] = column.strip()
     return mapping

@@ -1,12 +1,13 @@
-"""``bulk-reset check``: every mistake of a sheet, before anything is sent."""
+"""``bulk-reset check``: every error of a sheet, before anything is sent."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import typer
 
-from bulk_reset.cli import shared
+from bulk_reset.cli import next_steps, shared
 from bulk_reset.cli.arguments import (
     JsonOption,
     OnConflictOption,
@@ -18,11 +19,14 @@ from bulk_reset.cli.arguments import (
     VerboseOption,
 )
 from bulk_reset.cli.console import Output, duration
-from bulk_reset.cli.shared import Told, takes_options
-from bulk_reset.cli.view import reading
+from bulk_reset.cli.shared import OptionValues, takes_options
+from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND, OnConflict
 from bulk_reset.core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bulk_reset.workflows.actions import CheckResult
 
 
 @takes_options(read=shared.reading)
@@ -36,17 +40,25 @@ def check(
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
-    read: Told,
+    read: OptionValues,
 ) -> None:
-    """Check every row of SHEET against the API's rules. Nothing is sent, no key is needed.
+    """Check every row of SHEET against the API's rules; nothing is sent.
 
-    Exit code: 0 all rows can be sent, 2 some cannot or the sheet cannot be read.
+    No key is needed.
+
+    Examples:
+        bulk-reset check incidents.xlsx
+        bulk-reset check incidents.csv --map title="New title"
+
+    Exit codes:
+        0  all rows are valid
+        2  some rows are invalid, or the sheet cannot be read
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas)
 
         options = Options(
             **read,
@@ -55,24 +67,29 @@ def check(
             per_minute=per_minute,
             share=share,
         )
-        with reading(output) as on_read:
-            callbacks = Callbacks(on_notice=output.notice, on_read=on_read)
+        view = ProgressView(output)
+        try:
+            callbacks = Callbacks(on_notice=output.notice, on_read=view.rows_read)
             result = actions.check(sheet, options, callbacks)
+        finally:
+            view.close()
         code = ExitCode.INPUT if result.row_errors else ExitCode.DONE
         if result.row_errors:
             output.row_errors(result.row_errors)
-        wrong = len({row_error.row_number for row_error in result.row_errors})
-        sets = ", ".join(f"{name} {count:,}" for name, count in result.fields.items())
-        twins = (
-            f", {result.skipped:,} skipped (another row sets the same)" if result.skipped else ""
-        )
-        output.say(f"{result.rows:,} rows: {wrong:,} with mistakes{twins}")
-        output.say(f"They set: {sets or 'nothing'}")
-        if not wrong:
-            output.say(
-                f"{counted(result.to_send, 'request')} will take "
-                f"{duration(result.estimate_s)} at the least. "
-                f"Next: bulk-reset run {sheet}"
-            )
+        _show(result, output, sheet)
         output.json({**dataclasses.asdict(result), "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _show(result: CheckResult, output: Output, sheet: str) -> None:
+    invalid = len({row_error.row_number for row_error in result.row_errors})
+    duplicates = f", {result.skipped:,} duplicate and not sent" if result.skipped else ""
+    fields = ", ".join(f"{name} {count:,}" for name, count in result.fields.items())
+    output.line(f"{counted(result.rows, 'row')}: {invalid:,} invalid{duplicates}")
+    output.line(f"Fields to update: {fields or 'none'}")
+    if not invalid and result.to_send:
+        verb = "takes" if result.to_send == 1 else "take"
+        output.line(
+            f"{counted(result.to_send, 'request')} {verb} at least {duration(result.estimate_s)}."
+        )
+        output.line(f"Next: {next_steps.run_of(sheet)}")

@@ -1,4 +1,8 @@
-"""What every command prints in the same way: errors, notices, tables, JSON."""
+"""The one place through which texts reach the terminal: results, notices, errors, tables, JSON.
+
+A sheet and a server may contain anything, so every text is stripped of what a terminal obeys, and
+rich reads neither markup nor emoji codes in it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,24 +18,26 @@ import typer
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.cli.streams import has_colour, is_terminal
+from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
 from bulk_reset.core.safe_text import escape_controls, one_line, without_controls
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from bulk_reset.core.row_error import RowError
 
-SHOWN_MISTAKES: Final = 20
+SHOWN_ERRORS: Final = 20
 _SHOWN_VALUE: Final = 26
 _PLAIN_WIDTH: Final = 120
 
 
 class Output:
-    """Where a command's words go.
+    """The output of a command.
 
-    Results go to standard output and the rest to standard error; with ``is_json``, one object
-    is all that standard output gets; with ``is_quiet``, only errors are said.
+    Results go to standard output, all else to standard error. With ``is_json``, standard output
+    gets one JSON object and nothing else; with ``is_quiet``, only errors are printed.
     """
 
     def __init__(
@@ -45,39 +51,61 @@ class Output:
             logging.getLogger("bulk_reset").setLevel(logging.DEBUG)
 
     def notice(self, text: str) -> None:
-        """Say what the user should know but need not act on."""
+        """Print what the user should know but need not act on."""
         if not self.is_quiet:
             typer.echo(without_controls(text), err=True)
 
-    def say(self, text: str = "") -> None:
+    def once(self) -> Callable[[str], None]:
+        """Return a function that prints each notice the first time only.
+
+        A run that asks first reads its sheet twice, and gets the same notices twice.
+        """
+        printed: set[str] = set()
+
+        def notify(text: str) -> None:
+            if text not in printed:
+                printed.add(text)
+                self.notice(text)
+
+        return notify
+
+    def line(self, text: str = "") -> None:
         """Print a line of the result."""
         if not self.is_quiet:
             typer.echo(without_controls(text), err=self.is_json)
 
     def table(self, table: Table, *, is_error: bool = False) -> None:
-        """Print a table of the result; in colour and as wide as it is on a terminal."""
+        """Print a table of the result, on a terminal in colour and as wide as the terminal."""
         if self.is_quiet and not is_error:
             return
         from rich.console import Console  # noqa: PLC0415
 
         is_stderr = is_error or self.is_json
-        if is_terminal(sys.stderr if is_stderr else sys.stdout):
-            Console(stderr=is_stderr).print(table)
+        is_wide = not is_terminal(sys.stderr if is_stderr else sys.stdout)
+        console = Console(
+            stderr=is_stderr,
+            width=_PLAIN_WIDTH if is_wide else None,
+            no_color=True if is_wide else None,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+        if not is_wide:
+            console.print(table)
             return
-        plain = Console(width=_PLAIN_WIDTH, no_color=True, highlight=False)
-        with plain.capture() as lines:
-            plain.print(table)
+        with console.capture() as lines:
+            console.print(table)
         text = "\n".join(line.rstrip() for line in lines.get().splitlines())
         typer.echo(text, err=is_stderr)
 
     def json(self, value: dict[str, Any]) -> None:
-        """Print the one JSON object, where it is wanted."""
+        """Print the one JSON object, if ``--json`` is set."""
         if self.is_json:
             typer.echo(escape_controls(json.dumps(value, ensure_ascii=False, indent=2)))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn our errors into a message and an exit code."""
+        """Turn the errors of this package into a message and an exit code."""
         try:
             yield
         except InternalError:
@@ -86,7 +114,7 @@ class Output:
             self._show(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
-            typer.echo("Stopped by Ctrl-C.", err=True)
+            print_error("Stopped by Ctrl-C.", is_red=False)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
     def _show(self, error: BulkResetError) -> None:
@@ -94,23 +122,31 @@ class Output:
         if isinstance(error, InvalidRowsError):
             facts["row_errors"] = [dataclasses.asdict(row_error) for row_error in error.row_errors]
             self.row_errors(error.row_errors)
-        say_red(f"error: {redact(str(error))}")
+        print_error(f"error: {redact(str(error))}")
+        if not self.is_quiet and not self.is_json:
+            print_topic(error.topic)
         self.json({"error": facts, "exit_code": int(error.exit_code)})
 
-    def _say_how_many(self, row_errors: Sequence[RowError]) -> None:
-        more = len(row_errors) - SHOWN_MISTAKES
-        if more > 0:
-            typer.echo(f"… and {more:,} more mistakes; --json lists all.", err=True)
-
     def row_errors(self, row_errors: Sequence[RowError]) -> None:
-        """Print the first mistakes as a table, and how many more there are."""
-        self.table(row_error_table(row_errors), is_error=True)
-        self._say_how_many(row_errors)
+        """Print the first errors as a table, and how many more there are."""
+        self.table(_row_error_table(row_errors), is_error=True)
+        more = len(row_errors) - SHOWN_ERRORS
+        if more > 0:
+            print_error(f"… and {counted(more, 'more error')}; --json lists all.", is_red=False)
 
 
-def say_red(text: str) -> None:
-    """Say on standard error what must not be overlooked."""
-    typer.secho(without_controls(text), err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
+def print_error(text: str, *, is_red: bool = True) -> None:
+    """Print on standard error what must not be overlooked, also with ``--quiet``."""
+    colour = typer.colors.RED if is_red else None
+    typer.secho(without_controls(text), err=True, fg=colour, color=has_colour(sys.stderr))
+
+
+def print_topic(topic: str) -> None:
+    """Print where the manual explains an error; nothing for an empty topic."""
+    if not topic:
+        return
+    text = f"More: bulk-reset docs {topic}"
+    typer.secho(text, err=True, dim=True, color=has_colour(sys.stderr))
 
 
 class _Redacting(logging.Formatter):
@@ -119,24 +155,21 @@ class _Redacting(logging.Formatter):
         return without_controls(redact(super().format(record)))
 
 
-def row_error_table(row_errors: Sequence[RowError]) -> Table:
-    """Return the first mistakes by row and column, each with its value and mend."""
-    from rich.markup import escape  # noqa: PLC0415  (a title like [db] is not markup)
-
-    table = new_table("row", "column", "value", "what is wrong", "what to do", right={"row"})
-    for row_error in row_errors[:SHOWN_MISTAKES]:
-        value = (
-            row_error.value
-            if len(row_error.value) <= _SHOWN_VALUE
-            else f"{row_error.value[: _SHOWN_VALUE - 1]}…"
+def _row_error_table(row_errors: Sequence[RowError]) -> Table:
+    table = new_table("row", "column", "value", "problem", "how to fix", right={"row"})
+    for row_error in row_errors[:SHOWN_ERRORS]:
+        table.add_row(
+            str(row_error.row_number),
+            cell(row_error.column),
+            cell(shorten(row_error.value, _SHOWN_VALUE)),
+            cell(row_error.problem),
+            cell(row_error.fix),
         )
-        texts = (row_error.column, value, row_error.problem, row_error.fix)
-        table.add_row(str(row_error.row_number), *(escape(one_line(text)) for text in texts))
     return table
 
 
 def new_table(*columns: str, right: set[str] | None = None) -> Table:
-    """Return an empty table in this command's looks."""
+    """Return an empty table in the style of this program."""
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -148,8 +181,20 @@ def new_table(*columns: str, right: set[str] | None = None) -> Table:
     return table
 
 
+def cell(text: str, style: str = "") -> Text:
+    """Return a text as a cell of a table: one line, and nothing in it that acts."""
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(one_line(text), style)
+
+
+def shorten(text: str, width: int) -> str:
+    """Return the first characters of a text, with an ellipsis where more follow."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """Return seconds for people: ``6.2 s``, ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = round(seconds)
     if seconds < 9.95:  # noqa: PLR2004
         return f"{seconds:.1f} s"

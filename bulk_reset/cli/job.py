@@ -1,4 +1,4 @@
-"""``bulk-reset job``: jobs that are written down, checked, listed, run, and handed to a machine."""
+"""``bulk-reset job``: check, list, run and install jobs that are defined in files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output, new_table, say_red
+from bulk_reset.cli.console import Output, cell, new_table, print_error
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 job = typer.Typer(
     name="job",
-    help="Jobs that are written in files: check, list, run and install them.",
+    cls=AppGroup,
+    help="""Check, list, run and install jobs that are defined in files.
+
+    Examples:
+        bulk-reset job check nightly.toml
+        bulk-reset job run nightly.toml
+        bulk-reset docs jobs
+    """,
     no_args_is_help=True,
 )
 JobFileArgument = Annotated[
@@ -30,7 +38,7 @@ JobFileArgument = Annotated[
 ]
 
 
-@job.command()
+@job.command(cls=AppCommand)
 def check(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Job files.", show_default=False)
@@ -40,25 +48,31 @@ def check(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Say in words what jobs would do, and when they are due next; nothing is run.
+    """Explain what jobs will do and when they are due; nothing is run.
 
-    Exit code: 0 all can be run, 2 some have mistakes, each said with its line.
+    Examples:
+        bulk-reset job check nightly.toml
+        bulk-reset job check jobs/*.toml --json
+
+    Exit codes:
+        0  all files are valid
+        2  some files have errors, each with its line
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
-    told, is_good = [], True
+    checked, is_valid = [], True
     with output.errors():
         for file in files:
             one = _checked(file, output)
-            is_good = is_good and not one["mistakes"]
-            told.append(one)
-    code = ExitCode.DONE if is_good else ExitCode.INPUT
-    output.json({"jobs": told, "exit_code": int(code)})
+            is_valid = is_valid and not one["errors"]
+            checked.append(one)
+    code = ExitCode.DONE if is_valid else ExitCode.INPUT
+    output.json({"jobs": checked, "exit_code": int(code)})
     raise typer.Exit(code)
 
 
 def _checked(file: Path, output: Output) -> dict[str, Any]:
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
-    from bulk_reset.jobs.job_file import (  # noqa: PLC0415  (brings pydantic along)
+    from bulk_reset.jobs.job_file import (  # noqa: PLC0415  (imports pydantic)
         JobFileError,
         read_job,
     )
@@ -73,36 +87,36 @@ def _checked(file: Path, output: Output) -> dict[str, Any]:
         read = read_job(file)
     except InputError as error:
         for line in str(error).splitlines():
-            say_red(line)
+            print_error(line)
         found = error.problems if isinstance(error, JobFileError) else ()
-        mistakes = [dataclasses.asdict(one) for one in found]
-        return {"file": str(file), "mistakes": mistakes or [{"problem": str(error)}]}
-    words, dues, wrong = describe(read), next_dues(read, time.time()), list(concerns(read))
-    output.say(f"{read.name}: {read.description}" if read.description else read.name)
-    width = max(len(name) for name, _ in words) + 2
-    for name, text in words:
-        # Texts of the job file are not split.
+        errors = [dataclasses.asdict(one) for one in found]
+        return {"file": str(file), "errors": errors or [{"problem": str(error)}]}
+    summary, dues, notes = describe(read), next_dues(read, time.time()), list(concerns(read))
+    output.line(f"{read.name}: {read.description}" if read.description else read.name)
+    width = max(len(name) for name, _ in summary) + 2
+    for name, text in summary:
+        # A text that the user wrote is printed as it is.
         first, *more = [text] if name in FREE_TEXT else text.split("; ")
-        output.say(f"  {name:<{width}}{first}")
+        output.line(f"  {name:<{width}}{first}")
         for line in more:
-            output.say(f"  {'':<{width}}{line}")
+            output.line(f"  {'':<{width}}{line}")
     if dues:
-        output.say("  Next")
+        output.line("  Next")
         for line in dues:
-            output.say(f"    {line}")
-    for concern in wrong:
-        say_red(f"  note: {concern}")
+            output.line(f"    {line}")
+    for note in notes:
+        print_error(f"  note: {note}")
     return {
         "file": str(file),
         "job": read.name,
-        "mistakes": [],
-        "words": [f"{name}: {text}" for name, text in words],
+        "errors": [],
+        "summary": [f"{name}: {text}" for name, text in summary],
         "next": dues,
-        "notes": wrong,
+        "notes": notes,
     }
 
 
-@job.command(name="list")
+@job.command(name="list", cls=AppCommand)
 def list_jobs(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="A folder of job files.", show_default=False)
@@ -113,36 +127,42 @@ def list_jobs(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """List the jobs of a folder: when they are due, and what became of their last runs.
+    """List the jobs of a folder: due times, and the results of the last runs.
 
-    Exit code: 0 all can be run, 2 some have mistakes.
+    Examples:
+        bulk-reset job list jobs
+        bulk-reset job list jobs --json
+
+    Exit codes:
+        0  all files are valid
+        2  some files have errors
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
+        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
         from bulk_reset.jobs.job_summary import describe_due, next_dues  # noqa: PLC0415
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder. Say one with job files (*.toml).")
+            raise InputError(f"{folder}: no such folder. Use a folder with job files (*.toml).")
         state = StateFolder(state_dir)
         last = {one.job: one for one in state.records()}
-        table = new_table("job", "due", "next", "last run", "what became of it")
-        told: list[dict[str, Any]] = []
+        table = new_table("job", "due", "next", "last run", "result")
+        listed: list[dict[str, Any]] = []
         broken: list[str] = []
         for file in sorted(folder.glob("*.toml")):
             try:
                 read = read_job(file)
             except InputError as error:
                 broken += str(error).splitlines()
-                told.append({"job": file.stem, "file": str(file), "mistakes": str(error)})
-                table.add_row(plain(file.stem), "broken", "", "", "")
+                listed.append({"job": file.stem, "file": str(file), "errors": str(error)})
+                table.add_row(cell(file.stem), "invalid", "", "", "")
                 continue
             record = last.get(read.name)
             following = next_dues(read, time.time())[:1]
             when = following[0].partition(",")[0] if following else ""
-            told.append(
+            listed.append(
                 {
                     "job": read.name,
                     "file": str(file),
@@ -151,17 +171,17 @@ def list_jobs(
                     "last": dataclasses.asdict(record) if record else None,
                 }
             )
-            ended = (moment(record.due_at), ending(record, state)) if record else ("never", "")
-            table.add_row(*map(plain, (read.name, describe_due(read), when, *ended)))
+            ended = (due_time(record.due_at), result_of(record, state)) if record else ("never", "")
+            table.add_row(*map(cell, (read.name, describe_due(read), when, *ended)))
         output.table(table)
         for line in broken:
-            say_red(line)
+            print_error(line)
         code = ExitCode.INPUT if broken else ExitCode.DONE
-        output.json({"jobs": told, "exit_code": int(code)})
+        output.json({"jobs": listed, "exit_code": int(code)})
     raise typer.Exit(code)
 
 
-@job.command()
+@job.command(cls=AppCommand)
 def run(
     file: JobFileArgument,
     *,
@@ -169,62 +189,69 @@ def run(
         bool,
         typer.Option(
             "--if-due",
-            help="Run only what is due since the last time, as the schedule would.",
+            help="Run only if a due time passed since the last run.",
         ),
     ] = False,
     run_id: Annotated[
-        str | None, typer.Option("--run", metavar="ID", help="Go on with this run.")
+        str | None, typer.Option("--run", metavar="ID", help="Resume this run.")
     ] = None,
     state_dir: StateDirOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Run a job now, as cron, systemd or Kubernetes would.
+    """Run a job now, from a terminal, cron, systemd or Kubernetes.
 
-    It runs in a folder of its own (see bulk-reset runs); events go to standard error: to be read
-    on a terminal, JSON lines elsewhere. Exit code: that of run; 4 if the job is running already.
+    Each run has its own folder; see bulk-reset runs. Events go to standard error: readable on a
+    terminal, lines of JSON elsewhere.
+
+    Examples:
+        bulk-reset job run nightly.toml
+        bulk-reset job run nightly.toml --if-due
+
+    Exit codes:
+        As of bulk-reset run; 4 if the job is running already.
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
+        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
         from bulk_reset.jobs.job_summary import from_here  # noqa: PLC0415
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
 
         if if_due and run_id is not None:
-            raise InputError("Say --if-due or --run ID, not both.")
+            raise InputError("--if-due: cannot be combined with --run. Remove one of them.")
         state, read = StateFolder(state_dir), read_job(file)
         if if_due:
             code = _run_if_due(read, state, output)
             raise typer.Exit(code)
-        record = _begun(read, state) if run_id is None else _left(read, state, run_id)
+        record = _new_run(read, state) if run_id is None else _open_run(read, state, run_id)
         ended = _run(read, state, record, output)
-        output.say(f"{ended.job}: {ended.words}")
+        output.line(f"{ended.job}: {ended.words}")
         if output.is_quiet and ended.exit_code != ExitCode.DONE:
-            say_red(f"{ended.job}: {ended.words}")  # what cron sends by mail
-        output.say(f"Run: {from_here(state.folder(ended.id))}")
+            print_error(f"{ended.job}: {ended.words}")  # cron sends this by mail
+        output.line(f"Run: {from_here(state.folder(ended.id))}")
         output.json(dataclasses.asdict(ended))
     raise typer.Exit(ended.exit_code or 0)
 
 
-def _begun(read: Job, state: StateFolder) -> RunRecord:
+def _new_run(read: Job, state: StateFolder) -> RunRecord:
     from bulk_reset.jobs.job_run import new_record  # noqa: PLC0415
     from bulk_reset.jobs.run_record import run_id_of  # noqa: PLC0415
 
     now_at = float(int(time.time()))
     record = new_record(read, now_at, run_id_of(read.name, now_at), is_scheduled=False)
-    with state.locked(read.name):  # where it runs already, nothing is left of this one
+    with state.locked(read.name):  # if the job is running already, no record is left
         made = state.begin(record, read.path.read_bytes())
     assert made is not None  # noqa: S101  (only of one that is scheduled)
     return made
 
 
-def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
-    """Return the record of a run that may be gone on with.
+def _open_run(read: Job, state: StateFolder, run_id: str) -> RunRecord:
+    """Return the record of a run that can be resumed.
 
     Raises:
-        InputError: it is another job's, or there is nothing to go on with.
+        InputError: it is a run of another job, or has nothing left to do.
     """
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
     from bulk_reset.jobs.job_run import deadline_of  # noqa: PLC0415
@@ -233,13 +260,13 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
     record = state.read(run_id)
     if record.job != read.name:
         raise InputError(
-            f"--run {run_id}: is a run of {record.job}, not of {read.name}. Say its job file."
+            f"--run {run_id}: is a run of {record.job}, not of {read.name}. Use its job file."
         )
     if record.state == "missed" or record.exit_code == ExitCode.DONE:
         why = "was missed" if record.state == "missed" else "is done"
-        raise InputError(f"--run {run_id}: {why}. Leave --run out for a new one.")
+        raise InputError(f"--run {run_id}: {why}. Remove --run to start a new run.")
     if record.stop in {"deadline", ABANDONED}:
-        # No schedule goes on with it. Whoever does by hand knows that it is late.
+        # No schedule resumes it. A user who does knows that it is late.
         record = dataclasses.replace(record, deadline_at=deadline_of(read, time.time()))
         with state.locked(read.name):
             state.write(record)
@@ -247,10 +274,10 @@ def _left(read: Job, state: StateFolder, run_id: str) -> RunRecord:
 
 
 def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> RunRecord:
-    """Run it, and log it: on standard error, and in its folder."""
+    """Run a job; log to standard error and to the folder of the run."""
     from bulk_reset.cli.schedule import stderr_output  # noqa: PLC0415
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
-    from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (brings structlog along)
+    from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (imports structlog)
     from bulk_reset.jobs.run_record import LOG  # noqa: PLC0415
     from bulk_reset.observability.run_log import LogOutput, new_run_log  # noqa: PLC0415
 
@@ -263,15 +290,15 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
 
 
 def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
-    """Run what is due of one job, as the schedule would."""
+    """Run one job if it is due, as the schedule does."""
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.cli.schedule import run_log_on_stderr  # noqa: PLC0415
     from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
     from bulk_reset.jobs.schedule_process import RunProcesses, run_schedule  # noqa: PLC0415
-    from bulk_reset.jobs.scheduler import Scheduler  # noqa: PLC0415  (brings APScheduler along)
+    from bulk_reset.jobs.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
 
-    # In a process of its own, as the schedule does: here, nobody would hear a signal.
+    # In a separate process, as the schedule does: this one could not handle a signal.
     processes = RunProcesses(state, is_quiet=output.is_quiet)
     run_log = run_log_on_stderr(output)
     folder = JobFolder(read.path.parent, state, run_log, only=read.path.name)
@@ -279,7 +306,7 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     return asyncio.run(run_schedule(scheduler, processes, once=True, port=None))
 
 
-@job.command()
+@job.command(cls=AppCommand)
 def install(
     file: JobFileArgument,
     *,
@@ -289,24 +316,31 @@ def install(
     cron: Annotated[bool, typer.Option("--cron", help="Print lines for a crontab.")] = False,
     to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With --systemd: write the units into this folder."),
+        typer.Option(metavar="DIR", help="The folder for the units; requires --systemd."),
     ] = None,
     state_dir: StateDirOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Print what makes this machine run a job when it is due; nothing is installed."""
+    """Print systemd units or crontab lines that run a job when it is due.
+
+    Nothing is installed.
+
+    Examples:
+        bulk-reset job install nightly.toml --systemd --to /etc/systemd/system
+        bulk-reset job install nightly.toml --cron
+    """
     output = Output(is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.atomic_file import atomic_file  # noqa: PLC0415
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (brings pydantic along)
+        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
         from bulk_reset.jobs.system_timers import cron_lines, systemd_units  # noqa: PLC0415
 
         if systemd == cron:
-            raise InputError("Say --systemd or --cron.")
+            raise InputError("--systemd, --cron: use exactly one of them.")
         if cron and to is not None:
-            raise InputError("--to is for --systemd: lines of a crontab are printed.")
+            raise InputError("--to: requires --systemd. Remove --to, or use --systemd.")
         read = read_job(file)
         if cron:
             typer.echo(cron_lines(read, state_dir), nl=False)
@@ -318,32 +352,23 @@ def install(
                 continue
             with atomic_file(to / name) as unit:
                 unit.write(text.encode())
-            output.say(f"Unit: {to / name}")
+            output.line(f"Unit: {to / name}")
         if to is not None:
             timer = next(name for name in units if name.endswith(".timer"))
-            output.say(f"Next: systemctl daemon-reload && systemctl enable --now {timer}")
+            output.line(f"Next: systemctl daemon-reload && systemctl enable --now {timer}")
 
 
-def moment(moment_at: float) -> str:
-    """Return a moment as people of this machine read it."""
-    return f"{dt.datetime.fromtimestamp(moment_at).astimezone():%a %Y-%m-%d %H:%M %Z}"
+def due_time(due_at: float) -> str:
+    """Return a time in the time zone of this machine."""
+    return f"{dt.datetime.fromtimestamp(due_at).astimezone():%a %Y-%m-%d %H:%M %Z}"
 
 
-def ending(record: RunRecord, state: StateFolder) -> str:
-    """Return what became of a run, in a line."""
+def result_of(record: RunRecord, state: StateFolder) -> str:
+    """Return the result of a run in one line."""
     if record.state == "missed":
         return f"missed {counted(record.missed, 'time')}: {record.words}"
     if state.is_cut_short(record):
-        return "cut short; rows may be pending"
+        return "interrupted; rows may be pending"
     if record.state != "ended":
         return record.state
     return f"exit code {record.exit_code}: {record.words}"
-
-
-def plain(text: str) -> str:
-    """Return a text as a cell of a table takes it: one line, and no markup."""
-    from rich.markup import escape  # noqa: PLC0415  (a name like [db] is not markup)
-
-    from bulk_reset.core.safe_text import one_line  # noqa: PLC0415
-
-    return escape(one_line(text))

@@ -1,17 +1,17 @@
-"""``bulk-reset plan``: what a run would do, old and new, with nothing sent."""
+"""``bulk-reset plan``: what a run will change, old and new values; nothing is sent."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bulk_reset.cli import shared
+from bulk_reset.cli import next_steps, shared
 from bulk_reset.cli.arguments import (
+    OUTPUT,
     FromPullOption,
     LimitOption,
     OnConflictOption,
@@ -22,10 +22,10 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     SkipInvalidOption,
 )
-from bulk_reset.cli.console import Output, duration, new_table
+from bulk_reset.cli.console import Output, cell, duration, new_table
 from bulk_reset.cli.pull import pull_first
-from bulk_reset.cli.shared import CommonOptions, Told, takes_options
-from bulk_reset.cli.view import SendingView, reading
+from bulk_reset.cli.shared import CommonOptions, OptionValues, address_of, takes_options
+from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
@@ -40,12 +40,17 @@ _SHOWN_ROWS: Final = 10
 _CONTEXT: Final = 40
 _STYLE: Final = {"same": "none", "old": "red strike", "new": "green underline"}
 HtmlOption = Annotated[
-    bool, typer.Option("--html", help="Write NAME.plan.html, for a change ticket.")
+    bool,
+    typer.Option(
+        "--html", help="Write NAME.plan.html, for a change ticket.", rich_help_panel=OUTPUT
+    ),
 ]
-XlsxOption = Annotated[bool, typer.Option("--xlsx", help="Write NAME.plan.xlsx.")]
+XlsxOption = Annotated[
+    bool, typer.Option("--xlsx", help="Write NAME.plan.xlsx.", rich_help_panel=OUTPUT)
+]
 
 
-@takes_options(read=shared.reading, asked=shared.common_options)
+@takes_options(read=shared.reading, common=shared.common_options)
 def plan(
     sheet: SheetArgument,
     *,
@@ -59,17 +64,25 @@ def plan(
     retry_failed: RetryFailedOption = False,
     overwrite: OverwriteOption = False,
     on_conflict: OnConflictOption = OnConflict.ERROR,
-    read: Told,
-    asked: CommonOptions,
+    read: OptionValues,
+    common: CommonOptions,
 ) -> None:
-    """Show what a run of SHEET would change, old and new; nothing is sent.
+    """Show what a run of SHEET will change, old and new values; nothing is sent.
 
-    It reads the incidents as they are now, a hundred a request. Exit code: 0 the run may begin,
-    1 some rows would be held back or have no incident, 2 the sheet has mistakes, 3 the API cannot
-    be read.
+    It reads the current values, up to 100 incidents with one request.
+
+    Examples:
+        bulk-reset plan incidents.xlsx
+        bulk-reset plan incidents.xlsx --html --xlsx
+
+    Exit codes:
+        0  the run can start
+        1  some rows conflict or have no incident
+        2  the sheet, an option or the key is wrong
+        3  the API cannot be read
     """
-    output = asked.output
-    view = SendingView(output)
+    output = common.output
+    view = ProgressView(output)
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
@@ -80,7 +93,7 @@ def plan(
         )
 
         options = Options(
-            **asked.options,
+            **common.options,
             **read,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
@@ -89,9 +102,14 @@ def plan(
             overwrite=overwrite,
             report=report,
         )
-        shown = PlanView(output, keeps_all=output.is_json)
-        with reading(output) as on_read, contextlib.ExitStack() as stack:
-            callbacks = Callbacks(on_notice=output.notice, on_read=on_read, on_looked=view.looked)
+        plan_view = PlanView(output, keeps_all=output.is_json)
+        callbacks = Callbacks(
+            on_notice=output.notice, on_read=view.rows_read, on_looked=view.incidents_read
+        )
+        with (
+            view.waiting_for(address_of(options), options.patience_s, reads_sheet=True),
+            contextlib.ExitStack() as stack,
+        ):
             pull_first(sheet, from_pull, set, options, callbacks)
             stem = Path(sheet).with_suffix("")
             writers: list[PlanPage | PlanWorkbook] = []
@@ -101,39 +119,31 @@ def plan(
                 writers.append(stack.enter_context(PlanWorkbook(Path(f"{stem}.plan.xlsx"))))
 
             def add(row: RowPlan) -> None:
-                shown.add(row)
+                plan_view.add(row)
                 for writer in writers:
                     writer.add(row)
 
             totals = planned(sheet, options, callbacks, add)
             for writer in writers:
                 writer.finish(totals)
-        shown.show(totals)
+        plan_view.show(totals)
         for writer in writers:
-            output.say(f"Plan: {writer.path}")
-        output.say("Nothing was sent.")
+            output.line(f"Plan: {writer.path}")
+        output.line("Nothing was sent.")
         if totals.counts.get("update", 0):
-            output.say(f"Next: {_run_instead()}")
-        troubled = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
-        code = ExitCode.NOT_ALL if troubled else ExitCode.DONE
-        output.json({**dataclasses.asdict(totals), "plan": shown.as_json(), "exit_code": int(code)})
+            output.line(f"Next: {next_steps.run_of(sheet)}")
+        has_trouble = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
+        code = ExitCode.NOT_ALL if has_trouble else ExitCode.DONE
+        facts = dataclasses.asdict(totals)
+        output.json({**facts, "plan": plan_view.as_json(), "exit_code": int(code)})
     raise typer.Exit(code)
 
 
-def _run_instead() -> str:
-    """Return the command that does what was planned."""
-    import sys  # noqa: PLC0415
-
-    own = {"--html", "--xlsx", "--plan"}
-    words = ["run" if word == "plan" else word for word in sys.argv[1:] if word not in own]
-    return shlex.join(["bulk-reset", *words])
-
-
 class PlanView:
-    """A plan on the terminal: the first rows, old and new, then the counts.
+    """A plan on the terminal: old and new values of the first rows, then the counts.
 
     Args:
-        keeps_all: whether all rows are wanted in the end, and not only the first.
+        keeps_all: whether all rows are needed, and not only the first ones.
     """
 
     def __init__(self, output: Output, *, keeps_all: bool = False) -> None:
@@ -142,7 +152,7 @@ class PlanView:
         self._changing = 0
 
     def add(self, row: RowPlan) -> None:
-        """Take the next row."""
+        """Add the next row."""
         if self._keeps_all or (row.fields and self._changing < _SHOWN_ROWS):
             self._rows.append(row)
         self._changing += bool(row.fields)
@@ -152,53 +162,55 @@ class PlanView:
         return [dataclasses.asdict(row) for row in self._rows]
 
     def show(self, totals: PlanTotals) -> None:
-        """Print what there is to know."""
+        """Print the rows and the totals."""
         if self._rows and not self._output.is_quiet:
             self._show_rows()
         from bulk_reset.core.plan import MEANING_OF  # noqa: PLC0415
 
-        table = new_table("", "rows", "", right={"rows"})
+        table = new_table("plan", "rows", "meaning", right={"rows"})
         for name, meaning in MEANING_OF.items():
             if totals.counts.get(name):
                 table.add_row(name, f"{totals.counts[name]:,}", meaning)
         self._output.table(table)
         if totals.fields:
             fields = ", ".join(f"{name} {rows:,}" for name, rows in totals.fields.items())
-            self._output.say(f"They would set: {fields}")
+            self._output.line(f"Fields to update: {fields}")
         if totals.lost:
-            self._output.say(
-                f"{totals.lost:,} values could not be restored afterwards (empty before, or Ok)"
+            self._output.line(
+                f"{counted(totals.lost, 'value')} cannot be restored afterwards "
+                "(a comment, an empty value or severity Ok)"
             )
         if totals.requests:
-            time = duration(totals.estimate_s)
-            self._output.say(
-                f"{counted(totals.requests, 'request')} would take {time} at the least."
+            verb = "takes" if totals.requests == 1 else "take"
+            self._output.line(
+                f"{counted(totals.requests, 'request')} {verb} at least "
+                f"{duration(totals.estimate_s)}."
             )
 
     def _show_rows(self) -> None:
-        from rich.text import Text  # noqa: PLC0415
-
         table = new_table("row", "field", "old → new", right={"row"})
         for row in [row for row in self._rows if row.fields][:_SHOWN_ROWS]:
             number = str(row.row_number)
             for field in row.fields:
-                table.add_row(number, Text(field.field), _text_of(field))
+                table.add_row(number, cell(field.field), _text_of(field))
                 number = ""
         self._output.table(table)
         more = self._changing - _SHOWN_ROWS
         if more > 0:
-            self._output.say(f"… and {more:,} more rows; --html or --xlsx shows all.")
+            self._output.line(
+                f"… and {counted(more, 'more row')}; bulk-reset plan --html shows all."
+            )
 
 
 def _text_of(field: FieldPlan) -> Text:
-    """Return a field's change, its words marked: struck and underlined, or in brackets."""
+    """Return a field's change: removed words struck and in [-…-], added ones in {+…+}."""
     from rich.text import Text  # noqa: PLC0415
 
     from bulk_reset.core.word_diff import shortened, words_changed  # noqa: PLC0415
 
     text = Text()
     if field.was is not None:
-        text.append(f"somebody's change: {one_line(field.was)} → {one_line(field.old)}; wanted: ")
+        text.append(f"modified: {one_line(field.was)} → {one_line(field.old)}; in the sheet: ")
     for kind, part in shortened(words_changed(field.old, field.new)):
         shown = part.replace("\n", "⏎")
         if kind == "old":

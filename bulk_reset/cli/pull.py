@@ -1,33 +1,35 @@
-"""``bulk-reset pull``: incidents into a sheet to edit."""
+"""``bulk-reset pull``: write incidents into a sheet to edit."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.exceptions import TyperException
 
-from bulk_reset.cli import shared
-from bulk_reset.cli.arguments import (
-    SetOption,
-)
-from bulk_reset.cli.shared import CommonOptions, takes_options
-from bulk_reset.cli.view import SendingView
+from bulk_reset.cli import next_steps, shared
+from bulk_reset.cli.arguments import SetOption
+from bulk_reset.cli.console import Output
+from bulk_reset.cli.shared import CommonOptions, address_of, takes_options
+from bulk_reset.cli.view import ProgressView
+from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulk_reset.core.callbacks import Callbacks
     from bulk_reset.engine.options import Options
+    from bulk_reset.workflows.pull import PullTotals
 
+_SHOWN_MISSING: Final = 20
 _WHICH = "Which incidents"
 SinceOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Started since: 30d (m, h, w) ago, a date, or a date and time in your zone.",
+        help="Started since: 30d, 12h, a date, or a date and time.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -35,7 +37,7 @@ UntilOption = Annotated[
     str,
     typer.Option(
         metavar="TIME",
-        help="Started until; a date is meant to its end.",
+        help="Started until; a date includes that day.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -59,12 +61,12 @@ ProgressOption = Annotated[
 ChannelOption = Annotated[
     list[str],
     typer.Option(
-        metavar="NAME", help="A channel's name or number; repeatable.", rich_help_panel=_WHICH
+        metavar="NAME", help="A channel's name or ID; repeatable.", rich_help_panel=_WHICH
     ),
 ]
 TeamOption = Annotated[
     list[int],
-    typer.Option(metavar="ID", help="A team's number; repeatable.", rich_help_panel=_WHICH),
+    typer.Option(metavar="ID", help="A team's ID; repeatable.", rich_help_panel=_WHICH),
 ]
 NumOption = Annotated[
     list[str],
@@ -76,25 +78,25 @@ IdsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A text file with an id or a link on each line, instead of all these.",
+        help="A text file with one incident ID or link per line; excludes other filters.",
         rich_help_panel=_WHICH,
     ),
 ]
-_WHAT = "What is in the sheet"
+_SHEET = "The sheet"
 FieldOption = Annotated[
     list[str],
     typer.Option(
         metavar="NAME",
-        help="A column for a custom field; NAME:json if it holds no text; repeatable.",
-        rich_help_panel=_WHAT,
+        help="Add a custom field; NAME:json if not text; repeatable.",
+        rich_help_panel=_SHEET,
     ),
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Replace a sheet that is there.", rich_help_panel=_WHAT)
+    bool, typer.Option("--force", help="Replace an existing sheet.", rich_help_panel=_SHEET)
 ]
 
 
-@takes_options(asked=shared.common_options)
+@takes_options(common=shared.common_options)
 def pull(
     sheet: Annotated[
         Path, typer.Argument(metavar="SHEET", help="The .xlsx or .csv file to write.")
@@ -112,54 +114,71 @@ def pull(
     field: FieldOption = [],  # noqa: B006
     set: SetOption = [],  # noqa: A002, B006
     force: ForceOption = False,
-    asked: CommonOptions,
+    common: CommonOptions,
 ) -> None:
     """Write incidents into SHEET, to edit and run.
 
-    The sheet remembers what it was made from: a run of it sends only what was edited, and holds
-    back what somebody else has changed since. Exit code: 0 done, 1 some ids do not exist, 2 it
-    cannot be meant or written, 3 the API cannot be read.
+    A run of the sheet sends only the cells that were edited, and skips incidents that were
+    modified since the pull.
+
+    Examples:
+        bulk-reset pull incidents.xlsx --since 30d --query TEST
+        bulk-reset pull incidents.csv --ids ids.txt --field tags:json
+        bulk-reset pull incidents.xlsx --since 7d --set 'title={{ title | upper }}'
+
+    Exit codes:
+        0  all incidents are in the sheet
+        1  some IDs do not exist
+        2  the filters, the key or the file cannot be used
+        3  the API cannot be read
     """
-    output = asked.output
-    view = SendingView(output)
+    output = common.output
+    view = ProgressView(output)
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows.pull import (  # noqa: PLC0415  (brings aiohttp along)
+        from bulk_reset.workflows.pull import (  # noqa: PLC0415  (imports aiohttp)
             pull as pulled,
         )
 
-        options = Options(**asked.options)
+        options = Options(**common.options)
         wanted = _wanted(since, until, ids, query, severity, progress, channel, team, num)
-        totals = pulled(
-            sheet,
-            wanted,
-            options,
-            Callbacks(on_notice=output.notice, on_looked=view.looked),
-            custom=[f"field:{name}" for name in field],
-            rules=set,
-            overwrite=force,
-        )
+        callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
+        with view.waiting_for(address_of(options), options.patience_s):
+            totals = pulled(
+                sheet,
+                wanted,
+                options,
+                callbacks,
+                custom=[f"field:{name}" for name in field],
+                rules=set,
+                overwrite=force,
+            )
         code = ExitCode.NOT_ALL if totals.missing else ExitCode.DONE
-        more = f", {totals.rows:,} of them changed by --set" if set else ""
-        output.say(
-            f"{totals.incidents:,} incidents{more}, in {totals.pages:,} requests; "
-            f"times in {totals.zone}"
-        )
-        for one in totals.missing[:20]:
-            output.say(f"no such incident: {one}")
-        if len(totals.missing) > 20:  # noqa: PLR2004
-            output.say(f"… and {len(totals.missing) - 20:,} more; --json lists all.")
-        output.say(f"Sheet: {sheet}")
-        output.say(f"Next: edit it, then: bulk-reset plan {sheet}")
+        _show(totals, output, sheet, has_rules=bool(set))
         output.json({**dataclasses.asdict(totals), "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _show(totals: PullTotals, output: Output, sheet: Path, *, has_rules: bool) -> None:
+    edited = f", {totals.rows:,} of them edited by --set" if has_rules else ""
+    output.line(
+        f"{counted(totals.incidents, 'incident')}{edited}, "
+        f"read with {counted(totals.pages, 'request')}; times in {totals.zone}"
+    )
+    for one in totals.missing[:_SHOWN_MISSING]:
+        output.line(f"no such incident: {one}")
+    more = len(totals.missing) - _SHOWN_MISSING
+    if more > 0:
+        output.line(f"… and {more:,} more; --json lists all.")
+    output.line(f"Sheet: {sheet}")
+    output.line(f"Next: edit the sheet, then: {next_steps.plan_of(sheet)}")
 
 
 def pull_first(
     sheet: str, from_pull: str | None, rules: list[str], options: Options, callbacks: Callbacks
 ) -> None:
-    """Pull the sheet that is to be run, where that is asked for and it is not there yet.
+    """Pull the sheet of a run or a plan, if ``--from-pull`` is set and there is none yet.
 
     Args:
         from_pull: the options of ``pull``, as one text.
@@ -169,36 +188,42 @@ def pull_first(
 
     if from_pull is None:
         if rules:
-            raise InputError("--set: goes with --from-pull 'FILTERS', or with pull itself.")
+            raise InputError(
+                "--set: requires --from-pull. Use --from-pull 'FILTERS', or bulk-reset pull --set."
+            )
         return
     if Path(sheet).exists():
-        callbacks.on_notice(f"{sheet}: is there already, and gone on with; nothing is pulled")
+        callbacks.on_notice(f"{sheet}: exists; reusing it, nothing is pulled")
         return
     command = typer.main.get_command(typer_of_pull())
     try:
         words = shlex.split(from_pull)
-        told = command.make_context("--from-pull", [sheet, *words]).params
+        values = command.make_context("--from-pull", [sheet, *words]).params
     except (ValueError, typer.Exit) as exc:
-        raise InputError(f"--from-pull '{from_pull}': not options of pull. Mend it.") from exc
+        raise InputError(
+            f"--from-pull '{from_pull}': not options of pull. Use for example '--since 30d'."
+        ) from exc
     except TyperException as exc:
         raise InputError(
-            f"--from-pull '{from_pull}': {exc}. It takes the options of pull, such as "
+            f"--from-pull '{from_pull}': {exc}. Use options of pull, such as "
             "'--since 30d --query TEST'."
         ) from exc
     names = ("since", "until", "ids", "query", "severity", "progress", "channel", "team", "num")
     totals = pulled(
         Path(sheet),
-        _wanted(*(told[name] for name in names)),
+        _wanted(*(values[name] for name in names)),
         options,
         callbacks,
-        custom=[f"field:{name}" for name in told["field"] or ()],
-        rules=[*(told["set"] or ()), *rules],
+        custom=[f"field:{name}" for name in values["field"] or ()],
+        rules=[*(values["set"] or ()), *rules],
     )
-    callbacks.on_notice(f"{sheet}: {totals.rows:,} of {totals.incidents:,} incidents, pulled now")
+    callbacks.on_notice(
+        f"{sheet}: pulled {totals.rows:,} of {counted(totals.incidents, 'incident')}"
+    )
 
 
 def typer_of_pull() -> typer.Typer:
-    """Return the command alone, whose options ``--from-pull`` takes."""
+    """Return ``pull`` alone, for the options of ``--from-pull``."""
     alone = typer.Typer(add_completion=False)
     alone.command()(pull)
     return alone
@@ -221,10 +246,10 @@ def _wanted(  # noqa: PLR0917  (as the command line has them)
 
     if ids is not None:
         if since or query or severity or progress or channel or team or num:
-            raise InputError("--ids: goes alone. Leave the other filters out.")
+            raise InputError("--ids: cannot be combined with other filters. Remove them.")
         return read_id_file(ids)
     if since is None:
-        raise InputError("--since: say from when, like --since 30d; or --ids FILE.")
+        raise InputError("--since: is missing. Use for example --since 30d, or --ids FILE.")
     return query_of(
         since,
         until,

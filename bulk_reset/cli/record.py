@@ -1,7 +1,7 @@
-"""What a run leaves for machines: events in a log, numbers in a file; the options, and keeping it.
+"""The log file and the metrics file of a run: the options, and writing both.
 
-Whatever a run ends by, an error or a signal too, is told in both. Nothing of it is imported, and
-nothing is done, where neither is wanted.
+Every end of a run is recorded, by an error or a signal as well. Without the options nothing is
+imported and nothing is written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bulk_reset.cli.arguments import LogFileOption, MetricsFileOption
-from bulk_reset.cli.console import say_red
+from bulk_reset.cli.console import print_error
 from bulk_reset.core.errors import InputError, exit_code_of
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 def recording(
     *, log_file: LogFileOption = None, metrics_file: MetricsFileOption = None
 ) -> Recording:
-    """Take the options of every command that sends a sheet."""
+    """Return the options of every command that sends a sheet."""
     return Recording(log_file, metrics_file)
 
 
 class Recording:
-    """The record of one run, if it is wanted; what there is to tell is kept as it gets known."""
+    """The records of one run; its facts are kept as they become known."""
 
     def __init__(self, log_file: Path | None, metrics_file: Path | None) -> None:
         self._log_file, self._metrics_file = log_file, metrics_file
@@ -45,10 +45,10 @@ class Recording:
 
     @contextlib.contextmanager
     def of(self, command: str, sheet: str) -> Iterator[None]:
-        """Record what happens until the block ends, and how it does.
+        """Record the events of the block, and how it ends.
 
         Raises:
-            InputError: the log or the numbers cannot be written; nothing was sent.
+            InputError: a file cannot be written; nothing was sent.
         """
         self._command, self._sheet = command, sheet
         if self._metrics_file is not None:
@@ -64,15 +64,15 @@ class Recording:
             try:
                 yield
             except BaseException as error:
-                self._tell_error(error)
+                self._record_error(error)
                 raise
             else:
-                self._tell_end()
+                self._record_end()
             finally:
                 self._write_metrics(started_at)
 
     def logged(self, options: Options, callbacks: Callbacks) -> Callbacks:
-        """Begin with these options; return who looks on now."""
+        """Record the options; return callbacks that also write the log."""
         self._options = options
         if self._run_log is None:
             return callbacks
@@ -82,10 +82,10 @@ class Recording:
         return logged(callbacks, self._run_log)
 
     def end(self, totals: Totals | None, exit_code: int) -> None:
-        """Take what became of the run; None where nothing was left to send."""
+        """Record the result of the run; ``totals`` is None where nothing was sent."""
         self._totals, self._exit_code = totals, exit_code
 
-    def _tell_end(self) -> None:
+    def _record_end(self) -> None:
         if self._run_log is None or self._exit_code is None:
             return
         if self._totals is not None:
@@ -93,14 +93,14 @@ class Recording:
         else:
             self._run_log.run_exited(self._exit_code)
 
-    def _tell_error(self, error: BaseException) -> None:
+    def _record_error(self, error: BaseException) -> None:
         self._exit_code = exit_code_of(error)
         if self._run_log is None:
             return
         if self._options is None:
             self._run_log.run_started(self._sheet, command=self._command)
         if isinstance(error, typer.Exit | SystemExit):
-            self._tell_end()
+            self._record_end()
         else:
             self._run_log.run_failed(error)
 
@@ -120,8 +120,8 @@ class Recording:
                 is_rehearsal=options is not None and options.is_rehearsal,
             )
         except InputError as error:
-            # All is sent and reported; only the numbers are those of the run before.
-            say_red(str(error))
+            # All rows are sent and reported; only the metrics are those of the run before.
+            print_error(str(error))
 
 
 @contextlib.contextmanager
@@ -135,4 +135,4 @@ def _opened(path: Path) -> Iterator[RunLog]:
     )
 
     with log_file(path) as file:
-        yield new_run_log(LogOutput(file), notify=say_red, run_id=uuid4().hex[:12])
+        yield new_run_log(LogOutput(file), notify=print_error, run_id=uuid4().hex[:12])

@@ -1,4 +1,4 @@
-"""``bulk-reset report``: the summary of a report file again."""
+"""``bulk-reset report``: the summary of a report file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 
 from bulk_reset.cli import shared
 from bulk_reset.cli.arguments import (
+    OUTPUT,
     HtmlOption,
     JsonOption,
     QuietOption,
     VerboseOption,
 )
 from bulk_reset.cli.console import Output
-from bulk_reset.cli.shared import Told, takes_options
+from bulk_reset.cli.shared import OptionValues, takes_options
 from bulk_reset.cli.summary import show_report
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import Status
@@ -31,24 +32,34 @@ def report(
         bool,
         typer.Option(
             "--xlsx",
-            help="Write NAME.answer.xlsx: a copy of the sheet, the answer beside each row.",
+            help="Write NAME.answer.xlsx: the sheet with the result of each row.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     of: Annotated[
         Path | None,
         typer.Option(
-            metavar="SHEET", help="The sheet of the report.", show_default="NAME.xlsx or NAME.csv"
+            metavar="SHEET",
+            help="The sheet of the report, for --xlsx.",
+            show_default="NAME.xlsx or NAME.csv",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
-    read: Told,
+    read: OptionValues,
 ) -> None:
-    """Sum a report file up; it may be read while a run writes it.
+    """Summarize a report file, also while a run writes it.
 
-    Exit code: 0 all its rows are done, 1 some failed, were rejected or are unknown, 2 it cannot
-    be read.
+    Examples:
+        bulk-reset report incidents.report.csv
+        bulk-reset report incidents.report.csv --html --xlsx
+
+    Exit codes:
+        0  all rows of the report are done
+        1  some rows failed, are invalid or unconfirmed
+        2  the report cannot be read
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
@@ -61,11 +72,11 @@ def report(
         if xlsx:
             from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
             from bulk_reset.engine.options import Options  # noqa: PLC0415
-            from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
+            from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas)
 
             options = Options(**read)
             path = actions.answer(file, of, options, Callbacks(on_notice=output.notice))
-            output.say(f"Answer: {path}")
+            output.line(f"Answer: {path}")
         page = ""
         if html:
             from bulk_reset.reports.report_page import (  # noqa: PLC0415  (rarely wanted)
@@ -73,6 +84,6 @@ def report(
             )
 
             page = str(write_page(file))
-            output.say(f"Page: {page}")
+            output.line(f"Page: {page}")
         output.json({**dataclasses.asdict(summary), "page": page, "exit_code": int(code)})
     raise typer.Exit(code)

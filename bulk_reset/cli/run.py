@@ -1,7 +1,8 @@
-"""``bulk-reset run``: the main job, a spreadsheet in and a report out."""
+"""``bulk-reset run``: update the incidents of a spreadsheet, and report every row."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,15 @@ from bulk_reset.cli.arguments import (
     WorkersOption,
     YesOption,
 )
-from bulk_reset.cli.console import Output, say_red
+from bulk_reset.cli.console import Output, print_error
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.record import Recording, recording
-from bulk_reset.cli.shared import CommonOptions, Told, takes_options
+from bulk_reset.cli.run_confirmation import CANCELLED, is_confirmed
+from bulk_reset.cli.shared import CommonOptions, OptionValues, takes_options
 from bulk_reset.cli.summary import show_totals, totals_as_json
-from bulk_reset.cli.view import SendingView, reading
+from bulk_reset.cli.view import ProgressView
+from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import WORKERS, OnConflict
 from bulk_reset.core.errors import ExitCode, InputError
 from bulk_reset.core.totals import Totals
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
 
 
-@takes_options(read=shared.reading, asked=shared.common_options, record=recording)
+@takes_options(read=shared.reading, common=shared.common_options, record=recording)
 def run(
     sheet: SheetArgument,
     *,
@@ -67,25 +70,37 @@ def run(
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     workers: WorkersOption = WORKERS,
     html: HtmlOption = False,
-    read: Told,
-    asked: CommonOptions,
+    read: OptionValues,
+    common: CommonOptions,
     record: Recording,
 ) -> None:
-    """Update the incidents of SHEET, within the quota; what became of each row is reported.
+    """Update the incidents of SHEET within the quota, with a report of every row.
 
-    The same command again goes on where it stopped. Exit code: 0 everything done, 1 some
-    rows failed, 2 nothing sent, 3 stopped early, 4 another run has the report or the account,
-    129 terminal closed, 130 Ctrl-C, 143 SIGTERM.
+    The same command again resumes an interrupted run. On a terminal it asks before it sends.
+
+    Examples:
+        bulk-reset run incidents.xlsx --sandbox
+        bulk-reset run incidents.xlsx --canary 5 --verify
+        bulk-reset run incidents.xlsx --yes --quiet --html
+
+    Exit codes:
+        0    all rows are done
+        1    some rows failed, are invalid or unconfirmed
+        2    nothing was sent: the sheet, an option or the key is wrong
+        3    the run stopped early, or was not confirmed
+        4    another run uses the report or the account
+        129  the terminal was closed
+        130  Ctrl-C
+        143  SIGTERM
     """
-    output = asked.output
-    view = SendingView(output)
+    output = common.output
+    view = ProgressView(output)
     with output.errors(), record.of("run", sheet):
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
 
         options = Options(
-            **asked.options,
+            **common.options,
             **read,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
@@ -101,54 +116,81 @@ def run(
             canary=canary,
             verify=verify,
         )
-        with reading(output) as on_read:
-            callbacks = Callbacks(
-                on_notice=output.notice,
-                on_read=on_read,
-                on_progress=view.update,
-                on_looked=view.looked,
-                confirm=lambda text: view.confirm(text, says_yes=yes),
-            )
-            callbacks = record.logged(options, callbacks)
+        notify = output.once()
+        callbacks = Callbacks(
+            on_notice=notify,
+            on_read=view.rows_read,
+            on_progress=view.update,
+            on_looked=view.incidents_read,
+            confirm=lambda text: view.confirm(text, is_yes=yes),
+        )
+        callbacks = record.logged(options, callbacks)
+        try:
             pull_first(sheet, from_pull, set, options, callbacks)
-            if plan and not _is_planned(sheet, options, callbacks, output):
-                raise typer.Exit(ExitCode.STOPPED)
-            try:
-                totals = actions.run(sheet, options, callbacks, handles_signals=True)
-            finally:
-                view.close()
+            if plan:
+                _confirm_plan(sheet, options, callbacks, output)
+            elif not (yes or dry_run) and view.can_ask:
+                _confirm(sheet, options, notify, output, view)
+            totals = _send(sheet, options, callbacks)
+        finally:
+            view.close()
         record.end(totals, totals.exit_code)
         if totals.row_errors and not output.is_quiet:
             output.row_errors(totals.row_errors)
-        show_totals(output, totals, sheet)
+        show_totals(output, totals, is_declined=view.is_declined)
         page = _page_of(totals, output) if html and totals.report else ""
         output.json({**totals_as_json(totals), "page": page})
     raise typer.Exit(totals.exit_code)
 
 
+def _send(sheet: str, options: Options, callbacks: Callbacks) -> Totals:
+    from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas and aiohttp)
+
+    return actions.run(sheet, options, callbacks, handles_signals=True)
+
+
+def _confirm(
+    sheet: str, options: Options, notify: Callable[[str], None], output: Output, view: ProgressView
+) -> None:
+    """Ask whether to send the sheet.
+
+    Raises:
+        Exit: the answer was no.
+    """
+    if not is_confirmed(sheet, options, notify, output, view):
+        _cancel()
+
+
+def _confirm_plan(sheet: str, options: Options, callbacks: Callbacks, output: Output) -> None:
+    """Show what will change, and ask whether to continue.
+
+    Raises:
+        Exit: the answer was no.
+    """
+    from bulk_reset.workflows.plan import plan as planned  # noqa: PLC0415
+
+    plan_view = PlanView(output)
+    totals = planned(sheet, options, callbacks, plan_view.add)
+    plan_view.show(totals)
+    rows = totals.counts.get("update", 0)
+    if rows and not callbacks.confirm(f"{counted(rows, 'row')} will be sent."):
+        _cancel()
+
+
+def _cancel() -> None:
+    print_error(CANCELLED, is_red=False)
+    raise typer.Exit(ExitCode.STOPPED)
+
+
 def _page_of(totals: Totals, output: Output) -> str:
-    """Write the report's page; return where it is, empty where it could not be written."""
+    """Write the page of the report; return its path, empty if it could not be written."""
     from bulk_reset.reports.report_page import write_page  # noqa: PLC0415  (rarely wanted)
 
     try:
         page = write_page(Path(totals.report))
     except InputError as error:
-        # All is sent and reported: that this is missing does not change how the run ended.
-        say_red(f"The page is missing: {error}")
+        # All rows are sent and reported: a missing page does not change the exit code.
+        print_error(f"The page was not written: {error}")
         return ""
-    output.say(f"Page: {page}")
+    output.line(f"Page: {page}")
     return str(page)
-
-
-def _is_planned(sheet: str, options: Options, callbacks: Callbacks, output: Output) -> bool:
-    """Show what would change; tell whether to go on."""
-    from bulk_reset.workflows.plan import plan as planned  # noqa: PLC0415
-
-    shown = PlanView(output)
-    totals = planned(sheet, options, callbacks, shown.add)
-    shown.show(totals)
-    left = totals.counts.get("update", 0)
-    if left and not callbacks.confirm(f"{left:,} rows are to be sent."):
-        say_red("Nothing was sent: nobody said yes. Next: the same again with --yes")
-        return False
-    return True

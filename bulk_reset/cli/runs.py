@@ -1,4 +1,4 @@
-"""``bulk-reset runs``: what became of the runs of jobs."""
+"""``bulk-reset runs``: list, show and remove the runs of jobs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output, duration, new_table
-from bulk_reset.cli.job import ending, moment, plain
+from bulk_reset.cli.console import Output, cell, duration, new_table
+from bulk_reset.cli.job import due_time, result_of
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulk_reset.jobs.run_record import RunRecord
 
-runs = typer.Typer(name="runs", help="The runs of jobs: list, show and clean them.")
+runs = typer.Typer(name="runs", cls=AppGroup)
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 _SHOWN = 30
 
@@ -28,16 +29,25 @@ _SHOWN = 30
 def list_runs(
     context: typer.Context,
     *,
-    job: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of one job.")] = None,
-    last: Annotated[int, typer.Option(metavar="N", min=1, help="The last N runs.")] = _SHOWN,
+    job: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The runs of one job only.")
+    ] = None,
+    last: Annotated[int, typer.Option(metavar="N", min=1, help="Show the last N runs.")] = _SHOWN,
     state_dir: StateDirOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """List the last runs: when, which job, how many rows, how they ended.
+    """List the runs of jobs: due time, duration, rows, result.
 
-    Exit code: 0, or 1 if the last run of a job (of those listed) is not all done.
+    Examples:
+        bulk-reset runs
+        bulk-reset runs --job nightly --last 5
+        bulk-reset runs show ID
+
+    Exit codes:
+        0  the last run of each job is done
+        1  the last run of a job is not done
     """
     if context.invoked_subcommand is not None:
         return
@@ -48,39 +58,46 @@ def list_runs(
         state = StateFolder(state_dir)
         records = state.records(job)
         latest = {record.job: record for record in records}
-        table = new_table("run", "due", "took", "rows", "what became of it", right={"rows"})
-        table.columns[0].no_wrap = True  # to be copied
+        table = new_table("run", "due", "took", "rows", "result", right={"rows"})
+        table.columns[0].no_wrap = True  # it is copied into other commands
         for record in records[-last:]:
             table.add_row(
                 record.id,
-                moment(record.due_at),
+                due_time(record.due_at),
                 _took(record),
                 f"{record.rows:,}" if record.rows else "",
-                plain(ending(record, state)),
+                cell(result_of(record, state)),
             )
         if records:
             output.table(table)
         else:
-            output.say("No runs yet.")
+            output.line("No runs yet.")
         if len(records) > last:
-            output.say(f"… and {counted(len(records) - last, 'older run')}; --last N shows more.")
-        is_well = all(record.exit_code == 0 for record in latest.values())
-        code = ExitCode.DONE if is_well else ExitCode.NOT_ALL
-        told = [dataclasses.asdict(record) for record in records[-last:]]
-        output.json({"runs": told, "exit_code": int(code)})
+            output.line(f"… and {counted(len(records) - last, 'older run')}; --last N shows more.")
+        is_done = all(record.exit_code == 0 for record in latest.values())
+        code = ExitCode.DONE if is_done else ExitCode.NOT_ALL
+        listed = [dataclasses.asdict(record) for record in records[-last:]]
+        output.json({"runs": listed, "exit_code": int(code)})
     raise typer.Exit(code)
 
 
-@runs.command()
+@runs.command(cls=AppCommand)
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id.", show_default=False)],
+    run_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The ID of a run.", show_default=False)
+    ],
     *,
     state_dir: StateDirOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show one run: what became of it, its files, and how to take it back."""
+    """Show one run: its result, its files, and the commands to resume or undo it.
+
+    Examples:
+        bulk-reset runs show nightly-20260601T010000Z
+        bulk-reset runs show nightly-20260601T010000Z --json
+    """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
@@ -90,47 +107,54 @@ def show(
         folder = state.folder(run_id)
         report = folder / record.report if record.report else None
         where = ["--state-dir", state_dir.absolute()] if state_dir is not None else []
-        told = {
+        facts = {
             "Job": f"{record.job} ({record.job_file})",
-            "Due": moment(record.due_at),
-            "Started": moment(record.started_at) if record.started_at else "",
-            "Ended": f"{moment(record.ended_at)}, after {_took(record)}" if record.ended_at else "",
-            "Outcome": ending(record, state),
+            "Due": due_time(record.due_at),
+            "Started": due_time(record.started_at) if record.started_at else "",
+            "Ended": f"{due_time(record.ended_at)}, after {_took(record)}"
+            if record.ended_at
+            else "",
+            "Result": result_of(record, state),
             "Rows": ", ".join(f"{rows:,} {status}" for status, rows in record.counts.items()),
             "Requests": f"{record.requests:,}" if record.requests else "",
             "Source": record.source,
             "SHA-256": record.sheet_sha256,
-            "Told": record.notified,
+            "Notified": record.notified,
             "Version": record.version,
             "Folder": str(folder),
             "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
             "Page": str(folder / record.page) if record.page else "",
             "Report": _command("report", report) if report and report.exists() else "",
             "Undo": _command("undo", report, *record.connect) if _can_undo(report) else "",
-            "Go on": _command("job", "run", record.job_file, "--run", run_id, *where)
+            "Resume": _command("job", "run", record.job_file, "--run", run_id, *where)
             if record.is_open or record.exit_code == ExitCode.STOPPED
             else "",
         }
-        for name, text in told.items():
+        for name, text in facts.items():
             if text:
-                output.say(f"{name:<10}{text}")
+                output.line(f"{name:<10}{text}")
         output.json({"run": dataclasses.asdict(record), "folder": str(folder), "exit_code": 0})
 
 
-@runs.command()
+@runs.command(cls=AppCommand)
 def clean(
     *,
     older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Such as 90d, 12w or 36h.", show_default=False)
+        str,
+        typer.Option(metavar="AGE", help="The age, such as 90d, 12w or 36h.", show_default=False),
     ],
     state_dir: StateDirOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Remove the folders of old runs, before-images included: they cannot be undone any more.
+    """Remove the folders of old runs, with their previous values; they cannot be undone.
 
-    The last run of each job stays, and so does one that goes on.
+    The last run of each job, and a run in progress, are kept.
+
+    Examples:
+        bulk-reset runs clean --older-than 90d
+        bulk-reset runs clean --older-than 12w --json
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
@@ -139,10 +163,12 @@ def clean(
 
         found = re.fullmatch(r"(\d{1,6})([hdw])", older_than)
         if found is None:
-            raise InputError(f"--older-than {older_than}: say it like 90d, 12w or 36h.")
+            raise InputError(
+                f"--older-than {older_than}: is not an age. Use for example 90d, 12w or 36h."
+            )
         age_s = int(found[1]) * _UNITS[found[2]]
         removed = StateFolder(state_dir).clean(time.time() - age_s)
-        output.say(f"{counted(len(removed), 'run')} removed")
+        output.line(f"{counted(len(removed), 'run')} removed")
         output.json({"removed": removed, "exit_code": 0})
 
 

@@ -1,4 +1,4 @@
-"""``bulk-reset sandbox``: the API emulated on this machine until Ctrl-C, SIGTERM or SIGHUP."""
+"""``bulk-reset sandbox``: an emulated API on this machine, until Ctrl-C, SIGTERM or SIGHUP."""
 
 import errno
 import signal
@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from bulk_reset.cli.console import Output, print_error
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulk_reset.sandbox import SandboxConfig
 
 _BANNER = """\
-A sandbox of the incident API; what is sent to it goes no further.
+A sandbox of the incident API. It sends nothing to other machines.
 
   base URL  {url}
   page      {url}/
   key       {config.app_key}
-  quota     {config.per_second:,} a second, {config.per_minute:,} a minute, \
+  quota     {config.per_second:,} per second, {config.per_minute:,} per minute, \
 {config.window_kind} windows{state}
 
-Run against it:
+To run a sheet against it:
   FLASHDUTY_APP_KEY={config.app_key} bulk-reset run SHEET --base-url {url}
 
-Ctrl-C ends it."""
+Press Ctrl-C to stop."""
 
 
 class Windows(StrEnum):
@@ -40,56 +41,61 @@ class Windows(StrEnum):
 def sandbox(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes any free one.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="The port to listen on; 0 for any.")
     ] = 8765,
     seed_incidents: Annotated[
         int,
-        typer.Option(min=0, metavar="N", help="Start with N incidents, spread up to now."),
+        typer.Option(min=0, metavar="N", help="Start with N incidents."),
     ] = 0,
     seed_step: Annotated[
         int,
-        typer.Option(min=0, metavar="SECONDS", help="From the start of one of them to the next."),
+        typer.Option(min=0, metavar="SECONDS", help="Time between the starts of two incidents."),
     ] = 60,
     any_id: Annotated[
         bool,
-        typer.Option(help="Let an unknown but well-formed id spring into being."),
+        typer.Option("--any-id", help="Create an incident for any unknown valid ID."),
     ] = False,
     latency: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="The round trip of a request.")
+        float, typer.Option(min=0, metavar="SECONDS", help="The duration of a request.")
     ] = 0.02,
     per_second: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Requests admitted in a second.")
+        int, typer.Option(min=1, metavar="N", help="Requests accepted per second.")
     ] = 50,
     per_minute: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Requests admitted in a minute.")
+        int, typer.Option(min=1, metavar="N", help="Requests accepted per minute.")
     ] = 1000,
     windows: Annotated[
-        Windows, typer.Option(help="How the two limits are counted.")
+        Windows, typer.Option(metavar="sliding|fixed", help="How both limits are counted.")
     ] = Windows.SLIDING,
     faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Scripted faults, a JSON list of rules.")
+        Path | None, typer.Option(metavar="FILE", help="Faults to inject, a JSON list of rules.")
     ] = None,
     state: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Keep the incidents in FILE: go on from it, or seed them if there is none yet.",
+            help="Keep the incidents in FILE; an existing file is reused.",
         ),
     ] = None,
 ) -> None:
-    """Emulate the API on this machine, to rehearse a run or to try out faults.
+    """Emulate the API on this machine, to rehearse a run or to test faults.
 
-    Nothing leaves the machine. The key is always sandbox-key, and is no secret. Ctrl-C ends it.
+    Nothing is sent to other machines. The key is always sandbox-key, which is not a secret.
+
+    Examples:
+        bulk-reset sandbox --seed-incidents 100
+        bulk-reset sandbox --state sandbox.json --port 8765
+        bulk-reset sandbox --any-id --faults faults.json
     """
-    # In here: neither --help nor a usage error waits for them.
+    # Imported here, so that neither --help nor a usage error waits for them.
     from bulk_reset.sandbox import SandboxConfig, load_faults  # noqa: PLC0415
 
     # A pull of the last days finds them.
     first_start_at = int(time.time()) - seed_incidents * seed_step
     if first_start_at < 0:
         _refuse(
-            f"--seed-step {seed_step}: the first of {seed_incidents:,} incidents would have "
-            "started before 1970. Give fewer seconds."
+            f"--seed-step {seed_step}: the first of {seed_incidents:,} incidents starts before "
+            "1970. Use fewer seconds."
         )
     try:
         config = SandboxConfig(
@@ -121,7 +127,7 @@ def _serve(config: "SandboxConfig", port: int) -> None:
     except StateError as error:
         _refuse(str(error), error)
     except OSError as error:
-        _refuse(f"port {port}: {_reason(error)}. Choose another one with --port.", error)
+        _refuse(f"port {port}: {_reason(error)}. Use --port N for another port.", error)
 
 
 async def _serve_until_stopped(config: "SandboxConfig", port: int) -> None:
@@ -141,16 +147,16 @@ async def _serve_until_stopped(config: "SandboxConfig", port: int) -> None:
     async with sandbox.serve(port) as url:
         count = len(sandbox.incidents)
         kept = f"\n  state     {config.state}, {count:,} incident{'' if count == 1 else 's'}"
-        typer.echo(_BANNER.format(url=url, config=config, state=kept if config.state else ""))
+        Output().line(_BANNER.format(url=url, config=config, state=kept if config.state else ""))
         await stop.wait()
 
 
 def _refuse(message: str, error: Exception | None = None) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    print_error(f"error: {message}")
     raise typer.Exit(ExitCode.INPUT) from error
 
 
 def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program listens on it"
-    return f"cannot be listened on ({errno.errorcode.get(error.errno or 0, error)})"
+        return "is used by another program"
+    return f"cannot be used ({errno.errorcode.get(error.errno or 0, error)})"

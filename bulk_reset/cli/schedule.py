@@ -21,14 +21,16 @@ def schedule(
         Path, typer.Argument(metavar="DIR", help="A folder of job files.", show_default=False)
     ],
     *,
-    once: Annotated[bool, typer.Option("--once", help="Run what is due now, and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Run the jobs that are due now, then exit.")
+    ] = False,
     port: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=0,
             max=65535,
-            help="Answer /metrics and /healthz on this port of this machine; 0 takes a free one.",
+            help="Serve /metrics and /healthz on this local port; 0 for any.",
         ),
     ] = None,
     state_dir: StateDirOption = None,
@@ -37,10 +39,20 @@ def schedule(
 ) -> None:
     """Run the jobs of a folder when they are due, one at a time for each account.
 
-    Changed files are read again, a broken one keeps nobody else from being run, and what was
-    missed while it was down is dealt with as each job says. SIGTERM and Ctrl-C end the runs
-    softly; they are gone on with at the next start. Exit code: 0, 2 no such folder, 4 another
-    schedule has the state; with --once, the worst of the runs'.
+    Changed files are read again, and an invalid file does not stop the other jobs. A due time that
+    passed while the schedule was down is handled as each job defines. SIGTERM and Ctrl-C end the
+    runs gracefully; they resume at the next start.
+
+    Examples:
+        bulk-reset schedule jobs
+        bulk-reset schedule jobs --once
+        bulk-reset schedule jobs --port 9100
+
+    Exit codes:
+        0  the schedule ended; with --once, all runs are done
+        2  there is no such folder
+        4  another schedule uses the state folder
+        With --once, the highest exit code of the runs.
     """
     output = Output(is_quiet=quiet, verbose=verbose)
     with output.errors():
@@ -48,7 +60,7 @@ def schedule(
 
         from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
         from bulk_reset.jobs.schedule_process import RunProcesses, run_schedule  # noqa: PLC0415
-        from bulk_reset.jobs.scheduler import (  # noqa: PLC0415  (brings APScheduler along)
+        from bulk_reset.jobs.scheduler import (  # noqa: PLC0415  (imports APScheduler)
             Scheduler,
         )
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
@@ -63,8 +75,8 @@ def schedule(
 
 
 def run_log_on_stderr(output: Output) -> RunLog:
-    """Return where events go: nowhere, where nothing but errors is wanted."""
-    from bulk_reset.observability.run_log import (  # noqa: PLC0415  (brings structlog along)
+    """Return the log of events: standard error, or nothing with ``--quiet``."""
+    from bulk_reset.observability.run_log import (  # noqa: PLC0415  (imports structlog)
         new_run_log,
     )
 
@@ -72,8 +84,8 @@ def run_log_on_stderr(output: Output) -> RunLog:
 
 
 def stderr_output() -> LogOutput:
-    """Return standard error as a place for events: to be read on a terminal, JSON elsewhere."""
-    from bulk_reset.observability.run_log import LogOutput  # noqa: PLC0415  (brings structlog along)
+    """Return standard error as a log: readable on a terminal, lines of JSON elsewhere."""
+    from bulk_reset.observability.run_log import LogOutput  # noqa: PLC0415  (imports structlog)
 
     return LogOutput(
         sys.stderr, is_human=is_terminal(sys.stderr), has_colour=has_colour(sys.stderr)

@@ -1,6 +1,6 @@
 """Groups of options that commands share, written once.
 
-A command that ``takes`` a group has all of its options, and gets what was told as one value.
+A command with a group has all of its options, and gets them as one value.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulk_reset.cli.arguments import (
     AccountOption,
@@ -35,15 +36,19 @@ from bulk_reset.cli.arguments import (
 )
 from bulk_reset.cli.console import Output
 from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
+from bulk_reset.core.errors import InputError
 
-Told = dict[str, Any]
+if TYPE_CHECKING:
+    from bulk_reset.engine.options import Options
+
+OptionValues = dict[str, Any]
 """Arguments of ``Options``."""
 
 
 class CommonOptions(NamedTuple):
-    """Whom to ask, how, and where to say what came of it."""
+    """The connection's options, and the output of the command."""
 
-    options: Told
+    options: OptionValues
     output: Output
 
 
@@ -65,7 +70,7 @@ def common_options(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> CommonOptions:
-    """Take the options of every command that talks to the API."""
+    """Return the options of every command that sends requests to the API."""
     options = {
         "sandbox": sandbox,
         "sandbox_state": sandbox_state,
@@ -90,8 +95,8 @@ def reading(
     encoding: EncodingOption = None,
     sheet_name: SheetNameOption = None,
     header_row: HeaderRowOption = None,
-) -> Told:
-    """Take the options of every command that reads a sheet."""
+) -> OptionValues:
+    """Return the options of every command that reads a sheet."""
     return {
         "mapping": mapping_of(map),
         "delimiter": delimiter,
@@ -104,28 +109,56 @@ def reading(
 def takes_options(
     **groups: Callable[..., Any],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of groups: parameter of the command -> the group."""
+    """Add groups of options to a command: the command's parameter -> the group."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         parameters = inspect.signature(command, eval_str=True).parameters
         own = [one for name, one in parameters.items() if name not in groups]
-        shared = {
+        grouped = {
             name: list(inspect.signature(group, eval_str=True).parameters.values())
             for name, group in groups.items()
         }
 
         @functools.wraps(command)
-        def with_groups(**told: Any) -> None:  # noqa: ANN401  (the command's)
+        def with_groups(**values: Any) -> None:  # noqa: ANN401  (the command's)
             made = {
-                name: groups[name](**{one.name: told.pop(one.name) for one in options})
-                for name, options in shared.items()
+                name: groups[name](**{one.name: values.pop(one.name) for one in options})
+                for name, options in grouped.items()
             }
-            command(**told, **made)
+            command(**values, **made)
 
-        every = [*own, *(one for options in shared.values() for one in options)]
-        # typer looks at both.
+        every = [*own, *(one for options in grouped.values() for one in options)]
+        # typer reads both.
         with_groups.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
         with_groups.__annotations__ = {one.name: one.annotation for one in every}
         return with_groups
 
     return decorate
+
+
+def address_of(options: Options) -> str:
+    """Return where requests go, for people: an address, or the sandbox.
+
+    Raises:
+        InputError: there is no key, or the address cannot be used.
+    """
+    if options.sandbox_state is not None:
+        return f"the sandbox ({options.sandbox_state})"
+    if options.sandbox:
+        return "the sandbox"
+    from bulk_reset.engine.connection import find_account  # noqa: PLC0415  (imports aiohttp)
+
+    return f"the API at {find_account(options).base_url}"
+
+
+def refuse_rehearsal(report: Path, options: Options) -> None:
+    """Refuse a sandbox's report without the sandbox: its incidents are not those of the API.
+
+    Raises:
+        InputError: the report was written by a run with ``--sandbox`` or ``--sandbox-state``.
+    """
+    if ".sandbox." in report.name and not options.is_rehearsal:
+        raise InputError(
+            f"{report}: is the report of a run in the sandbox, not of the API. "
+            "Use --sandbox-state FILE."
+        )

@@ -1,6 +1,6 @@
-"""Standard output and error as they may really be: closed, broken, full, a plain terminal.
+"""Standard output and error that may be closed, broken, full or a plain terminal.
 
-What becomes of the words must not change what becomes of the rows.
+A failure to print must not change what is sent.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _PLAIN_TERMINALS: Final = frozenset({"dumb", "unknown"})
 
 
 class _Lasting(io.TextIOWrapper):
-    """A stream that outlives its other end: what is written from then on is lost, no more."""
+    """A stream that ignores write errors: later output is lost, and the run continues."""
 
     def write(self, text: str) -> int:
-        """Write, or not."""
+        """Write the text if possible."""
         try:
             return super().write(text)
         except OSError:
@@ -26,26 +26,26 @@ class _Lasting(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or not."""
+        """Flush if possible."""
         try:
             super().flush()
         except OSError:
             self._give_up()
 
     def _give_up(self) -> None:
-        # Python flushes what is left once more at its own end, and must not fail then either.
+        # Python flushes again when it exits, and must not fail then either.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
 
 
 def make_streams_last() -> None:
-    """Let standard output and error be written to whatever has become of them."""
+    """Let standard output and error be written to in any state."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Else the next file opened, such as the report, would get this number.
+            # Otherwise the next file opened, such as the report, gets this number.
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)
@@ -60,10 +60,10 @@ def make_streams_last() -> None:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal that can do more than print lines."""
+    """Return whether a stream is a terminal that can move the cursor."""
     return stream.isatty() and os.environ.get("TERM", "") not in _PLAIN_TERMINALS
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Tell whether colours are seen, and wanted. Source: https://no-color.org."""
+    """Return whether to print colours. Source: https://no-color.org."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")

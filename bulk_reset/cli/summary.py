@@ -1,21 +1,30 @@
-"""How a run ended, for people and for scripts: counts, errors, the quota's proof, what next."""
+"""The result of a command, for people and for scripts: counts, errors, quota, files, next steps."""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_reset.cli.console import SHOWN_MISTAKES, Output, duration, new_table, say_red
+from bulk_reset.cli import next_steps
+from bulk_reset.cli.console import (
+    SHOWN_ERRORS,
+    Output,
+    cell,
+    duration,
+    new_table,
+    print_error,
+    shorten,
+)
 from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import PACE
 from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason
-from bulk_reset.core.safe_text import one_line
 from bulk_reset.core.totals import Totals, Verification
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from bulk_reset.records.summary import ReportSummary
     from bulk_reset.workflows.undo import UndoSheet
 
@@ -31,69 +40,61 @@ _STYLE: Final = {
 }
 
 
-def show_totals(output: Output, totals: Totals, sheet: str) -> None:
-    """Print the summary of a run."""
+def show_totals(output: Output, totals: Totals, *, is_declined: bool = False) -> None:
+    """Print the summary of a run.
+
+    Args:
+        is_declined: whether the user did not confirm to continue after the canary.
+    """
     if totals.is_dry_run:
         _show_dry_run(output, totals)
         return
-    output.say()
+    output.line()
     _show_counts(output, totals.counts, totals.rows)
     _show_errors(output, totals.errors)
-    if totals.requests or totals.stop:
-        output.say(_pace(totals))
-        for peak in totals.peaks:
-            output.say(
-                f"Most requests started in any {peak.window_s:g} s: "
-                f"{peak.started:,} (limit {peak.limit:,})"
-            )
-        waits = [
-            f"{duration(seconds)} for {cause}"
-            for cause, seconds in totals.waited_s.items()
-            if seconds >= 1 and cause != PACE
-        ]
-        if waits:
-            output.say(f"Waited {', '.join(waits)}")
-    else:
-        output.say("Nothing was left to send.")
+    _show_requests(output, totals)
+    has_updates = bool(totals.before and totals.counts[Status.UPDATED])
     files = {
         "Report": totals.report,
-        "Before": totals.before if totals.counts[Status.UPDATED] else "",
-        "Rows to mend": totals.failed,
+        "Previous values": totals.before if has_updates else "",
+        "Failed rows": totals.failed,
     }
     for name, path in files.items():
         if path:
-            output.say(f"{name}: {path}")
+            output.line(f"{name}: {path}")
     if totals.verification is not None:
         show_verification(output, totals.verification)
     if totals.stop is not None:
-        # An early end is said even when all else is quiet.
-        _say_stop(totals)
-    for line in _next_steps(totals, sheet):
-        output.say(line)
-
-
-def _say_stop(totals: Totals) -> None:
-    assert totals.stop is not None  # noqa: S101  (checked by the caller)
-    pending = totals.counts[Status.PENDING]
-    say_red(f"stopped: {totals.stop.message}. {pending:,} rows are pending.")
+        # An early end is printed with --quiet, too.
+        pending = counted(totals.counts[Status.PENDING], "row")
+        verb = "is" if totals.counts[Status.PENDING] == 1 else "are"
+        print_error(f"stopped: {totals.stop.message.rstrip('.')}. {pending} {verb} pending.")
+    for line in _next_steps(totals, has_updates=has_updates, is_declined=is_declined):
+        output.line(line)
 
 
 def _show_dry_run(output: Output, totals: Totals) -> None:
-    before = f", {totals.done_before:,} done before" if totals.done_before else ""
-    skipped = totals.counts[Status.SKIPPED] + totals.counts[Status.REJECTED]
-    needless = f", {skipped:,} not to be sent" if skipped else ""
-    output.say(
-        f"{totals.rows:,} rows{before}{needless}: {totals.requests:,} requests would take "
-        f"{duration(totals.elapsed_s)} at the least. Nothing was sent."
+    parts = [counted(totals.rows, "row")]
+    if totals.done_before:
+        parts.append(f"{totals.done_before:,} done before")
+    not_sent = totals.counts[Status.SKIPPED] + totals.counts[Status.REJECTED]
+    if not_sent:
+        parts.append(f"{not_sent:,} will not be sent")
+    verb = "takes" if totals.requests == 1 else "take"
+    output.line(
+        f"{', '.join(parts)}: {counted(totals.requests, 'request')} {verb} at least "
+        f"{duration(totals.elapsed_s)}. Nothing was sent."
     )
+    if totals.requests:
+        output.line(f"Next: {next_steps.same_command(without={'dry-run'})}")
 
 
 def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
-    table = new_table("status", "rows", "", right={"rows"})
+    table = new_table("status", "rows", "meaning", right={"rows"})
     for status, meaning in MEANING_OF.items():
         if counts.get(status):
             table.add_row(
-                f"[{_STYLE.get(status, 'none')}]{status.value}[/]", f"{counts[status]:,}", meaning
+                cell(status.value, _STYLE.get(status, "")), f"{counts[status]:,}", meaning
             )
     if rows:
         table.add_section()
@@ -102,121 +103,139 @@ def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
 
 
 def _show_errors(output: Output, errors: tuple[ErrorGroup, ...]) -> None:
-    from rich.markup import escape  # noqa: PLC0415  (a message like [db] is not markup)
-
-    from bulk_reset.records.summary import advice_on  # noqa: PLC0415  (brings numpy along)
+    from bulk_reset.records.summary import advice_on  # noqa: PLC0415  (imports numpy)
 
     if not errors:
         return
-    table = new_table("error", "rows", "first row", "message", "what to do", right={"rows"})
+    table = new_table("error", "rows", "first row", "message", "how to fix", right={"rows"})
     for group in errors:
         table.add_row(
-            escape(group.code),
+            cell(group.code),
             f"{group.rows:,}",
             str(group.row_number),
-            escape(group.message),
-            advice_on(group),
+            cell(group.message),
+            cell(advice_on(group)),
         )
     output.table(table)
 
 
-def _pace(totals: Totals) -> str:
+def _show_requests(output: Output, totals: Totals) -> None:
+    if not totals.requests and totals.stop is None:
+        output.line("No row needed to be sent.")
+        return
     rate = totals.requests / totals.elapsed_s if totals.elapsed_s else 0.0
     throttled = f", {totals.throttled:,} over the quota (429)" if totals.throttled else ""
-    return (
-        f"{totals.requests:,} requests{throttled} in {duration(totals.elapsed_s)}, "
-        f"{rate:.1f} a second"
+    output.line(
+        f"{counted(totals.requests, 'request')}{throttled} in {duration(totals.elapsed_s)}, "
+        f"{rate:.1f} per second"
     )
+    for peak in totals.peaks:
+        output.line(
+            f"Most requests started in any {peak.window_s:g} s: "
+            f"{peak.started:,} (limit {peak.limit:,})"
+        )
+    waits = [
+        f"{duration(seconds)} for {cause}"
+        for cause, seconds in totals.waited_s.items()
+        if seconds >= 1 and cause != PACE
+    ]
+    if waits:
+        output.line(f"Waited {', '.join(waits)}")
 
 
-def _next_steps(totals: Totals, sheet: str) -> list[str]:
-    steps = []
-    again = shlex.join(["bulk-reset", *sys.argv[1:]])
-    is_canary = totals.stop is not None and totals.stop.reason is StopReason.CANARY
-    if is_canary:
-        steps.append(f"Next: go on with the rest: {again}{' --yes' * ('--yes' not in sys.argv)}")
-        steps.append(f"Or back: bulk-reset undo {shlex.quote(totals.report)}")
-    elif totals.stop is not None and totals.stop.reason is StopReason.FATAL:
-        steps.append(f"Next: mend that, then the same again: {again}")
+def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iterator[str]:
+    reason = totals.stop.reason if totals.stop is not None else None
+    if reason is StopReason.CANARY:
+        # A failed canary must not be followed by the other rows.
+        if is_declined:
+            yield f"To resume: {next_steps.same_command(plus=['yes'])}"
+    elif reason is StopReason.FATAL:
+        yield f"Next: fix the error, then run again: {next_steps.same_command()}"
     elif totals.counts[Status.PENDING]:
-        steps.append(f"Next: go on with the rest: {again}")
+        yield f"To resume: {next_steps.same_command()}"
     elif totals.counts[Status.UNKNOWN]:
-        steps.append(f"Next: send the unknown rows again: {again}")
-    if totals.counts[Status.CONFLICT]:
-        steps.append(f"Next: send what is held back anyway: {again} --retry-failed --overwrite")
-    if totals.failed and totals.counts[Status.FAILED] + totals.counts[Status.REJECTED]:
-        steps.append(f"Next: mend {totals.failed}, then: {_run_of(totals.failed, sheet)}")
-    return steps
-
-
-def _run_of(failed: str, sheet: str) -> str:
-    """Return this very command for the file of failed rows, which is a CSV of its own."""
-    words, skips_next = ["bulk-reset"], False
-    not_for_it = {"--report", "--sheet", "--delimiter", "--encoding", "--limit"}
-    for word in sys.argv[1:]:
-        if skips_next or word == "--skip-invalid" or word.split("=")[0] in not_for_it:
-            skips_next = not skips_next and word in not_for_it
-            continue
-        words.append(failed if word == sheet else word)
-    return shlex.join(words)
+        yield f"Next: send the unconfirmed rows again: {next_steps.same_command()}"
+    if totals.counts[Status.CONFLICT] and reason is None:
+        again = next_steps.same_command(plus=["overwrite"])
+        yield f"Next: to overwrite the modified incidents: {again}"
+    has_failed = totals.failed and reason is not StopReason.CANARY
+    if has_failed and totals.counts[Status.FAILED] + totals.counts[Status.REJECTED]:
+        again = next_steps.run_of_failed_rows(totals.failed)
+        yield f"Next: fix the rows in {totals.failed}, then: {again}"
+    if has_updates and (undo := next_steps.undo_of(totals.report)):
+        yield f"To undo: {undo}"
 
 
 def show_verification(output: Output, verification: Verification) -> None:
-    """Print what reading back has shown."""
+    """Print the result of reading back."""
     wrong = verification.mismatches
     if wrong:
-        table = new_table("row", "incident", "field", "wanted", "found", right={"row"})
-        for one in wrong[:SHOWN_MISTAKES]:
-            cells = (one.incident_id, one.field, shorten(one.wanted), shorten(one.found))
-            table.add_row(str(one.row_number), *cells)
+        table = new_table("row", "incident", "field", "expected", "found", right={"row"})
+        for one in wrong[:SHOWN_ERRORS]:
+            table.add_row(
+                str(one.row_number),
+                cell(one.incident_id),
+                cell(one.field),
+                _value_cell(one.wanted),
+                _value_cell(one.found),
+            )
         output.table(table)
-        more = len(wrong) - SHOWN_MISTAKES
+        more = len(wrong) - SHOWN_ERRORS
         if more > 0:
-            output.say(f"… and {more:,} more; --json lists all.")
+            output.line(f"… and {more:,} more; --json lists all.")
     rows = len({one.row_number for one in wrong})
-    told = f"{verification.rows:,} rows read back in {counted(verification.requests, 'request')}: "
-    told += f"{rows:,} are not as they were written" if rows else "all are as they were written"
-    output.say(told)
+    read = f"{counted(verification.rows, 'row')} read back"
+    read += f" in {counted(verification.requests, 'request')}: "
+    if rows:
+        read += f"{counted(rows, 'row')} {'differs' if rows == 1 else 'differ'}"
+    else:
+        read += "all verified"
+    output.line(read)
     for status, count in verification.settled.items():
-        output.say(f"{count:,} rows whose outcome was unknown are {status.value}")
+        output.line(f"{counted(count, 'unconfirmed row')} now confirmed as {status.value}")
     if verification.unsettled:
-        output.say(f"{verification.unsettled:,} rows stay unknown: run the sheet again")
+        rows_left = counted(verification.unsettled, "row")
+        output.line(f"{rows_left} remain unconfirmed: run the sheet again to send them")
     if verification.not_known:
-        output.say(f"{verification.not_known:,} rows were sent without a look (--no-before)")
-
-
-def show_lost(output: Output, way: UndoSheet) -> None:
-    """Print what an undo cannot restore."""
-    if way.comments:
-        output.say(f"{way.comments:,} comments stay: a comment cannot be taken back")
-    if way.not_known:
-        output.say(
-            f"{way.not_known:,} rows were sent without a look (--no-before): nobody knows what "
-            "stood there, and they stay as they are"
+        output.line(
+            f"{counted(verification.not_known, 'row')} cannot be verified: sent with --no-before"
         )
-    if not way.lost:
+
+
+def show_lost(output: Output, sheet: UndoSheet) -> None:
+    """Print what an undo cannot restore."""
+    if sheet.comments:
+        verb = "remains" if sheet.comments == 1 else "remain"
+        output.line(f"{counted(sheet.comments, 'comment')} {verb}: a comment cannot be removed")
+    if sheet.not_known:
+        output.line(
+            f"{counted(sheet.not_known, 'row')} cannot be restored: sent with --no-before, "
+            "so the previous values are unknown"
+        )
+    if not sheet.lost:
         return
-    table = new_table("incident", "field", "it was", "it is", "why it stays")
-    for one in way.lost[:_SHOWN_LOST]:
-        cells = (shorten(one.was), shorten(one.wrote))
-        table.add_row(one.incident_id, one.field, *cells, one.reason)
+    table = new_table("incident", "field", "previous value", "current value", "reason")
+    for one in sheet.lost[:_SHOWN_LOST]:
+        table.add_row(
+            cell(one.incident_id),
+            cell(one.field),
+            _value_cell(one.was),
+            _value_cell(one.wrote),
+            cell(one.reason),
+        )
     output.table(table)
-    output.say(
-        f"{len(way.lost):,} of {way.values:,} values cannot be restored. "
-        f"All of them, with links: {way.lost_file}"
+    output.line(
+        f"{len(sheet.lost):,} of {counted(sheet.values, 'value')} cannot be restored. "
+        f"All of them, with links: {sheet.lost_file}"
     )
 
 
-def shorten(value: object) -> str:
-    """Return a value on one short line, as a table's cell takes it."""
-    from rich.markup import escape  # noqa: PLC0415  (a title like [db] is not markup)
-
-    text = one_line("" if value is None else str(value))
-    return escape(text if len(text) <= _SHOWN_VALUE else f"{text[: _SHOWN_VALUE - 1]}…")
+def _value_cell(value: object) -> Text:
+    return cell(shorten(" ".join(("" if value is None else str(value)).split()), _SHOWN_VALUE))
 
 
 def show_report(output: Output, summary: ReportSummary) -> None:
-    """Print what a report file tells."""
+    """Print the summary of a report file."""
     _show_counts(output, summary.counts, sum(summary.counts.values()))
     _show_errors(output, summary.errors)
     if summary.last_at:
@@ -224,16 +243,16 @@ def show_report(output: Output, summary: ReportSummary) -> None:
             datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
             for at in (summary.first_at or summary.last_at, summary.last_at)
         )
-        output.say(f"{summary.requests:,} requests from {first} to {last} UTC")
-        output.say(f"Over the quota (429): {summary.throttled:,}")
+        output.line(f"{counted(summary.requests, 'request')} from {first} to {last} UTC")
+        output.line(f"Over the quota (429): {summary.throttled:,}")
         for seconds, most in summary.most_started.items():
-            output.say(f"Most requests started in any {seconds} s: {most:,}")
+            output.line(f"Most requests started in any {seconds} s: {most:,}")
         if summary.waits:
-            times = f"{summary.waits:,} time{'s' if summary.waits > 1 else ''}"
-            output.say(f"Waited {duration(summary.waited_s)}, {times} for more than a second")
-    output.say(
-        "Rows of the sheet that have no line here are pending: run the sheet again. "
-        "Lines of rows whose text has changed since are counted too."
+            waits = counted(summary.waits, "pause")
+            output.line(f"Waited {duration(summary.waited_s)} in {waits} of more than a second")
+    output.line(
+        "Rows of the sheet without a line in the report are pending; run the sheet again to send "
+        "them. Lines of rows that were edited since are counted as well."
     )
 
 

@@ -1,10 +1,10 @@
-"""``bulk-reset undo``: set again what stood there before a run."""
+"""``bulk-reset undo``: restore the values from before a run."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,16 +17,26 @@ from bulk_reset.cli.arguments import (
     WorkersOption,
     YesOption,
 )
+from bulk_reset.cli.console import Output, print_error
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.record import Recording, recording
-from bulk_reset.cli.shared import CommonOptions, takes_options
+from bulk_reset.cli.run_confirmation import CANCELLED
+from bulk_reset.cli.shared import (
+    CommonOptions,
+    address_of,
+    refuse_rehearsal,
+    takes_options,
+)
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
-from bulk_reset.cli.view import SendingView
+from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.defaults import WORKERS
 from bulk_reset.core.errors import ExitCode
 
+if TYPE_CHECKING:
+    from bulk_reset.workflows.actions import UndoResult
 
-@takes_options(asked=shared.common_options, record=recording)
+
+@takes_options(common=shared.common_options, record=recording)
 def undo(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="The report of a run.")],
     *,
@@ -36,65 +46,78 @@ def undo(
     overwrite: OverwriteOption = False,
     max_failures: MaxFailuresOption = None,
     workers: WorkersOption = WORKERS,
-    asked: CommonOptions,
+    common: CommonOptions,
     record: Recording,
 ) -> None:
-    """Set again what stood in the incidents before the run of REPORT.
+    """Restore the values from before the run of REPORT.
 
-    First the plan, then a question (--yes answers it). Only what still is as the run wrote it is
-    restored; what cannot be is listed. An undo is a run: it has a report, goes on where it
-    stopped, and can itself be undone. Exit codes as of run; 3 too where nobody said yes.
+    It shows a plan and asks (--yes skips the question). Only values that still are as the run
+    wrote them are restored; all others are listed. An undo is a run: it has a report, resumes, and
+    can be undone.
+
+    Examples:
+        bulk-reset undo incidents.report.csv
+        bulk-reset undo incidents.report.csv --yes --verify
+
+    Exit codes:
+        0  all values are restored
+        1  some rows failed, or their previous values are unknown
+        2  nothing was sent: the report, an option or the key is wrong
+        3  the undo stopped early, or was not confirmed
+        4  another run uses the report or the account
     """
-    output = asked.output
-    view = SendingView(output)
+    output = common.output
+    view = ProgressView(output)
     with output.errors(), record.of("undo", str(report)):
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas and aiohttp)
 
         options = Options(
-            **asked.options,
+            **common.options,
             canary=canary,
             verify=verify,
             overwrite=overwrite,
             max_failures=max_failures,
             workers=workers,
         )
+        refuse_rehearsal(report, options)
         callbacks = Callbacks(
             on_notice=output.notice,
+            on_read=view.rows_read,
             on_progress=view.update,
-            on_looked=view.looked,
-            confirm=lambda text: view.confirm(text, says_yes=yes),
+            on_looked=view.incidents_read,
+            confirm=lambda text: view.confirm(text, is_yes=yes),
         )
         callbacks = record.logged(options, callbacks)
         plan = PlanView(output)
-        try:
+        with view.waiting_for(address_of(options), options.patience_s):
             undone = actions.undo(
                 report, options, callbacks, plan.add, plan.show, handles_signals=True
             )
-        finally:
-            view.close()
         show_lost(output, undone.way)
-        code = ExitCode.DONE
-        if undone.totals is None:
-            if undone.is_wanted:
-                output.say("Nothing was left to restore.")
-            else:
-                output.say("Nothing was sent: nobody said yes. Next: the same again with --yes")
-                code = ExitCode.STOPPED
-        else:
-            show_totals(output, undone.totals, str(undone.way.sheet))
-            code = undone.totals.exit_code
-            output.say(f"To undo this: bulk-reset undo {undone.way.report}")
+        code = _show(undone, output, view)
         if undone.way.not_known and code is ExitCode.DONE:
             code = ExitCode.NOT_ALL
         record.end(undone.totals, code)
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
-                "lost": [dataclasses.asdict(one) for one in undone.way.lost],
-                "not_known": undone.way.not_known,
+                "not_restored": [dataclasses.asdict(one) for one in undone.way.lost],
+                "previous_values_unknown": undone.way.not_known,
                 "exit_code": int(code),
             }
         )
     raise typer.Exit(code)
+
+
+def _show(undone: UndoResult, output: Output, view: ProgressView) -> ExitCode:
+    """Print the result of an undo; return its exit code."""
+    if undone.totals is not None:
+        show_totals(output, undone.totals, is_declined=view.is_declined)
+        return undone.totals.exit_code
+    if undone.is_wanted:
+        output.line("All values are restored already; nothing was sent.")
+        return ExitCode.DONE
+    print_error(CANCELLED, is_red=False)
+    return ExitCode.STOPPED

@@ -9,36 +9,46 @@ from typing import Annotated
 import typer
 
 from bulk_reset.cli import shared
-from bulk_reset.cli.shared import CommonOptions, takes_options
+from bulk_reset.cli.shared import CommonOptions, address_of, refuse_rehearsal, takes_options
 from bulk_reset.cli.summary import show_verification
-from bulk_reset.cli.view import SendingView
+from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.errors import ExitCode
 
 
-@takes_options(asked=shared.common_options)
+@takes_options(common=shared.common_options)
 def verify(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="A report file.")],
     *,
-    asked: CommonOptions,
+    common: CommonOptions,
 ) -> None:
-    """Read back what the rows of REPORT wrote, a hundred incidents a request, and compare.
+    """Read back what the run of REPORT wrote, and compare.
 
-    Rows whose outcome was unknown are settled, with a line more in the report. Exit code: 0 all
-    is as it was written, 1 something is not, 2 it cannot be known, 3 the API cannot be read.
+    Rows with an unconfirmed result are confirmed, with one more line in the report.
+
+    Examples:
+        bulk-reset verify incidents.report.csv
+        bulk-reset verify incidents.report.csv --json
+
+    Exit codes:
+        0  all values are as the run wrote them
+        1  some values differ
+        2  the report or the previous values are missing
+        3  the API cannot be read
     """
-    output = asked.output
-    view = SendingView(output)
+    output = common.output
+    view = ProgressView(output)
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (brings aiohttp along)
+        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (imports aiohttp)
             verify as read_back,
         )
 
-        options = Options(**asked.options)
-        verification = read_back(
-            report, options, Callbacks(on_notice=output.notice, on_looked=view.looked)
-        )
+        options = Options(**common.options)
+        refuse_rehearsal(report, options)
+        callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
+        with view.waiting_for(address_of(options), options.patience_s):
+            verification = read_back(report, options, callbacks)
         code = ExitCode.DONE if verification.is_right else ExitCode.NOT_ALL
         show_verification(output, verification)
         output.json({**dataclasses.asdict(verification), "exit_code": int(code)})

@@ -1,10 +1,17 @@
-"""What a run looks like while it goes on: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of a command: one live line on a terminal, a line now and then elsewhere.
+
+Everything that shows progress goes through one ``ProgressView``, so nothing writes around its
+line. A command that waits for the API without any progress prints so after two seconds.
+
+State: the bar and its task, changed by the run's thread, and by a timer until progress is made.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +19,7 @@ import typer
 
 from bulk_reset.cli.console import Output, duration
 from bulk_reset.cli.streams import is_terminal
+from bulk_reset.core.counting import counted
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.safe_text import without_controls
 from bulk_reset.core.totals import Progress
@@ -21,109 +29,167 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _LINE_EVERY_S: Final = 5.0
-_FEW: Final = 200
+_SILENT_S: Final = 2.0
+_MANY_INCIDENTS: Final = 200
+_MANY_ROWS: Final = 20_000
+_SHOWN: Final = (Status.FAILED, Status.CONFLICT, Status.UNKNOWN, Status.REJECTED)
 
 
-@contextmanager
-def reading(output: Output) -> Iterator[Callable[[int], None]]:
-    """Show how many rows were read, on a terminal, once there are many."""
-    is_shown = is_terminal(sys.stderr) and not output.is_quiet
-    shown = 0
+class ProgressView:
+    """The progress of one command on standard error.
 
-    def on_read(rows: int) -> None:
-        nonlocal shown
-        if is_shown and rows - shown >= 20_000:  # noqa: PLR2004
-            shown = rows
-            sys.stderr.write(f"\r{rows:,} rows read …")
-            sys.stderr.flush()
-
-    try:
-        yield on_read
-    finally:
-        if shown:
-            sys.stderr.write("\r\x1b[K")
-
-
-class SendingView:
-    """The progress of a run on standard error."""
+    Attributes:
+        is_declined: whether the last question was answered with no.
+    """
 
     def __init__(self, output: Output) -> None:
         self._is_quiet = output.is_quiet
         self._is_terminal = is_terminal(sys.stderr) and not output.is_quiet
         self._bar: Bar | None = None
         self._task: TaskID | None = None
-        self._began_at = self._line_at = time.monotonic()
+        self._started_at = self._printed_at = time.monotonic()
+        self._rows_read = 0
+        self._timer: threading.Timer | None = None
+        self._wait_text = ""
+        self.is_declined = False
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a terminal to ask on."""
+        has_input = sys.stdin is not None and sys.stdin.isatty()
+        return is_terminal(sys.stderr) and has_input
 
     def update(self, progress: Progress) -> None:
-        """Show a new state; called some ten times a second."""
+        """Show the progress of sending; called some ten times a second."""
+        self._end_wait()
+        done = _done(progress)
+        waiting = f"waiting for {progress.waiting_for}" if progress.waiting_for else ""
+        left = f"{duration(progress.left_s)} left" if progress.left_s else ""
         if self._is_terminal:
-            self._draw(progress)
-        elif not self._is_quiet and time.monotonic() - self._line_at >= _LINE_EVERY_S:
-            self._line_at = time.monotonic()
-            sys.stderr.write(_line(progress, self._line_at - self._began_at) + "\n")
+            details = " · ".join(part for part in (_counts(progress), left, waiting) if part)
+            self._draw("Sending", done, progress.rows, details)
+        elif not self._is_quiet and time.monotonic() - self._printed_at >= _LINE_EVERY_S:
+            self._printed_at = time.monotonic()
+            elapsed = duration(self._printed_at - self._started_at)
+            rows = f"{elapsed}: {done:,} of {counted(progress.rows, 'row')}"
+            parts = (rows, _counts(progress), left, waiting)
+            sys.stderr.write(", ".join(part for part in parts if part) + "\n")
 
-    def looked(self, done: int, total: int) -> None:
+    def incidents_read(self, done: int, total: int) -> None:
         """Show how many incidents were read."""
-        if self._is_terminal and total > _FEW:
-            sys.stderr.write(f"\r\x1b[K{done:,} of {total:,} incidents read …")
-            if done == total:
-                sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        self._end_wait()
+        if self._is_terminal and total > _MANY_INCIDENTS:
+            self._draw("Reading incidents", done, total)
 
-    def confirm(self, text: str, *, says_yes: bool) -> bool:
-        """Ask whether to go on; without a terminal to ask on, the answer is no.
+    def rows_read(self, rows: int) -> None:
+        """Show how many rows of a large sheet were read."""
+        self._start_wait()
+        if self._is_terminal and rows - self._rows_read >= _MANY_ROWS:
+            self._rows_read = rows
+            self._draw("Reading rows", rows, None)
+
+    @contextmanager
+    def waiting_for(
+        self, address: str, patience_s: float, *, reads_sheet: bool = False
+    ) -> Iterator[None]:
+        """Print that the API does not respond, unless there is progress within two seconds.
 
         Args:
-            says_yes: whether that was answered beforehand.
+            patience_s: how long a request is retried.
+            reads_sheet: whether a sheet is read before the first request.
+        """
+        self._wait_text = (
+            f"Waiting for {address}; retrying for up to {duration(patience_s)}. "
+            "Use --patience SECONDS to change that."
+        )
+        if not reads_sheet:
+            self._start_wait()
+        try:
+            yield
+        finally:
+            self.close()
+
+    def confirm(self, text: str, *, is_yes: bool) -> bool:
+        """Ask whether to continue; without a terminal to ask on, the answer is no.
+
+        Args:
+            is_yes: whether ``--yes`` answers the question.
         """
         self.close()
-        if says_yes:
+        if is_yes:
             if not self._is_quiet:
                 typer.echo(without_controls(text), err=True)
             return True
-        if not (is_terminal(sys.stderr) and sys.stdin is not None and sys.stdin.isatty()):
+        if not self.can_ask:
+            self.is_declined = True
             return False
         try:
-            return typer.confirm(f"{without_controls(text)} Go on?", err=True)
+            question = f"{without_controls(text)} Continue?".lstrip()
+            is_confirmed = typer.confirm(question, err=True)
         except typer.Abort as abort:
-            # Ctrl-C ends the command as anywhere else; where nothing comes, nobody says yes.
+            # Ctrl-C ends the command as anywhere else; the end of the input is no answer.
             if isinstance(abort.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
-            return False
+            is_confirmed = False
+        self.is_declined = not is_confirmed
+        return is_confirmed
 
     def close(self) -> None:
-        """Leave the terminal as it was found."""
+        """Remove the live line, and restore the terminal."""
+        self._end_wait()
+        self._rows_read = 0
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
-    def _draw(self, progress: Progress) -> None:
+    def _start_wait(self) -> None:
+        self._end_wait()
+        if self._wait_text and not self._is_quiet:
+            self._timer = threading.Timer(_SILENT_S, self._show_wait)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _show_wait(self) -> None:
+        typer.echo(without_controls(self._wait_text), err=True)
+
+    def _end_wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _draw(self, label: str, done: int, total: int | None, details: str = "") -> None:
         if self._bar is None:
             self._bar = _new_bar()
-            self._task = self._bar.add_task("", total=progress.rows, counts="", left="", waiting="")
+            self._task = self._bar.add_task(label, total=total, count="", details="")
             self._bar.start()
         assert self._task is not None  # noqa: S101  (made with the bar)
+        count = f"{done:,}" if total is None else f"{done:,}/{total:,}"
         self._bar.update(
             self._task,
-            completed=_done(progress),
-            counts=_counts(progress),
-            left=f"{duration(progress.left_s)} left" if progress.left_s else "",
-            waiting=f"waits for {progress.waiting_for}" if progress.waiting_for else "",
+            description=label,
+            completed=done,
+            total=total,
+            count=count,
+            details=without_controls(details),
         )
 
 
 def _new_bar() -> Bar:
     from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.table import Column  # noqa: PLC0415
 
     return Bar(
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[counts]}"),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("[dim]{task.fields[waiting]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[count]}", markup=False),
+        TextColumn(
+            "{task.fields[details]}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis"),
+        ),
+        console=Console(stderr=True, markup=False, emoji=False, highlight=False),
         refresh_per_second=10,
         transient=True,
     )
@@ -134,18 +200,5 @@ def _done(progress: Progress) -> int:
 
 
 def _counts(progress: Progress) -> str:
-    shown = (Status.FAILED, Status.CONFLICT, Status.UNKNOWN, Status.REJECTED)
-    parts = [f"{n:,} {s.value}" for s in shown if (n := progress.counts.get(s, 0))]
+    parts = [f"{n:,} {status.value}" for status in _SHOWN if (n := progress.counts.get(status, 0))]
     return " · ".join(parts)
-
-
-def _line(progress: Progress, elapsed_s: float) -> str:
-    parts = [
-        f"{duration(elapsed_s)}: {_done(progress):,} of {progress.rows:,} rows",
-        _counts(progress),
-    ]
-    if progress.left_s:
-        parts.append(f"{duration(progress.left_s)} left")
-    if progress.waiting_for:
-        parts.append(f"waits for {progress.waiting_for}")
-    return ", ".join(part for part in parts if part)

@@ -1,0 +1,228 @@
+"""What every command has beside its own options: help, ``--help-all``, defaults, next commands.
+
+A command takes defaults from the configuration file and from variables (see ``settings``), refuses
+an empty text wherever it was given, and remembers its context for ``next_steps``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from bulk_reset.cli import settings
+from bulk_reset.cli.help_text import has_more_options, help_text, usage
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context, Parameter
+    from typer._click.formatting import HelpFormatter
+
+_context: ContextVar[Context | None] = ContextVar("context", default=None)
+_FROM_VARIABLE: Final = "ENVIRONMENT"
+_FROM_FILE: Final = "DEFAULT_MAP"
+"""Names of typer's sources of a value."""
+
+
+def running_context() -> Context:
+    """Return the context of the command that runs."""
+    context = _context.get()
+    assert context is not None, "no command runs"  # noqa: S101
+    return context
+
+
+def place_of(context: Context) -> settings.Place:
+    """Return a command's table in the configuration file."""
+    names: list[str] = []
+    node: Context | None = context
+    while node is not None and node.parent is not None:
+        names.insert(0, node.info_name or "")
+        node = node.parent
+    return tuple(names)
+
+
+class AppCommand(TyperCommand):
+    """A command of this program."""
+
+    def get_help(self, ctx: Context) -> str:
+        """Return the help as plain text."""
+        return help_text(self, ctx)
+
+    def get_usage(self, ctx: Context) -> str:
+        """Return the line above a usage error."""
+        return f"Usage: {usage(self, ctx)}"
+
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        """Return the options, ``--help-all`` among them where it shows more."""
+        params = super().get_params(ctx)
+        return [*params, _HELP_ALL] if has_more_options(self) else params
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments with the user's own defaults."""
+        with _defaults(self, ctx, args):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401  (typer's)
+        """Run the command, which may ask for its context."""
+        token = _context.set(ctx)
+        try:
+            return super().invoke(ctx)
+        finally:
+            _context.reset(token)
+
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the help."""
+        formatter.write(self.get_help(ctx))
+
+
+class AppGroup(TyperGroup):
+    """A group of commands of this program, or the program itself."""
+
+    def get_help(self, ctx: Context) -> str:
+        """Return the help as plain text."""
+        return help_text(self, ctx)
+
+    def get_usage(self, ctx: Context) -> str:
+        """Return the line above a usage error."""
+        return f"Usage: {usage(self, ctx)}"
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the group's own arguments with the user's own defaults."""
+        with _defaults(self, ctx, args):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401  (typer's)
+        """Run the command, which may ask for its context."""
+        token = _context.set(ctx)
+        try:
+            return super().invoke(ctx)
+        finally:
+            _context.reset(token)
+
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the help."""
+        formatter.write(self.get_help(ctx))
+
+
+def _show_all(context: Context, _: Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        typer.echo(help_text(context.command, context, shows_all=True))
+        context.exit()
+
+
+def _help_all() -> TyperOption:
+    from typer._click.decorators import help_option  # noqa: PLC0415
+
+    holder = TyperCommand("holder")
+    help_option(["--help-all"])(holder)
+    option = cast("TyperOption", holder.params.pop())
+    option.callback, option.help = _show_all, "Show all options and exit."
+    return option
+
+
+class _FileDefaults(dict[str, Any]):
+    """The defaults of one command, read from the file when the first one is needed.
+
+    ``--help`` needs none, so it works with a file that cannot be read.
+    """
+
+    def __init__(self, command: Command, context: Context) -> None:
+        super().__init__()
+        self._command, self._context = command, context
+        self._is_read = False
+        self.lines: dict[str, int] = {}
+        self.file = settings.SettingsFile(None)
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401  (any option's)
+        if not self._is_read:
+            self._is_read = True
+            self._read()
+        return super().get(key, default)
+
+    def _read(self) -> None:
+        root = cast("TyperGroup", self._context.find_root().command)
+        self.file = settings.read_settings(root)
+        if not self.file.values:
+            return
+        place, shared = (
+            place_of(self._context),
+            settings.shared_keys(settings.options_by_place(root)),
+        )
+        for param in self._command.params:
+            if not isinstance(param, TyperOption):
+                continue
+            key = settings.key_of(param)
+            found = self.file.find(place, key, is_shared=settings.is_shared(place, key, shared))
+            if found is not None:
+                self[param.name] = found.value
+                self.lines[param.name] = found.line
+
+
+@contextmanager
+def _defaults(command: Command, context: Context, args: list[str]) -> Iterator[None]:
+    """Let a command take its defaults from variables and the file until the block ends."""
+    place = place_of(context)
+    if context.resilient_parsing or not place:
+        yield
+        return
+    _refuse_empty(command, context, args)
+    root = cast("TyperGroup", context.find_root().command)
+    shared = settings.shared_keys(settings.options_by_place(root))
+    for param in command.params:
+        if isinstance(param, TyperOption) and param.expose_value:
+            param.envvar = settings.variables_of(place, settings.key_of(param), shared)
+            settings.check_variables(param.envvar)
+    defaults = _FileDefaults(command, context)
+    context.default_map = defaults
+    try:
+        yield
+    except typer.BadParameter as error:
+        _raise_with_place(error, context, defaults)
+        raise
+    finally:
+        context.default_map = None  # a group's are not those of its commands
+
+
+def _raise_with_place(error: typer.BadParameter, context: Context, defaults: _FileDefaults) -> None:
+    """Name the variable, or the line of the file, that a wrong value came from.
+
+    Raises:
+        SettingError: the value was not given on the command line.
+    """
+    param = error.param
+    source = context.get_parameter_source(param.name) if param is not None else None
+    if param is None or source is None:
+        return
+    if source.name == _FROM_VARIABLE:
+        name = next(name for name in param.envvar or () if os.environ.get(name))
+        raise settings.SettingError(f"{name}: {error.message}") from error
+    if source.name == _FROM_FILE:
+        where = f"{defaults.file.path}:{defaults.lines[param.name]}"
+        raise settings.SettingError(f"{where}: {param.name}: {error.message}") from error
+
+
+def _refuse_empty(command: Command, context: Context, args: list[str]) -> None:
+    """Refuse an empty text, which must not be replaced by a default such as the API's address.
+
+    Raises:
+        BadParameter: an option or an argument is empty.
+    """
+    if "" not in args and not any(word.endswith("=") for word in args):
+        return
+    given, _, _ = command.make_parser(context).parse_args(args=list(args))
+    for param in command.params:
+        value = given.get(param.name)
+        texts = value if isinstance(value, list | tuple) else [value]
+        if "" in texts:
+            name = param.opts[-1] if isinstance(param, TyperOption) else param.metavar
+            what = "the argument" if isinstance(param, TyperArgument) else "the option"
+            raise typer.BadParameter(
+                f"is empty. Set a value, or leave {what} out.", context, param, str(name)
+            )
+
+
+_HELP_ALL: Final = _help_all()

@@ -1,0 +1,180 @@
+"""The commands that are suggested next: complete, quoted, and right as they are copied.
+
+They are made of what the running command was given, on the command line, by a variable or by the
+configuration file, and of what the suggested command accepts.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Iterator
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from typer.core import TyperArgument, TyperGroup, TyperOption
+
+from bulk_reset.cli.app_command import running_context
+from bulk_reset.cli.settings import key_of
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context
+
+PROGRAM: Final = "bulk-reset"
+_GIVEN: Final = frozenset({"COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"})
+OUTPUTS: Final = frozenset({"json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"})
+"""Options that say how a result is shown, which another command does not need."""
+CONNECTION: Final = frozenset(
+    {
+        "sandbox",
+        "sandbox-state",
+        "app-key-file",
+        "base-url",
+        "account",
+        "no-wait",
+        "timeout",
+        "attempts",
+        "patience",
+        "per-second",
+        "per-minute",
+        "share",
+    }
+)
+"""Options that say where requests go and how fast."""
+_OF_ONE_FILE: Final = frozenset(
+    {
+        "report",
+        "sheet",
+        "delimiter",
+        "encoding",
+        "header-row",
+        "limit",
+        "skip-invalid",
+        "retry-failed",
+        "max-rows",
+        "from-pull",
+        "set",
+        "plan",
+        "dry-run",
+    }
+)
+"""Options of a run that do not suit the file of its failed rows, which is a plain CSV file."""
+
+
+def same_command(*, without: Collection[str] = (), plus: Iterable[str] = ()) -> str:
+    """Return the running command again.
+
+    Args:
+        without: options, as keys without dashes before them, to leave out.
+        plus: flags to add, as keys, where they were not given.
+    """
+    context = running_context()
+    path = context.command_path.split()[1:]
+    arguments = [
+        str(context.params[param.name])
+        for param in context.command.params
+        if isinstance(param, TyperArgument) and context.params[param.name] is not None
+    ]
+    return _joined(path, arguments, _given(context), without, plus)
+
+
+def other_command(
+    name: str,
+    *arguments: object,
+    keeps: Collection[str] | None = None,
+    without: Collection[str] = (),
+    plus: Iterable[str] = (),
+) -> str:
+    """Return another command with the options of the running one that it accepts.
+
+    Args:
+        keeps: options to carry over; all that the other command accepts when None.
+    """
+    context = running_context()
+    accepted = _keys(cast("TyperGroup", context.find_root().command).commands[name])
+    options = {
+        key: words
+        for key, words in _given(context).items()
+        if key in accepted and (keeps is None or key in keeps)
+    }
+    return _joined([name], [str(one) for one in arguments], options, without, plus)
+
+
+def plan_of(sheet: object) -> str:
+    """Return the plan of a sheet that was just pulled."""
+    return other_command("plan", sheet, keeps=CONNECTION)
+
+
+def run_of(sheet: object) -> str:
+    """Return the run of a sheet that was just checked or planned."""
+    return other_command("run", sheet, without={*OUTPUTS, "from-pull", "set"})
+
+
+def run_of_failed_rows(failed: object) -> str:
+    """Return the run of the file with the failed rows of the run that just ended."""
+    return other_command("run", failed, without={*OUTPUTS, *_OF_ONE_FILE})
+
+
+def undo_of(report: object) -> str:
+    """Return the undo of the run that just ended; empty where its incidents are gone.
+
+    The incidents of ``--sandbox`` exist only as long as the command.
+    """
+    options = _given(running_context())
+    if "sandbox" in options and "sandbox-state" not in options:
+        return ""
+    return other_command("undo", report, keeps=CONNECTION)
+
+
+def accepts(key: str) -> bool:
+    """Return whether the running command has an option."""
+    return key in _keys(running_context().command)
+
+
+def _keys(command: Command) -> frozenset[str]:
+    return frozenset(key_of(param) for param in command.params if isinstance(param, TyperOption))
+
+
+def _given(context: Context) -> dict[str, list[str]]:
+    """Return key -> words of each option that was given, in the order of the command's options."""
+    given: dict[str, list[str]] = {}
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name)
+        if isinstance(param, TyperOption) and source is not None and source.name in _GIVEN:
+            words = list(_words(param, context.params.get(param.name)))
+            if words:
+                given[key_of(param)] = words
+    return given
+
+
+def _words(param: TyperOption, value: Any) -> Iterator[str]:  # noqa: ANN401  (any option's)
+    name = f"--{key_of(param)}"
+    if isinstance(value, bool):
+        if value:
+            yield name
+        return
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if one is not None:
+            yield name
+            yield _text(one)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _joined(
+    path: list[str],
+    arguments: list[str],
+    options: dict[str, list[str]],
+    without: Collection[str],
+    plus: Iterable[str],
+) -> str:
+    kept = {key: words for key, words in options.items() if key not in without}
+    more = {key: [f"--{key}"] for key in plus if key not in kept}
+    flat = [word for words in (kept | more).values() for word in words]
+    # A sheet whose name begins with a dash would be read as an option.
+    is_dashed = any(word.startswith("-") and word != "-" for word in arguments)
+    rest = [*flat, "--", *arguments] if is_dashed else [*arguments, *flat]
+    return shlex.join([PROGRAM, *path, *rest])

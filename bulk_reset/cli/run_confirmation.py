@@ -1,0 +1,71 @@
+"""The question before a run: what will be sent, where to, and how long it takes.
+
+It is asked on a terminal alone. The sheet is read once more than without it, because a question in
+the middle of a run would hold the account's quota while the user thinks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bulk_reset.cli.console import Output, duration
+from bulk_reset.core.counting import counted
+from bulk_reset.core.outcome import Status
+
+if TYPE_CHECKING:
+    from bulk_reset.cli.view import ProgressView
+    from bulk_reset.core.totals import Totals
+    from bulk_reset.engine.options import Options
+
+CANCELLED = "Cancelled; nothing was sent. Use --yes to skip this question."
+
+
+def is_confirmed(
+    sheet: str, options: Options, notify: Callable[[str], None], output: Output, view: ProgressView
+) -> bool:
+    """Show what a run will send, and ask whether to continue; True if nothing will be sent.
+
+    Raises:
+        InputError: as of a run; nothing was sent.
+    """
+    from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+    from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas and aiohttp)
+
+    callbacks = Callbacks(on_notice=notify, on_read=view.rows_read)
+    planned = actions.run(sheet, dataclasses.replace(options, dry_run=True), callbacks)
+    if not planned.requests:
+        return True
+    view.close()
+    for name, text in _facts(planned, options).items():
+        output.notice(f"{name:<16}{text}")
+    return view.confirm("", is_yes=False)
+
+
+def _facts(planned: Totals, options: Options) -> dict[str, str]:
+    others = {
+        "done before": planned.done_before,
+        "unchanged": planned.counts[Status.UNCHANGED],
+        "duplicate": planned.counts[Status.SKIPPED],
+        "invalid": planned.counts[Status.REJECTED],
+        "beyond --limit": planned.held_back,
+    }
+    details = ", ".join(f"{rows:,} {name}" for name, rows in others.items() if rows)
+    rows = f"{planned.requests:,} of {counted(planned.rows, 'row')}"
+    return {
+        "Rows to update": f"{rows} ({details})" if details else rows,
+        "Time needed": f"at least {duration(planned.elapsed_s)}",
+        **_destination(options),
+    }
+
+
+def _destination(options: Options) -> dict[str, str]:
+    if options.is_rehearsal:
+        state = f" ({options.sandbox_state})" if options.sandbox_state else ""
+        return {"Address": f"Sandbox{state}"}
+    from bulk_reset.engine.connection import find_account  # noqa: PLC0415  (imports aiohttp)
+
+    found = find_account(options)
+    account = options.account or f"the key from {found.source}"
+    return {"Address": found.base_url, "Account": account}
