@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from documents import (
     MANUAL,
+    PACKAGE,
     Block,
     blocks,
     commands,
@@ -258,6 +259,20 @@ def test_the_rules_and_names_of_the_fields_are_those_of_the_program() -> None:
             others = tuple(other for other in ("incident_id", "title") if other != field)
             header = (*others, name)
             assert bind(header, {}, "sheet").position[field] == len(others), name
+
+
+def test_the_events_of_a_log_are_those_of_the_program() -> None:
+    """The tables of events name each event that is logged, and no other."""
+    text = page("logs").read_text(encoding="utf-8")
+    rows = [row for part in text.split("| event | when |")[1:] for row in table(f"|\n|{part}")]
+    shown = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    event = re.compile(r"\blog\w*\.(?:info|warning|error)\(\s*\"([\w ]+)\"")
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
+    logged = {name for source in sources for name in event.findall(source)}
+    # These are written by a level that is chosen while the run works.
+    chosen = {"run_started", "progress", "waiting", "run_ended"}
+    assert shown == logged | chosen
+    assert {name for name in chosen if not any(f'"{name}"' in one for one in sources)} == set()
 
 
 def test_the_keys_of_a_fault_are_those_it_takes() -> None:

@@ -25,7 +25,8 @@ from programs import ROOT, clean_environment
 from bulk_reset.cli import app
 
 README: Final = ROOT / "README.md"
-MANUAL: Final = ROOT / "bulk_reset" / "manual"
+PACKAGE: Final = ROOT / "bulk_reset"
+MANUAL: Final = PACKAGE / "manual"
 SAMPLES: Final = ROOT / "samples"
 _COLUMNS: Final = "100"
 _TIMEOUT_S: Final = 240
