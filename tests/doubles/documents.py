@@ -39,7 +39,7 @@ VOLATILE: Final[tuple[tuple[str, str], ...]] = (
     (r"\d{8}T\d{6}Z", "RUN"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)", "TIME"),
     (r"(?:\w{3} )?\d{4}-\d\d-\d\d(?:,? \d\d:\d\d(?::\d\d)?)?(?: [A-Z]{3,5}\b)?", "TIME"),
-    (r"\b\d\d:\d\d:\d\d\b", "TIME"),
+    (r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d|\d\d:\d\d:\d\d|\d\d:\d\d UTC)\b", "TIME"),
     (r"(?:\d+ h )?(?:\d+ min )?\d+\.\d+ s\b", "N s"),
     (r"(?:\d+ h )?\d+ min \d+ s\b", "N s"),
     (r"[\d,.]+ (a second|per second|requests/s|rows/s)", r"N \1"),
@@ -50,8 +50,6 @@ VOLATILE: Final[tuple[tuple[str, str], ...]] = (
 """What differs from run to run, and what is compared instead."""
 _PROGRESS: Final = re.compile(r"^(?:\d+ min )?[\d.]+ s: .*\n", re.MULTILINE)
 """A line of progress: how many there are depends on the speed of the machine."""
-_DUE: Final = re.compile(r"^ {4}\w{3} \d{4}-\d\d-\d\d .*\n", re.MULTILINE)
-"""A due time of a job: a zone's name and offset change with the season."""
 _BROKEN: Final = (
     "internal error",
     "Traceback (most recent call last)",
@@ -155,13 +153,12 @@ def comparable(printed: str) -> str:
     A line that has one of them is compared without its padding, because widths of columns follow
     from it; so are rules of tables.
     """
-    text = _DUE.sub("", tidy(printed))
-    return "".join(f"{_line(line)}\n" for line in text.splitlines())
+    return "".join(f"{_line(line)}\n" for line in tidy(printed).splitlines())
 
 
 def _line(line: str) -> str:
     if set(line) <= {" ", "─"}:
-        return line[:0] + ("─" if "─" in line else "")
+        return "─" if "─" in line else ""
     changed = line
     for pattern, name in VOLATILE:
         changed = re.sub(pattern, name, changed)
