@@ -202,10 +202,10 @@ def table(text: str) -> list[list[str]]:
 
 def commands(block: Block) -> list[list[str]]:
     """Return the ``bulk-reset`` commands of a block of ``sh`` or ``console``, split into words."""
+    text = block.body
     if block.language == "console":
-        lines = [command for command, _ in steps(block.body)]
-    else:
-        lines = block.body.replace("\\\n", " ").splitlines()
+        text = "\n".join(command for command, _ in steps(text))
+    lines = text.replace("\\\n", " ").splitlines()
     found = []
     for line in lines:
         words = shlex.split(line, comments=True)
