@@ -30,6 +30,7 @@ from documents import (
 from bulk_reset.core.errors import BulkResetError, ExitCode
 from bulk_reset.core.fields import FIELDS, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.outcome import Status
+from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_tables import (
     Api,
     Limits,
@@ -218,6 +219,14 @@ def test_the_options_of_the_job_commands_are_those_of_their_help() -> None:
         if name.startswith(("job ", "schedule", "runs"))
     }
     assert shown == real
+
+
+def test_the_example_of_a_job_is_one(tmp_path: Path) -> None:
+    """The job file of the manual can be copied: every key and value is accepted."""
+    path = tmp_path / "nightly.toml"
+    path.write_text(blocks(page("jobs"), "toml")[0].body, encoding="utf-8")
+    job = read_job(path, {"CHAT_WEBHOOK": "https://chat.example.com/hook"})
+    assert job.name == "nightly"
 
 
 def test_the_keys_of_a_job_are_those_it_takes() -> None:
