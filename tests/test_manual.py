@@ -288,6 +288,15 @@ def test_the_events_of_a_log_are_those_of_the_program() -> None:
     assert {name for name in chosen if not any(f'"{name}"' in one for one in sources)} == set()
 
 
+def test_every_metric_of_the_manual_exists() -> None:
+    """A metric that the manual names is one that is written or served."""
+    shown = set(re.findall(r"`bulk_reset_(?:job_)?(\w+)", page("logs").read_text("utf-8")))
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*metrics.py")]
+    named = {name for one in sources for name in re.findall(r"\"(?:bulk_reset_)?(\w+)\"", one)}
+    assert shown
+    assert shown - named == set()
+
+
 def test_the_keys_of_a_fault_are_those_it_takes() -> None:
     """The tables of faults name each key, the effects are the program's."""
     text = section(page("sandbox"), "## Faults")
