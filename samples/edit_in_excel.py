@@ -1,4 +1,4 @@
-"""Stands for you in Excel: rename every "CPU usage high" of a pulled workbook.
+"""Edit a pulled workbook as a user would in Excel: rename every "CPU usage high".
 
 Usage: python samples/edit_in_excel.py month.xlsx
 """

@@ -1,7 +1,7 @@
 """Make the sheets in samples/: ``python tests/make_samples.py`` writes them all again.
 
-Everything in them is invented. Chance comes from fixed seeds and dates from constants, so
-the same sheets come out every time; ``test_make_samples.py`` compares them with the files.
+Everything in them is invented. Random choices have fixed seeds and dates are constants, so the
+sheets are the same every time; ``test_make_samples.py`` compares them with the files.
 """
 # ruff: noqa: RUF001 - Chinese text has Chinese punctuation
 
@@ -27,7 +27,7 @@ FIELDS: Final = (
 )
 TEXT_FIELDS: Final = FIELDS[2:6]
 
-MISTAKES: Final[dict[int, frozenset[str]]] = {
+INVALID_COLUMNS: Final[dict[int, frozenset[str]]] = {
     7: frozenset({"incident_id"}),  # missing
     8: frozenset({"incident_id"}),  # too short
     9: frozenset({"incident_id"}),  # letters that are not hexadecimal
@@ -45,17 +45,17 @@ MISTAKES: Final[dict[int, frozenset[str]]] = {
     21: frozenset({"root_cause"}),
     22: frozenset({"resolution"}),
     23: frozenset({"incident_severity"}),  # wrong case
-    24: frozenset({"incident_severity"}),  # another tool's word
+    24: frozenset({"incident_severity"}),  # a value of another tool
     25: frozenset({"incident_severity"}),  # can be read, but not set
     26: frozenset({"incident_severity"}),  # no such severity
     31: frozenset({"title"}),  # 31 and 32: one incident, two titles
     32: frozenset({"title"}),
-    33: frozenset({"incident_id", "title"}),  # two mistakes in one row
+    33: frozenset({"incident_id", "title"}),  # two errors in one row
 }
-"""Row number of ``mistakes.csv`` (the header is row 1) -> the columns that are wrong.
+"""Row number of ``invalid-rows.csv`` (the header is row 1) -> its invalid columns.
 
-Where the row as a whole is to blame, its ID stands for it. Rows 27 and 28 are twins, rows 29
-and 30 set different fields of one incident: neither is a mistake.
+If the row as a whole is invalid, its ID column is named. Rows 27 and 28 are duplicates, rows 29
+and 30 set different fields of one incident: both are valid.
 """
 
 Rows = list[list[str]]
@@ -108,7 +108,7 @@ def retitle() -> Rows:
 
 
 class Story(NamedTuple):
-    """What a postmortem says, with gaps for the facts."""
+    """The texts of a postmortem, with placeholders for the facts."""
 
     title: str
     root_cause: str
@@ -120,7 +120,7 @@ STORIES: Final = (
     Story(
         "{service}: requests time out after a deployment",
         "A deployment at {time} UTC halved the connection pool of {service}.\n\n"
-        "The new base image sets MAX_CONNECTIONS itself, and its value won over ours. Under "
+        "The new base image sets MAX_CONNECTIONS itself, and its value overrides ours. Under "
         "morning load every worker waited for a connection until the caller gave up.\n\n"
         "Why it was not seen before:\n- staging has a tenth of the load\n"
         "- the pool's size is in no dashboard",
@@ -140,8 +140,8 @@ STORIES: Final = (
     Story(
         "{service}: stale results after a cache failover",
         "The cache failed over to a replica that was {m} minutes behind. Entries that had been "
-        "invalidated came back to life.\n\nThe replica's lag was measured, but a failover did "
-        "not look at it.",
+        "invalidated were served again.\n\nThe replica's lag was measured, but the failover did "
+        "not check it.",
         "- {n},000 users saw old prices\n- no order was charged wrongly, as prices are checked "
         "again at payment",
         "Flushed the cache in every region. Failover now refuses a replica more than 30 s behind.",
@@ -149,33 +149,33 @@ STORIES: Final = (
     Story(
         "{service}: certificate expired",
         "The certificate was renewed in time, but the process reads it only when it starts, and "
-        "it had been running for {m} days.\n\nThe check looked at the file, not at what the "
-        "server presents.",
+        "it had been running for {m} days.\n\nThe check read the file, not the certificate that "
+        "the server presents.",
         "Clients refused the connection for {m} minutes, from {time} UTC on.",
         "Restarted every node, one by one. The check now connects and reads the certificate "
-        "it is shown.",
+        "of the server.",
     ),
     Story(
         "{service}: retry storm after a network blip 🌩️",
-        "A link in {region} lost packets for {n} seconds. Clients tried again at once, all at "
-        "the same moment, and went on doing so: retries were {n} times the usual traffic.\n\n"
-        "The blip ended; the storm fed itself.",
+        "A link in {region} lost packets for {n} seconds. All clients retried at once, at the "
+        "same time, and kept retrying: retries were {n} times the usual traffic.\n\n"
+        "The packet loss ended; the retries continued.",
         "Latency {n} times the usual for {m} minutes, in {region} only.",
-        "• shed load at the edge until the queue was empty ✅\n"
-        "• back-off with jitter in the client library\n• a budget for retries per caller",
+        "• rejected requests at the edge until the queue was empty ✅\n"
+        "• back-off with jitter in the client library\n• a retry budget for each client",
     ),
     Story(
         "",
         "Two jobs ran at once and both took the same batch. The lock's lease (60 s) was shorter "
-        "than a slow batch ({m}0 s), so the second job thought that the first was dead.",
+        "than a slow batch ({m}0 s), so the second job assumed that the first had ended.",
         "{n},{m}1 notifications were sent twice.",
         'Lease renewed while working; sending is idempotent by "message id", not by batch.',
     ),
     Story(
         "{service}: node pool drained, too few nodes left",
         "Maintenance drained {n} nodes of {region}, one after the other, as planned.\n\n"
-        'The disruption budget said "at least 1 available" where it should have said "at most '
-        '1 unavailable". So the last pod was asked to carry everything.',
+        'The disruption budget was "at least 1 available" instead of "at most 1 unavailable". '
+        "So the last pod had to serve all requests.",
         "",
         "Stopped the maintenance; corrected the budget of {service} and of {n} other services.",
     ),
@@ -205,7 +205,7 @@ BLANK_ROW: Final = 21
 
 
 def postmortems() -> Rows:
-    """Return 40 postmortems as people write them, with a blank row in the middle."""
+    """Return 40 postmortems as users write them, with a blank row in the middle."""
     rng = random.Random("postmortems")  # noqa: S311 - samples, not secrets
     rows = [list(POSTMORTEM_HEADER)]
     for number in range(40):
@@ -220,7 +220,7 @@ def postmortems() -> Rows:
             text.format(**facts) for text in STORIES[number % len(STORIES)]
         )
         severity, team = rng.choice(SEVERITIES), rng.choice(OWNER_TEAMS)
-        # Some incidents keep their titles, some postmortems say nothing of the impact.
+        # Some rows have no title, some have no impact.
         title = "" if rng.random() < 0.2 else title
         impact = "" if rng.random() < 0.2 else impact
         rows.append([_incident_id(rng), title, cause, impact, resolution, severity, team])
@@ -229,7 +229,7 @@ def postmortems() -> Rows:
 
 
 CHINESE_HEADER: Final = ("故障ID", "标题", "描述", "影响", "根因", "解决方案", "严重程度")
-# The sites' names hold 㙟, 㵐 and 𠮷, which GB18030 has and GBK has not.
+# The sites' names have 㙟, 㵐 and 𠮷, which are in GB18030 and not in GBK.
 CHINESE_SITES: Final = ("上海一区", "深圳二区", "㙟头机房", "成都三区", "㵐溪机房", "𠮷田机房")
 CHINESE_STORIES: Final = (
     (
@@ -271,27 +271,27 @@ def chinese() -> Rows:
     return rows
 
 
-def row_errors() -> Rows:
-    """Return five good rows, then one row for every rule; see ``MISTAKES``."""
-    rng = random.Random("mistakes")  # noqa: S311 - samples, not secrets
+def invalid_rows() -> Rows:
+    """Return five valid rows, then one row for every rule; see ``INVALID_COLUMNS``."""
+    rng = random.Random("invalid-rows")  # noqa: S311 - samples, not secrets
 
     def row(**values: str) -> list[str]:
         values.setdefault("incident_id", _incident_id(rng))
         return [values.get(field, "") for field in FIELDS]
 
-    every_text = {name: f"Good: every field, {name} too" for name in FIELDS[1:6]}
+    every_text = {name: f"Valid: every field, {name} too" for name in FIELDS[1:6]}
     shared = [_incident_id(rng) for _ in range(3)]
-    twin = {"incident_id": shared[0], "title": "Twins: the second row repeats the first"}
+    duplicate = {"incident_id": shared[0], "title": "Duplicate: both rows set the same"}
     part, clash = {"incident_id": shared[1]}, {"incident_id": shared[2]}
     return [
         list(FIELDS),
-        row(title="Good: a title only"),
-        row(description="Good: a description only, over\ntwo lines."),
-        row(title="Good: a title and a severity", incident_severity="Warning"),
+        row(title="Valid: a title only"),
+        row(description="Valid: a description only, over\ntwo lines."),
+        row(title="Valid: a title and a severity", incident_severity="Warning"),
         row(
-            title="Good: a cause and a resolution",
+            title="Valid: a cause and a resolution",
             root_cause="The cause is known.",
-            resolution="It is mended.",
+            resolution="It is fixed.",
         ),
         row(**every_text, incident_severity="Info"),
         row(incident_id="", title="The ID is missing"),
@@ -305,13 +305,13 @@ def row_errors() -> Rows:
         *(row(title=f"{name} has 2 characters", **{name: "ok"}) for name in TEXT_FIELDS),
         *(row(**{name: _padded(f"{name} has 6,145 characters.", 6145)}) for name in TEXT_FIELDS),
         row(description="Severities are spelt Critical.", incident_severity="critical"),
-        row(description="P1 is another tool's word.", incident_severity="P1"),
+        row(description="P1 is a value of another tool.", incident_severity="P1"),
         row(description="Ok can be read, but not set.", incident_severity="Ok"),
         row(description="There is no such severity.", incident_severity="Catastrophic"),
-        row(**twin),
-        row(**twin),
-        row(**part, title="Good: one incident on two rows"),
-        row(**part, impact="Good: the second row sets another field."),
+        row(**duplicate),
+        row(**duplicate),
+        row(**part, title="Valid: one incident on two rows"),
+        row(**part, impact="Valid: the second row sets another field."),
         row(**clash, title="Conflict: this title"),
         row(**clash, title="Conflict: or that title"),
         row(incident_id="12345", title="No", description="The ID and the title are too short."),
@@ -325,7 +325,7 @@ def _incident_id(rng: random.Random) -> str:
 
 
 def _padded(text: str, length: int) -> str:
-    filler = " And so on, until it is too long."
+    filler = " This text is repeated until it is too long."
     return (text + filler * length)[: length - 1] + "!"
 
 
@@ -337,7 +337,7 @@ def as_csv(rows: Rows, encoding: str) -> bytes:
 
 
 def as_workbook(rows: Rows) -> bytes:
-    """Return the rows as an XLSX file's bytes, styled as people style their sheets."""
+    """Return the rows as an XLSX file's bytes, with the usual styles."""
     buffer = io.BytesIO()
     with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
         book.set_properties({"created": datetime(2025, 1, 1, tzinfo=UTC)})
@@ -355,7 +355,7 @@ def as_workbook(rows: Rows) -> bytes:
 
 
 def _lines(row: list[str]) -> int:
-    """Return about how many lines the row's longest cell takes when it is wrapped."""
+    """Return about how many lines the row's longest cell has when it is wrapped."""
     return max(
         sum(1 + len(line) // width for line in text.split("\n"))
         for text, width in zip(row, POSTMORTEM_WIDTHS, strict=True)
@@ -368,7 +368,7 @@ def make_samples() -> dict[str, bytes]:
         "retitle.csv": as_csv(retitle(), "utf-8"),
         "postmortems.xlsx": as_workbook(postmortems()),
         "chinese-gb18030.csv": as_csv(chinese(), "gb18030"),
-        "mistakes.csv": as_csv(row_errors(), "utf-8"),
+        "invalid-rows.csv": as_csv(invalid_rows(), "utf-8"),
     }
 
 

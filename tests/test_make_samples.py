@@ -1,4 +1,4 @@
-"""The samples are what ``make_samples.py`` makes, and are what they claim to be."""
+"""The samples are what ``make_samples.py`` writes, and have what their table promises."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ import re
 from pathlib import Path
 
 import pytest
-from make_samples import MISTAKES, make_samples
+from make_samples import INVALID_COLUMNS, make_samples
 from python_calamine import CalamineWorkbook
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 CSV_ENCODINGS = {
     "retitle.csv": "utf-8",
     "chinese-gb18030.csv": "gb18030",
-    "mistakes.csv": "utf-8",
+    "invalid-rows.csv": "utf-8",
 }
 
 
 def rows_of(name: str) -> list[list[str]]:
     if name.endswith(".xlsx"):
-        # Blank rows inside a sheet are part of what is compared.
+        # Blank rows inside a sheet are compared too.
         sheet = CalamineWorkbook.from_path(SAMPLES / name).get_sheet_by_index(0)
         return sheet.to_python(skip_empty_area=False)
     text = (SAMPLES / name).read_bytes().decode(CSV_ENCODINGS[name])
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-def test_samples_are_all_there_and_nothing_else() -> None:
-    """Every file in samples/ can be made again."""
-    files = [file for file in SAMPLES.iterdir() if file.is_file()]
-    sheets = {file.name for file in files if file.suffix != ".py"}
+def test_every_sheet_in_the_folder_is_written_by_the_script() -> None:
+    """Every sheet in samples/ can be written again."""
+    sheets = {file.name for file in SAMPLES.iterdir() if file.suffix in {".csv", ".xlsx"}}
     assert sheets == set(make_samples())
 
 
 @pytest.mark.parametrize("name", CSV_ENCODINGS)
-def test_csv_sample_is_byte_for_byte_what_the_script_makes(name: str) -> None:
-    """A sample that was edited by hand, or a script that was not run, is noticed."""
+def test_csv_sample_is_byte_for_byte_what_the_script_writes(name: str) -> None:
+    """A sample edited by hand, or a script that was not run after a change, is detected."""
     assert (SAMPLES / name).read_bytes() == make_samples()[name]
 
 
-def test_workbook_sample_has_the_cells_that_the_script_makes() -> None:
+def test_workbook_sample_has_the_cells_that_the_script_writes() -> None:
     """Cells are compared, because the bytes depend on the version of the writer."""
     made = CalamineWorkbook.from_filelike(io.BytesIO(make_samples()["postmortems.xlsx"]))
 
@@ -50,15 +49,15 @@ def test_workbook_sample_has_the_cells_that_the_script_makes() -> None:
     )
 
 
-def test_ids_of_two_samples_never_meet() -> None:
-    """Samples can be sent to one sandbox without one overwriting another."""
+def test_samples_have_no_incident_in_common() -> None:
+    """All samples can be sent to one sandbox; none overwrites another."""
     ids = [{row[0] for row in rows_of(name)[1:]} - {""} for name in make_samples()]
 
     assert len(set.union(*ids)) == sum(len(own) for own in ids)
 
 
 def test_retitle_is_300_sendable_titles() -> None:
-    """The sheet for a rehearsal of a renaming has nothing to mend in it."""
+    """The sheet for a rehearsal of a renaming has no invalid rows."""
     header, *rows = rows_of("retitle.csv")
 
     assert (header, len({row[0] for row in rows})) == (["incident_id", "title"], 300)
@@ -67,7 +66,7 @@ def test_retitle_is_300_sendable_titles() -> None:
 
 
 def test_postmortems_are_40_around_a_blank_row() -> None:
-    """The sheet looks as people leave theirs: a blank row, empty cells, long texts."""
+    """The sheet is like those of users: a blank row, empty cells, long texts."""
     header, *rows = rows_of("postmortems.xlsx")
     blank = [number for number, row in enumerate(rows, start=2) if not any(row)]
 
@@ -86,7 +85,7 @@ def test_postmortems_are_40_around_a_blank_row() -> None:
     assert [sign for sign in '",\n🌩发' if sign not in text] == []
 
 
-def test_chinese_sample_is_gb18030_and_nothing_less() -> None:
+def test_chinese_sample_can_only_be_read_as_gb18030() -> None:
     """Neither UTF-8 nor the older GBK can read the sheet."""
     content = (SAMPLES / "chinese-gb18030.csv").read_bytes()
 
@@ -96,12 +95,12 @@ def test_chinese_sample_is_gb18030_and_nothing_less() -> None:
     assert len(rows_of("chinese-gb18030.csv")) == 26
 
 
-def test_mistakes_name_rows_and_columns_that_are_there() -> None:
-    """The list of mistakes fits the sheet; its good rows are the first five and the pairs."""
-    header, *rows = rows_of("mistakes.csv")
+def test_the_list_of_invalid_columns_matches_the_sheet() -> None:
+    """The valid rows are the first five, the duplicates and the two rows of one incident."""
+    header, *rows = rows_of("invalid-rows.csv")
 
-    assert set().union(*MISTAKES.values()) == set(header)
-    assert set(range(2, len(rows) + 2)) - set(MISTAKES) == {2, 3, 4, 5, 6, 27, 28, 29, 30}
+    assert set().union(*INVALID_COLUMNS.values()) == set(header)
+    assert set(range(2, len(rows) + 2)) - set(INVALID_COLUMNS) == {2, 3, 4, 5, 6, 27, 28, 29, 30}
     assert rows[27 - 2] == rows[28 - 2]
     assert [len(rows[number - 2][1]) for number in (12, 13, 14)] == [2, 201, 5]
     assert [max(map(len, rows[number - 2][2:6])) for number in range(15, 23)] == [

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from make_samples import MISTAKES
+from make_samples import INVALID_COLUMNS
 from programs import FAST, ROOT, read_csv, write_sheet
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,13 +30,13 @@ def test_a_good_sheet_is_told_with_the_time_it_needs(command: Command, tmp_path:
 
 def test_json_lists_every_mistake_by_row_and_column(command: Command) -> None:
     """A script gets all mistakes, not only the first twenty."""
-    done = command("check", ROOT / "samples" / "mistakes.csv", "--json", key=None)
+    done = command("check", ROOT / "samples" / "invalid-rows.csv", "--json", key=None)
     told = json.loads(done.stdout)
     found: dict[int, set[str]] = {}
     for row_error in told["row_errors"]:
         found.setdefault(row_error["row_number"], set()).add(row_error["column"])
     assert (done.returncode, told["exit_code"]) == (2, 2)
-    assert found == {row: set(columns) for row, columns in MISTAKES.items()}
+    assert found == {row: set(columns) for row, columns in INVALID_COLUMNS.items()}
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_a_run_that_stops_early_is_told_with_why(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([ROOT / "samples" / "mistakes.csv"], 2, "rows are invalid"),
+        ([ROOT / "samples" / "invalid-rows.csv"], 2, "rows are invalid"),
         (["gone.csv"], 2, "gone.csv"),
         (["incidents.csv", "--workers", "0"], 2, "--workers 0: must be 1 or more."),
         (["incidents.csv", "--plan"], 3, None),

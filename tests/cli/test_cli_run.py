@@ -137,7 +137,7 @@ def test_mistakes_stop_everything_before_anything_is_sent(
 ) -> None:
     """A sheet with mistakes sends nothing and names each by row and column, with the mend."""
     sandbox = start_sandbox(*QUICK)
-    sheet = ROOT / "samples" / "mistakes.csv"
+    sheet = ROOT / "samples" / "invalid-rows.csv"
     report = tmp_path / "r.report.csv"
     done = command("run", sheet, "--base-url", sandbox.url, "--report", report)
     assert (done.returncode, sandbox.get("/_stats")["requests"]) == (2, 0)
@@ -153,7 +153,7 @@ def test_skip_invalid_sends_the_good_rows_and_the_failed_file_runs_after_mending
     sandbox = start_sandbox("--any-id", *QUICK)
     report = tmp_path / "r.report.csv"
     to_api = ("--base-url", sandbox.url, *FAST)
-    sheet = ROOT / "samples" / "mistakes.csv"
+    sheet = ROOT / "samples" / "invalid-rows.csv"
     done = command("run", sheet, *to_api, "--skip-invalid", "--report", report)
     assert done.returncode == 1, done.stderr
     counts = Counter(line["status"] for line in read_csv(report))

@@ -88,7 +88,7 @@ def test_gb18030_only_after_the_first_mebibyte_is_found(path: Path) -> None:
 
 def test_samples_are_read_as_the_csv_module_reads_them() -> None:
     """What stands in the samples arrives, cell for cell."""
-    for name, encoding in (("mistakes.csv", "utf-8"), ("chinese-gb18030.csv", "gb18030")):
+    for name, encoding in (("invalid-rows.csv", "utf-8"), ("chinese-gb18030.csv", "gb18030")):
         with (SAMPLES / name).open(encoding=encoding, newline="") as file:
             expected = [(n, *cells) for n, cells in enumerate(csv.reader(file), 1)][1:]
         assert rows_of(SAMPLES / name) == expected

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make_samples import MISTAKES
+from make_samples import INVALID_COLUMNS
 from programs import ROOT
 
 from bulk_reset.core.change import Change
@@ -383,12 +383,12 @@ def test_value_in_a_message_is_one_short_line() -> None:
 def test_sample_of_mistakes_is_judged_exactly() -> None:
     """Every row of the sample is wrong in just the columns that its list says."""
     found: dict[int, set[str]] = {}
-    with open_sheet(SAMPLES / "mistakes.csv") as sheet:
+    with open_sheet(SAMPLES / "invalid-rows.csv") as sheet:
         sheet_check = check_rows(sheet)
     for row_error in sheet_check.row_errors:
         found.setdefault(row_error.row_number, set()).add(row_error.column)
 
-    assert found == MISTAKES
+    assert found == INVALID_COLUMNS
     assert {
         row: r.status for row, r in sheet_check.decisions.items() if r.status is Status.SKIPPED
     } == {28: Status.SKIPPED}
