@@ -13,7 +13,7 @@ from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
 from bulk_reset.core.row_error import RowError
 from bulk_reset.jobs.job_file import JobFileError, JobFileProblem
 
-MISTAKE = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
+ROW_ERROR = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
 REQUEST_KINDS = (
     errors.RequestError,
     errors.PermanentError,
@@ -29,7 +29,7 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
         for kind in REQUEST_KINDS
     },
     errors.MissingColumnError: errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
-    errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
+    errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (ROW_ERROR, ROW_ERROR), 9),
     JobFileError: JobFileError(
         "a.toml", [JobFileProblem(5, "run.canary", "too small"), JobFileProblem(1, "", "x")]
     ),
@@ -137,7 +137,7 @@ def test_a_request_error_says_what_may_be_done_next() -> None:
             "a.csv: no column for title; the header has no names. Add it.",
         ),
         (
-            errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
+            errors.InvalidRowsError("a.csv", (ROW_ERROR, ROW_ERROR), 9),
             (
                 "a.csv: 1 of 9 rows is invalid; nothing was sent. "
                 "Fix it, or use skip_invalid=True to send the other rows."

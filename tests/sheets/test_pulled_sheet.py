@@ -163,8 +163,8 @@ def test_links_beyond_what_excel_opens_are_plain_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worksheet with more than 65,530 would be repaired by Excel, and all of them taken out."""
-    assert pulled_sheet._MOST_LINKS == 65_530  # noqa: SLF001  (made small below)
-    monkeypatch.setattr(pulled_sheet, "_MOST_LINKS", 2)
+    assert pulled_sheet._MAX_LINKS == 65_530  # noqa: SLF001  (made small below)
+    monkeypatch.setattr(pulled_sheet, "_MAX_LINKS", 2)
     path = written(tmp_path / "x.xlsx", *map(incident, range(1, 5)))
     sheet = openpyxl.load_workbook(path)["Incidents"]
     assert [sheet[f"L{row}"].hyperlink is not None for row in range(2, 6)] == [
@@ -250,10 +250,10 @@ def test_a_workbook_is_made_to_be_edited(tmp_path: Path) -> None:
         cells: rule.prompt
         for rule in sheet.data_validations.dataValidation
         for cells in str(rule.sqref).split()
-        if rule.promptTitle == "For reading only"
+        if rule.promptTitle == "Read-only"
     }
     assert told == {
-        f"{one}2:{one}1048576": "What is typed here is not sent." for one in "HIJKLMNOPQR"
+        f"{one}2:{one}1048576": "Changes in this column are not sent." for one in "HIJKLMNOPQR"
     }
     colours = [sheet[f"{one}1"].fill.start_color.rgb for one in "ABH"]
     assert len(set(colours)) == 3

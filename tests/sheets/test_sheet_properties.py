@@ -20,7 +20,7 @@ import pytest
 import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sheet_zoo import look_at
+from sheet_zoo import inspect_sheet
 from test_validation import REQUEST
 
 from bulk_reset.core.change import Change
@@ -136,7 +136,7 @@ def rows_with_text(table: list[list[str]]) -> set[int]:
 
 def assert_all_arrive(path: Path, table: list[list[str]], **options: Any) -> None:  # noqa: ANN401
     """Compare what is sent with what the cells say; every other row must be a mistake."""
-    found = look_at(path, **options)
+    found = inspect_sheet(path, **options)
     sent = expected(table)
 
     assert found.rows == sent
@@ -176,7 +176,7 @@ def test_any_table_in_csv_arrives(
     # Some characters alone do not show that they are Chinese.
     options = {"encoding": encoding} if encoding == "gb18030" else {}
     shift = above.count("\n")
-    found = look_at(path, **options)
+    found = inspect_sheet(path, **options)
     sent = {number + shift: row for number, row in expected(table).items()}
 
     assert found.rows == sent

@@ -94,7 +94,7 @@ def test_every_check_says_what_to_type_and_what_was_wrong(workbook: openpyxl.Wor
     assert [check.promptTitle for check in checks] == HEADER
     assert (title.prompt, title.error) == (
         "3 to 200 characters. If empty, it is not changed.",
-        "Title must have 3 to 200 characters.  Excel counts an emoji as two, bulk-reset as one.",
+        "Title must have 3 to 200 characters. Excel counts an emoji as two, bulk-reset as one.",
     )
     assert all(check.prompt and check.error for check in checks)
 

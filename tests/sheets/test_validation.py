@@ -65,7 +65,9 @@ def test_length_is_counted_in_code_points_at_both_edges(field: str, character: s
 
 def test_one_character_is_too_short_and_said_in_the_singular() -> None:
     """The message reads well, whatever the number."""
-    assert [row_error.problem for row_error in row_errors(title="x")] == ["1 character"]
+    assert [row_error.problem for row_error in row_errors(title="x")] == [
+        "1 character; the minimum is 3"
+    ]
 
 
 def test_spaces_around_a_text_belong_to_it() -> None:
@@ -218,12 +220,12 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
     text: str, kind: str, problem: str
 ) -> None:
     """Cut, mistyped and turned into a number are different troubles with different cures."""
-    mends = {
+    fixes = {
         "id_missing": "Enter the ID, or remove the row",
         "id_number": "Format the column as Text, then paste the ID again from its source",
         "id_invalid": "Copy the whole ID",
     }
-    fix = "Copy the ID again from its source" if "only the digits" in problem else mends[kind]
+    fix = "Copy the ID again from its source" if "only the digits" in problem else fixes[kind]
     fix = "Use the ID of one incident" if "link" in problem else fix
 
     assert row_errors(incident_id=text, title="abc") == [
@@ -332,9 +334,10 @@ CHOICE: Final = "Use Info, Warning or Critical, or clear the cell"
     ],
 )
 def test_severity_in_other_words_is_named_and_not_replaced(written: str, fix: str) -> None:
-    """The user's word is never turned into another; the right one is suggested."""
+    """The user's word is never replaced; the valid one is suggested."""
+    problem = "the severity Ok cannot be set" if written == "Ok" else "not a severity"
     assert row_errors(incident_severity=written) == [
-        RowError(2, "incident_severity", "severity", written.strip(), "not a severity", fix)
+        RowError(2, "incident_severity", "severity", written.strip(), problem, fix)
     ]
 
 

@@ -29,7 +29,7 @@ from sheet_zoo import (
     by_xlsxwriter,
     copy_of,
     inline,
-    look_at,
+    inspect_sheet,
     put,
     raw,
     text,
@@ -214,7 +214,7 @@ READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = 
         *("xlsx", by_xlsxwriter(lambda _, ws: put(ws, TABLE, 4)), {}),
         *(below(ROWS, 4), ""),
     ),
-    "hidden rows": ("xlsx", by_xlsxwriter(hidden_row), {}, ROWS, "hidden rows (1) are read"),
+    "hidden rows": ("xlsx", by_xlsxwriter(hidden_row), {}, ROWS, "1 hidden row included"),
     "rich text": ("xlsx", by_xlsxwriter(rich), {}, one("Disk full again"), ""),
     "results of formulas": (
         *("xlsx", by_xlsxwriter(formulas), {}),
@@ -259,7 +259,7 @@ def test_file_that_is_a_table_gives_its_rows(
     """Every row arrives with its number, its id and its values, and nothing else does."""
     path = tmp_path / f"sheet.{ending}"
     make(path)
-    found = look_at(path, **options)
+    found = inspect_sheet(path, **options)
 
     assert (found.rows, found.row_errors) == (rows, [])
     assert notice in found.notices
@@ -433,7 +433,7 @@ def test_file_that_is_no_table_is_refused_with_a_way_out(
     path = tmp_path / f"sheet{ending and '.'}{ending}"
     make(path)
     with pytest.raises(InputError) as caught:
-        look_at(path, **options)
+        inspect_sheet(path, **options)
 
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(".")
@@ -446,13 +446,13 @@ def test_name_that_is_no_file_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(SheetError, match=r"(folder|pipe|file not found|regular file|too long)"):
-        look_at(tmp_path / name)
+        inspect_sheet(tmp_path / name)
 
 
 def test_header_row_of_a_frame_is_refused() -> None:
     """A frame has no row above its names."""
     with pytest.raises(InputError, match=r"header_row: a data frame has column names"):
-        look_at(pd.DataFrame({"id": [A]}), header_row=1)  # type: ignore[arg-type]
+        inspect_sheet(pd.DataFrame({"id": [A]}), header_row=1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx"])
@@ -468,7 +468,7 @@ def test_file_that_may_not_be_read_is_refused(
     path.write_text(CSV, encoding="utf-8")
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(SheetError) as caught:
-        look_at(path)
+        inspect_sheet(path)
     assert str(caught.value) == (
         f"{path}: cannot be read (Permission denied). "
         "Check its permissions, and close it in other programs."
@@ -504,7 +504,7 @@ def errors(_: object, ws: Any) -> None:  # noqa: ANN401
     ws.write_number(2, 1, 6.9e23)
 
 
-MISTAKES: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]]]] = {
+INVALID: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]]]] = {
     # name: ending, how it is made, (row, kind) of mistakes, what is sent of the others
     "formats of numbers": (
         *("xlsx", by_xlsxwriter(formatted)),
@@ -562,7 +562,7 @@ MISTAKES: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]
 }
 
 
-@pytest.mark.parametrize(("ending", "make", "row_errors", "rows"), MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("ending", "make", "row_errors", "rows"), INVALID.values(), ids=INVALID)
 def test_row_that_is_not_certain_is_a_mistake_and_the_others_are_not(
     ending: str,
     make: Make,
@@ -573,7 +573,7 @@ def test_row_that_is_not_certain_is_a_mistake_and_the_others_are_not(
     """What cannot be told for certain is pointed out in its row, never sent and never left out."""
     path = tmp_path / f"sheet.{ending}"
     make(path)
-    found = look_at(path)
+    found = inspect_sheet(path)
 
     assert (found.rows, found.row_errors) == (rows, row_errors)
 
