@@ -52,8 +52,8 @@ def not_sent(items: list[Item]) -> dict[int, tuple[Status, str, str]]:
     }
 
 
-def test_twins_are_sent_once() -> None:
-    """Identical rows cost one request; the first is sent, wherever the others stand."""
+def test_duplicates_are_sent_once() -> None:
+    """Identical rows cost one request; the first one is sent."""
     sheet_check, items = checked_rows(
         (A, "one", ""), (B, "one", ""), (A, "one", ""), (A.upper(), "one", "")
     )
@@ -67,7 +67,7 @@ def test_twins_are_sent_once() -> None:
 
 
 def test_rows_that_set_different_fields_are_all_sent() -> None:
-    """One incident may be described on several rows; they are only kept in order."""
+    """One incident may be in several rows; their order is kept."""
     sheet_check, items = checked_rows(
         (A, "one", ""), (f" {A.upper()}", "", "two"), (B, "", "three")
     )
@@ -79,8 +79,8 @@ def test_rows_that_set_different_fields_are_all_sent() -> None:
     assert (sheet_check.repeated_ids, sheet_check.contested_ids) == ({A}, frozenset())
 
 
-def test_rows_that_agree_on_a_field_are_no_conflict() -> None:
-    """Saying the same twice, and something else besides, is fine."""
+def test_rows_with_the_same_value_are_not_in_conflict() -> None:
+    """The same value twice, and another field besides, is valid."""
     sheet_check, items = checked_rows((A, "one", ""), (A, "one", "two"))
 
     assert (len(sent(items)), sheet_check.row_errors, sheet_check.contested_ids) == (
@@ -90,8 +90,8 @@ def test_rows_that_agree_on_a_field_are_no_conflict() -> None:
     )
 
 
-def test_conflict_is_a_mistake_of_every_row_in_it() -> None:
-    """Which of two titles is meant is never guessed; both rows are told, the others sent."""
+def test_conflict_makes_every_row_in_it_invalid() -> None:
+    """Which of two titles is meant is not guessed; both rows are reported, the others sent."""
     rows = ((A, "one", ""), (A, "", "x y"), (A, "two", ""), (B, "one", ""), (A, "", "x y"))
     sheet_check, items = checked_rows(*rows)
     fix = "Remove one of the rows, or use on_conflict=OnConflict.LAST"
@@ -111,8 +111,8 @@ def test_conflict_is_a_mistake_of_every_row_in_it() -> None:
     }
 
 
-def test_row_that_is_wrong_anyway_is_no_part_of_a_conflict() -> None:
-    """A row that is not sent does not stand in another's way."""
+def test_invalid_row_is_not_part_of_a_conflict() -> None:
+    """A row that is not sent does not affect other rows."""
     sheet_check, items = checked_rows((A, "one", ""), (A, "x", ""), (A, "one", " "))
 
     assert [(m.row_number, m.kind) for m in sheet_check.row_errors] == [
@@ -122,8 +122,8 @@ def test_row_that_is_wrong_anyway_is_no_part_of_a_conflict() -> None:
     assert (sent(items), sheet_check.repeated_ids) == ({2: {"title": "one"}}, frozenset())
 
 
-def test_mistakes_stand_in_the_order_of_rows() -> None:
-    """Conflicts, found last, are told where they stand."""
+def test_errors_are_in_the_order_of_rows() -> None:
+    """Conflicts are detected last, and listed at their rows."""
     sheet_check, _ = checked_rows((A, "one", ""), ("", "abc", ""), (A, "two", ""), (B, "x", ""))
 
     assert [(m.row_number, m.kind) for m in sheet_check.row_errors] == [
@@ -134,8 +134,8 @@ def test_mistakes_stand_in_the_order_of_rows() -> None:
     ]
 
 
-def test_last_row_wins_when_asked() -> None:
-    """--on-conflict last sends what the rows amount to, and no row that adds nothing to it."""
+def test_policy_last_sends_the_last_row() -> None:
+    """Rows are sent only if they change the final result."""
     rows = ((A, "one", ""), (A, "two", "kept"), (A, "one", ""), (A, "three", ""), (B, "one", ""))
     sheet_check, items = checked_rows(*rows, policy=OnConflict.LAST)
     reason = "overridden by row 5, the last row for these fields"
@@ -149,8 +149,8 @@ def test_last_row_wins_when_asked() -> None:
     assert (sheet_check.row_errors, sheet_check.contested_ids) == ((), {A})
 
 
-def test_all_rows_are_sent_in_order_when_asked() -> None:
-    """--on-conflict in-order replays every row, repeated ones too, each with its own digest."""
+def test_policy_in_order_sends_all_rows_in_order() -> None:
+    """Repeated rows too, each with its own digest."""
     titles = ["one", "two", "one", "one"]
     sheet_check, items = checked_rows(
         *((A, title, "") for title in titles), policy=OnConflict.IN_ORDER
@@ -163,16 +163,16 @@ def test_all_rows_are_sent_in_order_when_asked() -> None:
 
 
 @pytest.mark.parametrize("policy", [OnConflict.LAST, OnConflict.IN_ORDER])
-def test_twins_without_a_conflict_are_sent_once_under_every_policy(policy: OnConflict) -> None:
-    """The policy is for conflicts alone."""
+def test_duplicates_are_sent_once_with_every_policy(policy: OnConflict) -> None:
+    """The policy only concerns conflicts."""
     sheet_check, items = checked_rows((A, "one", ""), (A, "one", ""), policy=policy)
 
     assert (list(sent(items)), list(not_sent(items))) == ([2], [3])
     assert sheet_check.contested_ids == frozenset()
 
 
-def test_every_row_has_a_digest_of_its_own() -> None:
-    """No two rows share a line's key in the report, whatever became of them."""
+def test_every_row_has_its_own_digest() -> None:
+    """No two rows share a key in the report, with any result."""
     rows = [
         (A, "one", ""),
         (A, "one", ""),
@@ -187,13 +187,13 @@ def test_every_row_has_a_digest_of_its_own() -> None:
 
 
 def test_no_digest_looks_like_a_number() -> None:
-    """Whoever saves the report with a spreadsheet spoils none of its lines."""
+    """Saving the report in a spreadsheet does not damage its lines."""
     digests = Digests("").each([[str(number)] for number in range(2_000)])
     assert {digest.hex()[0] for digest in digests} == set("abef")
 
 
-def test_digest_is_that_of_the_content_and_not_of_the_place() -> None:
-    """A row that moved is the same row; another text, field, incident or API is another."""
+def test_digest_depends_on_the_content_and_not_on_the_row_number() -> None:
+    """A moved row is the same row; another text, field, incident or API is another."""
     _, (change,) = checked_rows((A, "one", ""))
     _, (_, moved) = checked_rows((B, "xyz", ""), (A.upper(), "one", ""))
     _, others = checked_rows((A, "one.", ""), (B, "one", ""), (B, "", "one"))
