@@ -7,16 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from bulk_reset.jobs.job_tables import (
-    Api,
-    Limits,
-    Notify,
-    PullFrom,
-    ReportPlace,
-    RunWays,
-    ScheduleTable,
-    Source,
-)
 from documents import (
     MANUAL,
     PACKAGE,
@@ -41,16 +31,26 @@ from bulk_reset.core.errors import BulkResetError, ExitCode
 from bulk_reset.core.fields import FIELDS, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.outcome import Status
 from bulk_reset.jobs.job_file import read_job
+from bulk_reset.jobs.job_schema import (
+    Api,
+    Limits,
+    Notify,
+    PullFrom,
+    ReportSettings,
+    RunSettings,
+    ScheduleTable,
+    Source,
+)
 from bulk_reset.records.report_reader import COLUMNS
 from bulk_reset.sandbox.faults import ACTIONS, Fault
 from bulk_reset.sheets.columns import bind
 
 TABLES = {
     "source": Source,
-    "run": RunWays,
+    "run": RunSettings,
     "limits": Limits,
     "api": Api,
-    "report": ReportPlace,
+    "report": ReportSettings,
     "notify": Notify,
     "schedule": ScheduleTable,
 }

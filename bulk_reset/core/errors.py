@@ -49,7 +49,7 @@ class BulkResetError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     topic: ClassVar[str] = ""
-    """The page of the manual that explains the error; empty where there is none."""
+    """The page of the manual that explains the error; empty if there is none."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state, because constructors take facts instead of the message."""

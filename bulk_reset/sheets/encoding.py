@@ -61,10 +61,10 @@ def display_name(codec: str) -> str:
 def find_encoding(path: Path, label: str) -> str:
     """Return the codec in which the file decodes: by BOM, else UTF-8, else GB18030.
 
-    Its first 16 MiB are looked at; if what follows does not fit, reading it says so.
+    The first 16 MiB are checked; reading the rest reports an error if it does not decode.
 
     Raises:
-        SheetError: none of them does; says where it stops being UTF-8.
+        SheetError: none of them decodes; names the first byte that is not UTF-8.
     """
     codec = _codec_of_bom(path)
     if codec is not None:

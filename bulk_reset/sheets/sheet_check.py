@@ -230,30 +230,32 @@ class DecidedChunk:
 
     def __init__(self, checked: CheckedChunk, sheet_check: SheetCheck, scope: str) -> None:
         self.checked, self._sheet_check = checked, sheet_check
-        self._wrong: dict[int, list[RowError]] = {}
+        self._row_errors: dict[int, list[RowError]] = {}
         for row_error in checked.row_errors:
-            self._wrong.setdefault(row_error.row_number, []).append(row_error)
+            self._row_errors.setdefault(row_error.row_number, []).append(row_error)
         self.digests = self._make_digests(Digests(scope))
 
     def _make_digests(self, digests: Digests) -> list[bytes]:
         checked, decisions = self.checked, self._sheet_check.decisions
         nothing = [""] * len(checked)
         rows = zip(*(checked.columns.get(name, nothing) for name in FIELDS), strict=True)
-        if not self._wrong and not decisions and checked.is_plain:
+        if not self._row_errors and not decisions and checked.is_plain:
             return list(digests.each(rows))
         made = []
         for place, (number, cells) in enumerate(zip(checked.numbers, rows, strict=True)):
             decision = decisions.get(number)
             mark = "" if checked.is_plain else further_mark(checked.values(place))
             mark += occurrence_mark(decision.occurrence) if decision else ""
-            made.append(digests.of(cells, f"\0row {number}" if number in self._wrong else mark))
+            made.append(
+                digests.of(cells, f"\0row {number}" if number in self._row_errors else mark)
+            )
         return made
 
     @property
     def is_all_plain(self) -> bool:
         """Whether every row is valid and is sent independently of other rows."""
         return (
-            not self._wrong
+            not self._row_errors
             and self.checked.is_plain
             and self._sheet_check.decisions.keys().isdisjoint(self.checked.numbers)
         )
@@ -280,8 +282,8 @@ class DecidedChunk:
         """Return a Change for a row to send and an Outcome for any other."""
         number, incident_id = self.checked.numbers[place], self.checked.ids[place]
         digest = self.digests[place].hex()
-        if number in self._wrong:
-            return _rejected(number, incident_id, self._wrong[number], digest)
+        if number in self._row_errors:
+            return _rejected(number, incident_id, self._row_errors[number], digest)
         values = self.checked.values(place)
         if place in self.checked.untouched:
             return Outcome(number, incident_id, Status.UNCHANGED, (), digest)

@@ -86,7 +86,7 @@ class CheckedChunk:
         return self.columns[ID_FIELD]
 
     @property
-    def wrong_rows(self) -> set[int]:
+    def invalid_rows(self) -> set[int]:
         """The numbers of the invalid rows."""
         return {row_error.row_number for row_error in self.row_errors}
 
@@ -97,11 +97,11 @@ class CheckedChunk:
 
     def are_to_set(self) -> list[bool]:
         """Return for each row whether it is valid and sets a field."""
-        wrong = self.wrong_rows
-        if not wrong and not self.untouched:
+        invalid = self.invalid_rows
+        if not invalid and not self.untouched:
             return [True] * len(self)
         return [
-            number not in wrong and place not in self.untouched
+            number not in invalid and place not in self.untouched
             for place, number in enumerate(self.numbers)
         ]
 
@@ -145,10 +145,10 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     for name, texts in cells.items():
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
-    wrong, untouched = {place for place, *_ in found}, frozenset[int]()
+    invalid, untouched = {place for place, *_ in found}, frozenset[int]()
     if chunk.was:
-        untouched = frozenset(_untouched(cells, chunk.was) - wrong)
-    found += _check_emptiness(cells, wrong | untouched)
+        untouched = frozenset(_untouched(cells, chunk.was) - invalid)
+    found += _check_emptiness(cells, invalid | untouched)
     order = list(cells)
     found.sort(key=lambda entry: (entry[0], order.index(entry[1])))
     row_errors = []
@@ -327,12 +327,12 @@ def error_of(name: str, text: str) -> str:
     return found[1] if found else ""
 
 
-def _check_emptiness(columns: dict[str, list[str]], wrong: set[int]) -> _Broken:
+def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> _Broken:
     settable = [cells for name, cells in columns.items() if name != ID_FIELD]
     if any("" not in cells for cells in settable):
         return
     for place in range(len(columns[ID_FIELD])):
-        if place not in wrong and not any(cells[place] for cells in settable):
+        if place not in invalid and not any(cells[place] for cells in settable):
             fix = "Fill in a field, or remove the row"
             yield place, ID_FIELD, "nothing_to_set", "the row has no field to update", fix
 

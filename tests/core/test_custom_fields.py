@@ -43,8 +43,8 @@ from bulk_reset.core.custom_fields import (
         (["a"], ["b"], False),
     ],
 )
-def test_two_values_are_the_same_or_not(one: object, other: object, same: bool) -> None:
-    """How lines end, and how nothing is said, does not matter; types do."""
+def test_two_values_are_equal_or_not(one: object, other: object, same: bool) -> None:
+    """Line endings and kinds of empty values do not matter; types do."""
     assert is_same(one, other) is is_same(other, one) is same
 
 
@@ -64,15 +64,15 @@ def test_two_values_are_the_same_or_not(one: object, other: object, same: bool) 
         ("field:a:json", False, "false"),
     ],
 )
-def test_a_value_has_one_text_in_a_column(column: str, value: object, text: str) -> None:
-    """A JSON column says what type a value has; others show texts as they are."""
+def test_value_has_one_text_in_a_column(column: str, value: object, text: str) -> None:
+    """A JSON column shows a value's type; other columns show texts unchanged."""
     assert text_of(column, value) == text
     if column.endswith(":json") and text:
         assert value_of(column, text) == value
 
 
-def test_a_comment_and_a_field_are_requests_of_their_own() -> None:
-    """As the published descriptions have them, in UTF-8."""
+def test_comment_and_field_are_separate_requests() -> None:
+    """In the form of the published descriptions, in UTF-8."""
     field = part_of("a" * 24, "field:My%20field:json", '["ü"]')
     assert (field.field, json.loads(field.body)) == (
         "field:My%20field",
@@ -96,8 +96,8 @@ def test_a_comment_and_a_field_are_requests_of_their_own() -> None:
         ("field:a:b", "field:a:b", "a:b"),
     ],
 )
-def test_a_custom_column_is_known_by_its_name(header: str, column: str, name: str) -> None:
-    """Whatever the account calls the field; and its name comes back."""
+def test_custom_column_is_recognised_by_its_name(header: str, column: str, name: str) -> None:
+    """For any name of the field; the name can be restored."""
     found = custom_column(header)
     assert (found, api_name(column)) == (column, name)
     assert custom_column(header_of(column)) == column
@@ -105,7 +105,7 @@ def test_a_custom_column_is_known_by_its_name(header: str, column: str, name: st
 
 
 @pytest.mark.parametrize("header", ["field", "field:", "fields:a", "my field:a", "title", ""])
-def test_other_columns_are_none(header: str) -> None:
+def test_other_columns_are_not_custom(header: str) -> None:
     """Nothing is sent by a guess."""
     assert custom_column(header) is None
 
@@ -120,6 +120,6 @@ def test_other_columns_are_none(header: str) -> None:
         ({"field:a": "no"}, None),
     ],
 )
-def test_what_an_incident_holds_of_a_field(incident: dict[str, Any], value: object) -> None:
-    """Missing, null and empty are all nothing."""
+def test_current_value_of_a_field(incident: dict[str, Any], value: object) -> None:
+    """Missing, null and empty all mean no value."""
     assert live_value(incident, "field:a:json") == value

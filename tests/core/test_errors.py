@@ -13,7 +13,7 @@ from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
 from bulk_reset.core.row_error import RowError
 from bulk_reset.jobs.job_file import JobFileError, JobFileProblem
 
-MISTAKE = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
+ROW_ERROR = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
 REQUEST_KINDS = (
     errors.RequestError,
     errors.PermanentError,
@@ -29,7 +29,7 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
         for kind in REQUEST_KINDS
     },
     errors.MissingColumnError: errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
-    errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
+    errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (ROW_ERROR, ROW_ERROR), 9),
     JobFileError: JobFileError(
         "a.toml", [JobFileProblem(5, "run.canary", "too small"), JobFileProblem(1, "", "x")]
     ),
@@ -57,15 +57,15 @@ def family(kind: type[BulkResetError]) -> Iterator[type[BulkResetError]]:
         yield from family(child)
 
 
-def test_every_error_of_the_package_stands_in_this_files_table() -> None:
-    """A new error is tested like the others, or this fails."""
+def test_every_error_of_the_package_is_in_this_table() -> None:
+    """A new error must be tested like the others."""
     assert set(family(BulkResetError)) == set(ERRORS)
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("carry", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])  # noqa: S301  (our own)
-def test_an_error_that_is_pickled_arrives_with_its_text_and_facts(kind, carry) -> None:  # noqa: ANN001
-    """A pool of processes or a task queue gets the error that was raised."""
+def test_pickled_error_keeps_its_text_and_facts(kind, carry) -> None:  # noqa: ANN001
+    """A process pool or a task queue receives the error that was raised."""
     error = ERRORS[kind]
     arrived = carry(error)
     assert (type(arrived), str(arrived), arrived.args) == (kind, str(error), error.args)
@@ -87,8 +87,8 @@ EXIT_CODES = {
 }
 
 
-def test_an_error_has_the_exit_code_that_scripts_are_told() -> None:
-    """What may happen to a caller has a code; the rest counts as our own mistake."""
+def test_every_error_has_its_documented_exit_code() -> None:
+    """Errors that can reach a caller have a code; the others are internal."""
     assert {kind: kind.exit_code for kind in ERRORS} == {
         kind: EXIT_CODES.get(kind, ExitCode.INTERNAL) for kind in ERRORS
     }
@@ -109,8 +109,8 @@ def test_exit_codes_are_the_documented_numbers() -> None:
     }
 
 
-def test_a_request_error_says_what_may_be_done_next() -> None:
-    """Each kind answers both questions: try again, and may it be applied already?"""
+def test_request_error_has_its_next_step() -> None:
+    """Each kind answers: try again? may it be applied already?"""
     assert {kind: (kind.is_retryable, kind.may_be_applied) for kind in family(RequestError)} == {
         errors.RequestError: (False, False),
         errors.PermanentError: (False, False),
@@ -137,7 +137,7 @@ def test_a_request_error_says_what_may_be_done_next() -> None:
             "a.csv: no column for title; the header has no names. Add it.",
         ),
         (
-            errors.InvalidRowsError("a.csv", (MISTAKE, MISTAKE), 9),
+            errors.InvalidRowsError("a.csv", (ROW_ERROR, ROW_ERROR), 9),
             (
                 "a.csv: 1 of 9 rows is invalid; nothing was sent. "
                 "Fix it, or use skip_invalid=True to send the other rows."
@@ -145,6 +145,6 @@ def test_a_request_error_says_what_may_be_done_next() -> None:
         ),
     ],
 )
-def test_an_error_says_where_what_and_what_to_do(error: BulkResetError, text: str) -> None:
-    """Who reads it at night knows the next step."""
+def test_error_states_where_what_and_how_to_fix_it(error: BulkResetError, text: str) -> None:
+    """The text contains the next step."""
     assert str(error) == text

@@ -21,27 +21,27 @@ NO_EXTRAS = "import sys; sys.modules['orjson'] = sys.modules['uvloop'] = None; "
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(max_size=40)))
-def test_a_body_is_the_same_whoever_encodes_it(values: dict[str, str]) -> None:
-    """What the API gets does not depend on what else is installed."""
+def test_body_is_the_same_with_both_encoders(values: dict[str, str]) -> None:
+    """What the API receives does not depend on installed extras."""
     values = {name: text.encode(errors="replace").decode() for name, text in values.items()}
     plain = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
     assert dumps(values) == orjson.dumps(values) == plain
 
 
 @pytest.mark.parametrize("content", [b'{"message":"half \\ud800"}', b'{"data":NaN}', b'{"a":1}'])
-def test_an_answer_is_understood_as_json_understands_it(content: bytes) -> None:
-    """An odd message does not make an answer unreadable."""
+def test_response_is_parsed_like_json(content: bytes) -> None:
+    """An unusual message does not make a response unreadable."""
     assert repr(loads(content)) == repr(json.loads(content))
 
 
-def test_what_is_no_json_is_said_as_json_says_it() -> None:
-    """Cut answers raise the error that the client knows."""
+def test_invalid_json_raises_the_same_error() -> None:
+    """A cut response raises the error that the client expects."""
     with pytest.raises(ValueError, match="Expecting"):
         loads(b'{"request_id":')
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
-def test_a_run_works_with_the_extras_and_without(
+def test_run_works_with_and_without_extras(
     start_sandbox: Callable[..., SandboxProcess], tmp_path: Path, *, is_fast: bool
 ) -> None:
     """``bulk-reset[fast]`` changes nothing but the speed."""

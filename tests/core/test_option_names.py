@@ -20,10 +20,10 @@ from bulk_reset.core.option_names import OptionStyle, name_options_as, option, o
         ),
     ],
 )
-def test_an_option_is_named_in_the_style_in_use(
+def test_option_is_named_in_the_style_in_use(
     style: OptionStyle, flag: str, with_value: str, renamed: str
 ) -> None:
-    """What a message names can be typed where the option was given."""
+    """The name in a message can be typed where the option was set."""
     with name_options_as(style):
         assert option("skip_invalid") == flag
         assert option("encoding", "cp1252") == with_value
@@ -31,7 +31,7 @@ def test_an_option_is_named_in_the_style_in_use(
     assert option("skip_invalid") == "skip_invalid=True"
 
 
-def test_a_value_is_quoted_for_the_shell() -> None:
+def test_value_is_quoted_for_the_shell() -> None:
     """A path with a space can be copied into a shell."""
     with name_options_as(OptionStyle.COMMAND_LINE):
         assert option("report", "my report.csv") == "--report 'my report.csv'"

@@ -42,8 +42,8 @@ STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @pytest.mark.parametrize("kind", EVIL)
-def test_what_a_terminal_obeys_is_shown_as_a_mark(kind: str) -> None:
-    """Nothing of it is left that acts, in whatever form a text is shown."""
+def test_control_characters_are_shown_as_a_mark(kind: str) -> None:
+    """No control character remains, in any form of a text."""
     for show in (without_controls, one_line, escape_formula):
         assert show(EVIL[kind]) == "".join(
             c for c in show(EVIL[kind]) if c.isprintable() or c == "\n"
@@ -51,15 +51,15 @@ def test_what_a_terminal_obeys_is_shown_as_a_mark(kind: str) -> None:
         assert "x" in show("x" + EVIL[kind])
 
 
-def test_ordinary_texts_are_shown_as_they_are() -> None:
-    """Letters of all writings, emoji of several parts, and lines."""
+def test_ordinary_texts_are_unchanged() -> None:
+    """Letters of all scripts, emoji of several parts, and line breaks."""
     text = "磁盘满 façade सेवा 👩\u200d💻 e\u0301\nline two"
     assert without_controls(text) == text
 
 
 @given(st.text())
-def test_a_guarded_text_never_runs_and_comes_back(text: str) -> None:
-    """For every text there is."""
+def test_guarded_text_never_runs_and_can_be_restored(text: str) -> None:
+    """For every text."""
     assert unguard_formula(guard_formula(text)) == text
     assert not guard_formula(text).startswith(STARTS)
     assert not escape_formula(text).startswith(STARTS)
@@ -77,14 +77,14 @@ def test_a_guarded_text_never_runs_and_comes_back(text: str) -> None:
         ("a\n-1", "a -1"),
     ],
 )
-def test_a_text_that_would_run_is_shown_with_a_quote_before_it(text: str, shown: str) -> None:
-    """At its start, and where Excel in German or French begins a cell inside of it."""
+def test_formula_is_shown_with_a_quote_before_it(text: str, shown: str) -> None:
+    """At its start, and where Excel in German or French begins a cell inside it."""
     assert escape_formula(text) == shown
 
 
 @pytest.mark.parametrize("text", ["'tis", "'", "", "x'=1", "''quoted''", "a;'b"])
-def test_a_text_that_was_never_guarded_stays_as_it_is(text: str) -> None:
-    """Whoever mends a cell writes what is meant."""
+def test_text_that_was_not_guarded_is_unchanged(text: str) -> None:
+    """A user who fixes a cell types the intended text."""
     assert unguard_formula(text) == text
 
 
@@ -126,7 +126,7 @@ def odd_sheets(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
     [(EVIL[kind], EVIL[kind]) for kind in ("a clipboard written", "writing turned around")],
     indirect=["odd_sheets"],
 )
-def test_a_sheet_cannot_reach_the_terminal(
+def test_sheet_cannot_control_the_terminal(
     odd_sheets: list[str], evil: str, tmp_path: Path
 ) -> None:
     """In a cell, a column's name, a worksheet's or a file's: it is shown and does nothing."""
@@ -138,8 +138,8 @@ def test_a_sheet_cannot_reach_the_terminal(
         assert name != "cell.csv" or "[bold]a" in seen
 
 
-def test_a_report_that_somebody_wrote_cannot_reach_the_terminal(tmp_path: Path) -> None:
-    """Whatever stands in its cells, as a table and as JSON, which still means the same."""
+def test_foreign_report_cannot_control_the_terminal(tmp_path: Path) -> None:
+    """With any content of its cells, as a table and as equivalent JSON."""
     evil = EVIL["a clipboard written"] + EVIL["writing turned around"] + "\x9b2J[bold]b[/bold]"
     path = tmp_path / "incidents.report.csv"
     with Report(path) as report:
@@ -155,15 +155,15 @@ def test_a_report_that_somebody_wrote_cannot_reach_the_terminal(tmp_path: Path) 
 
 
 @given(st.text())
-def test_json_means_the_same_and_does_nothing(text: str) -> None:
-    """For a script, the texts are what they are."""
+def test_escaped_json_is_equivalent_and_safe(text: str) -> None:
+    """For a script, the texts are unchanged."""
     shown = escape_controls(json.dumps({text: text}, ensure_ascii=False, indent=2))
     assert json.loads(shown) == {text: text}
     assert without_controls(shown) == shown
 
 
 @pytest.mark.parametrize("kind", ["a clipboard written", "writing turned around", "a bell"])
-def test_a_server_cannot_reach_the_terminal(
+def test_server_cannot_control_the_terminal(
     kind: str, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
     """Its messages, codes and ids are shown, reported and summed up, and do nothing."""

@@ -37,8 +37,8 @@ def new_of(parts: list[tuple[Op, str]]) -> str:
 
 
 @given(TEXTS, TEXTS)
-def test_the_parts_together_are_both_texts(old: str, new: str) -> None:
-    """Nothing is lost or made up, whatever the texts; no part is empty, none could be joined."""
+def test_parts_together_are_both_texts(old: str, new: str) -> None:
+    """Nothing is lost or invented for any texts; no part is empty, and none could be joined."""
     parts = words_changed(old, new)
     ops = [op for op, _ in parts]
 
@@ -49,7 +49,7 @@ def test_the_parts_together_are_both_texts(old: str, new: str) -> None:
 
 @given(TEXTS)
 def test_equal_texts_have_no_changes(text: str) -> None:
-    """What is the same is one part."""
+    """Equal texts are one part."""
     assert words_changed(text, text) == ([("same", text)] if text else [])
 
 
@@ -71,13 +71,13 @@ def test_equal_texts_have_no_changes(text: str) -> None:
         ("10.0.0.1", "10.0.0.2, 10.0.0.3", "10.0.0.[-1-][+2, 10.0.0.3+]"),
     ],
 )
-def test_a_change_is_shown_where_it_is(old: str, new: str, seen: str) -> None:
+def test_change_is_shown_at_its_place(old: str, new: str, seen: str) -> None:
     """Words, white space and punctuation; Chinese and Japanese by the character."""
     assert drawn(words_changed(old, new)) == seen
 
 
 def test_two_words_of_a_long_paragraph_are_the_whole_difference() -> None:
-    """Also where the paragraph says the same thing over and over."""
+    """Also if the paragraph repeats itself."""
     line = "Between 09:12 and 09:40 every third payment was declined.\n"
     old = line * 90
     new = line * 30 + line.replace("third", "second") + line * 50 + line.replace("40", "45")
@@ -87,21 +87,21 @@ def test_two_words_of_a_long_paragraph_are_the_whole_difference() -> None:
     assert changes == [("old", "third"), ("new", "second"), ("old", "40"), ("new", "45")]
 
 
-def test_a_single_word_between_two_changes_is_taken_into_them() -> None:
-    """Three words by three others reads better than a patchwork."""
+def test_single_word_between_two_changes_is_part_of_them() -> None:
+    """Three words replaced by three others are easier to read than many small changes."""
     seen = drawn(words_changed("It was halved by a change of plan", "It was cut in a rush of plan"))
     assert seen == "It was [-halved by a change-][+cut in a rush+] of plan"
 
 
-def test_texts_with_little_in_common_are_shown_whole() -> None:
-    """A word here and there that both happen to have does not make them one text."""
+def test_texts_with_little_in_common_are_shown_as_replaced() -> None:
+    """A few common words do not make two versions of one text."""
     old = "The connection pool of the gateway was halved, so payments were declined."
     new = "Nobody knows why the gateway restarts; logs show nothing, and it has happened twice."
     assert words_changed(old, new) == [("old", old), ("new", new)]
 
 
-def test_a_text_that_grows_keeps_its_beginning() -> None:
-    """However much is added, what was there is not shown as gone."""
+def test_extended_text_keeps_its_beginning() -> None:
+    """The existing text is not shown as removed, however much is added."""
     more = " and it happened again" * 50
     assert words_changed("The disk was full", "The disk was full" + more) == [
         ("same", "The disk was full"),
@@ -118,7 +118,7 @@ def test_a_text_that_grows_keeps_its_beginning() -> None:
         ("ab 🇩🇪", "ab 🇩🇰"),
     ],
 )
-def test_what_is_seen_as_one_character_stays_together(old: str, new: str) -> None:
+def test_combined_characters_stay_together(old: str, new: str) -> None:
     """Accents, emoji of several parts, flags."""
     assert words_changed(old, new) == [("same", "ab "), ("old", old[3:]), ("new", new[3:])]
 
@@ -153,7 +153,7 @@ def shuffled(rng: random.Random) -> tuple[str, str]:
 @pytest.mark.parametrize(
     "make", [two_of("a "), two_of("-=+"), two_of("磁盘"), nested, alternating, shuffled]
 )
-def test_the_longest_texts_cost_no_more_than_a_few_passes(
+def test_longest_texts_cost_only_a_few_passes(
     make: Callable[[random.Random], tuple[str, str]],
 ) -> None:
     """Counted in lines run, not in time: what grows with the square would run a hundredfold."""
@@ -188,14 +188,14 @@ def test_the_longest_texts_cost_no_more_than_a_few_passes(
         ("x" * 50 + " one", "x" * 50 + " two", f"…{'x' * 11} [-one-][+two+]"),
     ],
 )
-def test_long_stretches_that_stay_are_cut_to_whole_words(old: str, new: str, seen: str) -> None:
-    """A few words stay beside each change; a single word that is too long is cut."""
+def test_long_unchanged_stretches_are_cut_to_whole_words(old: str, new: str, seen: str) -> None:
+    """A few words remain beside each change; a single word that is too long is cut."""
     assert drawn(shortened(words_changed(old, new), around=12)) == seen
 
 
 @given(TEXTS, TEXTS, st.integers(min_value=0, max_value=20))
 def test_shortening_keeps_every_change_and_little_else(old: str, new: str, around: int) -> None:
-    """Whatever the texts: changes are whole, and what stays is no longer than asked for."""
+    """For any texts: changes are complete, and unchanged parts are no longer than the limit."""
     parts = words_changed(old, new)
     short = shortened(parts, around)
 

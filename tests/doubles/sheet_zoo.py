@@ -37,7 +37,7 @@ class Found:
     notices: str = ""
 
 
-def look_at(path: Path, **options: Any) -> Found:  # noqa: ANN401  (any option)
+def inspect_sheet(path: Path, **options: Any) -> Found:  # noqa: ANN401  (any option)
     """Read, check and judge a sheet; ``rows`` is what the server would receive."""
     found = Found()
     with open_sheet(path, **options) as sheet:

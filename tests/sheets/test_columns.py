@@ -61,8 +61,8 @@ def test_english_and_chinese_names_are_known(header: tuple[str, ...]) -> None:
     assert (columns.notices, recognised(header)) == ((), 7)
 
 
-def test_columns_in_any_order_are_found_where_they_stand() -> None:
-    """The order of columns is the user's; the fields keep theirs."""
+def test_columns_in_any_order_are_found() -> None:
+    """The sheet's order of columns is free; the order of fields is fixed."""
     columns = bind(("severity", "x", "title", "id"), {}, "s.csv")
 
     assert list(columns.position.items()) == [
@@ -88,10 +88,10 @@ def test_columns_in_any_order_are_found_where_they_stand() -> None:
         (("ref", "id", "title"), {"incident_id": "ref"}, {"incident_id": "ref", "title": "title"}),
     ],
 )
-def test_mapping_wins_over_what_the_names_tell(
+def test_mapping_takes_precedence_over_names(
     header: tuple[str, ...], mapping: dict[str, str], expected: dict[str, str]
 ) -> None:
-    """What --map says is used, and the field may be called by any of its names."""
+    """The mapped column is used, and the field may have any of its names."""
     columns = bind(header, mapping, "s.csv")
 
     assert {f: columns.name(f) for f in columns.position} == {"incident_id": "id"} | expected
@@ -127,18 +127,18 @@ def test_mapping_wins_over_what_the_names_tell(
         ),
     ],
 )
-def test_mapping_of_what_is_not_there_is_refused_with_a_way_out(
+def test_mapping_to_a_missing_column_is_an_error_with_a_fix(
     mapping: dict[str, str], error: type[InputError], text: str
 ) -> None:
-    """A slip in --map is told with what there is, and the nearest name."""
+    """The error lists the existing columns and the nearest name."""
     with pytest.raises(error) as caught:
         bind(("id", "Headline", "impact"), mapping, "s.csv")
 
     assert (type(caught.value), str(caught.value)) == (error, text)
 
 
-def test_two_columns_for_one_field_are_refused() -> None:
-    """Which of two titles is meant is never guessed."""
+def test_two_columns_for_one_field_are_an_error() -> None:
+    """Which of two titles is meant is not guessed."""
     with pytest.raises(SheetError) as caught:
         bind(("id", "Title", "impact", "标题"), {}, "s.csv")
 
@@ -183,10 +183,10 @@ def test_two_columns_for_one_field_are_refused() -> None:
         ),
     ],
 )
-def test_column_that_the_run_needs_is_missed_with_the_nearest_name(
+def test_missing_required_column_is_an_error_with_the_nearest_name(
     header: tuple[str, ...], text: str
 ) -> None:
-    """Without an id or without a field to set, the user learns which column might be it."""
+    """Without an ID or a field, the error suggests a column that may be it."""
     assert refusal(header) == text
 
 
@@ -197,8 +197,8 @@ def test_long_header_is_cut_in_the_message() -> None:
     assert "'c19'. Rename" in refusal(header)
 
 
-def test_columns_that_mean_nothing_are_noticed() -> None:
-    """What is not sent is said, with a guess where a name may be misspelt."""
+def test_unused_columns_are_reported() -> None:
+    """The notice lists columns that are not sent, and suggests a field for a misspelled name."""
     columns = bind(("id", "title", "Owner", "", "resolutoin"), {}, "s.csv")
 
     assert columns.notices == (
@@ -207,8 +207,8 @@ def test_columns_that_mean_nothing_are_noticed() -> None:
     )
 
 
-def test_columns_of_this_tool_are_ignored_silently() -> None:
-    """A file of failed rows can be run again without a word about the columns added to it."""
+def test_own_columns_are_ignored_without_a_notice() -> None:
+    """A file of failed rows can be run again without a notice about the added columns."""
     header = ("id", "title", "bulk-reset row", "bulk-reset status", "bulk-reset reason")
 
     assert bind(header, {}, "s.failed.csv").notices == ()
@@ -218,6 +218,6 @@ def test_columns_of_this_tool_are_ignored_silently() -> None:
     ("header", "names"),
     [(("My incidents", ""), 0), (("id", "x"), 1), (("id", "标题", "SEVERITY"), 3), ((), 0)],
 )
-def test_header_is_told_by_the_names_it_has(header: tuple[str, ...], names: int) -> None:
-    """A line of known names is more of a header than one of others."""
+def test_header_is_recognised_by_its_names(header: tuple[str, ...], names: int) -> None:
+    """The row with more known names is the header."""
     assert recognised(header) == names

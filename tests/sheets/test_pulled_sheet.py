@@ -76,9 +76,7 @@ def texts() -> st.SearchStrategy[str]:
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
 @given(values=st.fixed_dictionaries(dict.fromkeys(SETTABLE_FIELDS, texts())))
-def test_a_sheet_that_nobody_edited_sets_nothing(
-    ending: str, values: dict[str, str], tmp_path: Path
-) -> None:
+def test_unedited_sheet_sets_nothing(ending: str, values: dict[str, str], tmp_path: Path) -> None:
     """Whatever texts the incidents hold, and however a file changes them."""
     path = tmp_path / f"x{ending}"
     written(path, incident(**values | {"title": f"t{values['title']}"}), overwrite=True)
@@ -93,7 +91,7 @@ def test_a_sheet_that_nobody_edited_sets_nothing(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
 @given(values=st.lists(texts(), min_size=7, max_size=7))
-def test_every_text_is_read_back_beside_what_it_was(
+def test_every_text_is_read_back_with_its_pulled_value(
     ending: str, values: list[str], tmp_path: Path
 ) -> None:
     """As the API holds it, line ends and all; halves of characters alone become U+FFFD."""
@@ -113,8 +111,8 @@ def test_every_text_is_read_back_beside_what_it_was(
 
 
 @pytest.mark.parametrize("text", ["<r>a</r>", "<r><t>a</t></r>", "<r>&</r>", "<r> \n </r>"])
-def test_a_text_like_the_writers_own_markup_stays_text(text: str, tmp_path: Path) -> None:
-    """No title is lost, no title writes cells of its own, for whatever reader."""
+def test_text_like_markup_stays_text(text: str, tmp_path: Path) -> None:
+    """No title is lost or becomes markup, for any reader."""
     path = written(tmp_path / "x.xlsx", incident(title=text))
     seen = openpyxl.load_workbook(path)["Incidents"]["B2"].value
     assert (read(path)[0]["Title"], openpyxl.utils.escape.unescape(seen)) == (text, text)
@@ -131,7 +129,7 @@ def test_a_text_like_the_writers_own_markup_stays_text(text: str, tmp_path: Path
         (10**18, "1000000000000000000"),
     ],
 )
-def test_a_time_is_the_users_own_and_no_time_ends_a_pull(
+def test_times_are_local_and_invalid_times_do_not_stop_a_pull(
     ending: str, at: object, shown: str, tmp_path: Path
 ) -> None:
     """What lies beyond the calendar is shown as the number that it is."""
@@ -150,7 +148,7 @@ def test_a_time_is_the_users_own_and_no_time_ends_a_pull(
         ("=1+1", None),
     ],
 )
-def test_a_link_leads_where_the_api_says_or_is_plain_text(
+def test_link_is_the_api_address_or_plain_text(
     link: str, target: str | None, tmp_path: Path
 ) -> None:
     """The cell's text is kept, and nothing but a web address can be clicked."""
@@ -159,12 +157,12 @@ def test_a_link_leads_where_the_api_says_or_is_plain_text(
     assert (hyperlink and hyperlink.target, read(path)[0]["Link"]) == (target, link)
 
 
-def test_links_beyond_what_excel_opens_are_plain_text(
+def test_links_beyond_the_limit_of_excel_are_plain_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worksheet with more than 65,530 would be repaired by Excel, and all of them taken out."""
-    assert pulled_sheet._MOST_LINKS == 65_530  # noqa: SLF001  (made small below)
-    monkeypatch.setattr(pulled_sheet, "_MOST_LINKS", 2)
+    assert pulled_sheet._MAX_LINKS == 65_530  # noqa: SLF001  (made small below)
+    monkeypatch.setattr(pulled_sheet, "_MAX_LINKS", 2)
     path = written(tmp_path / "x.xlsx", *map(incident, range(1, 5)))
     sheet = openpyxl.load_workbook(path)["Incidents"]
     assert [sheet[f"L{row}"].hyperlink is not None for row in range(2, 6)] == [
@@ -179,8 +177,8 @@ def test_links_beyond_what_excel_opens_are_plain_text(
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_is_edited_is_what_is_set(ending: str, tmp_path: Path) -> None:
-    """The rest of the row stays alone, and the row knows what it was made from."""
+def test_only_edited_cells_are_set(ending: str, tmp_path: Path) -> None:
+    """The other fields are not changed, and the row knows its pulled values."""
     path = written(tmp_path / f"x{ending}", incident(), incident(2), rules={"impact": "All users"})
     with open_sheet(path) as sheet:
         [chunk] = sheet.chunks()
@@ -192,8 +190,8 @@ def test_what_is_edited_is_what_is_set(ending: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_custom_fields_have_columns_when_they_are_asked_for(ending: str, tmp_path: Path) -> None:
-    """Text as it is, a list as JSON; and what is edited is sent as that."""
+def test_requested_custom_fields_have_columns(ending: str, tmp_path: Path) -> None:
+    """Text as text, a list as JSON; edits are sent in the same form."""
     custom = ["field:owner", "field:tags:json", "comment"]
     rules = {"field:tags:json": '["b"]', "comment": "Retagged"}
     one = incident(fields={"owner": "ops", "tags": ["a", "ü"]})
@@ -207,8 +205,8 @@ def test_custom_fields_have_columns_when_they_are_asked_for(ending: str, tmp_pat
     assert (was["field:owner"], was["field:tags"]) == ("ops", ["a", "ü"])
 
 
-def test_a_workbook_is_made_to_be_edited(tmp_path: Path) -> None:
-    """Ids are text, the header stays, severities drop down, what is only to read is grey."""
+def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
+    """IDs are text, the header is frozen, severities have a list, read-only columns are grey."""
     path = written(tmp_path / "x.xlsx", incident(), incident(2), rules={"title": "Edited"})
     book = openpyxl.load_workbook(path)
     sheet = book["Incidents"]
@@ -250,10 +248,10 @@ def test_a_workbook_is_made_to_be_edited(tmp_path: Path) -> None:
         cells: rule.prompt
         for rule in sheet.data_validations.dataValidation
         for cells in str(rule.sqref).split()
-        if rule.promptTitle == "For reading only"
+        if rule.promptTitle == "Read-only"
     }
     assert told == {
-        f"{one}2:{one}1048576": "What is typed here is not sent." for one in "HIJKLMNOPQR"
+        f"{one}2:{one}1048576": "Changes in this column are not sent." for one in "HIJKLMNOPQR"
     }
     colours = [sheet[f"{one}1"].fill.start_color.rgb for one in "ABH"]
     assert len(set(colours)) == 3
@@ -264,8 +262,8 @@ def test_a_workbook_is_made_to_be_edited(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_sheet_that_is_there_is_not_replaced_unasked(ending: str, tmp_path: Path) -> None:
-    """An hour of editing is not lost to a command that was given twice."""
+def test_existing_sheet_is_not_replaced_without_overwrite(ending: str, tmp_path: Path) -> None:
+    """Edits are not lost when a command is run twice."""
     path = tmp_path / f"x{ending}"
     path.write_text("edited")
     with pytest.raises(InputError, match="already exists and may contain edits"):
@@ -276,8 +274,8 @@ def test_a_sheet_that_is_there_is_not_replaced_unasked(ending: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_sheet_that_came_meanwhile_is_not_replaced_unasked(ending: str, tmp_path: Path) -> None:
-    """A pull takes minutes, and somebody may have saved a sheet of that name in them."""
+def test_sheet_created_during_the_pull_is_not_replaced(ending: str, tmp_path: Path) -> None:
+    """A pull takes minutes; another program may create a sheet of that name in that time."""
     path = tmp_path / f"x{ending}"
 
     def write_into_the_others_name() -> None:
@@ -290,8 +288,8 @@ def test_a_sheet_that_came_meanwhile_is_not_replaced_unasked(ending: str, tmp_pa
     assert [(file, file.read_text()) for file in tmp_path.iterdir()] == [(path, "edited")]
 
 
-def test_no_link_is_written_through_or_replaced_unasked(tmp_path: Path) -> None:
-    """In a folder that others can write, nobody has a pull overwrite a file by a link."""
+def test_links_are_not_followed_or_replaced(tmp_path: Path) -> None:
+    """In a shared folder, a link must not redirect a pull to another file."""
     precious, path = tmp_path / "precious", tmp_path / "x.csv"
     precious.write_text("as it was")
     (tmp_path / "x.csv.tmp").symlink_to(precious)
@@ -304,8 +302,8 @@ def test_no_link_is_written_through_or_replaced_unasked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_sheet_that_is_replaced_stays_as_private_as_it_was(ending: str, tmp_path: Path) -> None:
-    """Who closed it to others need not do so after every pull."""
+def test_replaced_sheet_keeps_its_permissions(ending: str, tmp_path: Path) -> None:
+    """A private sheet stays private after the next pull."""
     path = written(tmp_path / f"x{ending}", incident())
     path.chmod(0o600)
     assert written(path, incident(2), overwrite=True).stat().st_mode & 0o777 == 0o600
@@ -323,10 +321,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, None])
-def test_a_pull_that_ends_early_leaves_no_half_sheet(
+def test_stopped_pull_leaves_no_partial_sheet(
     error: type[BaseException] | None, ending: str, scratch: Path, tmp_path: Path
 ) -> None:
-    """Half of the incidents would look like all of them; rows kept aside go in any case."""
+    """A partial sheet would look complete; temporary files are deleted in any case."""
 
     def pull() -> None:
         with PulledSheet(tmp_path / f"x{ending}", zone=BERLIN, zone_name="Europe/Berlin") as sheet:
@@ -346,10 +344,10 @@ def test_a_pull_that_ends_early_leaves_no_half_sheet(
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_disk_that_is_full_at_the_end_is_told_and_nothing_is_left(
+def test_full_disk_is_an_error_and_leaves_no_files(
     ending: str, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older sheet is as it was."""
+    """The existing sheet is unchanged."""
     path = tmp_path / f"x{ending}"
     path.write_text("older")
 
@@ -368,14 +366,14 @@ def test_a_disk_that_is_full_at_the_end_is_told_and_nothing_is_left(
 
 
 @pytest.mark.parametrize("name", ["x.ods", "x", "missing/x.csv", "missing/x.xlsx"])
-def test_a_place_that_cannot_be_written_is_told_at_once(name: str, tmp_path: Path) -> None:
+def test_path_that_cannot_be_written_is_an_error_at_once(name: str, tmp_path: Path) -> None:
     """Before thousands of incidents are read."""
     with pytest.raises(InputError, match=r"ends in \.xlsx or \.csv|Use another folder"):
         written(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_no_workbook_holds_is_told_with_the_incident(tmp_path: Path) -> None:
+def test_too_long_cell_is_an_error_that_names_the_incident(tmp_path: Path) -> None:
     """A custom field can be longer than a cell; nothing is cut."""
     long = incident(fields={"log": "x" * 40_000})
     with pytest.raises(InputError, match=r"field:log of 69da451e0000000000000001 has 40,000 char"):
@@ -395,8 +393,8 @@ def test_what_no_workbook_holds_is_told_with_the_incident(tmp_path: Path) -> Non
         ("=" + "x" * 32_766, False),  # and a quote, that no spreadsheet runs it
     ],
 )
-def test_a_cell_is_whole_or_refused(text: str, is_kept: bool, tmp_path: Path) -> None:
-    """To the last of the units that Excel counts: nothing is cut."""
+def test_cell_is_complete_or_an_error(text: str, is_kept: bool, tmp_path: Path) -> None:
+    """Up to the last UTF-16 unit that Excel counts: nothing is cut."""
     path, one = tmp_path / "x.xlsx", incident(fields={"log": text})
     if is_kept:
         [row] = read(written(path, one, custom=["field:log"]))
@@ -411,8 +409,8 @@ def test_a_cell_is_whole_or_refused(text: str, is_kept: bool, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_incidents_than_a_worksheet_has_rows_are_refused(tmp_path: Path) -> None:
-    """None is left out without a word; a CSV takes them all."""
+def test_more_incidents_than_rows_of_a_worksheet_are_an_error(tmp_path: Path) -> None:
+    """No incident is left out silently; a CSV holds all of them."""
     path = tmp_path / "x.xlsx"
 
     def write_one_more(path: Path) -> None:

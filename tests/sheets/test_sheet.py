@@ -46,7 +46,7 @@ def notices_of(path: Path, **options: Any) -> tuple[str, ...]:  # noqa: ANN401 -
 
 
 @pytest.mark.parametrize(("delimiter", "name"), [(",", "comma"), (";", "semicolon"), ("\t", "tab")])
-def test_delimiter_of_the_header_is_found_and_said(path: Path, delimiter: str, name: str) -> None:
+def test_delimiter_is_detected_and_reported(path: Path, delimiter: str, name: str) -> None:
     """A sheet exported with semicolons or tabs is read without an option."""
     others = ",;\t".replace(delimiter, "")
     text = io.StringIO()
@@ -66,16 +66,16 @@ def test_delimiter_of_the_header_is_found_and_said(path: Path, delimiter: str, n
         ("gb18030", b"", "GB18030"),
     ],
 )
-def test_encoding_is_found_and_said(path: Path, codec: str, bom: bytes, spoken: str) -> None:
-    """A sheet saved by Excel in any of its ways is read without an option."""
+def test_encoding_is_detected_and_reported(path: Path, codec: str, bom: bytes, spoken: str) -> None:
+    """A sheet saved by Excel in any of its formats is read without an option."""
     path.write_bytes(bom + '"故障ID","标题"\r\na,磁盘㙟𠮷😀\r\n'.encode(codec))
 
     assert rows_of(path) == [(2, "a", "磁盘㙟𠮷😀")]
     assert notices_of(path) == (f"read as {spoken}, comma-separated",)
 
 
-def test_gb18030_only_after_the_first_mebibyte_is_found(path: Path) -> None:
-    """The whole file decides what it is, not its beginning."""
+def test_gb18030_after_the_first_mebibyte_is_detected(path: Path) -> None:
+    """The whole file is checked, not only its beginning."""
     rows = [[f"{number:024}", "x" * 100] for number in range(10_000)]
     text = io.StringIO()
     csv.writer(text).writerows([["id", "title"], *rows, ["a", "磁盘"]])
@@ -86,8 +86,8 @@ def test_gb18030_only_after_the_first_mebibyte_is_found(path: Path) -> None:
     assert rows_of(path)[-1] == (10_002, "a", "磁盘")
 
 
-def test_samples_are_read_as_the_csv_module_reads_them() -> None:
-    """What stands in the samples arrives, cell for cell."""
+def test_samples_are_read_like_the_csv_module() -> None:
+    """Every cell of the samples is read."""
     for name, encoding in (("invalid-rows.csv", "utf-8"), ("chinese-gb18030.csv", "gb18030")):
         with (SAMPLES / name).open(encoding=encoding, newline="") as file:
             expected = [(n, *cells) for n, cells in enumerate(csv.reader(file), 1)][1:]
@@ -95,8 +95,8 @@ def test_samples_are_read_as_the_csv_module_reads_them() -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".CSV"])
-def test_text_may_have_any_of_the_known_endings(tmp_path: Path, ending: str) -> None:
-    """The ending says only that it is text."""
+def test_text_may_have_any_known_extension(tmp_path: Path, ending: str) -> None:
+    """The extension only means that the file is text."""
     assert rows_of_text(tmp_path / f"x{ending}", "id\ttitle\na\tb\n") == [(2, "a", "b")]
 
 
@@ -112,8 +112,8 @@ def test_text_may_have_any_of_the_known_endings(tmp_path: Path, ending: str) -> 
         ("id title\na b\n", " "),
     ],
 )
-def test_delimiter_can_be_said(path: Path, text: str, delimiter: str) -> None:
-    """--delimiter takes a name or a character."""
+def test_delimiter_can_be_set(path: Path, text: str, delimiter: str) -> None:
+    """The option takes a name or a character."""
     assert rows_of_text(path, text, delimiter=delimiter) == [(2, "a", "b")]
 
 
@@ -127,8 +127,8 @@ def test_delimiter_can_be_said(path: Path, text: str, delimiter: str) -> None:
         ('\ufeff"id",title\na,日本\n'.encode("utf-16-be"), "utf-16-be"),
     ],
 )
-def test_encoding_can_be_said(path: Path, content: bytes, encoding: str) -> None:
-    """--encoding takes what Python can decode."""
+def test_encoding_can_be_set(path: Path, content: bytes, encoding: str) -> None:
+    """The option takes any encoding that Python knows."""
     path.write_bytes(content)
 
     assert rows_of(path, encoding=encoding) == [(2, "a", "日本")]
@@ -138,8 +138,8 @@ def test_encoding_can_be_said(path: Path, content: bytes, encoding: str) -> None
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 3, 5, 1000])
-def test_row_numbers_are_those_of_excel(path: Path, chunk_rows: int) -> None:
-    """Blank lines and line breaks in cells count as Excel counts them, at any chunk's border."""
+def test_row_numbers_match_excel(path: Path, chunk_rows: int) -> None:
+    """Blank lines and line breaks in cells count as in Excel, at every border of a chunk."""
     text = '\n\r\n , \nid,title\na,"1\n2\r\n\n3"\n\n"",""\nb,x\n,y\n\n \n'
     path.write_bytes(text.encode())
     with open_sheet(path) as table:
@@ -155,13 +155,13 @@ def test_row_numbers_are_those_of_excel(path: Path, chunk_rows: int) -> None:
     assert max(len(chunk.numbers) for chunk in chunks) <= chunk_rows
 
 
-def test_header_alone_has_no_rows(path: Path) -> None:
+def test_header_without_rows_gives_no_rows(path: Path) -> None:
     """A sheet with nothing below its header is read, and is empty."""
     assert [rows_of_text(path, text) for text in (HEADER, "id,title", HEADER + "\n\n")] == [[]] * 3
 
 
-def test_text_that_other_programs_take_for_something_else_stays_text(path: Path) -> None:
-    """Nothing is a number, a date, a truth value or nothing because it looks so."""
+def test_text_that_looks_like_another_type_stays_text(path: Path) -> None:
+    """Text is not converted to numbers, dates, booleans or empty cells."""
     texts = ["NA", "null", "nan", "NaN", "None", "N/A", "#N/A", "inf", "TRUE", "007", "1e5", "1.50"]
     texts += [
         "-0",
@@ -194,16 +194,16 @@ def test_text_that_other_programs_take_for_something_else_stays_text(path: Path)
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_cell_arrives_as_it_was_written(path: Path, written: str, text: str, end: str) -> None:
-    """Quotes, line breaks and spaces of a cell are the cell's, whatever ends the lines."""
+def test_cell_is_read_unchanged(path: Path, written: str, text: str, end: str) -> None:
+    """Quotes, line breaks and spaces of a cell are kept, with any line ending."""
     assert rows_of_text(path, f"id,title{end}a,{written}{end}b,c{end}") == [
         (2, "a", text),
         (3, "b", "c"),
     ]
 
 
-def test_row_with_fewer_cells_is_filled_with_empty_ones(path: Path) -> None:
-    """Trailing empty cells need no delimiters; one empty cell too many is harmless."""
+def test_short_row_is_padded_with_empty_cells(path: Path) -> None:
+    """Trailing empty cells need no delimiters; one extra empty cell is accepted."""
     assert rows_of_text(path, HEADER + "a\nb,c\nd,e,\n") == [
         (2, "a", ""),
         (3, "b", "c"),
@@ -214,8 +214,8 @@ def test_row_with_fewer_cells_is_filled_with_empty_ones(path: Path) -> None:
 # --- Standard input and data frames ----------------------------------------------------------
 
 
-def test_standard_input_is_read_as_often_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe is a sheet like any other, though it gives its bytes only once."""
+def test_standard_input_can_be_read_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe is a sheet like any other, although it can be read only once."""
     content = b"\xef\xbb\xbfid;title\r\na;b\r\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     with open_sheet("-") as table:
@@ -225,8 +225,8 @@ def test_standard_input_is_read_as_often_as_needed(monkeypatch: pytest.MonkeyPat
     assert table.notices == ("standard input: read as UTF-8 with BOM, semicolon-separated",)
 
 
-def test_frame_is_a_sheet_whose_first_row_is_row_2() -> None:
-    """Whatever its index, a frame counts its rows as if it had been written to a sheet."""
+def test_first_row_of_a_frame_is_row_2() -> None:
+    """With any index, rows are counted as if the frame were written to a sheet."""
     frame = pd.DataFrame({"ID": list("abcde"), "Title": list("vwxyz")}, index=[7, 7, 0, 1, 2])
 
     assert rows_of(frame, chunk_rows=2) == [
@@ -234,8 +234,8 @@ def test_frame_is_a_sheet_whose_first_row_is_row_2() -> None:
     ]
 
 
-def test_frame_cells_that_say_nothing_are_empty() -> None:
-    """NaN, None, NaT and NA leave the field alone; a row of them is blank."""
+def test_missing_values_in_a_frame_are_empty() -> None:
+    """NaN, None, NaT and NA do not change the field; a row of them is blank."""
     nothing = [float("nan"), None, pd.NaT, pd.NA, ""]
     frame = pd.DataFrame({"id": [*"abcde", None], "title": [*nothing, None]})
     with open_sheet(frame) as table:
@@ -266,12 +266,12 @@ def test_frame_cells_that_say_nothing_are_empty() -> None:
         (["a\ud83db"], "a?b", "contains an incomplete character"),
     ],
 )
-def test_frame_cell_is_text_only_where_that_is_certain(
+def test_frame_cell_becomes_text_only_if_certain(
     values: Any,  # noqa: ANN401 - of any type
     text: str,
     problem: str | None,
 ) -> None:
-    """A typed value becomes the text that a spreadsheet shows, or is pointed out."""
+    """A typed value becomes the text that a spreadsheet shows, or is reported."""
     with open_sheet(pd.DataFrame({"id": ["a"], "title": values})) as table:
         (chunk,) = table.chunks()
 

@@ -23,7 +23,9 @@ Row = tuple[str, str, str]
 Item = Change | Outcome
 
 
-def judged(*rows: Row, policy: OnConflict = OnConflict.ERROR) -> tuple[SheetCheck, list[Item]]:
+def checked_rows(
+    *rows: Row, policy: OnConflict = OnConflict.ERROR
+) -> tuple[SheetCheck, list[Item]]:
     with open_sheet(pd.DataFrame(list(rows), columns=HEADER)) as sheet:
         sheet_check = check_rows(sheet, policy)
         items = [
@@ -50,12 +52,12 @@ def not_sent(items: list[Item]) -> dict[int, tuple[Status, str, str]]:
     }
 
 
-def test_twins_are_sent_once() -> None:
-    """Identical rows cost one request; the first is sent, wherever the others stand."""
-    sheet_check, items = judged(
+def test_duplicates_are_sent_once() -> None:
+    """Identical rows cost one request; the first one is sent."""
+    sheet_check, items = checked_rows(
         (A, "one", ""), (B, "one", ""), (A, "one", ""), (A.upper(), "one", "")
     )
-    skipped = (Status.SKIPPED, "", "the same as row 2, which is sent")
+    skipped = (Status.SKIPPED, "", "duplicate of row 2")
 
     assert (sent(items), not_sent(items)) == (
         {2: {"title": "one"}, 3: {"title": "one"}},
@@ -65,8 +67,10 @@ def test_twins_are_sent_once() -> None:
 
 
 def test_rows_that_set_different_fields_are_all_sent() -> None:
-    """One incident may be described on several rows; they are only kept in order."""
-    sheet_check, items = judged((A, "one", ""), (f" {A.upper()}", "", "two"), (B, "", "three"))
+    """One incident may be in several rows; their order is kept."""
+    sheet_check, items = checked_rows(
+        (A, "one", ""), (f" {A.upper()}", "", "two"), (B, "", "three")
+    )
 
     assert (sent(items), not_sent(items)) == (
         {2: {"title": "one"}, 3: {"impact": "two"}, 4: {"impact": "three"}},
@@ -75,9 +79,9 @@ def test_rows_that_set_different_fields_are_all_sent() -> None:
     assert (sheet_check.repeated_ids, sheet_check.contested_ids) == ({A}, frozenset())
 
 
-def test_rows_that_agree_on_a_field_are_no_conflict() -> None:
-    """Saying the same twice, and something else besides, is fine."""
-    sheet_check, items = judged((A, "one", ""), (A, "one", "two"))
+def test_rows_with_the_same_value_are_not_in_conflict() -> None:
+    """The same value twice, and another field besides, is valid."""
+    sheet_check, items = checked_rows((A, "one", ""), (A, "one", "two"))
 
     assert (len(sent(items)), sheet_check.row_errors, sheet_check.contested_ids) == (
         2,
@@ -86,10 +90,10 @@ def test_rows_that_agree_on_a_field_are_no_conflict() -> None:
     )
 
 
-def test_conflict_is_a_mistake_of_every_row_in_it() -> None:
-    """Which of two titles is meant is never guessed; both rows are told, the others sent."""
+def test_conflict_makes_every_row_in_it_invalid() -> None:
+    """Which of two titles is meant is not guessed; both rows are reported, the others sent."""
     rows = ((A, "one", ""), (A, "", "x y"), (A, "two", ""), (B, "one", ""), (A, "", "x y"))
-    sheet_check, items = judged(*rows)
+    sheet_check, items = checked_rows(*rows)
     fix = "Remove one of the rows, or use on_conflict=OnConflict.LAST"
     problems = {2: "row 4 sets title", 4: "row 2 sets title"}
     problems = {
@@ -107,9 +111,9 @@ def test_conflict_is_a_mistake_of_every_row_in_it() -> None:
     }
 
 
-def test_row_that_is_wrong_anyway_is_no_part_of_a_conflict() -> None:
-    """A row that is not sent does not stand in another's way."""
-    sheet_check, items = judged((A, "one", ""), (A, "x", ""), (A, "one", " "))
+def test_invalid_row_is_not_part_of_a_conflict() -> None:
+    """A row that is not sent does not affect other rows."""
+    sheet_check, items = checked_rows((A, "one", ""), (A, "x", ""), (A, "one", " "))
 
     assert [(m.row_number, m.kind) for m in sheet_check.row_errors] == [
         (3, "too_short"),
@@ -118,9 +122,9 @@ def test_row_that_is_wrong_anyway_is_no_part_of_a_conflict() -> None:
     assert (sent(items), sheet_check.repeated_ids) == ({2: {"title": "one"}}, frozenset())
 
 
-def test_mistakes_stand_in_the_order_of_rows() -> None:
-    """Conflicts, found last, are told where they stand."""
-    sheet_check, _ = judged((A, "one", ""), ("", "abc", ""), (A, "two", ""), (B, "x", ""))
+def test_errors_are_in_the_order_of_rows() -> None:
+    """Conflicts are detected last, and listed at their rows."""
+    sheet_check, _ = checked_rows((A, "one", ""), ("", "abc", ""), (A, "two", ""), (B, "x", ""))
 
     assert [(m.row_number, m.kind) for m in sheet_check.row_errors] == [
         (2, "conflict"),
@@ -130,10 +134,10 @@ def test_mistakes_stand_in_the_order_of_rows() -> None:
     ]
 
 
-def test_last_row_wins_when_asked() -> None:
-    """--on-conflict last sends what the rows amount to, and no row that adds nothing to it."""
+def test_policy_last_sends_the_last_row() -> None:
+    """Rows are sent only if they change the final result."""
     rows = ((A, "one", ""), (A, "two", "kept"), (A, "one", ""), (A, "three", ""), (B, "one", ""))
-    sheet_check, items = judged(*rows, policy=OnConflict.LAST)
+    sheet_check, items = checked_rows(*rows, policy=OnConflict.LAST)
     reason = "overridden by row 5, the last row for these fields"
 
     assert sent(items) == {
@@ -145,10 +149,12 @@ def test_last_row_wins_when_asked() -> None:
     assert (sheet_check.row_errors, sheet_check.contested_ids) == ((), {A})
 
 
-def test_all_rows_are_sent_in_order_when_asked() -> None:
-    """--on-conflict in-order replays every row, repeated ones too, each with its own digest."""
+def test_policy_in_order_sends_all_rows_in_order() -> None:
+    """Repeated rows too, each with its own digest."""
     titles = ["one", "two", "one", "one"]
-    sheet_check, items = judged(*((A, title, "") for title in titles), policy=OnConflict.IN_ORDER)
+    sheet_check, items = checked_rows(
+        *((A, title, "") for title in titles), policy=OnConflict.IN_ORDER
+    )
 
     assert sent(items) == {row: {"title": title} for row, title in enumerate(titles, 2)}
     assert [item.row_number for item in items] == [2, 3, 4, 5]
@@ -157,16 +163,16 @@ def test_all_rows_are_sent_in_order_when_asked() -> None:
 
 
 @pytest.mark.parametrize("policy", [OnConflict.LAST, OnConflict.IN_ORDER])
-def test_twins_without_a_conflict_are_sent_once_under_every_policy(policy: OnConflict) -> None:
-    """The policy is for conflicts alone."""
-    sheet_check, items = judged((A, "one", ""), (A, "one", ""), policy=policy)
+def test_duplicates_are_sent_once_with_every_policy(policy: OnConflict) -> None:
+    """The policy only concerns conflicts."""
+    sheet_check, items = checked_rows((A, "one", ""), (A, "one", ""), policy=policy)
 
     assert (list(sent(items)), list(not_sent(items))) == ([2], [3])
     assert sheet_check.contested_ids == frozenset()
 
 
-def test_every_row_has_a_digest_of_its_own() -> None:
-    """No two rows share a line's key in the report, whatever became of them."""
+def test_every_row_has_its_own_digest() -> None:
+    """No two rows share a key in the report, with any result."""
     rows = [
         (A, "one", ""),
         (A, "one", ""),
@@ -176,21 +182,21 @@ def test_every_row_has_a_digest_of_its_own() -> None:
         ("", "x", ""),
     ]
     for policy in OnConflict:
-        _, items = judged(*rows, policy=policy)
+        _, items = checked_rows(*rows, policy=policy)
         assert (policy, len({item.digest for item in items})) == (policy, len(rows))
 
 
 def test_no_digest_looks_like_a_number() -> None:
-    """Whoever saves the report with a spreadsheet spoils none of its lines."""
+    """Saving the report in a spreadsheet does not damage its lines."""
     digests = Digests("").each([[str(number)] for number in range(2_000)])
     assert {digest.hex()[0] for digest in digests} == set("abef")
 
 
-def test_digest_is_that_of_the_content_and_not_of_the_place() -> None:
-    """A row that moved is the same row; another text, field, incident or API is another."""
-    _, (change,) = judged((A, "one", ""))
-    _, (_, moved) = judged((B, "xyz", ""), (A.upper(), "one", ""))
-    _, others = judged((A, "one.", ""), (B, "one", ""), (B, "", "one"))
+def test_digest_depends_on_the_content_and_not_on_the_row_number() -> None:
+    """A moved row is the same row; another text, field, incident or API is another."""
+    _, (change,) = checked_rows((A, "one", ""))
+    _, (_, moved) = checked_rows((B, "xyz", ""), (A.upper(), "one", ""))
+    _, others = checked_rows((A, "one.", ""), (B, "one", ""), (B, "", "one"))
     elsewhere = Change.of(2, A, {"title": "one"}, scope="https://sandbox.example")
 
     assert moved.digest == change.digest

@@ -20,7 +20,7 @@ import pytest
 import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sheet_zoo import look_at
+from sheet_zoo import inspect_sheet
 from test_validation import REQUEST
 
 from bulk_reset.core.change import Change
@@ -136,7 +136,7 @@ def rows_with_text(table: list[list[str]]) -> set[int]:
 
 def assert_all_arrive(path: Path, table: list[list[str]], **options: Any) -> None:  # noqa: ANN401
     """Compare what is sent with what the cells say; every other row must be a mistake."""
-    found = look_at(path, **options)
+    found = inspect_sheet(path, **options)
     sent = expected(table)
 
     assert found.rows == sent
@@ -157,7 +157,7 @@ MANY: Final = settings(
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "gb18030"]),
     above=st.sampled_from(["", "\r\n", "Incidents of October\r\n\r\n"]),
 )
-def test_any_table_in_csv_arrives(
+def test_any_csv_table_is_read_unchanged(
     table: list[list[str]],
     delimiter: str,
     quoting: Any,  # noqa: ANN401  (the csv module's)
@@ -176,7 +176,7 @@ def test_any_table_in_csv_arrives(
     # Some characters alone do not show that they are Chinese.
     options = {"encoding": encoding} if encoding == "gb18030" else {}
     shift = above.count("\n")
-    found = look_at(path, **options)
+    found = inspect_sheet(path, **options)
     sent = {number + shift: row for number, row in expected(table).items()}
 
     assert found.rows == sent
@@ -189,7 +189,7 @@ def test_any_table_in_csv_arrives(
     table=tables(characters(exclude_characters="\ufffe\uffff")),  # no characters of XML
     is_constant_memory=st.booleans(),
 )
-def test_any_table_by_xlsxwriter_arrives(
+def test_any_xlsxwriter_table_is_read_unchanged(
     table: list[list[str]], is_constant_memory: bool, tmp_path: Path
 ) -> None:
     """Control characters, ``_x0041_`` and both line breaks come back from Excel's escapes."""
@@ -219,8 +219,8 @@ ESCAPE: Final = re.compile(r"_x[0-9a-fA-F]{4}_")
         lambda table: not any(ESCAPE.search(cell) for row in table for cell in row)
     )
 )
-def test_any_table_by_openpyxl_arrives(table: list[list[str]], tmp_path: Path) -> None:
-    """Text that begins like a formula or an error is text where the workbook says so."""
+def test_any_openpyxl_table_is_read_unchanged(table: list[list[str]], tmp_path: Path) -> None:
+    """Text that begins like a formula or an error stays text if the workbook stores it as text."""
     # It does not say of nothing but spaces that they are meant, so they are none.
     table = [[cell if cell.strip(" \t\n") else "" for cell in row] for row in table]
     book = openpyxl.Workbook()
@@ -245,10 +245,10 @@ VALUES: Final = st.fixed_dictionaries(
 
 @settings(MANY, max_examples=300)
 @given(values=VALUES, incident_id=ids(1) | st.text(max_size=26))
-def test_check_accepts_just_what_the_published_schema_accepts(
+def test_check_accepts_exactly_what_the_published_schema_accepts(
     values: dict[str, str], incident_id: str
 ) -> None:
-    """What is sent is valid, and what is held back is invalid or one of this tool's own rules."""
+    """What is sent is valid; a rejected row breaks the schema or one of our own rules."""
     frame = pd.DataFrame([{**dict.fromkeys(FIELDS, ""), **values, "incident_id": incident_id}])
     with open_sheet(frame) as sheet:
         chunks = [check_chunk(chunk, sheet.columns) for chunk in sheet.chunks()]
@@ -273,8 +273,8 @@ def test_check_accepts_just_what_the_published_schema_accepts(
 
 
 @pytest.mark.parametrize("name", FIELDS[1:])
-def test_property_has_both_kinds_of_cells(name: str) -> None:
-    """The rules told here are neither always true nor always false."""
+def test_property_has_valid_and_invalid_cells(name: str) -> None:
+    """The rules are neither always true nor always false."""
     good = "Info" if name == "incident_severity" else "abc"
 
     assert (is_allowed(name, good), is_allowed(name, "#N/A"), is_allowed(name, "x")) == (

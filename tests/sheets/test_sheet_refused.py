@@ -37,8 +37,8 @@ def refusal(path: Path, **options: str) -> str:
 
 
 @pytest.mark.parametrize("delimiter", ["||", '"', "\n", "\r", "§"])
-def test_what_cannot_be_a_delimiter_is_refused(path: Path, delimiter: str) -> None:
-    """--delimiter says what it takes."""
+def test_invalid_delimiter_is_an_error(path: Path, delimiter: str) -> None:
+    """The error lists the valid values."""
     path.write_text(HEADER)
 
     assert refusal(path, delimiter=delimiter) == (
@@ -47,8 +47,8 @@ def test_what_cannot_be_a_delimiter_is_refused(path: Path, delimiter: str) -> No
     )
 
 
-def test_wrong_delimiter_is_refused_by_the_header_it_gives(path: Path) -> None:
-    """A delimiter that splits nothing shows the whole line as one column."""
+def test_wrong_delimiter_gives_a_header_of_one_column(path: Path) -> None:
+    """The error shows the whole line as one column."""
     path.write_text("id,title\na,b\n")
 
     with pytest.raises(MissingColumnError) as caught:
@@ -56,8 +56,8 @@ def test_wrong_delimiter_is_refused_by_the_header_it_gives(path: Path) -> None:
     assert caught.value.header == ("id,title",)
 
 
-def test_wrong_encoding_is_refused_wherever_it_shows(path: Path) -> None:
-    """Text that is not what --encoding says is not replaced by question marks."""
+def test_wrong_encoding_is_an_error_anywhere_in_the_file(path: Path) -> None:
+    """Text that does not decode is not replaced by question marks."""
     for text in ("id,título\na,b\n", "id,title\na,b\n" * 100_000 + "a,título\n"):
         path.write_text(text, encoding="utf-8")
         assert refusal(path, encoding="ascii") == (
@@ -67,8 +67,8 @@ def test_wrong_encoding_is_refused_wherever_it_shows(path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "\0"])
-def test_encoding_that_is_none_is_refused(path: Path, encoding: str) -> None:
-    """A slip in --encoding is told before the file is read."""
+def test_unknown_encoding_is_an_error(path: Path, encoding: str) -> None:
+    """A typing error in the option is reported before the file is read."""
     path.write_text(HEADER)
 
     assert refusal(path, encoding=encoding) == (
@@ -76,8 +76,8 @@ def test_encoding_that_is_none_is_refused(path: Path, encoding: str) -> None:
     )
 
 
-def test_worksheet_of_a_text_file_is_refused(path: Path) -> None:
-    """--sheet with a CSV is a mix-up that is told."""
+def test_worksheet_name_for_a_text_file_is_an_error(path: Path) -> None:
+    """A text file has no worksheets."""
     path.write_text(HEADER)
 
     assert (
@@ -98,10 +98,10 @@ def test_worksheet_of_a_text_file_is_refused(path: Path) -> None:
         ('"a\n\n",b\n\nc,d\ne,f,g,h\n', "row 5 has 4 cells, but the header has 2."),
     ],
 )
-def test_row_with_more_cells_than_the_header_is_refused(
+def test_row_with_more_cells_than_the_header_is_an_error(
     path: Path, text: str, where: str, chunk_rows: int
 ) -> None:
-    """A delimiter in unquoted text never shifts or cuts what is sent; the row is named."""
+    """An unquoted delimiter never shifts or cuts values; the row is named."""
     path.write_text(HEADER + text)
 
     with pytest.raises(SheetError) as caught:
@@ -112,8 +112,8 @@ def test_row_with_more_cells_than_the_header_is_refused(
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 1000])
-def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows: int) -> None:
-    """A missing quote does not make the rest of the sheet one long title."""
+def test_unclosed_quote_is_an_error_that_names_the_row(path: Path, chunk_rows: int) -> None:
+    """A missing quote does not turn the rest of the sheet into one title."""
     path.write_text(HEADER + '"a\nb",c\nd,"e\nf,g\n')
 
     with pytest.raises(SheetError) as caught:
@@ -169,19 +169,19 @@ def test_quote_that_is_never_closed_is_refused_by_its_row(path: Path, chunk_rows
         ),
     ],
 )
-def test_file_that_is_no_sheet_is_refused_in_words(
+def test_file_of_another_type_is_a_clear_error(
     tmp_path: Path, name: str, content: bytes, text: str
 ) -> None:
-    """What was found and what to do is said of any file, without a traceback."""
+    """The error states what was found and the fix, without a traceback."""
     (tmp_path / name).write_bytes(content)
 
     assert refusal(tmp_path / name) == text
 
 
-def test_name_that_is_no_file_is_refused_in_words(
+def test_path_that_is_not_a_file_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slip in the name, a folder and a pipe are told apart."""
+    """A misspelled name, a folder and a pipe have their own errors."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
@@ -193,8 +193,8 @@ def test_name_that_is_no_file_is_refused_in_words(
     ]
 
 
-def test_file_that_changed_between_two_readings_is_refused(path: Path) -> None:
-    """What is sent is what was checked, or nothing."""
+def test_file_modified_between_two_reads_is_an_error(path: Path) -> None:
+    """Only rows that were checked are sent."""
     path.write_text(HEADER + "a,b\n")
     for change in (lambda: path.write_text(HEADER + "a,bb\n"), path.unlink):
         with open_sheet(path) as table:
@@ -224,10 +224,10 @@ def test_file_that_changed_between_two_readings_is_refused(path: Path) -> None:
         ),
     ],
 )
-def test_standard_input_that_is_no_sheet_is_refused(
+def test_invalid_standard_input_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, content: bytes, options: dict[str, str], text: str
 ) -> None:
-    """Messages say standard input, never the name of a temporary file."""
+    """Errors name standard input, never a temporary file."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
 
     assert refusal(Path("-"), **options) == text
@@ -241,10 +241,10 @@ def test_standard_input_that_is_no_sheet_is_refused(
         ("id,title\naaa,データベースの接続がタイムアウトしました\n", "shift_jis"),
     ],
 )
-def test_text_that_only_happens_to_decode_as_chinese_is_refused(
+def test_text_that_only_decodes_as_chinese_by_chance_is_an_error(
     tmp_path: Path, text: str, codec: str
 ) -> None:
-    """Nobody's umlauts become hanzi; with the encoding said, the text arrives as it is."""
+    """Umlauts do not become hanzi; with the encoding set, the text is read unchanged."""
     (tmp_path / "x.csv").write_bytes(text.encode(codec))
     assert "Set the encoding, for example encoding='cp1252' (or shift_jis" in refusal(
         tmp_path / "x.csv"
@@ -254,10 +254,10 @@ def test_text_that_only_happens_to_decode_as_chinese_is_refused(
     assert chunk.columns[1][0] == text.splitlines()[1].split(",")[1]
 
 
-def test_an_encoding_that_shows_late_in_a_large_file_is_refused_and_not_guessed(
+def test_late_undecodable_byte_in_a_large_file_is_an_error(
     path: Path,
 ) -> None:
-    """Only the first 16 MiB are looked at; what follows is never read as something else."""
+    """Only the first 16 MiB decide the encoding; the rest is never read in another one."""
     path.write_bytes(b"id,title\n" + b"a,plain text\n" * 1_400_000 + "a,磁盘\n".encode("gb18030"))
 
     assert refusal(path) == (

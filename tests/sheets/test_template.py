@@ -43,7 +43,7 @@ def app() -> typer.Typer:
 
 
 def test_template_has_one_header_and_no_rows(path: Path) -> None:
-    """The reader that a run uses sees the header as the first sheet's only row."""
+    """A run reads the header as the only row of the first worksheet."""
     write_template(path)
     book = CalamineWorkbook.from_path(path)
 
@@ -52,14 +52,14 @@ def test_template_has_one_header_and_no_rows(path: Path) -> None:
 
 
 def test_header_names_every_field_once() -> None:
-    """Every column of the template is understood, and none is left over."""
+    """Every column of the template is a field, and every field has a column."""
     columns = bind(tuple(HEADER), {}, "incidents.xlsx")
 
     assert (columns.position, columns.notices) == ({f: i for i, f in enumerate(FIELDS)}, ())
 
 
-def test_typed_cell_is_checked_by_its_columns_rule(workbook: openpyxl.Workbook) -> None:
-    """Each column has one check, over exactly the rows that were asked for."""
+def test_every_column_has_one_input_check(workbook: openpyxl.Workbook) -> None:
+    """It covers exactly the requested rows."""
     checks = {
         str(check.sqref): (check.type, check.operator, check.formula1, check.formula2)
         for check in workbook["Incidents"].data_validations.dataValidation
@@ -79,28 +79,28 @@ def test_typed_cell_is_checked_by_its_columns_rule(workbook: openpyxl.Workbook) 
     }
 
 
-def test_wrong_length_is_a_warning_and_wrong_id_is_refused(workbook: openpyxl.Workbook) -> None:
-    """Excel counts an emoji as two, so it may warn about a text but not refuse it."""
+def test_wrong_length_is_a_warning_and_wrong_id_an_error(workbook: openpyxl.Workbook) -> None:
+    """Excel counts an emoji as two, so for texts it may only warn."""
     checks = workbook["Incidents"].data_validations.dataValidation
 
     assert [check.errorStyle or "stop" for check in checks] == ["stop", *["warning"] * 5, "stop"]
 
 
-def test_every_check_says_what_to_type_and_what_was_wrong(workbook: openpyxl.Workbook) -> None:
-    """People read the rule before they type, and again when they broke it."""
+def test_every_input_check_explains_the_rule_and_the_error(workbook: openpyxl.Workbook) -> None:
+    """The rule is shown before typing and after an invalid input."""
     checks = workbook["Incidents"].data_validations.dataValidation
     title = checks[1]
 
     assert [check.promptTitle for check in checks] == HEADER
     assert (title.prompt, title.error) == (
         "3 to 200 characters. If empty, it is not changed.",
-        "Title must have 3 to 200 characters.  Excel counts an emoji as two, bulk-reset as one.",
+        "Title must have 3 to 200 characters. Excel counts an emoji as two, bulk-reset as one.",
     )
     assert all(check.prompt and check.error for check in checks)
 
 
-def test_whole_columns_are_text_so_ids_stay_ids(workbook: openpyxl.Workbook) -> None:
-    """An ID of digits and one e is not turned into a number, in whatever row it is typed."""
+def test_whole_columns_are_text_so_that_ids_keep_their_digits(workbook: openpyxl.Workbook) -> None:
+    """An ID of digits and one e does not become a number, in any row."""
     columns = workbook["Incidents"].column_dimensions
     spans = {
         number: column.number_format
@@ -111,15 +111,15 @@ def test_whole_columns_are_text_so_ids_stay_ids(workbook: openpyxl.Workbook) -> 
     assert spans == dict.fromkeys(range(1, 8), "@")
 
 
-def test_header_and_id_stay_in_sight(workbook: openpyxl.Workbook) -> None:
-    """Scrolling keeps the column names and the IDs; every column can be filtered."""
+def test_header_and_id_are_frozen(workbook: openpyxl.Workbook) -> None:
+    """Scrolling keeps the column names and the IDs; every column has a filter."""
     sheet = workbook["Incidents"]
 
     assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("B2", "A1:G501")
 
 
-def test_instructions_say_rules_and_next_commands(workbook: openpyxl.Workbook) -> None:
-    """The second sheet has a line for every column, and what to type next."""
+def test_instructions_list_rules_and_commands(workbook: openpyxl.Workbook) -> None:
+    """The second worksheet has a row for every column, and the commands."""
     rows = list(workbook["Instructions"].iter_rows(values_only=True))
     first = [row[0] for row in rows]
 
@@ -147,8 +147,8 @@ def test_instructions_say_rules_and_next_commands(workbook: openpyxl.Workbook) -
     )
 
 
-def test_file_already_there_is_kept(path: Path) -> None:
-    """A template that somebody filled in is not lost to a second one."""
+def test_existing_file_is_kept(path: Path) -> None:
+    """A completed template is not lost."""
     path.write_bytes(b"filled in")
     with pytest.raises(InputError) as caught:
         write_template(path)
@@ -161,15 +161,15 @@ def test_file_already_there_is_kept(path: Path) -> None:
 
 
 def test_overwrite_replaces_the_file(path: Path) -> None:
-    """Who asks for it gets a fresh template in place of the file."""
+    """The file is replaced by a new template."""
     path.write_bytes(b"filled in")
     write_template(path, overwrite=True)
 
     assert CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python() == [HEADER]
 
 
-def test_folder_that_is_missing_is_an_input_error(tmp_path: Path) -> None:
-    """A place that cannot be written to is named, without a traceback."""
+def test_missing_folder_is_an_input_error(tmp_path: Path) -> None:
+    """The path is named, without a traceback."""
     path = tmp_path / "missing" / "incidents.xlsx"
     with pytest.raises(InputError) as caught:
         write_template(path)
@@ -179,8 +179,8 @@ def test_folder_that_is_missing_is_an_input_error(tmp_path: Path) -> None:
     )
 
 
-def test_name_that_is_no_workbook_is_refused(tmp_path: Path) -> None:
-    """A workbook called .csv would open nowhere, so it is not written."""
+def test_name_of_another_file_type_is_an_error(tmp_path: Path) -> None:
+    """No program would open a workbook with the extension .csv."""
     path = tmp_path / "incidents.csv"
     with pytest.raises(InputError) as caught:
         write_template(path)
@@ -191,8 +191,8 @@ def test_name_that_is_no_workbook_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_command_says_what_it_wrote_and_what_comes_next(app: typer.Typer, tmp_path: Path) -> None:
-    """The next command can be copied as it stands, even where the name has a space."""
+def test_command_prints_the_file_and_the_next_command(app: typer.Typer, tmp_path: Path) -> None:
+    """The next command can be copied, even if the name has a space."""
     path = tmp_path / "my incidents.xlsx"
     result = CliRunner().invoke(app, [str(path)])
 
@@ -227,8 +227,8 @@ def test_command_keeps_a_file_unless_forced(app: typer.Typer, path: Path) -> Non
     assert path.read_bytes() != b"filled in"
 
 
-def test_command_is_imported_without_the_writer() -> None:
-    """Start-up does not wait for XlsxWriter."""
+def test_command_is_imported_without_xlsxwriter() -> None:
+    """XlsxWriter does not slow down the start."""
     code = "import sys, bulk_reset.cli.template; print('xlsxwriter' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -47,8 +47,8 @@ def kinds(**values: object) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("character", ["x", "磁", "😀", "\u0301", "\n"])
 @pytest.mark.parametrize("field", ["title", *LONG_FIELDS])
-def test_length_is_counted_in_code_points_at_both_edges(field: str, character: str) -> None:
-    """An emoji is one character, a combining accent too, as the API counts them."""
+def test_length_is_counted_in_code_points_at_both_limits(field: str, character: str) -> None:
+    """An emoji is one character, and a combining accent too, as the API counts."""
     longest = 200 if field == "title" else 6144
     found = {
         length: kinds(**{field: "x" + character * (length - 2) + "x"})
@@ -63,13 +63,15 @@ def test_length_is_counted_in_code_points_at_both_edges(field: str, character: s
     }
 
 
-def test_one_character_is_too_short_and_said_in_the_singular() -> None:
-    """The message reads well, whatever the number."""
-    assert [row_error.problem for row_error in row_errors(title="x")] == ["1 character"]
+def test_one_character_is_too_short_and_in_the_singular() -> None:
+    """Counts agree with their nouns."""
+    assert [row_error.problem for row_error in row_errors(title="x")] == [
+        "1 character; the minimum is 3"
+    ]
 
 
-def test_spaces_around_a_text_belong_to_it() -> None:
-    """Text is sent as it stands; what counts is its whole length."""
+def test_spaces_around_a_text_are_kept() -> None:
+    """Text is sent unchanged; its whole length counts."""
     assert [kinds(title=text) for text in (" x ", "  x", "x\n\n")] == [[], [], []]
 
 
@@ -89,10 +91,10 @@ def test_spaces_around_a_text_belong_to_it() -> None:
     "more", ["", " and what else there is to say\n", " in °C, a text of its own"]
 )
 @pytest.mark.parametrize("field", ["title", "impact"])
-def test_control_character_is_a_mistake_that_is_named(
+def test_control_character_is_an_error_that_names_it(
     field: str, more: str, text: str, problem: str
 ) -> None:
-    """What no spreadsheet shows is pointed out by its number and place, and not sent."""
+    """Its code and position are reported, because no spreadsheet shows it."""
     found = [(m.kind, m.problem, m.fix) for m in row_errors(**{field: text + more})]
 
     assert found == [("control_character", problem, "Remove it, or clear the cell")]
@@ -105,8 +107,8 @@ def test_control_character_is_a_mistake_that_is_named(
         *("°C is hot", "😀😀😀", "\U0010fffdab", "\u202ertl", "  x", "\ufeffabc"),
     ],
 )
-def test_what_is_no_control_character_is_kept(text: str) -> None:
-    """Tab, line breaks and whatever else Unicode has is the user's own text."""
+def test_other_characters_are_kept(text: str) -> None:
+    """Tabs, line breaks and all other Unicode characters are sent unchanged."""
     found = checked({"incident_id": ID, "title": text})
     (change,) = DecidedChunk(found, SheetCheck(), "").items()
 
@@ -120,8 +122,8 @@ def test_what_is_no_control_character_is_kept(text: str) -> None:
 @pytest.mark.parametrize(
     "written", [ID, ID.upper(), f"  {ID}", f"{ID}\t\n", f"\u00a0{ID.title()} ", "1" * 24]
 )
-def test_id_is_trimmed_and_lowered_and_nothing_else(written: str) -> None:
-    """Case and spaces around an id do not change which incident it names."""
+def test_id_is_trimmed_and_in_lower_case(written: str) -> None:
+    """Case and spaces around an ID do not change the incident."""
     found = checked({"incident_id": written, "title": "abc"})
     (change,) = DecidedChunk(found, SheetCheck(), "").items()
 
@@ -152,18 +154,18 @@ LINK: Final = "https://console.flashcat.cloud/incident/detail/"
         (ID, 0, 0),
     ],
 )
-def test_id_in_a_link_or_among_what_nobody_sees_is_taken_and_counted(
+def test_id_in_a_link_or_with_invisible_characters_is_read_and_counted(
     written: str, links: int, cleaned: int
 ) -> None:
-    """A pasted link and an id with invisible characters name the incident all the same."""
+    """A pasted link and an ID with invisible characters are accepted."""
     found = checked({"incident_id": written, "title": "abc"})
 
     assert (found.ids, found.row_errors) == ([ID], [])
     assert (found.readings.links, found.readings.cleaned) == (links, cleaned)
 
 
-def test_reading_an_id_out_of_a_link_changes_neither_body_nor_digest() -> None:
-    """The row is the same row, however its id was written, so a resumed run knows it."""
+def test_id_from_a_link_changes_neither_body_nor_digest() -> None:
+    """A resumed run recognises the row, however its ID was written."""
     items = [
         item
         for written in (ID, ID.upper(), f"{LINK}{ID}", f"'{ID}\u200b'")
@@ -175,8 +177,8 @@ def test_reading_an_id_out_of_a_link_changes_neither_body_nor_digest() -> None:
     assert items == [items[0]] * 4
 
 
-def test_what_was_read_otherwise_is_said_once_for_the_sheet(tmp_path: Path) -> None:
-    """The user learns how many ids were not written as ids."""
+def test_cleaned_ids_are_reported_once_per_sheet(tmp_path: Path) -> None:
+    """The notice states how many IDs were not plain IDs."""
     rows = [f"{LINK}{n:024x},abc" for n in range(3)] + [f"'{n:024x},abc" for n in range(3, 5)]
     (tmp_path / "x.csv").write_text("id,title\n" + "\n".join([*rows, f"{ID},abc"]))
     with open_sheet(tmp_path / "x.csv") as sheet:
@@ -214,16 +216,14 @@ def test_what_was_read_otherwise_is_said_once_for_the_sheet(tmp_path: Path) -> N
         ("'\u200b'", "id_missing", "the incident ID is missing"),
     ],
 )
-def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
-    text: str, kind: str, problem: str
-) -> None:
-    """Cut, mistyped and turned into a number are different troubles with different cures."""
-    mends = {
+def test_invalid_ids_have_errors_by_their_cause(text: str, kind: str, problem: str) -> None:
+    """Cut, mistyped and converted to a number are different problems with different fixes."""
+    fixes = {
         "id_missing": "Enter the ID, or remove the row",
         "id_number": "Format the column as Text, then paste the ID again from its source",
         "id_invalid": "Copy the whole ID",
     }
-    fix = "Copy the ID again from its source" if "only the digits" in problem else mends[kind]
+    fix = "Copy the ID again from its source" if "only the digits" in problem else fixes[kind]
     fix = "Use the ID of one incident" if "link" in problem else fix
 
     assert row_errors(incident_id=text, title="abc") == [
@@ -281,17 +281,17 @@ def test_id_that_is_none_is_told_apart_by_what_happened_to_it(
         ),
     ],
 )
-def test_mistake_says_what_was_found_and_what_to_do(
+def test_row_error_has_a_problem_and_a_fix(
     values: dict[str, object], kind: str, problem: str, fix: str
 ) -> None:
-    """Every mistake names the cell, the trouble and the way out, once."""
+    """Every error names the cell, the problem and the fix, once."""
     ((field, value),) = values.items()
 
     assert row_errors(**values) == [RowError(2, field, kind, shorten(str(value)), problem, fix)]
 
 
-def test_row_that_sets_nothing_is_a_mistake_of_its_own() -> None:
-    """An id alone is told, unless the id is wrong already."""
+def test_row_that_sets_nothing_is_an_error() -> None:
+    """It is reported, unless the ID is invalid already."""
     found = checked({"incident_id": ID}, {"incident_id": "x"})
 
     assert [(m.row_number, m.column, m.kind, m.problem, m.fix) for m in found.row_errors] == [
@@ -331,20 +331,21 @@ CHOICE: Final = "Use Info, Warning or Critical, or clear the cell"
         (" ", CHOICE),
     ],
 )
-def test_severity_in_other_words_is_named_and_not_replaced(written: str, fix: str) -> None:
-    """The user's word is never turned into another; the right one is suggested."""
+def test_invalid_severity_is_reported_and_not_replaced(written: str, fix: str) -> None:
+    """The user's word is never replaced; the valid one is suggested."""
+    problem = "the severity Ok cannot be set" if written == "Ok" else "not a severity"
     assert row_errors(incident_severity=written) == [
-        RowError(2, "incident_severity", "severity", written.strip(), "not a severity", fix)
+        RowError(2, "incident_severity", "severity", written.strip(), problem, fix)
     ]
 
 
-def test_severities_of_the_api_are_taken() -> None:
-    """The three that can be set are no mistakes."""
+def test_severities_of_the_api_are_valid() -> None:
+    """The three severities that can be set are accepted."""
     assert [kinds(incident_severity=word) for word in ("Info", "Warning", "Critical")] == [[]] * 3
 
 
-def test_all_mistakes_of_a_row_are_told_in_the_order_of_fields() -> None:
-    """A row is mended in one go."""
+def test_all_errors_of_a_row_are_in_the_order_of_fields() -> None:
+    """All errors of a row can be fixed at once."""
     found = kinds(
         incident_id="",
         incident_severity="no",
@@ -362,8 +363,8 @@ def test_all_mistakes_of_a_row_are_told_in_the_order_of_fields() -> None:
     ]
 
 
-def test_mistake_names_the_column_as_the_sheet_does() -> None:
-    """The user looks for the name that stands in the header."""
+def test_row_error_names_the_column_as_the_sheet_does() -> None:
+    """The user finds the name in the header."""
     frame = pd.DataFrame([["x", "y"]], columns=["故障ID", "New title"])
     with open_sheet(frame) as sheet:
         found = check_rows(sheet).row_errors
@@ -372,7 +373,7 @@ def test_mistake_names_the_column_as_the_sheet_does() -> None:
 
 
 def test_value_in_a_message_is_one_short_line() -> None:
-    """A long or many-lined cell does not fill the screen."""
+    """A long or multi-line cell does not fill the screen."""
     assert shorten("a\n\n b" + "c" * 100) == "a b" + "c" * 56 + "…"
     assert shorten("x" * 60) == "x" * 60
 
@@ -380,8 +381,8 @@ def test_value_in_a_message_is_one_short_line() -> None:
 # --- Judges ----------------------------------------------------------------------------------
 
 
-def test_sample_of_mistakes_is_judged_exactly() -> None:
-    """Every row of the sample is wrong in just the columns that its list says."""
+def test_sample_of_invalid_rows_is_checked_exactly() -> None:
+    """Every row of the sample is invalid in exactly the listed columns."""
     found: dict[int, set[str]] = {}
     with open_sheet(SAMPLES / "invalid-rows.csv") as sheet:
         sheet_check = check_rows(sheet)
@@ -433,7 +434,7 @@ ROWS = st.fixed_dictionaries(
 @settings(deadline=None)  # a busy machine is no mistake
 @given(row=ROWS.filter(lambda row: any(text.strip() for text in row.values())))
 def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
-    """What is sent is what the API's description allows, and only what it forbids is held back."""
+    """What is sent is allowed by the API's schema, and only what it forbids is rejected."""
     request = {name: text for name, text in row.items() if text}
     request["incident_id"] = row["incident_id"].strip()
     is_allowed = jsonschema.Draft202012Validator(REQUEST).is_valid(request)
@@ -452,8 +453,8 @@ def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
         )
 
 
-def test_a_row_is_sent_the_same_whatever_stands_beside_it() -> None:
-    """A mistake in one row changes nothing about what the others send."""
+def test_row_is_sent_independently_of_other_rows() -> None:
+    """An error in one row does not change what the other rows send."""
     good: list[dict[str, object]] = [
         {
             "incident_id": ID,

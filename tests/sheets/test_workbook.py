@@ -50,8 +50,8 @@ def test_table_anywhere_on_the_worksheet_is_read_with_its_row_numbers(
     )
 
 
-def test_formatted_but_empty_cells_are_no_rows(path: Path) -> None:
-    """Borders drawn below the table are not rows to send."""
+def test_formatted_empty_cells_are_not_rows(path: Path) -> None:
+    """Borders below the table are not rows."""
 
     def fill(book: xlsxwriter.Workbook) -> None:
         sheet = add_rows(book, [["id", "title"], ["a", "x"]])
@@ -63,8 +63,8 @@ def test_formatted_but_empty_cells_are_no_rows(path: Path) -> None:
     assert read(path) == ([(2, "a", "x")], {})
 
 
-def test_sample_is_read_as_it_was_written() -> None:
-    """Long texts of many lines, quotes and emoji arrive code point for code point."""
+def test_sample_is_read_unchanged() -> None:
+    """Long texts with line breaks, quotes and emoji are read code point for code point."""
     sample = ROOT / "samples" / "postmortems.xlsx"
     expected = [(n, *row) for n, row in enumerate(postmortems(), 1) if any(row)][1:]
 
@@ -92,8 +92,8 @@ def add_chart(book: xlsxwriter.Workbook) -> object:
     return chart
 
 
-def test_only_worksheet_that_fits_is_read_and_named(path: Path) -> None:
-    """Notes, empty and hidden worksheets and charts are not in the way."""
+def test_only_matching_worksheet_is_read_and_named(path: Path) -> None:
+    """Notes, empty and hidden worksheets and charts are ignored."""
     write(path, hidden_sheets)
     with open_sheet(path) as table:
         notices = table.notices
@@ -101,8 +101,8 @@ def test_only_worksheet_that_fits_is_read_and_named(path: Path) -> None:
     assert (read(path)[0], notices) == ([(2, "a", "x")], (f"{path}: read worksheet 'Data'",))
 
 
-def test_several_worksheets_that_fit_are_a_question(path: Path) -> None:
-    """Which of two tables is meant is never guessed; --sheet says it."""
+def test_several_matching_worksheets_are_an_error(path: Path) -> None:
+    """Which of two tables is meant is not guessed."""
     write(path, three_sheets)
 
     assert refusal(path) == (
@@ -112,15 +112,15 @@ def test_several_worksheets_that_fit_are_a_question(path: Path) -> None:
     assert read(path, sheet_name="August")[0] == [(2, "b", "y")]
 
 
-def test_hidden_worksheet_can_be_named(path: Path) -> None:
-    """--sheet reads what it says, hidden or not."""
+def test_hidden_worksheet_can_be_selected(path: Path) -> None:
+    """The option selects any worksheet, hidden or not."""
     write(path, hidden_sheets)
 
     assert read(path, sheet_name="Old")[0] == [(2, "b", "y")]
 
 
-def test_worksheet_that_is_not_there_is_refused_with_those_that_are(path: Path) -> None:
-    """A slip in --sheet is told with the names to choose from."""
+def test_unknown_worksheet_is_an_error_that_lists_the_others(path: Path) -> None:
+    """A typing error is reported with the existing names."""
     write(path, three_sheets)
 
     assert refusal(path, sheet_name="Juli") == (
@@ -133,7 +133,7 @@ def test_worksheet_that_is_not_there_is_refused_with_those_that_are(path: Path) 
 
 
 @pytest.mark.parametrize("is_constant_memory", [False, True])
-def test_text_arrives_as_it_was_written(path: Path, is_constant_memory: bool) -> None:
+def test_text_is_read_unchanged(path: Path, is_constant_memory: bool) -> None:
     """Line breaks of every kind, spaces, markup and control characters are kept."""
     text = " 1\n2\r\n3\r\t <b>&amp; \"q\" 'q' _x0041_ \x07 磁盘 😀 e\u0301 \n" + "long " * 1200
     with xlsxwriter.Workbook(path, {"constant_memory": is_constant_memory}) as book:
@@ -142,8 +142,8 @@ def test_text_arrives_as_it_was_written(path: Path, is_constant_memory: bool) ->
     assert read(path) == ([(2, "a", text)], {})
 
 
-def test_text_of_many_runs_is_one_text(path: Path) -> None:
-    """A word in bold does not cut the text."""
+def test_rich_text_is_read_as_one_text(path: Path) -> None:
+    """A bold word does not cut the text."""
 
     def fill(book: xlsxwriter.Workbook) -> None:
         sheet = add_rows(book, [["id", "title"], ["a"]])
@@ -175,10 +175,10 @@ def test_text_of_many_runs_is_one_text(path: Path) -> None:
         (1.5, "[h]:mm", "1 day, 12:00:00", "the cell contains a date or time, not text"),
     ],
 )
-def test_typed_cell_is_text_only_where_that_is_certain(
+def test_typed_cell_becomes_text_only_if_certain(
     path: Path, value: object, number_format: str, text: str, problem: str | None
 ) -> None:
-    """Whole numbers and truth values are what Excel shows; anything else is pointed out."""
+    """Whole numbers and booleans become the text that Excel shows; other types are reported."""
 
     def fill(book: xlsxwriter.Workbook) -> None:
         sheet = add_rows(book, [["id", "title"], ["a"]])
@@ -190,8 +190,8 @@ def test_typed_cell_is_text_only_where_that_is_certain(
 
 
 @pytest.mark.parametrize("number", [123456789012345678901234, 10**23, 6.9e23, 123456789012])
-def test_id_kept_as_a_number_never_looks_like_an_id(path: Path, number: float) -> None:
-    """Digits that Excel has lost are not made up."""
+def test_id_stored_as_a_number_never_looks_like_an_id(path: Path, number: float) -> None:
+    """Digits that Excel has lost are not invented."""
     write(path, lambda book: add_rows(book, [["id", "title"], [number, "x"]]))
     ((_, text, _),), odd_cells = read(path)
 
@@ -204,16 +204,16 @@ def test_id_kept_as_a_number_never_looks_like_an_id(path: Path, number: float) -
 # --- What cannot be read ---------------------------------------------------------------------
 
 
-def test_workbook_with_a_password_is_refused_as_such(path: Path) -> None:
-    """The user learns that the password is the trouble."""
+def test_workbook_with_a_password_is_an_error(path: Path) -> None:
+    """The error names the password as the cause."""
     path.write_bytes(encrypted())
 
     assert refusal(path) == "protected by a password. Save it without a password."
 
 
 @pytest.mark.parametrize("content", [b"no workbook" * 99, b"PK\x03\x04" + b"cut" * 99])
-def test_file_that_is_no_workbook_is_refused(path: Path, content: bytes) -> None:
-    """Garbage under the name of a workbook is told, without a traceback."""
+def test_file_that_is_not_a_workbook_is_an_error(path: Path, content: bytes) -> None:
+    """An invalid file is reported without a traceback."""
     path.write_bytes(content)
 
     assert refusal(path).partition(" (")[0] == "cannot be read as a workbook"
@@ -229,10 +229,10 @@ def test_file_that_is_no_workbook_is_refused(path: Path, content: bytes) -> None
         ("xl/workbook.xml", lambda xml: xml[:100]),
     ],
 )
-def test_damaged_workbook_is_refused(
+def test_damaged_workbook_is_an_error(
     path: Path, part: str, change: Callable[[bytes], bytes]
 ) -> None:
-    """A workbook that was cut or holds what cannot be is not read in part."""
+    """A damaged workbook is not read in part."""
     write(path, lambda book: add_rows(book, [["id", "title"], ["a", "x"]]))
     change_part(path, part, change)
 
@@ -240,23 +240,23 @@ def test_damaged_workbook_is_refused(
 
 
 @pytest.mark.parametrize("rows", [[], [[" ", ""]]])
-def test_workbook_without_cells_is_refused(path: Path, rows: list[list[object]]) -> None:
-    """An empty workbook has no header to go by."""
+def test_workbook_without_cells_is_an_error(path: Path, rows: list[list[object]]) -> None:
+    """An empty workbook has no header."""
     write(path, lambda book: add_rows(book, rows))
 
     assert refusal(path) == "the workbook is empty. Add a header and rows."
 
 
-def test_workbook_with_a_header_alone_has_no_rows(path: Path) -> None:
-    """A header with nothing below it is a sheet, and an empty one."""
+def test_workbook_with_only_a_header_has_no_rows(path: Path) -> None:
+    """A header without rows is an empty sheet."""
     write(path, lambda book: add_rows(book, [["id", "title"]]))
 
     assert read(path) == ([], {})
 
 
 @pytest.mark.parametrize("option", ["delimiter", "encoding"])
-def test_options_of_text_are_refused_for_a_workbook(path: Path, option: str) -> None:
-    """--delimiter and --encoding with a workbook are a mix-up that is told."""
+def test_text_options_for_a_workbook_are_an_error(path: Path, option: str) -> None:
+    """Delimiter and encoding do not apply to a workbook."""
     write(path, lambda book: add_rows(book, [["id", "title"]]))
 
     assert refusal(path, **{option: "tab"}) == (
@@ -264,8 +264,8 @@ def test_options_of_text_are_refused_for_a_workbook(path: Path, option: str) -> 
     )
 
 
-def test_workbook_named_csv_is_refused(path: Path) -> None:
-    """A wrong ending is told, not parsed as text."""
+def test_workbook_named_csv_is_an_error(path: Path) -> None:
+    """A wrong extension is reported, and the file is not parsed as text."""
     write(path, lambda book: add_rows(book, [["id", "title"]]))
     named = path.rename(path.with_suffix(".csv"))
 
@@ -274,8 +274,8 @@ def test_workbook_named_csv_is_refused(path: Path) -> None:
     )
 
 
-def test_a_large_workbook_is_announced_before_it_is_read(tmp_path: Path) -> None:
-    """Nobody wonders why nothing happens, and the way out is said."""
+def test_large_workbook_gives_a_notice_before_it_is_read(tmp_path: Path) -> None:
+    """The notice explains the delay and how to avoid it."""
     path = tmp_path / "large.xlsx"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/worksheets/sheet1.xml", b" " * 150_000_000)

@@ -23,8 +23,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "incidents.xlsx"
 
 
-def test_result_of_a_formula_is_its_text(path: Path) -> None:
-    """What Excel shows is read, not the formula; an empty result is an empty cell."""
+def test_formula_is_read_as_its_result(path: Path) -> None:
+    """The text that Excel shows is read, not the formula; an empty result is an empty cell."""
 
     def fill(book: xlsxwriter.Workbook) -> None:
         sheet = add_rows(book, [["id", "title", "impact"]])
@@ -58,10 +58,10 @@ def write_error_by_openpyxl(path: Path, code: str) -> None:
 
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("write_error", [write_error_by_xlsxwriter, write_error_by_openpyxl])
-def test_error_of_a_formula_is_never_an_empty_cell(
+def test_formula_error_is_never_an_empty_cell(
     path: Path, code: str, write_error: Callable[[Path, str], None]
 ) -> None:
-    """A broken formula does not silently leave the field alone, whoever wrote the file."""
+    """A failed formula does not silently leave the field unchanged, in any program's file."""
     write_error(path, code)
 
     assert read(path) == ([(2, "a", code)], {(2, 1): f"the formula failed with {code}"})
@@ -82,10 +82,10 @@ def test_error_of_a_formula_is_never_an_empty_cell(
     ],
     ids=["attributes in another order", "cells without places", "prefixed names"],
 )
-def test_error_is_found_in_the_markup_of_other_writers(
+def test_error_is_found_in_the_markup_of_other_programs(
     path: Path, change: Callable[[bytes], bytes]
 ) -> None:
-    """Workbooks that programs export differ in their markup, not in what they say."""
+    """Programs write the same workbook with different markup."""
     write_error_by_xlsxwriter(path, "#REF!")
     change_part(path, SHEET_PART, change)
 
@@ -95,8 +95,8 @@ def test_error_is_found_in_the_markup_of_other_writers(
     )
 
 
-def test_errors_beside_and_below_the_table_stay_where_they_are(path: Path) -> None:
-    """An error left of the table, in a far row or after a megabyte is that very cell's."""
+def test_errors_beside_and_below_the_table_keep_their_cells(path: Path) -> None:
+    """An error left of the table, in a far row or after a megabyte keeps its position."""
 
     def fill(book: xlsxwriter.Workbook) -> None:
         rows: list[list[object]] = [[f"{n:024}", n, "x"] for n in range(30_000)]
@@ -117,7 +117,7 @@ def test_errors_beside_and_below_the_table_stay_where_they_are(path: Path) -> No
 
 
 def test_error_is_found_in_a_strict_workbook(path: Path) -> None:
-    """Excel's "Strict Open XML" has other names for the same things."""
+    """Excel's "Strict Open XML" uses other namespaces."""
     write_error_by_xlsxwriter(path, "#REF!")
     usual, strict = b"http://schemas.openxmlformats.org/", b"http://purl.oclc.org/ooxml/"
     for part in (SHEET_PART, "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "_rels/.rels"):
@@ -132,8 +132,8 @@ def test_error_is_found_in_a_strict_workbook(path: Path) -> None:
     assert read(path)[0] == [(2, "a", "#REF!")]
 
 
-def test_error_right_of_blank_columns_is_that_very_cells(path: Path) -> None:
-    """The table need not begin in column A for its errors to be found."""
+def test_error_after_blank_columns_keeps_its_cell(path: Path) -> None:
+    """The table need not begin in column A."""
 
     def fill(book: xlsxwriter.Workbook) -> None:
         sheet = add_rows(book, [["id", "title", "impact"], ["a", None, "x"]], at=(2, 2))
@@ -148,8 +148,8 @@ def test_error_right_of_blank_columns_is_that_very_cells(path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 4, 5])
-def test_error_is_found_wherever_the_file_is_cut_into_blocks(path: Path, before: int) -> None:
-    """A large worksheet is searched in blocks of a mebibyte, and none of it is missed."""
+def test_error_is_found_at_every_border_of_a_block(path: Path, before: int) -> None:
+    """A large worksheet is searched in blocks of a mebibyte, and nothing is missed."""
     write_error_by_xlsxwriter(path, "#REF!")
 
     def pad(xml: bytes) -> bytes:
@@ -161,8 +161,8 @@ def test_error_is_found_wherever_the_file_is_cut_into_blocks(path: Path, before:
     assert read(path)[0] == [(2, "a", "#REF!")]
 
 
-def test_formula_that_was_never_computed_is_never_an_empty_cell(path: Path) -> None:
-    """A workbook that a program made and Excel never opened has formulas without results."""
+def test_formula_that_was_never_calculated_is_never_an_empty_cell(path: Path) -> None:
+    """A workbook that Excel never opened has formulas without results."""
     book = openpyxl.Workbook()
     for row in (["id", "title"], ["a", "=1&2"], ["=A2", "=1<2"], [], ["", "=B2"]):
         book.active.append(row)
@@ -175,8 +175,8 @@ def test_formula_that_was_never_computed_is_never_an_empty_cell(path: Path) -> N
     )
 
 
-def test_formula_left_of_the_table_does_not_touch_it(path: Path) -> None:
-    """What stands where there is no header is no cell of the table."""
+def test_formula_left_of_the_table_is_ignored(path: Path) -> None:
+    """A column without a header is not part of the table."""
     book = openpyxl.Workbook()
     for row in ([None, "id", "title"], ["=1", "a", "x"]):
         book.active.append(row)

@@ -29,7 +29,7 @@ from sheet_zoo import (
     by_xlsxwriter,
     copy_of,
     inline,
-    look_at,
+    inspect_sheet,
     put,
     raw,
     text,
@@ -214,7 +214,7 @@ READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = 
         *("xlsx", by_xlsxwriter(lambda _, ws: put(ws, TABLE, 4)), {}),
         *(below(ROWS, 4), ""),
     ),
-    "hidden rows": ("xlsx", by_xlsxwriter(hidden_row), {}, ROWS, "hidden rows (1) are read"),
+    "hidden rows": ("xlsx", by_xlsxwriter(hidden_row), {}, ROWS, "1 hidden row included"),
     "rich text": ("xlsx", by_xlsxwriter(rich), {}, one("Disk full again"), ""),
     "results of formulas": (
         *("xlsx", by_xlsxwriter(formulas), {}),
@@ -248,7 +248,7 @@ READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = 
 @pytest.mark.parametrize(
     ("ending", "make", "options", "rows", "notice"), READ.values(), ids=READ.keys()
 )
-def test_file_that_is_a_table_gives_its_rows(
+def test_file_with_a_table_gives_its_rows(
     ending: str,
     make: Make,
     options: dict[str, Any],
@@ -256,10 +256,10 @@ def test_file_that_is_a_table_gives_its_rows(
     notice: str,
     tmp_path: Path,
 ) -> None:
-    """Every row arrives with its number, its id and its values, and nothing else does."""
+    """Every row is read with its number, its ID and its values, and nothing else."""
     path = tmp_path / f"sheet.{ending}"
     make(path)
-    found = look_at(path, **options)
+    found = inspect_sheet(path, **options)
 
     assert (found.rows, found.row_errors) == (rows, [])
     assert notice in found.notices
@@ -426,14 +426,14 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
 
 
 @pytest.mark.parametrize(("ending", "make", "options", "words"), REFUSED.values(), ids=REFUSED)
-def test_file_that_is_no_table_is_refused_with_a_way_out(
+def test_file_without_a_table_is_an_error_with_a_fix(
     ending: str, make: Make, options: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    """The message names the file, what was found and what to do."""
+    """The error names the file, what was found and what to do."""
     path = tmp_path / f"sheet{ending and '.'}{ending}"
     make(path)
     with pytest.raises(InputError) as caught:
-        look_at(path, **options)
+        inspect_sheet(path, **options)
 
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(".")
@@ -441,25 +441,25 @@ def test_file_that_is_no_table_is_refused_with_a_way_out(
 
 
 @pytest.mark.parametrize("name", ["folder.csv", "pipe.csv", "none.csv", "/dev/null", "x" * 999])
-def test_name_that_is_no_file_is_refused(name: str, tmp_path: Path) -> None:
-    """A folder, a pipe, a device and a name that cannot be one are told, and not waited for."""
+def test_path_that_is_not_a_file_is_an_error(name: str, tmp_path: Path) -> None:
+    """A folder, a pipe, a device and an invalid name are reported without waiting."""
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(SheetError, match=r"(folder|pipe|file not found|regular file|too long)"):
-        look_at(tmp_path / name)
+        inspect_sheet(tmp_path / name)
 
 
-def test_header_row_of_a_frame_is_refused() -> None:
+def test_header_row_for_a_frame_is_an_error() -> None:
     """A frame has no row above its names."""
     with pytest.raises(InputError, match=r"header_row: a data frame has column names"):
-        look_at(pd.DataFrame({"id": [A]}), header_row=1)  # type: ignore[arg-type]
+        inspect_sheet(pd.DataFrame({"id": [A]}), header_row=1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx"])
-def test_file_that_may_not_be_read_is_refused(
+def test_file_without_permission_is_an_error(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system's refusal (a lock of Excel, a right that is missing) is told in words."""
+    """The system's error (a lock of Excel, a missing permission) is reported."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -468,7 +468,7 @@ def test_file_that_may_not_be_read_is_refused(
     path.write_text(CSV, encoding="utf-8")
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(SheetError) as caught:
-        look_at(path)
+        inspect_sheet(path)
     assert str(caught.value) == (
         f"{path}: cannot be read (Permission denied). "
         "Check its permissions, and close it in other programs."
@@ -504,7 +504,7 @@ def errors(_: object, ws: Any) -> None:  # noqa: ANN401
     ws.write_number(2, 1, 6.9e23)
 
 
-MISTAKES: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]]]] = {
+INVALID: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]]]] = {
     # name: ending, how it is made, (row, kind) of mistakes, what is sent of the others
     "formats of numbers": (
         *("xlsx", by_xlsxwriter(formatted)),
@@ -562,18 +562,18 @@ MISTAKES: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]
 }
 
 
-@pytest.mark.parametrize(("ending", "make", "row_errors", "rows"), MISTAKES.values(), ids=MISTAKES)
-def test_row_that_is_not_certain_is_a_mistake_and_the_others_are_not(
+@pytest.mark.parametrize(("ending", "make", "row_errors", "rows"), INVALID.values(), ids=INVALID)
+def test_uncertain_row_is_invalid_and_the_others_are_not(
     ending: str,
     make: Make,
     row_errors: list[tuple[int, str]],
     rows: dict[int, Any],
     tmp_path: Path,
 ) -> None:
-    """What cannot be told for certain is pointed out in its row, never sent and never left out."""
+    """An uncertain cell is reported in its row, never sent and never left out."""
     path = tmp_path / f"sheet.{ending}"
     make(path)
-    found = look_at(path)
+    found = inspect_sheet(path)
 
     assert (found.rows, found.row_errors) == (rows, row_errors)
 
@@ -596,8 +596,8 @@ def edited(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [replaced, edited])
-def test_change_that_keeps_size_and_time_is_noticed(change: Make, tmp_path: Path) -> None:
-    """Another file of the same size and date is not sent in place of what was checked."""
+def test_modification_that_keeps_size_and_time_is_detected(change: Make, tmp_path: Path) -> None:
+    """Another file of the same size and date is not sent in place of the checked one."""
     path = tmp_path / "sheet.csv"
     path.write_text(f"id,title\n{A},Disk full\n")
     before = path.stat()
@@ -611,8 +611,8 @@ def test_change_that_keeps_size_and_time_is_noticed(change: Make, tmp_path: Path
             list(sheet.chunks())
 
 
-def test_change_while_rows_are_read_is_noticed(tmp_path: Path) -> None:
-    """Rows that somebody adds behind the reader's back are not sent unchecked."""
+def test_modification_while_rows_are_read_is_detected(tmp_path: Path) -> None:
+    """Rows that are added during the run are not sent unchecked."""
     path = tmp_path / "sheet.csv"
     path.write_text("id,title\n" + f"{A},Disk full\n" * 9_000)
     with open_sheet(path) as sheet:
@@ -624,10 +624,10 @@ def test_change_while_rows_are_read_is_noticed(tmp_path: Path) -> None:
             next(chunks)
 
 
-def test_command_reads_what_people_send(
+def test_command_reads_a_sheet_with_title_mapping_and_links(
     command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    """A title above, names of the user's own, links for ids: sent, said, and known again."""
+    """A title above, other column names, links for IDs: sent, reported and resumed."""
     (tmp_path / "october.csv").write_text(
         f"sep=;\nIncidents of October\n\nref;headline\nhttps://x.example/i/{A};Disk full\n"
         f"'{B};Queue full\nhttps://x.example/{A}/{B};No incident\n"
@@ -652,7 +652,7 @@ def test_command_reads_what_people_send(
 
 
 def test_files_of_libreoffice_are_all_in_the_zoo() -> None:
-    """No fixture is left unread."""
+    """No fixture is unused."""
     sheets = (path.name for path in FILES.iterdir() if not path.name.startswith("lo-report"))
     told = set(sheets) - {"README.md"}
     made = {f"lo-{n}" for n in ("table.xlsx", "table.ods", "table.xls", "table.csv")}

@@ -104,10 +104,10 @@ HOSTILE: Final[dict[str, tuple[str, Make, str, int]]] = {
 
 
 @pytest.mark.parametrize(("ending", "make", "words", "most_mb"), HOSTILE.values(), ids=HOSTILE)
-def test_file_that_would_fill_the_memory_is_refused_before(
+def test_file_that_would_fill_the_memory_is_an_error(
     ending: str, make: Make, words: str, most_mb: int, tmp_path: Path
 ) -> None:
-    """The command ends with code 2 and a line, and has held little."""
+    """The command ends with code 2 and one line, and uses little memory."""
     path = tmp_path / f"sheet.{ending}"
     make(path)
     code, said, held_mb = check(path)
@@ -130,8 +130,8 @@ def test_file_that_would_fill_the_memory_is_refused_before(
         (4_300, 400, True),
     ],
 )
-def test_bomb_is_told_from_a_large_workbook(
+def test_zip_bomb_differs_from_a_large_workbook(
     unpacked_mb: float, packed_mb: float, expected: bool
 ) -> None:
-    """What a million real rows come to is far from what is refused."""
+    """A million real rows are far below the limit."""
     assert is_bomb(int(unpacked_mb * MB), int(packed_mb * MB)) is expected
