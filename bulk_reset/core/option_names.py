@@ -53,9 +53,14 @@ _KEY_OF: Final = {
     "attempts": "api.attempts",
     "sandbox": "api.sandbox",
     "sandbox_state": "api.sandbox_state",
-    "report": "report.copy_to",
 }
-"""Keys of a job file; all others stand in its table ``run``."""
+"""Keys of a job file outside its table ``run``."""
+_RUN_KEYS: Final = frozenset(
+    {"on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"}
+)
+"""Keys of a job file in its table ``run``. All other options are only on the command line."""
+_JOB_FLAG_OF: Final = {"report": "--state-dir"}
+"""Options that decide for a job what another option decides for ``run``: where files go."""
 
 
 @contextmanager
@@ -72,9 +77,11 @@ def option_name(name: str) -> str:
     """Return how an option is called where it was given: ``skip_invalid``, ``--skip-invalid``."""
     match _style.get():
         case OptionStyle.COMMAND_LINE:
-            return _FLAG_OF.get(name, f"--{name.replace('_', '-')}")
+            return _flag(name)
+        case OptionStyle.JOB_FILE if name in _RUN_KEYS:
+            return f"run.{name}"
         case OptionStyle.JOB_FILE:
-            return _KEY_OF.get(name, f"run.{name}")
+            return _KEY_OF.get(name) or _JOB_FLAG_OF.get(name) or _flag(name)
         case OptionStyle.PYTHON:
             return name
 
@@ -87,14 +94,18 @@ def option(name: str, value: object = True) -> str:
         value: True or False for a flag.
     """
     called = option_name(name)
+    if called.startswith("--"):
+        return called if isinstance(value, bool) else f"{called} {shlex.quote(str(value))}"
     match _style.get():
-        case OptionStyle.COMMAND_LINE:
-            return called if isinstance(value, bool) else f"{called} {shlex.quote(str(value))}"
         case OptionStyle.JOB_FILE:
             shown = str(value).lower() if isinstance(value, bool) else _as_toml(value)
             return f"{called} = {shown}"
-        case OptionStyle.PYTHON:
+        case _:
             return f"{called}={value!r}"
+
+
+def _flag(name: str) -> str:
+    return _FLAG_OF.get(name, f"--{name.replace('_', '-')}")
 
 
 def _as_toml(value: object) -> str:

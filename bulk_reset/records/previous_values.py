@@ -122,14 +122,14 @@ class PreviousValuesFile:
     ) -> None:
         self._file.close()
 
-    def append(self, count: Iterable[PreviousValues]) -> None:
-        """Add lines and see them onto the disk.
+    def append(self, rows: Iterable[PreviousValues]) -> None:
+        """Append lines and write them to the disk.
 
         Raises:
             RunError: the disk is full or gone; none of the rows may be sent.
         """
         text = io.StringIO(newline="")
-        csv.writer(text).writerows(map(_cells, count))
+        csv.writer(text).writerows(map(_cells, rows))
         try:
             self._write(text.getvalue().encode())
             os.fsync(self._file.fileno())
@@ -186,10 +186,10 @@ def _rewrite_resaved(path: Path) -> None:
 
 
 class SentDigests(Container[str]):
-    """The digests of rows that a file of before-images has; 8 bytes each.
+    """The digests of the rows in a file of previous values; 8 bytes each.
 
     Attributes:
-        images: how many the file has.
+        count: lines of the file.
     """
 
     def __init__(self, path: Path) -> None:

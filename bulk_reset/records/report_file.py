@@ -44,13 +44,13 @@ _STATUS_OF: Final = {status.value: status for status in Status}
 
 
 class Report:
-    """An open report file, locked, its torn end mended.
+    """An open report file, locked; a torn last line is removed.
 
     Attributes:
         path: the file.
-        history: what earlier runs made of rows.
-        mended_bytes: how much of a torn last line was cut off.
-        notices: what was mended when it was opened, in sentences.
+        history: results of earlier runs.
+        truncated_bytes: the size of the torn last line that was removed.
+        notices: what was repaired when the file was opened, in sentences.
         written: the lines of this run, by status.
     """
 
