@@ -1,9 +1,11 @@
-"""The service: one call a method, and the key.
+"""The API: one method for each call, and the app key.
 
-State: the connections of a ``Client``; the keys seen so far, so that they can be redacted. May
-be imported by quota and everything above it. The only user of aiohttp's client for the API.
+State: the connections of a ``Client``; the app keys used so far, so that they can be redacted.
+May be imported by quota and everything above it. The only user of aiohttp's client for the API.
 
 Public surface:
     client         ``open_client`` -> ``Client``: requests in, answers or RequestError out
-    credentials    ``find_credentials``: where the key comes from; ``redact``
+    answers        ``read_answer``: what an answer means
+    base_url       ``check_base_url``: the API's address, validated
+    credentials    ``find_credentials``: where the key is found; ``redact``
 """

@@ -1,8 +1,8 @@
-"""Where the key comes from, and how it is kept out of sight.
+"""The app key: where it is found, and how it is kept out of every output.
 
-In this order: a file named by ``--app-key-file``, the environment's ``FLASHDUTY_APP_KEY``,
-the provider's own ``~/.flashduty/config.yaml``. There is no option that takes the key itself:
-other users of the machine can read a command line.
+Searched in this order: the file of ``--app-key-file``, the environment variable
+``FLASHDUTY_APP_KEY``, the provider's own ``~/.flashduty/config.yaml``. No option takes the key
+itself, because other users of the machine can read command lines.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulk_reset.core.errors import CredentialsError
+from bulk_reset.core.option_names import option, option_name
 
 DEFAULT_BASE_URL: Final = "https://api.flashcat.cloud"
 """Source: ``servers`` of the Flashduty Open API's description."""
 KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
 CONFIG_FILE: Final = "~/.flashduty/config.yaml"
 _MOST_BYTES: Final = 1 << 16
-"""More than any key, or any configuration with a key in it, has."""
+"""More than any file with an app key has."""
 _SEEN: Final[list[str]] = []
-"""This process's keys."""
+"""The app keys of this process."""
 _SHORTEST_SECRET: Final = 6
-_DEEPEST: Final = 5
-"""So many times over a key may be escaped and is still known."""
+_MAX_ESCAPES: Final = 5
+"""A key that was escaped this many times over is still recognised."""
 _ESCAPE: Final = re.compile(
-    # As URLs, JSON (and Python), and HTML write a character.
+    # Escapes of URLs, JSON (and Python), and HTML.
     r"%([0-9a-f]{2})|\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|(.))|&#?\w{1,31};",
     re.IGNORECASE | re.DOTALL,
 )
@@ -39,7 +40,7 @@ _IN_QUERY: Final = re.compile(r"app_key=([^&\s'\"<>)]+)")
 
 
 class AppKey:
-    """A key that shows itself to nobody who does not ask by name."""
+    """An app key, which is shown only by ``reveal``."""
 
     __slots__ = ("_text",)
 
@@ -56,19 +57,19 @@ class AppKey:
         return "<AppKey hidden>"
 
     def __reduce__(self) -> str:
-        raise TypeError("a key is not to be stored")
+        raise TypeError("an app key cannot be pickled")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client needs to know about the account."""
+    """The app key of an account, and the address of its API."""
 
     app_key: AppKey
     base_url: str
     source: str
-    """Where the key was found, in words."""
+    """Where the key was found."""
     warning: str = ""
-    """What is wrong with how the key is kept, in a sentence; empty where nothing is."""
+    """A sentence if other users can read the key's file; else empty."""
 
 
 def find_credentials(
@@ -78,20 +79,20 @@ def find_credentials(
     environ: Mapping[str, str] | None = None,
     config_file: Path | None = None,
 ) -> Credentials:
-    """Find the key, and the address it belongs to.
+    """Find the app key, and the address it belongs to.
 
-    An address in the provider's configuration counts only with the key that stands there.
+    An address in the provider's configuration is used only with the key from the same file.
 
     Args:
-        environ: the process's own when None.
+        environ: the process's own environment when None.
 
     Raises:
-        CredentialsError: no key, or a file that does not hold one; nothing was sent.
+        CredentialsError: no key found, or a file without one; nothing was sent.
     """
     try:
         return _found(app_key_file, base_url, environ, config_file)
     except CredentialsError as exc:
-        # Without the way here: a traceback that shows variables would show the files' text.
+        # Without its traceback: tools that print variables would print the file's text.
         error = exc.with_traceback(None)
     raise error
 
@@ -109,7 +110,7 @@ def _found(
     if environ.get(KEY_VARIABLE, "").strip():
         return _made(environ[KEY_VARIABLE], base_url, f"${KEY_VARIABLE}")
     path = config_file or Path(os.path.expanduser(CONFIG_FILE))  # noqa: PTH111  (never raises)
-    if os.path.exists(path):  # noqa: PTH110  (a directory that is closed to us raises nothing)
+    if os.path.exists(path):  # noqa: PTH110  (never raises, even without permission)
         config, warning = _read_config(path)
         if key := config.get("app_key"):
             key = key if isinstance(key, str) else ""
@@ -117,65 +118,66 @@ def _found(
             address = base_url or (str(configured) if configured else None)
             return _made(key, address, str(path), warning)
     raise CredentialsError(
-        "no app key found. Put it into the environment as FLASHDUTY_APP_KEY, or into a file and "
-        f"say --app-key-file FILE, or into {CONFIG_FILE} as app_key. "
-        "To try without a key: --sandbox."
+        "no app key found. Set the environment variable FLASHDUTY_APP_KEY, or use "
+        f"{option('app_key_file', 'FILE')}, or add app_key to {CONFIG_FILE}. "
+        f"To try without a key, use {option('sandbox')}."
     )
 
 
 def _made(text: str, base_url: str | None, source: str, warning: str = "") -> Credentials:
     key = text.strip()
     if not key or len(key.split()) > 1 or not key.isprintable():
-        raise CredentialsError(f"{source}: not an app key. It is one line without spaces.")
+        raise CredentialsError(f"{source}: not an app key. A key is one line without spaces.")
     return Credentials(AppKey(key), base_url or DEFAULT_BASE_URL, source, warning)
 
 
 def _read(path: Path) -> tuple[str, str]:
-    """Return a file's text, and a warning where other users can read it too."""
+    """Return a file's text, and a warning if other users can read it."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        # Its name is not repeated: it may be the key itself, given by mistake.
+        # The name is not repeated: it may be the key itself, given by accident.
         raise CredentialsError(
-            "--app-key-file: no such file. It takes the name of a file with the key in it."
+            f"{option_name('app_key_file')}: no such file. Use the name of a file that contains "
+            "the app key."
         ) from None
     except OSError as exc:
         raise CredentialsError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     if len(content) > _MOST_BYTES:
-        raise CredentialsError(f"{path}: too large. It should hold the app key, alone.")
-    # Not decoded strictly: the exception would hold the file's bytes, and so the key.
+        raise CredentialsError(f"{path}: too large. The file must contain only the app key.")
+    # Not decoded strictly: the exception would contain the file's bytes, and so the key.
     text = content.decode("utf-8-sig", errors="replace")
     if "\ufffd" in text:
-        raise CredentialsError(f"{path}: not text. It should hold the app key, alone.")
+        raise CredentialsError(f"{path}: not text. The file must contain only the app key.")
     is_open = os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH)
     fix = f"chmod 600 {shlex.quote(str(path))}"
-    return text, f"{path}: other users can read the key. Say: {fix}" if is_open else ""
+    return text, f"{path}: other users can read the app key. Use: {fix}" if is_open else ""
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], str]:
-    import yaml  # noqa: PLC0415  (only who keeps the key there pays for it)
+    import yaml  # noqa: PLC0415  (rarely needed)
 
     text, warning = _read(path)
     with contextlib.suppress(yaml.YAMLError, RecursionError):
-        # BaseLoader leaves text as it is: a key of digits is no number.
+        # BaseLoader makes no numbers: a key may consist of digits.
         config = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  (makes plain text only)
         return (config, warning) if isinstance(config, dict) else ({}, "")
-    # Raised out here: the exception quotes the file, with the key in it.
-    raise CredentialsError(f"{path}: not YAML. It should hold app_key: YOUR_KEY.")
+    # Raised here, not chained: the YAML error quotes the file with the key in it.
+    raise CredentialsError(f"{path}: not YAML. The file must contain app_key: YOUR_KEY.")
 
 
 def redact(text: str) -> str:
-    """Return the text without any key that this process has seen: the last resort.
+    """Return the text without any app key that this process has used: the last line of defence.
 
-    A key is known as it is, and escaped as URLs, JSON and HTML do, several times over too. After
-    its name in a query it is known by that.
+    A key is recognised as it is, and escaped by URLs, JSON and HTML, also several times over.
+    The value of ``app_key`` in a query is always removed.
     """
     found = _keys_in(text)
     if _ESCAPE.search(text):
         plain, places = text, list(range(len(text) + 1))
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_ESCAPES):
             plain, places = _unescaped(plain, places)
             found += [(places[start], places[end]) for start, end in _keys_in(plain)]
     if not found:
@@ -199,10 +201,10 @@ def _keys_in(text: str) -> list[tuple[int, int]]:
 
 
 def _unescaped(text: str, places: list[int]) -> tuple[str, list[int]]:
-    """Return a text escaped once less.
+    """Return a text with one level of escapes removed.
 
     Args:
-        places: of each character, and of the end, the place in the text that is to be shown.
+        places: the index of each character, and of the end, in the original text.
     """
     from html import unescape  # noqa: PLC0415  (rarely needed)
 

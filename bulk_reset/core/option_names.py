@@ -57,9 +57,14 @@ _KEY_OF: Final = {
     "attempts": "api.attempts",
     "sandbox": "api.sandbox",
     "sandbox_state": "api.sandbox_state",
-    "report": "report.copy_to",
 }
-"""Keys of a job file; all others are in its table ``run``."""
+"""Keys of a job file outside its table ``run``."""
+_RUN_KEYS: Final = frozenset(
+    {"on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"}
+)
+"""Keys of a job file in its table ``run``. All other options are only on the command line."""
+_JOB_FLAG_OF: Final = {"report": "--state-dir"}
+"""Options that decide for a job what another option decides for ``run``: where files go."""
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -77,9 +82,11 @@ def option_name(name: str) -> str:
     """Return the name of an option in the style in use: ``skip_invalid``, ``--skip-invalid``."""
     match _style.get():
         case OptionStyle.COMMAND_LINE:
-            return _FLAG_OF.get(name, f"--{name.replace('_', '-')}")
+            return _flag(name)
+        case OptionStyle.JOB_FILE if name in _RUN_KEYS:
+            return f"run.{name}"
         case OptionStyle.JOB_FILE:
-            return _KEY_OF.get(name, f"run.{name}")
+            return _KEY_OF.get(name) or _JOB_FLAG_OF.get(name) or _flag(name)
         case OptionStyle.PYTHON:
             return _PARAMETER_OF.get(name, name)
 
@@ -94,12 +101,12 @@ def option(name: str, value: object = True) -> str:
     called = option_name(name)
     if isinstance(value, Mapping):
         return _mapping(called, value)
+    if called.startswith("--"):
+        return called if isinstance(value, bool) else f"{called} {shlex.quote(str(value))}"
     match _style.get():
-        case OptionStyle.COMMAND_LINE:
-            return called if isinstance(value, bool) else f"{called} {shlex.quote(str(value))}"
         case OptionStyle.JOB_FILE:
             return f"{called} = {_as_toml(value)}"
-        case OptionStyle.PYTHON:
+        case _:
             return f"{called}={_as_python(value)}"
 
 
@@ -120,6 +127,10 @@ def _mapping(called: str, mapping: Mapping[str, str]) -> str:
 def _as_python(value: object) -> str:
     # The repr of an Enum's member is not valid Python.
     return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
+
+
+def _flag(name: str) -> str:
+    return _FLAG_OF.get(name, f"--{name.replace('_', '-')}")
 
 
 def _as_toml(value: object) -> str:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from bulk_reset.api.client import check_base_url
+from bulk_reset.api.base_url import check_base_url
 from bulk_reset.api.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import CredentialsError, InputError, LockedError, RunError

@@ -1,11 +1,11 @@
 """Where events are written: as JSON for programs, or as a line for people.
 
-On its way to a sink an event loses every key of this process, whatever a text was made of, and
-for people whatever a terminal would obey.
+Before an event is written, every app key of this process is removed from it, and for people also
+every control character that a terminal would interpret.
 
-State: what sinks are left belongs to the outlet, and so to one journal and those bound to it.
-Nothing of structlog is configured globally: journals may live side by side, in a program that
-has logs of its own.
+State: the outputs that still work belong to the ``_Writer``, and so to one log and those bound
+to it. Nothing of structlog is configured globally: a program may have several logs, and logging
+of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.safe_text import escape_controls, one_line
 
 _KEYS: Final = ("at", "level", "event")
-"""They begin every line, in this order."""
+"""The first keys of every line, in this order."""
 _LONGEST_TEXT: Final = 2_000
 _LONGEST_LINE_BYTES: Final = 1 << 16
 _Event = MutableMapping[str, Any]
@@ -39,8 +39,8 @@ class LogOutput:
     """Where events are written.
 
     Attributes:
-        file: stays the caller's to close.
-        is_human: a line for people, else JSON.
+        file: closed by the caller.
+        is_human: a line for people instead of JSON.
         has_colour: whether a line for people may have colours.
     """
 
@@ -51,22 +51,22 @@ class LogOutput:
 
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[IO[str]]:
-    """Open a file that events are added to as JSON, until the block ends.
+    """Open a file to append events as JSON, until the block ends.
 
     Raises:
-        InputError: it cannot be written, or it holds something else.
+        InputError: it cannot be written, or it is not a log of bulk-reset.
     """
     try:
         _refuse_foreign(path)
         file = path.open("a", encoding="utf-8", newline="\n")
     except OSError as exc:
         raise InputError(
-            f"--log-file {path}: cannot be written ({exc.strerror or exc}). Choose another name."
+            f"--log-file {path}: cannot be written ({exc.strerror or exc}). Use another file."
         ) from exc
     try:
         yield file
     finally:
-        # What a full disk did not take was said when it was written.
+        # An error of a full disk was reported when the event was written.
         with contextlib.suppress(OSError):
             file.close()
 
@@ -74,12 +74,12 @@ def log_file(path: Path) -> Iterator[IO[str]]:
 def new_log(
     outputs: tuple[LogOutput, ...], notify: Callable[[str], None], clock: Callable[[], datetime]
 ) -> Any:  # noqa: ANN401  (structlog's own, which has no one type)
-    """Return a logger whose events go to all of the sinks.
+    """Return a logger whose events go to all outputs.
 
-    No error comes out of it: a sink that cannot be written is dropped, and the others are told.
+    It never raises: an output that fails is dropped, which is logged to the others.
 
     Args:
-        say: told, in a sentence, of a sink that is dropped.
+        notify: called with a sentence when an output is dropped.
         clock: UTC.
     """
 
@@ -88,15 +88,15 @@ def new_log(
         return event
 
     return structlog.wrap_logger(
-        _Outlet(outputs, notify, stamp),
-        processors=[structlog.processors.add_log_level, stamp, _clean, _hand_over],
+        _Writer(outputs, notify, stamp),
+        processors=[structlog.processors.add_log_level, stamp, _clean, _as_argument],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         context_class=dict,
     )
 
 
-class _Outlet:
-    """What structlog hands its events to: the sinks that are left."""
+class _Writer:
+    """Writes the events of structlog to the outputs that still work."""
 
     def __init__(
         self,
@@ -104,18 +104,18 @@ class _Outlet:
         notify: Callable[[str], None],
         stamp: Callable[[object, str, _Event], _Event],
     ) -> None:
-        self._sinks = [(output, _renderer(output)) for output in outputs]
-        self._say, self._stamp = notify, stamp
+        self._outputs = [(output, _renderer(output)) for output in outputs]
+        self._notify, self._stamp = notify, stamp
 
     def info(self, event: _Event) -> None:
-        """Write an event to every sink."""
-        lost = [output for output, render in self._sinks if not _is_written(output, render(event))]
+        """Write an event to every output."""
+        lost = [output for output, render in self._outputs if not _write(output, render(event))]
         for output in lost:
-            self._sinks = [(one, render) for one, render in self._sinks if one is not output]
+            self._outputs = [(one, render) for one, render in self._outputs if one is not output]
             name = str(getattr(output.file, "name", "a log"))
             loss: _Event = {"level": "warning", "event": "log_output_lost", "log": name}
             self.info(_clean(None, "", self._stamp(None, "", loss)))
-            self._say(f"{name}: cannot be written any more, so the log ends there")
+            self._notify(f"{name}: can no longer be written; the log ends there")
 
     warning = error = info
 
@@ -129,7 +129,7 @@ def _renderer(output: LogOutput) -> Callable[[_Event], str]:
     )
 
     def as_line(event: _Event) -> str:
-        line = str(console(None, "", {key: _spoken(value) for key, value in event.items()}))
+        line = str(console(None, "", {key: _readable(value) for key, value in event.items()}))
         return line.encode(encoding, "backslashreplace").decode(encoding)
 
     return as_line
@@ -140,12 +140,13 @@ def _as_json(event: _Event, encoding: str) -> str:
     try:
         line.encode(encoding)
     except UnicodeEncodeError:
-        # Not its letters; or half of a surrogate pair, from a broken sheet.
+        # A character that the encoding lacks, or half of a surrogate pair from a corrupt sheet.
         return escape_controls(json.dumps(event))
     return line
 
 
-def _is_written(output: LogOutput, line: str) -> bool:
+def _write(output: LogOutput, line: str) -> bool:
+    """Write a line; return whether that succeeded."""
     try:
         output.file.write(f"{line}\n")
         output.file.flush()
@@ -155,17 +156,17 @@ def _is_written(output: LogOutput, line: str) -> bool:
 
 
 def _clean(_: object, __: str, event: _Event) -> _Event:
-    """Return the event in plain values, without any key, what all have in common first."""
+    """Return the event with plain values, without app keys, the common keys first."""
     first = {key: event[key] for key in _KEYS if key in event}
     return {redact(key): _plain(value) for key, value in {**first, **event}.items()}
 
 
-def _hand_over(_: object, __: str, event: _Event) -> tuple[tuple[_Event], dict[str, Any]]:
+def _as_argument(_: object, __: str, event: _Event) -> tuple[tuple[_Event], dict[str, Any]]:
     return (event,), {}
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401  (JSON)
-    """Return a value as JSON has it; a text without any key in it, and not too long."""
+    """Return a value as JSON has it; a text redacted and shortened."""
     if isinstance(value, Enum):
         value = value.value
     if value is None or isinstance(value, bool | int):
@@ -180,31 +181,31 @@ def _plain(value: object) -> Any:  # noqa: ANN401  (JSON)
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
-def _spoken(value: Any) -> Any:  # noqa: ANN401  (JSON)
-    """Return a value as people read it, on one line."""
+def _readable(value: Any) -> Any:  # noqa: ANN401  (JSON)
+    """Return a value for people, on one line."""
     if isinstance(value, dict):
-        return ", ".join(f"{one_line(str(key))} {_spoken(one)}" for key, one in value.items())
+        return ", ".join(f"{one_line(str(key))} {_readable(one)}" for key, one in value.items())
     if isinstance(value, list):
-        return "; ".join(str(_spoken(one)) for one in value)
+        return "; ".join(str(_readable(one)) for one in value)
     return one_line(value) if isinstance(value, str) else value
 
 
 def _refuse_foreign(path: Path) -> None:
-    """See that a file holds events, if it is there and holds anything; else raise InputError."""
+    """Raise InputError if the file exists and holds something other than events."""
     if not path.is_file():
         return
     with path.open("rb") as file:
         line = file.readline(_LONGEST_LINE_BYTES)
-        ends_well = not line or _last_byte(file) == b"\n"
+        is_complete = not line or _last_byte(file) == b"\n"
     with contextlib.suppress(ValueError):
         event = json.loads(line) if line else dict.fromkeys(_KEYS)
         if isinstance(event, dict) and event.keys() >= set(_KEYS):
-            if not ends_well:  # cut off by a crash; the next line is not to be lost with it
+            if not is_complete:  # cut off by a crash; the next line must not be lost with it
                 with path.open("ab") as file:
                     file.write(b"\n")
             return
     raise InputError(
-        f"--log-file {path}: holds something else than a log of bulk-reset. Choose another name."
+        f"--log-file {path}: not a log of bulk-reset; the file was not changed. Use another file."
     )
 
 

@@ -1,7 +1,7 @@
-"""What became of runs as numbers for Prometheus: in a file that its node exporter reads.
+"""Metrics of runs for Prometheus, in a file that its node exporter reads.
 
-The numbers are of the last run, so all are gauges, in base units. A run that was no success
-keeps when the last one was: an alarm for "no success since yesterday" needs nothing else.
+The metrics describe the last run, so all are gauges, in base units. A failed run keeps the time
+of the last success: an alert on "no success since yesterday" needs nothing else.
 
 Source: Prometheus' "Metric and label naming" and the textfile collector of its node exporter.
 """
@@ -32,14 +32,14 @@ _Values = Iterable[tuple[dict[str, str], float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """One run, as far as its numbers go.
+    """The facts of one run that its metrics are made of.
 
     Attributes:
-        totals: None where the run ended before it had any.
-        job: the label of its numbers; none where it is empty.
+        totals: None if the run ended before it had any.
+        job: the label of its metrics; no label if empty.
         exit_code: that of the totals when None.
-        last_success_at: when the last run before it ended that was one; 0 where nobody knows.
-        is_rehearsal: it went to a sandbox, so it was no success.
+        last_success_at: when the last successful run before it ended; 0 if unknown.
+        is_rehearsal: it went to a sandbox, so it does not count as a success.
     """
 
     totals: Totals | None
@@ -59,23 +59,23 @@ class RunFacts:
 
     @property
     def success_at(self) -> float:
-        """When the last success ended, this run among them; 0 where nobody knows."""
+        """When the last successful run ended, including this one; 0 if unknown."""
         is_success = self.code == ExitCode.DONE and not self.is_rehearsal
         return self.ended_at if is_success else self.last_success_at
 
 
 def families(runs: Iterable[RunFacts]) -> list[Metric]:
-    """Return the numbers of runs, one of each job, as Prometheus' client takes them."""
+    """Return the metrics of runs, one run for each job, as Prometheus' client takes them."""
     all_runs = list(runs)
-    made = []
+    metrics = []
     for name, (text, values) in _GAUGES.items():
         metric = Metric(_PREFIX + name, f"{text}.", "gauge")
         for run in all_runs:
             job = {"job": run.job} if run.job else {}
             for labels, value in values(run):
                 metric.add_sample(metric.name, {**labels, **job}, value)
-        made.append(metric)
-    return [metric for metric in made if metric.samples]
+        metrics.append(metric)
+    return [metric for metric in metrics if metric.samples]
 
 
 def write_metrics(  # noqa: PLR0913  (the facts of a run)
@@ -88,15 +88,15 @@ def write_metrics(  # noqa: PLR0913  (the facts of a run)
     exit_code: int | None = None,
     is_rehearsal: bool = False,
 ) -> None:
-    """Write the numbers of a run, in place of those of the run before it, all at once.
+    """Write the metrics of a run, replacing the file of the run before it.
 
     Args:
-        totals: None where the run ended before it had any.
+        totals: None if the run ended before it had any.
         exit_code: that of the totals when None.
-        is_rehearsal: it went to a sandbox, so it was no success.
+        is_rehearsal: it went to a sandbox, so it does not count as a success.
 
     Raises:
-        InputError: it cannot be written; what was there is as it was.
+        InputError: the file cannot be written; it was not changed.
     """
     run = RunFacts(
         totals=totals,
@@ -108,23 +108,23 @@ def write_metrics(  # noqa: PLR0913  (the facts of a run)
         is_rehearsal=is_rehearsal,
     )
     registry = registry_of(lambda: families([run]))
-    with _told_as_input(path):
+    with _disk_errors(path):
         write_to_textfile(str(path), registry)
 
 
 def check_metrics_file(path: Path) -> None:
-    """See that numbers can be written there, before anything is sent.
+    """Check that metrics can be written there, before anything is sent.
 
     Raises:
-        InputError: they cannot, nobody would read them, or something else stands there.
+        InputError: they cannot, the node exporter would not read them, or it is another file.
     """
     if path.suffix != SUFFIX:
         raise InputError(
-            f"--metrics-file {path}: its name must end in {SUFFIX}, or the node exporter does not "
-            "read it."
+            f"--metrics-file {path}: the node exporter does not read this name. Use a name ending "
+            f"in {SUFFIX}."
         )
     _last_success_at(path, "")
-    with _told_as_input(path):
+    with _disk_errors(path):
         trial = path.with_name(f"{path.name}.trial")
         trial.unlink(missing_ok=True)
         try:
@@ -134,46 +134,46 @@ def check_metrics_file(path: Path) -> None:
 
 
 def registry_of(scrape: Callable[[], Iterable[Metric]]) -> CollectorRegistry:
-    """Return a registry with these numbers, and none of the process's own."""
+    """Return a registry with these metrics, and none of the process's own."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scraped(scrape))
+    registry.register(_ScrapeCollector(scrape))
     return registry
 
 
-class _Scraped:
-    """Numbers that are asked for when they are read."""
+class _ScrapeCollector:
+    """Metrics that are collected when they are requested."""
 
     def __init__(self, scrape: Callable[[], Iterable[Metric]]) -> None:
         self._scrape = scrape
 
     def describe(self) -> Iterable[Metric]:
-        """Tell no names beforehand, so that nothing is read before its time."""
+        """Return no names, so that nothing is collected at registration."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Return the numbers as they are now."""
+        """Return the metrics as they are now."""
         return self._scrape()
 
 
 @contextlib.contextmanager
-def _told_as_input(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
         raise InputError(
-            f"--metrics-file {path}: cannot be written ({exc.strerror or exc}). Choose another "
-            "name, or make room."
+            f"--metrics-file {path}: cannot be written ({exc.strerror or exc}). Use another file, "
+            "or free disk space."
         ) from exc
 
 
 def _last_success_at(path: Path, job: str) -> float:
-    """Return what an older file tells; 0 where there is none, or it tells nothing.
+    """Return the last success that the existing file has; 0 if there is none.
 
     Raises:
-        InputError: it is not a file of these numbers, so it is not to be replaced.
+        InputError: it is another file, which must not be replaced.
     """
     labels = {"job": job} if job else {}
-    with _told_as_input(path):
+    with _disk_errors(path):
         try:
             with path.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)
@@ -183,15 +183,15 @@ def _last_success_at(path: Path, job: str) -> float:
         older = _samples(content)
     except (ValueError, IndexError, KeyError) as exc:
         raise InputError(
-            f"--metrics-file {path}: holds something else than metrics of bulk-reset. Choose "
-            "another name."
+            f"--metrics-file {path}: not metrics of bulk-reset; the file was not changed. Use "
+            "another file."
         ) from exc
     found = [one.value for one in older if one.name == _LAST_SUCCESS and one.labels == labels]
     return float(found[-1]) if found else 0.0
 
 
 def _samples(content: bytes) -> list[Sample]:
-    """Return what a file of these numbers tells; raises ValueError where it is none."""
+    """Return the samples of a file of these metrics; raises ValueError for another file."""
     if len(content) > _MOST_BYTES:
         raise ValueError(len(content))
     metrics = list(text_string_to_metric_families(content.decode()))
@@ -240,14 +240,14 @@ def _success(run: RunFacts) -> _Values:
 
 
 _GAUGES: Final[dict[str, tuple[str, Callable[[RunFacts], _Values]]]] = {
-    "rows": ("Rows of the sheet by what became of them", _rows),
-    "requests": ("Requests that the last run made", _requests),
-    "throttled": ("Answers that said the quota was used up (HTTP 429)", _throttled),
-    "quota_peak_requests": ("Most requests started within the window", _peaks),
-    "quota_limit_requests": ("Requests that the window allows", _limits),
-    "waited_seconds": ("Time in which nothing could start, by cause", _waits),
+    "rows": ("Rows of the sheet by status", _rows),
+    "requests": ("Requests of the last run", _requests),
+    "throttled": ("Requests rejected because the quota was exceeded (HTTP 429)", _throttled),
+    "quota_peak_requests": ("Most requests started within one window", _peaks),
+    "quota_limit_requests": ("Requests allowed within one window", _limits),
+    "waited_seconds": ("Time in which no request could start, by cause", _waits),
     "run_seconds": (
-        "Time from the start of the last run to its end",
+        "Duration of the last run",
         lambda run: [({}, round(run.ended_at - run.started_at, 3))],
     ),
     "run_started_timestamp_seconds": (
@@ -259,12 +259,12 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[RunFacts], _Values]]]] = {
         lambda run: [({}, round(run.ended_at, 3))],
     ),
     "last_success_timestamp_seconds": (
-        "When the last run ended that exited with 0 and was no rehearsal",
+        "When the last run with exit code 0 ended, sandbox runs excluded",
         _success,
     ),
     "exit_code": ("Exit code of the last run", lambda run: [({}, run.code)]),
     "rehearsal": (
-        "1 where the last run went to the built-in sandbox",
+        "1 if the last run went to the built-in sandbox, else 0",
         lambda run: [({}, float(run.is_rehearsal))],
     ),
 }

@@ -1,11 +1,14 @@
-"""Numbers for Prometheus to come and get, and whether all is well, on this machine alone.
+"""The metrics server: ``/metrics`` for Prometheus and ``/healthz`` for a supervisor, on loopback.
 
-Two pages: ``/metrics``, and ``/healthz`` for whoever restarts what is ill. A browser on this
-machine may be made to ask by a page from anywhere, so only who calls it by a name of this
-machine is answered.
+Any web page can make a browser on this machine send requests here (DNS rebinding), so requests
+whose Host header is not a name of this machine are rejected.
 
-State: the server's thread and those of its requests only call what they were given; whoever
-gives it sees to it that this may be done from another thread.
+prometheus_client's WSGI app is used, but not its ``start_wsgi_server``: that prints a traceback
+when a client resets its connection, makes a DNS query before it binds, and has no timeout for a
+request.
+
+State: the server's threads only call the functions that were passed in, which must allow calls
+from another thread.
 """
 
 from __future__ import annotations
@@ -28,24 +31,24 @@ from bulk_reset.observability.metrics import registry_of
 HOST: Final = "127.0.0.1"
 _OWN_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _TIMEOUT_S: Final = 10.0
-"""For one request to arrive: whoever connects and says nothing holds a thread no longer."""
+"""For one request to arrive, so that an idle connection does not occupy a thread."""
 _POLL_S: Final = 0.25
 _Page = tuple[HTTPStatus, list[tuple[str, str]], bytes]
 
 
 class MetricsServer:
-    """Answers ``/metrics`` and ``/healthz`` from a thread of its own until it is closed.
+    """Serves ``/metrics`` and ``/healthz`` from a thread of its own until it is closed.
 
     Args:
-        port: 0 for any that is free.
-        scrape: returns the numbers as they are now; called from another thread.
-        healthz: tells whether all is well, and how it is in a few words; so, too.
+        port: 0 for any free port.
+        scrape: returns the metrics as they are now; called from another thread.
+        healthz: returns whether all works, with a short text; called from another thread.
 
     Attributes:
-        port: the one it has.
+        port: the port that is used.
 
     Raises:
-        InputError: the port is somebody else's, or none.
+        InputError: the port is in use or invalid.
     """
 
     def __init__(
@@ -59,8 +62,8 @@ class MetricsServer:
         except (OSError, OverflowError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise InputError(
-                f"port {port} of {HOST}: cannot be listened on ({reason}). Choose another one; 0 "
-                "takes any that is free."
+                f"port {port} of {HOST}: cannot be used ({reason}). Use another port, or 0 for any "
+                "free port."
             ) from exc
         self._server.set_app(_guarded(make_wsgi_app(registry_of(scrape)), healthz))
         self.port = self._server.server_port
@@ -73,7 +76,7 @@ class MetricsServer:
         return f"<MetricsServer http://{HOST}:{self.port}>"
 
     def close(self) -> None:
-        """Answer no more, and free the port."""
+        """Stop serving, and free the port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -83,13 +86,13 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """Bind without the look into the names of the network that HTTPServer would take."""
+        """Bind without the DNS query that HTTPServer makes."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Leave those alone who hang up before they have their answer."""
+        """Ignore clients that disconnect before they have the answer."""
 
 
 class _SilentHandler(WSGIRequestHandler):
@@ -103,7 +106,7 @@ def _guarded(metrics: WSGIApplication, healthz: Callable[[], tuple[bool, str]]) 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             status, headers, body = _page(environ, metrics, healthz)
-        except Exception as error:  # noqa: BLE001  (of what was given to it; nobody else sees it)
+        except Exception as error:  # noqa: BLE001  (of a passed function; it would be lost here)
             text = f"{type(error).__name__}\n".encode()
             status, headers, body = HTTPStatus.INTERNAL_SERVER_ERROR, [_PLAIN], text
         head = [*headers, ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
@@ -124,26 +127,26 @@ def _page(
         more = [("Allow", "GET, HEAD")] if refusal is HTTPStatus.METHOD_NOT_ALLOWED else []
         return refusal, [_PLAIN, *more], f"{refusal.phrase}\n".encode()
     if environ["PATH_INFO"] == "/healthz":
-        is_well, text = healthz()
-        status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-        answer = json.dumps({"is_well": is_well, "message": text}) + "\n"
+        is_healthy, text = healthz()
+        status = HTTPStatus.OK if is_healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        answer = json.dumps({"is_healthy": is_healthy, "message": text}) + "\n"
         return status, [("Content-Type", "application/json")], answer.encode()
-    return _scraped(environ, metrics)
+    return _metrics_page(environ, metrics)
 
 
-def _scraped(environ: WSGIEnvironment, metrics: WSGIApplication) -> _Page:
-    told: list[tuple[str, list[tuple[str, str]]]] = []
+def _metrics_page(environ: WSGIEnvironment, metrics: WSGIApplication) -> _Page:
+    started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:  # noqa: ANN401
-        told.append((status, headers))
+        started.append((status, headers))
 
     body = b"".join(metrics({**environ, "REQUEST_METHOD": "GET"}, start_response))
-    status, headers = told[0]
+    status, headers = started[0]
     return HTTPStatus(int(status.split()[0])), headers, body
 
 
 def _refusal(environ: WSGIEnvironment) -> HTTPStatus | None:
-    """Return why a request gets no page; None where it gets one."""
+    """Return the status of a request that is rejected; None if it is answered."""
     host = str(environ.get("HTTP_HOST", ""))
     name = host.rpartition(":")[0] if host[-1:].isdecimal() and ":" in host else host
     if name.lower() not in _OWN_NAMES:

@@ -1,8 +1,8 @@
-"""What happens in a run, told to whoever reads it later: one event a line, never a secret.
+"""The log of a run: one event a line, never a secret.
 
-``watching`` stands between a run and its callbacks, and writes down what it passes on. There are as
-many events as a run has minutes, not as it has rows: what was done is summed up every few
-seconds, and of the rows that fail for one reason the first hundred are told one by one.
+``logged`` wraps the callbacks of a run and logs what passes through. The number of events grows
+with a run's duration, not with its rows: progress is logged every few seconds, and of the rows
+that fail for one reason only the first hundred are logged one by one.
 
 Units: ``*_s`` seconds; ``at`` is UTC, ISO 8601, to the millisecond.
 """
@@ -27,61 +27,61 @@ from bulk_reset.observability.log_output import LogOutput, log_file, new_log
 
 __all__ = ["LogOutput", "RunLog", "log_file", "logged", "new_run_log"]
 
-BATCH_EVERY_S: Final = 5.0
-"""At the quota some 250 rows: 100,000 rows make about 700 events, the waits among them."""
+PROGRESS_EVERY_S: Final = 5.0
+"""About 250 rows at the quota: 100,000 rows make about 700 events, waits included."""
 WAIT_EVERY_S: Final = 60.0
-"""How often the same wait is told again."""
-TOLD_FAILURES: Final = 100
-"""Of each error code, one by one."""
-TOLD_FAILURES_IN_ALL: Final = 1_000
-_TOLD_CODES: Final = 100
+"""How often the same wait is logged again."""
+MAX_FAILURES_PER_CODE: Final = 100
+"""Rows logged one by one for each error code."""
+MAX_FAILURES: Final = 1_000
+_MAX_CODES: Final = 100
 _OTHERS: Final = "others"
-_UNTOLD: Final = frozenset({"app_key_file", "base_url"})
-"""Options not to be repeated: a key given by mistake may stand there."""
+_UNLOGGED_OPTIONS: Final = frozenset({"app_key_file", "base_url"})
+"""Options whose values are not logged: they may contain an app key by accident."""
 _NOTHING: Final = Progress(0, {}, 0.0, "")
 
 
 class RunLog:
-    """Writes events, each with the context that the journal was made with.
+    """Writes events, each with the context of this log.
 
-    No error leaves it: a sink that cannot be written is dropped, and the others are told.
+    It never raises: an output that fails is dropped, which is logged to the others.
     """
 
     def __init__(self, log: Any) -> None:  # noqa: ANN401  (structlog's own, which has no one type)
         self._log = log
-        self._endings: list[Callable[[], None]] = []
+        self._before_end: list[Callable[[], None]] = []
 
     def bound(self, **context: object) -> RunLog:
-        """Return a journal with the same sinks whose events say this, too."""
+        """Return a log with the same outputs and more context."""
         return RunLog(self._log.bind(**context))
 
     def info(self, event: str, **facts: object) -> None:
-        """Write what is as it should be."""
+        """Log a normal event."""
         self._log.info(event, **facts)
 
     def warning(self, event: str, **facts: object) -> None:
-        """Write what somebody should look at."""
+        """Log an event that needs attention."""
         self._log.warning(event, **facts)
 
     def error(self, event: str, **facts: object) -> None:
-        """Write what went wrong as a whole."""
+        """Log an error of the run as a whole."""
         self._log.error(event, **facts)
 
-    def before_end(self, tell: Callable[[], None]) -> None:
-        """Have something told right before the end of the run is."""
-        self._endings.append(tell)
+    def before_end(self, log_more: Callable[[], None]) -> None:
+        """Register a function to call right before the end of the run is logged."""
+        self._before_end.append(log_more)
 
     def run_started(
         self, sheet: object, options: Mapping[str, object] | None = None, **facts: object
     ) -> None:
         """Log that a run starts, and its options that are not at their default."""
-        self.info("run_started", sheet=sheet, **facts, options=_told(options or {}))
+        self.info("run_started", sheet=sheet, **facts, options=_loggable(options or {}))
 
     def run_ended(self, totals: Totals, *, exit_code: int | None = None, **facts: object) -> None:
-        """Tell what became of a run.
+        """Log the result of a run.
 
         Args:
-            exit_code: where it is not what the totals deserve.
+            exit_code: if it differs from that of the totals.
         """
         self._end(
             totals.exit_code if exit_code is None else exit_code,
@@ -103,23 +103,23 @@ class RunLog:
         )
 
     def run_failed(self, error: BaseException, **facts: object) -> None:
-        """Tell that a run ended by an error, before it had any totals."""
+        """Log that a run ended with an error, before it had any totals."""
         self._end(exit_code_of(error), error=type(error).__name__, message=str(error), **facts)
 
     def run_exited(self, exit_code: int, **facts: object) -> None:
-        """Tell that a run ended before it had any totals, as it was told to."""
+        """Log that a run exited before it had any totals, without an error."""
         self._end(exit_code, **facts)
 
     def _end(self, exit_code: int, **facts: object) -> None:
-        for tell in self._endings:
-            tell()
-        self._endings.clear()
+        for log_more in self._before_end:
+            log_more()
+        self._before_end.clear()
         levels: dict[int, Callable[..., None]] = {
             ExitCode.DONE: self.info,
             ExitCode.NOT_ALL: self.warning,
         }
-        told = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
-        levels.get(exit_code, self.error)("run_ended", exit_code=int(exit_code), **told)
+        given = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
+        levels.get(exit_code, self.error)("run_ended", exit_code=int(exit_code), **given)
 
 
 def new_run_log(
@@ -128,35 +128,35 @@ def new_run_log(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     **context: object,
 ) -> RunLog:
-    """Return a journal that writes to all of the sinks.
+    """Return a log that writes to all outputs.
 
     Args:
-        say: told, in a sentence, of a sink that is written no more.
-        context: what each of its events says.
+        notify: called with a sentence when an output is dropped.
+        context: keys that each event gets.
     """
     return RunLog(new_log(outputs, notify, clock).bind(**context))
 
 
-def _told(options: Mapping[str, object]) -> dict[str, object]:
-    """Return what of the options may be logged; of the address, the host."""
-    told = {name: value for name, value in options.items() if name not in _UNTOLD}
+def _loggable(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that may be logged; of the address, the host."""
+    shown = {name: value for name, value in options.items() if name not in _UNLOGGED_OPTIONS}
     address = options.get("base_url")
     if isinstance(address, str):
         with contextlib.suppress(ValueError):
-            told["host"] = urlsplit(address).hostname
-    return told
+            shown["host"] = urlsplit(address).hostname
+    return shown
 
 
-# --- Looking on ------------------------------------------------------------------------------
+# --- Callbacks that log ----------------------------------------------------------------------
 
 
 def logged(
     callbacks: Callbacks, run_log: RunLog, *, clock: Callable[[], float] = time.monotonic
 ) -> Callbacks:
-    """Return a callbacks that passes all on and writes down what there is to know later.
+    """Return callbacks that log and call the given ones.
 
     Args:
-        clock: seconds, from anywhere on.
+        clock: monotonic seconds.
     """
     logging = LoggingCallbacks(callbacks, run_log, clock)
     run_log.before_end(logging.log_remaining)
@@ -164,20 +164,20 @@ def logged(
 
 
 class LoggingCallbacks(Callbacks):
-    """Passes every call on, and writes down what there is to know later.
+    """Logs each call and passes it on.
 
-    ``_told`` is the progress that the last batch ended with, ``_seen`` the latest one.
+    ``_logged`` is the progress of the last ``progress`` event, ``_latest`` the latest progress.
     """
 
     def __init__(self, callbacks: Callbacks, run_log: RunLog, clock: Callable[[], float]) -> None:
         super().__init__(on_read=callbacks.on_read)
         self._callbacks, self._run_log, self._clock = callbacks, run_log, clock
-        self._told = self._seen = _NOTHING
-        self._told_at = clock()
-        self._wait, self._wait_told_at = "", -WAIT_EVERY_S
+        self._logged = self._latest = _NOTHING
+        self._logged_at = clock()
+        self._wait, self._wait_logged_at = "", -WAIT_EVERY_S
         self._failed: Counter[str] = Counter()
-        self._untold: Counter[str] = Counter()
-        self._told_rows = 0
+        self._not_logged: Counter[str] = Counter()
+        self._logged_failures = 0
 
     def on_notice(self, text: str) -> None:
         self._callbacks.on_notice(text)
@@ -189,53 +189,54 @@ class LoggingCallbacks(Callbacks):
             self._run_log.info("incidents_read", incidents=total)
 
     def confirm(self, text: str) -> bool:
-        is_yes = self._callbacks.confirm(text)
-        self._run_log.info("confirmation", question=text, answer="yes" if is_yes else "no")
-        return is_yes
+        is_confirmed = self._callbacks.confirm(text)
+        answer = "yes" if is_confirmed else "no"
+        self._run_log.info("confirmation", question=text, answer=answer)
+        return is_confirmed
 
     def on_progress(self, progress: Progress) -> None:
         self._callbacks.on_progress(progress)
-        if progress.requests < self._seen.requests:
-            # The rest after a canary counts from nothing again.
-            self._tell_batch()
-            self._seen = _NOTHING
-        if self._seen is _NOTHING:
-            self._told, self._told_at = _NOTHING, self._clock()
-        self._seen = progress
-        if self._clock() - self._told_at >= BATCH_EVERY_S:
-            self._tell_batch()
+        if progress.requests < self._latest.requests:
+            # After a canary, progress counts from zero again.
+            self._log_progress()
+            self._latest = _NOTHING
+        if self._latest is _NOTHING:
+            self._logged, self._logged_at = _NOTHING, self._clock()
+        self._latest = progress
+        if self._clock() - self._logged_at >= PROGRESS_EVERY_S:
+            self._log_progress()
         if progress.waiting_for:
-            self._tell_wait(progress)
+            self._log_wait(progress)
 
-    def _tell_batch(self) -> None:
-        seen, told, now = self._seen, self._told, self._clock()
-        counts = Counter(seen.recorded)
-        counts.subtract(told.recorded)
+    def _log_progress(self) -> None:
+        latest, logged, now = self._latest, self._logged, self._clock()
+        counts = Counter(latest.recorded)
+        counts.subtract(logged.recorded)
         rows = counts.total()
         if rows <= 0:
             return
-        took_s = max(now - self._told_at, 0.001)
-        throttled = seen.throttled - told.throttled
+        took_s = max(now - self._logged_at, 0.001)
+        throttled = latest.throttled - logged.throttled
         (self._run_log.warning if throttled else self._run_log.info)(
             "progress",
-            done=sum(n for status, n in seen.counts.items() if status is not Status.PENDING),
-            rows=seen.rows,
+            done=sum(n for status, n in latest.counts.items() if status is not Status.PENDING),
+            rows=latest.rows,
             counts={status: n for status, n in counts.items() if n},
-            requests=seen.requests - told.requests,
+            requests=latest.requests - logged.requests,
             throttled=throttled,
             rows_per_s=round(rows / took_s, 1),
-            left_s=seen.left_s,
-            waiting_for=seen.waiting_for,
+            left_s=latest.left_s,
+            waiting_for=latest.waiting_for,
         )
-        self._told, self._told_at = seen, now
+        self._logged, self._logged_at = latest, now
 
-    def _tell_wait(self, progress: Progress) -> None:
+    def _log_wait(self, progress: Progress) -> None:
         cause = progress.waiting_for.rpartition(":")[0] or progress.waiting_for
-        since_s = self._clock() - self._wait_told_at
-        if since_s < (WAIT_EVERY_S if cause == self._wait else BATCH_EVERY_S):
+        since_s = self._clock() - self._wait_logged_at
+        if since_s < (WAIT_EVERY_S if cause == self._wait else PROGRESS_EVERY_S):
             return
-        self._wait, self._wait_told_at = cause, self._clock()
-        # The windows are ours; what else holds a run back is the API's trouble.
+        self._wait, self._wait_logged_at = cause, self._clock()
+        # Waiting for the quota's windows is normal; any other wait is caused by the API.
         is_usual = cause == PACE or cause.endswith("window")
         (self._run_log.info if is_usual else self._run_log.warning)(
             "waiting", waiting_for=progress.waiting_for, left_s=progress.left_s
@@ -244,13 +245,14 @@ class LoggingCallbacks(Callbacks):
     def on_failure(self, outcome: Outcome) -> None:
         self._callbacks.on_failure(outcome)
         code = outcome.error_code or outcome.status.value
-        if code not in self._failed and len(self._failed) >= _TOLD_CODES:
+        if code not in self._failed and len(self._failed) >= _MAX_CODES:
             code = _OTHERS
         self._failed[code] += 1
-        if self._failed[code] > TOLD_FAILURES or self._told_rows >= TOLD_FAILURES_IN_ALL:
-            self._untold[code] += 1
+        is_over = self._failed[code] > MAX_FAILURES_PER_CODE
+        if is_over or self._logged_failures >= MAX_FAILURES:
+            self._not_logged[code] += 1
             return
-        self._told_rows += 1
+        self._logged_failures += 1
         self._run_log.warning(
             "row_failed",
             row_number=outcome.row_number,
@@ -264,7 +266,7 @@ class LoggingCallbacks(Callbacks):
         )
 
     def log_remaining(self) -> None:
-        self._tell_batch()
-        for code, rows in self._untold.most_common():
+        self._log_progress()
+        for code, rows in self._not_logged.most_common():
             self._run_log.warning("rows_failed_not_logged", error_code=code, rows=rows)
-        self._untold.clear()
+        self._not_logged.clear()

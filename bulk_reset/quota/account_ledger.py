@@ -1,18 +1,18 @@
-"""One quota for all that use an account on this machine: a lock, and a ledger.
+"""The quota of an account, shared by all runs on this machine: a lock and a ledger.
 
-Whoever sends holds the account's *lock*, so that one run at a time does. The *ledger* tells how
-many requests were answered when, in slots of 10 ms over the last minute and a bit, and how
-many were on their way. It is a file mapped into memory: a request costs a few stores and no
-system call, and what was stored outlives the process, even after kill -9. Each store is one
-word, so no kill leaves half of it. The next run starts from there.
+A run holds the account's *lock* while it sends, so that runs send one at a time. The *ledger*
+stores how many requests were answered when, in slots of 10 ms over the last 82 s, and how many
+were in flight. It is a file mapped into memory: a request costs a few stores and no system call,
+and the stores survive the process, even after kill -9. Each store is one word, so a kill leaves
+no partial value. The next run starts from there.
 
-An account is known by a hash of its address and key, or of its address and a name that the
+An account is identified by a hash of its address and key, or of its address and a name that the
 user gave it; neither key nor name is stored.
 
-The clock is the system's monotonic one, the same in all processes. It starts anew with the
-machine: slots that seem to lie in the future are from before and count no more.
+The clock is the system's monotonic clock, the same in all processes. It restarts with the
+machine: slots in the future are from before a restart and do not count.
 
-State: one file an account, in the user's state directory. Its holder alone writes it.
+State: one file for each account, in the user's state directory. Only the lock's holder writes it.
 """
 
 from __future__ import annotations
@@ -37,22 +37,23 @@ from platformdirs import user_state_path
 
 from bulk_reset.api.credentials import Credentials, redact
 from bulk_reset.core.errors import InputError, LockedError
+from bulk_reset.core.option_names import option
 
 _POLL_S: Final = 0.5
 _SLOT_S: Final = 0.01
 _SLOTS: Final = 1 << 13
-"""82 seconds: more than the longest window, so that no slot is used again too soon."""
+"""82 seconds: more than the longest window, so that no slot is reused too early."""
 _HOLDER_BYTES: Final = 1 << 12
 _STARTED, _ENDED, _FIRST_SLOT = range(3)
-"""Places of 8-byte words behind the holder: requests started, requests ended, then the slots."""
+"""Indexes of 8-byte words after the holder: requests started, requests ended, then the slots."""
 _FILE_BYTES: Final = _HOLDER_BYTES + 8 * (_FIRST_SLOT + _SLOTS)
 _COUNT_BITS: Final = 24
-"""Of a slot's word; the others are its time. More than any machine sends in 10 ms."""
+"""Bits of a slot's word for the count, more than any machine sends in 10 ms; the rest is time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds an account."""
+    """The run that holds an account's lock."""
 
     pid: int
     thread: int
@@ -61,25 +62,25 @@ class Holder:
     """UTC, to the second."""
 
     @classmethod
-    def me(cls, sheet: str) -> Holder:
-        """Return what there is to say of this run."""
+    def current(cls, sheet: str) -> Holder:
+        """Return the holder that describes this thread's run."""
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         return cls(os.getpid(), threading.get_ident(), sheet[:200], since)
 
     @property
-    def is_me(self) -> bool:
-        """Whether it is this very thread, which would wait for itself for ever."""
+    def is_this_thread(self) -> bool:
+        """Whether it is this thread, which would wait for itself forever."""
         return (self.pid, self.thread) == (os.getpid(), threading.get_ident())
 
     def __str__(self) -> str:
-        return f"process {self.pid} has it for {self.sheet}, since {self.since} UTC"
+        return f"process {self.pid} uses it for {self.sheet}, since {self.since} UTC"
 
 
 class AccountLedger:
-    """An account of which a run may hold the lock; close it to let the next one in.
+    """An account's lock and ledger; close it to release the lock.
 
     Args:
-        name: given by the user to an account with several keys; empty where it has one.
+        name: the user's name for an account with several keys; empty if it has one key.
         clock: seconds, the same for every process of the machine.
     """
 
@@ -109,7 +110,7 @@ class AccountLedger:
         self.close()
 
     def hold(self, sheet: str) -> bool:
-        """Take the lock if nobody has it; tell whether it is held now.
+        """Acquire the lock if it is free; return whether it is held now.
 
         Raises:
             InputError: the file cannot be locked or written; nothing was sent.
@@ -119,11 +120,11 @@ class AccountLedger:
             if self._map is not None or not lock_descriptor(descriptor, blocking=False):
                 return self._map is not None
             while (missing := _FILE_BYTES - os.fstat(descriptor).st_size) > 0:
-                # Written, not skipped: on a full disk a store into a hole would end the process.
-                # Again, should only a part have found room: then the disk says what is wrong.
+                # Written, not skipped: on a full disk, a store into a hole would kill the process.
+                # Repeated, because a nearly full disk takes a part and raises only then.
                 os.pwrite(descriptor, bytes(missing), _FILE_BYTES - missing)
             self._map = mmap.mmap(descriptor, _FILE_BYTES)
-        text = json.dumps(asdict(Holder.me(sheet))).encode()
+        text = json.dumps(asdict(Holder.current(sheet))).encode()
         self._map[:_HOLDER_BYTES] = text.ljust(_HOLDER_BYTES, b"\0")
         self._words = memoryview(self._map)[_HOLDER_BYTES:_FILE_BYTES].cast("Q")
         return True
@@ -134,12 +135,12 @@ class AccountLedger:
             yield
         except OSError as exc:
             raise InputError(
-                f"{self.path}: the account's lock cannot be used ({exc.strerror}). Mend that, or "
-                "remove the file: then what was sent in the last minute is forgotten."
+                f"{self.path}: the account's lock cannot be used ({exc.strerror}). Fix that, or "
+                "remove the file; requests of the last minute are then not counted."
             ) from exc
 
     def holder(self) -> Holder | None:
-        """Return who holds the lock, or held it last; None where that cannot be known."""
+        """Return who holds the lock, or held it last; None if unknown."""
         text = os.pread(self._file.fileno(), _HOLDER_BYTES, 0).rstrip(b"\0")
         with contextlib.suppress(ValueError, TypeError):
             return Holder(**json.loads(text))
@@ -148,10 +149,10 @@ class AccountLedger:
     def ages_s(self) -> list[float]:
         """Return how long ago the requests of the last minute were answered.
 
-        Those that a killed run had on their way count as answered now: they may have
-        reached the server a moment ago.
+        In-flight requests of a killed run count as answered now: they may have just reached the
+        server.
         """
-        assert self._map is not None  # noqa: S101  (only who holds it asks)
+        assert self._map is not None  # noqa: S101  (called only while the lock is held)
         now = self._clock()
         this_slot = int(now / _SLOT_S)
         ages_s: list[float] = []
@@ -165,23 +166,23 @@ class AccountLedger:
         return ages_s + [0.0] * unanswered
 
     def start(self) -> None:
-        """A request is about to start."""
+        """Count a request that is about to start."""
         if self._map is not None:
             self._words[_STARTED] += 1
 
     def answer(self) -> None:
-        """A request was answered, or given up."""
+        """Count a request that was answered or has failed."""
         if self._map is None:
             return
         slot = int(self._clock() / _SLOT_S)
         place = _FIRST_SLOT + slot % _SLOTS
         word = self._words[place]
-        # First the slot, then that it is no longer on its way: at worst it counts twice.
+        # First the slot, then the end: if killed between them, the request counts twice.
         self._words[place] = word + 1 if word >> _COUNT_BITS == slot else slot << _COUNT_BITS | 1
         self._words[_ENDED] += 1
 
     def close(self) -> None:
-        """Let the next one in."""
+        """Release the lock."""
         if self._map is not None:
             self._words.release()
             self._map.close()
@@ -192,30 +193,32 @@ class AccountLedger:
 def wait_for_account(
     account: AccountLedger, sheet: str, *, waits: bool, notify: Callable[[str], None]
 ) -> Iterator[float]:
-    """Take an account's lock, sooner or later.
+    """Acquire an account's lock, waiting for other runs.
 
     Args:
-        sheet: for whoever comes next to read.
+        sheet: stored as the holder's, for other runs to report.
         waits: whether to wait for another run to end.
-        say: told who has the lock, at first and whenever that changes.
+        notify: called with the holder, at first and whenever it changes.
 
-    Yields: seconds to wait before going on, as long as somebody else has it.
+    Yields: seconds to wait before the next attempt, while another run holds the lock.
 
     Raises:
-        LockedError: somebody else has it, and is not waited for; nothing was sent.
+        LockedError: another run holds it, and ``waits`` is False; nothing was sent.
     """
-    said = ""
-    # Whoever names a sheet by a key finds the name here no more.
+    notified = ""
+    # Redacted in case the sheet's name contains an app key.
     while not account.hold(redact(sheet)):
         holder = account.holder()
-        text = f"the account is in use: {holder or 'another run has it'}"
-        if holder is not None and holder.is_me:
-            raise LockedError(f"{text}. This is the same thread: end that run first.")
+        text = f"the account is in use: {holder or 'by another run'}"
+        if holder is not None and holder.is_this_thread:
+            raise LockedError(f"{text}. This is the same thread. End that run first.")
         if not waits:
-            raise LockedError(f"{text}. Wait until it has ended, or leave out --no-wait.")
-        if text != said:
-            notify(f"{text}; waiting for it to end")
-            said = text
+            raise LockedError(
+                f"{text}. Wait until that run has ended, or do not use {option('waits', False)}."
+            )
+        if text != notified:
+            notify(f"{text}; waiting for that run to end")
+            notified = text
         yield _POLL_S
 
 
@@ -226,25 +229,28 @@ def _hash_of(credentials: Credentials, name: str) -> str:
 
 
 def user_state_folder(part: str) -> Path | None:
-    """Return the user's folder for a part of the state; None for a user who has no home."""
+    """Return the user's folder for a part of the state; None for a user without a home."""
     try:
         own = user_state_path("bulk-reset") / part
     except RuntimeError:
         return None
-    # Older ones take a folder called ~ for it, wherever the process has been started.
+    # Older versions of platformdirs return a relative path that starts with ~ in this case.
     return own if own.is_absolute() else None
 
 
 def _folder() -> Path:
-    """Return a folder for the ledgers: the user's own, or else one for temporary files."""
+    """Return the folder of the ledgers: in the user's state, or else among temporary files."""
     own = user_state_folder("accounts")
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     spare = Path(tempfile.gettempdir()) / f"bulk-reset-{user}"
     for folder in filter(None, (own, spare)):
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # In the folder for temporary files, anybody may have made it first.
-            is_last_written = folder is own or os.name != "posix" or folder.lstat().st_uid == user
-            if is_last_written and os.access(folder, os.W_OK):
+            # In the folder for temporary files, another user may have created it.
+            is_ours = folder is own or os.name != "posix" or folder.lstat().st_uid == user
+            if is_ours and os.access(folder, os.W_OK):
                 return folder
-    raise InputError(f"{own or spare}: no folder for the account's lock. Let {spare} be written.")
+    raise InputError(
+        f"{own or spare}: the account's lock cannot be created. Make {spare} writable for this "
+        "user."
+    )

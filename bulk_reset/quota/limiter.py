@@ -1,27 +1,25 @@
-"""Leave to start one request, under every window of the account's quota.
+"""The limiter: a permit for each request, under every window of the account's quota.
 
-Why not two rate limiters: a leaky bucket of n a T lets n through at once and n more while it
+Why not two rate limiters: a leaky bucket of n per T lets n through at once and n more while it
 drains, up to twice the limit in one window. So each window (n requests in T seconds) has n
-*permits*. A request takes one of each; they come back T after its *answer* was seen. The
-server counted the request before it answered, so the next use of the permit reaches the
-server at least T later: it never counts more than n in any T, sliding or fixed, whatever
-the latency does. The one exception is a request that was given up after its timeout and
-reaches the server later still.
+*permits*. A request takes one of each window; they return T after its *answer* arrived. The
+server counted the request before it answered, so the next use of the permit reaches the server
+at least T later: it never counts more than n in any T, sliding or fixed, whatever the latency
+does. The one exception is a request that timed out here and reaches the server later still.
 
-*Credit* is an estimate on top of that proof. No request is faster than the smallest way out
-plus the smallest way back, and the smallest round trip seen comes close to their sum, so a
-permit may come back that much earlier. It is taken after 100 answers, less a margin for
-clocks that do not run alike, and given up when the server says that the quota is used up.
+*Credit* is an estimate on top of that proof. No request is faster than the fastest way there plus
+the fastest way back, and the shortest round trip so far comes close to their sum, so permits may
+return that much earlier. Credit is taken after 100 answers, less a margin for clock drift, and
+given up when the server reports that the quota is exceeded.
 
-*Allowance* is for others who use the account where nobody here can see them. A rejection that
-the permits did not foresee is theirs: the part of the permits that is used is multiplied by
-0.7, never below a tenth, and grows back by a tenth of the whole a minute.
+*Allowance* is for other clients of the account that this machine does not know of. A rejection
+that the permits did not predict is caused by them: the fraction of the permits in use is
+multiplied by 0.7, never below a tenth, and grows by a tenth per minute.
 
-aiolimiter only spaces the starts evenly, so that requests do not go out in bursts.
+aiolimiter only spaces the starts evenly, so that requests are not sent in bursts.
 
-State, and who may touch it: the permits of a window are taken by ``Limiter.take`` while it
-holds the turn, one caller at a time in order of asking, and given back once by the same.
-The ledger is told of every start and every answer, as they happen.
+State: the permits of a window are taken by ``Limiter.acquire``, one caller at a time in the order
+of the calls, and returned once by ``Limiter.release``. The ledger counts every start and answer.
 """
 
 from __future__ import annotations
@@ -38,56 +36,60 @@ from aiolimiter import AsyncLimiter
 
 from bulk_reset.core.defaults import PACE, PER_MINUTE, PER_SECOND
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option_name
 from bulk_reset.core.totals import Peak
 
 _ANSWERS_FOR_CREDIT: Final = 100
-"""More than there are connections: the first answer of each took the time to connect, too."""
+"""More than there are connections: the first answer of each includes the time to connect."""
 _CREDIT: Final = 0.75
-"""The part of the smallest round trip that is taken as credit: the smallest ways out and back
-need not have met in one request. With 0.9, simulated jitter led to a few rejections."""
+"""The fraction of the shortest round trip taken as credit: the fastest way there and the fastest
+way back may belong to different requests. With 0.9, simulated jitter led to a few rejections."""
 _CLOCK_DRIFT: Final = 1e-4
-"""Seconds a second that two undisciplined clocks may differ, generously."""
+"""Seconds per second by which two unsynchronised clocks may differ, with a margin."""
 _MINUTE_S: Final = 60.0
 _BURST: Final = 4
 _LATE_S: Final = 0.02
-"""Starts that may follow each other at once, or what falls due in so many seconds if that is
-more: it catches up what the event loop was late."""
+"""A burst is ``_BURST`` starts, or those of ``_LATE_S`` seconds if that is more, to catch up when
+the event loop was late."""
 
 
 _SHRINK: Final = 0.7
 _LEAST: Final = 0.1
 _GROWTH_A_S: Final = 0.1 / 60
-"""Additive increase, multiplicative decrease: the way TCP finds its share of a line. Simulated
-with somebody who takes half of the quota, less than 1 % of the requests are rejected."""
+"""Additive increase, multiplicative decrease, as in TCP's congestion control. In a simulation with
+another client that uses half of the quota, less than 1 % of the requests are rejected."""
 
 
 class Ledger(Protocol):
-    """Who keeps book of an account's requests, so that a later process knows of them."""
+    """Counts an account's requests, so that a later process knows of them."""
 
     def start(self) -> None:
-        """A request is about to start."""
+        """Count a request that is about to start."""
         ...
 
     def answer(self) -> None:
-        """A request was answered, or given up."""
+        """Count a request that was answered or has failed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A limit: at most ``limit`` requests in any ``window_s`` seconds."""
+    """A limit: up to ``limit`` requests in any ``window_s`` seconds."""
 
     limit: int
     window_s: float
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.window_s <= 0:
-            raise InputError(f"quota of {self.limit} in {self.window_s:g} s: must be 1 or more.")
+            raise InputError(
+                f"quota of {self.limit} in {self.window_s:g} s: invalid. Use 1 request or more, in "
+                "more than 0 s."
+            )
 
     def __str__(self) -> str:
         if self.window_s == _MINUTE_S:
-            return "the minute window"
-        return PACE if self.window_s <= 1 else f"the {self.window_s:g} s window"
+            return "minute window"
+        return PACE if self.window_s <= 1 else f"{self.window_s:g} s window"
 
 
 def windows_of(
@@ -99,9 +101,12 @@ def windows_of(
         InputError: a limit below 1, or a share that is not in (0, 1].
     """
     if not 0 < share <= 1:
-        raise InputError(f"--share {share:g}: must be more than 0 and at most 1.")
+        raise InputError(
+            f"{option_name('share')} {share:g}: out of range. Use more than 0 and up to 1."
+        )
     if per_second < 1 or per_minute < 1:
-        raise InputError("--per-second, --per-minute: must be 1 or more.")
+        names = f"{option_name('per_second')}, {option_name('per_minute')}"
+        raise InputError(f"{names}: too small. Use 1 or more.")
     return (
         Window(max(1, int(per_second * share)), 1.0),
         Window(max(1, int(per_minute * share)), 60.0),
@@ -109,7 +114,7 @@ def windows_of(
 
 
 def ideal_s(requests: int, windows: tuple[Window, ...]) -> float:
-    """Return the seconds between the first and the last start, at best, from a fresh quota."""
+    """Return the shortest time from the first to the last start, in seconds, with a full quota."""
     *wide, narrow = sorted(windows, key=lambda window: window.window_s, reverse=True)
     spacing_s = narrow.window_s / narrow.limit
     left, seconds = max(0, requests - 1), 0.0
@@ -125,21 +130,21 @@ class _Permits:
 
     window: Window
     period_s: float
-    """How long after the answer a permit comes back: the window, less the credit."""
+    """How long after the answer a permit returns: the window, less the credit."""
     unused: int
     withheld: int = 0
-    """Those that others may need, and that are left alone for now."""
+    """Permits left to other clients of the account for now."""
     remembered_until: float = float("-inf")
-    """Until then some of an earlier run may be missing. Nobody saw whether all of them were
-    answered, so no credit is taken on them."""
+    """Until then, permits of an earlier run may be in use. Whether all its requests were answered
+    is unknown, so no credit is taken on them."""
     answered: deque[float] = field(default_factory=deque)
-    """When the requests whose permits have not come back yet were answered, oldest first."""
+    """When the requests whose permits have not returned yet were answered, oldest first."""
     started: deque[float] = field(default_factory=deque)
     """The starts within the last window, to know the peak."""
     peak: int = 0
 
     def wait_s(self, now: float) -> float | None:
-        """Return how long until a permit is there; None: until some request is answered."""
+        """Return how long until a permit is free; None: until a request is answered."""
         is_sure = now >= self.remembered_until
         answered, over = self.answered, now - (self.period_s if is_sure else self.window.window_s)
         while answered and answered[0] <= over:
@@ -162,7 +167,7 @@ class _Permits:
         self.peak = max(self.peak, len(started))
 
     def left_s(self, requests: int, now: float) -> float:
-        """Return the seconds until so many more requests can have started."""
+        """Return the seconds until this number of requests can have started."""
         beyond = requests + self.withheld - self.unused
         if beyond <= 0:
             return 0.0
@@ -181,8 +186,8 @@ class Limiter:
     Times are those of the running event loop's clock.
 
     Args:
-        ledger: told of every start and answer.
-        takes_credit: whether the latency may be counted on; without, all is proof.
+        ledger: counts every start and answer.
+        takes_credit: whether to take credit; without it, only the proof is relied on.
 
     Attributes:
         requests: how many were started.
@@ -218,14 +223,14 @@ class Limiter:
     def __repr__(self) -> str:
         free = ", ".join(f"{p.unused}/{p.window.limit} unused" for p in self._permits)
         return (
-            f"<Quota {free}, {self.requests} requests, allowance {self._allowance:.2f}, "
-            f"permits back after {self._permits[0].period_s:.4f} s>"
+            f"<Limiter {free}, {self.requests} requests, allowance {self._allowance:.2f}, "
+            f"permits return after {self._permits[0].period_s:.4f} s>"
         )
 
     def _now(self) -> float:
         if self._time is None:
-            # Asked for once: it costs a system call each time (Python 3.11). uvloop's clock
-            # stands still during a turn of the loop, so an answer would seem to come too early.
+            # Looked up once: it costs a system call each time (Python 3.11). uvloop's clock does
+            # not advance during an iteration of the loop, so answers would seem too early.
             loop = asyncio.get_running_loop()
             is_exact = isinstance(loop, asyncio.BaseEventLoop)
             self._time = loop.time if is_exact else time.monotonic
@@ -233,7 +238,7 @@ class Limiter:
 
     @asynccontextmanager
     async def permit(self) -> AsyncIterator[None]:
-        """Hold leave for one request, from before it starts to its answer."""
+        """Hold a permit for one request, from before its start to its answer."""
         started_at = await self.acquire()
         is_answered = False
         try:
@@ -243,21 +248,21 @@ class Limiter:
             self.release(started_at, is_answered=is_answered)
 
     async def acquire(self, gate: Callable[[float], float] = _open) -> float:
-        """Wait for leave to start one request; ``release`` has to follow, however it ends.
+        """Wait for a permit to start one request; call ``release`` afterwards in any case.
 
         Args:
-            gate: asked last, with the time; 0 lets the request start at once, else the
-                seconds after which to ask again. It is asked again after every answer, too.
+            gate: called last, with the time; returns 0 to start the request at once, else the
+                seconds after which to call it again. It is also called after every answer.
 
-        Returns: when it was given, for ``release``.
+        Returns: when the permit was acquired, for ``release``.
         """
         async with self._turn:
             await self._pacer.acquire()
             now = self._now()
-            while (hold_up := self._hold_up(now, gate)) is not None:
-                await self._wait(*hold_up, now)
+            while (delay := self._delay(now, gate)) is not None:
+                await self._wait(*delay, now)
                 now = self._now()
-            # No wait since the time was read: what was free then is still free.
+            # No wait since the time was read, so the permits are still free.
             for permits in self._permits:
                 permits.acquire(now)
             self.requests += 1
@@ -266,12 +271,12 @@ class Limiter:
         return now
 
     def release(self, started_at: float, *, is_answered: bool) -> None:
-        """Return leave, once: it comes to be used again a whole window later.
+        """Return a permit, once: it can be used again a whole window later.
 
-        After a failure or a cancellation too, because the server may have counted the request.
+        Also after a failure or a cancellation, because the server may have counted the request.
 
         Args:
-            is_answered: whether the server answered, so that the time it took is a round trip.
+            is_answered: whether the server answered, so that the elapsed time is a round trip.
         """
         answered_at = self._now()
         for permits in self._permits:
@@ -293,23 +298,23 @@ class Limiter:
             credit_s = _CREDIT * self._shortest_s - _CLOCK_DRIFT * window_s
             permits.period_s = window_s - max(0.0, credit_s) if has_credit else window_s
 
-    def _hold_up(
+    def _delay(
         self, now: float, gate: Callable[[float], float] = _open
     ) -> tuple[float | None, str] | None:
-        """Return how long the next request has to wait (None: for an answer), and for what."""
+        """Return how long the next request waits (None: until an answer), and the cause."""
         if self._allowance < 1.0:
             self._withhold(now)
-        longest, cause = self._resume_at - now, "the pause the API asked for"
+        longest, cause = self._resume_at - now, "pause requested by the API"
         for permits in self._permits:
             wait_s = permits.wait_s(now)
             if wait_s is None:
-                return None, "the API's answers"
+                return None, "answers of the API"
             if wait_s and wait_s > longest:
                 longest, cause = wait_s, str(permits.window)
         if longest > 0:
             return longest, cause
         wait_s = gate(now)
-        return (wait_s, "the API, which looks down") if wait_s else None
+        return (wait_s, "API unavailable") if wait_s else None
 
     async def _wait(self, wait_s: float | None, cause: str, now: float) -> None:
         self._answer_seen.clear()
@@ -321,12 +326,12 @@ class Limiter:
             self.waited_s[cause] += self._now() - now
 
     def pause(self, seconds: float) -> None:
-        """Let nothing start for so long: the server said that the quota is used up.
+        """Start no request for this time: the server reported that the quota is exceeded.
 
-        The estimate of the latency is trusted no more, and others are left more room.
+        Credit is given up, and more of the quota is left to other clients.
         """
         now = self._now()
-        # Requests that were on their way at the last rejection tell nothing new.
+        # Rejections of requests that were in flight at the last one are the same event.
         if self._ended >= self._requests_at_shrink:
             self._allowance = max(_LEAST, _SHRINK * self._allowance_at(now))
             self._shrunk_at, self._requests_at_shrink = now, self.requests
@@ -338,7 +343,7 @@ class Limiter:
         return min(1.0, self._allowance + _GROWTH_A_S * (now - self._shrunk_at))
 
     def _withhold(self, now: float) -> None:
-        """Leave others the part of the permits that is not ours for now; less and less."""
+        """Leave a fraction of the permits to other clients; it shrinks over time."""
         allowance = self._allowance_at(now)
         if allowance == 1.0:
             self._allowance = 1.0
@@ -348,11 +353,11 @@ class Limiter:
 
     @property
     def longest_window_s(self) -> float:
-        """How long a request counts."""
+        """How long a request counts, in seconds."""
         return max(window.window_s for window in self.windows)
 
     def remember(self, ages_s: list[float]) -> None:
-        """Count requests of an earlier run, answered so many seconds ago, as used."""
+        """Count requests of an earlier run, answered this many seconds ago, as used."""
         now = self._now()
         for permits in self._permits:
             recent = sorted((a for a in ages_s if a < permits.window.window_s), reverse=True)
@@ -362,7 +367,7 @@ class Limiter:
                 permits.remembered_until = now + permits.window.window_s
 
     def left_s(self, requests: int) -> float:
-        """Return the seconds until so many more requests can have started, at best."""
+        """Return the shortest time until this number of requests can have started, in seconds."""
         now = self._now()
         self._withhold(now)
         paused_s = max(0.0, self._resume_at - now)
@@ -370,8 +375,8 @@ class Limiter:
         return paused_s + max(paced_s, *(p.left_s(requests, now) for p in self._permits))
 
     def waiting_for(self) -> str:
-        """Say what holds the next request back for more than a second, or nothing."""
-        wait_s, cause = self._hold_up(self._now()) or (0.0, "")
+        """Return what delays the next request by more than a second; empty if nothing does."""
+        wait_s, cause = self._delay(self._now()) or (0.0, "")
         return f"{cause}: {wait_s:.0f} s" if wait_s is not None and wait_s > 1 else ""
 
     def peaks(self) -> tuple[Peak, ...]:

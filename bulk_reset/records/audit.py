@@ -1,9 +1,9 @@
 """The audit: one line of JSON for each run that kept a report, in ``NAME.audit.jsonl`` beside it.
 
-A report says what became of rows; this says who asked for it: which sheet (by its SHA-256), with
-which options, when, by which version, and how it ended. Lines are appended and never rewritten,
-so a report that several runs have worked on has a line of each. This is the file's only writer
-and reader.
+A report has the results of rows; the audit has the facts of runs: which sheet (by its SHA-256),
+with which options, when, by which version, and how it ended. Lines are appended and never
+rewritten, so a report of several runs has one line of each. This is the file's only writer and
+reader.
 
 Units: ``*_at`` UTC epoch seconds, ``*_s`` seconds.
 """
@@ -27,33 +27,34 @@ from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import BulkResetError, ExitCode, InputError, LockedError
 from bulk_reset.core.file_hash import hash_file
+from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals, Verification
 from bulk_reset.records.report_reader import beside
 
 AUDIT: Final = "audit.jsonl"
 _START: Final = b'{"version":'
-"""Every line begins so; a file that does not is somebody else's."""
+"""The start of every line; a file without it is not an audit."""
 Record = dict[str, Any]
 
 
 class SheetName(Protocol):
-    """A sheet, as far as an audit names it."""
+    """The part of a sheet that an audit needs."""
 
     @property
     def label(self) -> str:
-        """How it is called in messages."""
+        """Its name in messages."""
         ...
 
     @property
     def path(self) -> Path | None:
-        """Where it is; None for standard input and data frames."""
+        """Its file; None for standard input and data frames."""
         ...
 
 
 def read_audit(report: Path) -> list[Record]:
-    """Read what the runs of a report said of themselves, in their order.
+    """Read the audit of a report.
 
-    Returns: a record of each run, none where there is no such file; a torn line is left out.
+    Returns: one record for each run, in order; none without an audit. A torn line is ignored.
 
     Raises:
         InputError: it cannot be read.
@@ -62,7 +63,9 @@ def read_audit(report: Path) -> list[Record]:
     try:
         lines = path.read_bytes().split(b"\n") if path.is_file() else []
     except OSError as exc:
-        raise InputError(f"{path}: cannot be read ({exc.strerror}).") from exc
+        raise InputError(
+            f"{path}: cannot be read ({exc.strerror}). Make the file readable for this user."
+        ) from exc
     records = []
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
@@ -73,10 +76,10 @@ def read_audit(report: Path) -> list[Record]:
 
 
 def append_audit(report: Path, record: Mapping[str, Any]) -> None:
-    """Add a line, and see it onto the disk; a torn one before it is left as it is.
+    """Append a line and write it to the disk; a torn line before it is not changed.
 
     Raises:
-        InputError: the file is somebody else's, or cannot be written.
+        InputError: the file is not an audit, or cannot be written.
     """
     path = beside(report, AUDIT)
     refuse_other(report)
@@ -91,14 +94,17 @@ def append_audit(report: Path, record: Mapping[str, Any]) -> None:
             file.write(b"\n" * is_torn + text.encode() + b"\n")
             os.fsync(descriptor)
     except OSError as exc:
-        raise InputError(f"{path}: the audit cannot be written ({exc.strerror}).") from exc
+        raise InputError(
+            f"{path}: the audit cannot be written ({exc.strerror}). Free disk space, or use "
+            f"{option('report', 'FILE')} to write elsewhere."
+        ) from exc
 
 
 def refuse_other(report: Path) -> None:
-    """See that a file of that name is an audit, if there is one.
+    """Check that the file of that name is an audit, if it exists.
 
     Raises:
-        InputError: it is something else; it is as it was.
+        InputError: it is another file; it was not changed.
     """
     path = beside(report, AUDIT)
     if not path.exists():
@@ -110,13 +116,13 @@ def refuse_other(report: Path) -> None:
                 start = file.read(len(_START))
     if not _START.startswith(start):
         raise InputError(
-            f"{path}: this is not an audit of bulk-reset, so it is left as it is. Move it away, "
-            "or say --report FILE to write elsewhere."
+            f"{path}: not an audit of bulk-reset; the file was not changed. Move it, or use "
+            f"{option('report', 'FILE')} to write elsewhere."
         )
 
 
 class Audit:
-    """The record of a run on its way; use ``audited`` to get one."""
+    """The audit of a run in progress; use ``audited`` to get one."""
 
     def __init__(
         self,
@@ -139,7 +145,7 @@ class Audit:
         }
 
     def end(self, totals: Totals) -> None:
-        """Write down how the run ended."""
+        """Write the result of the run."""
         stop, seen = totals.stop, totals.verification
         self._write(
             {
@@ -156,7 +162,7 @@ class Audit:
         )
 
     def fail(self, error: BaseException) -> None:
-        """Write down what ended the run from outside: nobody has counted what it did."""
+        """Write the error that ended the run; there are no totals."""
         if isinstance(error, InputError | LockedError):
             return  # nothing was sent
         code: object = ExitCode.INTERNAL
@@ -166,21 +172,21 @@ class Audit:
             code = ExitCode.INTERRUPTED
         elif isinstance(error, SystemExit):
             code = error.code
-        what = {"reason": "error", "message": str(error) or type(error).__name__}
-        ending = {"stop": what, "exit_code": code if isinstance(code, int) else None}
+        stop = {"reason": "error", "message": str(error) or type(error).__name__}
+        ending = {"stop": stop, "exit_code": code if isinstance(code, int) else None}
         self._write(ending, waits=False)
 
     def _write(self, ending: Record, *, waits: bool = True) -> None:
         record = {
             **self._record,
             "ended_at": round(time.time(), 3),
-            **self._fingerprint.told(waits=waits),
+            **self._fingerprint.facts(waits=waits),
             **ending,
         }
         try:
             append_audit(self._report, record)
         except InputError as error:
-            # All is sent and reported; only the line about it is missing.
+            # The rows are sent and reported; only this line is missing.
             self._callbacks.on_notice(str(error))
 
 
@@ -192,17 +198,17 @@ def audited(
     options: Mapping[str, object],
     callbacks: Callbacks,
 ) -> Iterator[Callable[[Totals], None]]:
-    """Have a run audited until the block ends; a run that keeps no report is not.
+    """Audit a run until the block ends; a run without a report has no audit.
 
     Args:
-        sheet: its label, and its path where it is a file.
+        sheet: its label, and its path if it is a file.
         options: those that are not at their default.
-        scope: what stands for the API: its address, or that it is a rehearsal.
+        scope: identifies the API: its address, or the sandbox.
 
-    Yields: whom to tell how it ended.
+    Yields: a function to call with the totals at the end.
 
     Raises:
-        InputError: where the audit goes is somebody else's file; nothing was sent.
+        InputError: the audit's file is another file; nothing was sent.
     """
     if report is None:
         yield lambda _: None
@@ -241,10 +247,10 @@ def _rows_wrong(verification: Verification) -> int:
 
 
 class _Fingerprint:
-    """The SHA-256 and size of a sheet, read in a thread beside the run."""
+    """The SHA-256 and size of a sheet, computed in a thread during the run."""
 
     def __init__(self, path: Path | None) -> None:
-        self._told: Record = {"sheet_sha256": "", "sheet_bytes": None}
+        self._facts: Record = {"sheet_sha256": "", "sheet_bytes": None}
         self._thread = threading.Thread(target=self._read, args=(path,), daemon=True)
         self._thread.start()
 
@@ -253,9 +259,9 @@ class _Fingerprint:
             return
         with contextlib.suppress(OSError):
             sha256, size_bytes = hash_file(path)
-            self._told = {"sheet_sha256": sha256, "sheet_bytes": size_bytes}
+            self._facts = {"sheet_sha256": sha256, "sheet_bytes": size_bytes}
 
-    def told(self, *, waits: bool) -> Record:
-        """Return what is known; of standard input and data frames, nothing is."""
+    def facts(self, *, waits: bool) -> Record:
+        """Return what is known; nothing of standard input and data frames."""
         self._thread.join(None if waits else 0)
-        return self._told
+        return self._facts

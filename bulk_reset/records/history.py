@@ -1,10 +1,10 @@
-"""What earlier runs made of rows, from a report's lines in their order.
+"""Results of earlier runs, from a report's lines in their order.
 
-A row is known by its digest. That alone is not enough to say that it is done: a title that was
-set to A, then to B, has to be set again if the sheet says A once more. So it is also
-known who wrote each field of an incident last.
+A row is identified by its digest. The digest alone does not show that a row is done: a title that
+was set to A, then to B, has to be set again if the sheet has A again. So the last writer of each
+field of an incident is known as well.
 
-Kept in arrays, sorted once: 25 bytes a line, where dictionaries take some 160.
+Stored in arrays, sorted once: 25 bytes per line, where dictionaries take about 160.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _STATUSES: Final = tuple(Status)
 _CODE_OF: Final = {status: code for code, status in enumerate(_STATUSES)}
 _NO_LINE: Final = _CODE_OF[Status.PENDING]
 WRITES: Final = frozenset({Status.UPDATED, Status.UNKNOWN})
-"""Of a row that was written, or may have been."""
+"""The statuses of rows that were written, or may have been."""
 _DONE_AND_SENT: Final = (_CODE_OF[Status.UPDATED], _CODE_OF[Status.UNCHANGED])
 _BITS: Final = 32
 _BIT_OF: Final = {name: 1 << bit for bit, name in enumerate(SETTABLE_FIELDS)}
-"""Of each field seen so far; custom ones get theirs as they come, the last is for all the rest."""
+"""The bit of each field; custom fields get bits when first read, and the last bit is shared."""
 _BLOCK_LINES: Final = 10_000
 _LINE: Final = np.dtype(
     [("digest", "u8"), ("rest", "u4"), ("incident", "u8"), ("fields", "u4"), ("status", "u1")]
@@ -39,10 +39,10 @@ _Lines = npt.NDArray[np.void]
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Some lines of a report, column by column.
+    """Some lines of a report, by column.
 
     Attributes:
-        incidents: only of the lines whose row was written, or may have been.
+        incidents: only for lines whose row was written, or may have been.
     """
 
     digests: Numbers
@@ -54,12 +54,12 @@ class Lines:
 
 
 def code_of(status: Status) -> int:
-    """Return the number that stands for a status."""
+    """Return the number of a status."""
     return _CODE_OF[status]
 
 
 def mask_of(names: Iterable[str]) -> int:
-    """Return the bits that stand for fields."""
+    """Return the bits of fields."""
     mask = 0
     for name in names:
         mask |= _BIT_OF.get(name) or _BIT_OF.setdefault(name, 1 << min(len(_BIT_OF), _BITS - 1))
@@ -67,12 +67,12 @@ def mask_of(names: Iterable[str]) -> int:
 
 
 def is_write(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Tell of each status whether the row was written, or may have been."""
+    """Return for each status whether the row was written, or may have been."""
     return np.isin(codes, [_CODE_OF[status] for status in WRITES])
 
 
 class History:
-    """The last word on every row of a report, and the last writer of every field.
+    """The last result of every row of a report, and the last writer of every field.
 
     Args:
         blocks: the report's lines, in its order.
@@ -85,7 +85,7 @@ class History:
     def __init__(self, blocks: Iterable[Lines] = ()) -> None:
         packed = np.concatenate([np.empty(0, _LINE), *map(_packed, blocks)])
         self._writers = _writers(packed)
-        # Stable, so the last of the lines with one digest is the last in the file.
+        # Stable, so of the lines with one digest the last in the file comes last.
         packed = packed[np.argsort(packed["digest"], kind="stable")]
         is_last = np.ones(len(packed), bool)
         is_last[:-1] = packed["digest"][1:] != packed["digest"][:-1]
@@ -94,7 +94,7 @@ class History:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Self:
-        """Return the history that these outcomes make, in their order."""
+        """Return the history of these outcomes, in their order."""
         return cls(lines_of(outcomes))
 
     def __len__(self) -> int:
@@ -106,12 +106,12 @@ class History:
         return dict(zip(_STATUSES, counts, strict=True))
 
     def codes(self, digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-        """Return what became of each row, as a number; see ``status_of``."""
+        """Return the result of each row, as a number; see ``status_of``."""
         numbers = np.frombuffer(b"".join(digests), NUMBER)
         if not len(self._lines):
             return np.full(len(numbers), _NO_LINE, np.uint8)
         wanted = key_of_numbers(numbers)
-        # Looked up in their order, neighbours are found in the cache: ten times faster.
+        # Searched in sorted order, neighbours are in the CPU's cache: ten times faster.
         order = np.argsort(wanted)
         places = np.empty(len(wanted), np.intp)
         places[order] = np.searchsorted(self._digests, wanted[order])
@@ -121,14 +121,14 @@ class History:
         return codes
 
     def counts_if_all_sent(self, codes: npt.NDArray[np.uint8]) -> dict[Status, int] | None:
-        """Return the rows by status if every one of them was sent, and none written over since."""
+        """Return the rows by status if all of them are done and none was overwritten since."""
         counts = np.bincount(codes, minlength=len(_STATUSES))
         if self._writers or sum(counts[code] for code in _DONE_AND_SENT) < len(codes):
             return None
         return {_STATUSES[code]: int(counts[code]) for code in _DONE_AND_SENT if counts[code]}
 
     def is_current(self, incident_id: str, digest: str, fields: Iterable[str]) -> bool:
-        """Tell whether no later line wrote these fields of the incident otherwise."""
+        """Return whether no later line wrote other values to these fields of the incident."""
         if not self._writers:
             return True
         last = self._writers.get(int(keys_of([incident_id])[0]))
@@ -137,7 +137,7 @@ class History:
 
 
 def status_of(code: int) -> Status | None:
-    """Return what a code of ``History.codes`` means, None where the row has no line."""
+    """Return the status of a code of ``History.codes``; None if the row has no line."""
     return _STATUSES[code] if code != _NO_LINE else None
 
 
@@ -163,7 +163,7 @@ def _packed(lines: Lines) -> _Lines:
 
 
 def _writers(lines: _Lines) -> dict[int, dict[str, int]]:
-    """Return incident -> field -> its last writer's digest, where rows differ in what they set."""
+    """Return incident -> field -> digest of its last writer, for incidents with several rows."""
     written = np.flatnonzero(lines["fields"])
     order = written[np.argsort(lines["incident"][written], kind="stable")]
     incidents, digests = lines["incident"][order], lines["digest"][order]

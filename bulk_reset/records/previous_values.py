@@ -1,13 +1,13 @@
-"""Before-images: what stood in an incident before a row was sent to it, and what the row set.
+"""Previous values: an incident's values before a row was sent to it, and what the row set.
 
-``NAME.before.csv`` is written as the run goes on, each line on the disk before its row is sent,
-so that there is a way back from whatever was ever sent. It is a valid sheet too: its cells hold
-what stood there, where a cell can hold it (not ``Ok``, nor a list). All of it stands as JSON too,
-in a column of its own, and that is what is read back: a spreadsheet that saves the file leaves it
-alone, where it makes 7 of 007. Of several lines for one row, all count, in their order.
+``NAME.before.csv`` is written during the run, each line on the disk before its row is sent, so
+that everything that was sent can be undone. It is a valid sheet too: its cells hold the previous
+values that a cell can hold (not ``Ok``, nor a list). All values are also stored as JSON, in a
+column of its own, and this column is read back: a spreadsheet that saves the file does not change
+it, while it turns 007 into 7. All lines of a row count, in their order.
 
-This is the file's only writer and reader. State: its end, moved by ``append`` alone, which may
-run in another thread while nothing else is done with it.
+This is the file's only writer and reader. State: its end, moved only by ``append``, which may run
+in another thread while the file is not used otherwise.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import is_custom, text_of
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.core.option_names import option
 from bulk_reset.core.row_keys import keys_of
 from bulk_reset.core.safe_text import guard_formula, unguard_formula
 from bulk_reset.sheets.columns import OWN_PREFIX
@@ -44,12 +45,12 @@ _LONGEST_CELL: Final = 1 << 27
 
 @dataclass(frozen=True, slots=True)
 class PreviousValues:
-    """What stood in an incident before a row was sent, and what the row sets.
+    """The previous values of an incident, and the new values of a row.
 
     Attributes:
         link: the incident's page.
-        before: field -> value, of the fields that are set.
-        wrote: field -> value.
+        before: field -> previous value, of the fields that the row sets.
+        wrote: field -> new value.
     """
 
     row_number: int
@@ -61,52 +62,53 @@ class PreviousValues:
 
 
 def why_not_restorable(name: str, value: object) -> str:
-    """Return why a value cannot be set again; empty where it can."""
+    """Return why a previous value cannot be restored; empty if it can."""
     if is_custom(name):
         if value is None or value == "":
-            return "it was not set, and the API says no way to unset a custom field"
+            return "it was not set, and the API cannot unset a custom field"
         column = f"{name}:json"
         problem = error_of(column, text_of(column, value))
-        return f"the API does not take what it was: {problem}" if problem else ""
+        return f"the API does not accept the previous value: {problem}" if problem else ""
     if value is None or value == "":
         return "it was empty, and the API cannot empty a field"
     if not isinstance(value, str):
-        return "it was no text"
+        return "it was not a text"
     if value == "Ok" and name not in _TEXTS:
         return "it was Ok, which the API cannot set"
     problem = error_of(name, value)
-    return f"the API does not take what it was: {problem}" if problem else ""
+    return f"the API does not accept the previous value: {problem}" if problem else ""
 
 
 _TEXTS: Final = SETTABLE_FIELDS[:-1]
 
 
 class PreviousValuesFile:
-    """An open file of before-images, its torn end mended; the lock is the report's.
+    """An open file of previous values; a torn last line is removed. The report's lock covers it.
 
     Raises:
-        InputError: it cannot be opened, or is something else; nothing was sent.
+        InputError: it cannot be opened, or is another file; nothing was sent.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            _write_anew(path)
+            _rewrite_resaved(path)
             self._file = path.open("a+b", buffering=0)
             end = _end_of_last_line(path)
             if end is None:
                 self._file.close()
                 raise InputError(
-                    f"{path}: this is not a file of before-images, so it is left as it is. "
-                    "Move it away, or say --report FILE to write elsewhere."
+                    f"{path}: not a file of previous values; the file was not changed. Move it, "
+                    f"or use {option('report', 'FILE')} to write elsewhere."
                 )
             self._file.truncate(end)
             if end == 0:
                 self._write(_HEADER)
         except OSError as exc:
             raise InputError(
-                f"{path}: the before-images cannot be written ({exc.strerror}). Make room there, "
-                "say --report FILE to write elsewhere, or --no-before to go without."
+                f"{path}: the previous values cannot be written ({exc.strerror}). Free disk space, "
+                f"use {option('report', 'FILE')} to write elsewhere, or {option('before', False)} "
+                "to run without undo."
             ) from exc
 
     def __enter__(self) -> Self:
@@ -120,21 +122,21 @@ class PreviousValuesFile:
     ) -> None:
         self._file.close()
 
-    def append(self, count: Iterable[PreviousValues]) -> None:
-        """Add lines and see them onto the disk.
+    def append(self, rows: Iterable[PreviousValues]) -> None:
+        """Append lines and write them to the disk.
 
         Raises:
             RunError: the disk is full or gone; none of the rows may be sent.
         """
         text = io.StringIO(newline="")
-        csv.writer(text).writerows(map(_cells, count))
+        csv.writer(text).writerows(map(_cells, rows))
         try:
             self._write(text.getvalue().encode())
             os.fsync(self._file.fileno())
         except OSError as exc:
             raise RunError(
-                f"{self.path}: what stood there before cannot be written ({exc.strerror}), so the "
-                "run stopped. Make room, then give the same command again."
+                f"{self.path}: the previous values cannot be written ({exc.strerror}), so the run "
+                "stopped. Free disk space, then run the same command again to resume."
             ) from exc
 
     def _write(self, content: bytes) -> None:
@@ -142,20 +144,20 @@ class PreviousValuesFile:
             content = content[self._file.write(content) :]
 
 
-def _cells(image: PreviousValues) -> list[str]:
+def _cells(row: PreviousValues) -> list[str]:
     cells = {
         name: guard_formula(value)
-        for name, value in image.before.items()
+        for name, value in row.before.items()
         if name in SETTABLE_FIELDS and not why_not_restorable(name, value)
     }
     return [
-        image.incident_id,
+        row.incident_id,
         *(cells.get(name, "") for name in SETTABLE_FIELDS),
-        str(image.row_number),
-        image.digest,
-        guard_formula(image.link),
-        _json(image.before),
-        _json(image.wrote),
+        str(row.row_number),
+        row.digest,
+        guard_formula(row.link),
+        _json(row.before),
+        _json(row.wrote),
     ]
 
 
@@ -168,8 +170,8 @@ def _json(values: Mapping[str, Any]) -> str:
     return text
 
 
-def _write_anew(path: Path) -> None:
-    """Write a file as it should be that another program has saved; keep that one with a ``~``."""
+def _rewrite_resaved(path: Path) -> None:
+    """Restore the format of a file that another program has saved; keep that one with a ``~``."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -184,10 +186,10 @@ def _write_anew(path: Path) -> None:
 
 
 class SentDigests(Container[str]):
-    """The digests of rows that a file of before-images has; 8 bytes each.
+    """The digests of the rows in a file of previous values; 8 bytes each.
 
     Attributes:
-        images: how many the file has.
+        count: lines of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -209,9 +211,9 @@ class SentDigests(Container[str]):
 
 
 class LastWritten:
-    """What a file of before-images says that was written last; read when it is first asked.
+    """The last written value of each field, from a file of previous values; read on first use.
 
-    In memory stay two numbers a value.
+    Keeps two numbers per value in memory.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -219,37 +221,37 @@ class LastWritten:
         self._last: dict[int, int] | None = None
 
     def is_last(self, incident_id: str, name: str, value: object) -> bool:
-        """Tell whether a value is what was written last; raises as ``read_previous_values``."""
+        """Return whether a value was written last; raises as ``read_previous_values``."""
         if self._last is None:
-            is_there = self._path is not None and self._path.exists()
+            has_file = self._path is not None and self._path.exists()
             self._last = {
-                hash((image.incident_id, name)): hash(repr(wrote))
-                for image in (read_previous_values(self._path) if self._path and is_there else ())
-                for name, wrote in image.wrote.items()
+                hash((row.incident_id, name)): hash(repr(wrote))
+                for row in (read_previous_values(self._path) if self._path and has_file else ())
+                for name, wrote in row.wrote.items()
             }
         return self._last.get(hash((incident_id, name))) == hash(repr(value))
 
 
 def read_previous_values(path: Path, first: int = 0) -> Iterator[PreviousValues]:
-    """Read before-images in the order in which their rows were sent.
+    """Read previous values in the order in which their rows were sent.
 
-    A spreadsheet may have saved the file. A torn last line is left out.
+    A spreadsheet may have saved the file. A torn last line is ignored.
 
     Args:
-        first: how many to leave out.
+        first: lines to skip at the start.
 
     Raises:
-        InputError: no such file, something else, or a line that cannot be one.
+        InputError: no such file, another file, or an invalid line.
     """
     try:
         for cells in itertools.islice(_lines(path), first, None):
-            yield _image(cells)
+            yield _previous_values(cells)
     except (ValueError, TypeError, AttributeError) as exc:
         raise _edited(path) from exc
 
 
 def _edited(path: Path) -> InputError:
-    return InputError(f"{path}: a line of it cannot be read; was it edited? Undo the edit.")
+    return InputError(f"{path}: has an invalid line; it may have been edited. Undo the edit.")
 
 
 def _lines(path: Path) -> Iterator[dict[str, str]]:
@@ -263,7 +265,9 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
             rows = itertools.chain([header], text)
             reader = csv.DictReader(rows, delimiter=delimiter)
             if not set(COLUMNS) <= set(reader.fieldnames or ()):
-                raise InputError(f"{path}: this is not a file of before-images.")
+                raise InputError(
+                    f"{path}: not a file of previous values. Use the NAME.before.csv of the run."
+                )
             yield from reader
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
@@ -274,13 +278,13 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
 
 
 class _Head(io.RawIOBase):
-    """The first bytes of a file: what comes after the last whole line is not read."""
+    """The first bytes of a file, up to the end of its last complete line."""
 
     def __init__(self, file: io.FileIO, size: int) -> None:
         self._file, self._left = file, size
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return that it can be read."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  (bytes that can be written)
@@ -291,7 +295,7 @@ class _Head(io.RawIOBase):
         return count
 
 
-def _image(cells: dict[str, str]) -> PreviousValues:
+def _previous_values(cells: dict[str, str]) -> PreviousValues:
     row, digest, link, before_text, wrote_text = (cells[name] for name in _OWN)
     before, wrote = json.loads(before_text), json.loads(wrote_text)
     if before.keys() != wrote.keys():
@@ -300,9 +304,9 @@ def _image(cells: dict[str, str]) -> PreviousValues:
 
 
 def _end_of_last_line(path: Path) -> int | None:
-    """Return where the last whole line ends, None where the file is something else.
+    """Return where the last complete line ends; None for another file.
 
-    Cells hold line breaks, in quotes: a line is whole where as many quotes opened as closed.
+    Cells may contain line breaks in quotes: a line is complete when all its quotes are closed.
     """
     with path.open("rb") as file:
         first = file.readline(1 << 12)

@@ -1,13 +1,13 @@
-"""The report file: one line a finished row, appended, never rewritten.
+"""The report file: one line for each finished row, appended, never rewritten.
 
-This is its only writer; ``replay`` is its reader.
+This is its only writer; ``report_reader`` is its reader.
 
-CSV, UTF-8 with BOM so that Excel reads it right. No cell holds a line break, so a line
-without its end is a torn write: it is cut off, and its row is pending again. Where a row has
-several lines (an unknown outcome, sent again), the last one counts. While a run writes
-the file, it holds a lock on it.
+CSV, UTF-8 with BOM so that Excel detects the encoding. No cell contains a line break, so a line
+without its end is a torn write: it is removed, and its row is pending again. Of several lines for
+one row (an unknown outcome, sent again), the last one counts. A run holds a lock on the file
+while it writes it.
 
-State: the file's end, moved by ``flush`` alone; ``sync`` may run in another thread.
+State: the file's end, moved only by ``flush``; ``sync`` may run in another thread.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import IO, Final, Self
 from filelock import lock_descriptor
 
 from bulk_reset.core.errors import InputError, InternalError, LockedError, RunError
+from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.report_reader import (
@@ -38,23 +39,23 @@ from bulk_reset.records.report_reader import (
 )
 
 _LONGEST_CELL: Final = 2_000
-"""Beyond 131,072 characters the csv module would refuse to read a cell back."""
+"""Far below the 131,072 characters beyond which the csv module cannot read a cell."""
 _STATUS_OF: Final = {status.value: status for status in Status}
 
 
 class Report:
-    """An open report file, locked, its torn end mended.
+    """An open report file, locked; a torn last line is removed.
 
     Attributes:
         path: the file.
-        history: what earlier runs made of rows.
-        mended_bytes: how much of a torn last line was cut off.
-        notices: what was mended when it was opened, in sentences.
+        history: results of earlier runs.
+        truncated_bytes: the size of the torn last line that was removed.
+        notices: what was repaired when the file was opened, in sentences.
         written: the lines of this run, by status.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+        """Open the file, or create it.
 
         Raises:
             LockedError: another run is writing it.
@@ -65,17 +66,17 @@ class Report:
         self.written: Counter[Status] = Counter()
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise InputError(
-                f"{path}: a pipe or a device cannot be a report. Say --report FILE for another."
+                f"{path}: a pipe or a device cannot be a report. Use {option('report', 'FILE')}."
             )
         self._open()
         self.notices: list[str] = []
         try:
             with _disk_errors(path):
                 if is_resaved(path):
-                    self._write_anew()
+                    self._rewrite_resaved()
                 self.truncated_bytes = _repair(self._file.fileno(), path)
             if self.truncated_bytes:
-                text = "its last line was torn and is cut off; that row is pending"
+                text = "the last line was incomplete and was removed; its row is pending"
                 self.notices.append(f"{path}: {text}")
             self.history = read_history(path)
         except BaseException:
@@ -92,7 +93,7 @@ class Report:
         except OSError as exc:
             raise InputError(
                 f"{self.path}: the report cannot be written ({exc.strerror}). "
-                "Say --report FILE to write it elsewhere."
+                f"Use {option('report', 'FILE')} to write it elsewhere."
             ) from exc
         self._file = os.fdopen(descriptor, "ab", buffering=0)  # closed by close()
         try:
@@ -102,9 +103,9 @@ class Report:
             self._file.close()
             raise
 
-    def _write_anew(self) -> None:
-        """Write a report as it should be that another program has saved; keep the old one."""
-        path = self.path.resolve()  # a link goes on to lead to it
+    def _rewrite_resaved(self) -> None:
+        """Restore the format of a report that another program has saved; keep that file."""
+        path = self.path.resolve()  # so that a link stays a link
         kept, fresh = (path.with_name(path.name + end) for end in ("~", ".tmp"))
         lines = [_line(outcome) for outcome in read_report(self.path)]
         try:
@@ -122,8 +123,8 @@ class Report:
         self._file.close()
         self._open()
         self.notices.append(
-            f"{self.path}: another program has saved it; that is kept as {kept}, and the report "
-            "is written anew"
+            f"{self.path}: saved by another program; kept that file as {kept} and restored the "
+            "report's format"
         )
 
     def __enter__(self) -> Self:
@@ -143,10 +144,10 @@ class Report:
         self.written[outcome.status] += 1
 
     def flush(self) -> None:
-        """Hand the lines over to the system: from then on, a crash of this process keeps them.
+        """Pass the lines to the system: from then on, they survive a crash of this process.
 
         Raises:
-            RunError: the disk is full or gone; rows without a whole line stay pending.
+            RunError: the disk is full or gone; rows without a complete line stay pending.
         """
         self._unwritten += "".join(self._lines).encode(errors="backslashreplace")
         self._lines.clear()
@@ -158,7 +159,7 @@ class Report:
                 self._is_dirty = True
 
     def sync(self) -> None:
-        """See that what was handed over survives a power cut, if something was.
+        """Write flushed lines to the disk, so that they survive a power failure.
 
         Raises:
             RunError: the disk is full or gone, or another program has changed the file.
@@ -170,15 +171,15 @@ class Report:
             self._check_place()
 
     def _check_place(self) -> None:
-        # Read first: lines may be added beside, and the file is never shorter than it was then.
+        # Read first: lines may be added at the same time, and the file never gets shorter.
         end = self._end
         ours = os.fstat(self._file.fileno())
         with contextlib.suppress(OSError):
             if os.path.samestat(ours, self.path.stat()) and ours.st_size >= end:
                 return
         raise RunError(
-            f"{self.path}: another program has moved, removed, replaced or shortened it while the "
-            "run wrote it, so the run stopped. Put it back if it was moved; then give the same "
+            f"{self.path}: moved, removed, replaced or shortened by another program during the "
+            "run, so the run stopped. If the file was moved, move it back. Then run the same "
             "command again: rows without a line are sent again, which changes nothing."
         )
 
@@ -186,7 +187,7 @@ class Report:
         """Write everything to the disk and release the lock.
 
         Raises:
-            RunError: as ``sync``; the lock is released all the same.
+            RunError: as ``sync``; the lock is released in any case.
         """
         if not self._file.closed:
             try:
@@ -198,10 +199,10 @@ class Report:
                 self._file.close()
 
     def check_written(self) -> None:
-        """Read this run's lines back and compare them with what was written.
+        """Read this run's lines back and compare their counts with what was written.
 
         Raises:
-            InternalError: the file does not hold what it should.
+            InternalError: they differ.
         """
         found: Counter[Status] = Counter()
         try:
@@ -212,19 +213,19 @@ class Report:
                     status = line.split(b",", 3)[2].decode() if is_plain else csv_cells(line)[2]
                     found[_STATUS_OF[status]] += line.endswith(b"\n")
         except (OSError, ValueError, LookupError, csv.Error):
-            found[Status.PENDING] += 1  # which is never written
+            found[Status.PENDING] += 1  # never written, so the counts differ
         if found != self.written:
             raise InternalError(
-                f"{self.path}: holds {dict(found)}, but {dict(self.written)} were written. "
-                "Do not trust this report."
+                f"{self.path}: contains {dict(found)}, but {dict(self.written)} were written. "
+                "Do not rely on this report."
             )
 
 
 def refuse_while_written(path: Path) -> None:
-    """See that no run is writing a report.
+    """Check that no run is writing a report.
 
     Raises:
-        LockedError: one is.
+        LockedError: a run is writing it.
         InputError: there is no such file.
     """
     try:
@@ -246,7 +247,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except OSError as exc:
         raise RunError(
             f"{path}: the report cannot be written ({exc.strerror}), so the run stopped. "
-            "Make room, then give the same command again: it goes on where it stopped."
+            "Free disk space, then run the same command again to resume."
         ) from exc
 
 
@@ -280,7 +281,7 @@ def _second_as_text(second: int) -> str:
 
 
 def _repair(descriptor: int, path: Path) -> int:
-    """Write the header into a new file; cut a torn line off an old one; return its bytes."""
+    """Write the header of a new file; remove a torn last line, and return its bytes."""
     size = os.fstat(descriptor).st_size
     if size == 0:
         _write_whole(descriptor, HEADER)
@@ -288,11 +289,11 @@ def _repair(descriptor: int, path: Path) -> int:
     with path.open("rb") as file:
         start = file.read(len(HEADER))
         if HEADER.startswith(start) and start != HEADER:
-            end = 0  # the header itself is torn: nothing was finished yet
+            end = 0  # the header itself is torn: no row was finished
         elif not start.startswith((HEADER, HEADER[3:])):
             raise InputError(
-                f"{path}: this is not a report of bulk-reset, so it is left as it is. "
-                "Say --report FILE to write the report elsewhere."
+                f"{path}: not a report of bulk-reset; the file was not changed. "
+                f"Use {option('report', 'FILE')} to write the report elsewhere."
             )
         else:
             end = _end_of_last_line(file, size)
@@ -304,7 +305,7 @@ def _repair(descriptor: int, path: Path) -> int:
 
 
 def _write_whole(descriptor: int, content: bytes) -> None:
-    while content:  # a disk that is nearly full takes a part, and says why only the next time
+    while content:  # a nearly full disk takes a part, and raises only the next time
         content = content[os.write(descriptor, content) :]
 
 

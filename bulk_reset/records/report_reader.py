@@ -1,9 +1,9 @@
-"""Reading the report file back: all of its lines, or what a resume needs of them.
+"""Reading the report file: all of its lines, or what a resume needs of them.
 
-A file that somebody opened and saved with a spreadsheet is read as well: other quotes, ends of
-lines and delimiters, no BOM, columns added or in another order. What a resume needs (status,
-fields, digest, and the id where the row was written) is read for certain, or is an error that
-names the line; of the rest, a number or a time that cannot be read is none.
+A file that was saved by a spreadsheet is read as well: other quotes, line ends and delimiters, no
+BOM, columns added or in another order. What a resume needs (status, fields, digest, and the id of
+a written row) is read exactly, or is an error that names the line; a number or a time that cannot
+be read counts as none.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ _BOM: Final = "\ufeff"
 HEADER: Final = (_BOM + ",".join(COLUMNS) + "\n").encode()
 _HEADERS: Final = frozenset({HEADER, HEADER[len(_BOM.encode()) :]})
 _BOMS: Final = " \t\r\n\ufeff\u00ef\u00bb\u00bf"
-"""A BOM, and what is left of one that was read in a code page and written in UTF-8."""
+"""A BOM, and the characters it becomes when it is decoded with a code page."""
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
-"""As written here; or by pandas, where the column has empty cells."""
+"""As written here, or by pandas for a column with empty cells."""
 _LONGEST_HEADER: Final = 1 << 13
 _DIGEST_BYTES: Final = 12
 _IS_NUMBER: Final = re.compile(f"[0-9a-f]{{{_DIGEST_BYTES * 2}}}").fullmatch
 _BLOCK_BYTES: Final = 1 << 21
+_USE_A_REPORT: Final = "Use the NAME.report.csv of a run."
 
 
 def beside(report: Path, ending: str) -> Path:
@@ -67,16 +68,16 @@ def beside(report: Path, ending: str) -> Path:
 def read_report(path: Path) -> Iterator[Outcome]:
     """Read a report's lines, in the order of finishing.
 
-    Yields: outcomes; several of one row where it was sent again. A torn last line is left out.
+    Yields: outcomes; several of a row that was sent again. A torn last line is ignored.
 
     Raises:
-        InputError: no such file, not a report, or a line that cannot be one.
+        InputError: no such file, not a report, or an invalid line.
     """
     try:
         with path.open("rb") as file:
             if file.readline(_LONGEST_HEADER) in _HEADERS:
-                # Taken apart one by one: a torn line may end in the middle of a character, and a
-                # quote that somebody has left open ends with its line, for no cell holds a break.
+                # Line by line: a torn line may end within a character, and an open quote of an
+                # edited file ends with its line, because no cell contains a line break.
                 whole = (line[:-1] for line in file if line.endswith(b"\n"))
                 rows = (next(csv.reader([line.decode(errors="replace")]), []) for line in whole)
                 yield from _outcomes(path, rows, "undo the edit")
@@ -85,7 +86,7 @@ def read_report(path: Path) -> Iterator[Outcome]:
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (UnicodeError, csv.Error) as exc:
-        raise InputError(f"{path}: this is not a report of bulk-reset ({exc}).") from exc
+        raise InputError(f"{path}: not a report of bulk-reset ({exc}). {_USE_A_REPORT}") from exc
 
 
 def _outcomes(path: Path, rows: Iterable[list[str]], fix: str) -> Iterator[Outcome]:
@@ -96,8 +97,8 @@ def _outcomes(path: Path, rows: Iterable[list[str]], fix: str) -> Iterator[Outco
             outcome = _outcome(cells)
         except ValueError as exc:
             raise InputError(
-                f"{path}: line {number} is not a line of a report; was it edited? Take the line "
-                f"out to have its row sent again, move the file away to start over, or {fix}."
+                f"{path}: line {number}: not a line of a report; it may have been edited. Remove "
+                f"the line to send its row again, move the file to start from scratch, or {fix}."
             ) from exc
         yield outcome
 
@@ -106,14 +107,14 @@ def _outcomes(path: Path, rows: Iterable[list[str]], fix: str) -> Iterator[Outco
 
 
 def is_resaved(path: Path) -> bool:
-    """Tell whether a file is a report, but not as it was written here."""
+    """Return whether a file is a report that another program has saved."""
     with path.open("rb") as file:
         first = file.readline(_LONGEST_HEADER)
     return first not in _HEADERS and _found(first)[0] != ""
 
 
 def _found(first: bytes) -> tuple[str, list[str]]:
-    """Return the delimiter that fits a header, empty for none, and the names in it."""
+    """Return the delimiter of a header and its names; an empty delimiter if it is no report."""
     text = first.decode("utf-8-sig", "replace")
     for delimiter in ",;\t" if first.endswith(b"\n") else "":
         names = [name.strip(_BOMS) for name in next(csv.reader([text], delimiter=delimiter), [])]
@@ -126,17 +127,17 @@ def _resaved_outcomes(path: Path) -> Iterator[Outcome]:
     content = path.read_bytes()
     delimiter, names = _found(content[: content.find(b"\n") + 1])
     if not delimiter:
-        raise InputError(f"{path}: this is not a report of bulk-reset.")
-    # Some save in a code page of their own; what the resume needs is ASCII in all of them.
+        raise InputError(f"{path}: not a report of bulk-reset. {_USE_A_REPORT}")
+    # Some programs save in a code page; what a resume needs is ASCII in all of them.
     text = io.StringIO(content.decode("utf-8-sig", "replace"), newline="")
     rows = csv.reader(text, delimiter=delimiter)
     next(rows)
-    fix = "undo what a spreadsheet made of it (a number of long digits, perhaps)"
+    fix = "undo the change of the spreadsheet (for example a long number that it has rounded)"
     yield from _outcomes(path, _as_written(rows, names), fix)
 
 
 def _as_written(rows: Iterable[list[str]], names: list[str]) -> Iterator[list[str]]:
-    """Yield the cells in the report's own order, without what nobody needs."""
+    """Yield the report's own cells, in its order."""
     for cells in rows:
         by_name = dict(zip_longest(names, cells, fillvalue=""))
         yield [by_name[name] for name in COLUMNS]
@@ -146,9 +147,9 @@ def _as_written(rows: Iterable[list[str]], names: list[str]) -> Iterator[list[st
 
 
 def read_history(path: Path) -> History:
-    """Read what a report tells of rows, and no more; see ``read_report`` for what it raises.
+    """Read what a resume needs of a report; see ``read_report`` for what it raises.
 
-    Lines without quotes are taken apart many at a time, which is some eight times faster.
+    Lines without quotes are parsed many at a time, which is about eight times faster.
     """
     try:
         with path.open("rb") as file:
@@ -157,7 +158,7 @@ def read_history(path: Path) -> History:
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (ValueError, csv.Error):
-        pass  # Which line it is, only a closer look can tell.
+        pass  # Reading line by line below finds the invalid line.
     return History.of(read_report(path))
 
 
@@ -172,7 +173,7 @@ def _blocks(file: IO[bytes]) -> Iterator[Lines]:
 
 
 def _plain_lines(whole: bytes) -> Lines:
-    """Take apart lines that have no quotes, and so a comma for each border of cells."""
+    """Parse lines without quotes, in which every comma separates cells."""
     text = np.frombuffer(whole, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     commas = np.flatnonzero(text == ord(","))
@@ -181,7 +182,7 @@ def _plain_lines(whole: bytes) -> Lines:
     borders = commas.reshape(len(ends), -1)
     if (ends - borders[:, -1] != _DIGEST_BYTES * 2 + 1).any() or (borders[1:, 0] < ends[:-1]).any():
         raise ValueError("cells of another kind")
-    # Status and fields together are a few different texts, so each is looked at once.
+    # There are only a few different texts of status and fields, so each is parsed once.
     before, after = borders[:, 1].tolist(), borders[:, 3].tolist()
     texts = [whole[a + 1 : b] for a, b in zip(before, after, strict=True)]
     kinds = {kind: number for number, kind in enumerate(set(texts))}
@@ -247,7 +248,7 @@ def _as_number(text: str) -> int:
 
 
 def _as_epoch(text: str) -> float:
-    """Return a time as it was written here; nothing for one in a format of a spreadsheet's."""
+    """Return a time as it was written here; 0 for one in a spreadsheet's format."""
     try:
         return datetime.fromisoformat(text).timestamp() if text else 0.0
     except (ValueError, OverflowError):

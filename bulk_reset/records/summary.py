@@ -1,7 +1,7 @@
-"""What a report file alone tells: counts, errors by code, the quota's proof, the waits.
+"""A summary of a report file: counts, errors by code, peaks of the quota, waits.
 
-It is made from the report's lines, never from a run's own state; only the groups of errors
-are shared with a run, so that both say the same.
+It is made from the report's lines, never from a run's own state. Only the groups of errors are
+shared with a run, so that both are the same.
 
 Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 """
@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.history import History
@@ -25,32 +26,33 @@ from bulk_reset.records.report_reader import read_report
 _SHORTEST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 300.0
 _ADVICE: Final = {
-    "ResourceNotFound": "check the id: no such incident in this account",
-    "InvalidParameter": "mend the row: the message says what is wrong",
-    "changed_since": "look at it; --overwrite sends it anyway",
-    "comment_in_doubt": "look at the incident: is the comment there?",
-    "EntityTooLarge": "shorten the texts of the row",
+    "ResourceNotFound": "Check the id: this account has no such incident.",
+    "InvalidParameter": "Fix the row as the message says.",
+    "changed_since": "Check the incident. Use {overwrite} to update it anyway.",
+    "comment_in_doubt": "Check whether the incident has the comment.",
+    "EntityTooLarge": "Shorten the texts of the row.",
     **dict.fromkeys(
         ("InternalError", "ServiceUnavailable", "timeout", "connection_lost"),
-        "the API's trouble: run again with --retry-failed",
+        "Error of the API. Run again with {retry_failed}.",
     ),
 }
-_ADVICE_UNKNOWN: Final = "run again: it may have been applied, sending it twice changes nothing"
-_ADVICE_UNREADABLE: Final = "not the API's answer: look at what is between, then --retry-failed"
+_ADVICE_UNKNOWN: Final = "Run again. The row may be applied; sending it twice changes nothing."
+_ADVICE_UNREADABLE: Final = "Not an answer of the API. Check the proxy, then use {retry_failed}."
+_ADVICE_OTHER: Final = "Fix the row."
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSummary:
-    """What a report file alone tells: the last line of each row counts.
+    """A summary of a report file; the last line of each row counts.
 
     Attributes:
-        requests: how many the lines tell of: attempts, and answers over the quota.
-        throttled: those of them that were over the quota (HTTP 429).
-        first_at: when the first attempt was started; 0 where nothing was sent.
-        most_started: seconds -> the most requests that were started within so many. Of a
-            row that was sent several times, only the last time is known.
-        waits, waited_s: how often nothing was started for more than a second (and at most
-            five minutes: what is longer lies between two runs), and for how long in all.
+        requests: the sum over the lines of attempts and of answers with HTTP 429.
+        throttled: answers with HTTP 429 among them (the quota was exceeded).
+        first_at: when the first attempt started; 0 if nothing was sent.
+        most_started: seconds -> the most requests started within that time. Of a row that was
+            sent several times, only the last start is known.
+        waits, waited_s: how often no request was started for more than one second and up to five
+            minutes (longer pauses are between two runs), and for how long in total.
     """
 
     path: str
@@ -67,13 +69,13 @@ class ReportSummary:
 
 
 class ErrorGroups:
-    """Rows that ended badly, grouped by error code, with the first as the example."""
+    """Rows that are not done, grouped by error code, with the first as the example."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, Status], tuple[int, Outcome]] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """Take an outcome in, if it is a bad one."""
+        """Add an outcome, if its row is not done."""
         if outcome.status.is_done:
             return
         key = (outcome.error_code, outcome.status)
@@ -97,21 +99,22 @@ class ErrorGroups:
 
 
 def advice_on(group: ErrorGroup) -> str:
-    """Return what to do about rows that ended so."""
+    """Return what to do about the rows of a group."""
+    advice = _ADVICE.get(group.code, _ADVICE_OTHER)
     if group.status is Status.UNKNOWN:
-        return _ADVICE_UNKNOWN
-    if group.code.startswith("HTTP "):
-        return _ADVICE_UNREADABLE
-    return _ADVICE.get(group.code, "mend the row")
+        advice = _ADVICE_UNKNOWN
+    elif group.code.startswith("HTTP "):
+        advice = _ADVICE_UNREADABLE
+    return advice.format(overwrite=option("overwrite"), retry_failed=option("retry_failed"))
 
 
 def summarise(path: Path) -> ReportSummary:
-    """Sum a report up; see ``read_report`` for what it raises."""
+    """Summarise a report; see ``read_report`` for what it raises."""
     starts, finishes = array("d"), array("d", [0.0])
     not_done: dict[str, Outcome] = {}
     lines = requests = throttled = 0
 
-    def noted() -> Iterator[Outcome]:
+    def counted_outcomes() -> Iterator[Outcome]:
         nonlocal lines, requests, throttled
         for outcome in read_report(path):
             lines += 1
@@ -125,7 +128,7 @@ def summarise(path: Path) -> ReportSummary:
                 not_done[outcome.digest] = outcome
             yield outcome
 
-    counts = History.of(noted()).counts()
+    counts = History.of(counted_outcomes()).counts()
     groups = ErrorGroups()
     for outcome in not_done.values():
         groups.add(outcome)
@@ -148,12 +151,12 @@ def summarise(path: Path) -> ReportSummary:
 
 
 def started_within(seconds: int, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Return for each of these sorted times how many lie in the seconds that end with it."""
-    # To the millisecond, as they are written; half of one is for the rounding of floats.
+    """Return for each of these sorted times how many are within the seconds that end with it."""
+    # Times are written in milliseconds; half a millisecond covers the rounding of floats.
     firsts = np.searchsorted(starts, starts - seconds + 0.0005, side="right")
     return np.arange(1, len(starts) + 1) - firsts
 
 
 def _most_within(seconds: int, starts: npt.NDArray[np.float64]) -> int:
-    """Return the most of these sorted times that lie within so many seconds."""
+    """Return the most of these sorted times within this many seconds."""
     return int(started_within(seconds, starts).max()) if len(starts) else 0

@@ -30,14 +30,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from yarl import URL
 
-from bulk_reset.api.client import (
-    MAX_ANSWER_BYTES,
-    Answer,
-    check_base_url,
-    open_client,
-    parse_retry_after,
-    requested_wait_s,
-)
+from bulk_reset.api.answers import Answer, parse_retry_after, requested_wait_s
+from bulk_reset.api.base_url import check_base_url
+from bulk_reset.api.client import MAX_ANSWER_BYTES, open_client
 from bulk_reset.api.credentials import AppKey, Credentials
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import (

@@ -172,7 +172,7 @@ def test_what_is_due_is_run_and_seen(
     assert numbers["bulk_reset_job_missed_runs"] == [1]
     assert 0 < numbers["bulk_reset_job_next_run_timestamp_seconds"][0] - jobs_now() <= 86_401
     with urllib.request.urlopen(f"{address}/healthz", timeout=30) as answer:  # noqa: S310
-        assert json.load(answer) == {"is_well": True, "message": "1 job, invalid: broken.toml"}
+        assert json.load(answer) == {"is_healthy": True, "message": "1 job, invalid: broken.toml"}
     assert schedule.end() == 0
     record = last(state)
     assert (record.exit_code, record.counts) == (0, {"updated": 20})

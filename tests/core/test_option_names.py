@@ -36,3 +36,19 @@ def test_value_is_quoted_for_the_shell() -> None:
     with name_options_as(OptionStyle.COMMAND_LINE):
         assert option("report", "my report.csv") == "--report 'my report.csv'"
         assert option("before", value=False) == "--no-before"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("retry_failed", "--retry-failed"),
+        ("waits", "--no-wait"),
+        ("report", "--state-dir"),
+        ("overwrite", "run.overwrite = true"),
+        ("sandbox", "api.sandbox = true"),
+    ],
+)
+def test_an_option_without_a_job_key_is_named_as_a_flag(name: str, text: str) -> None:
+    """A message about a job never names a key that a job file does not have."""
+    with name_options_as(OptionStyle.JOB_FILE):
+        assert option(name) == text

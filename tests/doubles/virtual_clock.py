@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from bulk_reset.api.client import Answer
+from bulk_reset.api.answers import Answer
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import ThrottledError, UnknownOutcomeError
 from bulk_reset.core.outcome import Outcome

@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 from virtual_clock import run_virtual
 
-from bulk_reset.api.client import Answer
+from bulk_reset.api.answers import Answer
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import (
     ConnectError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import OptionStyle, name_options_as, option_name
+from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import JobFileError, read_job
 
@@ -72,7 +75,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         f"{SHEET}[run]\nmax_rows = 3",
         4,
         "run.max_rows",
-        "It belongs into [limits].",
+        "It belongs to [limits].",
     ),
     "unknown key of schedule": (scheduled('at = "2"'), 6, "schedule.at", "Allowed are cron"),
     "unknown key of notify": (f'{SHEET}[notify]\nmail = "x"', 4, "notify.mail", "Allowed are com"),
@@ -92,8 +95,8 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "half for a number": (f"{SHEET}[limits]\nmax_rows = 5.5", 4, "limits.max_rows", "whole number"),
     "yes for a number": (f"{SHEET}[run]\ncanary = true", 4, "run.canary", "not a whole number"),
     "text for a share": (f'{SHEET}[api]\nshare = "half"', 4, "api.share", "not a number"),
-    "text for a boolean": (f'{SHEET}[run]\nverify = "yes"', 4, "run.verify", "true nor false"),
-    "number for a boolean": (f"{SHEET}[run]\nverify = 1", 4, "run.verify", "true nor false"),
+    "text for a boolean": (f'{SHEET}[run]\nverify = "yes"', 4, "run.verify", "not true or false"),
+    "number for a boolean": (f"{SHEET}[run]\nverify = 1", 4, "run.verify", "not true or false"),
     "number for a text": (f"description = 5\n{SHEET}", 1, "description", "Write it in quotes"),
     "date for a text": (f"description = 2026-01-01\n{SHEET}", 1, "description", "in quotes"),
     "text for a list": (f'{SHEET}[notify]\ncommand = "x"', 4, "notify.command", "in brackets"),
@@ -120,8 +123,8 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "negative": (f"{SHEET}[limits]\nmax_failures = -1", 4, "limits.max_failures", "0 or more"),
     "share of nothing": (f"{SHEET}[api]\nshare = 0.0", 4, "api.share", "more than 0"),
     "share of more": (f"{SHEET}[api]\nshare = 1.5", 4, "api.share", "1.0 or less"),
-    "no end": (f"{SHEET}[api]\ntimeout = inf", 4, "api.timeout", "not a number that can be meant"),
-    "not a number": (f"{SHEET}[api]\npatience = nan", 4, "api.patience", "that can be meant"),
+    "no end": (f"{SHEET}[api]\ntimeout = inf", 4, "api.timeout", "not a finite number"),
+    "not a number": (f"{SHEET}[api]\npatience = nan", 4, "api.patience", "not a finite number"),
     "odd share": (f'{SHEET}[limits]\nmax_failures = "5 %"', 4, "limits.max_failures", "'5%'"),
     "share over all": (f'{SHEET}[limits]\nmax_failures = "101%"', 4, "limits.max_failures", "'5%'"),
     "word of none": (f'{SHEET}if_none = "skip"', 3, "source.if_none", "'error' or 'nothing'"),
@@ -129,7 +132,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         PULL.replace("[set]", 'severity = ["Critical", "Urgent"]\n[set]'),
         3,
         "source.pull.severity.1",
-        "'Urgent': not an allowed value. Write one of 'Critical', 'Warning', 'Info' or 'Ok'.",
+        "'Urgent': not an allowed value. Use 'Critical', 'Warning', 'Info' or 'Ok'.",
     ),
     "severity in a list of lines": (
         PULL.replace("[set]", 'severity = [\n  "Ok",  # [\n  "bad",\n]\n[set]'),
@@ -137,12 +140,12 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "source.pull.severity.1",
         "not an allowed value",
     ),
-    "empty text": ('[source]\nsheet = ""', 2, "source.sheet", "Write where the file is"),
-    "empty command": (f"{SHEET}[notify]\ncommand = []", 4, "notify.command", "empty. Write some"),
+    "empty text": ('[source]\nsheet = ""', 2, "source.sheet", "Use the path of the file"),
+    "empty command": (f"{SHEET}[notify]\ncommand = []", 4, "notify.command", "empty. Add a value"),
     # --- When
-    "four fields": (scheduled('cron = "0 2 * *"'), 5, "schedule.cron", "Write five fields"),
-    "six fields": (scheduled('cron = "0 0 2 * * *"'), 5, "schedule.cron", "Write five fields"),
-    "a nickname": (scheduled('cron = "@daily"'), 5, "schedule.cron", "Write five fields"),
+    "four fields": (scheduled('cron = "0 2 * *"'), 5, "schedule.cron", "Use five fields"),
+    "six fields": (scheduled('cron = "0 0 2 * * *"'), 5, "schedule.cron", "Use five fields"),
+    "a nickname": (scheduled('cron = "@daily"'), 5, "schedule.cron", "Use five fields"),
     "minute 60": (scheduled('cron = "60 2 * * *"'), 5, "schedule.cron", "Minutes are 0-59"),
     "hour 24": (scheduled('cron = "0 24 * * *"'), 5, "schedule.cron", "bad hour"),
     "day 0": (scheduled('cron = "0 2 0 * *"'), 5, "schedule.cron", "bad day-of-month"),
@@ -152,12 +155,12 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "turned around": (scheduled('cron = "0 5-2 * * *"'), 5, "schedule.cron", "bad hour"),
     "step 0": (scheduled('cron = "*/0 2 * * *"'), 5, "schedule.cron", "bad minute"),
     "nothing between": (scheduled('cron = "0,,5 2 * * *"'), 5, "schedule.cron", "bad minute"),
-    "30 February": (scheduled('cron = "0 2 30 2 *"'), 5, "schedule.cron", "Mend day and month."),
+    "30 February": (scheduled('cron = "0 2 30 2 *"'), 5, "schedule.cron", "Fix day and month."),
     "many digits": (
         scheduled(f'cron = "{"9" * 5_000} 2 * * *"'),
         5,
         "schedule.cron",
-        "Write five fields",
+        "Use five fields",
     ),
     "cron as a number": (scheduled("cron = 5"), 5, "schedule.cron", "Write it in quotes"),
     "no zone": (
@@ -176,24 +179,34 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         scheduled('time_zone = "Europe"'),
         5,
         "schedule.time_zone",
-        "no time",
+        "unknown time zone",
     ),
     "zone that is a path": (
         scheduled('time_zone = "/etc/localtime"'),
         5,
         "schedule.time_zone",
-        "no",
+        "unknown time zone",
     ),
     "zone of two dots": (
         scheduled('time_zone = "../UTC"'),
         5,
         "schedule.time_zone",
-        "no time zone",
+        "unknown time zone",
     ),
-    "empty zone": (scheduled('time_zone = ""'), 5, "schedule.time_zone", "like Europe/Berlin."),
-    "deadline": (scheduled('deadline = "25:00"'), 6, "schedule.deadline", "Write it like '06:00'"),
+    "empty zone": (scheduled('time_zone = ""'), 5, "schedule.time_zone", "like Europe/Rome."),
+    "deadline": (
+        scheduled('deadline = "25:00"'),
+        6,
+        "schedule.deadline",
+        "Use for example '06:00'",
+    ),
     "deadline as a time": (scheduled("deadline = 06:00:00"), 6, "schedule.deadline", "in quotes"),
-    "short deadline": (scheduled('deadline = "6:00"'), 6, "schedule.deadline", "like '06:00'"),
+    "short deadline": (
+        scheduled('deadline = "6:00"'),
+        6,
+        "schedule.deadline",
+        "for example '06:00'",
+    ),
     "jitter": (scheduled('jitter = "10"'), 6, "schedule.jitter", "90s, 5m, 12h"),
     "jitter of ages": (scheduled('jitter = "99999w"'), 6, "schedule.jitter", "longer than a year"),
     "within": (
@@ -211,21 +224,26 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         '[source]\nsheet = "a"\nnewest = "b/*"',
         1,
         "source",
-        "has sheet and newest of sheet, newest and pull. Say exactly one.",
+        "has sheet and newest of sheet, newest and pull. Use exactly one.",
     ),
     "a pull's delimiter": (
         '[source]\ndelimiter = ";"\n[source.pull]\nsince = "1d"\n[set]\ntitle = "x"',
         1,
         "source",
-        "delimiter is for sheets",
+        "delimiter is allowed only with a sheet",
     ),
-    "a sheet that is set": (f'{SHEET}[set]\ntitle = "x"', 3, "set", "edits what is pulled"),
-    "a pull's columns": (f'{PULL}[columns]\ntitle = "x"', 5, "columns", "is for sheets"),
+    "a sheet that is set": (
+        f'{SHEET}[set]\ntitle = "x"',
+        3,
+        "set",
+        "allowed only with [source.pull]",
+    ),
+    "a pull's columns": (f'{PULL}[columns]\ntitle = "x"', 5, "columns", "only with a sheet"),
     "a pull that does nothing": ('[source.pull]\nsince = "1d"', 1, "set", "this table is missing"),
     "unknown column": (f'{SHEET}[columns]\nheading = "x"', 4, "columns.heading", "no such field"),
     "unknown field": (PULL.replace("title", "heading"), 4, "set.heading", "Allowed are title"),
     "id set": (PULL.replace("title", "incident_id"), 4, "set.incident_id", "cannot be set"),
-    "one field twice": (f'{PULL}Title = "y"', 3, "set", "sets one field twice"),
+    "one field twice": (f'{PULL}Title = "y"', 3, "set", "sets the same field twice"),
     "no template": (PULL.replace('"x"', '"{{ title"'), 4, "set.title", "Mend the template"),
     "unknown filter": (PULL.replace('"x"', '"{{ title | no }}"'), 4, "set.title", "Mend the temp"),
     "no moment": (PULL.replace('"1d"', '"a day"'), 1, "source.pull", "since a day: not a moment"),
@@ -235,16 +253,21 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "source.pull",
         "Turn them around",
     ),
-    "no look": (f"{SHEET}[run]\nbefore = false\nverify = true", 3, "run", "verify has to"),
-    "tells nobody": (f'{SHEET}[notify]\nwhen = "always"', 3, "notify", "Say a command, a webhook"),
+    "no look": (f"{SHEET}[run]\nbefore = false\nverify = true", 3, "run", "verify reads current"),
+    "tells nobody": (f'{SHEET}[notify]\nwhen = "always"', 3, "notify", "Add command, webhook"),
     "rehearsal of the real": (
         f'{SHEET}[api]\nsandbox = true\nbase_url = "https://x.example"',
         3,
         "api",
-        "a sandbox needs no base_url",
+        "a sandbox takes no base_url",
     ),
     # --- Addresses and names
-    "in clear": (f'{SHEET}[api]\nbase_url = "http://x.example"', 4, "api.base_url", "not an addr"),
+    "in clear": (
+        f'{SHEET}[api]\nbase_url = "http://x.example"',
+        4,
+        "api.base_url",
+        "not an allowed",
+    ),
     "a user in it": (
         f'{SHEET}[notify]\nwebhook = "https://me:word@x.example/"',
         4,
@@ -255,19 +278,19 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         f'{SHEET}[notify]\nwebhook = "http://127.0.0.1:80@x.example/"',
         4,
         "notify.webhook",
-        "not an address",
+        "not an allowed address",
     ),
     "here as a part of a name": (
         f'{SHEET}[notify]\nwebhook = "http://127.0.0.1.x.example/"',
         4,
         "notify.webhook",
-        "not an address",
+        "not an allowed address",
     ),
     "no port": (
         f'{SHEET}[notify]\nwebhook = "https://x:y/"',
         4,
         "notify.webhook",
-        "not an address",
+        "not an allowed address",
     ),
     "a query": (
         f'{SHEET}[api]\nbase_url = "https://x/?k=v"',
@@ -279,40 +302,50 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         f'{SHEET}[report]\ncopy_to = "o/{{day}}"',
         4,
         "report.copy_to",
-        "takes {date}",
+        "Use only {date}",
     ),
     "open brace": (
         f'{SHEET}[report]\ncopy_to = "o/{{"',
         4,
         "report.copy_to",
-        "cannot be filled|can ",
+        "invalid placeholders",
     ),
     "far too wide": (
         f'{SHEET}[report]\ncopy_to = "{{date:>999999999}}"',
         4,
         "report.copy_to",
-        "not a name that can be filled in",
+        "unknown placeholder",
     ),
     "inside of a place": (
         f'{SHEET}[report]\ncopy_to = "{{job.__class__}}"',
         4,
         "report.copy_to",
-        "not a name that can be filled in",
+        "unknown placeholder",
     ),
     "metrics for nobody": (
         f'{SHEET}[report]\nmetrics_file = "job.txt"',
         4,
         "report.metrics_file",
-        "Let it end in .prom",
+        "Use a name ending in .prom",
     ),
-    "a folder": (f'{SHEET}[report]\ncopy_to = "out/"', 4, "report.copy_to", "how the names begin"),
-    "no pattern": ('[source]\nnewest = "in**/x"', 2, "source.newest", "like inbox/*.xlsx"),
-    "root": ('[source]\nnewest = "/"', 2, "source.newest", "not a pattern"),
-    "nobody's home": ('[source]\nsheet = "~no-such-user/x"', 2, "source.sheet", "path in full"),
+    "a folder": (
+        f'{SHEET}[report]\ncopy_to = "out/"',
+        4,
+        "report.copy_to",
+        "the start of the names",
+    ),
+    "no pattern": ('[source]\nnewest = "in**/x"', 2, "source.newest", "Use for example inbox/*.xlsx"),
+    "root": ('[source]\nnewest = "/"', 2, "source.newest", "not a file pattern"),
+    "nobody's home": (
+        '[source]\nsheet = "~no-such-user/x"',
+        2,
+        "source.sheet",
+        "Use the full path",
+    ),
     "a zero in a path": ('[source]\nsheet = "a\\u0000b"', 2, "source.sheet", "not a path"),
     # --- The key, and the environment
-    "a key": (f'{SHEET}[api]\napp_key = "{KEY}"', 4, "api.app_key", "Write app_key_file in [api]"),
-    "a key above all": (f'APP-KEY = "{KEY}"\n{SHEET}', 1, "APP-KEY", "no place in a job file"),
+    "a key": (f'{SHEET}[api]\napp_key = "{KEY}"', 4, "api.app_key", "Use app_key_file in [api]"),
+    "a key above all": (f'APP-KEY = "{KEY}"\n{SHEET}', 1, "APP-KEY", "must not be in a job file"),
     "a key for a table": (f'api = "{KEY}"\n{SHEET}', 1, "api", "'****': not a table"),
     "a key for a word": (
         f'{SHEET}if_none = "{KEY}"',
@@ -321,24 +354,24 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "'****': not an allowed value",
     ),
     "a key for a key": (f"{SHEET}{KEY} = 1", 3, "source.****", "no such key"),
-    "missing": (f'{SHEET}[api]\naccount = "${{MISSING}}"', 4, "api.account", "no MISSING. Set it"),
+    "missing": (f'{SHEET}[api]\naccount = "${{MISSING}}"', 4, "api.account", "MISSING is not set"),
     "the key's": (
         f'{SHEET}[api]\naccount = "${{FLASHDUTY_APP_KEY}}"',
         4,
         "api.account",
-        "the key is read from FLASHDUTY_APP_KEY by itself",
+        "FLASHDUTY_APP_KEY is always read from the environment",
     ),
     "the key's or else": (
         f'{SHEET}[api]\naccount = "${{FLASHDUTY_APP_KEY:-x}}"',
         4,
         "api.account",
-        "Leave it out",
+        "Remove it from the file.",
     ),
     "missing in a list": (
         f"{SHEET}[notify]\ncommand = ['x', '${{NO}}']",
         4,
         "notify.command.1",
-        "has no NO.",
+        "NO is not set",
     ),
     "not closed": (f'{SHEET}[api]\naccount = "${{ROWS"', 4, "api.account", "write $${"),
     "one in another": (f'{SHEET}[api]\naccount = "${{A:-${{B}}}}"', 4, "api.account", "write $${"),
@@ -360,9 +393,9 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "table twice": (f"{SHEET}[run]\n[run]\n", 4, "", "not TOML: Cannot declare ('run',) twice."),
     "not ended": ('[source]\nsheet = "x', 2, "", "not TOML: Unterminated string."),
     "a list not ended": (f"{SHEET}[notify]\ncommand = [\n'x',\n", 5, "", "not TOML"),
-    "a sheet as CSV": ("incident_id,title\n1,x\n", 1, "", "A key is written like"),
-    "brackets without end": ("x = " + "[" * 10_000, 1, "", "brackets too deep"),
-    "digits without end": (f"{SHEET}header_row = {'9' * 5_000}", 1, "", "a number too long"),
+    "a sheet as CSV": ("incident_id,title\n1,x\n", 1, "", "Write keys as"),
+    "brackets without end": ("x = " + "[" * 10_000, 1, "", "nested too deep"),
+    "digits without end": (f"{SHEET}header_row = {'9' * 5_000}", 1, "", "a number is too long"),
 }
 
 
@@ -436,8 +469,8 @@ def test_every_line_of_the_message_can_be_clicked(tmp_path: Path) -> None:
         read(tmp_path, f"{SHEET}[run]\ncanary = 0\nverify = 1\n")
     file = tmp_path / "nightly.toml"
     assert str(caught.value).splitlines() == [
-        f"{file}:4: run.canary: 0: too small. It has to be 1 or more.",
-        f"{file}:5: run.verify: 1: neither true nor false. Write one of them, without quotes.",
+        f"{file}:4: run.canary: 0: too small. Use 1 or more.",
+        f"{file}:5: run.verify: 1: not true or false. Use one of them, without quotes.",
     ]
 
 
@@ -483,7 +516,7 @@ def test_other_files_are_told_as_what_they_are(tmp_path: Path) -> None:
         "folder.toml": "not a file",
         "pipe.toml": "not a file",
         "gone.toml": "No such file",
-        "large.toml": "too large for a job file. Is it the sheet?",
+        "large.toml": "too large for a job file. Use a job file, not the sheet.",
     }.items():
         with pytest.raises(InputError, match=says) as caught:
             read_job(tmp_path / name, ENVIRONMENT)
@@ -502,7 +535,7 @@ def test_a_sheet_in_its_place_is_told_from_a_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["näch.toml", "-x.toml", ".toml", "a b.toml", f"{'x' * 65}.toml"])
 def test_the_name_of_the_file_can_be_that_of_a_unit(name: str, tmp_path: Path) -> None:
     """The job has the name of its file, in folders, units of systemd and metrics."""
-    with pytest.raises(JobFileError, match=r":1: its name is the job's\. Use letters"):
+    with pytest.raises(JobFileError, match=r":1: invalid job name\. Use letters"):
         read(tmp_path, SHEET, name)
 
 
@@ -633,3 +666,19 @@ def test_no_text_of_anything_brings_an_error_of_others(text: str, tmp_path: Path
         read(tmp_path, text.encode("utf-8", "surrogatepass"))
     except InputError as error:
         assert str(error).startswith(str(tmp_path))  # noqa: PT017  (it need not be raised)
+
+
+def test_every_job_key_that_a_message_names_exists_in_a_job_file() -> None:
+    """What an error of a run says to write is accepted by the job file."""
+    with name_options_as(OptionStyle.JOB_FILE):
+        names = [option_name(one.name) for one in dataclasses.fields(Options)]
+    keys = {
+        f"{table}.{key}" for table in ("source", "run", "limits", "api") for key in _keys(table)
+    }
+    named = {name for name in names if not name.startswith("--")}
+    assert named - keys == {"columns"}
+    assert {key for key in keys if key.startswith(("run.", "limits."))} <= named
+
+
+def _keys(table: str) -> list[str]:
+    return list(Job.model_fields[table].annotation.model_fields)  # type: ignore[union-attr]

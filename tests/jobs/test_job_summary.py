@@ -27,46 +27,66 @@ def job(folder: Path, text: str) -> Job:
 @pytest.mark.parametrize(
     ("text", "aspect", "says"),
     [
-        (SHEET, "Rows", "the sheet {folder}/in.csv"),
-        (f'{SHEET}worksheet = "June"', "Rows", "worksheet 'June'"),
-        (f'{SHEET}if_none = "nothing"', "Rows", "without one there is nothing to do"),
-        (f'{SHEET}afterwards = "done"', "Rows", "moved to done/ once it is through"),
-        ('[source]\nnewest = "in/*"', "Rows", "the newest of {folder}/in/*"),
-        (f"{PULL}{SET}", "Rows", "the incidents since 1d; times are counted from when it is due"),
-        (f'{PULL}until = "1h"\nnum = ["5", "6"]\n{SET}', "Rows", "since 1d until 1h, num 5 or 6"),
-        (f'{PULL}channel = ["DB"]\nteam = [7]\n{SET}', "Rows", "channel DB, team 7"),
-        (f"{PULL}{SET}", "Sets", "title = x"),
-        (f'{SHEET}[columns]\ntitle = "Kopf"', "Column", "title stands in 'Kopf'"),
-        (SHEET, "Sends", "at most 1,000 rows (more are a mistake, and nothing is sent)"),
-        (f"{SHEET}[run]\ncanary = 3", "Sends", "3 first, the rest if they are well when read back"),
-        (f"{SHEET}[run]\nskip_invalid = true", "Sends", "rows with mistakes are left out"),
-        (f'{SHEET}[run]\non_conflict = "last"', "Sends", "contradict one another: last"),
-        (f"{SHEET}[run]\nverify = true", "Sends", "reads back what was written"),
-        (f'{SHEET}[limits]\nmax_failures = "5%"', "Sends", "stops when more than 5% fail"),
-        (SHEET, "Safety", "what somebody has changed meanwhile is held back"),
-        (f"{SHEET}[run]\noverwrite = true", "Safety", "changed meanwhile is overwritten"),
-        (f"{SHEET}[run]\nbefore = false", "Safety", "sends without a look: no way back"),
-        (SHEET, "To", "the API; 50 requests a second and 1,000 a minute at most"),
-        (f"{SHEET}[api]\nshare = 0.001", "To", "1 requests a second and 1 a minute at most"),
-        (f'{SHEET}[api]\nbase_url = "https://x.example/a"', "To", "x.example; 50 requests"),
-        (f"{SHEET}[api]\nsandbox = true", "To", "the built-in sandbox; 50"),
-        (f'{SHEET}[api]\nsandbox_state = "s.json"', "To", "kept in {folder}/s.json"),
-        (SHEET, "Keeps", "a page to look at"),
-        (f'{SHEET}[report]\ncopy_to = "o/{{date}}"', "Keeps", "copies at {folder}/o/{{date}}"),
-        (f'{SHEET}[report]\nmetrics_file = "m.prom"', "Keeps", "metrics in {folder}/m.prom"),
-        (SHEET, "Tells", "nobody"),
-        (f'{SHEET}[notify]\ncommand = ["mail", "x"]', "Tells", "mail, when not all is done"),
+        (SHEET, "Source", "sheet {folder}/in.csv"),
+        (f'{SHEET}worksheet = "June"', "Source", "worksheet 'June'"),
+        (f'{SHEET}if_none = "nothing"', "Source", "no error if there is none"),
+        (f'{SHEET}afterwards = "done"', "Source", "moved to done/ after sending"),
+        ('[source]\nnewest = "in/*"', "Source", "newest of {folder}/in/*"),
+        (f"{PULL}{SET}", "Source", "incidents since 1d; times are relative to the due time"),
+        (f'{PULL}until = "1h"\nnum = ["5", "6"]\n{SET}', "Source", "since 1d until 1h, num 5 or 6"),
+        (f'{PULL}channel = ["DB"]\nteam = [7]\n{SET}', "Source", "channel DB, team 7"),
+        (f"{PULL}{SET}", "Update", "title = x"),
+        (f'{SHEET}[columns]\ntitle = "Kopf"', "Column", "title = 'Kopf'"),
+        (SHEET, "Sending", "up to 1,000 rows; with more rows, nothing is sent"),
+        (f"{SHEET}[run]\ncanary = 3", "Sending", "canary of 3 rows, then the rest if it passes"),
+        (f"{SHEET}[run]\nskip_invalid = true", "Sending", "invalid rows are skipped"),
+        (f'{SHEET}[run]\non_conflict = "last"', "Sending", "contradicting rows: last"),
+        (f"{SHEET}[run]\nverify = true", "Sending", "verifies the updated incidents"),
+        (f'{SHEET}[limits]\nmax_failures = "5%"', "Sending", "stops if more than 5% fail"),
+        (
+            SHEET,
+            "Safety",
+            "skips conflicts (incidents modified since the pull); keeps previous values for undo",
+        ),
+        (
+            f"{SHEET}[run]\noverwrite = true",
+            "Safety",
+            "overwrites conflicts (incidents modified since the pull)",
+        ),
+        (
+            f"{SHEET}[run]\nbefore = false",
+            "Safety",
+            "current values are not read; no undo and no conflict detection",
+        ),
+        (SHEET, "API", "api.flashcat.cloud; up to 50 requests per second and 1,000 per minute"),
+        (f"{SHEET}[api]\nshare = 0.001", "API", "up to 1 request per second and 1 per minute"),
+        (f'{SHEET}[api]\nbase_url = "https://x.example/a"', "API", "x.example; up to 50 requests"),
+        (f"{SHEET}[api]\nsandbox = true", "API", "built-in sandbox; up to 50"),
+        (f'{SHEET}[api]\nsandbox_state = "s.json"', "API", "stored in {folder}/s.json"),
+        (SHEET, "Files", "report page"),
+        (f'{SHEET}[report]\ncopy_to = "o/{{date}}"', "Files", "copies at {folder}/o/{{date}}"),
+        (f'{SHEET}[report]\nmetrics_file = "m.prom"', "Files", "metrics in {folder}/m.prom"),
+        (SHEET, "Notifications", "none"),
+        (
+            f'{SHEET}[notify]\ncommand = ["mail", "x"]',
+            "Notifications",
+            "mail, if not all rows are done",
+        ),
         (
             f'{SHEET}[notify]\nwhen = "always"\nwebhook = "https://x.example/S3CRET"',
-            "Tells",
+            "Notifications",
             "x.example, always",
         ),
         (f"{SHEET}{SCHEDULE}", "Due", "At 02:30 every day, Europe/Berlin"),
         (f'{SHEET}{SCHEDULE}jitter = "5m"', "Due", ", up to 5m later"),
-        (f"{SHEET}{SCHEDULE}", "Missed", "the last one is run, up to 12h late"),
-        (f'{SHEET}{SCHEDULE}catch_up = "skip"', "Missed", "runs that were missed are left out"),
-        (f'{SHEET}{SCHEDULE}catch_up = "all"', "Missed", "one after the other, up to 12h late"),
-        (f'{SHEET}{SCHEDULE}deadline = "06:00"', "Stops", "at 06:00; what is left stays pending"),
+        (f"{SHEET}{SCHEDULE}", "Missed runs", "the last one runs, up to 12h late"),
+        (f'{SHEET}{SCHEDULE}catch_up = "skip"', "Missed runs", "skipped"),
+        (f'{SHEET}{SCHEDULE}catch_up = "all"', "Missed runs", "each one runs, up to 12h late"),
+        (
+            f'{SHEET}{SCHEDULE}deadline = "06:00"',
+            "Deadline",
+            "stops at 06:00; remaining rows stay pending",
+        ),
     ],
 )
 def test_what_a_key_means_is_said(text: str, aspect: str, says: str, tmp_path: Path) -> None:
@@ -80,8 +100,8 @@ def test_what_a_key_means_is_said(text: str, aspect: str, says: str, tmp_path: P
 @pytest.mark.parametrize(
     ("since", "told"),
     [
-        ("2027-03-27 12:00", "Sun 2027-03-28 03:00 CEST (01:00 UTC), the clock goes forward"),
-        ("2027-10-30 12:00", "Sun 2027-10-31 02:30 CEST (00:30 UTC), the clock goes back"),
+        ("2027-03-27 12:00", "Sun 2027-03-28 03:00 CEST (01:00 UTC), the clock is set forward"),
+        ("2027-10-30 12:00", "Sun 2027-10-31 02:30 CEST (00:30 UTC), the clock is set back"),
         ("2027-05-05 12:00", "Thu 2027-05-06 02:30 CEST (00:30 UTC)"),
     ],
 )
@@ -114,19 +134,16 @@ def test_a_deadline_that_the_jitter_may_pass_is_noted(
     (tmp_path / "in.csv").write_text("x")
     told = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "4h"\ndeadline = "06:00"\n')
     assert list(concerns(told)) == [
-        "the jitter can be longer than the time to the deadline: such runs are missed"
+        "the jitter can exceed the time to the deadline; such runs are missed"
     ]
     fine = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "3h"\ndeadline = "06:00"\n')
     assert list(concerns(fine)) == []
 
 
-BARE = (
-    "notify.command: there is no program tell.sh here; for the one beside the job file write "
-    "./tell.sh"
-)
+BARE = "notify.command: no program tell.sh; for the file beside the job file use ./tell.sh"
 NEWEST = (
-    'the newest sheet is sent again each time until there is a newer one; afterwards = "done" '
-    "moves it away"
+    "every run sends the newest sheet, even if it was sent before; use afterwards = "
+    '"done" to move sent sheets away'
 )
 
 
@@ -139,22 +156,22 @@ NEWEST = (
         ),
         (
             f'{SHEET}[notify]\ncommand = ["./plain.txt"]\n',
-            "notify.command: there is no program ./plain.txt here",
+            "notify.command: no program ./plain.txt",
         ),
         (
             f'{SHEET}[notify]\ncommand = ["~/tell.sh"]\n',
-            "notify.command: there is no program ~/tell.sh here",
+            "notify.command: no program ~/tell.sh",
         ),
         (f'{SHEET}[notify]\ncommand = ["./tell.sh"]\n', ""),
         (f'{SHEET}[notify]\ncommand = ["sh"]\n', ""),
         (
             f'{SHEET}[report]\ncopy_to = "in.csv/{{date}}/x"\n',
-            "report.copy_to: nothing can be written into {folder}/in.csv",
+            "report.copy_to: the folder {folder}/in.csv cannot be written",
         ),
         (f'{SHEET}[report]\ncopy_to = "out/{{date}}/x"\n', ""),
         (
             f'{SHEET}[report]\nmetrics_file = "gone/x.prom"\n',
-            "report.metrics_file: nothing can be written into {folder}/gone",
+            "report.metrics_file: the folder {folder}/gone cannot be written",
         ),
         (
             '[source]\nnewest = "*.csv"\n',

@@ -460,5 +460,5 @@ def test_a_job_file_has_its_timetable(tmp_path: Path) -> None:
         within_s=2 * DAY,
         deadline=dt.time(6, 0),
     )
-    assert told.words() == "At 02:30 on Monday"
+    assert told.description() == "At 02:30 on Monday"
     assert told.mark == "30 2 * * mon Europe/Berlin"

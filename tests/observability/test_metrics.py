@@ -277,8 +277,8 @@ def test_the_page_of_health_says_ill_with_a_status_of_its_own(ask: Ask, health: 
     health.is_well = False
     ill = ask("/healthz")
     assert [(status, json.loads(body)) for status, _, body in (well, ill)] == [
-        (200, {"is_well": True, "message": "2 jobs"}),
-        (503, {"is_well": False, "message": "the schedule has stopped"}),
+        (200, {"is_healthy": True, "message": "2 jobs"}),
+        (503, {"is_healthy": False, "message": "the schedule has stopped"}),
     ]
 
 
@@ -344,7 +344,7 @@ def test_numbers_that_cannot_be_had_are_an_error_that_tells_no_more(
 def test_a_port_that_is_taken_or_none_is_said_with_what_to_do(server: MetricsServer) -> None:
     """Two schedules on one port: the second one says so, and what would help."""
     for port in (server.port, 70_000, -1):
-        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1: .* Choose another one"):
+        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1: .* Use another port"):
             MetricsServer(port, list)
 
 
