@@ -76,9 +76,8 @@ def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
         InputError: there is no report, or it belongs to another sheet.
     """
     before = beside(report, "before.csv")
-    images = (
-        {image.digest: image for image in read_previous_values(before)} if before.exists() else {}
-    )
+    lines = read_previous_values(before) if before.exists() else ()
+    previous = {line.digest: line for line in lines}
     outcomes = {(o.row_number, o.incident_id): o for o in read_report(report)}
     rows = [
         row for chunk in sheet.chunks() for row in _ids_by_row(check_chunk(chunk, sheet.columns))
@@ -92,14 +91,14 @@ def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
             answers[number] = Answer(Status.PENDING)
             continue
         known += 1
-        image = images.get(outcome.digest)
+        values = previous.get(outcome.digest)
         error = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
         answers[number] = Answer(
             outcome.status,
-            _values_text(image.before) if image else "",
-            _values_text(image.wrote) if image else "",
+            _values_text(values.before) if values else "",
+            _values_text(values.wrote) if values else "",
             error.removesuffix(": "),
-            image.link if image else "",
+            values.link if values else "",
         )
     if outcomes and not known:
         raise InputError(

@@ -228,7 +228,7 @@ def test_a_text_that_no_cell_can_hold_is_made_visible_or_cut(tmp_path: Path) -> 
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """It says what to do, and no incomplete file is left."""
+    """It contains what to do, and no incomplete file is left."""
     sheet = workbook(tmp_path / "own.xlsx")
     with open_sheet(sheet) as table, pytest.raises(InputError, match="cannot be written"):
         write_answer(table, tmp_path / "missing" / "x.xlsx", {})
