@@ -1,7 +1,7 @@
-"""The answer in a copy of the user's own workbook: what became of each row stands beside it.
+"""``NAME.answer.xlsx``: a copy of the user's workbook, with the result beside each row.
 
-Made of the report and its before-images alone. The user's other worksheets, widths, formats,
-checks and formulas are kept; of a CSV, a workbook is made.
+Made from the report and its previous values alone. The user's other worksheets, widths, formats,
+checks and formulas are kept; for a CSV, a new workbook is made.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _WIDTHS: Final = (18, 44, 44, 44, 62)
 _LONGEST_CELL: Final = 32_767
 _MOST_ROWS: Final = 1 << 20
 _MOST_LINKS: Final = 65_000
-"""Excel opens no worksheet with more than 65,530."""
-_GOOD, _PLAIN, _BAD, _LOOK = "C6EFCE", "E7E9EC", "FFC7CE", "FFEB9C"
+"""Excel does not open a worksheet with more than 65,530."""
+_GREEN, _GREY, _RED, _YELLOW = "C6EFCE", "E7E9EC", "FFC7CE", "FFEB9C"
 _COLOUR_OF: Final = {
-    Status.UPDATED: _GOOD,
-    Status.UNCHANGED: _PLAIN,
-    Status.SKIPPED: _PLAIN,
-    Status.FAILED: _BAD,
-    Status.REJECTED: _BAD,
-    Status.CONFLICT: _LOOK,
-    Status.UNKNOWN: _LOOK,
-    Status.PENDING: _LOOK,
+    Status.UPDATED: _GREEN,
+    Status.UNCHANGED: _GREY,
+    Status.SKIPPED: _GREY,
+    Status.FAILED: _RED,
+    Status.REJECTED: _RED,
+    Status.CONFLICT: _YELLOW,
+    Status.UNKNOWN: _YELLOW,
+    Status.PENDING: _YELLOW,
 }
 _NOT_KEPT: Final = {
     "charts, pictures and shapes": ("xl/drawings/drawing", "xl/charts/", "xl/media/"),
@@ -59,26 +59,25 @@ _Row = tuple[int, str]
 
 
 class Answer(NamedTuple):
-    """What there is to say beside a row; texts, empty where there is nothing."""
+    """The result of a row, as texts; empty where there is nothing to show."""
 
     status: Status
     old: str = ""
-    """What stood there before; of several fields, each on a line after its name."""
+    """The previous value; of several fields, each on its own line after its name."""
     new: str = ""
     error: str = ""
     link: str = ""
 
 
 def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
-    """Return row_number -> what became of it, for every row but blank ones.
+    """Return row_number -> its result, for every row that is not blank.
 
     Raises:
-        InputError: no report, or none of this sheet.
+        InputError: there is no report, or it belongs to another sheet.
     """
     before = beside(report, "before.csv")
-    images = (
-        {image.digest: image for image in read_previous_values(before)} if before.exists() else {}
-    )
+    lines = read_previous_values(before) if before.exists() else ()
+    previous = {line.digest: line for line in lines}
     outcomes = {(o.row_number, o.incident_id): o for o in read_report(report)}
     rows = [
         row for chunk in sheet.chunks() for row in _ids_by_row(check_chunk(chunk, sheet.columns))
@@ -92,18 +91,19 @@ def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
             answers[number] = Answer(Status.PENDING)
             continue
         known += 1
-        image = images.get(outcome.digest)
+        values = previous.get(outcome.digest)
         error = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
         answers[number] = Answer(
             outcome.status,
-            _told(image.before) if image else "",
-            _told(image.wrote) if image else "",
+            _values_text(values.before) if values else "",
+            _values_text(values.wrote) if values else "",
             error.removesuffix(": "),
-            image.link if image else "",
+            values.link if values else "",
         )
     if outcomes and not known:
         raise InputError(
-            f"{report}: no row of it is in {sheet.label}. Say --of SHEET for the sheet it is of."
+            f"{report}: belongs to another sheet, not to {sheet.label}. Use --of SHEET to name its "
+            "sheet."
         )
     return answers
 
@@ -113,9 +113,9 @@ def _ids_by_row(checked: CheckedChunk) -> Iterator[_Row]:
 
 
 def _moved(rows: Iterable[_Row], outcomes: Mapping[_Row, Outcome]) -> dict[str, Outcome]:
-    """Return incident -> what became of its row, of those that stand on one row here and there.
+    """Return incident -> its outcome, for incidents that have one row in both sheet and report.
 
-    The sheet may have been sorted since.
+    The sheet may have been sorted since the run.
     """
     here = Counter(incident_id for _, incident_id in rows)
     there = Counter(incident_id for _, incident_id in outcomes)
@@ -126,7 +126,7 @@ def _moved(rows: Iterable[_Row], outcomes: Mapping[_Row, Outcome]) -> dict[str, 
     }
 
 
-def _told(values: Mapping[str, Any]) -> str:
+def _values_text(values: Mapping[str, Any]) -> str:
     texts = {name: text_of(name, value) for name, value in values.items()}
     if len(texts) == 1:
         return next(iter(texts.values()))
@@ -134,28 +134,28 @@ def _told(values: Mapping[str, Any]) -> str:
 
 
 def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> list[str]:
-    """Write a copy of a sheet as a workbook, with the answer beside each row.
+    """Write a copy of a sheet as a workbook, with the result beside each row.
 
     Args:
-        target: an older one is replaced, as a whole.
+        target: an older file is replaced.
 
-    Returns: what there is to know of the copy.
+    Returns: what was not copied, in words.
 
     Raises:
-        InputError: it cannot be written; nothing was.
+        InputError: it cannot be written; an older file is unchanged.
     """
     if sheet.path is not None and target.exists() and target.samefile(sheet.path):
-        raise InputError(f"{target}: that is the sheet itself. Choose another name.")
+        raise InputError(f"{target}: is the sheet itself. Choose another name.")
     with atomic_file(target, like=sheet.path) as file:
         if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
-            book, notices = _copied(sheet, sheet.path, answers), _lost(sheet.path)
+            book, notices = _copied(sheet, sheet.path, answers), _not_copied(sheet.path)
         else:
             book, notices = _made(sheet, answers), []
         book.save(file)
     return notices
 
 
-def _lost(path: Path) -> list[str]:
+def _not_copied(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     lost = [
@@ -175,7 +175,8 @@ def _copied(sheet: Sheet, path: Path, answers: Mapping[int, Answer]) -> Workbook
         book = load_workbook(path, rich_text=True, keep_vba=path.suffix.lower() == ".xlsm")
     except (ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as exc:
         raise InputError(
-            f"{path}: its looks cannot be copied ({exc}). Save it anew, or run it as a CSV."
+            f"{path}: its formatting cannot be copied ({exc}). Save it again in a spreadsheet "
+            "program, or save it as CSV and run that."
         ) from exc
     page: Worksheet = book[sheet.source.worksheet]
     book.active = book.index(page)
@@ -193,12 +194,12 @@ def _copied(sheet: Sheet, path: Path, answers: Mapping[int, Answer]) -> Workbook
                 _fill(_cell(page, row, place), place - first, text, answer, links)
             elif page.cell(row, place).value is not None:
                 page.cell(row, place).value = None
-    _look_after(page, header_row, first + len(COLUMNS) - 1)
+    _arrange(page, header_row, first + len(COLUMNS) - 1)
     return book
 
 
 def _first_column(page: Worksheet, header_row: int) -> int:
-    """Return where the answer goes: where one is already, or right of all that is there."""
+    """Return the first column of the results: that of earlier results, or right of all cells."""
     header = [cell.value for cell in page[header_row]]
     if COLUMNS[0] in header:
         return header.index(COLUMNS[0]) + 1
@@ -207,8 +208,8 @@ def _first_column(page: Worksheet, header_row: int) -> int:
     return 1 + max((*filled, *merged), default=0)
 
 
-def _look_after(page: Worksheet, header_row: int, last_column: int) -> None:
-    """Freeze the header and filter the rows, unless the user has arranged that otherwise."""
+def _arrange(page: Worksheet, header_row: int, last_column: int) -> None:
+    """Freeze the header and add a filter, unless the user has done so."""
     page.freeze_panes = page.freeze_panes or f"A{header_row + 1}"
     if not page.tables:
         last = get_column_letter(last_column)
@@ -216,9 +217,9 @@ def _look_after(page: Worksheet, header_row: int, last_column: int) -> None:
 
 
 def _cell(page: Worksheet, row: int, column: int) -> Cell:
-    """Return a cell where nothing is merged."""
+    """Return a cell that is not merged."""
     cell = page.cell(row, column)
-    assert not isinstance(cell, MergedCell)  # noqa: S101  (right of all that is)
+    assert not isinstance(cell, MergedCell)  # noqa: S101  (right of all merged cells)
     return cell
 
 
@@ -233,7 +234,7 @@ def _fill(cell: Cell, place: int, text: str, answer: Answer, links: Iterator[int
     shown = _shown(text)
     cell.value = shown or None
     if shown.startswith("="):
-        cell.data_type = "s"  # else openpyxl makes a formula of it
+        cell.data_type = "s"  # else openpyxl writes it as a formula
     cell.alignment = Alignment(vertical="top", wrap_text=place in {1, 2, 3})
     if shown[:1] in "=+-@":
         cell.quotePrefix = True
@@ -245,7 +246,7 @@ def _fill(cell: Cell, place: int, text: str, answer: Answer, links: Iterator[int
 
 
 def _shown(text: str) -> str:
-    """Return a text as a cell can hold it: nothing that acts, and cut to a cell's length."""
+    """Return a text without control characters, cut to the length of a cell."""
     shown = without_controls(text)
     return shown if len(shown) <= _LONGEST_CELL else f"{shown[: _LONGEST_CELL - 1]}…"
 
@@ -259,7 +260,10 @@ def _is_link(text: str) -> bool:
 
 def _made(sheet: Sheet, answers: Mapping[int, Answer]) -> Workbook:
     if max(answers, default=0) > _MOST_ROWS:
-        raise InputError(f"{sheet.label}: more than {_MOST_ROWS:,} rows, which no workbook holds.")
+        raise InputError(
+            f"{sheet.label}: has more than {_MOST_ROWS:,} rows, the limit of a worksheet. Read the "
+            "report instead."
+        )
     book = Workbook()
     page = book.active
     assert page is not None  # noqa: S101  (a new workbook has one)
@@ -283,12 +287,12 @@ def _made(sheet: Sheet, answers: Mapping[int, Answer]) -> Workbook:
         answer = answers[number]
         for place, text in enumerate(answer):
             _fill(_cell(page, row, first + place), place, text, answer, links)
-    _look_after(page, 1, len(header))
+    _arrange(page, 1, len(header))
     return book
 
 
 def _rows(sheet: Sheet) -> Iterator[tuple[int, Iterable[str]]]:
-    """Yield each row's number and cells; those that nobody edited as they were."""
+    """Yield each row's number and cells; cells that were not edited have their pulled values."""
     was_at = {sheet.columns.position[name]: place for name, place in sheet.columns.was.items()}
     for chunk in sheet.chunks():
         shown = [

@@ -1,8 +1,8 @@
-"""A report's times as series to draw: requests within the quota's windows, rows, latency.
+"""The data of a report's charts: requests within the quota's windows, rows by result, latency.
 
-However many lines there are, a series has a bounded number of points. Long pauses, as between
-two runs that work on one report, are left out: what is drawn are *spans* of time, one after the
-other. Pure: arrays in, values out.
+The number of points does not grow with the report. Long pauses, for example between two runs of
+one report, are left out: a chart shows *spans* of time, one after the other. Pure: arrays in,
+values out.
 
 Units: ``*_at`` UTC epoch seconds, ``*_s`` seconds, ``*_ms`` milliseconds.
 """
@@ -26,7 +26,7 @@ WINDOWS_S: Final = (1, 60)
 """The quota's windows."""
 _BINS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 86_400)
 _PAUSES_S: Final = (300.0, 3_600.0, 86_400.0, math.inf)
-"""What is longer is left out; the first that does not make too many spans."""
+"""Pauses longer than this are left out; the first value that gives few enough spans is used."""
 _MOST_SPANS: Final = 12
 _PERCENTS: Final = (50, 90, 95, 99)
 _STEPS: Final = (1, 1.5, 2, 3, 4, 5, 7)
@@ -36,7 +36,7 @@ Times = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time without a long pause: so many bins, the first of which begins then."""
+    """A time without a long pause: its first bin begins at ``begins_at``."""
 
     begins_at: int
     bins: int
@@ -44,13 +44,13 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What happened when, bin by bin, the spans one after the other.
+    """Requests and results over time, bin by bin, the spans one after the other.
 
     Attributes:
         bin_s: the length of a bin.
-        most_started: window in seconds -> the most requests that were started within one window
-            that ends in the bin.
-        finished: status -> rows that got it in the bin; statuses that no row got are left out.
+        most_started: window in seconds -> the most requests started within a window that ends in
+            the bin.
+        finished: status -> rows that got it in the bin; statuses without rows are left out.
     """
 
     bin_s: int
@@ -67,11 +67,12 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long last attempts took, from their start to the known outcome.
+    """Durations of last attempts, from their start until the result was known.
 
     Attributes:
         count: of attempts.
-        percentiles_ms: percent -> the least that so many percent were not above; 100 is the most.
+        percentiles_ms: percent -> duration that this share of attempts did not exceed; 100 is the
+            maximum.
         histogram: (from, below, attempts), in milliseconds, in order and without gaps.
     """
 
@@ -83,11 +84,12 @@ class Latency:
 def find_timeline(
     starts: Times, finishes: Times, codes: npt.NDArray[np.uint8], most_bins: int
 ) -> Timeline:
-    """Return what happened when, in so many bins at most.
+    """Return requests and results over time.
 
     Args:
-        starts: of requests; in any order, as the others.
-        finishes: of rows, and ``codes`` their statuses (``code_of``).
+        starts: times of requests, in any order.
+        finishes: times of results, in any order; ``codes`` are their statuses (``code_of``).
+        most_bins: the limit of bins.
     """
     starts = np.sort(starts)
     bin_s, spans = _spans(np.sort(np.concatenate([starts, finishes])), most_bins)
@@ -97,7 +99,7 @@ def find_timeline(
     bins = len(edges_at)
     most_started = {}
     for window_s in WINDOWS_S:
-        # What a window that ends where the bin begins holds; then those that end inside.
+        # The window that ends where the bin begins; then the windows that end inside it.
         ends = np.searchsorted(starts, edges_at, side="right")
         begins = np.searchsorted(starts, edges_at - window_s, side="right")
         most = (ends - begins).astype(np.int64)
@@ -114,7 +116,7 @@ def find_timeline(
 
 
 def _spans(times: Times, most_bins: int) -> tuple[int, tuple[Span, ...]]:
-    """Cut sorted times at long pauses, and choose the shortest bins that are not too many."""
+    """Cut sorted times at long pauses, and choose the shortest bins within the limit."""
     if not len(times):
         return 1, ()
     stretches = []
@@ -141,7 +143,7 @@ def _spans_of(bounds: Sequence[tuple[float, float]], bin_s: int) -> tuple[Span, 
 
 
 def find_latency(elapsed_s: Times) -> Latency:
-    """Return how attempts that took so long are spread."""
+    """Return the distribution of the durations of attempts."""
     # To the millisecond, as a report has it.
     elapsed_ms = np.sort(np.round(elapsed_s * 1000))
     count = len(elapsed_ms)

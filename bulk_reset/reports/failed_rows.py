@@ -1,7 +1,8 @@
-"""``NAME.failed.csv``: every row that is not done, with the reason; a sheet to mend and run.
+"""``NAME.failed.csv``: every row that is not done, with the reason; a sheet to fix and run.
 
-Made at the end of a run from the sheet and the report file alone. Every cell is made inert for
-spreadsheets, and read back as it was: by the columns added here, ``load`` knows the file.
+Made at the end of a run from the sheet and the report file alone. No spreadsheet runs one of its
+cells as a formula, and every cell is read back as it was: the columns added here identify the
+file.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "rea
 
 
 def failed_path(report_path: Path) -> Path:
-    """Return where the failed rows go: beside the report."""
+    """Return the path of the failed rows, beside the report."""
     return beside(report_path, "failed.csv")
 
 
@@ -33,8 +34,8 @@ def write_failed(
 ) -> Path | None:
     """Write the rows that were rejected, failed or have an unknown outcome.
 
-    An older file of that name that differs (it may have been mended) is kept with a ``~``, and
-    the new one is for nobody to read who could not read that. A link is replaced, not followed.
+    An older file of that name that differs (the user may have edited it) is kept with a ``~``, and
+    the new one is not readable by more users than the older one. A link is replaced, not followed.
 
     Args:
         has_failed: whether there are such rows at all; without any, the report is not read.
@@ -44,7 +45,7 @@ def write_failed(
     target = failed_path(report_path)
     not_done = _not_done(report_path) if has_failed else {}
     fresh = target.with_name(f"{target.name}.tmp")
-    # One may be left of a run that was killed; or it may be a link, laid out to be written through.
+    # A run that was killed may have left one; or it may be a link to another file.
     fresh.unlink(missing_ok=True)
     try:
         with fresh.open("x", encoding="utf-8-sig", newline="") as file:
@@ -81,20 +82,20 @@ def _write(
         for position, name in enumerate(header)
         if not name.startswith(OWN_PREFIX) or name.startswith(WAS_PREFIX)
     ]
-    # Cells that nobody edited are empty in the chunks, and are to be seen again.
+    # Cells that were not edited are empty in the chunks; the file shows their values.
     was_at = {sheet.columns.position[name]: p for name, p in sheet.columns.was.items()}
     rows = 0
     writer = csv.writer(file)
     writer.writerow([*(guard_formula(header[p]) for p in kept), *_OWN_COLUMNS])
     for chunk in sheet.chunks() if not_done else ():
-        judged = DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, scope)
-        for place, digest in enumerate(judged.digests):
+        decided = DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, scope)
+        for place, digest in enumerate(decided.digests):
             outcome = not_done.get(digest.hex())
             if outcome is None:
                 continue
             rows += 1
             number = chunk.numbers[place]
-            # A cell whose text is not certain must not be sent as if it were.
+            # A cell whose text is not certain must not be sent as if it were certain.
             cells = [
                 ""
                 if (number, p) in chunk.odd_cells

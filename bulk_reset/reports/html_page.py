@@ -132,7 +132,7 @@ def _without_active_characters(value: object) -> object:
 
 
 def _visible_space(text: str) -> str:
-    """Return a changed text; white space alone becomes signs, or nobody would see the change."""
+    """Return a changed text; white space alone becomes visible signs."""
     return text.translate(_SIGN_OF_SPACE) if _WHITE_SPACE_ONLY.fullmatch(text) else text
 
 

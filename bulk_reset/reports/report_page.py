@@ -1,6 +1,6 @@
 """``NAME.report.html``: the page of a report, made from the files beside it alone.
 
-For a look at a nightly run the next morning, and for a change ticket. Nothing is read from the
+For checking a nightly run, and for a change ticket. Nothing is read from the
 API, so the page can be made at any time, also while a run still writes the report.
 """
 

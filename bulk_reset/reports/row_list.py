@@ -110,16 +110,18 @@ def field_change(
     return FieldChange(shown(field), old, new, before, _ops(old, new), pulled_ops, note)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _ops(old: str, new: str) -> str:
     parts = words_changed(old, new)
-    ops = []
+    ops = ""
     for (op, text), (head, tail) in zip(parts, ends_kept(parts, _CONTEXT_CHARACTERS), strict=True):
-        end = len(text) - tail
-        ops.append((_SIGN_OF[op], text[:head]))
-        ops.append((_CUT_SIGN, text[head:end]))
-        ops.append((_SIGN_OF[op], text[end:]))
-    return "".join(f"{sign}{_units(text)}" for sign, text in ops if text)
+        sign, end = _SIGN_OF[op], len(text) - tail
+        if head >= end:  # nothing is cut, as in most texts
+            ops += f"{sign}{_units(text)}"
+            continue
+        cuts = ((sign, text[:head]), (_CUT_SIGN, text[head:end]), (sign, text[end:]))
+        ops += "".join(f"{kind}{_units(piece)}" for kind, piece in cuts if piece)
+    return ops
 
 
 def _units(text: str) -> int:

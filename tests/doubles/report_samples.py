@@ -72,24 +72,24 @@ OUTCOMES = (
 )
 
 
-def image(row: int, old: str, new: str, **more: Any) -> PreviousValues:  # noqa: ANN401
+def previous_values(row: int, old: str, new: str, **more: Any) -> PreviousValues:  # noqa: ANN401
     """Return a row's previous title, and the title that was written."""
     values = {"link": LINK + seed_id(row), "before": {"title": old}, "wrote": {"title": new}}
     return PreviousValues(row, digest(row), seed_id(row), **{**values, **more})
 
 
-IMAGES = (
-    image(2, "CPU usage high on db-1", "CPU saturated on db-1"),
-    image(3, "Disk full", "Disk 满了 👍 now"),
-    image(4, HOSTILE, "Tame title"),
-    image(
+PREVIOUS_VALUES = (
+    previous_values(2, "CPU usage high on db-1", "CPU saturated on db-1"),
+    previous_values(3, "Disk full", "Disk 满了 👍 now"),
+    previous_values(4, HOSTILE, "Tame title"),
+    previous_values(
         5,
         "",
         "",
         before={"title": "Memory low", "impact": ""},
         wrote={"title": "Memory low: db", "impact": "None at all"},
     ),
-    image(6, "a " * 99 + "old end", "a " * 99 + "new end"),
+    previous_values(6, "a " * 99 + "old end", "a " * 99 + "new end"),
 )
 
 
@@ -101,7 +101,7 @@ def write_small(folder: Path, *, has_before: bool = True, has_audit: bool = True
             lines.write(one)
     if has_before:
         with PreviousValuesFile(folder / "nightly.before.csv") as before:
-            before.append(IMAGES)
+            before.append(PREVIOUS_VALUES)
     if has_audit:
         append_audit(report, RECORD)
     return report

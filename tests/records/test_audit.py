@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +40,7 @@ def test_every_run_of_a_report_has_a_line(tmp_path: Path) -> None:
     assert second["options"] == {**FASTER, "workers": 3}
     for line in (first, second):
         assert (line["sheet"], line["scope"]) == (str(sheet), "sandbox")
+        assert (line["user"], line["host"]) == (getpass.getuser(), socket.gethostname())
         assert line["sheet_sha256"] == hashlib.sha256(sheet.read_bytes()).hexdigest()
         assert line["sheet_bytes"] == sheet.stat().st_size
         assert [(peak["window_s"], peak["limit"]) for peak in line["peaks"]] == [
@@ -46,6 +49,21 @@ def test_every_run_of_a_report_has_a_line(tmp_path: Path) -> None:
         ]
         assert (line["stop"], line["exit_code"], line["throttled"]) == (None, 0, 0)
         assert line["started_at"] <= line["ended_at"]
+
+
+def test_a_user_without_a_name_is_an_empty_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container, the user may have neither a name nor an environment; the run is audited."""
+
+    def fail() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(getpass, "getuser", fail)
+    run(write_sheet(tmp_path / "it.csv", 1), Options(**FASTER))
+
+    (line,) = read_audit(tmp_path / "it.sandbox.report.csv")
+    assert (line["user"], line["host"], line["exit_code"]) == ("", socket.gethostname(), 0)
 
 
 def test_a_dry_run_and_a_frame_without_a_report_leave_no_audit(tmp_path: Path) -> None:

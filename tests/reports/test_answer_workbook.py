@@ -1,4 +1,4 @@
-"""The answer in a copy of the user's own workbook: all is there that was, and each row's fate."""
+"""The copy of the user's workbook: everything is kept, and each row has its result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def outcome(row: int, incident_id: str, status: Status, error: str = "") -> Outc
 
 
 def reported(folder: Path, first_row: int) -> Path:
-    """Write a report and before-images of one row of each status; the next row has none."""
+    """Write a report and previous values of one row of each status; the next row has none."""
     path = folder / "own.report.csv"
     with Report(path) as report, PreviousValuesFile(folder / "own.before.csv") as before:
         for n, status in enumerate(STATUSES, 1):
@@ -45,7 +45,7 @@ def reported(folder: Path, first_row: int) -> Path:
 
 
 def workbook(path: Path) -> Path:
-    """Write a workbook as people have them, by another library than the one that copies it."""
+    """Write a workbook like a user's, by another library than the one that copies it."""
     with xlsxwriter.Workbook(path) as book:
         titles, owners = book.add_worksheet("Titles"), book.add_worksheet("Owners")
         bold = book.add_format({"bold": True, "bg_color": "#DDEBF7"})
@@ -76,8 +76,8 @@ def answered(folder: Path, sheet: Path, **options: Any) -> Any:  # noqa: ANN401 
     return openpyxl.load_workbook(target)
 
 
-def test_every_row_has_its_answer_beside_it(tmp_path: Path) -> None:
-    """Status, what was, what is, the error and the link; colours tell them apart."""
+def test_every_row_has_its_result_beside_it(tmp_path: Path) -> None:
+    """Status, previous value, new value, error and link; a colour for each kind of status."""
     sheet = workbook(tmp_path / "own.xlsx")
     reported(tmp_path, 3)
     page = answered(tmp_path, sheet)["Titles"]
@@ -99,7 +99,7 @@ def test_every_row_has_its_answer_beside_it(tmp_path: Path) -> None:
     assert (page.freeze_panes, page.auto_filter.ref) == ("A3", f"A2:I{page.max_row}")
 
 
-def test_the_rest_of_the_workbook_is_as_it_was(tmp_path: Path) -> None:
+def test_the_rest_of_the_workbook_is_unchanged(tmp_path: Path) -> None:
     """Other worksheets, widths, formats, formulas, checks, names and comments."""
     sheet = workbook(tmp_path / "own.xlsx")
     content = sheet.read_bytes()
@@ -130,8 +130,8 @@ def test_the_rest_of_the_workbook_is_as_it_was(tmp_path: Path) -> None:
     assert rows.get_sheet_by_name("Titles").to_python()[2][4] == "updated"
 
 
-def test_an_answer_to_an_answer_replaces_it(tmp_path: Path) -> None:
-    """Run the answered workbook again and again: one answer, and columns that are not ours stay."""
+def test_earlier_results_are_replaced(tmp_path: Path) -> None:
+    """Running the copy repeatedly leaves one set of results, and the user's own columns."""
     sheet = workbook(tmp_path / "own.xlsx")
     report = reported(tmp_path, 3)
     answered(tmp_path, sheet)
@@ -145,7 +145,7 @@ def test_an_answer_to_an_answer_replaces_it(tmp_path: Path) -> None:
 
 
 def test_an_excel_table_keeps_its_own_filter(tmp_path: Path) -> None:
-    """Two filters over the same cells are what Excel calls damaged."""
+    """Excel reports a file with two filters over the same cells as damaged."""
     with xlsxwriter.Workbook(tmp_path / "own.xlsx") as book:
         page = book.add_worksheet()
         rows = [[seed_id(n), f"New {n}"] for n in range(1, len(STATUSES) + 2)]
@@ -160,7 +160,7 @@ def test_an_excel_table_keeps_its_own_filter(tmp_path: Path) -> None:
 
 
 def test_of_a_csv_a_workbook_is_made(tmp_path: Path) -> None:
-    """Ids and numbers stay text, what looks like a formula is none, hidden columns stay hidden."""
+    """Ids and numbers stay text, a text like a formula is none, hidden columns stay hidden."""
     sheet = tmp_path / "own.csv"
     lines = [f"{seed_id(n)},'=1+{n},007,'=1+{n}" for n in range(1, len(STATUSES) + 2)]
     header = "incident_id,title,Owner,bulk-reset was title"
@@ -175,7 +175,7 @@ def test_of_a_csv_a_workbook_is_made(tmp_path: Path) -> None:
 
 
 def test_the_sheet_is_found_by_the_reports_name(tmp_path: Path) -> None:
-    """Nothing is typed twice; a sheet that is elsewhere is asked for."""
+    """The sheet beside the report is used; for a sheet elsewhere the error names --of."""
     report = reported(tmp_path, 3)
     with pytest.raises(InputError, match="Say --of SHEET"):
         actions.answer(report)
@@ -183,17 +183,17 @@ def test_the_sheet_is_found_by_the_reports_name(tmp_path: Path) -> None:
     assert actions.answer(report) == tmp_path / "own.answer.xlsx"
 
 
-def test_a_report_of_another_sheet_is_refused(tmp_path: Path) -> None:
-    """A wrong answer looks like a right one."""
+def test_a_report_of_another_sheet_is_an_error(tmp_path: Path) -> None:
+    """Wrong results would look like right ones."""
     (tmp_path / "other.csv").write_text(f"id,title\n{seed_id(99)},Other\n")
     reported(tmp_path, 3)
-    with pytest.raises(InputError, match="no row of it is in"):
+    with pytest.raises(InputError, match="belongs to another sheet, not to"):
         answered(tmp_path, tmp_path / "other.csv")
     assert not (tmp_path / "own.answer.xlsx").exists()
 
 
-def test_a_sheet_that_was_sorted_since_has_its_answers(tmp_path: Path) -> None:
-    """A row that moved is the same row; of an incident that stands there twice, nobody knows."""
+def test_a_sheet_that_was_sorted_since_has_its_results(tmp_path: Path) -> None:
+    """A row that moved is the same row; an incident on two rows is ambiguous."""
     reported(tmp_path, 2)
     numbers = [3, 1, 2, 2]
     rows = [f"{seed_id(n)},New {n}\n" for n in numbers]
@@ -203,17 +203,17 @@ def test_a_sheet_that_was_sorted_since_has_its_answers(tmp_path: Path) -> None:
     assert found == [STATUSES[2], STATUSES[0], "pending", "pending"]
 
 
-def test_the_sheet_itself_is_never_written_over(tmp_path: Path) -> None:
-    """Under whatever name."""
+def test_the_sheet_itself_is_never_overwritten(tmp_path: Path) -> None:
+    """Under any name, also through a link."""
     sheet = workbook(tmp_path / "own.xlsx")
     link = tmp_path / "link.xlsx"
     link.symlink_to(sheet)
-    with open_sheet(sheet) as table, pytest.raises(InputError, match="that is the sheet itself"):
+    with open_sheet(sheet) as table, pytest.raises(InputError, match="is the sheet itself"):
         write_answer(table, link, {3: Answer(Status.UPDATED)})
 
 
-def test_what_no_cell_can_hold_is_made_visible_or_cut(tmp_path: Path) -> None:
-    """The report still has it whole."""
+def test_a_text_that_no_cell_can_hold_is_made_visible_or_cut(tmp_path: Path) -> None:
+    """The report still has the complete text."""
     sheet = workbook(tmp_path / "own.xlsx")
     sheet.chmod(0o600)
     target = tmp_path / "own.answer.xlsx"
@@ -227,8 +227,8 @@ def test_what_no_cell_can_hold_is_made_visible_or_cut(tmp_path: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """With what to do about it, and no half file."""
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """It contains what to do, and no incomplete file is left."""
     sheet = workbook(tmp_path / "own.xlsx")
     with open_sheet(sheet) as table, pytest.raises(InputError, match="cannot be written"):
         write_answer(table, tmp_path / "missing" / "x.xlsx", {})

@@ -1,4 +1,4 @@
-"""The file of rows that are not done: a sheet to mend and run again."""
+"""The file of rows that are not done: a sheet to fix and run again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_sheet(path: Path, rows: list[list[str]]) -> None:
 
 
 def run(path: Path, results: Results | None = None) -> Path | None:
-    """Do what a run does, with these answers, and write the file of failed rows."""
+    """Do what a run does, with these responses, and write the file of failed rows."""
     report_path = path.with_name(f"{path.stem}.report.csv")
     with open_sheet(path) as sheet:
         sheet_check = check_rows(sheet)
@@ -80,13 +80,13 @@ def cells(path: Path | None, delimiter: str = ",") -> list[list[str]]:
         ("july.2024.report.csv", "july.2024.failed.csv"),
     ],
 )
-def test_file_stands_beside_the_report_under_its_name(report: str, failed: str) -> None:
-    """Whoever finds the report finds the failed rows."""
+def test_the_file_is_beside_the_report_under_its_name(report: str, failed: str) -> None:
+    """A user who finds the report finds the failed rows."""
     assert failed_path(Path("out") / report) == Path("out") / failed
 
 
 def test_rows_not_done_are_kept_with_their_reason(path: Path) -> None:
-    """Failed, unknown and rejected rows are there, in order; done and skipped ones are not."""
+    """Failed, unknown and rejected rows are in it, in order; done and skipped ones are not."""
     rows = [
         HEADER,
         [A, "good", "x"],
@@ -120,8 +120,8 @@ def test_rows_not_done_are_kept_with_their_reason(path: Path) -> None:
     ]
 
 
-def test_cells_are_inert_and_read_back_as_they_were(path: Path) -> None:
-    """Nothing in the file runs as a formula; what is sent again is what stood there."""
+def test_cells_are_no_formulas_and_are_read_back_unchanged(path: Path) -> None:
+    """Nothing in the file runs as a formula; the texts sent again are those of the sheet."""
     written = {
         '=HYPERLINK("x")': '\'=HYPERLINK("x")',
         " -5 ": "' -5 ",
@@ -167,8 +167,8 @@ ANY = st.sampled_from("=+-@'\";, \t\r\n\uff1d\u3000") | st.characters()
     name=st.text(ANY, min_size=1, max_size=9),
     texts=st.lists(st.text(ANY, min_size=3, max_size=9), min_size=1, max_size=4),
 )
-def test_whatever_stands_in_a_cell_comes_back_and_never_runs(name: str, texts: list[str]) -> None:
-    """For any text and any column's name: inert in the file, the same when it is sent again.
+def test_any_text_of_a_cell_is_read_back_and_never_runs(name: str, texts: list[str]) -> None:
+    """For any text and column name: no formula in the file, unchanged when sent again.
 
     Also where a spreadsheet takes the lines apart at ``;``, as it does in some countries.
     """
@@ -197,8 +197,8 @@ def csv_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "0")
 
 
-def test_file_begins_with_what_tells_excel_its_encoding(path: Path) -> None:
-    """Excel opens the file with its letters right."""
+def test_the_file_begins_with_a_byte_order_mark(path: Path) -> None:
+    """Excel reads its encoding from it."""
     write_sheet(path, [HEADER, [A, "磁盘满", ""]])
     found = run(path, {2: (Status.FAILED, "x", "y")})
 
@@ -206,16 +206,16 @@ def test_file_begins_with_what_tells_excel_its_encoding(path: Path) -> None:
     assert found.read_bytes().decode().startswith("\ufeffIncident ID,Title,Owner,bulk-reset row,")
 
 
-def test_nothing_to_mend_leaves_no_file(path: Path) -> None:
-    """Where every row is done there is no file, and none half written."""
+def test_without_failed_rows_there_is_no_file(path: Path) -> None:
+    """Where every row is done there is no file, and no incomplete one."""
     write_sheet(path, [HEADER, [A, "good", ""], [A, "good", ""]])
 
     assert run(path) is None
     assert sorted(file.name for file in path.parent.iterdir()) == ["july.csv", "july.report.csv"]
 
 
-def test_row_that_succeeded_at_last_is_out_of_the_file(path: Path) -> None:
-    """The last word of the report counts; the older file is kept, for it may be mended."""
+def test_a_row_that_succeeded_later_is_not_in_the_file(path: Path) -> None:
+    """The last line of a row counts; the older file is kept: the user may have edited it."""
     write_sheet(path, [HEADER, [A, "one", ""], [B, "two", ""]])
     before = cells(run(path, dict.fromkeys((2, 3), (Status.FAILED, "x", "y"))))
     after = run(path, {3: (Status.FAILED, "x", "y")})
@@ -227,7 +227,7 @@ def test_row_that_succeeded_at_last_is_out_of_the_file(path: Path) -> None:
     assert not path.with_name("july.failed.csv").exists()
 
 
-def test_same_file_again_is_not_kept_twice(path: Path) -> None:
+def test_the_same_file_again_is_not_kept_twice(path: Path) -> None:
     """Running again with the same end leaves one file."""
     write_sheet(path, [HEADER, [A, "one", ""]])
     results = {2: (Status.FAILED, "x", "y")}
@@ -237,8 +237,8 @@ def test_same_file_again_is_not_kept_twice(path: Path) -> None:
     assert not path.with_name("july.failed.csv~").exists()
 
 
-def test_row_that_is_no_longer_in_the_sheet_is_not_in_the_file(path: Path) -> None:
-    """A row mended in the sheet itself is a new row; the old one is forgotten."""
+def test_a_row_that_was_fixed_in_the_sheet_is_not_in_the_file(path: Path) -> None:
+    """A row fixed in the sheet itself is a new row; the old one is left out."""
     write_sheet(path, [HEADER, [A, "bad", ""]])
     assert run(path, {2: (Status.FAILED, "x", "y")}) is not None
     write_sheet(path, [HEADER, [A, "mended", ""]])
@@ -247,7 +247,7 @@ def test_row_that_is_no_longer_in_the_sheet_is_not_in_the_file(path: Path) -> No
 
 
 def test_failed_rows_are_a_sheet_that_runs(path: Path) -> None:
-    """Mended, the file runs as it is; what fails again has this tool's columns once."""
+    """When fixed, the file runs as it is; rows that fail again have the added columns once."""
     write_sheet(path, [HEADER, [A, "no", "x"], [B, "two", ""], [C, "three\nlines", ""]])
     failed = run(path, {4: (Status.FAILED, "BadRequest", "no")})
     assert failed is not None

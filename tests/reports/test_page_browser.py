@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 from programs import seed_id
-from report_samples import HOSTILE, OUTCOMES, digest, image, write_small
+from report_samples import HOSTILE, OUTCOMES, digest, previous_values, write_small
 from test_plan_file import write as write_plan
 
 from bulk_reset import write_page
@@ -219,7 +219,7 @@ async def test_the_matching_rows_are_saved_as_csv(tmp_path: Path, opened: Opened
     with Report(report) as lines, PreviousValuesFile(tmp_path / "many.before.csv") as before:
         for row, text in enumerate(texts, 2):
             lines.write(OUTCOMES[1]._replace(row_number=row, digest=digest(row)))
-            before.append([image(row, text, f"new {row}")])
+            before.append([previous_values(row, text, f"new {row}")])
         lines.write(OUTCOMES[3]._replace(row_number=90, digest=digest(90)))
     await opened.go(write_page(report))
     await opened.page.uncheck("#filters input[value=failed]")

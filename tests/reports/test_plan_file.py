@@ -16,12 +16,14 @@ from page_html import Seen, articles, packed_rows, policy_of, row_html
 from programs import seed_id
 from python_calamine import CalamineWorkbook
 
+from bulk_reset import Options
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.plan import MEANING_OF, FieldPlan, PlanTotals, RowPlan, facts
 from bulk_reset.reports import plan_workbook
 from bulk_reset.reports.plan_page import PlanPage, list_row
 from bulk_reset.reports.plan_workbook import PlanWorkbook
 from bulk_reset.reports.row_list import FIRST_ROWS
+from bulk_reset.workflows.plan import plan
 
 Plan = PlanPage | PlanWorkbook
 LINK = "https://console.example/incident/detail/"
@@ -393,13 +395,31 @@ def test_a_full_disk_is_an_error_that_names_it(tmp_path: Path, place: int) -> No
 @pytest.mark.parametrize("place", [0, 1])
 def test_rows_are_written_and_not_kept(tmp_path: Path, place: int) -> None:
     """Two thousand more rows take no more memory (a workbook's links do, some bytes each)."""
+    tracemalloc.start()
     with plans(tmp_path)[place] as plan:
-        for row in many(300, link=""):
+        for row in many(1_200, link=""):  # more than are cached
             plan.add(row)
-        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
         for row in many(2_000, link=""):
             plan.add(row)
-        grown, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        after, _ = tracemalloc.get_traced_memory()
         plan.finish(TOTALS)
-    assert grown < 200_000
+    tracemalloc.stop()
+    assert after - before < 200_000
+
+
+def test_a_plan_lists_rejected_rows_in_the_sheets_order(tmp_path: Path) -> None:
+    """Each with its reason, between the rows that were compared; they count once."""
+    sheet = tmp_path / "it.csv"
+    rows = [
+        f"{seed_id(n)},{'x' * 300 if n in {1, 102, 104} else f'New {n}'}" for n in range(1, 105)
+    ]
+    sheet.write_text("\n".join(["incident_id,title", *rows]) + "\n")
+    planned: list[RowPlan] = []
+    totals = plan(sheet, Options(sandbox=True, skip_invalid=True), add=planned.append)
+
+    assert [row.row_number for row in planned] == list(range(2, 106))
+    assert totals.counts == {"update": 101, "rejected": 3}
+    rejected = [row for row in planned if row.verdict == "rejected"]
+    assert [(row.row_number, row.fields) for row in rejected] == [(2, ()), (103, ()), (105, ())]
+    assert all(row.reason.startswith("too_long: ") for row in rejected)

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from page_html import Seen, articles, packed_rows, policy_of, row_html
 from programs import ROOT, seed_id
-from report_samples import HOSTILE, IMAGES, LINK, OUTCOMES, RECORD, image, write_small
+from report_samples import (
+    HOSTILE,
+    LINK,
+    OUTCOMES,
+    PREVIOUS_VALUES,
+    RECORD,
+    previous_values,
+    write_small,
+)
 
 from bulk_reset import write_page
 from bulk_reset.core.errors import InputError
@@ -161,7 +169,7 @@ def test_a_row_that_was_sent_twice_counts_once_in_undo(tmp_path: Path) -> None:
     """After a resume, the previous values and the errors are those of the rows."""
     report = write_small(tmp_path)
     with PreviousValuesFile(tmp_path / "nightly.before.csv") as before:
-        before.append([image(6, "a " * 99 + "old end", "a " * 99 + "new end")])
+        before.append([previous_values(6, "a " * 99 + "old end", "a " * 99 + "new end")])
     with Report(report) as lines:
         lines.write(OUTCOMES[5])
     page = page_of(report)
@@ -270,7 +278,7 @@ def test_all_rows_are_packed_beside_the_first(tmp_path: Path) -> None:
     statuses = {str(status): MEANING_OF[status] for status in Status}
 
     assert [row_html(row, statuses) for row in rows] == articles(page)
-    assert rows[4].fields[0].old == IMAGES[4].before["title"]
+    assert rows[4].fields[0].old == PREVIOUS_VALUES[4].before["title"]
 
 
 def test_a_row_has_its_outcome_and_its_changes() -> None:
@@ -330,7 +338,7 @@ def test_many_kinds_of_errors_do_not_fill_the_page(
 
 
 def test_an_empty_report_has_a_page(tmp_path: Path) -> None:
-    """A run that was stopped before its first row leaves a page that says so."""
+    """A run that was stopped before its first row leaves a page without rows."""
     report = tmp_path / "it.report.csv"
     report.write_bytes(write_small(tmp_path).read_bytes().split(b"\n")[0] + b"\n")
     assert "The report has no rows." in page_of(report)
