@@ -1,4 +1,4 @@
-"""Options are named as the user has given them: command line, job file or Python."""
+"""Options are named as the user sets them: on the command line, in a job file or in Python."""
 
 from __future__ import annotations
 
