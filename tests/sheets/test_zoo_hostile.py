@@ -26,11 +26,11 @@ LAUNCH: Final = """
 import atexit, pathlib, sys
 from bulk_reset.cli import main
 
-def tell():
+def print_peak():
     text = pathlib.Path("/proc/self/status").read_text()
-    print("kB held:", text.split("VmHWM:")[1].split()[0], file=sys.stderr)
+    print("kB used:", text.split("VmHWM:")[1].split()[0], file=sys.stderr)
 
-atexit.register(tell)
+atexit.register(print_peak)
 sys.exit(main())
 """
 """The command, which prints its peak memory at the end (on Linux)."""
