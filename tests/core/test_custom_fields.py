@@ -1,4 +1,4 @@
-"""Custom fields and comments: how columns are named, and when two values are the same."""
+"""Custom fields and comments: names of columns, and equality of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors: each can cross a process boundary whole, and deserves its exit code."""
+"""The errors: each can be pickled completely, and has its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With orjson and uvloop and without them: the same bytes are sent and the same is understood."""
+"""With and without orjson and uvloop, the same bytes are sent and the same values are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from programs import FAST, KEY, SandboxProcess, clean_environment, read_csv, wri
 from bulk_reset.core.json_codec import dumps, loads
 
 NO_EXTRAS = "import sys; sys.modules['orjson'] = sys.modules['uvloop'] = None; "
-"""A module that is None there cannot be imported, as if it were not installed."""
+"""A module that is None in ``sys.modules`` cannot be imported, as if it were not installed."""
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(max_size=40)))
@@ -44,7 +44,7 @@ def test_invalid_json_raises_the_same_error() -> None:
 def test_run_works_with_and_without_extras(
     start_sandbox: Callable[..., SandboxProcess], tmp_path: Path, *, is_fast: bool
 ) -> None:
-    """``bulk-reset[fast]`` changes nothing but the speed."""
+    """``bulk-reset[fast]`` only changes the speed."""
     sandbox = start_sandbox(*FAST, "--seed-incidents", "300")
     sheet = write_sheet(tmp_path / "sheet.csv", 300, title="磁盘 'full'")
     arguments = ["run", str(sheet), "--base-url", sandbox.url, *FAST, "--json"]

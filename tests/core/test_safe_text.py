@@ -1,4 +1,4 @@
-"""Texts of strangers, in terminals and spreadsheets: seen, and nothing more."""
+"""Foreign texts are safe in terminals and spreadsheets."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def test_text_that_was_not_guarded_is_unchanged(text: str) -> None:
 
 
 def is_quiet(seen: str, evil: str) -> bool:
-    """Tell whether nothing of an evil text has come through that a terminal would obey."""
+    """Return whether no control character of a hostile text has reached the output."""
     active = [c for c in evil if not c.isprintable() and c not in "\r\x1b"]
     return evil not in seen and not any(c in seen for c in active) and "\x1b]" not in seen
 
 
 @pytest.fixture
 def odd_sheets(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
-    """Write sheets with an evil text in a cell, a column's name, a worksheet's and a file's."""
+    """Write sheets with a hostile text in a cell and in names of columns, worksheets and files."""
     evil: str = request.param
     quoted = evil.replace('"', '""')
     (tmp_path / "cell.csv").write_text(
@@ -129,7 +129,7 @@ def odd_sheets(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
 def test_sheet_cannot_control_the_terminal(
     odd_sheets: list[str], evil: str, tmp_path: Path
 ) -> None:
-    """In a cell, a column's name, a worksheet's or a file's: it is shown and does nothing."""
+    """In a cell or in the name of a column, a worksheet or a file: the text is only shown."""
     for name, more in ((odd_sheets[3], "--json"), *((name, "--verbose") for name in odd_sheets)):
         command = [sys.executable, "-m", "bulk_reset", "check", name, more]
         code, seen = seen_on_a_terminal(command, tmp_path, TERM="xterm")
@@ -166,7 +166,7 @@ def test_escaped_json_is_equivalent_and_safe(text: str) -> None:
 def test_server_cannot_control_the_terminal(
     kind: str, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
-    """Its messages, codes and ids are shown, reported and summed up, and do nothing."""
+    """Its messages, codes and ids are only shown, in the report and in summaries."""
     evil = EVIL[kind]
     error = {"code": f"Bad{evil}", "message": f"[red]no[/red] {evil}"}
     body = json.dumps({"request_id": f"R{evil}", "error": error})

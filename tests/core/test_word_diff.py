@@ -1,4 +1,4 @@
-"""Which words of a text another text changes: exact for every text, and as people read it."""
+"""The comparison of two texts is exact for every text, and readable for people."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_combined_characters_stay_together(old: str, new: str) -> None:
 
 
 def two_of(chars: str) -> Callable[[random.Random], tuple[str, str]]:
-    """Return texts of few different characters, in which everything may be paired."""
+    """Return texts of few different characters, in which everything may match."""
     return lambda rng: (
         "".join(rng.choices(chars, k=LONGEST)),
         "".join(rng.choices(chars, k=LONGEST)),
@@ -132,14 +132,14 @@ def two_of(chars: str) -> Callable[[random.Random], tuple[str, str]]:
 
 
 def nested(_: random.Random) -> tuple[str, str]:
-    """Return texts in which a word is the only one of its kind once another is paired."""
+    """Return texts in which a word becomes unique after another one is matched."""
     letters = [chr(0x4E00 + n) for n in range(LONGEST // 4 + 1)]
     order = [letter for pair in pairwise(letters) for letter in reversed(pair)]
     return "的".join(order), "了".join(order)
 
 
 def alternating(_: random.Random) -> tuple[str, str]:
-    """Return texts of which every other character is changed."""
+    """Return texts in which every second character differs."""
     letters = [chr(0x4E00 + n) for n in range(LONGEST // 2)]
     return "的".join(letters), "了".join(letters)
 
@@ -156,7 +156,7 @@ def shuffled(rng: random.Random) -> tuple[str, str]:
 def test_longest_texts_cost_only_a_few_passes(
     make: Callable[[random.Random], tuple[str, str]],
 ) -> None:
-    """Counted in lines run, not in time: what grows with the square would run a hundredfold."""
+    """Counted in executed lines, not in time: quadratic code would run a hundred times as many."""
     old, new = make(random.Random(7))  # noqa: S311
     lines = 0
 

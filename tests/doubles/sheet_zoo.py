@@ -1,4 +1,4 @@
-"""Files for the zoo: how each is made, and what a look at one of them finds."""
+"""Files for the zoo: how each is made, and the result of reading one."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Make = Callable[[Path], object]
 Cells = list[list[object]]
 TABLE: Final[Cells] = [["id", "title"], [A, "Disk full"], [B, "磁盘已满 😀"]]
 ROWS: Final = {2: (A, {"title": "Disk full"}), 3: (B, {"title": "磁盘已满 😀"})}
-"""What is sent of ``TABLE``: row number -> id and values."""
+"""The requests for ``TABLE``: row number -> id and values."""
 
 
 @dataclass
 class Found:
-    """What a sheet comes to."""
+    """The result of reading a sheet."""
 
     rows: dict[int, tuple[str, dict[str, str]]] = field(default_factory=dict)
     row_errors: list[tuple[int, str]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Found:
 
 
 def inspect_sheet(path: Path, **options: Any) -> Found:  # noqa: ANN401  (any option)
-    """Read, check and judge a sheet; ``rows`` is what the server would receive."""
+    """Read and check a sheet; ``rows`` is what the server would receive."""
     found = Found()
     with open_sheet(path, **options) as sheet:
         sheet_check = check_rows(sheet)
@@ -117,10 +117,10 @@ PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 def by_hand(
     sheet: str, prefix: str = "", shared: str = "", target: str = "worksheets/s.xml"
 ) -> Make:
-    """Make a workbook of markup, as small programs and web sites write it.
+    """Make a workbook from XML, as small programs and web sites write it.
 
     Args:
-        sheet: what is in ``sheetData``; ``P`` stands for the prefix.
+        sheet: what is in ``sheetData``; ``P`` is replaced by the prefix.
         shared: the shared strings, none if empty.
     """
     colon = f"{prefix}:" if prefix else ""
@@ -152,7 +152,7 @@ def by_hand(
 
 
 def inline(rows: Cells, has_places: bool) -> str:
-    """Return rows as markup with every text in its own cell."""
+    """Return rows as XML with every text in its own cell."""
     lines = []
     for number, row in enumerate(rows, 1):
         cells = ""

@@ -1,4 +1,4 @@
-"""Workbooks for tests: written by XlsxWriter, changed as other writers would have it, read."""
+"""Workbooks for tests: written by XlsxWriter, changed to look like other programs' files, read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Fill = Callable[[xlsxwriter.Workbook], object]
 
 
 def write(path: Path, fill: Fill) -> None:
-    """Make a workbook of what is filled in."""
+    """Write a workbook that ``fill`` has filled."""
     with xlsxwriter.Workbook(path) as book:
         fill(book)
 
@@ -30,7 +30,7 @@ def add_rows(
     name: str | None = None,
     at: tuple[int, int] = (0, 0),
 ) -> xlsxwriter.workbook.Worksheet:
-    """Add a worksheet with these cells, the first one in the given place."""
+    """Add a worksheet with these cells, the first one at the given position."""
     sheet = book.add_worksheet(name)
     for number, row in enumerate(rows, at[0]):
         for column, value in enumerate(row, at[1]):
@@ -39,7 +39,7 @@ def add_rows(
 
 
 def change_part(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
-    """Change one member of the archive, as another writer would have written it."""
+    """Change one member of the archive, as another program would have written it."""
     with zipfile.ZipFile(path) as archive:
         members = {member: archive.read(member) for member in archive.namelist()}
     members[name] = change(members[name])

@@ -1,4 +1,4 @@
-"""Which column is which field, as people name their columns."""
+"""Columns are matched to fields by their usual names."""
 # ruff: noqa: RUF001 - full-width letters are what is tested
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bulk_reset.sheets.columns import bind, recognised
 
 
 def bound(header: tuple[str, ...], **mapping: str) -> dict[str, str]:
-    """Return field -> the sheet's own name of its column."""
+    """Return field -> name of its column in the sheet."""
     columns = bind(header, mapping, "s.csv")
     return {field: columns.name(field) for field in columns.position}
 
@@ -77,10 +77,10 @@ def test_columns_in_any_order_are_found() -> None:
     ("header", "mapping", "expected"),
     [
         (("id", "headline"), {"title": "headline"}, {"incident_id": "id", "title": "headline"}),
-        # A name that says another field is used as the mapping says, and only so.
+        # The mapping takes precedence over a name that means another field.
         (("id", "description"), {"title": "description"}, {"title": "description"}),
         (("id", "title", "new"), {"title": "new"}, {"title": "new"}),
-        # Two columns of one name's kind: the exact one.
+        # Two columns with similar names: the exact name is used.
         (("id", "Title", "title"), {"title": "title"}, {"title": "title"}),
         (("id", "Head Line"), {"title": "head_line"}, {"title": "Head Line"}),
         (("id", "headline"), {"标题": "headline"}, {"title": "headline"}),

@@ -1,4 +1,4 @@
-"""The sheet that a pull writes: read back as it was written, and good to look at."""
+"""The sheet that a pull writes: read back unchanged, and formatted for people."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def written(path: Path, *incidents: dict[str, Any], **more: Any) -> Path:  # noq
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Return all cells as a run's reader gets them, those that nobody edited too."""
+    """Return all cells as a run reads them, including unedited ones."""
     with open_sheet(path) as sheet:
         return [
             dict(zip(sheet.columns.header, map(unguard_formula, cells), strict=True))
@@ -63,7 +63,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Return any text that JSON can bring, and more of what is odd."""
+    """Return any text that JSON can contain, with more unusual ones."""
     starts = ["'=1", "=1+1", "@a", "-b", "a;=1", "'", "''=", "\t=", "\n=1", "\uff1d1"]
     lines = ["x\r\ny", "x\ry", "\r", "\n", "\u2028", " a ", "\t"]
     markup = ["_x000D_", "<r>a</r>", "<r><t>a</t></r>", "<![CDATA[", "&amp;"]
@@ -77,7 +77,7 @@ def texts() -> st.SearchStrategy[str]:
 )
 @given(values=st.fixed_dictionaries(dict.fromkeys(SETTABLE_FIELDS, texts())))
 def test_unedited_sheet_sets_nothing(ending: str, values: dict[str, str], tmp_path: Path) -> None:
-    """Whatever texts the incidents hold, and however a file changes them."""
+    """For all texts of incidents, and all changes that a file format makes to them."""
     path = tmp_path / f"x{ending}"
     written(path, incident(**values | {"title": f"t{values['title']}"}), overwrite=True)
     with open_sheet(path) as sheet:
@@ -94,7 +94,7 @@ def test_unedited_sheet_sets_nothing(ending: str, values: dict[str, str], tmp_pa
 def test_every_text_is_read_back_with_its_pulled_value(
     ending: str, values: list[str], tmp_path: Path
 ) -> None:
-    """As the API holds it, line ends and all; halves of characters alone become U+FFFD."""
+    """Including line endings; only halves of characters become U+FFFD."""
     named = dict(zip([*SETTABLE_FIELDS, "field:note"], values, strict=True))
     one = incident(**named, fields={"note": values[-1], "tags": values})
     custom = ["field:note", "field:tags:json"]
@@ -132,7 +132,7 @@ def test_text_like_markup_stays_text(text: str, tmp_path: Path) -> None:
 def test_times_are_local_and_invalid_times_do_not_stop_a_pull(
     ending: str, at: object, shown: str, tmp_path: Path
 ) -> None:
-    """What lies beyond the calendar is shown as the number that it is."""
+    """A time outside the calendar is shown as its number."""
     [row] = read(written(tmp_path / f"x{ending}", incident(start_time=at)))
     assert row["Started (Europe/Berlin)"] == shown
 
@@ -151,7 +151,7 @@ def test_times_are_local_and_invalid_times_do_not_stop_a_pull(
 def test_link_is_the_api_address_or_plain_text(
     link: str, target: str | None, tmp_path: Path
 ) -> None:
-    """The cell's text is kept, and nothing but a web address can be clicked."""
+    """The cell's text is kept, and only a web address becomes a link."""
     path = written(tmp_path / "x.xlsx", incident(detail_url=link))
     hyperlink = openpyxl.load_workbook(path)["Incidents"]["L2"].hyperlink
     assert (hyperlink and hyperlink.target, read(path)[0]["Link"]) == (target, link)
@@ -160,7 +160,7 @@ def test_link_is_the_api_address_or_plain_text(
 def test_links_beyond_the_limit_of_excel_are_plain_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worksheet with more than 65,530 would be repaired by Excel, and all of them taken out."""
+    """Excel would repair a worksheet with more than 65,530 links by removing all of them."""
     assert pulled_sheet._MAX_LINKS == 65_530  # noqa: SLF001  (made small below)
     monkeypatch.setattr(pulled_sheet, "_MAX_LINKS", 2)
     path = written(tmp_path / "x.xlsx", *map(incident, range(1, 5)))
@@ -244,18 +244,18 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
     assert sheet["B2"].fill.start_color.rgb != sheet["C2"].fill.start_color.rgb
     assert sheet.column_dimensions["M"].hidden
     assert not sheet.column_dimensions["B"].hidden
-    told = {
+    prompts = {
         cells: rule.prompt
         for rule in sheet.data_validations.dataValidation
         for cells in str(rule.sqref).split()
         if rule.promptTitle == "Read-only"
     }
-    assert told == {
+    assert prompts == {
         f"{one}2:{one}1048576": "Changes in this column are not sent." for one in "HIJKLMNOPQR"
     }
     colours = [sheet[f"{one}1"].fill.start_color.rgb for one in "ABH"]
     assert len(set(colours)) == 3
-    # Two lines of each text; and no mark beside numbers that are text on purpose.
+    # Two lines of each text; and no warning for numbers that are stored as text.
     assert [sheet.row_dimensions[row].height for row in (2, 3)] == [30, 30]
     with zipfile.ZipFile(path) as archive:
         assert b'numberStoredAsText="1"' in archive.read("xl/worksheets/sheet1.xml")
@@ -312,7 +312,7 @@ def test_replaced_sheet_keeps_its_permissions(ending: str, tmp_path: Path) -> No
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own for temporary files."""
+    """A separate folder for temporary files."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

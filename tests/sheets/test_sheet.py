@@ -1,6 +1,6 @@
-"""CSV files, standard input and data frames, read as people and programs write them.
+"""CSV files, standard input and data frames, as people and programs write them.
 
-The csv module is the judge of what a file says.
+The csv module gives the expected values.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def notices_of(path: Path, **options: Any) -> tuple[str, ...]:  # noqa: ANN401 -
         return tuple(notice.removeprefix(f"{path}: ") for notice in table.notices)
 
 
-# --- What is found ---------------------------------------------------------------------------
+# --- Auto-detection ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("delimiter", "name"), [(",", "comma"), (";", "semicolon"), ("\t", "tab")])
@@ -100,7 +100,7 @@ def test_text_may_have_any_known_extension(tmp_path: Path, ending: str) -> None:
     assert rows_of_text(tmp_path / f"x{ending}", "id\ttitle\na\tb\n") == [(2, "a", "b")]
 
 
-# --- What is said by options -----------------------------------------------------------------
+# --- Set by options --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_delimiter_can_be_set(path: Path, text: str, delimiter: str) -> None:
     [
         ("id,title\na,日本\n".encode("shift_jis"), "shift_jis"),
         ("id,title\na,日本\n".encode("utf-16-le"), "utf-16-le"),
-        # The BOM stays out of the header, quoted or not.
+        # The BOM is not part of the header, quoted or not.
         ('\ufeff"id",title\na,日本\n'.encode(), "utf-8"),
         ('\ufeff"id",title\na,日本\n'.encode("utf-16-be"), "utf-16-be"),
     ],
@@ -134,7 +134,7 @@ def test_encoding_can_be_set(path: Path, content: bytes, encoding: str) -> None:
     assert rows_of(path, encoding=encoding) == [(2, "a", "日本")]
 
 
-# --- Rows, as Excel counts them --------------------------------------------------------------
+# --- Row numbers of Excel --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 3, 5, 1000])

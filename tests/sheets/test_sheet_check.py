@@ -1,4 +1,4 @@
-"""Incidents that stand on several rows: twins, other fields, conflicts."""
+"""Several rows of one incident: duplicates, different fields, conflicts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""For any table: what the server receives is what the cells say, or the row is a mistake.
+"""For any table: the server receives the values of the cells, or the row is invalid.
 
-Hypothesis invents tables; the csv module, XlsxWriter and openpyxl write them; the rules are
-told a second time here, in the plainest words.
+Hypothesis generates tables; the csv module, XlsxWriter and openpyxl write them; the rules are
+implemented a second time here, as simply as possible.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ALIASES: Final = {
     "incident_severity": ["severity", "Level", "严重程度"],
     "": ["Owner", "n/a", "备注"],
 }
-"""Field -> names of its column; the empty one is no field."""
+"""Field -> names of its column; the empty key is no field."""
 FORMULA_ERRORS: Final = (
     *("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"),
     *("#GETTING_DATA", "#FIELD!", "#BLOCKED!", "#CONNECT!"),
@@ -51,7 +51,7 @@ LINKS: Final = ("https://console.example/incident/{}", "http://x.example/?tab=a&
 
 
 def characters(**without: Any) -> st.SearchStrategy[str]:  # noqa: ANN401  (hypothesis' own)
-    """Any character but half of a surrogate pair, with those that trouble parsers oftener."""
+    """Any character except half of a surrogate pair, with more of those that break parsers."""
     special = "\n\t ,;|\"'=+-@#\\<>&]%_x0041_\u00a0\u2028\u200b\ufeff磁é😀\U0010ffff"
     return st.characters(exclude_categories=["Cs"], **without) | st.sampled_from(special)
 
@@ -71,7 +71,7 @@ def texts(alphabet: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def ids(number: int) -> st.SearchStrategy[str]:
-    """An id of its own for each row, written in one of the ways that name it; or no id."""
+    """A different id for each row, in one of its valid forms; or no id."""
     plain = f"69da451e{number:016x}"
     around = st.tuples(st.sampled_from(DECORATIONS), st.sampled_from(DECORATIONS))
     named = st.builds(
@@ -101,7 +101,7 @@ def tables(draw: st.DrawFn, alphabet: st.SearchStrategy[str]) -> list[list[str]]
 
 
 def is_allowed(field: str, text: str) -> bool:
-    """Tell whether a cell may be sent, in the plainest words."""
+    """Return whether a cell may be sent, by the simplest rules."""
     if field == "incident_severity":
         return text in SEVERITIES
     longest = 200 if field == "title" else 6144
@@ -111,14 +111,14 @@ def is_allowed(field: str, text: str) -> bool:
 
 
 def named_by(text: str, number: int) -> str | None:
-    """Return the id that a cell of ``ids`` names."""
+    """Return the id in a cell of ``ids``."""
     plain = f"69da451e{number:016x}"
     bare = text.strip("".join(DECORATIONS)).lower()
     return plain if bare == plain or bare in {link.format(plain) for link in LINKS} else None
 
 
 def expected(table: list[list[str]]) -> dict[int, tuple[str, dict[str, str]]]:
-    """Return what is to be sent: row number -> id and values."""
+    """Return the expected requests: row number -> id and values."""
     names, _, *rows = table
     sent = {}
     for number, row in enumerate(rows):
@@ -135,7 +135,7 @@ def rows_with_text(table: list[list[str]]) -> set[int]:
 
 
 def assert_all_arrive(path: Path, table: list[list[str]], **options: Any) -> None:  # noqa: ANN401
-    """Compare what is sent with what the cells say; every other row must be a mistake."""
+    """Compare the requests with the cells; every other row must be invalid."""
     found = inspect_sheet(path, **options)
     sent = expected(table)
 
@@ -144,7 +144,7 @@ def assert_all_arrive(path: Path, table: list[list[str]], **options: Any) -> Non
 
 
 MANY: Final = settings(
-    deadline=None,  # a busy machine is no mistake
+    deadline=None,  # a busy machine is not an error
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -165,15 +165,15 @@ def test_any_csv_table_is_read_unchanged(
     above: str,
     tmp_path: Path,
 ) -> None:
-    """Whatever the dialect, encoding, names and order: each cell is sent as it is, or rejected."""
+    """With any dialect, encoding, names and order: each cell is sent unchanged, or rejected."""
     path = tmp_path / "table.csv"
     with path.open("w", encoding=encoding, newline="") as file:
         file.write(above)
-        # With this end of lines the csv module quotes cells with any line break in them.
+        # With this line ending the csv module quotes cells with any line break.
         csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator="\r\n").writerows(
             table[1:]
         )
-    # Some characters alone do not show that they are Chinese.
+    # A few characters are not enough to detect Chinese.
     options = {"encoding": encoding} if encoding == "gb18030" else {}
     shift = above.count("\n")
     found = inspect_sheet(path, **options)
@@ -192,7 +192,7 @@ def test_any_csv_table_is_read_unchanged(
 def test_any_xlsxwriter_table_is_read_unchanged(
     table: list[list[str]], is_constant_memory: bool, tmp_path: Path
 ) -> None:
-    """Control characters, ``_x0041_`` and both line breaks come back from Excel's escapes."""
+    """Control characters, ``_x0041_`` and both line breaks are restored from Excel's escapes."""
     path = tmp_path / "table.xlsx"
     with xlsxwriter.Workbook(path, {"constant_memory": is_constant_memory}) as book:
         sheet = book.add_worksheet()
@@ -208,20 +208,20 @@ ESCAPE: Final = re.compile(r"_x[0-9a-fA-F]{4}_")
 
 @settings(MANY, max_examples=60)
 @given(
-    # openpyxl refuses control characters, and writes a carriage return as it is, which every
-    # reader of XML takes for a line break.
+    # openpyxl refuses control characters, and writes a carriage return unescaped, which every
+    # XML reader turns into a line break.
     table=tables(
         characters(exclude_characters="\ufffe\uffff\r").filter(
             lambda c: unicodedata.category(c) != "Cc" or c in "\t\n"
         )
     ).filter(
-        # It does not escape what looks like Excel's escape, so Excel shows another text.
+        # openpyxl does not escape text like Excel's escapes, so Excel shows another text.
         lambda table: not any(ESCAPE.search(cell) for row in table for cell in row)
     )
 )
 def test_any_openpyxl_table_is_read_unchanged(table: list[list[str]], tmp_path: Path) -> None:
     """Text that begins like a formula or an error stays text if the workbook stores it as text."""
-    # It does not say of nothing but spaces that they are meant, so they are none.
+    # openpyxl does not mark leading spaces as significant, so a text of spaces is empty.
     table = [[cell if cell.strip(" \t\n") else "" for cell in row] for row in table]
     book = openpyxl.Workbook()
     for number, row in enumerate(table[1:], 1):

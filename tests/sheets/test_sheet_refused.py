@@ -1,4 +1,4 @@
-"""Files that are no sheet, and options that do not fit: told in words, with a way out."""
+"""Files that are not sheets, and options that do not apply: clear errors with a fix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(path: Path, chunk_rows: int = 10_000, **options: str) -> None:
 
 
 def refusal(path: Path, **options: str) -> str:
-    """Return what is said of a sheet that cannot be read, after its place."""
+    """Return the error of a sheet that cannot be read, without its path."""
     with pytest.raises(InputError) as caught:
         read(path, **options)
     return str(caught.value).removeprefix(f"{path}: ")

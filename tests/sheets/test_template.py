@@ -1,4 +1,4 @@
-"""The empty workbook, read by programs that did not write it."""
+"""The template, read by other programs than the one that writes it."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_command_prints_the_file_and_the_next_command(app: typer.Typer, tmp_path
 def test_command_without_a_name_writes_incidents_xlsx(
     app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing has to be said to get a template into the current folder."""
+    """Without a name, the template is written to the current folder."""
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, [])
 
@@ -217,7 +217,7 @@ def test_command_without_a_name_writes_incidents_xlsx(
 
 
 def test_command_keeps_a_file_unless_forced(app: typer.Typer, path: Path) -> None:
-    """The refusal goes to standard error with exit code 2; --force replaces the file."""
+    """The error goes to standard error with exit code 2; --force replaces the file."""
     path.write_bytes(b"filled in")
     refused = CliRunner().invoke(app, [str(path)])
 

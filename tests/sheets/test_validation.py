@@ -1,4 +1,4 @@
-"""Every rule of the API at its edges, and what the user is told to do."""
+"""Every rule of the API at its limits, and the fix in its error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def checked(*rows: dict[str, object]) -> CheckedChunk:
 
 
 def row_errors(**values: object) -> list[RowError]:
-    """Return what is wrong with one row, which has a good id unless told otherwise."""
+    """Return the errors of one row, which has a valid id unless one is given."""
     return checked({"incident_id": ID, **values}).row_errors
 
 
@@ -231,7 +231,7 @@ def test_invalid_ids_have_errors_by_their_cause(text: str, kind: str, problem: s
     ]
 
 
-# --- What to do ------------------------------------------------------------------------------
+# --- Fixes -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_value_in_a_message_is_one_short_line() -> None:
     assert shorten("x" * 60) == "x" * 60
 
 
-# --- Judges ----------------------------------------------------------------------------------
+# --- Schema ----------------------------------------------------------------------------------
 
 
 def test_sample_of_invalid_rows_is_checked_exactly() -> None:
@@ -410,7 +410,7 @@ REQUEST: Final = {
     "minProperties": 2,
     "additionalProperties": False,
 }
-"""The request as the API's description has it."""
+"""The request in the API's description."""
 
 
 def texts(longest: int) -> st.SearchStrategy[str]:
@@ -431,7 +431,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)  # a busy machine is no mistake
+@settings(deadline=None)  # a busy machine is not an error
 @given(row=ROWS.filter(lambda row: any(text.strip() for text in row.values())))
 def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
     """What is sent is allowed by the API's schema, and only what it forbids is rejected."""

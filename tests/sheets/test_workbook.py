@@ -1,6 +1,6 @@
-"""Workbooks as people leave them: where the table stands, what a cell says, what is broken.
+"""Workbooks as people save them: position of the table, types of cells, damaged files.
 
-XlsxWriter, which shares no code with the reader, is the judge.
+XlsxWriter, which shares no code with the reader, writes the expected values.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def refusal(path: Path, **options: str) -> str:
     return str(caught.value).removeprefix(f"{path}: ")
 
 
-# --- Where the table stands ------------------------------------------------------------------
+# --- Position of the table -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 1000])
@@ -39,7 +39,7 @@ def refusal(path: Path, **options: str) -> str:
 def test_table_anywhere_on_the_worksheet_is_read_with_its_row_numbers(
     path: Path, at: tuple[int, int], chunk_rows: int
 ) -> None:
-    """The header may stand below blank rows and right of blank columns; gaps are counted."""
+    """The header may be below blank rows and right of blank columns; gaps are counted."""
     rows = [["id", "title"], ["a", "x"], [], ["b", ""], [], [], ["", "y"]]
     write(path, lambda book: add_rows(book, rows, at=at))
     first = at[0] + 2
@@ -129,7 +129,7 @@ def test_unknown_worksheet_is_an_error_that_lists_the_others(path: Path) -> None
     )
 
 
-# --- What a cell says ------------------------------------------------------------------------
+# --- Types of cells -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_constant_memory", [False, True])
@@ -201,7 +201,7 @@ def test_id_stored_as_a_number_never_looks_like_an_id(path: Path, number: float)
     )
 
 
-# --- What cannot be read ---------------------------------------------------------------------
+# --- Unreadable files ------------------------------------------------------------------------
 
 
 def test_workbook_with_a_password_is_an_error(path: Path) -> None:
@@ -281,11 +281,11 @@ def test_large_workbook_gives_a_notice_before_it_is_read(tmp_path: Path) -> None
         archive.writestr("xl/worksheets/sheet1.xml", b" " * 150_000_000)
         archive.writestr("xl/sharedStrings.xml", b" " * 50_000_000)
         archive.writestr("xl/media/image1.png", b" " * 90_000_000)
-    said: list[str] = []
-    with pytest.raises(SheetError), open_sheet(path, notify=said.append):
+    notices: list[str] = []
+    with pytest.raises(SheetError), open_sheet(path, notify=notices.append):
         pass
     expected = (
         f"{path}: large workbook (200 MB unpacked). Reading it takes time and about 0.3 GB "
         "of memory. Save it as CSV to avoid this."
     )
-    assert said == [expected]
+    assert notices == [expected]

@@ -1,6 +1,7 @@
-"""Formulas in workbooks: their results, their errors, and those that have neither.
+"""Formulas in workbooks: results, errors, and formulas that were never calculated.
 
-What XlsxWriter and openpyxl put into a file is the judge; neither shares code with the reader.
+The expected values are those that XlsxWriter and openpyxl write; neither shares code with the
+reader.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def test_formula_is_read_as_its_result(path: Path) -> None:
                 sheet.write_formula(row, column, "=A9", None, result)
 
     write(path, fill)
-    # An empty text is written by Excel so, and by XlsxWriter as no result at all.
+    # Excel writes an empty text like this, XlsxWriter writes no result.
     change_part(path, SHEET_PART, lambda xml: xml.replace(b'<c r="C3">', b'<c r="C3" t="str">'))
 
     assert read(path) == ([(2, ID, "a & <b>", "2"), (3, "b", "c", "")], {})

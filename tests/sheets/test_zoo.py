@@ -1,6 +1,6 @@
-"""Sheets as people send them: the right rows, or a clear refusal; nothing else.
+"""Sheets as people save them: the right rows, or a clear error; nothing else.
 
-One line a kind of file. What is expected is what the server would receive.
+One line per kind of file. The expected values are those that the server would receive.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ LO_ROWS: Final = {
 
 
 def of_libreoffice(**other: str) -> dict[int, Any]:
-    """Return what is sent of the table that LibreOffice wrote."""
+    """Return the requests for the table that LibreOffice wrote."""
     names = ("title", "description", "incident_severity")
     sent = {}
     for number, (incident_id, *cells) in LO_ROWS.items():
@@ -133,27 +133,27 @@ LINES_ROWS: Final = {2: (A, {"title": "one\ntwo"}), 4: (B, {"title": "three"})}
 WIDE = ["id", "title", *(f"c{n}" for n in range(16_382))]
 
 READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = {
-    # name: ending, how it is made, options, what is sent, what is said
+    # name: extension, how it is made, options, requests, notice
     "utf-8": ("csv", text(CSV), {}, ROWS, "UTF-8, comma"),
     "utf-8 with bom": ("csv", text(CSV, "utf-8-sig"), {}, ROWS, "UTF-8 with BOM"),
     "utf-16 with bom": ("csv", text(CSV, "utf-16"), {}, ROWS, "UTF-16"),
     "utf-16-be with bom": ("csv", text("\ufeff" + CSV, "utf-16-be"), {}, ROWS, "UTF-16"),
-    "utf-16-le said": ("csv", text(CSV, "utf-16-le"), {"encoding": "utf-16-le"}, ROWS, ""),
+    "utf-16-le set": ("csv", text(CSV, "utf-16-le"), {"encoding": "utf-16-le"}, ROWS, ""),
     "utf-32 with bom": ("csv", text(CSV, "utf-32"), {}, ROWS, "UTF-32"),
     "gb18030": ("csv", text(CSV, "gb18030"), {}, ROWS, "GB18030"),
-    "shift_jis said": (
+    "shift_jis set": (
         *("csv", text(JAPANESE, "shift_jis"), {"encoding": "shift_jis"}),
         *(one("データベースの接続がタイムアウトしました"), "SHIFT_JIS"),
     ),
-    "cp1252 said": (
+    "cp1252 set": (
         *("csv", text(WESTERN, "cp1252"), {"encoding": "cp1252"}),
         *(one("Störung: Größe überschritten"), "CP1252"),
     ),
     "semicolon": ("csv", text(with_delimiter(";")), {}, ROWS, "semicolon"),
     "tab": ("tsv", text(with_delimiter("\t")), {}, ROWS, "tab"),
     "pipe": ("txt", text(with_delimiter("|")), {}, ROWS, "pipe"),
-    "pipe said": ("csv", text(with_delimiter("|")), {"delimiter": "|"}, ROWS, "pipe"),
-    "caret said": ("csv", text(with_delimiter("^")), {"delimiter": "^"}, ROWS, "'^'"),
+    "pipe set": ("csv", text(with_delimiter("|")), {"delimiter": "|"}, ROWS, "pipe"),
+    "caret set": ("csv", text(with_delimiter("^")), {"delimiter": "^"}, ROWS, "'^'"),
     "crlf": ("csv", text(CSV.replace("\n", "\r\n")), {}, ROWS, ""),
     "cr": ("csv", text(CSV.replace("\n", "\r")), {}, ROWS, ""),
     "no end of line": ("csv", text(CSV.strip()), {}, ROWS, ""),
@@ -178,7 +178,7 @@ READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = 
         *("csv", text("Id, title\n" + with_delimiter(";")), {"header_row": 2}),
         *(below(ROWS, 1), "semicolon-separated, header in row 2"),
     ),
-    "header said": (
+    "header set": (
         *("csv", text("Which,What\nref,headline\n" + CSV.split("\n", 1)[1])),
         {"header_row": 2, "mapping": {"id": "ref", "title": "headline"}},
         *(below(ROWS, 1), "header in row 2"),
@@ -204,7 +204,7 @@ READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = 
         *(ROWS, ""),
     ),
     "title above, workbook": ("xlsx", with_title(TABLE), {}, below(ROWS, 2), "header in row 3"),
-    "header said, workbook": (
+    "header set, workbook": (
         *("xlsx", with_title([["x", "y"], *TABLE]), {"header_row": 4}),
         *(below(ROWS, 3), "header in row 4"),
     ),
@@ -265,7 +265,7 @@ def test_file_with_a_table_gives_its_rows(
     assert notice in found.notices
 
 
-# --- Files that are refused ------------------------------------------------------------------
+# --- Files with an error ---------------------------------------------------------------------
 
 
 def page(start: str) -> Make:
@@ -298,7 +298,7 @@ XML_2003: Final = (
 SAVE: Final = "Open it in a spreadsheet program and save it as .xlsx or .csv."
 
 REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
-    # name: ending, how it is made, options, what is said
+    # name: extension, how it is made, options, part of the error
     "empty": ("csv", raw(b""), {}, "the file is empty."),
     "a bom alone": ("csv", raw(b"\xef\xbb\xbf"), {}, "only blank lines."),
     "blank lines": ("csv", text("\n\r\n , \n"), {}, "only blank lines."),
@@ -313,7 +313,7 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     "cp1252": ("csv", text(WESTERN, "cp1252"), {}, GUESSED),
     "utf-16 without a bom": ("csv", text(CSV, "utf-16-le"), {}, "use encoding='utf-16-le'"),
     "cut utf-16": ("csv", raw(CSV.encode("utf-16")[:-1]), {}, "not UTF-16."),
-    "wrong encoding said": ("csv", text(CSV), {"encoding": "shift_jis"}, "not SHIFT_JIS."),
+    "wrong encoding set": ("csv", text(CSV), {"encoding": "shift_jis"}, "not SHIFT_JIS."),
     "more cells": ("csv", text(CSV + f"{A},a,b\n"), {}, "row 4 has 3 cells, but the header has 2."),
     "more empty cells": ("csv", text(CSV + f"{A},a,,,\n"), {}, "row 4 has 5 cells"),
     "open quote": (
@@ -325,14 +325,14 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     "two ids": ("csv", text("id,incident_id,title\n"), {}, "more than one column for incident_id"),
     "two titles": ("csv", text("id,title,Title\n"), {}, "more than one column for title"),
     "title line alone": ("csv", text("October\nref,what\n"), {}, "set header_row"),
-    "header said that is blank": ("csv", text("\n" + CSV), {"header_row": 1}, "row 1 is blank"),
-    "header said below the end": (
+    "header set to a blank row": ("csv", text("\n" + CSV), {"header_row": 1}, "row 1 is blank"),
+    "header set below the end": (
         "csv",
         text(CSV),
         {"header_row": 9},
         "row 9 is blank or does not",
     ),
-    "header said that is none": ("csv", text(CSV), {"header_row": 2}, "no column for incident_id"),
+    "header set to another row": ("csv", text(CSV), {"header_row": 2}, "no column for incident_id"),
     "pdf": ("csv", raw(b"%PDF-1.7\n%\xe2\xe3\n"), {}, "the file is a PDF"),
     "pdf called workbook": ("xlsx", raw(b"%PDF-1.7\n%\xe2\xe3\n"), {}, "the file is a PDF"),
     "page": ("csv", page(HTML), {}, f"the file is a web page, not text. {SAVE}"),
@@ -396,7 +396,7 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
             "Choose one, for example sheet_name='Sheet1'."
         ),
     ),
-    "header said below the end, workbook": (
+    "header set below the end, workbook": (
         *("xlsx", by_openpyxl(TABLE), {"header_row": 9}),
         "row 9 is blank or does not exist.",
     ),
@@ -475,7 +475,7 @@ def test_file_without_permission_is_an_error(
     )
 
 
-# --- Rows that are mistakes ------------------------------------------------------------------
+# --- Invalid rows --------------------------------------------------------------------------
 
 
 def formatted(book: Any, ws: Any) -> None:  # noqa: ANN401
@@ -505,7 +505,7 @@ def errors(_: object, ws: Any) -> None:  # noqa: ANN401
 
 
 INVALID: Final[dict[str, tuple[str, Make, list[tuple[int, str]], dict[int, Any]]]] = {
-    # name: ending, how it is made, (row, kind) of mistakes, what is sent of the others
+    # name: extension, how it is made, (row, kind) of errors, requests of the other rows
     "formats of numbers": (
         *("xlsx", by_xlsxwriter(formatted)),
         *([(row, "cell_type") for row in range(2, 11)], {}),
@@ -578,7 +578,7 @@ def test_uncertain_row_is_invalid_and_the_others_are_not(
     assert (found.rows, found.row_errors) == (rows, row_errors)
 
 
-# --- A file that changes ---------------------------------------------------------------------
+# --- Modified files --------------------------------------------------------------------------
 
 
 def replaced(path: Path) -> None:
@@ -654,6 +654,6 @@ def test_command_reads_a_sheet_with_title_mapping_and_links(
 def test_files_of_libreoffice_are_all_in_the_zoo() -> None:
     """No fixture is unused."""
     sheets = (path.name for path in FILES.iterdir() if not path.name.startswith("lo-report"))
-    told = set(sheets) - {"README.md"}
+    used = set(sheets) - {"README.md"}
     made = {f"lo-{n}" for n in ("table.xlsx", "table.ods", "table.xls", "table.csv")}
-    assert told == made | {"lo-table-from-ods.xlsx", "lo-from-csv.xlsx", "lo-cells.xlsx"}
+    assert used == made | {"lo-table-from-ods.xlsx", "lo-from-csv.xlsx", "lo-cells.xlsx"}

@@ -1,6 +1,6 @@
-"""Files made to fill the memory, given to the real command: refused, and nothing is eaten.
+"""Files made to fill the memory, given to the real command: an error, and little memory used.
 
-What a process held at its most is asked of the system, not guessed.
+The system reports the peak memory of a process.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ LAUNCH: Final = """
 import atexit, pathlib, sys
 from bulk_reset.cli import main
 
-def tell():
+def print_peak():
     text = pathlib.Path("/proc/self/status").read_text()
-    print("kB held:", text.split("VmHWM:")[1].split()[0], file=sys.stderr)
+    print("kB used:", text.split("VmHWM:")[1].split()[0], file=sys.stderr)
 
-atexit.register(tell)
+atexit.register(print_peak)
 sys.exit(main())
 """
-"""The command, which says at its end what it held at its most (on Linux)."""
+"""The command, which prints its peak memory at the end (on Linux)."""
 
 
 def check(path: Path) -> tuple[int, str, float]:
-    """Run ``check``; return its exit code, what it said, and the most memory it had (in MB)."""
+    """Run ``check``; return its exit code, its output and its peak memory (in MB)."""
     done = subprocess.run(
         [sys.executable, "-c", LAUNCH, "check", str(path)],
         env=clean_environment(COLUMNS="500"),
@@ -47,8 +47,8 @@ def check(path: Path) -> tuple[int, str, float]:
         timeout=120,
         check=False,
     )
-    said, _, held_kb = (done.stdout + done.stderr).partition("kB held: ")
-    return done.returncode, said, int(held_kb) / 1000
+    output, _, peak_kb = (done.stdout + done.stderr).partition("kB used: ")
+    return done.returncode, output, int(peak_kb) / 1000
 
 
 def repeated(content: bytes, size: int, start: bytes = HEADER) -> Make:
@@ -84,8 +84,8 @@ def fifo(path: Path) -> None:
 
 
 HOSTILE: Final[dict[str, tuple[str, Make, str, int]]] = {
-    # name: ending, how it is made, what is said, the most memory in MB
-    "a pipe that nobody writes to": ("csv", fifo, "To read a pipe, use - as the file name.", 150),
+    # name: extension, how it is made, part of the error, maximum memory in MB
+    "a pipe without a writer": ("csv", fifo, "To read a pipe, use - as the file name.", 150),
     "a cell of 200 MB": (
         *("csv", repeated(b"x", 200 * MB, HEADER + A.encode() + b",")),
         *("row 3 has a cell of more than 131,072 characters.", 220),
@@ -110,17 +110,17 @@ def test_file_that_would_fill_the_memory_is_an_error(
     """The command ends with code 2 and one line, and uses little memory."""
     path = tmp_path / f"sheet.{ending}"
     make(path)
-    code, said, held_mb = check(path)
+    code, output, peak_mb = check(path)
     path.unlink()
 
-    assert (code, words in said, "Traceback" in said) == (2, True, False), said
-    assert held_mb < most_mb
+    assert (code, words in output, "Traceback" in output) == (2, True, False), output
+    assert peak_mb < most_mb
 
 
 @pytest.mark.parametrize(
     ("unpacked_mb", "packed_mb", "expected"),
     [
-        (1, 0.001, False),  # small ones may be as dense as they like
+        (1, 0.001, False),  # small ones may have any compression
         (268, 0.3, False),
         (269, 0.3, True),
         (700, 70, False),  # a million rows of text
