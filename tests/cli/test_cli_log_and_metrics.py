@@ -116,7 +116,7 @@ def test_a_sheet_that_fails_as_a_whole_makes_few_events(
 def test_a_log_that_cannot_be_written_ends_no_run(
     log: str, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """A full disk, or a pipe that nobody reads: every row is done, and the loss is said once."""
+    """A full disk, or a pipe that is not read: every row is done, and the loss is reported once."""
     sandbox = start_sandbox("--seed-incidents", "20", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 20)
     arguments = ["run", "incidents.csv", "--base-url", sandbox.url, *FAST, "--log-file", log]
@@ -175,7 +175,7 @@ def test_a_run_that_sends_nothing_is_told_too(
     start_sandbox: StartSandbox,
     tmp_path: Path,
 ) -> None:
-    """A sheet with mistakes, none at all, or nobody who says yes: the log and the numbers know."""
+    """An invalid sheet, no sheet, or no confirmation: the log and the metrics have the end."""
     sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 5)
     done = command("run", *arguments, "--base-url", sandbox.url, *FAST, *BOTH)
@@ -222,7 +222,7 @@ def test_a_file_that_will_not_do_is_found_before_anything_is_sent(
     start_sandbox: StartSandbox,
     tmp_path: Path,
 ) -> None:
-    """Nothing was sent, exit code 2, and the sheet named by mistake is as it was."""
+    """Nothing was sent, exit code 2, and the sheet that was named is as it was."""
     sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
     sheet = write_sheet(tmp_path / "incidents.csv", 5).read_bytes()
     done = command("run", "incidents.csv", "--base-url", sandbox.url, *FAST, option, file)
@@ -260,7 +260,7 @@ finally:
 def test_a_run_without_them_imports_nothing_for_them_even_where_rows_are_retried(
     start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Who wants no log pays for none, and what tells of retries prints nothing into the JSON."""
+    """Without a log nothing is imported for it, and a retry prints nothing into the JSON."""
     faults = tmp_path / "faults.json"
     rule = {"incident_id": seed_id(2), "arrivals": [1], "error": "InternalError"}
     faults.write_text(json.dumps([{**rule, "headers": {"Retry-After": "0"}}]), encoding="utf-8")
