@@ -28,7 +28,7 @@ SinceOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Started since: 30d, 12h, a date, or a date and time.",
+        help="Started since: 30d, 12h or a date.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -77,7 +77,7 @@ IdsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A text file with one incident ID or link per line; excludes other filters.",
+        help="A text file with one incident ID per line.",
         rich_help_panel=_WHICH,
     ),
 ]

@@ -216,7 +216,7 @@ def test_run_prints_what_its_output_options_ask_for(
 def test_run_has_the_exit_code_of_the_run(
     limits: str, sheet: str, code: int, command: Command, tmp_path: Path
 ) -> None:
-    """cron and Kubernetes see the result in the exit code."""
+    """Cron and Kubernetes see the result in the exit code."""
     (tmp_path / "in.csv").write_text(
         "incident_id,title\n" + "".join(f"{n:024x},Of no incident\n" for n in range(1, 4))
     )
