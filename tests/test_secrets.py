@@ -1,4 +1,4 @@
-"""The key is shown nowhere, whatever goes wrong, and whoever repeats it."""
+"""The key is shown nowhere, whatever fails, and whatever repeats it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Repeating(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def do_CONNECT(self) -> None:
-        """Let nobody through."""
+        """Refuse the tunnel."""
         Repeating.connects = (*Repeating.connects, self.requestline)
         self._send(407, b"no", ("Proxy-Authenticate", "Basic"))
 
@@ -126,7 +126,7 @@ def as_json(**values: object) -> bytes:
 
 
 ROWS = ("success", "message", "code", "id", "odd", "page", "cut", "nonsense")
-"""The ways of answering that end no run, one a row. Only the first tells of a success."""
+"""The ways of answering that end no run, one a row. Only the first is a success."""
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_the_key_is_in_no_output_and_no_file(
 
 
 def test_no_option_takes_a_key() -> None:
-    """Other users of the machine can read a command line, so no key can stand there."""
+    """Other users of the machine can read a command line, so it must not contain a key."""
     done = subprocess.run(
         [sys.executable, "-m", "bulk_reset", "run", "--help"],
         env=clean_environment(),
@@ -291,7 +291,7 @@ def shown_with_variables(error: BaseException) -> str:
 
 @pytest.mark.parametrize("kind", [*ROWS, "unauthorized", "redirect"])
 async def test_an_error_of_a_request_has_no_key_in_its_variables(kind: str, server: str) -> None:
-    """Even a traceback that shows every frame's variables can be sent to anybody."""
+    """Even a traceback that shows every frame's variables can be shared."""
     credentials = Credentials(AppKey(SECRET), f"{server}/{kind}", "a test")
     async with open_client(credentials, connections=1, timeout_s=20) as client:
         requests = [client.list_by_ids([])]
@@ -313,7 +313,7 @@ def options(server: str, kind: str, **more: Path) -> Options:
 async def test_what_ends_a_run_has_no_key_in_its_variables(
     kind: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same for whoever calls it from a program, in a loop of its own or not."""
+    """The same for a program that calls it, in a loop of its own or not."""
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     change = {"incident_id": seed_id(1), "title": "Renamed"}
     with pytest.raises(StoppedError) as streamed:
@@ -347,7 +347,7 @@ def test_a_key_that_is_not_taken_is_in_no_variable(
 async def test_no_log_has_the_key(
     server: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever logs all there is, in asyncio's debug mode too, can show it to anybody."""
+    """A complete log, also in asyncio's debug mode, can be shared."""
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     asyncio.get_running_loop().set_debug(True)

@@ -30,6 +30,8 @@ HEAVY = (
     "platformdirs",
     "structlog",
     "prometheus_client",
+    "rich",
+    "tomllib",
 )
 
 
@@ -47,6 +49,11 @@ HEAVY = (
         ["job", "--help"],
         ["job", "run", "--help"],
         ["schedule", "--help"],
+        ["run", "--help-all"],
+        ["help", "run"],
+        ["docs"],
+        ["config"],
+        ["completion", "bash"],
         ["runs", "--help"],
         ["job", "run"],
         ["runs", "--last", "many"],
@@ -55,7 +62,7 @@ HEAVY = (
     ],
 )
 def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> None:
-    """Nobody waits for pandas to read a help text."""
+    """A help text does not wait for pandas, nor for rich."""
     program = (
         "import sys, atexit\n"
         f"sys.argv = ['bulk-reset', *{arguments!r}]\n"
@@ -75,7 +82,7 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> Non
 
 
 def test_a_usage_error_exits_with_2() -> None:
-    """A slip on the command line sends nothing, and scripts can tell."""
+    """A usage error sends nothing, and has an exit code of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "bulk_reset", "run"],
         env=clean_environment(),
@@ -89,7 +96,7 @@ def test_a_usage_error_exits_with_2() -> None:
 
 
 def test_whatever_is_imported_is_declared() -> None:
-    """Whoever installs the package alone has all that it needs, and not by luck."""
+    """The package alone installs everything that it needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
     declared = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower().replace("_", "-") for text in needed}

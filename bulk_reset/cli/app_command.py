@@ -221,7 +221,9 @@ def _refuse_empty(command: Command, context: Context, args: list[str]) -> None:
             name = param.opts[-1] if isinstance(param, TyperOption) else param.metavar
             what = "the argument" if isinstance(param, TyperArgument) else "the option"
             raise typer.BadParameter(
-                f"is empty. Set a value, or leave {what} out.", context, cast(Any, param), str(name)
+                f"it is empty. Set a value, or leave {what} out.",
+                context,
+                param_hint=str(name),
             )
 
 

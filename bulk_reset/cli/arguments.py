@@ -48,7 +48,7 @@ RetryFailedOption = Annotated[
     bool,
     typer.Option(
         "--retry-failed",
-        help="Send again the rows that failed in an earlier run.",
+        help="Also send rows that failed in earlier runs.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -64,7 +64,7 @@ OnConflictOption = Annotated[
     OnConflict,
     typer.Option(
         metavar="error|last|in-order",
-        help="How to handle rows that set one field to different values.",
+        help="What to do with contradicting rows.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -72,7 +72,7 @@ FromPullOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILTERS",
-        help="Pull SHEET first, unless it exists: '--since 30d --query TEST'.",
+        help="Pull SHEET first, with options such as '--since 30d'.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -118,7 +118,7 @@ MaxRowsOption = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Stop before sending if the sheet has more than N rows.",
+        help="Send nothing if the sheet has more rows.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -132,7 +132,7 @@ NoBeforeOption = Annotated[
     bool,
     typer.Option(
         "--no-before",
-        help="Do not read current values; disables undo and conflict detection.",
+        help="Disable undo, verify and conflict detection.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -140,7 +140,7 @@ SandboxOption = Annotated[
     bool,
     typer.Option(
         "--sandbox",
-        help="Send to an emulated API in this process; needs no key.",
+        help="Send to an emulated API instead; needs no key.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -291,7 +291,7 @@ AccountOption = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="The account; runs with the same name share one quota.",
+        help="Runs with the same name share one quota.",
         show_default="the key",
         rich_help_panel=CONNECTION,
     ),
@@ -300,7 +300,7 @@ NoWaitOption = Annotated[
     bool,
     typer.Option(
         "--no-wait",
-        help="Exit with code 4 if another run uses the account.",
+        help="Exit with code 4 if the account is used.",
         rich_help_panel=CONNECTION,
     ),
 ]
@@ -322,7 +322,7 @@ PatienceOption = Annotated[
     float,
     typer.Option(
         metavar="SECONDS",
-        help="How long to wait for the API in an outage.",
+        help="How long to wait during an outage.",
         rich_help_panel=TUNING,
     ),
 ]

@@ -189,7 +189,7 @@ def run(
         bool,
         typer.Option(
             "--if-due",
-            help="Run only if a due time passed since the last run.",
+            help="Run only if the job is due.",
         ),
     ] = False,
     run_id: Annotated[

@@ -107,7 +107,7 @@ def plan(
             on_notice=output.notice, on_read=view.rows_read, on_looked=view.incidents_read
         )
         with (
-            view.waiting_for(address_of(options), options.patience_s, reads_sheet=True),
+            view.waiting_for(address_of(options), reads_sheet=True),
             contextlib.ExitStack() as stack,
         ):
             pull_first(sheet, from_pull, set, options, callbacks)

@@ -29,7 +29,7 @@ SinceOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Started since: 30d, 12h, a date, or a date and time.",
+        help="Started since: 30d, 12h or a date.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -78,7 +78,7 @@ IdsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A text file with one incident ID or link per line; excludes other filters.",
+        help="A text file with one incident ID per line.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -144,7 +144,7 @@ def pull(
         options = Options(**common.options)
         wanted = _wanted(since, until, ids, query, severity, progress, channel, team, num)
         callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
-        with view.waiting_for(address_of(options), options.patience_s):
+        with view.waiting_for(address_of(options)):
             totals = pulled(
                 sheet,
                 wanted,

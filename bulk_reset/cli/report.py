@@ -32,7 +32,7 @@ def report(
         bool,
         typer.Option(
             "--xlsx",
-            help="Write NAME.answer.xlsx: the sheet with the result of each row.",
+            help="Write NAME.answer.xlsx: the sheet with results.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,

@@ -1,7 +1,7 @@
 """The question before a run: what will be sent, where to, and how long it takes.
 
-It is asked on a terminal alone. The sheet is read once more than without it, because a question in
-the middle of a run would hold the account's quota while the user thinks.
+It is asked on a terminal only. The sheet is read twice, because a question in the middle of a run
+would hold the account's quota until the answer.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def sandbox(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Keep the incidents in FILE; an existing file is reused.",
+            help="Keep the incidents in FILE between starts.",
         ),
     ] = None,
 ) -> None:
@@ -133,11 +133,11 @@ def _serve(config: "SandboxConfig", port: int) -> None:
 async def _serve_until_stopped(config: "SandboxConfig", port: int) -> None:
     import asyncio  # noqa: PLC0415
 
-    from bulk_reset.sandbox import Sandbox  # noqa: PLC0415 - brings aiohttp along
+    from bulk_reset.sandbox import Sandbox  # noqa: PLC0415 - imports aiohttp
 
     stop = asyncio.Event()
     numbers = [signal.SIGINT, signal.SIGTERM]
-    # A terminal that is closed ends it, too, unless somebody said nohup and means it.
+    # A closed terminal ends it as well, except under nohup.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     for number in numbers:

@@ -30,7 +30,7 @@ def schedule(
             metavar="N",
             min=0,
             max=65535,
-            help="Serve /metrics and /healthz on this local port; 0 for any.",
+            help="Serve /metrics and /healthz on this local port.",
         ),
     ] = None,
     state_dir: StateDirOption = None,

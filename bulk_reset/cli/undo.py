@@ -91,7 +91,7 @@ def undo(
         )
         callbacks = record.logged(options, callbacks)
         plan = PlanView(output)
-        with view.waiting_for(address_of(options), options.patience_s):
+        with view.waiting_for(address_of(options)):
             undone = actions.undo(
                 report, options, callbacks, plan.add, plan.show, handles_signals=True
             )

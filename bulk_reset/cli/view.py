@@ -89,19 +89,14 @@ class ProgressView:
             self._draw("Reading rows", rows, None)
 
     @contextmanager
-    def waiting_for(
-        self, address: str, patience_s: float, *, reads_sheet: bool = False
-    ) -> Iterator[None]:
-        """Print that the API does not respond, unless there is progress within two seconds.
+    def waiting_for(self, address: str, *, reads_sheet: bool = False) -> Iterator[None]:
+        """Print that there is no response, unless there is progress within two seconds.
 
         Args:
-            patience_s: how long a request is retried.
+            address: where the requests go.
             reads_sheet: whether a sheet is read before the first request.
         """
-        self._wait_text = (
-            f"Waiting for {address}; retrying for up to {duration(patience_s)}. "
-            "Use --patience SECONDS to change that."
-        )
+        self._wait_text = f"Waiting for {address}: no response yet. Press Ctrl-C to stop."
         if not reads_sheet:
             self._start_wait()
         try:

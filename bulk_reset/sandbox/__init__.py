@@ -1,7 +1,7 @@
 """The incident API emulated on this machine: for rehearsals, for tests and for faults on demand.
 
 It shares no code with the rest of the package, so that client and sandbox cannot share a
-mistake. A request passes the modules in this order: ``server`` (HTTP, latency, broken
+bug. A request passes the modules in this order: ``server`` (HTTP, latency, broken
 connections), ``api`` (key, quota, faults, operations, envelopes), ``windows`` (the quota),
 ``faults`` (the script), ``rules`` and ``listing`` (what a request may say), ``incidents`` (what
 there is). ``state`` keeps the incidents in a file; ``page`` draws the numbers; ``codes`` are the

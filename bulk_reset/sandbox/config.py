@@ -26,7 +26,7 @@ class SandboxConfig:
         first_start_at: when the first of them started, UTC epoch seconds; 2026-01-01 unless
             told otherwise.
         seed_step_s: how much later each of them started than the one before; at least 0.
-        accepts_any_id: whether an unknown but well-formed id springs into being, so that a
+        accepts_any_id: whether an incident is created for any unknown valid ID, so that a
             real sheet can be rehearsed.
         app_key: the key that requests have to bring; not a secret.
         faults: scripted faults, the first that matches acts.

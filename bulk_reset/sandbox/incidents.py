@@ -2,7 +2,7 @@
 
 State, and who may touch it: ``Incidents`` owns every incident, its comments (which are none of
 an incident's values in the API) and how often a reset was applied to it.
-The API's operations read and apply; a test may ``put`` one, as somebody in the console would.
+The API's operations read and apply; a test may ``put`` one, as a user of the console does.
 Nothing waits here, so an operation sees and leaves a whole state.
 
 An incident is a dictionary with the names of the API's ``IncidentInfo``, all required ones
@@ -181,7 +181,7 @@ class Incidents:
     def find(self, incident_id: str) -> Incident | None:
         """Return an incident by its lower-case id, None if there is none.
 
-        Where any id is accepted, an unknown one springs into being here.
+        If any ID is accepted, an incident is created here for an unknown one.
         """
         if incident_id not in self._by_id and self._accepts_any_id:
             self._by_id[incident_id] = blank(incident_id, int(self._wall_clock()))
@@ -197,7 +197,7 @@ class Incidents:
 
     def set_field(self, incident: Incident, name: str, value: object) -> None:
         """Set a custom field, and move ``updated_at`` on; that is a reset too."""
-        # A new dictionary: whoever holds a snapshot keeps what it said.
+        # A new dictionary, so that the values of a snapshot do not change.
         incident["fields"] = incident["fields"] | {name: value}
         self._applied[incident["incident_id"]] += 1
         self._touch(incident)

@@ -30,7 +30,7 @@ MAX_WINDOW_S: Final = 31 * 24 * 60 * 60
 MAX_LIMIT: Final = 100
 DEFAULT_LIMIT: Final = 20
 MAX_DEPTH: Final = 10_000
-"""The most incidents that page numbers reach; a cursor goes on from there."""
+"""The most incidents that page numbers reach; a cursor continues from there."""
 _PROGRESS: Final = ("Triggered", "Processing", "Closed")
 _SEVERITIES: Final = ("Critical", "Warning", "Info", "Ok")
 _CURSOR: Final = re.compile(r"([0-9]{1,15})-([0-9a-f]{24})")

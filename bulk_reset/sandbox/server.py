@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulk_reset.sandbox.incidents import Incidents
 
 HOST: Final = "127.0.0.1"
-# Requests that still wait are cut off after this; nobody is served by their answers.
+# Requests in flight are cancelled after this time; no client needs their responses.
 _SHUTDOWN_S: Final = 0.1
 
 
@@ -60,7 +60,7 @@ class Sandbox:
 
     @property
     def incidents(self) -> Incidents:
-        """Every incident; ``put`` one to start from, or as somebody else's change."""
+        """Every incident; ``put`` one as the initial state, or as a change by another client."""
         return self._api.incidents
 
     def stats(self) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The incidents of a sandbox in a file, from which the next sandbox goes on.
+"""The incidents of a sandbox in a file, with which the next sandbox starts.
 
 A state is what ``GET /_incidents`` answers: a JSON object of the incidents by their ids, each with
 all of its values, ``applied`` and ``comments``. It is written with one incident on a line and all
 keys in order, so that two states differ in the lines of the incidents that differ. What came by
 way of requests (quota, peaks, faults, statistics) is no part of it.
 
-The file is replaced as a whole: whoever reads it, and whenever the machine stops, there is the
+The file is replaced as a whole: for any reader, and whenever the machine stops, there is the
 old state or the new one. It belongs to one sandbox at a time: what others write to it meanwhile is
 overwritten.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bulk_reset.sandbox.incidents import Incident
 
 _VALUES: Final = tuple(blank("0" * 24, 0))
-_MEND: Final = "Give a file that a sandbox has saved, or one that does not exist yet."
+_HINT: Final = "Give a file that a sandbox has saved, or one that does not exist yet."
 
 
 class StateError(ValueError):
@@ -50,19 +50,19 @@ def load_state(path: Path) -> dict[str, Incident] | None:
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise StateError(f"{path}: cannot be read ({exc.strerror}). {_MEND}") from exc
+        raise StateError(f"{path}: cannot be read ({exc.strerror}). {_HINT}") from exc
     except (ValueError, RecursionError) as exc:
-        raise StateError(f"{path}: not JSON in UTF-8 ({exc}). {_MEND}") from exc
+        raise StateError(f"{path}: not JSON in UTF-8 ({exc}). {_HINT}") from exc
     if not isinstance(state, dict):
-        raise StateError(f"{path}: found {kind_of(state)}, not a sandbox's state. {_MEND}")
+        raise StateError(f"{path}: found {kind_of(state)}, not a sandbox's state. {_HINT}")
     for incident_id, incident in state.items():
-        for mistake in _mistakes(incident_id, incident):
-            raise StateError(f"{path}: incident {incident_id!r}: {mistake}. {_MEND}")
+        for error in _errors_in(incident_id, incident):
+            raise StateError(f"{path}: incident {incident_id!r}: {error}. {_HINT}")
     return state
 
 
 def save_state(path: Path, incidents: dict[str, Incident]) -> None:
-    """Write a state in place of the one that is there; a link goes on to lead to it.
+    """Replace the state in a file; a link still leads to it.
 
     Args:
         incidents: as ``Incidents.snapshot`` returns them.
@@ -122,7 +122,7 @@ _NEEDED: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
 }
 
 
-def _mistakes(incident_id: str, incident: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+def _errors_in(incident_id: str, incident: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
     """Yield what is wrong with one incident of a state."""
     if not is_id(incident_id) or incident_id != incident_id.lower():
         yield "an id has 24 hexadecimal characters, in lower case"

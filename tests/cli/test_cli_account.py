@@ -38,7 +38,7 @@ QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
 
 
 def account_of(url: str, key: str = KEY, name: str = "") -> AccountLedger:
-    """Return the account that a run with this key would use, to hold it or to look at it."""
+    """Return the account that a run with this key would use, to hold it or to read its state."""
     return AccountLedger(Credentials(AppKey(key), url, "a test"), name)
 
 
@@ -52,7 +52,7 @@ def sheet_of(path: Path, numbers: range) -> Path:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until something is so; the processes set the pace."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "the run does not get on"
@@ -84,7 +84,7 @@ def statuses(report: Path) -> list[str]:
 def test_two_runs_started_together_go_one_after_the_other(
     begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Nobody has to plan: both update everything, and who waits is told for which run."""
+    """Both update everything, and the second prints which run it waits for."""
     sandbox = start_sandbox("--seed-incidents", "600", *QUICK[:4], "--latency", "0.4")
     sheets = {"one.csv": range(1, 301), "two.csv": range(301, 601)}
     processes = {}
@@ -107,10 +107,10 @@ def test_two_runs_started_together_go_one_after_the_other(
     assert (stats["requests"], stats["incidents_updated"], stats["throttled"]) == (600, 600, 0)
 
 
-def test_no_wait_ends_at_once_with_nothing_sent_and_a_report_to_go_on_with(
+def test_no_wait_exits_at_once_with_nothing_sent(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """A scheduled job can give up instead: exit 4, what to do is said, nothing is spoilt."""
+    """A scheduled job can stop instead: exit code 4, how to fix it, and no file is changed."""
     sandbox = start_sandbox("--seed-incidents", "20", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 20)
     arguments = ("run", "incidents.csv", "--base-url", sandbox.url, "--no-before", *FAST)
@@ -129,10 +129,10 @@ def test_no_wait_ends_at_once_with_nothing_sent_and_a_report_to_go_on_with(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_who_waits_can_be_stopped(
+def test_a_waiting_run_can_be_stopped(
     number: signal.Signals, code: int, begin: Begin, tmp_path: Path
 ) -> None:
-    """Ctrl-C while another run has the account: nothing was sent, and nothing looks broken."""
+    """Ctrl-C while another run has the account: nothing was sent, and there is no traceback."""
     write_sheet(tmp_path / "incidents.csv", 5)
     url = "http://127.0.0.1:9"
     with account_of(url) as other:
@@ -147,7 +147,7 @@ def test_who_waits_can_be_stopped(
     assert "internal error" not in told
 
 
-# --- Who waits for whom ----------------------------------------------------------------------
+# --- Which runs wait -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_only_runs_of_one_account_wait_for_each_other(
 
 
 @pytest.mark.parametrize("rehearsal", ["--dry-run", "--sandbox"])
-def test_a_rehearsal_never_waits(rehearsal: str, command: Command, tmp_path: Path) -> None:
-    """What sends nothing to the account can be tried while a run goes on."""
+def test_a_sandbox_run_never_waits(rehearsal: str, command: Command, tmp_path: Path) -> None:
+    """A run that sends nothing to the account can be tried during another run."""
     write_sheet(tmp_path / "incidents.csv", 3)
     with account_of(DEFAULT_BASE_URL) as other:
         assert other.hold("other.csv")
@@ -201,7 +201,7 @@ def test_a_rehearsal_never_waits(rehearsal: str, command: Command, tmp_path: Pat
 def test_a_run_after_a_killed_one_is_never_rejected(
     begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Kill -9 in the middle, the next goes on at once: the server counts at most 30 a second."""
+    """After kill -9 the next one starts at once, with up to 30 requests per second."""
     limits = ("--per-second", "30", "--per-minute", "100000")
     sandbox = start_sandbox("--seed-incidents", "500", *limits, "--latency", "0.2")
     for name, numbers in (("one", range(1, 401)), ("two", range(401, 441))):
@@ -240,7 +240,7 @@ def test_a_killed_runs_requests_count_for_a_whole_minute(
     following.communicate(timeout=30)
 
     assert "0 of 50 rows" in line
-    assert "waits for the minute window: " in line
+    assert "waiting for minute window: " in line
     stats = sandbox.get("/_stats")
     assert (stats["requests"], stats["throttled"]) == (100, 0)
     assert (following.returncode, read_csv(tmp_path / "two.report.csv")) == (130, [])
@@ -249,7 +249,7 @@ def test_a_killed_runs_requests_count_for_a_whole_minute(
 def test_the_state_folder_never_has_the_key(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Whoever finds or backs up the folder finds no key and no account's name."""
+    """The folder, and a backup of it, has no key and no name of an account."""
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 3)
     done = command(
@@ -287,19 +287,21 @@ def test_run_frame_holds_the_account_while_it_sends(connection: SandboxProcess) 
     seen = set()
     with account_of(connection.url) as onlooker:
 
-        def look(_: object) -> None:
+        def on_progress(_: object) -> None:
             holder = onlooker.holder()
             seen.add((onlooker.hold("onlooker"), holder and holder.pid))
 
         result = run_frame(
-            pd.DataFrame(rows_of(50)), options_for(connection), Callbacks(on_progress=look)
+            pd.DataFrame(rows_of(50)), options_for(connection), Callbacks(on_progress=on_progress)
         )
         assert (seen, onlooker.hold("onlooker")) == ({(False, os.getpid())}, True)
     assert list(result["status"]) == ["updated"] * 50
 
 
-def test_what_is_done_already_needs_no_account(connection: SandboxProcess, tmp_path: Path) -> None:
-    """The same sheet again sends nothing, so it waits for nobody."""
+def test_a_run_with_nothing_to_send_needs_no_account(
+    connection: SandboxProcess, tmp_path: Path
+) -> None:
+    """The same sheet again sends nothing, so it does not wait."""
     sheet, options = (
         write_sheet(tmp_path / "incidents.csv", 3),
         options_for(connection, waits=False),
@@ -332,7 +334,7 @@ async def test_a_stream_holds_the_account_until_it_is_closed(connection: Sandbox
     assert outcomes == [Status.UPDATED] * 50
 
 
-async def test_who_breaks_off_a_stream_lets_the_next_one_in(connection: SandboxProcess) -> None:
+async def test_a_closed_stream_releases_the_account(connection: SandboxProcess) -> None:
     """Two streams after each other in one program do not lock each other out."""
     async with aclosing(stream(rows_of(50), options_for(connection))) as outcomes:  # type: ignore[type-var]
         await anext(outcomes)
@@ -340,8 +342,8 @@ async def test_who_breaks_off_a_stream_lets_the_next_one_in(connection: SandboxP
     assert following == [Status.UPDATED] * 5
 
 
-async def test_a_stream_waits_for_another_run_and_logs_for_whom(connection: SandboxProcess) -> None:
-    """The event loop goes on meanwhile, and the stream begins when the other run has ended."""
+async def test_a_stream_waits_for_another_run_and_logs_which(connection: SandboxProcess) -> None:
+    """The event loop is not blocked, and the stream begins when the other run has ended."""
     log, logged = logging.getLogger("bulk_reset.workflows.stream"), []
     with ThreadPoolExecutor(1) as elsewhere, account_of(connection.url) as other:
         elsewhere.submit(other.hold, "other.csv").result()
@@ -361,7 +363,7 @@ async def test_a_stream_waits_for_another_run_and_logs_for_whom(connection: Sand
     assert logged == [f"the account is in use: {holder}; waiting for it to end"]
 
 
-async def test_from_python_too_one_need_not_wait(connection: SandboxProcess) -> None:
+async def test_a_python_program_need_not_wait(connection: SandboxProcess) -> None:
     """``waits=False`` is an error at once, with nothing sent."""
     options = options_for(connection, waits=False)
     with ThreadPoolExecutor(1) as elsewhere, account_of(connection.url) as other:

@@ -14,22 +14,25 @@ from programs import FAST, ROOT, read_csv, write_sheet
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_a_good_sheet_is_told_with_the_time_it_needs(command: Command, tmp_path: Path) -> None:
-    """Checking needs no key, and says what comes next."""
+def test_a_valid_sheet_is_summarized_with_the_time_it_needs(
+    command: Command, tmp_path: Path
+) -> None:
+    """A check needs no key, and prints the next command."""
     write_sheet(tmp_path / "incidents.csv", 2_000)
     done = command("check", "incidents.csv", key=None)
     assert (done.returncode, done.stdout) == (
         0,
         (
-            "2,000 rows: 0 with mistakes\n"
-            "They set: title 2,000\n"
-            "2,000 requests will take 1 min 20 s at the least. Next: bulk-reset run incidents.csv\n"
+            "2,000 rows: 0 invalid\n"
+            "Fields to update: title 2,000\n"
+            "2,000 requests take at least 1 min 20 s.\n"
+            "Next: bulk-reset run incidents.csv\n"
         ),
     )
 
 
-def test_json_lists_every_mistake_by_row_and_column(command: Command) -> None:
-    """A script gets all mistakes, not only the first twenty."""
+def test_json_lists_every_error_by_row_and_column(command: Command) -> None:
+    """A script gets all errors, not only the first twenty."""
     done = command("check", ROOT / "samples" / "invalid-rows.csv", "--json", key=None)
     told = json.loads(done.stdout)
     found: dict[int, set[str]] = {}
@@ -50,16 +53,16 @@ def test_json_lists_every_mistake_by_row_and_column(command: Command) -> None:
         ),
         ("empty.csv", b"", "empty.csv: the file is empty."),
         ("header.csv", b"id,title\n", "header.csv: a header and no rows."),
-        ("noid.csv", b"incident,name,x\n1,2,3\n", "mistakes"),
+        ("noid.csv", b"incident,name,x\n1,2,3\n", "no column for incident_id"),
         ("nofield.csv", b"id,x\n1,2\n", "no column for any field to update"),
         ("twice.csv", b"id,title,Title\n1,2,3\n", "more than one column for title"),
         ("broken.xlsx", b"PK\x03\x04 broken", "cannot be read as a workbook"),
     ],
 )
-def test_a_sheet_that_cannot_be_used_is_told_in_a_line(
+def test_a_sheet_that_cannot_be_used_is_reported_in_one_line(
     name: str, content: bytes | None, words: str, command: Command, tmp_path: Path
 ) -> None:
-    """Bad input gets a clear error: where, what, what to do; never a traceback."""
+    """An unusable sheet gets an error with place, reason and fix; never a traceback."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
     done = command("check", name, key=None)
@@ -68,8 +71,8 @@ def test_a_sheet_that_cannot_be_used_is_told_in_a_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_report_is_summed_up_again(command: Command, tmp_path: Path) -> None:
-    """The report file alone tells how a run ended."""
+def test_a_report_file_is_summarized(command: Command, tmp_path: Path) -> None:
+    """The report file alone has the result of a run."""
     write_sheet(tmp_path / "incidents.csv", 5)
     command("run", "incidents.csv", "--sandbox", *FAST, key=None)
     done = command("report", "incidents.sandbox.report.csv", "--json", key=None)
@@ -79,8 +82,8 @@ def test_a_report_is_summed_up_again(command: Command, tmp_path: Path) -> None:
     assert " updated       5   updated" in shown.stdout
 
 
-def test_a_file_that_is_no_report_is_refused(command: Command, tmp_path: Path) -> None:
-    """A slip of the file name is told, and nothing is touched."""
+def test_a_file_that_is_not_a_report_is_refused(command: Command, tmp_path: Path) -> None:
+    """A wrong file name is reported, and no file is changed."""
     sheet = write_sheet(tmp_path / "incidents.csv", 5)
     other = write_sheet(tmp_path / "other.csv", 5)
     before = sheet.read_bytes()
@@ -105,7 +108,7 @@ def test_the_template_is_a_sheet_that_can_be_checked(command: Command) -> None:
 
 
 def test_a_mapped_column_is_used(command: Command, tmp_path: Path) -> None:
-    """A column with a name of its own is told by --map."""
+    """--map names the column of a field."""
     (tmp_path / "own.csv").write_text(f"key,wording\n{'a' * 24},A new title\n", encoding="utf-8")
     mapped = ("--map", "incident_id=key", "--map", "title=wording")
     done = command("run", "own.csv", "--sandbox", *mapped, *FAST, key=None)
@@ -114,9 +117,9 @@ def test_a_mapped_column_is_used(command: Command, tmp_path: Path) -> None:
     assert (line["incident_id"], line["fields"]) == ("a" * 24, "title")
 
 
-def test_what_a_sheet_says_cannot_steer_the_terminal(command: Command, tmp_path: Path) -> None:
-    """Escape codes and markup in a cell are shown, not obeyed."""
-    (tmp_path / "x.csv").write_text("id,title\n[bold]x\x1b[31mRED\x07,abc\n", encoding="utf-8")
+def test_a_text_of_a_sheet_cannot_control_the_terminal(command: Command, tmp_path: Path) -> None:
+    """Escape codes, markup and emoji codes in a cell are shown as text."""
+    (tmp_path / "x.csv").write_text("id,title\n[bold]x\x1b[31mRED\x07:x:,abc\n", encoding="utf-8")
     done = command("check", "x.csv", key=None)
-    assert "[bold]x\N{REPLACEMENT CHARACTER}[31mRED" in done.stderr
+    assert "[bold]x\N{REPLACEMENT CHARACTER}[31mRED\N{REPLACEMENT CHARACTER}:x:" in done.stderr
     assert "\x1b" not in done.stderr + done.stdout

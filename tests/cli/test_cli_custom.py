@@ -73,7 +73,7 @@ def test_a_row_sets_fields_of_all_kinds(
         assert incident == before[one]
 
 
-def test_the_time_is_told_by_all_requests_of_a_row(
+def test_the_time_counts_all_requests_of_a_row(
     command: Command, sheet: Path, tmp_path: Path
 ) -> None:
     """Four a row; and one where a row has nothing but a comment."""
@@ -90,7 +90,7 @@ def test_the_time_is_told_by_all_requests_of_a_row(
     assert (told["rows"], told["to_send"]) == (3, 4)
 
 
-def test_what_is_so_already_costs_no_request(
+def test_a_field_that_needs_no_change_costs_no_request(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
     """Of several parts, only those that differ are sent."""
@@ -114,7 +114,7 @@ def test_what_is_so_already_costs_no_request(
 def test_the_part_that_failed_is_named_and_what_comes_after_is_not_sent(
     command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
 ) -> None:
-    """A comment tells of what was done, so it waits for that; asked again, it is added once."""
+    """A comment is added after the fields, and only once when the row is sent again."""
     rule = {"path": "/incident/field/reset", "incident_id": seed_id(4), "error": "InvalidParameter"}
     sandbox = start(start_sandbox, tmp_path, {**rule, "times": 1})
     arguments = ("run", sheet, "--base-url", sandbox.url, *FAST)
@@ -135,7 +135,7 @@ def test_the_part_that_failed_is_named_and_what_comes_after_is_not_sent(
 def test_a_comment_is_never_added_twice(
     when: str, command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
 ) -> None:
-    """Its answer lost, nobody can know: it is told, and not sent again unless that is said."""
+    """If its response is lost, the result is unknown: it is reported, and not sent again."""
     rule = {"path": "/incident/comment", "requests": [3], "reset": when}
     sandbox = start(start_sandbox, tmp_path, rule)
     arguments = ("run", sheet, "--base-url", sandbox.url, *FAST)
@@ -164,7 +164,7 @@ def test_a_custom_field_whose_answer_is_lost_is_sent_again(
 def test_a_field_that_stays_lost_is_read_back(
     command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
 ) -> None:
-    """Attempts spent, the incident tells; the comment after it is added all the same."""
+    """After the last attempt the incident is read; the comment is added all the same."""
     rule = {"path": "/incident/field/reset", "incident_id": seed_id(4), "reset": "after"}
     sandbox = start(start_sandbox, tmp_path, {**rule, "times": 2})
     arguments = ("run", sheet, "--base-url", sandbox.url, "--attempts", "1", *FAST)
@@ -201,7 +201,7 @@ def test_a_stop_between_parts_leaves_the_row_pending(
         (["field:owner"], ["#REF!"], "the formula failed with #REF!"),
     ],
 )
-def test_a_mistake_is_found_before_anything_is_sent(
+def test_an_invalid_custom_field_is_found_before_anything_is_sent(
     header: list[str], cells: list[str], said: str, command: Command, tmp_path: Path
 ) -> None:
     """As of any other field."""
@@ -215,7 +215,7 @@ def test_a_mistake_is_found_before_anything_is_sent(
 
 
 def test_one_field_has_one_column(command: Command, tmp_path: Path) -> None:
-    """Of text and JSON for the same field, nobody could say which counts."""
+    """Text and JSON for the same field contradict each other."""
     header = ["incident_id", "field:tags", "Field: tags :JSON"]
     write_rows(tmp_path / "incidents.csv", header, [seed_id(1), "a", '"b"'])
     done = command("check", "incidents.csv")
@@ -223,7 +223,7 @@ def test_one_field_has_one_column(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["50% of it", 'a, b; "=c"', "团队 名称"])
-def test_any_name_goes_there_and_back(
+def test_a_field_of_any_name_survives_a_round_trip(
     name: str, command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
     """Pulled, edited, resumed, undone: the API's name is always that; conflicts are seen."""

@@ -42,7 +42,7 @@ def runs_of(folder: Path) -> list[RunRecord]:
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line that a command has said, on standard error."""
+    """Return the one line that a command printed, on standard error."""
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
     return line
@@ -51,8 +51,8 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 # --- check -----------------------------------------------------------------------------------
 
 
-def test_check_says_in_words_what_a_job_would_do(command: Command, tmp_path: Path) -> None:
-    """Where from, what, how much, to whom, when next; nothing is run, and nothing is kept."""
+def test_check_explains_what_a_job_will_do(command: Command, tmp_path: Path) -> None:
+    """Source, edits, limits, notifications, due times; nothing is run, and no file is written."""
     write_job(
         tmp_path,
         'description = "Every night"\n[source.pull]\nsince = "1d"\nseverity = ["Critical"]\n'
@@ -76,8 +76,8 @@ def test_check_says_in_words_what_a_job_would_do(command: Command, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["nightly.toml"]
 
 
-def test_check_says_every_mistake_of_every_file(command: Command, tmp_path: Path) -> None:
-    """One line each, that editors jump to; the good ones are told all the same."""
+def test_check_lists_every_error_of_every_file(command: Command, tmp_path: Path) -> None:
+    """One line each, in the format of editors; valid files are explained all the same."""
     write_job(tmp_path, f"{SHEET}[run]\ncanary = 0\nverify = 1\n", "a")
     write_job(tmp_path, f"{SHEET}{REHEARSAL}", "b")
     done = command("job", "check", "a.toml", "b.toml", "c.toml")
@@ -92,7 +92,7 @@ def test_check_says_every_mistake_of_every_file(command: Command, tmp_path: Path
 
 
 def test_check_as_json_is_one_object(command: Command, tmp_path: Path) -> None:
-    """With the mistakes taken apart, for whoever checks job files before they are merged."""
+    """Each error has its line and key, for scripts that check job files."""
     write_job(tmp_path, f"{SHEET}[run]\ncanary = 0\n", "a")
     write_job(tmp_path, f"{SHEET}{REHEARSAL}{SCHEDULE}", "b")
     done = command("job", "check", "a.toml", "b.toml", "--json")
@@ -100,16 +100,16 @@ def test_check_as_json_is_one_object(command: Command, tmp_path: Path) -> None:
     assert (done.returncode, told["exit_code"]) == (2, 2)
     assert told["jobs"][0] == {
         "file": "a.toml",
-        "mistakes": [
+        "errors": [
             {"line": 4, "key": "run.canary", "problem": "0: too small. It has to be 1 or more."}
         ],
     }
     good = told["jobs"][1]
-    assert (good["job"], good["mistakes"], len(good["next"])) == ("b", [], 5)
+    assert (good["job"], good["errors"], len(good["next"])) == ("b", [], 5)
 
 
-def test_check_finds_what_is_wrong_here_and_now(command: Command, tmp_path: Path) -> None:
-    """No mistake in the file, but a run would fail: no key, no sheet, no program, no schedule."""
+def test_check_finds_what_will_make_a_run_fail(command: Command, tmp_path: Path) -> None:
+    """The file is valid, but there is no key, no sheet, no program and no schedule."""
     write_job(tmp_path, f'{SHEET}[notify]\ncommand = ["no-such-program"]\n')
     done = command("job", "check", "nightly.toml", key=None)
     assert done.returncode == 0
@@ -124,11 +124,9 @@ def test_check_finds_what_is_wrong_here_and_now(command: Command, tmp_path: Path
         assert part in done.stderr
 
 
-def test_check_repeats_no_key_from_where_it_does_not_belong(
-    command: Command, tmp_path: Path
-) -> None:
-    """Not even the one that was written into the file by mistake."""
-    key = "k3y-of-nobody-0123456789"
+def test_check_prints_no_key_of_a_job_file(command: Command, tmp_path: Path) -> None:
+    """Not even one that does not belong in the file."""
+    key = "k3y-0f-n0-0ne-0123456789"
     write_job(tmp_path, f'api = "{key}"\n[source]\nsheet = "in.csv"\nif_none = "{key}"\n', "a")
     write_job(tmp_path, f'{SHEET}[api]\napp_key = "{key}"\n', "b")
     for more in ([], ["--json"], ["--verbose"]):
@@ -142,7 +140,7 @@ def test_check_repeats_no_key_from_where_it_does_not_belong(
 
 
 def test_list_shows_when_jobs_are_due_and_how_they_ended(command: Command, tmp_path: Path) -> None:
-    """A broken file is among them, and keeps nobody else from being listed."""
+    """An invalid file is listed with the others, and does not stop the list."""
     jobs = tmp_path / "jobs"
     jobs.mkdir()
     write_sheet(jobs / "in.csv", 1)
@@ -156,7 +154,7 @@ def test_list_shows_when_jobs_are_due_and_how_they_ended(command: Command, tmp_p
     assert "Every minute" in rows["good"]
     assert "exit code 0" in rows["good"]
     assert "not scheduled" in rows["never-run"]
-    assert "broken" in rows
+    assert rows["broken"].split() == ["broken", "invalid"]
     assert "jobs/broken.toml:4: run.canary" in done.stderr
     told = json.loads(command("job", "list", "jobs", "--state-dir", "state", "--json").stdout)
     assert [one["job"] for one in told["jobs"]] == ["broken", "good", "never-run"]
@@ -167,7 +165,7 @@ def test_list_shows_when_jobs_are_due_and_how_they_ended(command: Command, tmp_p
 # --- run -------------------------------------------------------------------------------------
 
 
-def test_run_says_how_it_ended_and_where_it_is_kept(command: Command, tmp_path: Path) -> None:
+def test_run_prints_its_result_and_its_folder(command: Command, tmp_path: Path) -> None:
     """Results on standard output, events as JSON lines on standard error and in the folder."""
     write_sheet(tmp_path / "in.csv", 2)
     write_job(tmp_path, f"{SHEET}{REHEARSAL}")
@@ -197,10 +195,10 @@ def test_run_says_how_it_ended_and_where_it_is_kept(command: Command, tmp_path: 
 
 
 @pytest.mark.parametrize("more", [["--quiet"], ["--json"], ["--json", "--quiet"]])
-def test_run_says_as_much_as_it_is_asked_to(
+def test_run_prints_what_its_output_options_ask_for(
     more: list[str], command: Command, tmp_path: Path
 ) -> None:
-    """Nothing at all for cron, or the record as one object."""
+    """Nothing for cron, or the record as one object."""
     write_sheet(tmp_path / "in.csv", 1)
     write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}")
     done = command("job", "run", "nightly.toml", "--state-dir", "state", *more)
@@ -219,9 +217,9 @@ def test_run_says_as_much_as_it_is_asked_to(
 def test_run_has_the_exit_code_of_the_run(
     limits: str, sheet: str, code: int, command: Command, tmp_path: Path
 ) -> None:
-    """Whoever starts it, cron or Kubernetes, sees what became of it."""
+    """Cron and Kubernetes see the result in the exit code."""
     (tmp_path / "in.csv").write_text(
-        "incident_id,title\n" + "".join(f"{n:024x},Of nobody\n" for n in range(1, 4))
+        "incident_id,title\n" + "".join(f"{n:024x},Of no incident\n" for n in range(1, 4))
     )
     text = f'[source]\nsheet = "{sheet}"\n{REHEARSAL}{NO_PAGE}[limits]\n{limits}\n'
     write_job(tmp_path, text)
@@ -231,10 +229,10 @@ def test_run_has_the_exit_code_of_the_run(
     assert f"nightly: {record.words}" in done.stdout
 
 
-def test_a_run_that_was_killed_is_gone_on_with_and_sends_no_row_twice(
+def test_a_killed_run_resumes_and_sends_no_row_twice(
     begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Killed with -9 in the middle: what was on its way is all that may be sent once more."""
+    """After kill -9, only in-flight requests can be sent again."""
     sandbox = start_sandbox("--seed-incidents", "200", *QUICK)
     write_sheet(tmp_path / "in.csv", 200)
     api = f'[api]\nbase_url = "{sandbox.url}"\n'
@@ -266,10 +264,10 @@ def test_a_run_that_was_killed_is_gone_on_with_and_sends_no_row_twice(
 
 
 @pytest.mark.parametrize("more", [[], ["--if-due"]])
-def test_a_run_that_is_told_to_end_does_so_softly_and_says_so(
+def test_sigterm_ends_a_job_run_gracefully(
     more: list[str], begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """SIGTERM: what is on its way is finished, the rest stays pending, exit 143; also if due."""
+    """In-flight requests finish, the rest stays pending, exit code 143; also with --if-due."""
     sandbox = start_sandbox("--seed-incidents", "400", *QUICK)
     write_sheet(tmp_path / "in.csv", 400)
     file = write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{NO_PAGE}{SCHEDULE}')
@@ -292,7 +290,7 @@ def test_a_run_that_is_told_to_end_does_so_softly_and_says_so(
 def test_a_job_runs_once_at_a_time(
     begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """The second one is told in a line, with exit code 4, and leaves nothing behind."""
+    """The second one fails with one line and exit code 4, and leaves no record."""
     sandbox = start_sandbox("--seed-incidents", "400", *QUICK)
     write_sheet(tmp_path / "in.csv", 400)
     write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{NO_PAGE}')
@@ -306,10 +304,10 @@ def test_a_job_runs_once_at_a_time(
     assert process.poll() is None
 
 
-def test_the_key_is_in_no_file_of_a_run_and_in_nothing_that_is_said(
+def test_the_key_is_in_no_file_and_no_output_of_a_job_run(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Neither where all is well nor where it is refused; nor does a command that is told get it."""
+    """Neither of a run that works nor of one that fails; a notification does not have it either."""
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     write_sheet(tmp_path / "in.csv", 3)
     tell = '[notify]\nwhen = "always"\ncommand = ["sh", "-c", "env > told.txt; cat >> told.txt"]\n'
@@ -329,7 +327,7 @@ def test_the_key_is_in_no_file_of_a_run_and_in_nothing_that_is_said(
 
 
 def test_if_due_counts_from_when_a_job_is_first_seen(command: Command, tmp_path: Path) -> None:
-    """Then it runs what is due, once, and nothing where nothing is."""
+    """From then on it runs what is due, once."""
     write_sheet(tmp_path / "in.csv", 1)
     file = write_job(
         tmp_path,
@@ -355,7 +353,7 @@ def test_if_due_counts_from_when_a_job_is_first_seen(command: Command, tmp_path:
 
 
 def test_install_prints_units_or_writes_them(command: Command, tmp_path: Path) -> None:
-    """Nothing is installed; what to type next is said."""
+    """Nothing is installed; the next command is printed."""
     write_job(tmp_path, f"{SHEET}{REHEARSAL}{SCHEDULE}")
     printed = command("job", "install", "nightly.toml", "--systemd", "--state-dir", "state")
     assert printed.returncode == 0
@@ -376,7 +374,7 @@ def test_install_prints_units_or_writes_them(command: Command, tmp_path: Path) -
 
 
 def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) -> None:
-    """With the path in full, whatever folder cron starts it in, and in silence."""
+    """With full paths, from any folder, and without output."""
     write_sheet(tmp_path / "in.csv", 1)
     write_job(tmp_path, f'{SHEET}{REHEARSAL}{NO_PAGE}{SCHEDULE}catch_up = "skip"\n')
     done = command("job", "install", "nightly.toml", "--cron", "--state-dir", "state")
@@ -389,7 +387,7 @@ def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) ->
     assert [one.words for one in runs_of(tmp_path)] == ["1 of 1 row done"]
 
 
-# --- Slips -----------------------------------------------------------------------------------
+# --- Errors ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -401,20 +399,29 @@ def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) ->
         (["run", "nightly.toml", "--run", "../runs"], "../runs: no such run in "),
         (["run", "nightly.toml", "--run", "other"], "is a run of other, not of nightly."),
         (["run", "nightly.toml", "--run", "missed"], "--run missed: was missed."),
-        (["run", "nightly.toml", "--run", "x", "--if-due"], "Say --if-due or --run ID, not both."),
+        (
+            ["run", "nightly.toml", "--run", "x", "--if-due"],
+            "--if-due: cannot be combined with --run. Remove one of them.",
+        ),
         (["run", "nightly.toml", "--if-due"], "nightly.toml:1: schedule: this table is missing"),
         (["run", "nightly.toml", "--state-dir", "in.csv"], "in.csv: cannot be written"),
-        (["install", "nightly.toml"], "Say --systemd or --cron."),
-        (["install", "nightly.toml", "--cron", "--systemd"], "Say --systemd or --cron."),
-        (["install", "nightly.toml", "--cron", "--to", "x"], "--to is for --systemd"),
+        (["install", "nightly.toml"], "--systemd, --cron: use exactly one of them."),
+        (
+            ["install", "nightly.toml", "--cron", "--systemd"],
+            "--systemd, --cron: use exactly one of them.",
+        ),
+        (
+            ["install", "nightly.toml", "--cron", "--to", "x"],
+            "--to: requires --systemd. Remove --to, or use --systemd.",
+        ),
         (["install", "nightly.toml", "--cron"], "has no [schedule], so there is nothing to"),
         (["list", "in.csv"], "in.csv: no such folder."),
     ],
 )
-def test_a_slip_is_told_in_one_line_and_nothing_is_run(
+def test_an_error_is_one_line_and_nothing_is_run(
     arguments: list[str], says: str, command: Command, tmp_path: Path
 ) -> None:
-    """Exit code 2, what was found, and what to do."""
+    """Exit code 2, what is wrong, and how to fix it."""
     write_sheet(tmp_path / "in.csv", 1)
     write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}")
     state = StateFolder(tmp_path / "state")
@@ -444,7 +451,7 @@ def values(sandbox: SandboxProcess) -> dict[str, Any]:
 def test_runs_of_two_jobs_of_one_account_do_not_mix(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Each has its own folder, its own report, and the next number where seconds are the same."""
+    """Each run has its own folder and its own report, also within one second."""
     sandbox = start_sandbox("--seed-incidents", "4", *QUICK)
     for name, title in (("a", "From a"), ("b", "From b")):
         folder = tmp_path / name

@@ -51,10 +51,10 @@ def numbers_of(path: Path) -> dict[str, float]:
     }
 
 
-def test_a_run_and_its_undo_are_told_as_events_and_as_numbers(
+def test_a_run_and_its_undo_are_logged_and_counted(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Two commands add to one log, each told apart by its run_id; the numbers are the last's."""
+    """Two commands add to one log, each with its run_id; the metrics are those of the last."""
     sandbox = start_sandbox("--seed-incidents", "20", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 20)
     to_api = ("--base-url", sandbox.url, *FAST, *BOTH)
@@ -92,7 +92,7 @@ def test_a_run_and_its_undo_are_told_as_events_and_as_numbers(
 def test_a_sheet_that_fails_as_a_whole_makes_few_events(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Of 400 rows that fail alike, 100 are told one by one and the others as a number."""
+    """Of 400 rows that fail alike, 100 are logged one by one and the others as a number."""
     sandbox = start_sandbox(*QUICK)
     write_sheet(tmp_path / "incidents.csv", 400)
     done = command("run", "incidents.csv", "--base-url", sandbox.url, *FAST, *BOTH)
@@ -116,7 +116,7 @@ def test_a_sheet_that_fails_as_a_whole_makes_few_events(
 def test_a_log_that_cannot_be_written_ends_no_run(
     log: str, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """A full disk, or a pipe that nobody reads: every row is done, and the loss is said once."""
+    """A full disk, or a pipe that is not read: every row is done, and the loss is reported once."""
     sandbox = start_sandbox("--seed-incidents", "20", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 20)
     arguments = ["run", "incidents.csv", "--base-url", sandbox.url, *FAST, "--log-file", log]
@@ -138,7 +138,7 @@ def test_a_log_that_cannot_be_written_ends_no_run(
     assert len(read_csv(tmp_path / "incidents.report.csv")) == 20
 
 
-def test_a_run_that_stops_early_is_told_with_why(
+def test_a_run_that_stops_early_is_logged_with_the_reason(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
     """A wrong key: code 3 in the log and in the numbers, which keep when the last success was."""
@@ -167,7 +167,7 @@ def test_a_run_that_stops_early_is_told_with_why(
         (["incidents.csv", "--plan"], 3, None),
     ],
 )
-def test_a_run_that_sends_nothing_is_told_too(
+def test_a_run_that_sends_nothing_is_logged(
     arguments: list[str | Path],
     code: int,
     message: str | None,
@@ -175,7 +175,7 @@ def test_a_run_that_sends_nothing_is_told_too(
     start_sandbox: StartSandbox,
     tmp_path: Path,
 ) -> None:
-    """A sheet with mistakes, none at all, or nobody who says yes: the log and the numbers know."""
+    """An invalid sheet, no sheet, or no confirmation: the log and the metrics have the end."""
     sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 5)
     done = command("run", *arguments, "--base-url", sandbox.url, *FAST, *BOTH)
@@ -187,7 +187,7 @@ def test_a_run_that_sends_nothing_is_told_too(
     assert numbers_of(tmp_path / "run.prom")["bulk_reset_exit_code"] == code
 
 
-def test_a_signal_is_told_as_the_end_it_is(
+def test_a_signal_is_logged_as_the_end(
     begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
     """SIGTERM in the middle: the log has an end, and the numbers its exit code."""
@@ -214,7 +214,7 @@ def test_a_signal_is_told_as_the_end_it_is(
         ("--log-file", "incidents.csv", "holds something else"),
     ],
 )
-def test_a_file_that_will_not_do_is_found_before_anything_is_sent(
+def test_an_unusable_file_is_refused_before_anything_is_sent(
     option: str,
     file: str,
     problem: str,
@@ -222,7 +222,7 @@ def test_a_file_that_will_not_do_is_found_before_anything_is_sent(
     start_sandbox: StartSandbox,
     tmp_path: Path,
 ) -> None:
-    """Nothing was sent, exit code 2, and the sheet named by mistake is as it was."""
+    """Nothing was sent, exit code 2, and the sheet that was named is as it was."""
     sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
     sheet = write_sheet(tmp_path / "incidents.csv", 5).read_bytes()
     done = command("run", "incidents.csv", "--base-url", sandbox.url, *FAST, option, file)
@@ -236,7 +236,7 @@ def test_a_file_that_will_not_do_is_found_before_anything_is_sent(
 def test_a_dry_run_leaves_the_numbers_of_the_last_run(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """What was only tried is in the log, and passes for no run in the numbers."""
+    """A dry run is in the log, and not in the metrics."""
     sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 5)
     arguments = ("run", "incidents.csv", "--base-url", sandbox.url, *FAST, *BOTH)
@@ -260,7 +260,7 @@ finally:
 def test_a_run_without_them_imports_nothing_for_them_even_where_rows_are_retried(
     start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Who wants no log pays for none, and what tells of retries prints nothing into the JSON."""
+    """Without a log nothing is imported for it, and a retry prints nothing into the JSON."""
     faults = tmp_path / "faults.json"
     rule = {"incident_id": seed_id(2), "arrivals": [1], "error": "InternalError"}
     faults.write_text(json.dumps([{**rule, "headers": {"Retry-After": "0"}}]), encoding="utf-8")

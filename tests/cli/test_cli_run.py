@@ -17,15 +17,15 @@ import pytest
 from programs import FAST, KEY, ROOT, Begin, clean_environment, read_csv, seed_id, write_sheet
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-ONE_LOOK = 1
-"""Requests that it costs to look at up to a hundred incidents before they are updated."""
+ONE_READ = 1
+"""Requests that read the current values of up to 100 incidents before an update."""
 QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
 
 
 def test_a_sheet_of_incidents_is_updated_and_every_row_reported(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """The main job: what stands in the sheet stands in the API, and the report says so."""
+    """The main job: the API has the values of the sheet, and the report has a line for each row."""
     sandbox = start_sandbox("--seed-incidents", "50", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 50)
     done = command("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
@@ -44,7 +44,7 @@ def test_a_sheet_of_incidents_is_updated_and_every_row_reported(
 def test_the_same_command_again_sends_nothing(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """Doing it twice does it once."""
+    """A repeated run sends no row again."""
     sandbox = start_sandbox("--seed-incidents", "20", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 20)
     arguments = ("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
@@ -53,15 +53,15 @@ def test_the_same_command_again_sends_nothing(
     again = command(*arguments)
     assert again.returncode == 0
     assert "20 of 20 rows were done already" in again.stderr
-    assert "Nothing was left to send." in again.stdout
+    assert "No row needed to be sent." in again.stdout
     assert (tmp_path / "incidents.report.csv").read_bytes() == before
-    assert sandbox.get("/_stats")["requests"] == 20 + ONE_LOOK
+    assert sandbox.get("/_stats")["requests"] == 20 + ONE_READ
 
 
-def test_a_killed_run_goes_on_where_it_stopped(
+def test_a_killed_run_resumes_where_it_stopped(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """Kill -9 in the middle: nothing is lost, hardly anything is sent twice."""
+    """Kill -9 in the middle: nothing is lost, few rows are sent twice."""
     sandbox = start_sandbox("--seed-incidents", "400", *QUICK[:4])
     sheet = write_sheet(tmp_path / "incidents.csv", 400)
     report = tmp_path / "incidents.report.csv"
@@ -93,13 +93,13 @@ def test_a_killed_run_goes_on_where_it_stopped(
 
 
 def wait_for_lines(report: Path, lines: int) -> None:
-    """Wait until a report has so many lines; the run itself sets the pace."""
+    """Wait until a report has more than ``lines`` lines."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if report.exists() and report.read_bytes().count(b"\n") > lines:
             return
         os.sched_yield()
-    raise AssertionError("the run does not get on")
+    raise AssertionError("the run makes no progress")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def wait_for_lines(report: Path, lines: int) -> None:
         (signal.SIGHUP, 129, "the terminal was closed"),
     ],
 )
-def test_a_signal_ends_the_run_softly(
+def test_a_signal_ends_the_run_gracefully(
     number: signal.Signals,
     code: int,
     word: str,
@@ -118,7 +118,7 @@ def test_a_signal_ends_the_run_softly(
     start_sandbox: Callable,
     tmp_path: Path,
 ) -> None:
-    """Ctrl-C or SIGTERM: what was sent is reported, the rest is pending, the way on is said."""
+    """What was sent is reported, the rest is pending, and the command to resume is printed."""
     sandbox = start_sandbox("--seed-incidents", "500", *QUICK[:4])
     write_sheet(tmp_path / "incidents.csv", 500)
     process = begin("run", "incidents.csv", "--base-url", sandbox.url)
@@ -128,14 +128,14 @@ def test_a_signal_ends_the_run_softly(
     lines = read_csv(tmp_path / "incidents.report.csv")
     assert process.returncode == code
     assert f"stopped: {word}. {500 - len(lines)} rows are pending." in err
-    assert "Next: go on with the rest: bulk-reset run incidents.csv" in out
+    assert f"To resume: bulk-reset run incidents.csv --base-url {sandbox.url}\n" in out
     assert sandbox.get("/_stats")["applied"] == len(lines)
 
 
-def test_mistakes_stop_everything_before_anything_is_sent(
+def test_invalid_rows_stop_the_run_before_anything_is_sent(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """A sheet with mistakes sends nothing and names each by row and column, with the mend."""
+    """A sheet with invalid rows sends nothing and lists each error with its fix."""
     sandbox = start_sandbox(*QUICK)
     sheet = ROOT / "samples" / "invalid-rows.csv"
     report = tmp_path / "r.report.csv"
@@ -146,10 +146,10 @@ def test_mistakes_stop_everything_before_anything_is_sent(
     assert "use --skip-invalid to send the other rows" in done.stderr
 
 
-def test_skip_invalid_sends_the_good_rows_and_the_failed_file_runs_after_mending(
+def test_skip_invalid_sends_the_valid_rows_and_the_failed_file_runs_after_a_fix(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """Bad rows are rejected, good ones updated; the rest is a sheet to mend and run."""
+    """Invalid rows are rejected, valid ones updated; the failed rows are a sheet to fix and run."""
     sandbox = start_sandbox("--any-id", *QUICK)
     report = tmp_path / "r.report.csv"
     to_api = ("--base-url", sandbox.url, *FAST)
@@ -167,18 +167,18 @@ def test_skip_invalid_sends_the_good_rows_and_the_failed_file_runs_after_mending
         row.update(dict.fromkeys(row.keys() & {"description", "impact", "root_cause"}, ""))
         row.update(
             incident_id=f"{number:024x}",
-            title="A mended title",
+            title="A fixed title",
             resolution="",
             incident_severity="",
         )
     text = "\n".join([",".join(rows[0]), *(",".join(f'"{v}"' for v in r.values()) for r in rows)])
     failed.write_text(text, encoding="utf-8")
-    mended = command("run", failed, *to_api)
-    assert mended.returncode == 0, mended.stderr
+    fixed = command("run", failed, *to_api)
+    assert fixed.returncode == 0, fixed.stderr
     assert sandbox.get("/_stats")["applied"] == 8 + 23
 
 
-def test_a_wrong_key_is_one_clear_line_and_hardly_a_request(
+def test_a_wrong_key_is_one_clear_line_and_few_requests(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
     """With a wrong key no row can succeed: no retries, rows pending, exit 3."""
@@ -193,7 +193,7 @@ def test_a_wrong_key_is_one_clear_line_and_hardly_a_request(
     assert "wrong-key-123" not in done.stdout + done.stderr
 
 
-def test_no_key_says_where_one_may_come_from(command: Command, tmp_path: Path) -> None:
+def test_no_key_lists_the_places_of_a_key(command: Command, tmp_path: Path) -> None:
     """Without a key nothing is sent, and all three places are named."""
     write_sheet(tmp_path / "incidents.csv", 3)
     done = command("run", "incidents.csv", key=None)
@@ -202,10 +202,10 @@ def test_no_key_says_where_one_may_come_from(command: Command, tmp_path: Path) -
         assert place in done.stderr
 
 
-def test_an_api_that_is_not_there_ends_clearly_with_nothing_lost(
+def test_an_unreachable_api_stops_the_run_with_all_rows_pending(
     command: Command, tmp_path: Path
 ) -> None:
-    """Nobody listens: exit 3, all rows pending, and the report can be gone on with."""
+    """No server: exit code 3, all rows pending, and the run can be resumed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -226,10 +226,10 @@ def test_an_api_that_is_not_there_ends_clearly_with_nothing_lost(
         ("an empty answer", {"empty": True}, 11),
     ],
 )
-def test_a_broken_answer_is_tried_again_and_then_right(
+def test_a_broken_response_is_retried_and_the_row_updated(
     name: str, fault: dict, applied: int, command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """What breaks on the way once costs a retry, and the row is updated."""
+    """A response that breaks once costs a retry, and the row is updated."""
     del name
     faults = tmp_path / "faults.json"
     faults.write_text(json.dumps([{"incident_id": seed_id(4), "arrivals": [1], **fault}]))
@@ -245,7 +245,7 @@ def test_a_broken_answer_is_tried_again_and_then_right(
     assert sandbox.get("/_stats")["applied"] == applied
 
 
-def test_a_second_run_on_the_same_report_is_refused_while_the_first_goes_on(
+def test_a_second_run_with_the_same_report_is_refused_while_the_first_runs(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
     """Two runs never mix their lines: the second exits with 4 and sends nothing."""
@@ -269,19 +269,19 @@ def test_a_second_run_on_the_same_report_is_refused_while_the_first_goes_on(
     assert "another run is writing it" in second.stderr
 
 
-def test_a_dry_run_sends_nothing_and_tells_the_time(command: Command, tmp_path: Path) -> None:
+def test_a_dry_run_sends_nothing_and_prints_the_time(command: Command, tmp_path: Path) -> None:
     """Everything but the sending, without a key, and no report is left behind."""
     write_sheet(tmp_path / "incidents.csv", 1_300)
     done = command("run", "incidents.csv", "--dry-run", key=None)
     assert done.returncode == 0
-    assert "1,300 requests would take 1 min 06 s at the least. Nothing was sent." in done.stdout
+    assert "1,300 rows: 1,300 requests take at least 1 min 06 s. Nothing was sent." in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["incidents.csv"]
 
 
-def test_a_limit_sends_so_many_and_the_next_run_the_rest(
+def test_a_limit_sends_n_rows_and_the_next_run_the_rest(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """A canary: ten rows first; held back is not failed."""
+    """Ten rows first: rows beyond the limit are pending, not failed."""
     sandbox = start_sandbox("--seed-incidents", "30", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 30)
     arguments = ("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
@@ -316,10 +316,10 @@ def test_json_is_one_object_on_standard_output(
     assert told["failed"] == "incidents.failed.csv"
 
 
-def test_quiet_says_nothing_when_all_is_well(
+def test_quiet_prints_nothing_if_all_rows_are_done(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """A job that went well leaves no mail from cron."""
+    """A successful job sends no mail from cron."""
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 3)
     done = command("run", "incidents.csv", "--base-url", sandbox.url, "--quiet", *FAST)
@@ -329,7 +329,7 @@ def test_quiet_says_nothing_when_all_is_well(
 def test_standard_input_is_a_sheet_too(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """``-`` reads CSV from a pipe; its report is kept in the folder one is in."""
+    """``-`` reads CSV from a pipe; its report is in the current folder."""
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     text = write_sheet(tmp_path / "incidents.csv", 3).read_text()
     done = command("run", "-", "--base-url", sandbox.url, *FAST, stdin=text)
@@ -337,10 +337,10 @@ def test_standard_input_is_a_sheet_too(
     assert len(read_csv(tmp_path / "stdin.report.csv")) == 3
 
 
-def test_a_rehearsal_needs_no_key_and_never_passes_for_the_work_done(
+def test_a_sandbox_run_needs_no_key_and_has_a_report_of_its_own(
     command: Command, tmp_path: Path
 ) -> None:
-    """--sandbox tries a real sheet with nothing at stake, and keeps a report of its own."""
+    """--sandbox tries a real sheet without any risk, with a separate report."""
     write_sheet(tmp_path / "incidents.csv", 30)
     done = command("run", "incidents.csv", "--sandbox", *FAST, key=None)
     assert done.returncode == 0, done.stderr
@@ -351,7 +351,7 @@ def test_a_rehearsal_needs_no_key_and_never_passes_for_the_work_done(
 def test_a_report_of_another_sheet_is_refused(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """Reports are not mixed: nothing in common means a slip."""
+    """A report that has no row of the sheet belongs to another sheet."""
     sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
     write_sheet(tmp_path / "one.csv", 5)
     write_sheet(tmp_path / "two.csv", 5, title="Something else")
@@ -360,13 +360,13 @@ def test_a_report_of_another_sheet_is_refused(
     done = command("run", "two.csv", *to_api)
     assert done.returncode == 2
     assert "no row of it is in two.csv for this API, so they are not mixed" in done.stderr
-    assert sandbox.get("/_stats")["requests"] == 5 + ONE_LOOK
+    assert sandbox.get("/_stats")["requests"] == 5 + ONE_READ
 
 
-def test_failed_rows_are_sent_again_only_when_asked(
+def test_failed_rows_are_sent_again_only_with_retry_failed(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """What the API refused stays failed, until --retry-failed."""
+    """Rows that the API rejected stay failed until --retry-failed."""
     faults = tmp_path / "faults.json"
     faults.write_text(
         json.dumps(
@@ -378,14 +378,14 @@ def test_failed_rows_are_sent_again_only_when_asked(
     arguments = ("run", "incidents.csv", "--base-url", sandbox.url, *FAST)
     codes = [command(*arguments, *more).returncode for more in ((), (), ("--retry-failed",))]
     assert codes == [1, 1, 0]
-    assert sandbox.get("/_stats")["requests"] == 7 + 2 * ONE_LOOK
+    assert sandbox.get("/_stats")["requests"] == 7 + 2 * ONE_READ
     assert (tmp_path / "incidents.failed.csv").exists() is False
 
 
 def test_too_many_failures_stop_the_run(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """A sheet for another account is noticed after a few rows, not after all."""
+    """A sheet for another account stops after a few rows, not after all."""
     sandbox = start_sandbox(*QUICK)
     write_sheet(tmp_path / "incidents.csv", 1_000)
     done = command("run", "incidents.csv", "--base-url", sandbox.url, "--max-failures", "5")
@@ -394,10 +394,10 @@ def test_too_many_failures_stop_the_run(
     assert sandbox.get("/_stats")["requests"] <= 64
 
 
-def test_a_run_that_left_only_unknown_rows_can_be_given_again(
+def test_a_run_that_left_only_unconfirmed_rows_can_be_repeated(
     command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
-    """The command that it told to give next is taken, and sends them."""
+    """The command that is suggested next sends them."""
     faults = tmp_path / "faults.json"
     rules = [
         {"empty": True, "times": 2},
@@ -410,11 +410,11 @@ def test_a_run_that_left_only_unknown_rows_can_be_given_again(
     first = command(*arguments, "--attempts", "1")
     second = command(*arguments)
     assert (first.returncode, second.returncode) == (1, 0), second.stderr
-    assert "Next: send the unknown rows again: bulk-reset run incidents.csv" in first.stdout
+    assert "Next: send the unconfirmed rows again: bulk-reset run incidents.csv" in first.stdout
 
 
 @pytest.mark.parametrize(("timeout", "code"), [("0.2", 1), ("20", 0)])
-def test_an_answer_is_waited_for_as_long_as_is_said(
+def test_a_response_is_waited_for_until_the_timeout(
     timeout: str, code: int, command: Command, start_sandbox: Callable, tmp_path: Path
 ) -> None:
     """A server that takes a second is too slow for --timeout 0.2, and fast enough for 20."""
@@ -425,7 +425,9 @@ def test_an_answer_is_waited_for_as_long_as_is_said(
     assert done.returncode == code, done.stderr
 
 
-def test_whoever_looks_on_may_go_away(start_sandbox: Callable, tmp_path: Path) -> None:
+def test_a_closed_standard_error_does_not_end_a_run(
+    start_sandbox: Callable, tmp_path: Path
+) -> None:
     """A closed pipe on standard error does not end a run."""
     sandbox = start_sandbox("--seed-incidents", "300", *QUICK[:4])
     write_sheet(tmp_path / "incidents.csv", 300)

@@ -1,4 +1,4 @@
-"""``bulk-reset runs``: what became of the runs of jobs, and the way back, as they are typed."""
+"""``bulk-reset runs``: list, show, undo and remove the runs of jobs."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def rows(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 # --- The list --------------------------------------------------------------------------------
 
 
-def test_no_runs_are_no_mistake(runs: Command) -> None:
-    """Before the first night there is nothing to see."""
+def test_no_runs_are_no_error(runs: Command) -> None:
+    """Before the first run the list is empty."""
     done = runs()
     assert (done.returncode, done.stdout, done.stderr) == (0, "No runs yet.\n", "")
     assert json.loads(runs("--json").stdout) == {"runs": [], "exit_code": 0}
 
 
-def test_runs_are_listed_with_how_they_ended(runs: Command, tmp_path: Path) -> None:
-    """When they were due, how long they took, how many rows, and what became of them."""
+def test_runs_are_listed_with_their_results(runs: Command, tmp_path: Path) -> None:
+    """Due time, duration, rows and result."""
     first = keep(tmp_path, "a", words="1,200 of 1,200 rows done", rows=1_200)
     second = keep(tmp_path, "b", NIGHT + 60, exit_code=1, words="2 of 3 rows done", rows=3)
     third = keep(
@@ -69,7 +69,7 @@ def test_runs_are_listed_with_how_they_ended(runs: Command, tmp_path: Path) -> N
         f"{second.id} {day} 02:31 UTC 1 min 05 s 3 exit code 1: 2 of 3 rows done",
         f"{third.id} {day} 02:32 UTC 1 min 05 s missed 3 times: too late",
         f"{fourth.id} {day} 02:33 UTC running",
-        f"{fifth.id} {day} 02:34 UTC cut short; rows may be pending",
+        f"{fifth.id} {day} 02:34 UTC interrupted; rows may be pending",
     ]
     told = json.loads(runs("--json").stdout)
     assert told["runs"] == [
@@ -86,10 +86,10 @@ def test_runs_are_listed_with_how_they_ended(runs: Command, tmp_path: Path) -> N
         ({"state": MISSED, "exit_code": None, "missed": 1}, 1),
     ],
 )
-def test_the_exit_code_says_whether_the_last_run_of_each_job_is_well(
+def test_the_exit_code_is_0_if_the_last_run_of_each_job_is_done(
     facts: dict[str, object], code: int, runs: Command, tmp_path: Path
 ) -> None:
-    """What went wrong before that, and was made good since, is no alarm any more."""
+    """A failed run before the last one does not count."""
     keep(tmp_path, "a", exit_code=3)
     keep(tmp_path, "a", NIGHT + DAY, **facts)
     keep(tmp_path, "b", NIGHT - DAY)
@@ -98,7 +98,7 @@ def test_the_exit_code_says_whether_the_last_run_of_each_job_is_well(
 
 
 def test_a_list_is_of_one_job_or_of_the_last_runs(runs: Command, tmp_path: Path) -> None:
-    """How many older ones there are is said."""
+    """The number of older runs is printed."""
     kept = [keep(tmp_path, job, NIGHT + n * DAY).id for n, job in enumerate("ababa")]
     assert list(rows(runs("--job", "a"))) == [kept[0], kept[2], kept[4]]
     last = runs("--last", "2")
@@ -109,8 +109,8 @@ def test_a_list_is_of_one_job_or_of_the_last_runs(runs: Command, tmp_path: Path)
     ]
 
 
-def test_words_of_strangers_do_nothing_on_a_terminal(runs: Command, tmp_path: Path) -> None:
-    """Neither what a terminal obeys nor what rich takes for markup."""
+def test_texts_of_other_programs_cannot_control_the_terminal(runs: Command, tmp_path: Path) -> None:
+    """Neither escape codes nor the markup of rich have an effect."""
     record = keep(tmp_path, "a", words="[red]\x1b[31m\nx[/red]", source="\x1b]0;x\x07")
     for done in (runs(), runs("show", record.id), runs("--json")):
         assert "\x1b" not in done.stdout
@@ -120,10 +120,10 @@ def test_words_of_strangers_do_nothing_on_a_terminal(runs: Command, tmp_path: Pa
 # --- One run ---------------------------------------------------------------------------------
 
 
-def test_the_way_back_that_a_run_shows_is_one(
+def test_the_undo_command_of_a_run_restores_its_values(
     command: Command, runs: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """What is shown can be typed: the report is summed up, and the undo restores every title."""
+    """The commands that are shown work as they are copied."""
     sandbox = start_sandbox("--seed-incidents", "3", "--latency", "0")
     before = {one: told["title"] for one, told in sandbox.get("/_incidents").items()}
     folder = tmp_path / "two words"
@@ -137,7 +137,7 @@ def test_the_way_back_that_a_run_shows_is_one(
     shown = runs("show", record.id)
     assert (shown.returncode, shown.stderr) == (0, "")
     told = {line[:10].strip(): line[10:] for line in shown.stdout.splitlines()}
-    assert told["Outcome"] == "exit code 0: 3 of 3 rows done"
+    assert told["Result"] == "exit code 0: 3 of 3 rows done"
     assert (told["Rows"], told["SHA-256"]) == ("3 updated", record.sheet_sha256)
     assert told["Source"] == str(folder / "in.csv")
     assert told["Folder"] == str(tmp_path / "state" / "runs" / record.id)
@@ -150,10 +150,10 @@ def test_the_way_back_that_a_run_shows_is_one(
     assert after == before
 
 
-def test_the_way_back_of_a_rehearsal_leads_to_the_rehearsal(
+def test_the_undo_command_of_a_sandbox_run_uses_the_sandbox(
     command: Command, runs: Command, tmp_path: Path
 ) -> None:
-    """Not to the API, from whatever folder it is typed."""
+    """It never uses the API, from any folder."""
     write_sheet(tmp_path / "in.csv", 1)
     api = '[api]\nsandbox_state = "rehearsal.json"\n[report]\nhtml = false\n'
     (tmp_path / "nightly.toml").write_text(f'[source]\nsheet = "in.csv"\n{api}')
@@ -167,8 +167,8 @@ def test_the_way_back_of_a_rehearsal_leads_to_the_rehearsal(
     assert not told[seed_id(1)]["title"].startswith("Renamed")
 
 
-def test_a_run_that_was_missed_or_never_began_is_shown_too(runs: Command, tmp_path: Path) -> None:
-    """What is not known is left out, and there is no way back from nothing."""
+def test_a_missed_run_is_shown(runs: Command, tmp_path: Path) -> None:
+    """Unknown facts are left out, and there is no command to undo it."""
     missed = keep(tmp_path, "a", state=MISSED, exit_code=None, missed=2, words="too late")
     shown = runs("show", missed.id)
     assert "missed 2 times: too late" in shown.stdout
@@ -186,8 +186,8 @@ def test_a_run_that_was_missed_or_never_began_is_shown_too(runs: Command, tmp_pa
 # --- Cleaning --------------------------------------------------------------------------------
 
 
-def test_clean_removes_what_is_older_than_it_is_told(runs: Command, tmp_path: Path) -> None:
-    """How many is said; the last run of each job stays."""
+def test_clean_removes_runs_older_than_the_age(runs: Command, tmp_path: Path) -> None:
+    """Their number is printed; the last run of each job stays."""
     now_at = time.time()
     kept = [keep(tmp_path, "a", now_at - days * DAY).id for days in (100, 50, 10, 1)]
     done = runs("clean", "--older-than", "30d")
@@ -203,15 +203,24 @@ def test_clean_removes_what_is_older_than_it_is_told(runs: Command, tmp_path: Pa
     [
         (["show", "gone"], "gone: no such run in "),
         (["show", "../jobs"], "../jobs: no such run in "),
-        (["clean", "--older-than", "30"], "--older-than 30: say it like 90d, 12w or 36h."),
-        (["clean", "--older-than", "-1d"], "--older-than -1d: say it like 90d, 12w or 36h."),
-        (["clean", "--older-than", "9" * 400 + "d"], "say it like 90d, 12w or 36h."),
+        (
+            ["clean", "--older-than", "30"],
+            "--older-than 30: is not an age. Use for example 90d, 12w or 36h.",
+        ),
+        (
+            ["clean", "--older-than", "-1d"],
+            "--older-than -1d: is not an age. Use for example 90d, 12w or 36h.",
+        ),
+        (
+            ["clean", "--older-than", "9" * 400 + "d"],
+            "is not an age. Use for example 90d, 12w or 36h.",
+        ),
     ],
 )
-def test_a_slip_is_told_in_one_line_and_nothing_is_removed(
+def test_an_error_is_one_line_and_nothing_is_removed(
     arguments: list[str], says: str, runs: Command, tmp_path: Path
 ) -> None:
-    """Exit code 2, what was found, and what to do."""
+    """Exit code 2, what is wrong, and how to fix it."""
     keep(tmp_path, "a")
     keep(tmp_path, "a", NIGHT + DAY)
     done = runs(*arguments)
@@ -220,17 +229,17 @@ def test_a_slip_is_told_in_one_line_and_nothing_is_removed(
     assert len(StateFolder(tmp_path / "state").records()) == 2
 
 
-def test_clean_does_not_guess_how_old(runs: Command) -> None:
-    """It takes the way back along, so it has to be said."""
+def test_clean_requires_an_age(runs: Command) -> None:
+    """It removes previous values, so it has no default."""
     done = runs("clean")
     assert (done.returncode, "Missing option '--older-than'" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("stop", ["deadline", "given-up"])
-def test_a_run_that_stopped_at_its_deadline_is_gone_on_with_by_hand_as_shown(
+def test_a_run_that_stopped_at_its_deadline_resumes_with_the_command_shown(
     stop: str, runs: Command, command: Command, tmp_path: Path
 ) -> None:
-    """Who types it in the morning knows that it is late; it stops at the next deadline."""
+    """The user knows that it is late; it stops at the next deadline."""
     file = tmp_path / "late.toml"
     file.write_text(
         '[source]\nsheet = "in.csv"\n[api]\nsandbox_state = "rehearsal.json"\n[schedule]\n'
@@ -247,8 +256,10 @@ def test_a_run_that_stopped_at_its_deadline_is_gone_on_with_by_hand_as_shown(
     )
     state = StateFolder(tmp_path / "state")
     assert state.begin(record, file.read_bytes()) is not None
-    [line] = [one for one in runs("show", record.id).stdout.splitlines() if "Go on" in one]
-    done = command(*shlex.split(line)[3:])
+    [line] = [
+        one for one in runs("show", record.id).stdout.splitlines() if one.startswith("Resume")
+    ]
+    done = command(*shlex.split(line)[2:])
     assert done.returncode == 0, done.stderr
     ended = state.read(record.id)
     assert (ended.words, ended.stop) == ("2 of 2 rows done", "")

@@ -39,14 +39,14 @@ DAILY = "0 0 * * *"
 
 @dataclass
 class Schedule:
-    """A schedule in a process of its own, and what it has said so far."""
+    """A schedule in a process of its own, and its log so far."""
 
     process: subprocess.Popen[bytes]
     told: list[dict[str, Any]] = field(default_factory=list)
     _read: bytes = b""
 
     def until(self, event: str, **facts: object) -> dict[str, Any]:
-        """Read its log until it says this."""
+        """Read its log until it has this."""
         for told in self._lines():
             if told["event"] == event and facts.items() <= told.items():
                 return told
@@ -145,7 +145,7 @@ def sent_ids(state: StateFolder) -> list[str]:
     return [line["incident_id"] for line in lines if line["status"] == "updated"]
 
 
-def test_what_is_due_is_run_and_seen(
+def test_a_due_job_is_run_and_shown(
     start: Start, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
     """In a process of its own, in a folder of its own; with numbers and health on a port."""
@@ -188,7 +188,7 @@ def test_what_is_due_is_run_and_seen(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_end_it_ends_its_run_softly_and_goes_on_with_it_next_time(
+def test_sigterm_ends_the_run_gracefully_and_the_next_schedule_resumes_it(
     number: signal.Signals,
     start: Start,
     start_sandbox: Callable[..., SandboxProcess],
@@ -213,10 +213,10 @@ def test_told_to_end_it_ends_its_run_softly_and_goes_on_with_it_next_time(
     assert sandbox.get("/_stats")["applied"] == 300
 
 
-def test_killed_with_its_run_it_goes_on_with_it_next_time(
+def test_a_killed_schedule_resumes_its_run_at_the_next_start(
     start: Start, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
-    """Kill -9 of both: the record says that it runs, and nobody holds it."""
+    """Kill -9 of both: the record has the state "running", and no process holds it."""
     sandbox = start_sandbox("--seed-incidents", "400", "--per-second", "5000")
     state = write_job(tmp_path, sandbox, 300, per_second=60)
     schedule = start()
@@ -231,7 +231,7 @@ def test_killed_with_its_run_it_goes_on_with_it_next_time(
     again.until("job_process_exited", exit_code=0)
     again.end()
     assert (last(state).exit_code, len(state.records())) == (0, 2)
-    # What the killed process had on its way was looked at, and not sent again.
+    # The in-flight requests of the killed process were read back, and not sent again.
     assert last(state).counts == {"updated": 300}
     assert sandbox.get("/_stats")["applied"] == 300
 
@@ -254,7 +254,7 @@ def test_once_runs_what_is_due_and_ends_with_its_code(
 def test_two_schedules_do_not_share_a_state(
     start: Start, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
-    """The second ends at once, and says why."""
+    """The second exits at once, with the reason."""
     write_job(tmp_path, start_sandbox("--seed-incidents", "5"), 5)
     first = start()
     first.until("jobs_loaded")
@@ -266,7 +266,7 @@ def test_two_schedules_do_not_share_a_state(
     )
 
 
-def test_a_port_that_is_taken_is_said_before_anything_runs(
+def test_a_port_in_use_is_reported_before_any_job_runs(
     start: Start, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
     """Exit code 2, in a line."""
@@ -280,12 +280,12 @@ def test_a_port_that_is_taken_is_said_before_anything_runs(
     assert state.records() == []
 
 
-def test_if_due_runs_a_job_once_a_moment(
+def test_if_due_runs_a_job_once_for_each_due_time(
     command: Callable[..., subprocess.CompletedProcess[str]],
     start_sandbox: Callable[..., SandboxProcess],
     tmp_path: Path,
 ) -> None:
-    """As a crontab asks it every five minutes; another job of the folder is left alone."""
+    """As a crontab asks it every five minutes; another job of the folder is not run."""
     sandbox = start_sandbox("--seed-incidents", "30", "--per-second", "5000")
     state = write_job(tmp_path, sandbox, 20)
     write_job(tmp_path, sandbox, 20, name="other")

@@ -1,6 +1,6 @@
-"""Terminals, pipes and signals as they may really be: the rows are done whatever becomes of them.
+"""Terminals, pipes and signals in any state: the rows are done and reported all the same.
 
-Whoever looks on may close the window, cut the pipe, fill the disk or press Ctrl-C for ever.
+A user may close the window, cut the pipe, fill the disk or press Ctrl-C repeatedly.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ ROWS = 30
 
 @pytest.fixture
 def arguments(start_sandbox: Callable[..., SandboxProcess], tmp_path: Path) -> list[str]:
-    """Return the command for a sheet that is done in a moment."""
+    """Return the command of a run that takes a moment, and does not ask."""
     sandbox = start_sandbox("--seed-incidents", str(ROWS), *QUICK)
     write_sheet(tmp_path / "incidents.csv", ROWS)
     command = [sys.executable, "-m", "bulk_reset", "run", "incidents.csv"]
-    return [*command, "--base-url", sandbox.url, *FAST]
+    return [*command, "--base-url", sandbox.url, *FAST, "--yes"]
 
 
 def is_whole(report: Path) -> bool:
-    """Tell whether a report has a line for every row, and nothing else."""
+    """Return whether a report has one line for every row, and nothing else."""
     return Counter(line["status"] for line in read_csv(report)) == {"updated": ROWS}
 
 
@@ -90,10 +90,10 @@ REDIRECTIONS = {
         ("output on a full disk", ["--json"]),
     ],
 )
-def test_words_that_nobody_can_hear_change_nothing(
+def test_output_that_cannot_be_written_changes_nothing(
     redirection: str, more: list[str], arguments: list[str], tmp_path: Path
 ) -> None:
-    """Every row is done and reported, the exit code is the run's, and nobody is alarmed."""
+    """Every row is done and reported, and the exit code is that of the run."""
     reading, writing = os.pipe()
     os.close(reading)  # as `head` does when it has seen enough
     try:
@@ -107,8 +107,8 @@ def test_words_that_nobody_can_hear_change_nothing(
     assert not NOISE.search(done.stdout + done.stderr)
 
 
-def test_an_error_is_told_by_the_exit_code_alone_if_need_be(tmp_path: Path) -> None:
-    """Without anybody to tell, a script still learns that nothing was sent."""
+def test_an_error_without_any_output_still_sets_the_exit_code(tmp_path: Path) -> None:
+    """A script learns from the exit code alone that nothing was sent."""
     command = [sys.executable, "-m", "bulk_reset", "check", "gone.csv", "--json"]
     done = shell('exec "$@" >&- 2>&-', command, tmp_path)
     assert done.returncode == 2
@@ -123,23 +123,23 @@ def test_a_terminal_gets_colours(arguments: list[str], tmp_path: Path) -> None:
     assert (code, re.findall(r"\x1b\[32mupdated", seen)) == (0, ["\x1b[32mupdated"])
 
 
-@pytest.mark.parametrize("ending", ["done", "error", "mistakes"])
+@pytest.mark.parametrize("ending", ["done", "error", "invalid"])
 @pytest.mark.parametrize(
     ("environment", "forbidden"),
     [({"TERM": "dumb"}, "\x1b"), ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "\x1b[3")],
     ids=["dumb", "no colour"],
 )
-def test_a_terminal_gets_no_more_than_it_can_do_or_wants(
+def test_a_terminal_without_colours_gets_none(
     environment: dict[str, str],
     forbidden: str,
     ending: str,
     arguments: list[str],
     tmp_path: Path,
 ) -> None:
-    """No escape codes on a dumb terminal, no colours where NO_COLOR says so."""
+    """No escape codes on a dumb terminal, no colours if NO_COLOR is set."""
     if ending == "error":
         arguments = [*arguments, "--limit", "0"]
-    if ending == "mistakes":
+    if ending == "invalid":
         (tmp_path / "incidents.csv").write_text("id,title\n1,x\n")
     code, seen = seen_on_a_terminal(arguments, tmp_path, **environment)
     assert code == (0 if ending == "done" else 2)
@@ -148,10 +148,8 @@ def test_a_terminal_gets_no_more_than_it_can_do_or_wants(
 
 
 @pytest.mark.parametrize("columns", [1, 20, 40])
-def test_a_narrow_terminal_breaks_lines_and_nothing_else(
-    columns: int, arguments: list[str], tmp_path: Path
-) -> None:
-    """In a corner of the screen it works too."""
+def test_a_narrow_terminal_wraps_lines(columns: int, arguments: list[str], tmp_path: Path) -> None:
+    """A run works in a terminal of any width."""
     code, seen = seen_on_a_terminal(arguments, tmp_path, columns, TERM="xterm")
     assert (code, NOISE.search(seen)) == (0, None)
     assert is_whole(tmp_path / "incidents.report.csv")
@@ -166,16 +164,16 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 @pytest.mark.parametrize(("is_closed", "code"), [(False, 130), (True, 129)])
-def test_ctrl_c_typed_and_a_window_closed_leave_the_report_right(
+def test_ctrl_c_and_a_closed_window_leave_a_complete_report(
     is_closed: bool,
     code: int,
     start_sandbox: Callable[..., SandboxProcess],
     tmp_path: Path,
 ) -> None:
-    """On a terminal of its own, in the middle of the bar: what was sent is reported."""
+    """While the progress is shown on a terminal: what was sent is reported."""
     sandbox = start_sandbox("--seed-incidents", "500", *QUICK[:4])
     write_sheet(tmp_path / "incidents.csv", 500)
-    command = ["-m", "bulk_reset", "run", "incidents.csv", "--base-url", sandbox.url]
+    command = ["-m", "bulk_reset", "run", "incidents.csv", "--yes", "--base-url", sandbox.url]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", OWN_TERMINAL, *command],
@@ -209,19 +207,19 @@ HIDDEN, SHOWN = b"\x1b[?25l", b"\x1b[?25h"
 
 
 class Listening:
-    """In the place of an engine: notes what it is told."""
+    """A double of an engine that records its calls."""
 
     def __init__(self) -> None:
         self.stopped: Stop | None = None
         self.told: asyncio.Queue[str] = asyncio.Queue()
 
     def stop(self, stop: Stop) -> None:
-        """Be told to stop."""
+        """Record a stop."""
         self.stopped = stop
         self.told.put_nowait(stop.reason.value)
 
     def abort(self) -> None:
-        """Be told to stop at once."""
+        """Record an abort."""
         self.told.put_nowait("abort")
 
 
@@ -242,10 +240,10 @@ def _own_signals() -> Iterator[None]:
         (signal.SIGHUP, StopReason.HUNG_UP),
     ],
 )
-async def test_the_first_signal_stops_and_every_further_one_aborts(
+async def test_the_first_signal_stops_and_each_further_one_aborts(
     number: signal.Signals, reason: StopReason
 ) -> None:
-    """Once: softly. Twice: now. Three times: it is about to."""
+    """The first one stops gracefully, the others at once."""
     engine = Listening()
     with _signals(engine):  # type: ignore[arg-type]
         for told in (reason.value, "abort", "abort"):
@@ -255,8 +253,8 @@ async def test_the_first_signal_stops_and_every_further_one_aborts(
 
 
 @pytest.mark.usefixtures("_own_signals")
-async def test_who_said_nohup_means_it() -> None:
-    """A signal that is ignored from the start stays ignored."""
+async def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    """A signal that is ignored at the start has no effect."""
     engine = Listening()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _signals(engine):  # type: ignore[arg-type]
@@ -266,10 +264,10 @@ async def test_who_said_nohup_means_it() -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-def test_ctrl_c_for_ever_ends_in_good_order(
+def test_repeated_ctrl_c_leaves_a_complete_report(
     begin: Begin, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
-    """An impatient user gets the report of what was done, the code 130 and no traceback."""
+    """The report has what was done, the exit code is 130, and there is no traceback."""
     faults = tmp_path / "faults.json"
     faults.write_text(json.dumps([{"requests": [5], "hang": True}]))
     sandbox = start_sandbox("--seed-incidents", "2000", *QUICK[:4], "--faults", str(faults))
@@ -299,7 +297,7 @@ def test_ctrl_c_for_ever_ends_in_good_order(
 def test_a_signal_while_the_sheet_is_read_sends_nothing(
     number: signal.Signals, code: int, said: str, tmp_path: Path
 ) -> None:
-    """Before anything is sent, it is over at once, and what was read is left nowhere."""
+    """The command exits at once, and removes its temporary files."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bulk_reset", "run", "-", "--base-url", "http://127.0.0.1:9"],
         cwd=tmp_path,
@@ -330,7 +328,7 @@ main()
 
 @pytest.mark.parametrize("module", ["typer", "rich.console", "pandas", "numpy", "aiohttp"])
 def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str, tmp_path: Path) -> None:
-    """Whoever sees a slip in the command at once need not see our insides."""
+    """Ctrl-C right after the start prints no traceback."""
     write_sheet(tmp_path / "incidents.csv", 3)
     command = ["run", "incidents.csv", "--sandbox", "--account", module]
     done = subprocess.run(
@@ -373,7 +371,7 @@ main()
 def test_a_signal_after_the_last_line_changes_nothing(
     number: signal.Signals, arguments: list[str], tmp_path: Path
 ) -> None:
-    """All is done and said: so is the exit code."""
+    """Everything is printed, and the exit code does not change."""
     done = run_program(LAST, [*arguments[3:], str(int(number))], tmp_path)
     assert (done.returncode, NOISE.search(done.stderr)) == (0, None)
     assert is_whole(tmp_path / "incidents.report.csv")
@@ -390,8 +388,8 @@ main()
 """
 
 
-def test_ctrl_c_at_the_very_end_leaves_a_whole_report(arguments: list[str], tmp_path: Path) -> None:
-    """What is done is done, whatever else was about to be written."""
+def test_ctrl_c_at_the_end_leaves_a_complete_report(arguments: list[str], tmp_path: Path) -> None:
+    """Every row is reported, although the file of failed rows is not written."""
     done = run_program(LATE, [*arguments[3:]], tmp_path)
     assert (done.returncode, NOISE.search(done.stderr)) == (130, None)
     assert is_whole(tmp_path / "incidents.report.csv")

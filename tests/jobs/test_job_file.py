@@ -334,7 +334,12 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "report.copy_to",
         "the start of the names",
     ),
-    "no pattern": ('[source]\nnewest = "in**/x"', 2, "source.newest", "Use for example inbox/*.xlsx"),
+    "no pattern": (
+        '[source]\nnewest = "in**/x"',
+        2,
+        "source.newest",
+        "Use for example inbox/*.xlsx",
+    ),
     "root": ('[source]\nnewest = "/"', 2, "source.newest", "not a file pattern"),
     "nobody's home": (
         '[source]\nsheet = "~no-such-user/x"',
