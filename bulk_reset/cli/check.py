@@ -45,7 +45,7 @@ def check(
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas along)
+        from bulk_reset.workflows import check as checking  # noqa: PLC0415  (brings pandas along)
 
         options = Options(
             **read,
@@ -56,7 +56,7 @@ def check(
         )
         with reading(output) as on_read:
             callbacks = Callbacks(on_notice=output.notice, on_read=on_read)
-            result = actions.check(sheet, options, callbacks)
+            result = checking.check(sheet, options, callbacks)
         code = ExitCode.INPUT if result.row_errors else ExitCode.DONE
         if result.row_errors:
             output.row_errors(result.row_errors)

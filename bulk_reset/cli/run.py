@@ -82,7 +82,7 @@ def run(
     with output.errors(), record.of("run", sheet):
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.workflows import run as running  # noqa: PLC0415  (brings pandas along)
 
         options = Options(
             **asked.options,
@@ -114,7 +114,7 @@ def run(
             if plan and not _is_planned(sheet, options, callbacks, output):
                 raise typer.Exit(ExitCode.STOPPED)
             try:
-                totals = actions.run(sheet, options, callbacks, handles_signals=True)
+                totals = running.run(sheet, options, callbacks, handles_signals=True)
             finally:
                 view.close()
         record.end(totals, totals.exit_code)

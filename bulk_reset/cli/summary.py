@@ -16,7 +16,7 @@ from bulk_reset.core.totals import Totals, Verification
 
 if TYPE_CHECKING:
     from bulk_reset.records.summary import ReportSummary
-    from bulk_reset.workflows.undo import UndoSheet
+    from bulk_reset.workflows.undo_sheet import UndoSheet
 
 _SHOWN_VALUE: Final = 40
 _SHOWN_LOST: Final = 10

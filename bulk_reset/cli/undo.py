@@ -50,7 +50,7 @@ def undo(
     with output.errors(), record.of("undo", str(report)):
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.workflows import undo as undoing  # noqa: PLC0415  (brings pandas along)
 
         options = Options(
             **asked.options,
@@ -69,31 +69,31 @@ def undo(
         callbacks = record.logged(options, callbacks)
         plan = PlanView(output)
         try:
-            undone = actions.undo(
+            undone = undoing.undo(
                 report, options, callbacks, plan.add, plan.show, handles_signals=True
             )
         finally:
             view.close()
-        show_lost(output, undone.way)
+        show_lost(output, undone.undo_sheet)
         code = ExitCode.DONE
         if undone.totals is None:
-            if undone.is_wanted:
+            if undone.is_confirmed:
                 output.say("Nothing was left to restore.")
             else:
                 output.say("Nothing was sent: nobody said yes. Next: the same again with --yes")
                 code = ExitCode.STOPPED
         else:
-            show_totals(output, undone.totals, str(undone.way.sheet))
+            show_totals(output, undone.totals, str(undone.undo_sheet.sheet))
             code = undone.totals.exit_code
-            output.say(f"To undo this: bulk-reset undo {undone.way.report}")
-        if undone.way.not_known and code is ExitCode.DONE:
+            output.say(f"To undo this: bulk-reset undo {undone.undo_sheet.report}")
+        if undone.undo_sheet.not_known and code is ExitCode.DONE:
             code = ExitCode.NOT_ALL
         record.end(undone.totals, code)
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
-                "lost": [dataclasses.asdict(one) for one in undone.way.lost],
-                "not_known": undone.way.not_known,
+                "lost": [dataclasses.asdict(one) for one in undone.undo_sheet.lost],
+                "not_known": undone.undo_sheet.not_known,
                 "exit_code": int(code),
             }
         )

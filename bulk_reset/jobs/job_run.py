@@ -153,7 +153,7 @@ class JobRun:
         self._keep_totals(totals)
 
     def _send(self, sheet: Path, options: Options, *, handles_signals: bool) -> Totals:
-        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (brings pandas and aiohttp along)
+        from bulk_reset.workflows.run import (  # noqa: PLC0415  (brings pandas and aiohttp along)
             run,
         )
 

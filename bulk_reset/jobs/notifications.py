@@ -48,7 +48,7 @@ def tell(job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sl
         problem = _tell_command(job.notify.command, summary, job.path.parent)
         (failed if problem else told).append(problem or job.notify.command[0])
     if job.notify.webhook is not None:
-        from bulk_reset.engine.connection import (  # noqa: PLC0415  (brings aiohttp along)
+        from bulk_reset.engine.event_loop import (  # noqa: PLC0415  (brings aiohttp along)
             in_new_loop,
         )
 
