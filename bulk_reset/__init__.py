@@ -3,8 +3,9 @@
     from bulk_reset import Options, run
 
     totals = run("incidents.csv", Options(limit=10))
+    print(totals.counts["updated"])
 
-Names are imported when they are first asked for: ``import bulk_reset`` costs nothing.
+Names are imported at their first use, so ``import bulk_reset`` itself imports nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bulk_reset.core.callbacks import Callbacks
     from bulk_reset.core.defaults import OnConflict
-    from bulk_reset.core.errors import BulkResetError, ExitCode, InputError, RunError
+    from bulk_reset.core.errors import (
+        BulkResetError,
+        CredentialsError,
+        ExitCode,
+        InputError,
+        InvalidRowsError,
+        LockedError,
+        RunError,
+        SheetError,
+        StoppedError,
+        UnansweredError,
+    )
     from bulk_reset.core.outcome import Outcome, Status
     from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
     from bulk_reset.core.row_error import RowError
@@ -24,29 +36,29 @@ if TYPE_CHECKING:
     from bulk_reset.records.report_reader import read_report
     from bulk_reset.records.summary import summarise
     from bulk_reset.reports.report_page import write_page
-    from bulk_reset.workflows.actions import (
-        CheckResult,
-        UndoResult,
-        answer,
-        check,
-        run,
-        run_frame,
-        undo,
-        verify,
-    )
+    from bulk_reset.workflows.answer import answer
+    from bulk_reset.workflows.check import CheckResult, check
     from bulk_reset.workflows.incident_query import Query, query_of
     from bulk_reset.workflows.plan import plan
     from bulk_reset.workflows.pull import PullTotals, pull
+    from bulk_reset.workflows.run import run, run_frame
     from bulk_reset.workflows.stream import stream
+    from bulk_reset.workflows.undo import UndoResult, undo
+    from bulk_reset.workflows.verify import verify
 
-_HOME = {
+    __version__: str
+
+_MODULE_OF = {
     "BulkResetError": "core.errors",
-    "CheckResult": "workflows.actions",
+    "Callbacks": "core.callbacks",
+    "CheckResult": "workflows.check",
+    "CredentialsError": "core.errors",
     "ExitCode": "core.errors",
     "FieldPlan": "core.plan",
     "InputError": "core.errors",
+    "InvalidRowsError": "core.errors",
+    "LockedError": "core.errors",
     "Mismatch": "core.totals",
-    "RowError": "core.row_error",
     "OnConflict": "core.defaults",
     "Options": "engine.options",
     "Outcome": "core.outcome",
@@ -54,25 +66,28 @@ _HOME = {
     "Progress": "core.totals",
     "PullTotals": "workflows.pull",
     "Query": "workflows.incident_query",
+    "RowError": "core.row_error",
     "RowPlan": "core.plan",
     "RunError": "core.errors",
+    "SheetError": "core.errors",
     "Status": "core.outcome",
+    "StoppedError": "core.errors",
     "Totals": "core.totals",
-    "UndoResult": "workflows.actions",
+    "UnansweredError": "core.errors",
+    "UndoResult": "workflows.undo",
     "Verification": "core.totals",
-    "Callbacks": "core.callbacks",
-    "answer": "workflows.actions",
-    "check": "workflows.actions",
+    "answer": "workflows.answer",
+    "check": "workflows.check",
     "plan": "workflows.plan",
     "pull": "workflows.pull",
     "query_of": "workflows.incident_query",
     "read_report": "records.report_reader",
-    "run": "workflows.actions",
-    "run_frame": "workflows.actions",
+    "run": "workflows.run",
+    "run_frame": "workflows.run",
     "stream": "workflows.stream",
     "summarise": "records.summary",
-    "undo": "workflows.actions",
-    "verify": "workflows.actions",
+    "undo": "workflows.undo",
+    "verify": "workflows.verify",
     "write_page": "reports.report_page",
 }
 
@@ -80,9 +95,12 @@ __all__ = [
     "BulkResetError",
     "Callbacks",
     "CheckResult",
+    "CredentialsError",
     "ExitCode",
     "FieldPlan",
     "InputError",
+    "InvalidRowsError",
+    "LockedError",
     "Mismatch",
     "OnConflict",
     "Options",
@@ -94,8 +112,11 @@ __all__ = [
     "RowError",
     "RowPlan",
     "RunError",
+    "SheetError",
     "Status",
+    "StoppedError",
     "Totals",
+    "UnansweredError",
     "UndoResult",
     "Verification",
     "answer",
@@ -113,9 +134,18 @@ __all__ = [
     "write_page",
 ]
 
+if not TYPE_CHECKING:  # else a type checker would accept any name
 
-def __getattr__(name: str) -> object:
-    """Import a public name from the module it lives in."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"bulk_reset.{_HOME[name]}"), name)
+    def __getattr__(name: str) -> object:
+        """Import a public name from the module that defines it."""
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415  (takes some milliseconds)
+
+            return version("bulk-reset")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"bulk_reset.{_MODULE_OF[name]}"), name)
+
+    def __dir__() -> list[str]:
+        """Return the public names, for completion."""
+        return [*__all__, "__version__"]

@@ -26,7 +26,7 @@ from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND, OnConflict
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.workflows.actions import CheckResult
+    from bulk_reset.workflows.check import CheckResult
 
 
 @takes_options(read=shared.reading)
@@ -58,7 +58,7 @@ def check(
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas)
+        from bulk_reset.workflows import check as checking  # noqa: PLC0415  (imports pandas)
 
         options = Options(
             **read,
@@ -70,7 +70,7 @@ def check(
         view = ProgressView(output)
         try:
             callbacks = Callbacks(on_notice=output.notice, on_read=view.rows_read)
-            result = actions.check(sheet, options, callbacks)
+            result = checking.check(sheet, options, callbacks)
         finally:
             view.close()
         code = ExitCode.INPUT if result.row_errors else ExitCode.DONE

@@ -72,10 +72,10 @@ def report(
         if xlsx:
             from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
             from bulk_reset.engine.options import Options  # noqa: PLC0415
-            from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas)
+            from bulk_reset.workflows.answer import answer  # noqa: PLC0415  (imports pandas)
 
             options = Options(**read)
-            path = actions.answer(file, of, options, Callbacks(on_notice=output.notice))
+            path = answer(file, of, options, Callbacks(on_notice=output.notice))
             output.line(f"Answer: {path}")
         page = ""
         if html:

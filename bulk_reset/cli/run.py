@@ -144,9 +144,9 @@ def run(
 
 
 def _send(sheet: str, options: Options, callbacks: Callbacks) -> Totals:
-    from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas and aiohttp)
+    from bulk_reset.workflows import run as running  # noqa: PLC0415  (imports pandas and aiohttp)
 
-    return actions.run(sheet, options, callbacks, handles_signals=True)
+    return running.run(sheet, options, callbacks, handles_signals=True)
 
 
 def _confirm(

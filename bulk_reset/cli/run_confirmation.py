@@ -31,10 +31,10 @@ def is_confirmed(
         InputError: as of a run; nothing was sent.
     """
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
-    from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas and aiohttp)
+    from bulk_reset.workflows import run as running  # noqa: PLC0415  (imports pandas and aiohttp)
 
     callbacks = Callbacks(on_notice=notify, on_read=view.rows_read)
-    planned = actions.run(sheet, dataclasses.replace(options, dry_run=True), callbacks)
+    planned = running.run(sheet, dataclasses.replace(options, dry_run=True), callbacks)
     if not planned.requests:
         return True
     view.close()

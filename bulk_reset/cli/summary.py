@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from bulk_reset.records.summary import ReportSummary
-    from bulk_reset.workflows.undo import UndoSheet
+    from bulk_reset.workflows.undo_sheet import UndoSheet
 
 _SHOWN_VALUE: Final = 40
 _SHOWN_LOST: Final = 10

@@ -33,7 +33,7 @@ from bulk_reset.core.defaults import WORKERS
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.workflows.actions import UndoResult
+    from bulk_reset.workflows.undo import UndoResult
 
 
 @takes_options(common=shared.common_options, record=recording)
@@ -71,7 +71,7 @@ def undo(
     with output.errors(), record.of("undo", str(report)):
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows import actions  # noqa: PLC0415  (imports pandas and aiohttp)
+        from bulk_reset.workflows import undo as undoing  # noqa: PLC0415  (imports pandas)
 
         options = Options(
             **common.options,
@@ -92,19 +92,19 @@ def undo(
         callbacks = record.logged(options, callbacks)
         plan = PlanView(output)
         with view.waiting_for(address_of(options)):
-            undone = actions.undo(
+            undone = undoing.undo(
                 report, options, callbacks, plan.add, plan.show, handles_signals=True
             )
-        show_lost(output, undone.way)
+        show_lost(output, undone.undo_sheet)
         code = _show(undone, output, view)
-        if undone.way.not_known and code is ExitCode.DONE:
+        if undone.undo_sheet.not_known and code is ExitCode.DONE:
             code = ExitCode.NOT_ALL
         record.end(undone.totals, code)
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
-                "not_restored": [dataclasses.asdict(one) for one in undone.way.lost],
-                "previous_values_unknown": undone.way.not_known,
+                "not_restored": [dataclasses.asdict(one) for one in undone.undo_sheet.lost],
+                "previous_values_unknown": undone.undo_sheet.not_known,
                 "exit_code": int(code),
             }
         )
@@ -116,7 +116,7 @@ def _show(undone: UndoResult, output: Output, view: ProgressView) -> ExitCode:
     if undone.totals is not None:
         show_totals(output, undone.totals, is_declined=view.is_declined)
         return undone.totals.exit_code
-    if undone.is_wanted:
+    if undone.is_confirmed:
         output.line("All values are restored already; nothing was sent.")
         return ExitCode.DONE
     print_error(CANCELLED, is_red=False)

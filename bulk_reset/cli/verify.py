@@ -40,7 +40,7 @@ def verify(
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (imports aiohttp)
+        from bulk_reset.workflows.verify import (  # noqa: PLC0415  (imports aiohttp)
             verify as read_back,
         )
 

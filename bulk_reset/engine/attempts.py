@@ -1,8 +1,7 @@
-"""Attempts: a permit, a request, and what follows from its end for everybody.
+"""Attempts: a permit, a request, and what its result means for all other requests.
 
-State, and who may touch it: all of it belongs to the event loop, and changes between two
-awaits only. ``in_flight`` holds the tasks whose request is on its way; each adds and removes
-itself. Whoever makes attempts ends the run through ``stop``, when it is hopeless.
+State, changed between two awaits of the event loop only: ``in_flight`` holds the tasks whose
+request is in flight; each task adds and removes itself.
 """
 
 from __future__ import annotations
@@ -27,47 +26,47 @@ from bulk_reset.quota.limiter import Limiter
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 NO_ROW: Final = 0
-"""What a read is counted under, which is of several rows."""
+"""The row number of a read, which concerns several rows."""
 
 
 @dataclass(slots=True)
 class Trail:
-    """What is known of one request, its repetitions included, while it is worked on."""
+    """The history of one request, its retries included."""
 
     worker: asyncio.Task[Any] | None
     row_number: int
     is_read: bool = False
     """Whether it only reads."""
     attempts: int = 0
-    """How often it was sent, whatever that counted for."""
+    """How often it was sent and counted as an attempt."""
     throttled: int = 0
     started_at: float = 0.0
     is_in_doubt: bool = False
-    """Whether a request went out of which nobody knows if it was applied."""
+    """Whether it was sent and may or may not have been applied."""
 
 
 class Attempts:
-    """Makes attempts within the quota, one probe at a time while the API looks down.
+    """Makes attempts within the quota; while the API is unavailable, one probe at a time.
 
     Args:
-        stop: called when the run should end.
-        wall_clock: UTC epoch seconds.
+        stop: called when the run must end early.
+        wall_clock: returns UTC epoch seconds.
 
     Attributes:
-        has_ended: set from outside when the run is to end: nothing is tried again.
-        in_flight: the tasks whose request is on its way.
-        throttled: answers so far that said the quota was used up (HTTP 429).
+        has_ended: set by the caller when the run ends: nothing is retried.
+        in_flight: the tasks whose request is in flight.
+        throttled: how many answers said that the quota was exceeded (HTTP 429).
     """
 
     def __init__(
         self,
-        quota: Limiter,
+        limiter: Limiter,
         policy: RetryPolicy,
         breaker: CircuitBreaker,
         stop: Callable[[Stop], None],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._quota, self._policy, self._breaker = quota, policy, breaker
+        self._limiter, self._policy, self._breaker = limiter, policy, breaker
         self._stop, self._wall_clock = stop, wall_clock
         self._pauses_in_a_row, self._paused_until, self._throttled_since = 0, 0.0, 0.0
         self.in_flight: set[asyncio.Task[Any] | None] = set()
@@ -76,13 +75,13 @@ class Attempts:
 
     @property
     def is_waiting_for_api(self) -> bool:
-        """Whether the API looks down and is only probed."""
+        """Whether the API is unavailable, so that only probes are sent."""
         return self._breaker.is_open
 
     async def attempt(self, trail: Trail, send: Callable[[], Awaitable[T]]) -> T:
-        """Make one attempt; what is not the row's fault costs none and is made again."""
+        """Make one attempt; repeat it at once where its failure is not the row's."""
         while True:
-            permit_at = await self._quota.acquire(self._breaker.start)
+            permit_at = await self._limiter.acquire(self._breaker.start)
             is_probe, is_answered = self._breaker.is_open, False
             was_in_doubt, trail.is_in_doubt = trail.is_in_doubt, True
             trail.started_at = self._wall_clock()
@@ -92,8 +91,8 @@ class Attempts:
             except RequestError as error:
                 is_answered = not isinstance(error, ConnectError)
                 trail.is_in_doubt = was_in_doubt or error.may_be_applied
-                is_spared = self._learn(trail, error, is_probe=is_probe)
-                if not is_spared or self.has_ended:
+                is_free = self._note_failure(trail, error, is_probe=is_probe)
+                if not is_free or self.has_ended:
                     raise
             except asyncio.CancelledError:
                 trail.attempts += 1
@@ -108,20 +107,20 @@ class Attempts:
                 return answer
             finally:
                 self.in_flight.discard(trail.worker)
-                self._quota.release(permit_at, is_answered=is_answered)
+                self._limiter.release(permit_at, is_answered=is_answered)
 
     async def retry(self, trail: Trail, send: Callable[[], Awaitable[T]], first: RequestError) -> T:
-        """Attempt again until the API has answered, or the attempts are spent."""
+        """Attempt again until the API has answered, or the attempts are used up."""
         if not self._may_retry(first):
             raise first
-        _choose_hook()
+        _choose_retry_hook()
         async for attempt in stamina.retry_context(
             on=lambda exc: self._may_retry(exc) and is_worth_retrying(exc),
             **self._policy.back_off(),
         ):
             with attempt:
                 if attempt.num == 1:
-                    # Made already, outside: the back-off costs only those that need it.
+                    # The first attempt was made outside: most rows need no back-off at all.
                     raise first
                 return await self.attempt(trail, send)
         raise InternalError("the back-off ended without an answer or an error")
@@ -130,17 +129,17 @@ class Attempts:
         return not self.has_ended and isinstance(error, RequestError) and error.is_retryable
 
     async def last(self, send: Callable[[], Awaitable[T]]) -> T:
-        """Make the one attempt that is left when a run has ended; nobody learns from it."""
-        permit_at = await self._quota.acquire()
+        """Make a single attempt after the end of a run; its result changes nothing else."""
+        permit_at = await self._limiter.acquire()
         try:
             return await send()
         finally:
-            self._quota.release(permit_at, is_answered=False)
+            self._limiter.release(permit_at, is_answered=False)
 
-    def _learn(self, trail: Trail, error: RequestError, *, is_probe: bool) -> bool:
-        """Draw the conclusions for everybody; tell whether the row is to be sent at once again.
+    def _note_failure(self, trail: Trail, error: RequestError, *, is_probe: bool) -> bool:
+        """Update breaker and pauses; return whether the attempt is free and is made again.
 
-        It is where the attempt says nothing of the row, and so is not one of its few.
+        It is free where its result says nothing about the row.
         """
         _log.debug("row %d: %s: %s", trail.row_number, error.code, error)
         now = asyncio.get_running_loop().time()
@@ -167,34 +166,35 @@ class Attempts:
             message = f"the API is down or cannot be reached: {error}"
             self._stop(Stop(StopReason.OUTAGE, message))
         trail.attempts += not is_connect
-        # An answer of the API itself may be about the row, so it counts even then: else rows
-        # that always break the server would never get an outcome.
+        # An error answer may be caused by the row, so it counts as an attempt even for a probe:
+        # otherwise rows that always break the server would never get an outcome.
         return is_connect or (is_probe and (trail.is_read or error.may_be_applied))
 
     def _pause(self, error: ThrottledError, now: float) -> None:
+        """Pause all requests after HTTP 429; stop the run where that lasts too long."""
         self.throttled += 1
         if not self._pauses_in_a_row:
             self._throttled_since = now
         elif now - self._throttled_since >= self._breaker.patience_s:
-            message = "the quota stays used up, by others who use the account"
+            message = "the quota stays exceeded by other clients of the account"
             self._stop(Stop(StopReason.OUTAGE, f"{message}: {error}"))
-        is_news = now >= self._paused_until
-        if not is_news and not error.retry_after_s:
-            # It was on its way when the pause began, and asks for nothing longer.
+        is_new = now >= self._paused_until
+        if not is_new and not error.retry_after_s:
+            # Its request was in flight when the pause began, and it asks for nothing longer.
             return
-        self._pauses_in_a_row += is_news
+        self._pauses_in_a_row += is_new
         jitter = random.random()  # noqa: S311  (spreads load, guards nothing)
         pause_s = self._policy.pause_s(error, max(1, self._pauses_in_a_row), jitter)
         self._paused_until = max(self._paused_until, now + pause_s)
-        self._quota.pause(pause_s)
+        self._limiter.pause(pause_s)
 
 
-def _choose_hook() -> None:
-    """Let stamina tell of a retry by the standard library's logs, unless the program chose else.
+def _choose_retry_hook() -> None:
+    """Let stamina log retries by the standard library, unless the program has chosen a hook.
 
-    By itself it takes structlog where that is installed, which prints to standard output.
+    By default it uses structlog where that is installed, which prints to standard output.
     """
-    # Nothing public tells what was chosen without choosing for good.
+    # stamina has no public way to read the hooks without setting them permanently.
     config = getattr(getattr(stamina, "_config", None), "CONFIG", None)
     if getattr(config, "_on_retry", None) is None:
         set_on_retry_hooks([LoggingOnRetryHook])

@@ -1,6 +1,6 @@
-"""Is the API sick? Then one probe at a time, and in the end stop, with the rows pending.
+"""The circuit breaker: during an outage one probe at a time, then stop, with rows pending.
 
-Without it, every row of a long sheet would spend its attempts on an outage of minutes.
+Without it, every row of a long sheet would use up its attempts during an outage of minutes.
 Pure: no clock is read and nothing waits; times are arguments, seconds of any one clock.
 """
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 THRESHOLD_ROWS: Final = 10
-"""So many different rows in a row without one success open the breaker."""
+"""Failures of so many different rows without one success in between open the breaker."""
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
 
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Closed: everybody starts. Open: one probe at a time, the waits between growing.
+    """Closed: all requests may start. Open: one probe at a time, with growing waits.
 
     Attributes:
-        patience_s: how long it may be open before the run should stop.
-        patience_at_start_s: the same while nothing has ever succeeded, when a wrong address
-            is likelier than an outage.
+        patience_s: how long it may be open before the run stops.
+        patience_at_start_s: the same while nothing has succeeded yet: then a wrong address is
+            more likely than an outage.
     """
 
     patience_s: float = 900.0
@@ -41,9 +41,9 @@ class CircuitBreaker:
         return self._opened_at is not None
 
     def start(self, now: float) -> float:
-        """Ask to start a request; 0 is leave, else the seconds after which to ask again.
+        """Return 0 where a request may start, else the seconds after which to ask again.
 
-        While open, leave is for one probe: report how it went before the next may start.
+        While open, one probe may start; the next one only after its result was reported.
         """
         if self._opened_at is None:
             return 0.0
@@ -55,7 +55,7 @@ class CircuitBreaker:
         return 0.0
 
     def success(self) -> None:
-        """The API answered as it should (a refusal of a row is such an answer)."""
+        """Note that the API works (rejecting a row is working, too)."""
         self._rows.clear()
         self._opened_at, self._wait_s, self._is_probing = None, _FIRST_WAIT_S, False
         self._has_succeeded = True
@@ -63,20 +63,20 @@ class CircuitBreaker:
     def failure(
         self, now: float, row_number: int, error: str, *, is_certain: bool, is_probe: bool = False
     ) -> None:
-        """An attempt failed through no fault of the row, as far as one can tell.
+        """Note an attempt that failed, probably not because of its row.
 
         Args:
-            is_certain: the API could not be reached at all; one such failure opens.
-            is_probe: the attempt was started while open.
+            is_certain: the API could not be reached at all; one such failure opens the breaker.
+            is_probe: the attempt was started while the breaker was open.
         """
         self.last_error = error
         is_first_of_row = row_number not in self._rows
         self._rows.add(row_number)
         if self._opened_at is not None:
-            # A late failure of a request from before the outage tells nothing new.
+            # A late failure of a request from before the outage adds nothing.
             if is_probe:
                 self._is_probing = False
-                # Rows that only fail at first must not be what the waits grow by.
+                # The waits must not grow because of rows that only fail at first.
                 if not is_first_of_row:
                     self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
                 self._probe_at = now + self._wait_s
@@ -85,11 +85,11 @@ class CircuitBreaker:
             self._probe_at = now + self._wait_s
 
     def abandon_probe(self) -> None:
-        """The probe was cancelled or told nothing; another may start."""
+        """Note that the probe was cancelled or had no result; another may start."""
         self._is_probing = False
 
     def is_hopeless(self, now: float) -> bool:
-        """Whether it has been open for longer than the patience lasts."""
+        """Return whether it has been open for longer than the patience."""
         if self._opened_at is None:
             return False
         patience_s = self.patience_s

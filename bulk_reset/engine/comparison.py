@@ -1,7 +1,7 @@
-"""What a row would do to its incident as it is now: change it, nothing, or undo somebody's work.
+"""Compares a row with its incident: update, no change needed, conflict, or no such incident.
 
-Pure. It looks at three values of each field: what the sheet was made from (where that is
-known), what the row wants, and what the incident has now.
+Pure. Three values of each field count: what the sheet was pulled with (where that is known),
+what the row sets, and what the incident has now.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHOWN_CHARACTERS: Final = 60
 
 
 class Verdict(StrEnum):
-    """What is to be done with a row, by what its incident has now."""
+    """What a run does with a row, given its incident."""
 
     UPDATE = "update"
     UNCHANGED = "unchanged"
@@ -30,13 +30,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a row would do.
+    """A row compared with its incident.
 
     Attributes:
-        change: what is left to send, without the fields that are so already.
-        before: field -> what the incident has now, of ``change.fields`` but a comment.
-        wanted: field -> what the row wants, of the same.
-        conflicts: field -> what the sheet was made from, where somebody has changed it since.
+        change: what is left to send, without fields that have the wanted value already.
+        before: field -> the incident's current value, of ``change.fields`` but a comment.
+        wanted: field -> the row's value, of the same fields.
+        conflicts: field -> the value that was pulled, where it was modified since.
         link: the incident's page.
     """
 
@@ -56,14 +56,14 @@ def compare(
     own: Mapping[str, Any] | None = None,
     is_last_written: Callable[[str, object], bool] = lambda _name, _value: False,
 ) -> Comparison:
-    """Judge a row by its incident as it is now.
+    """Compare a row with its incident as it is now.
 
     Args:
-        incident: None where there is none.
-        overwrites: whether what somebody has changed since is written over.
-        own: field -> what an earlier row of the same incident has set, or is going to.
-        is_ours: whether a field's value is what an earlier run of the same report wrote last: a
-            workbook that is edited again overwrites nobody but its own user.
+        incident: None where there is no such incident.
+        overwrites: whether values that were modified since the pull are overwritten.
+        own: field -> the value that an earlier row of the same incident sets in this run.
+        is_last_written: whether a field's value is what an earlier run of the same report wrote
+            last, so that a workbook that is edited again is no conflict with itself.
     """
     if incident is None:
         return Comparison(Verdict.MISSING, change, {}, {}, {})
@@ -95,7 +95,7 @@ def compare(
 
 
 def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome | None:
-    """Return the outcome of a row that is not to be sent; None for one that is."""
+    """Return the outcome of a row that is not sent; None for a row to send."""
     change, code, message = comparison.change, "", ""
     match comparison.verdict:
         case Verdict.UPDATE:
@@ -104,9 +104,9 @@ def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome |
             status = Status.UNCHANGED
         case Verdict.MISSING:
             status, code = Status.FAILED, "ResourceNotFound"
-            message = "there is no such incident; not sent"
+            message = "no such incident; not sent"
         case Verdict.CONFLICT:
-            status, code, message = Status.CONFLICT, "changed_since", _tell(comparison)
+            status, code, message = Status.CONFLICT, "changed_since", _describe(comparison)
     return Outcome(
         change.row_number,
         change.incident_id,
@@ -119,13 +119,13 @@ def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome |
     )
 
 
-def _tell(comparison: Comparison) -> str:
-    told = [
-        f"{name}: the sheet was made from {_shown(was)}, it is {_shown(comparison.before[name])} "
-        f"now, and {_shown(comparison.wanted[name])} is wanted"
+def _describe(comparison: Comparison) -> str:
+    """Return each conflict with its three values."""
+    return "; ".join(
+        f"{name}: {_shown(was)} when pulled, {_shown(comparison.before[name])} now, "
+        f"{_shown(comparison.wanted[name])} in the sheet"
         for name, was in comparison.conflicts.items()
-    ]
-    return "; ".join(told)
+    )
 
 
 def _shown(value: object) -> str:

@@ -1,11 +1,11 @@
-"""The look at incidents right before their rows are sent: what is left to do, and the way back.
+"""Current values: incidents are read right before their rows are sent, and compared with them.
 
-A hundred rows cost one request more. What stands there is on the disk before any of them is
-sent. Between the look and the sending lie a few seconds (a minute, where the minute window is
-used up): the API has no compare-and-set, so a change that somebody makes in between is lost.
+One more request for a hundred rows. The values are on the disk before any of those rows is sent.
+A few seconds pass between reading and sending (up to a minute where the minute window is used
+up). The API has no compare-and-set, so a change that another user makes in between is lost.
 
-State: what this run has set of incidents that stand on several rows, whose later rows would
-be judged by what is about to be changed.
+State: what this run has set of incidents that stand on several rows: later rows are compared
+with that, because the values that were read are about to be changed.
 """
 
 from __future__ import annotations
@@ -24,76 +24,78 @@ from bulk_reset.engine.readback import Incident
 from bulk_reset.records.previous_values import LastWritten, PreviousValues, PreviousValuesFile
 
 Read = Callable[[Sequence[str]], Awaitable[Mapping[str, Incident]]]
-"""Gives id -> incident for at most 100 ids, those that exist."""
+"""Takes up to 100 ids, returns id -> incident for those that exist; raises RequestError."""
 
 
 @dataclass(slots=True)
 class CurrentValues:
-    """Looks at incidents and keeps what stands there.
+    """Compares rows with their incidents and keeps the previous values.
 
     Attributes:
-        before: where that is kept; None to keep nothing.
-        overwrites: whether what somebody has changed since the sheet was made is written over.
+        file: where previous values are kept; None to keep nothing.
+        overwrites: whether values that were modified since the pull are overwritten.
         repeated_ids: the incidents that stand on several rows.
-        sent_before: digests of rows that an earlier run has sent, or was about to.
-        written: what earlier runs wrote last.
+        sent_before: digests of rows that an earlier run has sent, or was about to send.
+        written: the values that earlier runs wrote last.
     """
 
-    before: PreviousValuesFile | None
+    file: PreviousValuesFile | None
     overwrites: bool = False
     repeated_ids: Collection[str] = frozenset()
     sent_before: Container[str] = frozenset()
     written: LastWritten = field(default_factory=LastWritten)
     _own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    async def at(self, changes: Sequence[Change], read: Read) -> tuple[list[Change], list[Outcome]]:
-        """Look at the incidents of at most 100 rows.
+    async def compare(
+        self, changes: Sequence[Change], read: Read
+    ) -> tuple[list[Change], list[Outcome]]:
+        """Read the incidents of up to 100 rows, and keep the values that will be overwritten.
 
-        Returns: what is left to send, and the outcomes of the rows that need no sending.
+        Returns: what is left to send, and the outcomes of the rows that are not sent.
 
         Raises:
-            RequestError: they could not be read.
-            RunError: what stands there could not be kept; nothing of it may be sent.
+            RequestError: the incidents could not be read.
+            RunError: the previous values could not be written; none of the rows may be sent.
         """
-        comparisons = await self.compared(changes, read)
+        comparisons = await self.comparisons(changes, read)
         to_send = [one for one in comparisons if one.verdict is Verdict.UPDATE]
-        if self.before is not None and to_send:
-            await asyncio.to_thread(self.before.append, [_image(one) for one in to_send])
+        if self.file is not None and to_send:
+            await asyncio.to_thread(self.file.append, [_previous_values(one) for one in to_send])
         now = time.time()
         outcomes = []
-        for change, one in zip(changes, comparisons, strict=True):
-            outcome = outcome_unless_sent(one, now)
+        for change, comparison in zip(changes, comparisons, strict=True):
+            outcome = outcome_unless_sent(comparison, now)
             if outcome is not None:
-                outcomes.append(self._as_sent_before(change, outcome))
+                outcomes.append(self._if_sent_before(change, outcome))
         return [one.change for one in to_send], outcomes
 
-    def _as_sent_before(self, change: Change, outcome: Outcome) -> Outcome:
-        """Call a row updated that has no line because the run was killed that updated it."""
+    def _if_sent_before(self, change: Change, outcome: Outcome) -> Outcome:
+        """Mark a row as updated that has no report line because the run that sent it was killed."""
         if outcome.status is not Status.UNCHANGED or change.digest not in self.sent_before:
             return outcome
-        text = "sent by an earlier run, which was ended before it was told; read back: applied"
+        text = "sent by an earlier run that ended before the API answered; read back: applied"
         return outcome._replace(status=Status.UPDATED, fields=change.fields, error_message=text)
 
-    async def compared(self, changes: Sequence[Change], read: Read) -> list[Comparison]:
-        """Judge at most 100 rows by their incidents as they are now; raises RequestError."""
+    async def comparisons(self, changes: Sequence[Change], read: Read) -> list[Comparison]:
+        """Compare up to 100 rows with their incidents; raises RequestError."""
         ids = list(dict.fromkeys(change.incident_id for change in changes))
         incidents = await read(ids) if ids else {}
-        return [self._compare(change, incidents) for change in changes]
+        return [self._compare_one(change, incidents) for change in changes]
 
-    def _compare(self, change: Change, incidents: Mapping[str, Incident]) -> Comparison:
+    def _compare_one(self, change: Change, incidents: Mapping[str, Incident]) -> Comparison:
         is_repeated = change.incident_id in self.repeated_ids
         own = self._own.get(change.incident_id) if is_repeated else None
         incident = incidents.get(change.incident_id)
         is_last_written = partial(self.written.is_last, change.incident_id)
-        found = compare(
+        comparison = compare(
             change, incident, overwrites=self.overwrites, own=own, is_last_written=is_last_written
         )
-        if is_repeated and found.verdict is Verdict.UPDATE:
-            self._own.setdefault(change.incident_id, {}).update(found.wanted)
-        return found
+        if is_repeated and comparison.verdict is Verdict.UPDATE:
+            self._own.setdefault(change.incident_id, {}).update(comparison.wanted)
+        return comparison
 
 
-def _image(comparison: Comparison) -> PreviousValues:
+def _previous_values(comparison: Comparison) -> PreviousValues:
     change = comparison.change
     return PreviousValues(
         change.row_number,

@@ -1,6 +1,6 @@
-"""Reads incidents for those that send nothing: a plan, a verification, a pull.
+"""Reads incidents for what sends nothing: plan, verify and pull.
 
-Within the same quota as a run, and as patient.
+It uses the same quota as a run, with the same retries.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from bulk_reset.engine.readback import MAX_IDS, Incident, ReadBack
 from bulk_reset.quota.limiter import Limiter
 
 _READERS: Final = 4
-"""Reads on their way at once: the API takes its time for a hundred incidents."""
+"""In-flight reads: the API takes long to answer for a hundred incidents."""
 
 
 class IncidentReader:
-    """Reads incidents within the quota, and as patiently as a run; use ``open_incident_reader``."""
+    """Reads incidents within the quota; use ``open_incident_reader`` to get one."""
 
-    def __init__(self, client: Client, quota: Limiter, options: Options) -> None:
+    def __init__(self, client: Client, limiter: Limiter, options: Options) -> None:
         self._client = client
-        self.quota = quota
+        self.limiter = limiter
         self._stop: Stop | None = None
         self._attempts = Attempts(
-            quota, options.policy(), CircuitBreaker(options.patience_s), self._end
+            limiter, options.policy(), CircuitBreaker(options.patience_s), self._end
         )
-        self._reads = ReadBack(client.list_by_ids, self._attempts)
+        self._readback = ReadBack(client.list_by_ids, self._attempts)
 
     def _end(self, stop: Stop) -> None:
         self._stop, self._attempts.has_ended = stop, True
 
     async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
-        """Return at most 100 incidents, those that exist; raises RunError."""
+        """Return up to 100 incidents, those that exist; raises RunError."""
         with self._errors():
-            return await self._reads.incidents(incident_ids)
+            return await self._readback.incidents(incident_ids)
 
     async def page(self, query: Mapping[str, Any]) -> Page:
         """Return a page of a list; raises RunError."""
         trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
-        ask = partial(self._client.list_page, query)
+        read = partial(self._client.list_page, query)
         with self._errors():
             try:
-                return await self._attempts.attempt(trail, ask)
+                return await self._attempts.attempt(trail, read)
             except RequestError as error:
-                return await self._attempts.retry(trail, ask, error)
+                return await self._attempts.retry(trail, read, error)
 
     async def each(self, incident_ids: Sequence[str]) -> AsyncIterator[Mapping[str, Incident]]:
         """Read any number of incidents; yield those that exist, of 100 ids at a time, in order."""
@@ -74,7 +74,7 @@ class IncidentReader:
         except RequestError as error:
             code = "" if error.code.startswith("HTTP") else f"{error.code}: "
             text = self._stop.message if self._stop else f"{code}{error}"
-            where = "the incidents cannot be read"
+            where = "the incidents could not be read"
             if isinstance(error, FatalError):
                 raise RunError(f"{where}: {text}.") from None
             raise UnansweredError(f"{where}: {text}. Try again later.") from None
@@ -84,8 +84,8 @@ class IncidentReader:
 async def open_incident_reader(
     connection: Connection, options: Options
 ) -> AsyncIterator[IncidentReader]:
-    """Open connections for reading, and close them at the end."""
+    """Open connections for reading until the block ends."""
     async with open_client(
         connection.credentials, connections=_READERS, timeout_s=options.timeout_s
     ) as client:
-        yield IncidentReader(client, connection.quota(options), options)
+        yield IncidentReader(client, connection.limiter(options), options)

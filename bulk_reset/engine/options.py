@@ -1,10 +1,16 @@
-"""Options: how a sheet is read, checked and sent; an argument of every action."""
+"""Options of a check, a run, a plan, a verification or a pull, in five groups.
+
+``Options`` has all of them. A function that needs one group only takes that group.
+
+Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from bulk_reset.core.defaults import (
     ATTEMPTS,
@@ -16,45 +22,55 @@ from bulk_reset.core.defaults import (
     OnConflict,
 )
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option, option_name
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.quota.limiter import Window, windows_of
 
+PathLike = str | os.PathLike[str]
+"""What public functions and options take as a path."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a sheet is read, checked and sent; each is the option of the command line.
+
+class PathOption:
+    """A field of an option group: given as ``str`` or ``Path``, kept as ``Path``."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, group: None, owner: type) -> None: ...
+    @overload
+    def __get__(self, group: object, owner: type) -> Path | None: ...
+    def __get__(self, group: object | None, owner: type) -> Path | None:
+        """Return the path; of the class the default, which dataclasses ask for."""
+        return None if group is None else group.__dict__[self._name]
+
+    def __set__(self, group: object, value: PathLike | None) -> None:
+        """Keep a path; frozen dataclasses come here once, when they are made."""
+        group.__dict__[self._name] = None if value is None else Path(value)
+
+
+class _OptionGroup:
+    """Checks the values of every group that a class consists of."""
+
+    def __post_init__(self) -> None:
+        """Check all groups; raises InputError, which names the option and what it takes."""
+        for group in type(self).__mro__:
+            check = vars(group).get("_check")
+            if check is not None:
+                check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions(_OptionGroup):
+    """How a sheet is read and checked.
 
     Attributes:
-        mapping: field -> name of its column, where the names do not tell.
-        delimiter, encoding, sheet_name: found by themselves when None.
-        header_row: the 1-based row of the header; found by itself when None.
+        mapping: field -> name of its column, where the names differ.
+        delimiter, encoding, sheet_name: auto-detected when None.
+        header_row: the 1-based row of the header; auto-detected when None.
         on_conflict: what to do with rows that set one field to different values.
-        skip_invalid: send the valid rows although others are not.
-        app_key_file: a file with the key alone in it; else the environment, else the
-            provider's configuration.
-        base_url: the API's address; HTTPS, or this machine.
-        sandbox: send to an emulated API inside this process; no key is needed.
-        account: a name for an account that several keys belong to: they share its quota.
-        waits: wait while another run on this machine sends with the same account.
-        per_second, per_minute: the account's limits; ``share`` of them is used, in (0, 1].
-        workers: requests on their way at most.
-        timeout_s: for one request.
-        attempts: for one row.
-        patience_s: how long an outage is waited out before the run stops.
-        limit: send at most so many rows; the rest stays pending.
-        max_failures: stop when more rows fail; a number, or a share of the rows like ``5%``.
-        retry_failed: send again what failed in an earlier run.
-        report: the report file; beside the sheet when None.
-        dry_run: do everything but send.
-        before: look at incidents before their rows are sent: what is so already is not sent,
-            what somebody has changed since the sheet was made is held back, and what stood
-            there is kept in a file beside the report.
-        overwrite: send also what somebody has changed since the sheet was made.
-        canary: send so many rows first, spread over the sheet, and read them back.
-        verify: read back what was written when all is sent.
-        sandbox_state: like ``sandbox``, with its incidents kept in this file.
-        max_rows: a sheet with more rows is a mistake, and nothing of it is sent.
-        deadline_at: when the run stops, UTC epoch seconds; the rest stays pending.
+        skip_invalid: send the valid rows although others are invalid.
+        max_rows: stop before sending if the sheet has more rows.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
@@ -64,82 +80,164 @@ class Options:
     header_row: int | None = None
     on_conflict: OnConflict = OnConflict.ERROR
     skip_invalid: bool = False
-    app_key_file: Path | None = None
-    base_url: str | None = None
-    sandbox: bool = False
-    account: str = ""
-    waits: bool = True
-    per_second: int = PER_SECOND
-    per_minute: int = PER_MINUTE
-    share: float = 1.0
+    max_rows: int | None = None
+
+    def _check(self) -> None:
+        _require_positive("header_row", self.header_row)
+        _require_positive("max_rows", self.max_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendingOptions(_OptionGroup):
+    """What is sent and how.
+
+    Attributes:
+        limit: send up to so many rows; the others stay pending.
+        retry_failed: send again what failed in an earlier run.
+        report: the report file; beside the sheet when None.
+        workers: up to so many requests are in flight.
+        attempts: up to so many for one row.
+        patience_s: how long an outage is waited out before the run stops.
+        deadline_at: when the run stops; the rest stays pending.
+    """
+
+    limit: int | None = None
+    retry_failed: bool = False
+    report: PathOption = PathOption()
     workers: int = WORKERS
-    timeout_s: float = TIMEOUT_S
     attempts: int = ATTEMPTS
     patience_s: float = PATIENCE_S
-    limit: int | None = None
-    max_failures: int | str | None = None
-    retry_failed: bool = False
-    report: Path | None = None
-    dry_run: bool = False
+    deadline_at: float | None = None
+
+    def _check(self) -> None:
+        _require_positive("limit", self.limit)
+        _require_positive("workers", self.workers)
+        self.policy()
+        if self.patience_s < 0:
+            raise InputError(f"{_given('patience_s', self.patience_s)}: must be 0 seconds or more.")
+
+    def policy(self) -> RetryPolicy:
+        """Return how often a request is sent."""
+        return RetryPolicy(attempts=self.attempts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyOptions(_OptionGroup):
+    """What protects incidents from a wrong sheet.
+
+    Attributes:
+        before: read incidents before their rows are sent: rows that need no change are not sent,
+            values that were modified since the pull are conflicts, and previous values are kept
+            in a file beside the report.
+        overwrite: send conflicts too.
+        canary: send so many rows first, spread over the sheet, and verify them.
+        verify: verify what was written when all is sent.
+        max_failures: stop when more rows fail; a number, or a share of the rows like ``5%``.
+    """
+
     before: bool = True
     overwrite: bool = False
     canary: int | None = None
     verify: bool = False
-    sandbox_state: Path | None = None
-    max_rows: int | None = None
-    deadline_at: float | None = None
+    max_failures: int | str | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
-
-        Raises:
-            InputError: names the option and what it takes.
-        """
-        self.windows()
-        self.policy()
+    def _check(self) -> None:
+        _require_positive("canary", self.canary)
         self.failure_limit(1)
-        for name, value in (
-            ("--workers", self.workers),
-            ("--limit", self.limit),
-            ("--header-row", self.header_row),
-            ("--canary", self.canary),
-            ("--max-rows", self.max_rows),
-        ):
-            if value is not None and value < 1:
-                raise InputError(f"{name} {value}: must be 1 or more.")
-        if self.timeout_s <= 0:
-            raise InputError(f"--timeout {self.timeout_s:g}: must be more than 0 seconds.")
-        if self.patience_s < 0:
-            raise InputError(f"--patience {self.patience_s:g}: must be 0 seconds or more.")
         if not self.before and (self.canary or self.verify or self.overwrite):
+            names = ", ".join(map(option_name, ("canary", "verify", "overwrite")))
             raise InputError(
-                "--no-before: --canary, --verify and --overwrite look at incidents. Leave one out."
+                f"{option('before', value=False)}: {names} read incidents. Remove one of them."
             )
-        if self.is_rehearsal and (self.base_url or self.app_key_file):
-            raise InputError("--sandbox needs no --base-url and no --app-key-file. Leave them out.")
-
-    @property
-    def is_rehearsal(self) -> bool:
-        """Whether all goes to an emulated API inside this process."""
-        return self.sandbox or self.sandbox_state is not None
-
-    def windows(self) -> tuple[Window, ...]:
-        """Return the windows of the quota that this run may use."""
-        return windows_of(self.per_second, self.per_minute, self.share)
-
-    def policy(self) -> RetryPolicy:
-        """Return how often a row is tried."""
-        return RetryPolicy(attempts=self.attempts)
 
     def failure_limit(self, rows: int) -> float:
-        """Return how many rows may fail before the run stops."""
+        """Return how many of so many rows may fail before the run stops."""
         if self.max_failures is None:
             return float("inf")
         text = str(self.max_failures).strip()
         number = text.removesuffix("%")
         if not number.isdecimal():
-            raise InputError(f"--max-failures {text}: say a number of rows, or a share like 5%.")
+            raise InputError(
+                f"{option('max_failures', text)}: not a number of rows. Use a number, or a share "
+                "of the rows like 5%."
+            )
         return rows * int(number) / 100 if text.endswith("%") else int(number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaOptions(_OptionGroup):
+    """How much of the account's quota is used.
+
+    Attributes:
+        per_second, per_minute: the account's limits.
+        share: the part of them that this run uses, in (0, 1].
+    """
+
+    per_second: int = PER_SECOND
+    per_minute: int = PER_MINUTE
+    share: float = 1.0
+
+    def _check(self) -> None:
+        self.windows()
+
+    def windows(self) -> tuple[Window, ...]:
+        """Return the windows of the quota that this run may use."""
+        return windows_of(self.per_second, self.per_minute, self.share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionOptions(_OptionGroup):
+    """Which API a run uses: the account's, a sandbox, or none (``dry_run``).
+
+    Attributes:
+        app_key_file: a file with the key alone in it; else the environment, else the
+            provider's configuration.
+        base_url: the API's address; HTTPS, or this machine.
+        account: a name for an account that has several keys: they share its quota.
+        waits: wait while another run on this machine uses the same account.
+        sandbox: send to an emulated API inside this process; no key is needed.
+        sandbox_state: like ``sandbox``, with its incidents kept in this file.
+        dry_run: do everything but send.
+        timeout_s: for one request.
+    """
+
+    app_key_file: PathOption = PathOption()
+    base_url: str | None = None
+    account: str = ""
+    waits: bool = True
+    sandbox: bool = False
+    sandbox_state: PathOption = PathOption()
+    dry_run: bool = False
+    timeout_s: float = TIMEOUT_S
+
+    def _check(self) -> None:
+        if self.timeout_s <= 0:
+            raise InputError(f"{_given('timeout_s', self.timeout_s)}: must be more than 0 seconds.")
+        if self.is_rehearsal and (self.base_url or self.app_key_file):
+            name = "sandbox" if self.sandbox else "sandbox_state"
+            raise InputError(
+                f"{option_name(name)}: cannot be combined with {option_name('base_url')} or "
+                f"{option_name('app_key_file')}. Remove them."
+            )
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether everything goes to an emulated API inside this process."""
+        return self.sandbox or self.sandbox_state is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, ConnectionOptions):
+    """All options, each by its name; see the five groups for what they mean.
+
+    Raises:
+        InputError: a value that cannot be used; the message names the option and what it takes.
+    """
+
+    # Declared again, because mypy gives an inherited field the type that its __set__ takes.
+    report: PathOption = PathOption()
+    app_key_file: PathOption = PathOption()
+    sandbox_state: PathOption = PathOption()
 
     def changed(self) -> dict[str, Any]:
         """Return option -> value of those that are not at their default."""
@@ -150,3 +248,13 @@ class Options:
             if values[one.name]
             != (one.default if one.default_factory is MISSING else one.default_factory())
         }
+
+
+def _require_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InputError(f"{option(name, value)}: must be 1 or more.")
+
+
+def _given(name: str, seconds: float) -> str:
+    """Return an option with its seconds, without needless decimals."""
+    return option(name, int(seconds) if seconds == int(seconds) else seconds)

@@ -1,7 +1,7 @@
-"""Read incidents back: was an update applied whose answer nobody saw?
+"""Reads incidents back: was an update applied whose answer was lost?
 
-Many rows ask at about the same time, when the API is in trouble; those that ask while a
-request is on its way share the next one.
+When the API is in trouble, many rows ask at about the same time. Rows that ask while a read is
+in flight share the next one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
 
 Incident = Mapping[str, Any]
 MAX_IDS: Final = 100
-"""So many incidents one request may ask for. Source: the API's page of the operation."""
+"""How many incidents one request may ask for. Source: the API's page of the operation."""
 
 
 def differing_fields(change: Change, incident: Incident) -> list[str]:
-    """Return the fields that the incident does not have as the change wants them."""
+    """Return the fields of which the incident does not have the change's value."""
     return [
         name
         for name, value in change.wanted().items()
@@ -35,11 +35,11 @@ class ReadBack:
     """Reads the incidents of several rows with one request; belongs to one event loop.
 
     Args:
-        list_by_ids: gives id -> incident for at most ``MAX_IDS`` ids, those that exist; may
-            raise RequestError.
+        list_by_ids: takes up to ``MAX_IDS`` ids, returns id -> incident for those that exist;
+            may raise RequestError.
 
     Attributes:
-        failed_at: when reading last met the API's trouble, in the loop's seconds.
+        failed_at: when a read last failed because of the API, in the loop's seconds.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ReadBack:
         loop = asyncio.get_running_loop()
         found = self._wanted.setdefault(incident_id, loop.create_future())
         async with self._turn:
-            # Whoever had the turn before may have asked for this one as well.
+            # The row that had the turn before may have read this incident as well.
             if not found.done():
                 await self._read_wanted()
         incidents = found.result()
@@ -70,20 +70,20 @@ class ReadBack:
         return incidents.get(incident_id)
 
     async def last(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
-        """Read at most ``MAX_IDS`` incidents once more after the run's end; raises as above."""
+        """Read up to ``MAX_IDS`` incidents after the run's end; raises RequestError."""
         return await self._attempts.last(partial(self._list_by_ids, incident_ids))
 
     async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
-        """Return at most ``MAX_IDS`` incidents as they are now; raises as above."""
+        """Return up to ``MAX_IDS`` incidents as they are now; raises RequestError."""
         trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
-        ask = partial(self._ask, incident_ids)
+        read = partial(self._read, incident_ids)
         try:
-            return await self._attempts.attempt(trail, ask)
+            return await self._attempts.attempt(trail, read)
         except RequestError as error:
-            return await self._attempts.retry(trail, ask, error)
+            return await self._attempts.retry(trail, read, error)
 
     async def _read_wanted(self) -> None:
-        # Should this be cancelled, whoever has the next turn asks for all of them.
+        # If this is cancelled, the row that has the next turn reads all of them.
         ids = list(islice(self._wanted, MAX_IDS))
         answer: Mapping[str, Incident] | RequestError
         try:
@@ -93,7 +93,7 @@ class ReadBack:
         for incident_id in ids:
             self._wanted.pop(incident_id).set_result(answer)
 
-    async def _ask(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
+    async def _read(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
         try:
             return await self._list_by_ids(incident_ids)
         except RequestError as error:

@@ -1,6 +1,6 @@
-"""When a row is worth another attempt, and how long to wait before it.
+"""When a request is retried, and after which wait.
 
-Decisions and options only: stamina does the waiting (exponential, with jitter, capped).
+Decisions only: stamina does the waiting (exponential, with jitter, capped).
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final, TypedDict
 
 from bulk_reset.core.errors import InputError, RequestError, ThrottledError
+from bulk_reset.core.option_names import option
 
 MAX_PAUSE_S: Final = 300.0
-"""The longest wait that a server's Retry-After is followed for; the windows are a minute."""
+"""The longest Retry-After that is honoured; the longest window is a minute."""
 
 
 class BackOff(TypedDict):
@@ -26,13 +27,13 @@ class BackOff(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a row is tried, and how patiently.
+    """How often a request is sent, and how long the waits in between are.
 
     Attributes:
-        attempts: how often at most, the first one included.
-        first_wait_s: before the second attempt; doubled before each further one.
+        attempts: up to so many, the first one included.
+        first_wait_s: before the second attempt; doubled before each later one.
         longest_wait_s: the cap of the doubling.
-        jitter_s: up to so much is added, so that rows do not come back all at once.
+        jitter_s: up to so much is added at random, so that rows are not retried all at once.
     """
 
     attempts: int = 5
@@ -42,7 +43,7 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
-            raise InputError(f"--attempts {self.attempts}: must be 1 or more.")
+            raise InputError(f"{option('attempts', self.attempts)}: must be 1 or more.")
 
     def back_off(self) -> BackOff:
         """Return the arguments for stamina."""
@@ -55,21 +56,21 @@ class RetryPolicy:
         )
 
     def pause_s(self, error: ThrottledError, times_in_a_row: int, jitter: float) -> float:
-        """Return how long everybody waits after a 429.
+        """Return how long all requests wait after HTTP 429.
 
         Args:
             times_in_a_row: pauses since the last success, this one included.
-            jitter: chance, 0 to 1.
+            jitter: a random number, 0 to 1.
         """
         if error.retry_after_s is not None and error.retry_after_s > 0:
-            # The server knows its own windows: never undercut its answer.
+            # The server knows its own windows: never wait for less.
             return min(error.retry_after_s, MAX_PAUSE_S)
         doubled = self.first_wait_s * 2.0 ** min(times_in_a_row - 1, 10)
         return min(self.longest_wait_s, doubled + jitter * self.jitter_s)
 
 
 def is_worth_retrying(error: Exception) -> bool | float:
-    """Tell stamina whether to try again; a number is the wait in seconds the server asked for."""
+    """Return for stamina whether to retry, or the wait in seconds that the server asked for."""
     if not isinstance(error, RequestError) or not error.is_retryable:
         return False
     if error.retry_after_s is not None:

@@ -1,7 +1,7 @@
-"""What of a sheet goes to the engine.
+"""The work source: rows of a sheet in; changes to send and outcomes to record out.
 
-Each row is sorted, in the sheet's order, into a change to send, an outcome that needs no
-sending, or a row that an earlier run has finished.
+Each row, in the sheet's order, becomes a change to send, an outcome that needs no sending, or
+nothing where an earlier run has finished it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class WorkSource:
     """One pass over a sheet.
 
     Attributes:
-        history: what earlier runs made of rows.
-        limit: at most so many changes are sent; the rest is held back.
+        history: the results of earlier runs.
+        limit: up to so many changes are sent; the others stay pending.
         chosen: which of the changes are sent, counted from 0; None for all.
-        rows: how many rows were sorted so far; always the sum of the last four below.
+        rows: how many rows were read so far; always the sum of the last four below.
         known: how many of them have a line in the report.
-        resumed: what earlier runs made of rows for good, by status.
-        settled: outcomes that needed no sending.
+        resumed: rows with a final result of an earlier run, by status.
+        settled: rows whose outcome needed no sending, by status.
         sent: changes handed out.
-        held_back: changes beyond the limit.
+        held_back: changes beyond the limit, or not chosen.
     """
 
     sheet: Sheet
@@ -53,15 +53,15 @@ class WorkSource:
     _sent_again: set[str] = field(default_factory=set)
 
     def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
-        """Yield changes to send and outcomes to record, some 1,000 rows at a time."""
+        """Yield changes to send and outcomes to record, 1,000 rows at a time."""
         for checked in checked_chunks(self.sheet, _BATCH_ROWS):
-            yield self.take(checked)
+            yield self.add(checked)
 
     def count(self) -> None:
-        """Go through the whole sheet only to count; before a first run there is no need to."""
+        """Count the rows without handing them out; a first run need not read the sheet for it."""
         if len(self.history):
             for checked in checked_chunks(self.sheet):
-                self.take(checked)
+                self.add(checked)
             return
         statuses = Counter(decision.status for decision in self.sheet_check.decisions.values())
         rejected = len({row_error.row_number for row_error in self.sheet_check.row_errors})
@@ -77,23 +77,23 @@ class WorkSource:
         self.sent = to_send if self.limit is None else min(self.limit, to_send)
         self.held_back = to_send - self.sent
 
-    def take(self, checked: CheckedChunk) -> tuple[list[Change], list[Outcome]]:
-        """Sort a chunk's rows; return those to send and those to record."""
-        judged = DecidedChunk(checked, self.sheet_check, self.scope)
+    def add(self, checked: CheckedChunk) -> tuple[list[Change], list[Outcome]]:
+        """Take a chunk's rows; return those to send and those to record."""
+        decided = DecidedChunk(checked, self.sheet_check, self.scope)
         self.rows += len(checked)
         changes: list[Change] = []
         outcomes: list[Outcome] = []
         if not len(self.history):
-            for item in judged.items():
+            for item in decided.items():
                 self._sort(item, None, changes, outcomes)
             return changes, outcomes
-        codes = self.history.codes(judged.digests)
+        codes = self.history.codes(decided.digests)
         counts = self.history.counts_if_all_sent(codes)
-        if counts is not None and judged.is_all_plain:
+        if counts is not None and decided.is_all_plain:
             self.known += len(checked)
             self.resumed.update(counts)
             return changes, outcomes
-        for item, code in zip(judged.items(), codes.tolist(), strict=True):
+        for item, code in zip(decided.items(), codes.tolist(), strict=True):
             self._sort(item, status_of(code), changes, outcomes)
         return changes, outcomes
 
@@ -124,14 +124,14 @@ class WorkSource:
         return self.limit is not None and self.sent >= self.limit
 
     def _is_final(self, item: Change | Outcome, before: Status) -> bool:
-        """Tell whether what an earlier run made of the row is final."""
+        """Return whether the result of an earlier run is final."""
         if isinstance(item, Outcome):
             return before.is_done or before is item.status
         if item.incident_id in self._sent_again:
             # An earlier row of the incident is sent again and overwrites what this one set.
             return False
         if before is Status.SKIPPED:
-            # It was not sent because of another row, which no longer stands in for it.
+            # It was a duplicate of another row, which is no longer there.
             return False
         if before.is_done:
             decision = self.sheet_check.decisions.get(item.row_number)
@@ -141,7 +141,7 @@ class WorkSource:
 
 
 def checked_chunks(sheet: Sheet, chunk_rows: int = CHUNK_ROWS) -> Iterator[CheckedChunk]:
-    """Read and check a sheet once more, chunk by chunk."""
+    """Read and check a sheet, chunk by chunk."""
     for chunk in sheet.chunks(chunk_rows):
         yield check_chunk(chunk, sheet.columns)
 
@@ -149,7 +149,7 @@ def checked_chunks(sheet: Sheet, chunk_rows: int = CHUNK_ROWS) -> Iterator[Check
 def outcomes_by_row(
     sheet: Sheet, sheet_check: SheetCheck, scope: str, outcomes: Iterable[Outcome]
 ) -> dict[int, Outcome | None]:
-    """Return row_number -> what became of it (None: pending), for every row but blank ones."""
+    """Return row_number -> outcome (None: pending), for every row but blank ones."""
     last = {bytes.fromhex(outcome.digest): outcome for outcome in outcomes}
     return {
         number: last.get(digest)

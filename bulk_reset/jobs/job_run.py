@@ -131,7 +131,7 @@ class JobRun:
         self._record_totals(totals)
 
     def _send(self, sheet: Path, options: Options, *, handles_signals: bool) -> Totals:
-        from bulk_reset.workflows.actions import (  # noqa: PLC0415  (brings pandas and aiohttp)
+        from bulk_reset.workflows.run import (  # noqa: PLC0415  (imports pandas)
             run,
         )
 

@@ -51,7 +51,7 @@ def send_notification(
         problem = _run_command(job.notify.command, content, job.path.parent)
         (failed if problem else sent).append(problem or job.notify.command[0])
     if job.notify.webhook is not None:
-        from bulk_reset.engine.connection import in_new_loop  # noqa: PLC0415  (brings aiohttp)
+        from bulk_reset.engine.event_loop import in_new_loop  # noqa: PLC0415  (imports aiohttp)
 
         address = job.notify.webhook
         problem = in_new_loop(lambda: _post(address, content, sleep))

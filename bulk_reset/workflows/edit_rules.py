@@ -1,6 +1,6 @@
-"""Edits by a rule: ``title={{ title | replace("[TEST] ", "") }}``, for what needs no spreadsheet.
+"""Edits by a rule like ``title={{ title | replace("[TEST] ", "") }}``, without a spreadsheet.
 
-Jinja2 templates in its sandbox: they see an incident's values and nothing else.
+Rules are Jinja2 templates in its sandbox: they can read an incident's values, nothing else.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
     from jinja2.sandbox import SandboxedEnvironment
 
-_MOST: Final = 100_000
-"""More than any field holds."""
+_MAX_CHARACTERS: Final = 100_000
+"""More than any field can have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is to be set, column by column.
+    """Rules, one a column.
 
     Attributes:
-        templates: ``title``, ``field:NAME`` or ``comment`` -> what it is to be.
+        templates: ``title``, ``field:NAME`` or ``comment`` -> template of its new text.
     """
 
     templates: Mapping[str, Template]
@@ -40,7 +40,7 @@ class Rules:
         """Read rules like ``title={{ title | upper }}``.
 
         Raises:
-            InputError: no such field, a field twice, or a template that is none.
+            InputError: no such field, a field twice, or an invalid template.
         """
         from jinja2 import StrictUndefined, TemplateError  # noqa: PLC0415  (rarely needed)
 
@@ -56,33 +56,33 @@ class Rules:
             field = field_named(name.strip())
             if not sign or field is None or field == ID_FIELD:
                 raise InputError(
-                    f"--set {text}: say it like --set 'title={{{{ title | upper }}}}', "
-                    "with a field that can be set."
+                    f"--set {text}: not a rule, or no field that can be set. Use for example --set "
+                    "'title={{ title | upper }}'."
                 )
             if field in templates:
-                raise InputError(f"--set {name}: said twice. Say it once.")
+                raise InputError(f"--set {name}: used twice. Use one rule for each field.")
             try:
                 templates[field] = environment.from_string(template)
             except TemplateError as exc:
                 what = str(exc).rstrip(".")
-                raise InputError(f"--set {name}: {what}. Mend the template.") from exc
+                raise InputError(f"--set {name}: {what}. Fix the template.") from exc
         return cls(templates)
 
     def wanted(self, incident: Mapping[str, Any], row_number: int) -> dict[str, str]:
-        """Return what an incident is to have otherwise than it has: column -> text.
+        """Return the new texts that differ from the incident's current ones: column -> text.
 
         Raises:
-            InputError: a template asks for what is not there; names the row and the variable.
+            InputError: a template failed; the message names the row and the variable.
         """
         found = {}
         for field, template in self.templates.items():
             try:
                 text = template.render(incident)
-            except Exception as exc:  # whatever a template may do
+            except Exception as exc:  # a template can raise anything
                 where = f"--set {field}: row {row_number}, incident {incident.get(ID_FIELD)}"
                 what = one_line(str(exc)).rstrip(".")
                 raise InputError(
-                    f"{where}: {what}. Its values are {', '.join(sorted(incident))}."
+                    f"{where}: {what}. Available values: {', '.join(sorted(incident))}."
                 ) from exc
             now = "" if field == COMMENT_FIELD else text_of(field, live_value(incident, field))
             if text and not is_same(text, now):
@@ -91,7 +91,7 @@ class Rules:
 
 
 def _environment() -> type[SandboxedEnvironment]:
-    """Return Jinja2's sandbox, in which no operator makes a text that fills the memory."""
+    """Return Jinja2's sandbox, with operators that cannot make a text that fills the memory."""
     from jinja2.exceptions import SecurityError  # noqa: PLC0415  (rarely needed)
     from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
 
@@ -100,13 +100,15 @@ def _environment() -> type[SandboxedEnvironment]:
 
         def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
             sizes = [len(one) if isinstance(one, Sized) else abs(one) for one in (left, right)]
-            if operator == "**" or sizes[0] * sizes[1] > _MOST:
-                raise SecurityError(f"{operator} of these makes more than {_MOST:,} characters")
+            if operator == "**" or sizes[0] * sizes[1] > _MAX_CHARACTERS:
+                raise SecurityError(
+                    f"{operator} of these makes more than {_MAX_CHARACTERS:,} characters"
+                )
             return super().call_binop(context, operator, left, right)
 
     return Bounded
 
 
 def _regex_replace(text: str, pattern: str, replacement: str = "") -> str:
-    """Return the text with what a regular expression finds replaced."""
+    """Return the text with the matches of a regular expression replaced."""
     return re.sub(pattern, replacement, text)

@@ -1,4 +1,4 @@
-"""Which incidents are meant: when they started, and what else is asked of them.
+"""Which incidents to pull: the period in which they started, and filters.
 
 Units: ``*_at`` UTC epoch seconds. Source of the filters and of the 31 days that a request may
 cover: ``ListIncidentsRequest``.
@@ -16,25 +16,26 @@ from typing import Any, Final
 from tzlocal import reload_localzone
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option_name
 
 MAX_WINDOW_S: Final = 31 * 24 * 60 * 60
 _PAGE: Final = 100
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-"""How many seconds the letter behind a number means."""
+"""Seconds of each unit, for a number like ``30d``."""
 _AGO: Final = re.compile(r"(\d+)\s*([smhdw])")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which incidents.
+    """Which incidents to list.
 
     Attributes:
-        since_at, until_at: when they started, UTC epoch seconds, both ends included.
+        since_at, until_at: the period in which they started, both ends included.
         query: the API's full-text search.
-        severities, progress: words of the API.
+        severities, progress: the API's words.
         channels: numbers, or names as the incidents show them.
         team_ids: numbers.
-        nums: short numbers as people see them.
+        nums: the short numbers that the console shows.
     """
 
     since_at: int
@@ -47,7 +48,7 @@ class Query:
     nums: tuple[str, ...] = ()
 
     def windows(self) -> Iterator[tuple[int, int]]:
-        """Yield the times to ask for one by one, none longer than 31 days, none overlapping."""
+        """Yield the periods of the requests, up to 31 days each, without overlap."""
         start = self.since_at
         while start <= self.until_at:
             end = min(start + MAX_WINDOW_S, self.until_at)
@@ -62,7 +63,7 @@ class Query:
             "query": self.query,
             "incident_severity": ",".join(self.severities),
             "progress": ",".join(self.progress),
-            # With names among them, the incidents themselves are looked at.
+            # The API takes numbers only; with names, ``matches`` filters what it lists.
             "channel_ids": numbers if is_by_number else [],
             "team_ids": list(self.team_ids),
             "nums": list(self.nums),
@@ -77,7 +78,7 @@ class Query:
         }
 
     def matches(self, incident: Mapping[str, Any]) -> bool:
-        """Tell whether an incident is in one of the channels that were named."""
+        """Return whether an incident is in one of the channels."""
         names = {one.casefold() for one in self.channels}
         its = {str(incident.get(name, "")).casefold() for name in ("channel_id", "channel_name")}
         return not names or bool(names & its)
@@ -86,54 +87,54 @@ class Query:
 def parse_time(
     text: str, option: str, *, is_end: bool = False, now: dt.datetime | None = None
 ) -> int:
-    """Return the moment that a text means, in UTC epoch seconds.
+    """Return the time of a text, in UTC epoch seconds.
 
     Args:
-        text: ``30d`` (also s, m, h, w) ago, ``now``, a date, or a date and time, in the user's
-            zone unless it says another.
-        option: named in errors.
+        text: ``30d`` (also s, m, h, w) before now, ``now``, a date, or a date and time, in the
+            user's time zone unless it has its own.
+        option: the name of the option, for errors.
         is_end: whether a date means its last second.
-        now: what ``ago`` is counted from, and the zone of dates; the user's own when None.
+        now: the current time, in the time zone of dates; the user's own when None.
 
     Raises:
-        InputError: it means no moment.
+        InputError: it is not a time.
     """
     now = now or dt.datetime.now(user_zone())
-    told = text.strip().lower()
-    if told == "now":
+    words = text.strip().lower()
+    if words == "now":
         return int(now.timestamp())
-    if ago := _AGO.fullmatch(told):
+    if ago := _AGO.fullmatch(words):
         return int(now.timestamp()) - int(ago[1]) * UNITS[ago[2]]
     try:
-        moment = dt.datetime.fromisoformat(text.strip())
+        time = dt.datetime.fromisoformat(text.strip())
         if is_end and _is_day(text.strip()):
-            moment += dt.timedelta(days=1, seconds=-1)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=now.tzinfo)
-        return int(moment.timestamp())
+            time += dt.timedelta(days=1, seconds=-1)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=now.tzinfo)
+        return int(time.timestamp())
     except (ValueError, OverflowError) as exc:
         raise InputError(
-            f"{option} {text}: not a moment. Say 30d, 2026-11-01 or '2026-11-01 14:30'."
+            f"{option} {text}: invalid time. Use for example 30d, 2026-11-01 or '2026-11-01 14:30'."
         ) from exc
 
 
 def user_zone() -> dt.tzinfo:
-    """Return the zone of whoever runs this.
+    """Return the time zone of the user.
 
     Raises:
-        InputError: nobody knows it.
+        InputError: it is unknown.
     """
     try:
-        return reload_localzone()  # it may have been changed since
+        return reload_localzone()  # it may have changed since the last call
     except LookupError as exc:
         raise InputError(
-            f"TZ={os.environ.get('TZ', '')}: no zone of that name is known. Say it like "
-            "TZ=Europe/Berlin, or TZ=UTC."
+            f"TZ={os.environ.get('TZ', '')}: unknown time zone. Use for example "
+            "TZ=Europe/Berlin or TZ=UTC."
         ) from exc
 
 
 def _is_day(text: str) -> bool:
-    """Tell whether a text that means a moment says no time of the day: 2026-11-30, 20261130."""
+    """Return whether a text is a date without a time of the day: 2026-11-30, 20261130."""
     try:
         dt.date.fromisoformat(text)
     except ValueError:
@@ -150,25 +151,26 @@ def query_of(
     until: str,
     *,
     now: dt.datetime | None = None,
-    **filters: Any,  # noqa: ANN401  (a query's)
+    **filters: Any,  # noqa: ANN401  (attributes of a query)
 ) -> Query:
-    """Return what to ask for; see ``parse_time`` and ``Query``.
+    """Return a query from texts; see ``parse_time`` and ``Query``.
 
     Raises:
-        InputError: it cannot be meant.
+        InputError: a value that cannot be used.
     """
-    start = parse_time(since, "--since", now=now)
-    end = parse_time(until, "--until", is_end=True, now=now)
+    since_name, until_name = option_name("since"), option_name("until")
+    start = parse_time(since, since_name, now=now)
+    end = parse_time(until, until_name, is_end=True, now=now)
     if start < 0:
-        raise InputError(f"--since {since}: lies before 1970. Say a later moment.")
+        raise InputError(f"{since_name} {since}: before 1970. Use a later time.")
     if start > end:
-        raise InputError(f"--since {since}: lies after --until {until}. Turn them around.")
-    for option, words in (("severities", SEVERITY_WORDS), ("progress", PROGRESS_WORDS)):
-        told = filters.get(option, ())
-        meant = {word.casefold(): word for word in words}
-        unknown = [word for word in told if word.casefold() not in meant]
+        raise InputError(f"{since_name} {since}: after {until_name} {until}. Swap them.")
+    for name, words in (("severities", SEVERITY_WORDS), ("progress", PROGRESS_WORDS)):
+        given = filters.get(name, ())
+        word_of = {word.casefold(): word for word in words}
+        unknown = [word for word in given if word.casefold() not in word_of]
         if unknown:
-            name = "severity" if option == "severities" else option
-            raise InputError(f"--{name} {unknown[0]}: say one of {', '.join(words)}.")
-        filters[option] = tuple(meant[word.casefold()] for word in told)
+            called = option_name("severity" if name == "severities" else name)
+            raise InputError(f"{called} {unknown[0]}: unknown. Use one of {', '.join(words)}.")
+        filters[name] = tuple(word_of[word.casefold()] for word in given)
     return Query(start, end, **filters)

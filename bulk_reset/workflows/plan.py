@@ -1,7 +1,7 @@
-"""What a run of a sheet would do, found out by reading, with nothing sent.
+"""``plan``: what a run of a sheet will do, by reading its incidents; nothing is sent.
 
-Rows are told one by one as their incidents are read, a hundred at a time, so that a plan of
-any length takes little memory.
+Rows are planned one by one as their incidents are read, a hundred at a time, so a plan of any
+length takes little memory.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.engine.comparison import Comparison, Verdict
-from bulk_reset.engine.connection import hold_account, in_new_loop
+from bulk_reset.engine.connection import lock_account
 from bulk_reset.engine.current_values import CurrentValues, Read
+from bulk_reset.engine.event_loop import in_new_loop
 from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import MAX_IDS
@@ -29,7 +30,7 @@ from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.quota.limiter import ideal_s
 from bulk_reset.records.previous_values import LastWritten, why_not_restorable
 from bulk_reset.records.report_reader import beside
-from bulk_reset.workflows.run import open_run
+from bulk_reset.workflows.run_session import open_run
 from bulk_reset.workflows.sheet_opening import SheetLike
 from bulk_reset.workflows.verify import BEFORE
 
@@ -43,29 +44,31 @@ def plan(
     callbacks: Callbacks | None = None,
     add: Callable[[RowPlan], None] = lambda _: None,
 ) -> PlanTotals:
-    """Find out what a run of a sheet would do.
+    """Return what a run of a sheet will do.
 
     Args:
-        add: called for each row that is left to do or is rejected, in the sheet's order.
+        add: called with each row that is left to send or is rejected, in the sheet's order.
 
     Raises:
-        InputError: as a run would.
-        RunError: the incidents cannot be read.
+        InputError: as for a run.
+        RunError: the incidents could not be read.
     """
     options, callbacks = options or Options(), callbacks or Callbacks()
-    with open_run(sheet, options, callbacks) as opened:
-        work = opened.planned_work()
-        written = LastWritten(beside(opened.path, BEFORE) if opened.path else None)
+    with open_run(sheet, options, callbacks) as session:
+        work = session.work()
+        written = LastWritten(beside(session.path, BEFORE) if session.path else None)
         current_values = CurrentValues(
             None, options.overwrite, work.sheet_check.repeated_ids, written=written
         )
         planning = _Planning(work, current_values, add)
-        with hold_account(opened.connection, options, opened.table.label, callbacks) as connection:
+        with lock_account(
+            session.connection, options, session.table.label, callbacks
+        ) as connection:
 
             async def read() -> int:
                 async with open_incident_reader(connection, options) as reader:
                     await planning.run(reader.incidents, callbacks.on_looked)
-                    return reader.quota.requests
+                    return reader.limiter.requests
 
             reads = in_new_loop(read)
     counts = planning.counts + Counter(
@@ -78,7 +81,7 @@ def plan(
     )
     counts[Verdict.UNCHANGED.value] += work.settled[Status.UNCHANGED]
     return PlanTotals(
-        sheet=opened.table.label,
+        sheet=session.table.label,
         made_at=time.time(),
         rows=work.sheet_check.rows,
         counts={name: rows for name, rows in counts.items() if rows},
@@ -86,13 +89,13 @@ def plan(
         lost=planning.lost,
         requests=planning.requests,
         estimate_s=ideal_s(planning.requests + reads, options.windows()),
-        sha256=hash_file(path).sha256 if (path := opened.table.path) else "",
+        sha256=hash_file(path).sha256 if (path := session.table.path) else "",
         version=version("bulk-reset"),
     )
 
 
 class _Planning:
-    """Judges the rows of a feed, and counts."""
+    """Compares the rows of a work source with their incidents, and counts."""
 
     def __init__(
         self, work: WorkSource, current_values: CurrentValues, add: Callable[[RowPlan], None]
@@ -103,7 +106,7 @@ class _Planning:
         self.lost = self.requests = 0
         self._rejected: deque[RowPlan] = deque()
 
-    async def run(self, read: Read, on_looked: Callable[[int, int], None]) -> None:
+    async def run(self, read: Read, on_read: Callable[[int, int], None]) -> None:
         waiting: list[Change] = []
         for changes, outcomes in self._work.batches():
             waiting += changes
@@ -114,16 +117,16 @@ class _Planning:
                 some, waiting = waiting[:MAX_IDS], waiting[MAX_IDS:]
                 await self._compare(some, read)
             self._add_rejected(before=waiting[0].row_number if waiting else None)
-            on_looked(self._work.rows, self._work.sheet_check.rows)
+            on_read(self._work.rows, self._work.sheet_check.rows)
         await self._compare(waiting, read)
         self._add_rejected()
 
     async def _compare(self, changes: list[Change], read: Read) -> None:
-        comparisons = await self._current_values.compared(changes, read)
+        comparisons = await self._current_values.comparisons(changes, read)
         for change, comparison in zip(changes, comparisons, strict=True):
-            self._take(change, comparison)
+            self._add_row(change, comparison)
 
-    def _take(self, change: Change, comparison: Comparison) -> None:
+    def _add_row(self, change: Change, comparison: Comparison) -> None:
         row = _row_plan(change, comparison)
         self.counts[row.verdict] += 1
         if comparison.verdict is Verdict.UPDATE:
@@ -157,7 +160,7 @@ def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
     ]
     if comparison.verdict is Verdict.UPDATE and COMMENT_FIELD in comparison.change.fields:
         text = loads(change.rest[-1].body)[COMMENT_FIELD]
-        fields.append(FieldPlan(COMMENT_FIELD, "", text, None, "a comment cannot be taken back"))
+        fields.append(FieldPlan(COMMENT_FIELD, "", text, None, "a comment cannot be undone"))
     return RowPlan(
         change.row_number,
         change.incident_id,

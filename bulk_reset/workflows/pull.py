@@ -1,7 +1,8 @@
-"""Incidents from the API into a sheet to edit: by time and filters, or by their ids.
+"""``pull``: incidents from the API into a sheet to edit, by time and filters or by their ids.
 
-The API lists at most 31 days at a time and 100 incidents a page; longer times are cut, pages are
-followed by their cursor, and rows are written as they come. Source: ``ListIncidentsRequest``.
+The API lists up to 31 days at a time and 100 incidents a page: longer periods are split, pages
+are followed by their cursor, and rows are written as they arrive.
+Source: ``ListIncidentsRequest``.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from bulk_reset.core.custom_fields import custom_column
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import Readings, is_id, read_ids
-from bulk_reset.engine.connection import connect, hold_account, in_new_loop
+from bulk_reset.engine.connection import connect, lock_account
+from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import IncidentReader, open_incident_reader
-from bulk_reset.engine.options import Options
+from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.sheets.pulled_sheet import PulledSheet
 from bulk_reset.workflows.edit_rules import Rules
@@ -27,12 +29,12 @@ from bulk_reset.workflows.incident_query import Query, user_zone
 
 @dataclass(frozen=True, slots=True)
 class PullTotals:
-    """What a pull has found.
+    """The result of a pull.
 
     Attributes:
-        incidents: read, of which ``rows`` are in the sheet: with a rule, those that it changes.
-        missing: ids that were asked for and do not exist.
-        pages, windows: how they were read.
+        incidents: read, of which ``rows`` are in the sheet: with rules, those that they change.
+        missing: ids that do not exist.
+        pages, windows: how many requests and periods it took.
     """
 
     path: str
@@ -46,17 +48,17 @@ class PullTotals:
 
 @dataclass(slots=True)
 class _Pulling:
-    """A pull on its way; counts what it reads."""
+    """A running pull; counts what it reads."""
 
     reader: IncidentReader
-    on_looked: Callable[[int, int], None]
+    on_read: Callable[[int, int], None]
     incidents: int = 0
     pages: int = 0
     windows: int = 0
     missing: list[str] = field(default_factory=list)
 
     async def of_query(self, query: Query) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the incidents of a query, each once, the oldest first."""
+        """Yield the incidents of a query, each once, oldest first."""
         seen: set[bytes] = set()
         for window in query.windows():
             self.windows += 1
@@ -76,24 +78,24 @@ class _Pulling:
         while True:
             page = await self.reader.page(query.body(window, cursor))
             self.pages += 1
-            # A page that tells of some again may stand for one that was left out.
+            # A page may repeat incidents in place of others, so only different ids count.
             ids.update(bytes.fromhex(incident[ID_FIELD]) for incident in page.items)
             read = len(ids)
             for incident in page.items:
                 yield incident
-            self.on_looked(before + read, before + max(read, page.total))
+            self.on_read(before + read, before + max(read, page.total))
             if not page.has_next:
                 break
             if not page.cursor or page.cursor == cursor or not page.items:
                 raise RunError(
-                    f"the API says that there are more than {read:,} incidents and gives no way "
-                    "to them. Ask for a shorter time."
+                    f"the API listed {read:,} incidents and reports more, but gives no cursor to "
+                    "them. Use a shorter period."
                 )
             cursor = page.cursor
         if read < page.total:
             raise RunError(
-                f"the API says that there are {page.total:,} incidents and gave {read:,}. "
-                "Pull again, or ask for a shorter time."
+                f"the API reports {page.total:,} incidents but listed {read:,}. Pull again, or "
+                "use a shorter period."
             )
 
     async def of_ids(self, ids: Sequence[str]) -> AsyncIterator[Mapping[str, Any]]:
@@ -110,11 +112,11 @@ class _Pulling:
                 else:
                     self.incidents += 1
                     yield incident
-            self.on_looked(done, len(ids))
+            self.on_read(done, len(ids))
 
 
-def pull(  # noqa: PLR0913  (what can be said of a pull)
-    path: Path,
+def pull(  # noqa: PLR0913  (its options)
+    path: PathLike,
     wanted: Query | Sequence[str],
     options: Options | None = None,
     callbacks: Callbacks | None = None,
@@ -127,26 +129,28 @@ def pull(  # noqa: PLR0913  (what can be said of a pull)
 
     Args:
         path: of the sheet, ``.csv`` or ``.xlsx``.
-        wanted: what to ask for, or ids.
+        wanted: a query, or ids.
         custom: columns for custom fields, like ``field:NAME`` or ``field:NAME:json``.
-        rules: edits like ``title={{ title | upper }}``; then only what they change is kept.
-        overwrite: replace a sheet that is already there.
+        rules: edits like ``title={{ title | upper }}``; then the sheet has only
+            incidents that they change.
+        overwrite: replace an existing sheet.
 
     Raises:
-        InputError: what was asked for cannot be meant, or the sheet cannot be written.
-        RunError: the incidents cannot be read; there is no sheet.
+        InputError: a rule or a column is invalid, or the sheet cannot be written.
+        RunError: the incidents could not be read; no sheet was written.
     """
     options, callbacks = options or Options(), callbacks or Callbacks()
-    made = Rules.of(rules)
-    further = [name for name in made.templates if _is_further(name)]
+    parsed = Rules.of(rules)
+    further = [name for name in parsed.templates if _is_further(name)]
     customs = list(dict.fromkeys([*(custom_column(name) or name for name in custom), *further]))
     zone = user_zone()
     zone_name = getattr(zone, "key", None) or "local time"
     with (
+        interruptible(),
         connect(options, callbacks) as connection,
-        hold_account(connection, options, str(path), callbacks) as own,
+        lock_account(connection, options, str(path), callbacks) as own,
         PulledSheet(
-            path, custom=customs, zone=zone, zone_name=zone_name, overwrite=overwrite
+            Path(path), custom=customs, zone=zone, zone_name=zone_name, overwrite=overwrite
         ) as sheet,
     ):
 
@@ -159,8 +163,8 @@ def pull(  # noqa: PLR0913  (what can be said of a pull)
                     else pulling.of_ids(wanted)
                 )
                 async for incident in found:
-                    edits = made.wanted(incident, sheet.rows + 2)
-                    if edits or not made.templates:
+                    edits = parsed.wanted(incident, sheet.rows + 2)
+                    if edits or not parsed.templates:
                         sheet.write(incident, edits)
             return pulling
 
@@ -180,26 +184,27 @@ def _is_further(name: str) -> bool:
     return name.startswith("field:") or name == "comment"
 
 
-def read_id_file(path: Path) -> list[str]:
-    """Return the incident ids of a text file, one a line: ids, or links to their pages.
+def read_id_file(path: PathLike) -> list[str]:
+    """Return the incident ids of a text file with an id, or a link to an incident, on each line.
 
-    A first line that is none is a header.
+    A first line that is neither is a header.
 
     Raises:
-        InputError: it cannot be read, or a line of it names no incident.
+        InputError: it cannot be read, or a line is neither.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as exc:
-        raise InputError(f"--ids {path}: cannot be read ({exc}). It takes a text file.") from exc
+        raise InputError(f"--ids {path}: cannot be read ({exc}). Use a text file.") from exc
     cells = [line.split(",")[0].strip().lower() for line in lines]
     found = read_ids(cells, Readings())
     for number, text in enumerate(found, 1):
         if text and not is_id(text) and number > 1:
             raise InputError(
-                f"--ids {path}: line {number} is no incident id and no link to one. Mend it."
+                f"--ids {path}: line {number} is not an incident id or a link to an incident. "
+                "Fix it."
             )
     ids = list(dict.fromkeys(text for text in found if is_id(text)))
     if not ids:
-        raise InputError(f"--ids {path}: there is no incident id in it. Write one on each line.")
+        raise InputError(f"--ids {path}: no incident ids. Write one on each line.")
     return ids

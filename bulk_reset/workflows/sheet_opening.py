@@ -1,4 +1,4 @@
-"""A sheet is opened and surveyed, and where its report goes is found; it is never written over."""
+"""Opens and checks a sheet, and decides where its report is written: never over the sheet."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError, NoRowsError
-from bulk_reset.engine.options import Options
+from bulk_reset.core.option_names import option, option_name
+from bulk_reset.engine.options import Options, PathLike, ReadingOptions
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.sheets.sheet import STDIN, Sheet, open_sheet
@@ -18,13 +20,15 @@ from bulk_reset.sheets.sheet_check import SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk
 from bulk_reset.workflows.verify import BEFORE
 
-SheetLike = str | Path | pd.DataFrame
+SheetLike = PathLike | pd.DataFrame
 """A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
 
 
 @contextlib.contextmanager
-def opened_sheet(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterator[Sheet]:
-    """Open a sheet as the options say; what there is to know of it is told."""
+def opened_sheet(
+    sheet: SheetLike, options: ReadingOptions, callbacks: Callbacks
+) -> Iterator[Sheet]:
+    """Open a sheet until the block ends; what was detected is sent to ``on_notice``."""
     with open_sheet(
         sheet,
         mapping=options.mapping,
@@ -41,73 +45,78 @@ def opened_sheet(sheet: SheetLike, options: Options, callbacks: Callbacks) -> It
 
 def check_sheet(
     table: Sheet,
-    options: Options,
+    options: ReadingOptions,
     callbacks: Callbacks,
-    see: Callable[[CheckedChunk], object] = lambda _: None,
+    on_chunk: Callable[[CheckedChunk], object] = lambda _: None,
 ) -> SheetCheck:
-    """Read and check a whole sheet; what there is to know of it is told.
+    """Read and check a whole sheet; facts about it are sent to ``on_notice``.
 
     Args:
-        see: sees each chunk once, in the sheet's order.
+        on_chunk: called with each chunk once, in the sheet's order.
 
     Raises:
         NoRowsError: it has no rows.
-        InputError: it has more than are expected.
+        InputError: it has more than ``max_rows``.
     """
     rows = 0
 
-    def on_chunk(checked: CheckedChunk) -> None:
+    def count(checked: CheckedChunk) -> None:
         nonlocal rows
         rows += len(checked)
         callbacks.on_read(rows)
-        see(checked)
+        on_chunk(checked)
 
-    sheet_check = check_rows(table, options.on_conflict, on_chunk)
+    sheet_check = check_rows(table, options.on_conflict, count)
     for notice in sheet_check.readings.notices:
         callbacks.on_notice(f"{table.label}: {notice}")
     if sheet_check.emptied:
         callbacks.on_notice(
-            f"{table.label}: {sheet_check.emptied:,} cells were emptied, which leaves their "
-            "fields as they are: the API cannot empty a field"
+            f"{table.label}: {counted(sheet_check.emptied, 'cell')} emptied since the pull; the "
+            "API cannot empty a field, so the values stay"
         )
     if sheet_check.blank_rows:
-        callbacks.on_notice(f"{table.label}: {sheet_check.blank_rows} blank rows left out")
+        callbacks.on_notice(
+            f"{table.label}: {counted(sheet_check.blank_rows, 'blank row')} ignored"
+        )
     if not sheet_check.rows:
-        raise NoRowsError(f"{table.label}: a header and no rows. Add a row for each incident.")
+        raise NoRowsError(f"{table.label}: no rows below the header. Add a row for each incident.")
     if options.max_rows is not None and sheet_check.rows > options.max_rows:
         raise InputError(
-            f"{table.label}: {sheet_check.rows:,} rows, and more than {options.max_rows:,} are "
-            "taken for a mistake (max_rows), so nothing was sent. Is it the right sheet?"
+            f"{table.label}: {counted(sheet_check.rows, 'row')}, more than "
+            f"{option('max_rows', options.max_rows)} allows; nothing was sent. Check the sheet, or "
+            f"use a higher {option_name('max_rows')}."
         )
     return sheet_check
 
 
 def report_path(sheet: SheetLike, options: Options) -> Path | None:
-    """Return where the report goes: beside the sheet unless it was said; None for a frame."""
+    """Return where the report is written: beside the sheet by default; None for a data frame."""
     if options.report is not None or isinstance(sheet, pd.DataFrame):
         return options.report
     path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
-    # A rehearsal must never pass for the work done.
+    # A rehearsal has a report of its own, so that it never counts as work that was done.
     return path.with_name(f"{path.stem}{'.sandbox' if options.is_rehearsal else ''}.report.csv")
 
 
-def keep_sheet(sheet: Path | None, report: Path | None) -> None:
-    """Refuse a report that would be written over the sheet, by whatever name.
+def refuse_to_overwrite(sheet: Path | None, report: Path | None) -> None:
+    """Refuse a report whose files would overwrite the sheet, under any name.
 
     Raises:
-        InputError: it would.
+        InputError: they would.
     """
     if sheet is None or report is None:
         return
+    where = option("report", report)
     if _is_one_file(report, sheet):
-        raise InputError(f"--report {report}: that is the sheet itself. Choose another.")
+        raise InputError(f"{where}: this is the sheet itself. Choose another report.")
     if _is_one_file(failed_path(report), sheet):
         raise InputError(
-            f"--report {report}: its failed rows would replace {sheet}. Choose another."
+            f"{where}: its file of failed rows would overwrite {sheet}. Choose another report."
         )
     if _is_one_file(beside(report, BEFORE), sheet):
         raise InputError(
-            f"--report {report}: its before-images would be added to {sheet}. Choose another."
+            f"{where}: its file of previous values would be added to {sheet}. Choose another "
+            "report."
         )
 
 

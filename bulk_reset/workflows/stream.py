@@ -1,4 +1,4 @@
-"""``stream``: send changes from a program as they come, and get each outcome as it comes."""
+"""``stream``: send changes from a program as it makes them; get each outcome at once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.outcome import Outcome, Stop
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
-from bulk_reset.engine.connection import find_account, first_cause, sandbox_here
+from bulk_reset.engine.connection import find_account, sandbox_here
+from bulk_reset.engine.event_loop import first_cause
 from bulk_reset.engine.options import Options
-from bulk_reset.engine.worker_pool import Engine
+from bulk_reset.engine.worker_pool import WorkerPool
 from bulk_reset.quota.account_ledger import AccountLedger, wait_for_account
 from bulk_reset.quota.limiter import Limiter
 from bulk_reset.sheets.columns import Columns
@@ -35,45 +36,45 @@ Row = Mapping[str, object]
 async def stream(
     changes: Iterable[Row] | AsyncIterable[Row], options: Options | None = None
 ) -> AsyncIterator[Outcome]:
-    """Send changes within the quota, with the same engine and rules as a run of a sheet.
+    """Send changes within the quota, by the same rules as a run of a sheet.
 
-    Changes of one incident are sent in the order given, never two at a time. No report is
-    written; ``max_failures`` is a number here, because nobody knows how many rows there are.
+    Changes of one incident are sent in the order given, one at a time. No report is written.
+    ``max_failures`` is a number here, because the number of rows is not known.
 
     Args:
-        changes: read as they are needed, some 500 ahead (an async iterable: one).
+        changes: read as needed, up to 500 ahead (an async iterable: one ahead).
 
-    Yields: one outcome a change, in the order of finishing; ``row_number`` counts from 1.
+    Yields: one outcome a change, in the order in which they finish; ``row_number`` counts from 1.
 
     Raises:
-        InputError: the options, the key or a change's fields; before anything else is sent.
-        LockedError: another run has the account, and ``options.waits`` is false.
+        InputError: the options, the key or a change's fields are invalid; nothing else is sent.
+        LockedError: another run uses the account, and ``options.waits`` is false.
         StoppedError: it ended early (credentials, outage, too many failures); changes that
             have no outcome are pending.
     """
     options = options or Options()
-    _require_meaningful(options)
+    _refuse_sheet_options(options)
     outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
     credentials = find_account(options)
     if credentials.warning:
         _log.warning(credentials.warning)
     async with (
         contextlib.AsyncExitStack() as stack,
-        _reachable(options, credentials) as reachable,
-        open_client(reachable, connections=options.workers, timeout_s=options.timeout_s) as client,
+        _address(options, credentials) as address,
+        open_client(address, connections=options.workers, timeout_s=options.timeout_s) as client,
     ):
-        quota = Limiter(options.windows())
+        limiter = Limiter(options.windows())
         if not options.is_rehearsal:
             account = stack.enter_context(AccountLedger(credentials, options.account))
             for wait_s in wait_for_account(
                 account, "a stream", waits=options.waits, notify=_log.warning
             ):
                 await asyncio.sleep(wait_s)
-            quota = Limiter(options.windows(), ledger=account)
-            quota.remember(account.ages_s())
-        engine = Engine(
+            limiter = Limiter(options.windows(), ledger=account)
+            limiter.remember(account.ages_s())
+        pool = WorkerPool(
             client,
-            quota,
+            limiter,
             outcomes.put_nowait,
             policy=options.policy(),
             breaker=CircuitBreaker(options.patience_s),
@@ -81,7 +82,7 @@ async def stream(
             max_failures=options.failure_limit(0),
             is_in_order=lambda _: True,
         )
-        sending = asyncio.create_task(_send_all(engine, changes, outcomes, credentials.base_url))
+        sending = asyncio.create_task(_send_all(pool, changes, outcomes, credentials.base_url))
         try:
             while (outcome := await outcomes.get()) is not None:
                 yield outcome
@@ -95,17 +96,17 @@ async def stream(
 
 
 @contextlib.asynccontextmanager
-async def _reachable(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
+async def _address(options: Options, credentials: Credentials) -> AsyncIterator[Credentials]:
     if options.is_rehearsal:
-        async with sandbox_here(options) as own:
-            yield own
+        async with sandbox_here(options) as sandbox:
+            yield sandbox
     else:
         yield credentials
 
 
-def _require_meaningful(options: Options) -> None:
-    """Refuse what a stream cannot honour, rather than do something else in silence."""
-    of_a_sheet = {
+def _refuse_sheet_options(options: Options) -> None:
+    """Refuse options that a stream would ignore."""
+    for_sheets = {
         "limit": options.limit,
         "report": options.report,
         "dry_run": options.dry_run,
@@ -113,21 +114,21 @@ def _require_meaningful(options: Options) -> None:
         "canary": options.canary,
         "verify": options.verify,
     }
-    asked = [name for name, value in of_a_sheet.items() if value]
-    if asked:
-        raise InputError(f"stream: {', '.join(asked)} is for sheets. Leave it out.")
+    given = [name for name, value in for_sheets.items() if value]
+    if given:
+        raise InputError(f"stream: {', '.join(given)}: for sheets only. Remove it.")
     if str(options.max_failures).endswith("%"):
-        raise InputError("stream: max_failures is a number here, for nobody knows all rows yet.")
+        raise InputError("stream: max_failures: the number of rows is not known. Use a number.")
 
 
 async def _send_all(
-    engine: Engine,
+    pool: WorkerPool,
     changes: Iterable[Row] | AsyncIterable[Row],
     outcomes: asyncio.Queue[Outcome | None],
     scope: str,
 ) -> Stop | None:
     try:
-        return await engine.run(_checked_batches(changes, outcomes, scope))
+        return await pool.run(_checked_batches(changes, outcomes, scope))
     except BaseExceptionGroup as group:
         raise first_cause(group) from None
     finally:
@@ -141,7 +142,7 @@ async def _checked_batches(
 ) -> AsyncIterator[list[Change]]:
     first = 1
     async for rows in _batches(changes):
-        # Whoever takes the outcomes sets the pace: nothing piles up here.
+        # The program that takes the outcomes sets the pace: nothing piles up here.
         await outcomes.join()
         numbers = list(range(first, first + len(rows)))
         first += len(rows)
@@ -158,7 +159,9 @@ async def _checked_batches(
 
 def _cells(row: Row, number: int) -> list[object]:
     if not isinstance(row, Mapping):
-        raise InputError(f"change {number}: not a mapping of field to value, but {row!r:.60}.")
+        raise InputError(
+            f"change {number}: {row!r:.60} is not a mapping of field to value. Use a dict."
+        )
     unknown = row.keys() - set(FIELDS)
     if unknown:
         raise InputError(

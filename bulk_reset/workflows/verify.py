@@ -1,7 +1,7 @@
-"""Read back what a run wrote, and compare: is it there?
+"""``verify``: read back what a run wrote, and compare.
 
-What a run wrote stands in its before-images, what became of its rows in its report. Rows whose
-outcome is unknown are settled by what stands there now, with a line more in the report.
+The file of previous values has what a run wrote; its report has the outcome of each row. The
+current values decide rows whose outcome is unknown, with a line more in the report.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.totals import Mismatch, Verification
-from bulk_reset.engine.connection import Connection, in_new_loop
+from bulk_reset.engine.connection import Connection, connect, lock_account
+from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import open_incident_reader
-from bulk_reset.engine.options import Options
+from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
@@ -28,23 +31,38 @@ Field = tuple[str, str]
 """incident_id, field"""
 
 
+def verify(
+    report: PathLike, options: Options | None = None, callbacks: Callbacks | None = None
+) -> Verification:
+    """Read back what the rows of a report wrote, and compare.
+
+    Raises:
+        InputError: no report, or no previous values beside it.
+        LockedError: another run uses the report or the account.
+        RunError: the incidents could not be read.
+    """
+    options, callbacks = options or Options(), callbacks or Callbacks()
+    with (
+        interruptible(),
+        connect(options, callbacks) as connection,
+        lock_account(connection, options, str(report), callbacks) as locked,
+    ):
+        return verify_report(Path(report), locked, options, callbacks.on_looked)
+
+
 def verify_report(
     path: Path,
     connection: Connection,
     options: Options,
-    on_read: Callable[[int, int], None] = lambda _, __: None,
-    first_image: int = 0,
+    on_read: Callable[[int, int], None],
+    first_value: int = 0,
 ) -> Verification:
-    """Read back what the rows of a report wrote.
+    """Read back what the rows of a report wrote; raises as ``verify``.
 
     Args:
-        on_read: told how many incidents were read, of how many.
-        first_image: where in the file of before-images to begin; 0 for all of it.
-
-    Raises:
-        InputError: no report, or no before-images beside it.
-        LockedError: a run is writing the report, which has rows to settle.
-        RunError: the incidents cannot be read.
+        connection: with the account locked.
+        on_read: called with how many incidents were read, of how many.
+        first_value: which of the previous values is the first to verify; 0 for all.
     """
     before_path = beside(path, BEFORE)
     last = {outcome.digest: outcome for outcome in read_report(path)}
@@ -52,24 +70,24 @@ def verify_report(
         if not any(outcome.status in _WRITTEN and outcome.attempts for outcome in last.values()):
             return Verification(str(path), 0, ())
         raise InputError(
-            f"{before_path}: no such file, so nobody knows what {path} wrote: its run went "
-            "without a look (--no-before), or the file was moved."
+            f"{before_path}: no such file, so what {path} wrote is unknown: its run used "
+            f"{option('before', value=False)}, or the file was moved. Move it back."
         )
-    images = list(read_previous_values(before_path, first_image))
-    expected, of_row = _expected(images, last)
+    values = list(read_previous_values(before_path, first_value))
+    expected, of_row = _expected(values, last)
     found, links, requests = _read(expected, connection, options, on_read)
     mismatches = tuple(
-        Mismatch(image.row_number, *key, image.wrote[key[1]], found.get(key), links.get(key[0], ""))
-        for key, image in expected.items()
-        if not is_same(found.get(key), image.wrote[key[1]])
+        Mismatch(one.row_number, *key, one.wrote[key[1]], found.get(key), links.get(key[0], ""))
+        for key, one in expected.items()
+        if not is_same(found.get(key), one.wrote[key[1]])
     )
     wrong = {(mismatch.incident_id, mismatch.field) for mismatch in mismatches}
     settled = _settle(path, last, of_row, wrong)
     not_known = unsettled_rows = 0
-    if not first_image:
-        has_image = {image.digest for image in images}
+    if not first_value:
+        known = {one.digest for one in values}
         not_known = sum(
-            outcome.status is Status.UPDATED and outcome.digest not in has_image
+            outcome.status is Status.UPDATED and outcome.digest not in known
             for outcome in last.values()
         )
         unsettled_rows = sum(o.status is Status.UNKNOWN for o in last.values())
@@ -92,7 +110,7 @@ def _read(
     options: Options,
     on_read: Callable[[int, int], None],
 ) -> tuple[dict[Field, Any], dict[str, str], int]:
-    """Return what fields hold now, the pages of their incidents, and how many requests it took."""
+    """Return the current values, the pages of the incidents, and how many requests it took."""
     names: dict[str, list[str]] = {}
     for incident_id, name in fields:
         names.setdefault(incident_id, []).append(name)
@@ -109,7 +127,7 @@ def _read(
                     links[incident_id] = str(incident.get("detail_url") or "")
                     for name in names[incident_id]:
                         found[incident_id, name] = live_value(incident, name)
-            return reader.quota.requests
+            return reader.limiter.requests
 
     return found, links, in_new_loop(read) if names else 0
 
@@ -118,16 +136,16 @@ _NONE: Final = Outcome(0, "", Status.PENDING, (), "")
 
 
 def _expected(
-    images: Iterable[PreviousValues], last: Mapping[str, Outcome]
+    values: Iterable[PreviousValues], last: Mapping[str, Outcome]
 ) -> tuple[dict[Field, PreviousValues], dict[str, set[Field]]]:
-    """Return who wrote each field last, and the fields that each row wrote last."""
+    """Return the row that wrote each field last, and the fields that each row wrote last."""
     expected: dict[Field, PreviousValues] = {}
-    for image in images:
-        if last.get(image.digest, _NONE).status in _WRITTEN:
-            expected |= {(image.incident_id, name): image for name in image.wrote}
+    for one in values:
+        if last.get(one.digest, _NONE).status in _WRITTEN:
+            expected |= {(one.incident_id, name): one for name in one.wrote}
     of_row: dict[str, set[Field]] = {}
-    for key, image in expected.items():
-        of_row.setdefault(image.digest, set()).add(key)
+    for key, one in expected.items():
+        of_row.setdefault(one.digest, set()).add(key)
     return expected, of_row
 
 
@@ -142,7 +160,7 @@ def _settle(
         digest
         for digest in of_row
         if last[digest].status is Status.UNKNOWN
-        # It waits for what is unknown, so it was not added, and cannot be read back either.
+        # A comment is sent last, so it was not added; nor can it be read back.
         if COMMENT_FIELD not in last[digest].fields or of_row[digest] & wrong
     ]
     settled: dict[Status, int] = {}

@@ -31,7 +31,7 @@ from programs import (
 from terminal import rest_of, seen_on_a_terminal
 
 from bulk_reset.core.outcome import Stop, StopReason
-from bulk_reset.engine.sending import _signals
+from bulk_reset.engine.stop_signals import stop_on_signals
 
 NOISE = re.compile(r"Traceback|Exception|BrokenPipe|Errno")
 ROWS = 30
@@ -245,7 +245,7 @@ async def test_the_first_signal_stops_and_each_further_one_aborts(
 ) -> None:
     """The first one stops gracefully, the others at once."""
     engine = Listening()
-    with _signals(engine):  # type: ignore[arg-type]
+    with stop_on_signals(engine):  # type: ignore[arg-type]
         for told in (reason.value, "abort", "abort"):
             os.kill(os.getpid(), number)
             assert await asyncio.wait_for(engine.told.get(), 10) == told
@@ -257,7 +257,7 @@ async def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
     """A signal that is ignored at the start has no effect."""
     engine = Listening()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with _signals(engine):  # type: ignore[arg-type]
+    with stop_on_signals(engine):  # type: ignore[arg-type]
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
         assert await asyncio.wait_for(engine.told.get(), 10) == "terminated"
@@ -379,7 +379,7 @@ def test_a_signal_after_the_last_line_changes_nothing(
 
 LATE = """
 import sys
-import bulk_reset.workflows.run as running
+import bulk_reset.workflows.run_session as running
 def write_failed(*_, **__):
     raise KeyboardInterrupt
 running.write_failed = write_failed

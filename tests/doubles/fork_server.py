@@ -24,7 +24,7 @@ from typing import Any, Final, TextIO
 
 _PRELOADED: Final = (
     "bulk_reset.cli",
-    "bulk_reset.workflows.actions",
+    "bulk_reset.workflows.run",
     "bulk_reset.workflows.plan",
     "bulk_reset.workflows.pull",
     "bulk_reset.workflows.verify",

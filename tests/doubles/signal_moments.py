@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import bulk_reset.workflows.actions  # noqa: F401  (imported before the forks)
+import bulk_reset.workflows.run  # noqa: F401  (imported before the forks)
 from bulk_reset.cli import main as run_command
 
 ROWS: Final = 8

@@ -19,7 +19,7 @@ from bulk_reset.api.answers import Answer
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import ThrottledError, UnknownOutcomeError
 from bulk_reset.core.outcome import Outcome
-from bulk_reset.engine.worker_pool import Engine
+from bulk_reset.engine.worker_pool import WorkerPool
 from bulk_reset.quota.limiter import Limiter, Window
 
 T = TypeVar("T")
@@ -301,5 +301,5 @@ async def send_rows(
         yield [Change.of(n, f"{n:024x}", {"title": f"title {n}"}) for n in range(2, rows + 2)]
 
     began_at = asyncio.get_running_loop().time()
-    await Engine(server, quota, outcomes.append, workers=workers).run(batches())
+    await WorkerPool(server, quota, outcomes.append, workers=workers).run(batches())
     return asyncio.get_running_loop().time() - began_at, outcomes

@@ -39,7 +39,7 @@ class Titles:
 
 def looked(look: CurrentValues, read: Titles, *changes: Change) -> list[tuple[int, str]]:
     """Return each row's number and what it comes to: what is sent first."""
-    to_send, outcomes = asyncio.run(look.at(changes, read))
+    to_send, outcomes = asyncio.run(look.compare(changes, read))
     return [(one.row_number, "sent") for one in to_send] + [
         (one.row_number, one.status.value) for one in outcomes
     ]
@@ -86,7 +86,7 @@ def test_a_row_that_a_killed_run_has_sent_is_updated() -> None:
     """It has no line because nobody lived to write it; what stands there tells that it was sent."""
     read = Titles(**{A: "New", B: "New"})
     look = CurrentValues(None, sent_before={f"{2:024x}"})
-    _, [first, second] = asyncio.run(look.at([change(2, A, "New"), change(3, B, "New")], read))
+    _, [first, second] = asyncio.run(look.compare([change(2, A, "New"), change(3, B, "New")], read))
     assert (first.status, first.fields, first.attempts) == (Status.UPDATED, ("title",), 0)
     assert "read back: applied" in first.error_message
     assert (second.status, second.error_message) == (Status.UNCHANGED, "")
@@ -107,5 +107,5 @@ def test_what_cannot_be_read_is_not_sent(tmp_path: Path) -> None:
         raise TransientError("oops", code="InternalError")
 
     with PreviousValuesFile(tmp_path / "x.before.csv") as file, pytest.raises(TransientError):
-        asyncio.run(CurrentValues(file).at([change(2, A, "New")], fail))
+        asyncio.run(CurrentValues(file).compare([change(2, A, "New")], fail))
     assert list(read_previous_values(tmp_path / "x.before.csv")) == []

@@ -48,7 +48,7 @@ from bulk_reset.engine import connection, sending
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
-from bulk_reset.workflows import actions
+from bulk_reset.workflows.run import run
 
 ROWS: Final = 30
 IDS: Final = [seed_id(n) for n in range(1, ROWS + 1)]
@@ -316,7 +316,7 @@ class Bench:
             **options,
         }
         wanted.setdefault("base_url", server.url if server else None)
-        return actions.run(self.sheet, Options(**wanted), callbacks)
+        return run(self.sheet, Options(**wanted), callbacks)
 
     def report(self) -> dict[str, dict[str, str]]:
         """Return incident -> its line of the report; the last one counts."""

@@ -18,7 +18,7 @@ from bulk_reset.core.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-from bulk_reset.engine.attempts import _choose_hook
+from bulk_reset.engine.attempts import _choose_retry_hook
 from bulk_reset.engine.retry_policy import RetryPolicy, is_worth_retrying
 
 
@@ -119,7 +119,7 @@ def test_a_policy_without_an_attempt_is_refused(attempts: int) -> None:
     """A run that could send nothing does not start."""
     with pytest.raises(InputError) as caught:
         RetryPolicy(attempts=attempts)
-    assert str(caught.value) == f"--attempts {attempts}: must be 1 or more."
+    assert str(caught.value) == f"attempts={attempts}: must be 1 or more."
 
 
 @pytest.fixture
@@ -133,10 +133,10 @@ def _unchosen() -> Iterator[None]:
 @pytest.mark.usefixtures("_unchosen")
 def test_what_a_program_has_chosen_to_hear_of_retries_by_stays() -> None:
     """Hooks of the program's own are left alone; without any, nothing goes to standard output."""
-    _choose_hook()
+    _choose_retry_hook()
     chosen = [hook.__module__ for hook in get_on_retry_hooks()]
     heard: list[object] = []
     set_on_retry_hooks([heard.append])
-    _choose_hook()
+    _choose_retry_hook()
     assert get_on_retry_hooks() == (heard.append,)
     assert chosen == ["stamina.instrumentation._logging"]

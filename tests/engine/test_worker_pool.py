@@ -26,7 +26,7 @@ from bulk_reset.core.errors import (
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.retry_policy import RetryPolicy
-from bulk_reset.engine.worker_pool import GRACE_S, Engine
+from bulk_reset.engine.worker_pool import GRACE_S, WorkerPool
 from bulk_reset.quota.limiter import Limiter, Window
 
 ROOMY = (Window(10_000, 1.0), Window(600_000, 60.0))
@@ -129,7 +129,7 @@ def send(
     api: ScriptedApi,
     rows: list[Change],
     *,
-    after: tuple[float, Callable[[Engine], None]] | None = None,
+    after: tuple[float, Callable[[WorkerPool], None]] | None = None,
     windows: tuple[Window, ...] = ROOMY,
     policy: RetryPolicy = EXACT,
     breaker: CircuitBreaker | None = None,
@@ -146,7 +146,7 @@ def send(
 
     async def main() -> RunResult:
         loop = asyncio.get_running_loop()
-        engine = Engine(
+        pool = WorkerPool(
             api,
             Limiter(windows),
             outcomes.append,
@@ -158,8 +158,8 @@ def send(
             wall_clock=loop.time,
         )
         if after is not None:
-            loop.call_later(after[0], after[1], engine)
-        stop = await engine.run(batches())
+            loop.call_later(after[0], after[1], pool)
+        stop = await pool.run(batches())
         return RunResult(stop, outcomes, round(loop.time(), 1))
 
     return run_virtual(main())
@@ -246,7 +246,7 @@ def test_spent_attempts_end_as_failed_or_unknown_where_reading_is_not_allowed(
             False,
             True,
             (2, "failed", 5, "ResourceNotFound"),
-            "there is no such incident (read back after: {})",
+            "no such incident (read back after: {})",
         ),
     ],
 )
@@ -315,7 +315,7 @@ def test_what_a_stop_leaves_in_doubt_is_read_back_too(*, applies: bool) -> None:
     """Ctrl-C during a back-off: known to be applied, or still to be sent."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi({2: [lost, lost], 3: [internal, internal], 4: [lost, lost]}, applies=applies)
-    ended = send(api, changes(3), after=(0.5, lambda engine: engine.stop(stop)))
+    ended = send(api, changes(3), after=(0.5, lambda pool: pool.stop(stop)))
     told = [(2, "updated", 1, ""), (4, "updated", 1, "")]
     assert (ended.told(), ended.at) == (told if applies else [], 0.5)
     assert [sorted(rows) for _, rows in api.reads] == [[2, 4]]
@@ -325,7 +325,7 @@ def test_reading_back_after_a_stop_ends_with_the_grace() -> None:
     """A stop is a stop: an API that does not answer is not waited for for long."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi({2: [lost, lost]}, latency_s=60.0)
-    ended = send(api, changes(1), after=(60.5, lambda engine: engine.stop(stop)))
+    ended = send(api, changes(1), after=(60.5, lambda pool: pool.stop(stop)))
     assert ended.told() == [(2, "unknown", 1, "stopped")]
     assert ended.at == 60.5 + GRACE_S
 
@@ -437,7 +437,7 @@ def test_the_first_stop_lets_requests_finish_and_takes_no_new_row() -> None:
     """Ctrl-C once: what is on its way is recorded, the rest stays pending."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi(latency_s=2.0)
-    ended = send(api, changes(20), workers=4, after=(1.0, lambda engine: engine.stop(stop)))
+    ended = send(api, changes(20), workers=4, after=(1.0, lambda pool: pool.stop(stop)))
     assert ended.told() == [(row, "updated", 1, "") for row in range(2, 6)]
     assert (ended.stop, ended.at, len(api.requests)) == (stop, 2.0, 4)
 
@@ -446,7 +446,7 @@ def test_requests_that_outlast_the_grace_are_unknown() -> None:
     """An answer that does not come within a few seconds is not waited for for ever."""
     stop = Stop(StopReason.TERMINATED, "SIGTERM")
     api = ScriptedApi(latency_s=60.0)
-    ended = send(api, changes(9), workers=2, after=(1.0, lambda engine: engine.stop(stop)))
+    ended = send(api, changes(9), workers=2, after=(1.0, lambda pool: pool.stop(stop)))
     assert ended.told() == [(2, "unknown", 1, "stopped"), (3, "unknown", 1, "stopped")]
     assert ended.at == 1.0 + GRACE_S
 
@@ -454,9 +454,9 @@ def test_requests_that_outlast_the_grace_are_unknown() -> None:
 def test_a_second_stop_ends_at_once() -> None:
     """Ctrl-C twice: now, and what was on its way is unknown."""
 
-    def twice(engine: Engine) -> None:
-        engine.stop(Stop(StopReason.INTERRUPTED, "Ctrl-C"))
-        engine.abort()
+    def twice(pool: WorkerPool) -> None:
+        pool.stop(Stop(StopReason.INTERRUPTED, "Ctrl-C"))
+        pool.abort()
 
     ended = send(ScriptedApi(latency_s=60.0), changes(9), workers=1, after=(1.0, twice))
     assert ended.told() == [(2, "unknown", 1, "stopped")]
@@ -467,7 +467,7 @@ def test_a_row_that_waits_to_be_tried_again_is_told_by_what_is_known_of_it() -> 
     """Stopped during a back-off: unknown if it may have been applied, pending if it was not."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi({2: [lost, lost], 3: [internal, internal]}, reading=lambda _: lost)
-    ended = send(api, changes(2), after=(0.5, lambda engine: engine.stop(stop)))
+    ended = send(api, changes(2), after=(0.5, lambda pool: pool.stop(stop)))
     assert ended.told() == [(2, "unknown", 1, "stopped")]
 
 

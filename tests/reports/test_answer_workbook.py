@@ -18,7 +18,7 @@ from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFil
 from bulk_reset.records.report_file import Report
 from bulk_reset.reports.answer_workbook import COLUMNS, Answer, write_answer
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.workflows import actions
+from bulk_reset.workflows.answer import answer
 
 LINK = "https://sandbox.invalid/incident/{}"
 STATUSES = [status for status in Status if status is not Status.PENDING]
@@ -71,7 +71,7 @@ def workbook(path: Path) -> Path:
 
 
 def answered(folder: Path, sheet: Path, **options: Any) -> Any:  # noqa: ANN401  (a workbook)
-    target = actions.answer(folder / "own.report.csv", sheet, **options)
+    target = answer(folder / "own.report.csv", sheet, **options)
     assert target == folder / "own.answer.xlsx"
     return openpyxl.load_workbook(target)
 
@@ -178,9 +178,9 @@ def test_the_sheet_is_found_by_the_reports_name(tmp_path: Path) -> None:
     """The sheet beside the report is used; for a sheet elsewhere the error names --of."""
     report = reported(tmp_path, 3)
     with pytest.raises(InputError, match="Say --of SHEET"):
-        actions.answer(report)
+        answer(report)
     workbook(tmp_path / "own.xlsx")
-    assert actions.answer(report) == tmp_path / "own.answer.xlsx"
+    assert answer(report) == tmp_path / "own.answer.xlsx"
 
 
 def test_a_report_of_another_sheet_is_an_error(tmp_path: Path) -> None:

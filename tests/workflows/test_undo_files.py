@@ -11,7 +11,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
-from bulk_reset.workflows.undo import make_undo_sheet
+from bulk_reset.workflows.undo_sheet import make_undo_sheet
 
 OURS, THEIRS = "a" * 24, "b" * 24
 

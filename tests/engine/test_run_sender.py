@@ -1,4 +1,4 @@
-"""One sending of a sheet: the books balance however it ends, or it is said loudly."""
+"""Sending a sheet: the totals match however it ends, or the error is reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bulk_reset.core.errors import InternalError
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.engine.connection import connect
 from bulk_reset.engine.options import Options
-from bulk_reset.engine.sending import Sending
+from bulk_reset.engine.run_sender import RunSender
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.report_file import Report
 from bulk_reset.sheets.sheet import open_sheet
@@ -26,59 +26,55 @@ ROWS = 2_500
 
 
 def frame() -> pd.DataFrame:
-    """Return rows of which every tenth is wrong."""
+    """Return rows of which every tenth is invalid."""
     titles = ["no" if n % 10 == 0 else f"title {n}" for n in range(ROWS)]
     return pd.DataFrame({"id": [f"{n:024x}" for n in range(ROWS)], "title": titles})
 
 
-class InterruptedFeed(WorkSource):
+class InterruptedWork(WorkSource):
     """Its run is stopped while the second batch is being read."""
 
-    sending: Sending
+    sender: RunSender
 
     def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
-        """Stop the run, and only then go on reading."""
+        """Stop the run, and only then read on."""
         for number, batch in enumerate(super().batches()):
             if number == 1:
-                assert self.sending._engine is not None  # noqa: SLF001
-                self.sending._engine.stop(Stop(StopReason.INTERRUPTED, "Ctrl-C"))  # noqa: SLF001
+                self.sender.stop()
             yield batch
 
 
 def test_a_stop_while_a_batch_is_read_leaves_its_rows_pending() -> None:
-    """Ctrl-C at the worst moment: what was read and not sent is pending, and adds up."""
+    """Ctrl-C while rows are read: rows that were read and not sent are pending, and add up."""
     with open_sheet(frame()) as sheet, connect(QUICK, Callbacks()) as connection:
-        work = InterruptedFeed(sheet, check_rows(sheet), "")
-        sending = Sending(QUICK, connection, work, ROWS, None, Callbacks())
-        work.sending = sending
-        stop = asyncio.run(sending.send(handles_signals=False))
-        totals = sending.totals(stop)
+        work = InterruptedWork(sheet, check_rows(sheet), "")
+        work.sender = RunSender(QUICK, connection, work, ROWS, None, Callbacks())
+        totals = asyncio.run(work.sender.send(handles_signals=False)).totals
     assert sum(totals.counts.values()) == ROWS
     assert totals.counts[Status.REJECTED] == 200
     assert totals.counts[Status.PENDING] >= ROWS - 200 - 900
 
 
-def test_books_that_do_not_balance_are_said_loudly() -> None:
-    """An outcome that was lost on the way is an internal error, not a number that looks right."""
+def test_totals_that_do_not_match_are_an_internal_error() -> None:
+    """A lost outcome is an internal error, not a number that looks right."""
     with open_sheet(frame().head(20)) as sheet, connect(QUICK, Callbacks()) as connection:
-        sending = Sending(
-            QUICK, connection, WorkSource(sheet, check_rows(sheet), ""), 18, None, Callbacks()
-        )
-        stop = asyncio.run(sending.send(handles_signals=False))
-        assert sum(sending.totals(stop).counts.values()) == 20
-        sending._counts[Status.UPDATED] -= 1  # noqa: SLF001
-        with pytest.raises(InternalError, match="the books do not balance"):
-            sending.totals(stop)
+        work = WorkSource(sheet, check_rows(sheet), "")
+        sender = RunSender(QUICK, connection, work, 18, None, Callbacks())
+        result = asyncio.run(sender.send(handles_signals=False))
+        assert sum(result.totals.counts.values()) == 20
+        sender.recorder.counts[Status.UPDATED] -= 1
+        with pytest.raises(InternalError, match="totals do not match"):
+            sender.result()
 
 
 class SyncedReport(Report):
-    """Ends the run as soon as lines were brought to the disk."""
+    """Stops the run as soon as lines were synced to the disk."""
 
     end: Callable[[], object]
     synced_lines = 0
 
     def sync(self) -> None:
-        """Bring the lines to the disk, and see which."""
+        """Sync the lines, and count them."""
         is_dirty = self._is_dirty
         super().sync()
         if is_dirty and not self.synced_lines:
@@ -86,8 +82,8 @@ class SyncedReport(Report):
             self.end()
 
 
-async def test_lines_are_brought_to_the_disk_while_the_run_goes_on(tmp_path: Path) -> None:
-    """A power cut costs half a second of lines, not all of a long run's."""
+async def test_lines_are_synced_to_the_disk_during_the_run(tmp_path: Path) -> None:
+    """A power cut loses half a second of lines, not all lines of a long run."""
     rows = frame().iloc[1:5]
     slow = Options(sandbox=True, per_second=1, per_minute=100)
     with (
@@ -96,13 +92,8 @@ async def test_lines_are_brought_to_the_disk_while_the_run_goes_on(tmp_path: Pat
         connect(slow, Callbacks()) as connection,
     ):
         work = WorkSource(sheet, check_rows(sheet), "")
-        sending = Sending(slow, connection, work, 4, report, Callbacks())
-        loop, told = asyncio.get_running_loop(), Stop(StopReason.INTERRUPTED, "synced")
-
-        def end() -> None:
-            assert sending._engine is not None  # noqa: SLF001
-            loop.call_soon_threadsafe(sending._engine.stop, told)  # noqa: SLF001
-
-        report.end = end
-        stop = await sending.send(handles_signals=False)
-        assert (stop, report.synced_lines) == (told, 1)
+        sender = RunSender(slow, connection, work, 4, report, Callbacks())
+        loop, stop = asyncio.get_running_loop(), Stop(StopReason.INTERRUPTED, "synced")
+        report.end = lambda: loop.call_soon_threadsafe(sender.stop, stop)
+        result = await sender.send(handles_signals=False)
+        assert (result.totals.stop, report.synced_lines) == (stop, 1)

@@ -1,0 +1,261 @@
+"""Sends the rows of a sheet: work source -> current values -> worker pool -> recorder -> totals.
+
+State: all of it belongs to the loop that ``send`` runs in; ``Report.sync`` alone is called
+from another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bulk_reset.api.client import open_client
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.change import Change
+from bulk_reset.core.errors import FatalError, RequestError
+from bulk_reset.core.option_names import option
+from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
+from bulk_reset.core.totals import Progress, Totals
+from bulk_reset.engine.circuit_breaker import CircuitBreaker
+from bulk_reset.engine.connection import Connection
+from bulk_reset.engine.current_values import CurrentValues
+from bulk_reset.engine.event_loop import first_cause
+from bulk_reset.engine.options import Options
+from bulk_reset.engine.outcome_recorder import OutcomeRecorder
+from bulk_reset.engine.readback import MAX_IDS
+from bulk_reset.engine.stop_signals import CTRL_C, stop_on_signals
+from bulk_reset.engine.work_source import WorkSource
+from bulk_reset.engine.worker_pool import WorkerPool
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.records.report_file import Report
+
+_TICK_S: Final = 0.1
+_SYNC_TICKS: Final = 5
+_LATE_ROWS: Final = 25
+"""Half a second's at the quota: longer than the API takes to answer a read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """The result of sending once.
+
+    Attributes:
+        totals: of the whole sheet, earlier runs included.
+        sent: rows that were handed out to be sent, by status.
+        outcomes: of all rows, where no report is kept.
+    """
+
+    totals: Totals
+    sent: Counter[Status] = field(default_factory=Counter)
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass(slots=True)
+class RunSender:
+    """Sends what a work source hands out; use it once.
+
+    Attributes:
+        work: the rows, not read yet.
+        expected: how many changes it will hand out.
+        report: where outcomes are written; without one they are part of the result.
+        current_values: compares rows with their incidents before they are sent; None to send
+            without reading.
+    """
+
+    options: Options
+    connection: Connection
+    work: WorkSource
+    expected: int
+    report: Report | None
+    callbacks: Callbacks
+    current_values: CurrentValues | None = None
+    recorder: OutcomeRecorder = field(init=False)
+    _limiter: Limiter = field(init=False)
+    _pool: WorkerPool | None = None
+    _reading_ahead: asyncio.Task[list[Change] | None] | None = None
+    """Reads the incidents of the rows that are sent next."""
+
+    def __post_init__(self) -> None:
+        self.recorder = OutcomeRecorder(self.report, self.callbacks)
+        self._limiter = Limiter(self.options.windows())
+
+    def stop(self, stop: Stop = CTRL_C) -> None:
+        """Stop gracefully; call it in the loop of ``send``."""
+        if self._pool is not None:
+            self._pool.stop(stop)
+
+    async def send(self, *, handles_signals: bool) -> SendResult:
+        """Send everything that is left; return how it ended."""
+        limiter = self._limiter = self.connection.limiter(self.options)
+        workers = max(1, min(self.options.workers, self.expected))
+        started_at = time.monotonic()
+        async with open_client(
+            self.connection.credentials, connections=workers, timeout_s=self.options.timeout_s
+        ) as client:
+            pool = self._pool = WorkerPool(
+                client,
+                limiter,
+                self.recorder.record_sent,
+                policy=self.options.policy(),
+                breaker=CircuitBreaker(self.options.patience_s),
+                workers=workers,
+                max_failures=self.options.failure_limit(self.work.sheet_check.rows),
+                is_in_order=self.work.sheet_check.repeated_ids.__contains__,
+            )
+            with stop_on_signals(pool) if handles_signals else contextlib.nullcontext():
+                stop = await self._run(pool)
+        return self.result(stop, time.monotonic() - started_at)
+
+    async def _run(self, pool: WorkerPool) -> Stop | None:
+        sending = asyncio.create_task(pool.run(self._batches(pool)))
+        ticking = asyncio.create_task(self._tick(pool))
+        writing = asyncio.create_task(self.recorder.write_lines())
+        others = (ticking, writing)  # they end by an error only
+        try:
+            await asyncio.wait((sending, *others), return_when=asyncio.FIRST_COMPLETED)
+            for task in others:
+                if task.done():
+                    await task
+            stop = await sending
+        except BaseExceptionGroup as group:
+            raise first_cause(group) from None
+        else:
+            if self.report is not None:
+                # While a signal still stops gracefully, and costs no line.
+                self.report.flush()
+            return stop
+        finally:
+            ahead = (self._reading_ahead,) if self._reading_ahead is not None else ()
+            tasks: tuple[asyncio.Task[Any], ...] = (sending, *others, *ahead)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.callbacks.on_progress(self._progress(pool))
+
+    # --- Rows to send ------------------------------------------------------------------------
+
+    async def _batches(self, pool: WorkerPool) -> AsyncIterator[list[Change]]:
+        if self.current_values is None:
+            for changes in self._changes():
+                yield changes
+            return
+        hundreds = _in_hundreds(self._changes())
+        to_send = await self._compare(self.current_values, next(hundreds, []), pool)
+        while to_send is not None:
+            # While the last of them are sent, the incidents of the next are read: later would
+            # leave the quota unused for a round trip, and earlier would make the values older.
+            early, late = to_send[:-_LATE_ROWS], to_send[-_LATE_ROWS:]
+            if early:
+                yield early
+            following = next(hundreds, None)
+            if following is not None:
+                comparing = self._compare(self.current_values, following, pool)
+                self._reading_ahead = asyncio.create_task(comparing)
+            if late:
+                yield late
+            if following is None or self._reading_ahead is None:
+                return
+            to_send = await self._reading_ahead
+
+    def _changes(self) -> Iterator[list[Change]]:
+        # Read here, not in a thread: a thousand rows take some milliseconds, and a busy thread
+        # would hold up the event loop for longer each time.
+        for changes, outcomes in self.work.batches():
+            self.recorder.record_not_sent(outcomes, time.time())
+            yield changes
+
+    async def _compare(
+        self, current_values: CurrentValues, changes: list[Change], pool: WorkerPool
+    ) -> list[Change] | None:
+        """Return what is left to send of some rows; None where they could not be read."""
+        try:
+            to_send, outcomes = await current_values.compare(changes, pool.incidents)
+        except RequestError as error:
+            pool.stop(_cannot_read(error))
+            return None
+        for outcome in outcomes:
+            self.recorder.record_sent(outcome)
+            if outcome.status is Status.FAILED:
+                pool.count_failure()
+        return to_send
+
+    # --- Progress and totals -----------------------------------------------------------------
+
+    async def _tick(self, pool: WorkerPool) -> None:
+        """Report the progress and sync the report to the disk at regular intervals."""
+        tick, deadline_at = 0, self.options.deadline_at
+        while True:
+            if deadline_at is not None and time.time() >= deadline_at:
+                pool.stop(Stop(StopReason.DEADLINE, "the deadline was reached"))
+            self.callbacks.on_progress(self._progress(pool))
+            if self.report is not None and tick % _SYNC_TICKS == 0:
+                await asyncio.to_thread(self.report.sync)
+            await asyncio.sleep(_TICK_S)
+            tick += 1
+
+    def _progress(self, pool: WorkerPool) -> Progress:
+        counts = self.work.resumed + self.recorder.counts
+        left = self.expected - self.recorder.sent.total() - pool.in_flight
+        is_down = pool.is_waiting_for_api
+        return Progress(
+            rows=self.work.sheet_check.rows,
+            counts={status: counts[status] for status in Status},
+            left_s=self._limiter.left_s(left) if left > 0 and not is_down else 0.0,
+            waiting_for="API unavailable; retrying" if is_down else self._limiter.waiting_for(),
+            recorded=dict(self.recorder.counts),
+            requests=self._limiter.requests,
+            throttled=pool.throttled,
+        )
+
+    def result(self, stop: Stop | None = None, elapsed_s: float = 0.0) -> SendResult:
+        """Return the result; raises InternalError where the totals do not match."""
+        work, recorder, limiter = self.work, self.recorder, self._limiter
+        counts = recorder.final_counts(work, has_stopped=stop is not None)
+        file = self.current_values.file if self.current_values is not None else None
+        totals = Totals(
+            sheet=work.sheet.label,
+            rows=work.sheet_check.rows,
+            counts={status: counts[status] for status in Status},
+            done_before=work.resumed.total(),
+            held_back=work.held_back,
+            blank_rows=work.sheet_check.blank_rows,
+            requests=limiter.requests,
+            throttled=self._pool.throttled if self._pool is not None else 0,
+            elapsed_s=elapsed_s,
+            peaks=limiter.peaks(),
+            waited_s={cause: round(s, 3) for cause, s in limiter.waited_s.items()},
+            errors=recorder.errors(),
+            stop=stop,
+            report=str(self.report.path) if self.report is not None else "",
+            before=str(file.path) if file is not None else "",
+            row_errors=work.sheet_check.row_errors,
+        )
+        return SendResult(totals, recorder.sent, tuple(recorder.outcomes))
+
+
+def _in_hundreds(batches: Iterable[list[Change]]) -> Iterator[list[Change]]:
+    """Yield the same changes, as many at a time as one read can cover."""
+    waiting: list[Change] = []
+    for changes in batches:
+        waiting += changes
+        while len(waiting) >= MAX_IDS:
+            yield waiting[:MAX_IDS]
+            waiting = waiting[MAX_IDS:]
+    if waiting:
+        yield waiting
+
+
+def _cannot_read(error: RequestError) -> Stop:
+    """Return why a run stops whose incidents cannot be read."""
+    hint = f"; use {option('before', value=False)} to send without reading"
+    if isinstance(error, FatalError):
+        # A key that may write may not be allowed to read. All other codes are fatal for both.
+        more = hint if error.code == "AccessDenied" else ""
+        return Stop(StopReason.FATAL, f"{error.code}: {error}{more}")
+    text = f"the current values cannot be read ({error.code}: {error})"
+    return Stop(StopReason.OUTAGE, f"{text}{hint}")

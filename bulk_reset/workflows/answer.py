@@ -1,0 +1,48 @@
+"""``answer``: a copy of the user's sheet as a workbook, with the result beside each row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.errors import InputError
+from bulk_reset.engine.options import Options, PathLike
+from bulk_reset.records.report_reader import beside
+from bulk_reset.reports.answer_workbook import answers_of, write_answer
+from bulk_reset.workflows.sheet_opening import opened_sheet
+
+
+def answer(
+    report: PathLike,
+    sheet: PathLike | None = None,
+    options: Options | None = None,
+    callbacks: Callbacks | None = None,
+) -> Path:
+    """Write the results of a report into a copy of its sheet.
+
+    Args:
+        sheet: found by the report's name when None.
+
+    Returns: the workbook, ``NAME.answer.xlsx`` beside the report.
+
+    Raises:
+        InputError: no such report or sheet, or the workbook cannot be written.
+    """
+    options, callbacks = options or Options(), callbacks or Callbacks()
+    path = Path(report)
+    with opened_sheet(sheet or _sheet_of(path), options, callbacks) as table:
+        target = beside(path, "answer.xlsx")
+        for notice in write_answer(table, target, answers_of(path, table)):
+            callbacks.on_notice(f"{target}: {notice}")
+    return target
+
+
+def _sheet_of(report: Path) -> Path:
+    stem = beside(report, "").name.removesuffix(".").removesuffix(".sandbox")
+    places = [report.with_name(stem + ending) for ending in (".xlsx", ".xlsm", ".csv", ".tsv")]
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise InputError(
+            f"{report}: its sheet is not beside it. Pass the sheet, too (command line: --of SHEET)."
+        )
+    return found

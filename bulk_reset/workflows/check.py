@@ -1,0 +1,79 @@
+"""``check``: every row of a sheet by the API's rules, with nothing sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.core.outcome import Status
+from bulk_reset.core.row_error import RowError
+from bulk_reset.engine.options import Options
+from bulk_reset.quota.limiter import ideal_s
+from bulk_reset.sheets.validation import CheckedChunk
+from bulk_reset.workflows.sheet_opening import SheetLike, check_sheet, opened_sheet
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The result of a check.
+
+    Attributes:
+        skipped: rows that are duplicates of another row.
+        to_send: requests that a first run makes at least.
+        estimate_s: the time they need, computed from the quota.
+        fields: field -> rows that set it.
+        row_errors: of invalid rows, in the sheet's order.
+    """
+
+    sheet: str
+    rows: int
+    blank_rows: int
+    skipped: int
+    to_send: int
+    estimate_s: float
+    fields: dict[str, int]
+    row_errors: tuple[RowError, ...]
+
+
+def check(
+    sheet: SheetLike, options: Options | None = None, callbacks: Callbacks | None = None
+) -> CheckResult:
+    """Check every row of a sheet; nothing is sent, and no key is needed.
+
+    Raises:
+        SheetError: the sheet cannot be read as a table of incidents.
+    """
+    options, callbacks = options or Options(), callbacks or Callbacks()
+    with opened_sheet(sheet, options, callbacks) as table:
+        fields: Counter[str] = Counter()
+        further = 0
+
+        def count(checked: CheckedChunk) -> None:
+            nonlocal further
+            for name, cells in checked.columns.items():
+                fields[name] += len(cells) - cells.count("")
+            further += sum(map(_further_requests, map(checked.values, checked.further_places())))
+
+        sheet_check = check_sheet(table, options, callbacks, count)
+        invalid = len({row_error.row_number for row_error in sheet_check.row_errors})
+        skipped = sum(d.status is Status.SKIPPED for d in sheet_check.decisions.values())
+        to_send = sheet_check.rows - invalid - skipped - sheet_check.untouched + further
+        return CheckResult(
+            table.label,
+            sheet_check.rows,
+            sheet_check.blank_rows,
+            skipped,
+            to_send,
+            ideal_s(to_send, options.windows()),
+            {name: n for name, n in fields.items() if n and name != ID_FIELD},
+            sheet_check.row_errors,
+        )
+
+
+def _further_requests(values: Mapping[str, str]) -> int:
+    """Return how many requests a row needs besides its first."""
+    own = sum(name not in SETTABLE_FIELDS for name in values)
+    return own - (own == len(values) and own > 0)

@@ -1,0 +1,98 @@
+"""What earlier runs of a report mean for the next one: resume, refuse, or warn.
+
+Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.counting import counted
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option
+from bulk_reset.core.outcome import Status
+from bulk_reset.engine.work_source import WorkSource, checked_chunks
+from bulk_reset.records.history import History
+from bulk_reset.records.previous_values import SentDigests
+from bulk_reset.records.report_reader import beside, read_history, read_report
+from bulk_reset.sheets.sheet_check import DecidedChunk
+
+_UNDO_REPORT: Final = "undo.report.csv"
+
+
+def history_of(report: Path | None) -> History:
+    """Return the results of earlier runs; none where there is no report yet."""
+    return read_history(report) if report is not None and report.exists() else History()
+
+
+def undone_by(report: Path) -> Path | None:
+    """Return the report of the undo of a report's run; None where it was not undone.
+
+    An undo may have been undone itself, and so on.
+    """
+    undo = beside(report, _UNDO_REPORT)
+    return undo if _has_updated(undo) and not undone_by(undo) else None
+
+
+def _has_updated(report: Path) -> bool:
+    return report.exists() and any(o.status is Status.UPDATED for o in read_report(report))
+
+
+def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbacks) -> None:
+    """Send what earlier runs have done to ``on_notice``, before anything is sent.
+
+    Args:
+        work: counted already.
+
+    Raises:
+        InputError: the report belongs to another sheet or API, or its run was undone.
+    """
+    if report is None:
+        return
+    other = option("report", "FILE")
+    if not work.history:
+        undo = beside(report, _UNDO_REPORT)
+        if _has_updated(undo):
+            raise InputError(
+                f"{undo}: belongs to the undo of an older run, so this run could not be undone. "
+                f"Move it away, or use {other} for another report."
+            )
+        return
+    if not work.known:
+        raise InputError(
+            f"{report}: belongs to another sheet or API; it has no row of {work.sheet.label}. "
+            f"Use {other} for another report, or move this one away."
+        )
+    done = sum(rows for status, rows in work.resumed.items() if status.is_done)
+    undone = undone_by(report) if done else None
+    if undone is not None:
+        raise InputError(
+            f"{report}: its run was undone (see {undone}), so it cannot be resumed. To restore its "
+            f"changes, run: bulk-reset undo {undone}. To send the sheet again from scratch, use "
+            f"{other} for another report."
+        )
+    rows = counted(work.sheet_check.rows, "row")
+    callbacks.on_notice(f"{report}: resumed; {done:,} of {rows} already done")
+    if failed := work.resumed[Status.FAILED]:
+        callbacks.on_notice(
+            f"{report}: {counted(failed, 'row')} failed before (use {option('retry_failed')} to "
+            "send them again)"
+        )
+
+
+def refuse_foreign_values(path: Path, sent: SentDigests, work: WorkSource) -> None:
+    """Refuse previous values of another sheet: an undo would mix two runs.
+
+    Raises:
+        InputError: none of them belongs to a row of this sheet.
+    """
+    for checked in checked_chunks(work.sheet):
+        digests = DecidedChunk(checked, work.sheet_check, work.scope).digests
+        if any(digest.hex() in sent for digest in digests):
+            return
+    raise InputError(
+        f"{path}: has the previous values of another run, which an undo of this run would restore, "
+        f"too. Move it away, or use {option('report', 'FILE')} for another report."
+    )

@@ -1,0 +1,268 @@
+"""A run, step by step: open the sheet, count what is left, send it, add up the totals.
+
+A session can send more than once: a canary first, then the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.errors import InputError, InvalidRowsError
+from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.outcome import NOT_DONE, Outcome, Status
+from bulk_reset.core.totals import Totals, Verification
+from bulk_reset.engine.connection import Connection, connect, lock_account
+from bulk_reset.engine.current_values import CurrentValues
+from bulk_reset.engine.event_loop import in_new_loop, interruptible
+from bulk_reset.engine.options import Options
+from bulk_reset.engine.run_sender import RunSender, SendResult
+from bulk_reset.engine.work_source import WorkSource, outcomes_by_row
+from bulk_reset.quota.limiter import ideal_s
+from bulk_reset.records.history import History
+from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests
+from bulk_reset.records.report_file import Report
+from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.reports.failed_rows import failed_path, write_failed
+from bulk_reset.sheets.sheet import Sheet
+from bulk_reset.sheets.sheet_check import SheetCheck
+from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
+from bulk_reset.workflows.sheet_opening import (
+    SheetLike,
+    check_sheet,
+    opened_sheet,
+    refuse_to_overwrite,
+    report_path,
+)
+from bulk_reset.workflows.verify import BEFORE, verify_report
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The result of sending once.
+
+    Attributes:
+        totals: of the whole sheet.
+        outcomes_by_row: returns row_number -> outcome, None for a pending row.
+        sent: rows that were handed out to be sent, by status.
+        first_value: the place of the first previous values that were written by it.
+    """
+
+    totals: Totals
+    outcomes_by_row: Callable[[], dict[int, Outcome | None]]
+    sent: Counter[Status] = field(default_factory=Counter)
+    first_value: int = 0
+
+
+@contextlib.contextmanager
+def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterator[RunSession]:
+    """Open a sheet and find the API, until the block ends; nothing is sent or written yet."""
+    with (
+        interruptible(),
+        connect(options, callbacks) as connection,
+        opened_sheet(sheet, options, callbacks) as table,
+    ):
+        path = report_path(sheet, options)
+        if path is None and (options.canary or options.verify):
+            raise InputError(
+                f"{option_name('canary')}, {option_name('verify')}: need a report. Use "
+                f"{option('report', 'FILE')}."
+            )
+        refuse_to_overwrite(table.path, path)
+        yield RunSession(table, path, connection, options, callbacks)
+
+
+@dataclass(slots=True)
+class RunSession:
+    """A sheet, and the API that its rows are sent to.
+
+    Attributes:
+        path: of the report; None where none is kept.
+    """
+
+    table: Sheet
+    path: Path | None
+    connection: Connection
+    options: Options
+    callbacks: Callbacks
+    _sheet_check: SheetCheck | None = None
+
+    # --- Reading -----------------------------------------------------------------------------
+
+    def work(self) -> WorkSource:
+        """Return what is left to send, not read yet; nothing is written.
+
+        Raises:
+            InputError: invalid rows that are not skipped, or a report that does not belong here.
+        """
+        history = history_of(self.path)
+        return self._new_work(self._counted_work(history).sheet_check, history)
+
+    def _new_work(self, sheet_check: SheetCheck, history: History) -> WorkSource:
+        options = self.options
+        return WorkSource(
+            self.table,
+            sheet_check,
+            self.connection.scope,
+            history,
+            retries_failed=options.retry_failed,
+            limit=options.limit,
+        )
+
+    def _counted_work(self, history: History) -> WorkSource:
+        """Read and check the sheet, the first time; return its rows counted; raises as ``work``."""
+        work = self._new_work(self._sheet_check or SheetCheck(), history)
+        if self._sheet_check is not None:
+            work.count()
+            return work
+        # What is left is counted while the sheet is checked, as if no rows shared an incident.
+        # Where some do, it is read again.
+        on_chunk = work.add if history else lambda _: None
+        sheet_check = check_sheet(self.table, self.options, self.callbacks, on_chunk)
+        self._sheet_check = sheet_check
+        if sheet_check.row_errors and not self.options.skip_invalid:
+            raise InvalidRowsError(self.table.label, sheet_check.row_errors, sheet_check.rows)
+        if sheet_check.decisions or not history:
+            work = self._new_work(sheet_check, history)
+            work.count()
+        work.sheet_check = sheet_check
+        check_earlier_runs(work, self.path, self.callbacks)
+        return work
+
+    # --- Sending -----------------------------------------------------------------------------
+
+    def send(self, *, handles_signals: bool, canary: int | None = None) -> RunResult:
+        """Send what is left.
+
+        Args:
+            canary: send only so many rows, spread over the sheet.
+        """
+        with contextlib.ExitStack() as stack:
+            return self._send(stack, canary, handles_signals=handles_signals)
+
+    def _send(
+        self, stack: contextlib.ExitStack, canary: int | None, *, handles_signals: bool
+    ) -> RunResult:
+        options, path = self.options, self.path
+        # An existing report is opened first: if another run writes it, that is known before a
+        # long sheet is read.
+        is_kept = path is not None and not options.dry_run
+        report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
+        for notice in report.notices if report else ():
+            self.callbacks.on_notice(notice)
+        work = self._counted_work(report.history if report else history_of(path))
+        by_row = partial(outcomes_by_row, self.table, work.sheet_check, self.connection.scope)
+        if options.dry_run:
+            return RunResult(_dry_totals(work, options), partial(by_row, ()))
+        if report is None and path is not None:
+            report = stack.enter_context(Report(path))
+        values, first_value = self._current_values(report, work, stack)
+        result = self._send_work(work, canary, report, values, handles_signals=handles_signals)
+        if report is None:
+            return RunResult(result.totals, partial(by_row, result.outcomes), result.sent)
+        report.close()
+        report.check_written()
+        totals = self._with_failed_rows(result.totals, work.sheet_check, report.path)
+        written = report.path
+        return RunResult(totals, lambda: by_row(read_report(written)), result.sent, first_value)
+
+    def _send_work(
+        self,
+        counted: WorkSource,
+        canary: int | None,
+        report: Report | None,
+        values: CurrentValues | None,
+        *,
+        handles_signals: bool,
+    ) -> SendResult:
+        options, connection, callbacks = self.options, self.connection, self.callbacks
+        if not counted.sent and not counted.settled:
+            return RunSender(options, connection, counted, 0, report, callbacks, values).result()
+        work, expected = self._new_work(counted.sheet_check, counted.history), counted.sent
+        if canary is not None:
+            work.chosen = _spread(canary, counted.sent)
+            expected = len(work.chosen)
+        with contextlib.ExitStack() as stack:
+            if counted.sent:
+                # A run that sends nothing does not wait for the account.
+                connection = stack.enter_context(
+                    lock_account(connection, options, self.table.label, callbacks)
+                )
+            sender = RunSender(options, connection, work, expected, report, callbacks, values)
+            return in_new_loop(
+                lambda: sender.send(handles_signals=handles_signals), stop=sender.stop
+            )
+
+    def _current_values(
+        self, report: Report | None, work: WorkSource, stack: contextlib.ExitStack
+    ) -> tuple[CurrentValues | None, int]:
+        """Return how rows are compared, and how many previous values are kept already."""
+        overwrites, repeated_ids = self.options.overwrite, work.sheet_check.repeated_ids
+        if not self.options.before or not work.sent:
+            return None, 0
+        if report is None:
+            # Nothing is kept, but values that were modified since the pull are conflicts anyway.
+            is_pulled = bool(self.table.columns.was)
+            return (CurrentValues(None, overwrites, repeated_ids) if is_pulled else None), 0
+        path = beside(report.path, BEFORE)
+        sent_before = SentDigests(path)
+        if sent_before.count and not report.history:
+            refuse_foreign_values(path, sent_before, work)
+        file = stack.enter_context(PreviousValuesFile(path))
+        written = LastWritten(path)
+        values = CurrentValues(file, overwrites, repeated_ids, sent_before, written)
+        return values, sent_before.count
+
+    def _with_failed_rows(self, totals: Totals, sheet_check: SheetCheck, path: Path) -> Totals:
+        """Write the rows that are not done into a file of their own."""
+        has_failed = any(totals.counts[status] for status in NOT_DONE)
+        try:
+            written = write_failed(
+                self.table, sheet_check, self.connection.scope, path, has_failed=has_failed
+            )
+        except (InputError, OSError) as error:
+            # All rows are sent and reported; this file is only a convenience.
+            self.callbacks.on_notice(f"{failed_path(path)}: could not be written: {error}")
+            return totals
+        return replace(totals, failed=str(written or ""))
+
+    # --- Reading back ------------------------------------------------------------------------
+
+    def verify(self, totals: Totals, first_value: int = 0) -> Verification:
+        """Read back what was written; see ``verify_report``."""
+        with lock_account(
+            self.connection, self.options, self.table.label, self.callbacks
+        ) as connection:
+            on_read = self.callbacks.on_looked
+            return verify_report(
+                Path(totals.report), connection, self.options, on_read, first_value
+            )
+
+
+def _spread(count: int, total: int) -> frozenset[int]:
+    """Return so many numbers below a total, spread as evenly as possible."""
+    count = min(count, total)
+    steps = max(1, count - 1)
+    return frozenset(place * (total - 1) // steps for place in range(count))
+
+
+def _dry_totals(work: WorkSource, options: Options) -> Totals:
+    counts = work.resumed + work.settled
+    counts[Status.PENDING] = work.sent + work.held_back
+    return Totals(
+        sheet=work.sheet.label,
+        rows=work.sheet_check.rows,
+        counts={status: counts[status] for status in Status},
+        done_before=work.resumed.total(),
+        held_back=work.held_back,
+        blank_rows=work.sheet_check.blank_rows,
+        requests=work.sent,
+        elapsed_s=ideal_s(work.sent, options.windows()),
+        is_dry_run=True,
+        row_errors=work.sheet_check.row_errors,
+    )
