@@ -21,7 +21,7 @@ from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import LockedError
-from bulk_reset.jobs import job_run
+from bulk_reset.jobs import job_run, job_source
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
@@ -202,12 +202,12 @@ def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> N
 
 def test_an_answer_and_what_excel_holds_open_are_nobodys_sheet(place: Place) -> None:
     """Beside the workbook lie its answer and the file by which Excel says that it has it open."""
-    job_state = openpyxl.Workbook()
-    page = job_state.active
+    workbook = openpyxl.Workbook()
+    page = workbook.active
     assert page is not None
     page.append(["Incident ID", "Title"])
     page.append([seed_id(1), "From the book"])
-    job_state.save(place.folder / "week.xlsx")
+    workbook.save(place.folder / "week.xlsx")
     for name in ("week.answer.xlsx", "~$week.xlsx", "week.xlsx.tmp"):
         shutil.copyfile(place.folder / "week.xlsx", place.folder / name)
     ended = place.run(f'[source]\nnewest = "week*"\n{PLAIN}')
@@ -226,8 +226,8 @@ def test_no_sheet_is_a_mistake_or_nothing_to_do(source: str, place: Place) -> No
     """As the job says."""
     wrong = place.run(f"[source]\n{source}\n{PLAIN}")
     assert (wrong.state, wrong.exit_code) == (ENDED, 2)
-    assert f"nightly.toml: {source.replace(chr(34), chr(39))}: there is no such" in wrong.words
-    assert 'say if_none = "nothing"' in wrong.words
+    assert f"nightly.toml: {source.replace(chr(34), chr(39))}: no such file" in wrong.words
+    assert 'use if_none = "nothing"' in wrong.words
     nothing = place.run(f'[source]\n{source}\nif_none = "nothing"\n{PLAIN}')
     assert said(nothing) == (ENDED, 0, "nothing to do: no sheet found")
     assert place.kept(nothing) == {"job.toml", "run.json"}
@@ -252,11 +252,11 @@ def test_a_sheet_that_somebody_is_writing_is_not_sent(
         with sheet.open("a") as file:
             file.write(f"{seed_id(3)},One more\n")
 
-    monkeypatch.setattr(job_run.shutil, "copyfile", meanwhile)
+    monkeypatch.setattr(job_source.shutil, "copyfile", meanwhile)
     ended = place.run(f"{SHEET}{PLAIN}")
     assert (ended.exit_code, ended.words) == (
         2,
-        f"{sheet}: somebody is writing it. Run it when it is whole.",
+        f"{sheet}: another program is writing it. Run the job again when the file is complete.",
     )
     assert place.kept(ended) == {"job.toml", "run.json"}
 
@@ -313,7 +313,7 @@ def test_a_job_that_is_running_is_not_run_again(place: Place) -> None:
     """The second one is told so, and the record of the first is left alone."""
     write_sheet(place.folder / "in.csv", 1)
     record = place.begun(f"{SHEET}{PLAIN}")
-    with place.state.locked("nightly"), pytest.raises(LockedError, match="is running already"):
+    with place.state.locked("nightly"), pytest.raises(LockedError, match="already running"):
         place.go(record)
     assert place.state.read(record.id) == record
     assert place.log.getvalue() == ""
@@ -457,8 +457,8 @@ command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
     [
         ("in.csv", "problem", None),
         ("in.csv", "always", "nightly: 1 of 1 row done (exit code 0)\n"),
-        ("gone.csv", "problem", "there is no such file"),
-        ("gone.csv", "always", "there is no such file"),
+        ("gone.csv", "problem", "no such file"),
+        ("gone.csv", "always", "no such file"),
     ],
 )
 def test_somebody_is_told_of_problems_or_always(
@@ -510,14 +510,14 @@ def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: object) -> None:
         raise error
 
-    monkeypatch.setattr(JobRun, "_found", fail)
+    monkeypatch.setattr(job_run, "find_sheet", fail)
 
 
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (KeyboardInterrupt(), 130, "stopped by Ctrl-C before it had begun"),
-        (SystemExit(143), 143, "told to end before it had begun"),
+        (KeyboardInterrupt(), 130, "interrupted by Ctrl-C before the first row was sent"),
+        (SystemExit(143), 143, "terminated before the first row was sent"),
         (RuntimeError("odd"), 70, "internal error: RuntimeError: odd"),
         (MemoryError(), 70, "internal error: MemoryError: "),
     ],
@@ -602,7 +602,7 @@ def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
     script.chmod(0o700)
     second = place.go(first)
     place.go(second)
-    assert (second.notified, second.is_unanswered) == ("./tell.sh", True)
+    assert (second.notified, second.is_outage) == ("./tell.sh", True)
     assert len((place.folder / "told.txt").read_text().splitlines()) == 1
 
 

@@ -122,7 +122,7 @@ def test_moments_that_were_missed_have_no_exit_code(tmp_path: Path) -> None:
     missed = RunRecord("x", "nightly", "x", NIGHT, MISSED, words="too late", missed=3)
     assert send_notification(program(tmp_path, REPEAT), missed, tmp_path) == sys.executable
     told = json.loads((tmp_path / "told.json").read_text())
-    assert told["input"]["text"] == "nightly: missed 3: too late"
+    assert told["input"]["text"] == "nightly: 3 runs missed: too late"
     assert told["environment"]["BULK_RESET_EXIT_CODE"] == ""
 
 

@@ -120,13 +120,13 @@ def week(
 def write_backfill(path: Path) -> None:
     """Write the sheet of a week, as somebody drops it into the folder."""
     path.parent.mkdir(exist_ok=True)
-    job_state = Workbook()
-    sheet = job_state.active
+    workbook = Workbook()
+    sheet = workbook.active
     assert sheet is not None
-    sheet.append(["Incident ID", "What happened", "How it was mended"])
+    sheet.append(["Incident ID", "What happened", "How it was fixed"])
     for number in range(1, 6):
         sheet.append([seed_id(number), f"A full queue, number {number}", "The queue was emptied"])
-    job_state.save(path)
+    workbook.save(path)
 
 
 async def a_hard_week(week: Week) -> None:
@@ -159,8 +159,8 @@ Tue 23 13:15 severity-cleanup 14:00 exit 0: 1 of 1 row done
 Wed 24 01:15 severity-cleanup 04:00 exit 0: 2 of 2 rows done
 Wed 24 02:30 nightly-retitle  04:04 exit 0: 1 of 1 row done
 Wed 24 13:15 severity-cleanup 13:15 exit 0: 1 of 1 row done
-Thu 25 01:15 severity-cleanup missed 1: nothing could run it then, and it is later than \
-catch_up_within
+Thu 25 01:15 severity-cleanup missed 1: the scheduler was not running, and the delay \
+exceeds catch_up_within
 Thu 25 02:30 nightly-retitle  missed 2: the deadline passed before the run could start
 Thu 25 13:15 severity-cleanup 09:00 exit 0: 2 of 2 rows done
 Fri 26 01:15 severity-cleanup 09:00 exit 0: 1 of 1 row done
@@ -198,12 +198,12 @@ def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
     assert broken == [str(week.folder / "hurried.toml")] * 2, "once for each start"
     assert KEY not in week.log.getvalue()
     # Whom the job names was told of the outage when it began and when it was over.
-    texts = (week.folder / "told.txt").read_text().splitlines()
+    texts = (week.folder / "notifications.txt").read_text().splitlines()
     port = week.nobody.rpartition(":")[2]
     assert [text.partition(": ")[2] for text in texts] == [
         f"{AWAY}: Connect call failed ('127.0.0.1', {port}). Try again later. (exit code 3)",
         "2 of 2 rows done (exit code 0)",
-        "missed 1: the scheduler was not running, and the delay exceeds catch_up_within",
+        "1 run missed: the scheduler was not running, and the delay exceeds catch_up_within",
     ]
 
 

@@ -208,7 +208,7 @@ def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
 
     run_virtual(pass_by())
     first = runner.state.records()[0]
-    assert (first.exit_code, first.words) == (3, f"SIGTERM; {why}, so it is not gone on with")
+    assert (first.exit_code, first.words) == (3, f"SIGTERM; not resumed: {why}")
     assert (runner.folder / "told.txt").read_text().startswith(f"job: {first.words} (exit code 3)")
     assert not first.is_open
     assert [begun for due, begun in runner.when() if due == 60] == [60]
@@ -257,7 +257,7 @@ def test_a_run_whose_process_dies_is_said_to_have_died(runner: Runner) -> None:
     runner.passes(1.5)
     (record,) = runner.state.records()
     assert (record.state, record.exit_code) == ("ended", 137)
-    assert record.words == "its process ended with -9 and without a word; rows may be pending"
+    assert record.words == "its process exited with code -9 without a result; rows may be pending"
     assert (runner.folder / "told.txt").read_text() == f"job: {record.words} (exit code 137)\n"
 
 
@@ -284,7 +284,7 @@ def test_a_run_that_is_killed_is_gone_on_with_after_a_while_and_told(runner: Run
     assert runner.when() == [(60, 60), (60, 75)]
     assert [one.exit_code for one in runner.state.records()] == [0]
     assert told(runner) == [
-        "job: its process ended with -9 and without a word; rows may be pending (exit code 137)"
+        "job: its process exited with code -9 without a result; rows may be pending (exit code 137)"
     ]
 
 
@@ -296,7 +296,7 @@ def test_a_run_that_is_given_up_is_told(runner: Runner) -> None:
     )
     runner.passes(2.4)
     first, second = runner.state.records()
-    assert first.words == "down; the next run is due, so it is not gone on with"
+    assert first.words == "down; not resumed: the next run is due"
     assert (first.is_open, second.is_open) == (False, True)
     assert told(runner) == [f"job: {first.words} (exit code 3)"]
     assert first.notified == "sh"
@@ -481,7 +481,7 @@ def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
     assert [due for due, _ in runner.when("bad")] == [60, 60, 60, 60, 120, 120]
     assert len(runner.events("internal_error")) == 6
     first, _ = runner.state.records("bad")
-    assert first.words == "left where it was; the next run is due, so it is not gone on with"
+    assert first.words == "not finished; not resumed: the next run is due"
 
 
 def test_two_jobs_of_one_name_are_not_taken_for_one(
@@ -499,7 +499,7 @@ def test_two_jobs_of_one_name_are_not_taken_for_one(
     async def pass_by() -> None:
         scheduler = second.open(second.start)
         (why,) = scheduler.invalid.values()
-        assert "a job of this name is" in why
+        assert "already has this name" in why
         await scheduler.shut_down()
 
     run_virtual(pass_by())
@@ -558,7 +558,7 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
 
     async def once() -> int:
         folder = JobFolder(runner.folder, runner.state, new_run_log(), runner.clock)
-        return await Scheduler(folder, runner.start).once()
+        return await Scheduler(folder, runner.start).run_due()
 
     async def pass_by() -> list[int]:
         codes = [await once()]

@@ -107,7 +107,8 @@ def test_a_folder_without_a_word_in_it_is_taken_over(state: StateFolder) -> None
 RACER = """
 import sys
 from pathlib import Path
-from bulk_reset.jobs.run_records import RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.run_record import RunRecord, run_id_of
+from bulk_reset.jobs.state_folder import StateFolder
 state = StateFolder(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -271,7 +272,7 @@ def test_a_job_is_held_once_at_a_time(state: StateFolder) -> None:
     """Others are told that it is running; other jobs are not concerned."""
     with state.locked("nightly"):
         with (
-            pytest.raises(LockedError, match=r"nightly: is running already\."),
+            pytest.raises(LockedError, match=r"nightly: already running\."),
             state.locked("nightly"),
         ):
             pass
@@ -292,7 +293,7 @@ def test_a_lock_that_cannot_be_made_is_said(state: StateFolder) -> None:
     """Here, a folder stands where it would."""
     (state.jobs / "nightly.lock").mkdir()
     with (
-        pytest.raises(InputError, match=r"cannot be locked \(.+\)\. Say --state-dir"),
+        pytest.raises(InputError, match=r"cannot be locked \(.+\)\. Use --state-dir"),
         state.locked("nightly"),
     ):
         pass
@@ -302,7 +303,7 @@ def test_a_state_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """Here, a file stands where its folder would."""
     (tmp_path / "state").write_text("x")
     with pytest.raises(
-        InputError, match=r"state: cannot be written \(.+\)\. Say --state-dir DIR\."
+        InputError, match=r"state: cannot be written \(.+\)\. Use --state-dir DIR\."
     ):
         StateFolder(tmp_path / "state")
 
@@ -395,7 +396,7 @@ def test_what_cannot_be_removed_is_said(
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("bulk_reset.jobs.run_records.shutil.rmtree", refuse)
+    monkeypatch.setattr("bulk_reset.jobs.state_folder.shutil.rmtree", refuse)
     with pytest.raises(InputError, match=r"nightly: cannot be removed \(Permission denied\)\."):
         state.clean(NIGHT + 50 * DAY)
 
@@ -403,7 +404,7 @@ def test_what_cannot_be_removed_is_said(
 @pytest.mark.usefixtures("homeless")
 def test_a_user_without_a_home_is_asked_where_runs_are_kept(tmp_path: Path) -> None:
     """In a place that changes with the folder, what was handled would be forgotten."""
-    with pytest.raises(InputError, match="no home in which runs could be kept"):
+    with pytest.raises(InputError, match="no home directory in which runs could be kept"):
         StateFolder()
     assert list(tmp_path.iterdir()) == []
     assert StateFolder(tmp_path / "state").records() == []
@@ -411,7 +412,7 @@ def test_a_user_without_a_home_is_asked_where_runs_are_kept(tmp_path: Path) -> N
 
 def test_a_schedule_that_cannot_lock_its_state_says_what_to_do(state: StateFolder) -> None:
     """On a disk that is read only, say; and one that another has is another matter."""
-    with state.scheduled(), pytest.raises(LockedError, match="another schedule has it"):
+    with state.scheduled(), pytest.raises(LockedError, match="in use by another schedule"):
         StateFolder(state.path).scheduled().__enter__()
     (state.path / "schedule.lock").unlink(missing_ok=True)
     (state.path / "schedule.lock").mkdir()

@@ -70,7 +70,7 @@ def test_an_expression_is_said_as_systemd_says_it(cron: str) -> None:
 @pytest.mark.parametrize("cron", ["0 7 LW * *", "0 7 L,15 * *", "0 7 * * 5L", "0 7 * * mon#2"])
 def test_what_systemd_cannot_say_is_refused(cron: str) -> None:
     """Rather than installed as something else."""
-    with pytest.raises(InputError, match=r"systemd cannot say this\. Use bulk-reset schedule"):
+    with pytest.raises(InputError, match=r"systemd cannot express this\. Use --cron"):
         calendars_of(ScheduleTable(cron=cron, time_zone="UTC"))
 
 
@@ -187,7 +187,7 @@ def test_a_description_is_one_line_and_no_more(description: str, said: str, tmp_
 
 @pytest.fixture(autouse=True)
 def _in_berlin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulk_reset.jobs.installation.get_localzone_name", lambda: "Europe/Berlin")
+    monkeypatch.setattr("bulk_reset.jobs.system_timers.get_localzone_name", lambda: "Europe/Berlin")
 
 
 def line_of(told: Job, state: Path | None = None) -> tuple[str, list[str]]:
@@ -266,7 +266,7 @@ def test_paths_are_written_as_cron_and_the_shell_read_them(folder: str, tmp_path
 
 def test_a_path_with_a_line_break_is_refused(tmp_path: Path) -> None:
     """Its second half would be a line of its own."""
-    with pytest.raises(InputError, match="a crontab cannot say this name"):
+    with pytest.raises(InputError, match="not allowed in a crontab"):
         cron_lines(job(tmp_path / "a\n* * * * * b", *NIGHTLY), None)
 
 
@@ -278,12 +278,12 @@ def test_a_machine_that_does_not_know_its_zone_is_asked_every_few_minutes(
     def nobody_knows() -> str:
         raise LookupError("no zone")
 
-    monkeypatch.setattr("bulk_reset.jobs.installation.get_localzone_name", nobody_knows)
+    monkeypatch.setattr("bulk_reset.jobs.system_timers.get_localzone_name", nobody_knows)
     assert line_of(job(tmp_path, *NIGHTLY, 'catch_up = "skip"'))[0] == "* * * * *"
 
 
 @pytest.mark.parametrize("install", [systemd_units, cron_lines])
 def test_a_job_without_a_schedule_is_not_installed(install: object, tmp_path: Path) -> None:
     """There is no telling when."""
-    with pytest.raises(InputError, match=r"has no \[schedule\], so there is nothing to install"):
+    with pytest.raises(InputError, match=r"no \[schedule\], so there is nothing to install"):
         install(job(tmp_path), None)  # type: ignore[operator]
