@@ -432,7 +432,7 @@ async def test_good_json_is_a_success_whatever_it_is_called(
         assert await send(base_url) == expected
 
 
-async def test_a_message_that_quotes_the_key_is_told_without_it() -> None:
+async def test_a_key_in_a_message_is_redacted() -> None:
     """Even an API that repeats the key in its error does not bring it into a report."""
     error = await failure_of(http(400, envelope("BadRequest", f"key {KEY} is odd")))
     assert str(error) == "key **** is odd"
@@ -530,7 +530,7 @@ async def test_plain_http_behind_https_is_fatal() -> None:
         assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
 
 
-async def test_a_certificate_nobody_vouches_for_is_fatal(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_fatal(tmp_path: Path) -> None:
     """The key is not given to a server that only claims to be the API."""
     (tmp_path / "pem").write_text(PEM)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -539,7 +539,7 @@ async def test_a_certificate_nobody_vouches_for_is_fatal(tmp_path: Path) -> None
         assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
 
 
-async def test_a_proxy_is_asked_for_a_tunnel_and_never_told_the_key(
+async def test_a_proxy_tunnels_and_never_sees_the_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a proxy logs cannot be used to send anything."""
@@ -669,7 +669,7 @@ PIECES = st.sampled_from(
     st.lists(PIECES | st.characters(), max_size=8).map("".join),
     st.sampled_from(["", "http://localhost"]),
 )
-def test_the_key_goes_where_the_address_says(text: str, start: str) -> None:
+def test_the_key_is_sent_to_the_configured_address(text: str, start: str) -> None:
     """What is taken is, for the client that connects too, HTTPS or this machine, and no more."""
     with contextlib.suppress(InputError):
         url = URL(check_base_url(start + text) + "/incident/reset")
@@ -728,7 +728,7 @@ def test_the_end_of_the_window_is_honoured_where_there_is_no_retry_after(
     [("Retry-After", "Fri, 02 Jan 2026 03:04:35 GMT"), ("X-RateLimit-Reset", "1767323075")],
 )
 @pytest.mark.parametrize("now", [0, 1_767_323_045, 1_900_000_000])
-def test_a_moment_is_counted_from_the_server_s_own_time(name: str, moment: str, now: int) -> None:
+def test_a_reset_time_is_relative_to_the_server_s_clock(name: str, moment: str, now: int) -> None:
     """A clock that is wrong here, or was set during the run, makes no wait longer or shorter."""
     headers = {name: moment, "Date": "Fri, 02 Jan 2026 03:04:05 GMT"}
     at = datetime.fromtimestamp(1_767_323_045, UTC)

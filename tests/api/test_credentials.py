@@ -96,7 +96,7 @@ def test_an_address_that_was_asked_for_counts_everywhere(home: Path) -> None:
     )
 
 
-def test_the_configuration_is_looked_for_at_home(
+def test_the_configuration_is_read_from_the_home_directory(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The place is the one that the provider's own client writes to."""
@@ -126,7 +126,9 @@ def test_no_key_anywhere_names_every_place_where_it_may_be(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows users in another way")
-def test_a_user_without_a_home_is_told_where_a_key_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_gets_the_error_for_a_missing_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """In a container with a made-up user, the message is the same as anywhere."""
 
     def nobody(_: int) -> None:
@@ -266,7 +268,7 @@ def test_a_key_that_others_can_read_is_warned_of(
     assert (found.app_key.reveal(), found.warning) == (KEY, warning if is_open else "")
 
 
-def test_nobody_is_warned_of_a_key_from_the_environment() -> None:
+def test_a_key_from_the_environment_causes_no_warning() -> None:
     """Other users cannot read that."""
     assert find_credentials(environ={KEY_VARIABLE: KEY}).warning == ""
 
@@ -311,7 +313,7 @@ def test_an_address_in_the_configuration_is_checked_like_any(
 
 
 @pytest.mark.parametrize("show", [str, repr, "{}".format, "{!r}".format])
-def test_a_key_shows_itself_to_nobody_who_does_not_ask_by_name(show) -> None:  # noqa: ANN001
+def test_a_key_is_shown_only_by_reveal(show) -> None:  # noqa: ANN001
     """Logs, debuggers and error pages see that there is a key, and no more."""
     key = AppKey(KEY)
     assert show(key) == "<AppKey hidden>"

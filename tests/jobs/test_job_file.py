@@ -334,7 +334,12 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "report.copy_to",
         "the start of the names",
     ),
-    "no pattern": ('[source]\nnewest = "in**/x"', 2, "source.newest", "Use for example inbox/*.xlsx"),
+    "no pattern": (
+        '[source]\nnewest = "in**/x"',
+        2,
+        "source.newest",
+        "Use for example inbox/*.xlsx",
+    ),
     "root": ('[source]\nnewest = "/"', 2, "source.newest", "not a file pattern"),
     "nobody's home": (
         '[source]\nsheet = "~no-such-user/x"',
@@ -400,7 +405,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_mistake_is_told_with_its_line_its_key_and_what_to_do(name: str, tmp_path: Path) -> None:
+def test_an_error_is_reported_with_line_key_and_fix(name: str, tmp_path: Path) -> None:
     """Whoever made it sees where, and is not sent looking."""
     text, line, key, says = BROKEN[name]
     [found] = mistakes(tmp_path, text)
@@ -451,7 +456,7 @@ def test_a_key_is_found_however_it_is_written(
     assert [one[:2] for one in mistakes(tmp_path, text)] == [(line, key)]
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_in_file_order(tmp_path: Path) -> None:
     """Nobody has to mend a file five times to see the fifth mistake."""
     text = f"{SHEET}[run]\ncanary = 0\n[limits]\nmax_rows = 0\nmax_row = 1\n[schedule]\n"
     assert [one[:2] for one in mistakes(tmp_path, text)] == [
@@ -474,7 +479,7 @@ def test_every_line_of_the_message_can_be_clicked(tmp_path: Path) -> None:
     ]
 
 
-def test_thousands_of_mistakes_take_no_longer_than_reading_them(tmp_path: Path) -> None:
+def test_thousands_of_errors_are_reported_quickly(tmp_path: Path) -> None:
     """A list of a thousand lines, and as many keys of nobody, are told in a moment."""
     list_of_lines = "[\n" + "  1,\n" * 20 + "]"
     keys = "".join(f"key_{n} = {list_of_lines}\n" for n in range(1_000))
@@ -507,7 +512,7 @@ def test_what_may_be_a_secret_is_not_repeated(key: str, tmp_path: Path) -> None:
 # --- Files that are none ---------------------------------------------------------------------
 
 
-def test_other_files_are_told_as_what_they_are(tmp_path: Path) -> None:
+def test_other_files_are_rejected_with_a_reason(tmp_path: Path) -> None:
     """A folder, a pipe, nothing at all, and what is far too large: one sentence each."""
     (tmp_path / "folder.toml").mkdir()
     os.mkfifo(tmp_path / "pipe.toml")
@@ -523,7 +528,7 @@ def test_other_files_are_told_as_what_they_are(tmp_path: Path) -> None:
         assert str(tmp_path / name) in str(caught.value)
 
 
-def test_a_sheet_in_its_place_is_told_from_a_job(tmp_path: Path) -> None:
+def test_a_sheet_given_as_a_job_is_rejected(tmp_path: Path) -> None:
     """An Excel sheet is no text at all."""
     [found] = mistakes(tmp_path, b"PK\x03\x04\x14\n\x00\xff\xfe[Content_Types].xml")
     assert found[:2] == (2, "")

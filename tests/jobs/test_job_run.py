@@ -153,7 +153,7 @@ def test_a_pull_is_edited_and_sent_and_the_next_one_finds_nothing_to_do(place: P
     assert again.rows == 0
 
 
-def test_a_pull_means_the_moment_at_which_it_was_due(place: Place) -> None:
+def test_a_pull_uses_times_relative_to_its_due_time(place: Place) -> None:
     """A run that comes a day late is about the incidents of its own night."""
     now_at = float(int(time.time()))
     text = PULL.replace('"2d"', '"6h"').replace('query = "CPU"', "")
@@ -222,7 +222,7 @@ def test_a_newest_may_be_anywhere(place: Place) -> None:
 
 
 @pytest.mark.parametrize("source", ['sheet = "gone.csv"', 'newest = "inbox/*.csv"'])
-def test_no_sheet_is_a_mistake_or_nothing_to_do(source: str, place: Place) -> None:
+def test_a_missing_sheet_is_an_error_or_nothing_to_do(source: str, place: Place) -> None:
     """As the job says."""
     wrong = place.run(f"[source]\n{source}\n{PLAIN}")
     assert (wrong.state, wrong.exit_code) == (ENDED, 2)
@@ -233,14 +233,14 @@ def test_no_sheet_is_a_mistake_or_nothing_to_do(source: str, place: Place) -> No
     assert place.kept(nothing) == {"job.toml", "run.json"}
 
 
-def test_a_sheet_without_rows_is_a_mistake(place: Place) -> None:
+def test_a_sheet_without_rows_is_an_error(place: Place) -> None:
     """Unlike a pull that finds nothing, somebody has put it there for a reason."""
     (place.folder / "in.csv").write_text("incident_id,title\n")
     ended = place.run(f"{SHEET}{PLAIN}")
     assert (ended.state, ended.exit_code) == (ENDED, 2)
 
 
-def test_a_sheet_that_somebody_is_writing_is_not_sent(
+def test_a_sheet_that_is_being_written_is_not_sent(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a sheet is a valid sheet too often."""
@@ -261,7 +261,7 @@ def test_a_sheet_that_somebody_is_writing_is_not_sent(
     assert place.kept(ended) == {"job.toml", "run.json"}
 
 
-def test_a_file_that_vanishes_while_it_is_looked_for_is_not_there(
+def test_a_file_removed_during_the_search_is_ignored(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody tidies up in the inbox just now."""
@@ -284,9 +284,7 @@ def test_a_file_that_vanishes_while_it_is_looked_for_is_not_there(
     ("text", "rows"),
     [(f"{SHEET}{PLAIN}[limits]\nmax_rows = 2\n", "3"), (f"{PULL}[limits]\nmax_rows = 1\n", "")],
 )
-def test_more_rows_than_the_job_allows_are_a_mistake_and_nothing_is_sent(
-    text: str, rows: str, place: Place
-) -> None:
+def test_more_rows_than_allowed_send_nothing(text: str, rows: str, place: Place) -> None:
     """A template that matched everything does not rename everything."""
     write_sheet(place.folder / "in.csv", 3)
     ended = place.run(text)
@@ -364,7 +362,7 @@ def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
     ]
 
 
-def test_a_sheet_with_mistakes_stays_where_it_is(place: Place) -> None:
+def test_a_sheet_with_invalid_rows_is_not_moved(place: Place) -> None:
     """Whoever has to mend it finds it where it was put."""
     inbox = write_inbox(place, "a.csv")
     (inbox / "a.csv").write_text("incident_id,title\nno-id,x\n")
@@ -372,7 +370,7 @@ def test_a_sheet_with_mistakes_stays_where_it_is(place: Place) -> None:
     assert [path.name for path in inbox.iterdir()] == ["a.csv"]
 
 
-def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
+def test_a_done_folder_that_cannot_be_created_is_reported_only(place: Place) -> None:
     """All is sent; the run is not worse for it."""
     inbox = write_inbox(place, "a.csv")
     (inbox / "done").write_text("a file")
@@ -385,7 +383,7 @@ def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
     assert [one["what"] for one in place.events("step_failed")] == ['afterwards = "done"']
 
 
-def test_reports_are_copied_to_where_the_job_says(place: Place) -> None:
+def test_reports_are_copied_as_configured(place: Place) -> None:
     """With the day at which it was due, in the job's zone, in a folder that is made for it."""
     text = f"incident_id,title\n{seed_id(1)},A good one\n{'f' * 24},Of nobody\n"
     (place.folder / "in.csv").write_text(text)
@@ -415,7 +413,7 @@ def test_copies_of_the_night_before_do_not_stand_beside_those_of_this_one(place:
     assert len(read_csv(out / "nightly.report.csv")) == 3
 
 
-def test_copies_and_pages_that_fail_are_said_and_no_more(
+def test_failed_copies_and_pages_are_reported_only(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk there, or a mistake of ours, makes no run that is done a failure."""
@@ -461,7 +459,7 @@ command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
         ("gone.csv", "always", "no such file"),
     ],
 )
-def test_somebody_is_told_of_problems_or_always(
+def test_notifications_are_sent_for_problems_or_always(
     sheet: str, when: str, told: str | None, place: Place
 ) -> None:
     """A job that is well disturbs nobody, unless it is asked to."""
@@ -472,7 +470,7 @@ def test_somebody_is_told_of_problems_or_always(
     assert (told in file.read_text()) if told else not file.exists()
 
 
-def test_nobody_reached_is_in_the_record_and_in_the_log_without_the_address(
+def test_a_failed_notification_is_recorded_without_the_address(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exit code stays that of the run."""
@@ -563,7 +561,7 @@ def test_words_of_strangers_do_nothing_where_they_are_read(place: Place) -> None
     assert ended.words.isprintable()
 
 
-def test_an_outage_is_told_once_and_when_it_is_over(
+def test_an_outage_is_notified_once_and_when_it_is_over(
     place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is tried again and again is no news again and again."""
@@ -585,7 +583,7 @@ def test_an_outage_is_told_once_and_when_it_is_over(
     assert lines[1:] == ["nightly: 2 of 2 rows done (exit code 0)"]
 
 
-def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
+def test_a_failed_outage_notification_is_sent_the_next_time(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that is down lets nobody be told either."""
@@ -606,7 +604,7 @@ def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
     assert len((place.folder / "told.txt").read_text().splitlines()) == 1
 
 
-def test_a_key_that_is_wrong_is_told_and_not_tried_for_ever(
+def test_a_wrong_key_is_notified_and_not_retried(
     place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be as wrong in a quarter of an hour; while pulling as while sending."""
@@ -621,7 +619,7 @@ def test_a_key_that_is_wrong_is_told_and_not_tried_for_ever(
     assert len((place.folder / "told.txt").read_text().splitlines()) == 2
 
 
-def test_a_run_that_somebody_else_has_ended_meanwhile_is_not_made_again(place: Place) -> None:
+def test_a_run_finished_by_another_process_is_not_repeated(place: Place) -> None:
     """Two processes have read that it is to be gone on with; each of its rows is sent once."""
     text = PULL.replace('[DRILL] {{ title | replace("[DRILL] ", "") }}', "{{ title }}!")
     read_by_both = place.begun(text)
@@ -651,7 +649,7 @@ def test_a_sheet_by_a_name_that_is_no_text_has_its_report_and_its_undo(
     assert [path.name for path in (inbox / "done").iterdir()] == [os.fsdecode(name)]
 
 
-def test_a_run_that_is_gone_on_with_sends_the_sheet_that_it_has(place: Place) -> None:
+def test_a_resumed_run_sends_the_sheet_in_its_folder(place: Place) -> None:
     """What was put into the inbox since is the next run's."""
     write_inbox(place, "a.csv")
     place.callbacks = Callbacks()
@@ -663,7 +661,7 @@ def test_a_run_that_is_gone_on_with_sends_the_sheet_that_it_has(place: Place) ->
     assert place.titles()[seed_id(1)] == "From a.csv 1"
 
 
-def test_a_record_says_that_it_runs_while_it_runs(place: Place) -> None:
+def test_a_record_is_running_during_the_run(place: Place) -> None:
     """Whoever looks sees that it goes on, and since when."""
     write_sheet(place.folder / "in.csv", 1)
     seen: list[tuple[str, bool, str]] = []

@@ -77,7 +77,7 @@ def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
     assert json.loads(json.dumps(told)) == told
 
 
-def test_a_job_that_names_nobody_tells_nobody(tmp_path: Path) -> None:
+def test_a_job_without_notify_sends_no_notification(tmp_path: Path) -> None:
     """That is no failure."""
     (tmp_path / "nightly.toml").write_text('[source]\nsheet = "in.csv"\n')
     assert send_notification(read_job(tmp_path / "nightly.toml"), RECORD, tmp_path) == ""
@@ -117,7 +117,7 @@ def test_a_command_gets_it_on_its_input_and_in_its_environment(
     assert KEY not in text
 
 
-def test_moments_that_were_missed_have_no_exit_code(tmp_path: Path) -> None:
+def test_missed_runs_have_no_exit_code(tmp_path: Path) -> None:
     """What did not run did not end."""
     missed = RunRecord("x", "nightly", "x", NIGHT, MISSED, words="too late", missed=3)
     assert send_notification(program(tmp_path, REPEAT), missed, tmp_path) == sys.executable
@@ -126,7 +126,7 @@ def test_moments_that_were_missed_have_no_exit_code(tmp_path: Path) -> None:
     assert told["environment"]["BULK_RESET_EXIT_CODE"] == ""
 
 
-def test_half_a_character_is_no_reason_not_to_be_told(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_does_not_prevent_a_notification(tmp_path: Path) -> None:
     """A name from a broken sheet, or of a file that is not UTF-8."""
     odd = RunRecord("x", "nightly", "x", NIGHT, ENDED, words="\ud800 and \udcff", exit_code=0)
     assert send_notification(program(tmp_path, REPEAT), odd, tmp_path) == sys.executable
@@ -141,7 +141,7 @@ sys.exit(5)
 """
 
 
-def test_a_command_that_fails_is_said_with_its_last_words(tmp_path: Path) -> None:
+def test_a_failing_command_is_reported_with_its_last_output(tmp_path: Path) -> None:
     """On one line, its end rather than its beginning, and nothing in it that acts."""
     said = send_notification(program(tmp_path, FAIL), RECORD, tmp_path)
     assert said.startswith(f"failed: {sys.executable}: exit code 5: xxx")
@@ -157,7 +157,7 @@ def test_a_command_that_fails_is_said_with_its_last_words(tmp_path: Path) -> Non
         (r'["sh", "-c", "a\u0000b"]', "failed: sh: embedded null byte"),
     ],
 )
-def test_a_command_that_cannot_be_run_is_said(command: str, says: str, tmp_path: Path) -> None:
+def test_a_command_that_cannot_start_is_reported(command: str, says: str, tmp_path: Path) -> None:
     """In the words of the system."""
     (tmp_path / "told.txt").write_text("x")
     assert send_notification(job(tmp_path, f"command = {command}"), RECORD, tmp_path) == says
@@ -213,7 +213,7 @@ def test_a_command_that_leaves_something_behind_is_not_waited_for(tmp_path: Path
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
-def test_a_command_that_reads_nothing_is_told_all_the_same(tmp_path: Path) -> None:
+def test_a_command_that_ignores_its_input_succeeds(tmp_path: Path) -> None:
     """Whoever needs the environment alone need not read the rest."""
     assert send_notification(job(tmp_path, 'command = ["true"]'), RECORD, tmp_path) == "true"
 
@@ -286,7 +286,7 @@ async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
         ((308,), "failed: 127.0.0.1: HTTP 308", []),
     ],
 )
-async def test_who_is_down_for_a_moment_is_told_again_and_who_refuses_is_not(
+async def test_a_webhook_is_retried_after_an_outage_but_not_after_a_rejection(
     statuses: tuple[int, ...], says: str, waits_s: list[float], tmp_path: Path
 ) -> None:
     """Three tries at most, and whoever redirects is not followed."""
@@ -296,7 +296,7 @@ async def test_who_is_down_for_a_moment_is_told_again_and_who_refuses_is_not(
     assert (service.waits_s, service.elsewhere) == (waits_s, 0)
 
 
-async def test_nobody_there_is_said_without_the_address(tmp_path: Path) -> None:
+async def test_an_unreachable_webhook_is_reported_without_its_address(tmp_path: Path) -> None:
     """A server that is away is tried again, and then it is said that it is away."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -310,7 +310,7 @@ async def test_nobody_there_is_said_without_the_address(tmp_path: Path) -> None:
     assert waits_s == [1.0, 2.0]
 
 
-async def test_an_answer_that_is_none_is_said_without_the_address(tmp_path: Path) -> None:
+async def test_an_invalid_answer_is_reported_without_the_address(tmp_path: Path) -> None:
     """Whatever listens there may not speak HTTP."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -181,7 +181,7 @@ AWAY = (
 )
 
 
-def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
+def test_a_week_with_outages_runs_each_due_time_once_or_records_it_as_missed(week: Week) -> None:
     """Nothing runs twice, nothing is left out in silence."""
     run_virtual(a_hard_week(week))
     assert week.table() == EXPECTED.splitlines()

@@ -99,7 +99,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     return Runner(tmp_path, monkeypatch)
 
 
-def test_a_job_runs_at_each_of_its_moments(runner: Runner) -> None:
+def test_a_job_runs_at_each_due_time(runner: Runner) -> None:
     """From when it is first seen on; not for the time before."""
     write_job(runner.folder, cron="*/20 * * * *")
     runner.passes(1.5)
@@ -107,7 +107,7 @@ def test_a_job_runs_at_each_of_its_moments(runner: Runner) -> None:
     assert runner.missed() == []
 
 
-def test_a_run_longer_than_its_period_makes_the_moments_within_it_missed(runner: Runner) -> None:
+def test_due_times_during_a_long_run_are_missed(runner: Runner) -> None:
     """Once it has ended, the last of them is caught up; the others are said to be missed."""
     write_job(runner.folder, cron="*/10 * * * *")
     runner.takes_s = 35 * MINUTE
@@ -135,7 +135,7 @@ def test_a_run_longer_than_its_period_makes_the_moments_within_it_missed(runner:
         ("all", [(60, 60), (120, 310), (180, 310), (240, 310), (300, 311), (360, 360)], []),
     ],
 )
-def test_after_a_downtime_it_is_done_as_the_job_says(
+def test_missed_due_times_are_caught_up_as_configured(
     policy: str, begun: list[tuple[int, int]], missed: list[tuple[int, int, str]], runner: Runner
 ) -> None:
     """Down from 13:30 to 17:10, and due every hour."""
@@ -166,7 +166,7 @@ def test_jobs_of_one_account_run_one_after_the_other(runner: Runner) -> None:
     assert runner.together == 2
 
 
-def test_a_run_that_is_drained_is_gone_on_with(runner: Runner) -> None:
+def test_a_run_interrupted_by_shutdown_is_resumed(runner: Runner) -> None:
     """In its own folder, at the next start; and the moments after it come as ever."""
     write_job(runner.folder)
 
@@ -249,7 +249,7 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_run_whose_process_dies_is_said_to_have_died(runner: Runner) -> None:
+def test_a_run_whose_process_dies_is_recorded_as_ended(runner: Runner) -> None:
     """Not left running for ever, and whom the job names is told."""
     told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
     write_job(runner.folder, more=told)
@@ -270,7 +270,7 @@ def told(runner: Runner) -> list[str]:
 TELL = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]'
 
 
-def test_a_run_that_is_killed_is_gone_on_with_after_a_while_and_told(runner: Runner) -> None:
+def test_a_killed_run_is_resumed_later_and_notified(runner: Runner) -> None:
     """As it is when the schedule is killed with it; nobody has to start anything anew."""
     write_job(runner.folder, more=TELL)
 
@@ -288,7 +288,7 @@ def test_a_run_that_is_killed_is_gone_on_with_after_a_while_and_told(runner: Run
     ]
 
 
-def test_a_run_that_is_given_up_is_told(runner: Runner) -> None:
+def test_an_abandoned_run_is_notified(runner: Runner) -> None:
     """Nobody has sent its rows, and nobody will."""
     write_job(runner.folder, more=TELL)
     runner.ends = lambda record: replace(
@@ -302,7 +302,7 @@ def test_a_run_that_is_given_up_is_told(runner: Runner) -> None:
     assert first.notified == "sh"
 
 
-def test_a_run_is_tried_again_though_somebody_runs_the_job_by_hand_just_then(
+def test_a_run_is_retried_while_the_job_runs_by_hand(
     runner: Runner,
 ) -> None:
     """It waits for another while, as often as it takes."""
@@ -460,7 +460,7 @@ def test_a_new_timetable_counts_from_when_it_is_seen(runner: Runner) -> None:
     assert runner.missed() == []
 
 
-def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
+def test_a_job_that_raises_does_not_stop_other_jobs(runner: Runner) -> None:
     """And is tried again after a while, and at its next moment."""
     for name in ("good", "bad"):
         write_job(runner.folder, name)
@@ -582,9 +582,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_happens_each_moment_is_run_once_or_said_to_be_missed(
-    seed: int, runner: Runner
-) -> None:
+def test_each_due_time_is_run_once_or_recorded_as_missed(seed: int, runner: Runner) -> None:
     """Three days of restarts, kills, long runs and deaths at random: the books balance."""
     dice = random.Random(seed)  # noqa: S311  (a test's)
     crons = {"a": "*/30 * * * *", "b": "7 */2 * * *", "c": "15 3,13 * * *"}

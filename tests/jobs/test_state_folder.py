@@ -72,14 +72,14 @@ def test_what_is_kept_is_what_is_read(state: StateFolder) -> None:
     assert sorted(path.name for path in state.folder(told.id).iterdir()) == ["job.toml", RECORD]
 
 
-def test_nobody_else_can_look_into_it(state: StateFolder) -> None:
+def test_other_users_cannot_read_the_state(state: StateFolder) -> None:
     """Sheets and before-images are the owner's alone."""
     kept(state, record())
     for folder in (state.path, state.runs, state.jobs, state.folder(record().id)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_a_due_moment_is_begun_once(state: StateFolder) -> None:
+def test_a_due_time_is_begun_once(state: StateFolder) -> None:
     """The second one to come is told that it was the second; the first one's words stay."""
     told = record(words="the first")
     kept(state, told)
@@ -87,7 +87,7 @@ def test_a_due_moment_is_begun_once(state: StateFolder) -> None:
     assert state.read(told.id) == told
 
 
-def test_runs_that_nobody_scheduled_are_numbered(state: StateFolder) -> None:
+def test_runs_started_by_hand_are_numbered(state: StateFolder) -> None:
     """Whoever says it twice in a second means it twice."""
     told = record(is_scheduled=False)
     ids = [one.id for one in (state.begin(told, b"") for _ in range(3)) if one]
@@ -121,7 +121,7 @@ print(won)
 """
 
 
-def test_of_several_who_race_for_a_moment_exactly_one_gets_it(state: StateFolder) -> None:
+def test_of_several_processes_exactly_one_begins_a_due_time(state: StateFolder) -> None:
     """A schedule, a line of a crontab, and somebody who tries it out at the same moment."""
     racers = [
         subprocess.Popen(
@@ -150,7 +150,7 @@ def test_of_several_who_race_for_a_moment_exactly_one_gets_it(state: StateFolder
     assert len(state.records()) == 60
 
 
-def test_moments_that_were_missed_have_a_record_of_their_own(state: StateFolder) -> None:
+def test_missed_due_times_have_a_record(state: StateFolder) -> None:
     """It stands for all of them, from the first to the last, and says why."""
     dues = [Due(NIGHT + n * DAY, NIGHT + n * DAY + 7, None) for n in range(3)]
     told = missed_record("nightly", "/j.toml", Missed(dues[0], dues[2], 3, "too late"), NIGHT + 9)
@@ -260,7 +260,7 @@ def test_runs_are_listed_by_when_they_were_due(state: StateFolder) -> None:
         ({"state": MISSED}, False),
     ],
 )
-def test_what_is_gone_on_with(more: dict[str, Any], is_open: bool) -> None:
+def test_which_runs_can_be_resumed(more: dict[str, Any], is_open: bool) -> None:
     """What was killed, told to end, or not answered; not what came to an end of its own."""
     assert record(**more).is_open is is_open
 
@@ -289,7 +289,7 @@ def test_a_lock_is_let_go_however_the_block_ends(state: StateFolder) -> None:
     assert not state.is_locked("nightly")
 
 
-def test_a_lock_that_cannot_be_made_is_said(state: StateFolder) -> None:
+def test_a_lock_that_cannot_be_created_is_an_error(state: StateFolder) -> None:
     """Here, a folder stands where it would."""
     (state.jobs / "nightly.lock").mkdir()
     with (
@@ -299,7 +299,7 @@ def test_a_lock_that_cannot_be_made_is_said(state: StateFolder) -> None:
         pass
 
 
-def test_a_state_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """Here, a file stands where its folder would."""
     (tmp_path / "state").write_text("x")
     with pytest.raises(
@@ -359,7 +359,7 @@ def test_cleaning_keeps_the_last_run_of_each_job_and_what_is_new(state: StateFol
     assert state.records() == [alone, old[3]]
 
 
-def test_missed_moments_do_not_make_a_run_the_last_but_one(state: StateFolder) -> None:
+def test_missed_records_do_not_count_as_the_last_run(state: StateFolder) -> None:
     """The last run that was is kept, and with it the way back; what was missed goes."""
     ran = record(state=ENDED, ended_at=NIGHT)
     missed = record(due_at=NIGHT + DAY, state=MISSED, ended_at=NIGHT + DAY, missed=1)
@@ -368,7 +368,7 @@ def test_missed_moments_do_not_make_a_run_the_last_but_one(state: StateFolder) -
     assert state.records() == [ran]
 
 
-def test_a_run_that_goes_on_is_not_cleaned_away(state: StateFolder) -> None:
+def test_a_run_in_progress_is_not_removed(state: StateFolder) -> None:
     """However long ago it began, as long as somebody has the job."""
     running = record(state=RUNNING, started_at=NIGHT)
     later = record(due_at=NIGHT + DAY, state=ENDED, ended_at=NIGHT + DAY)
@@ -387,7 +387,7 @@ def test_a_run_that_was_killed_is_as_old_as_its_beginning(left: str, state: Stat
     assert state.clean(NIGHT + 10) == [killed.id]
 
 
-def test_what_cannot_be_removed_is_said(
+def test_a_run_that_cannot_be_removed_is_an_error(
     state: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody has made a folder of it that is not ours."""
@@ -410,7 +410,7 @@ def test_a_user_without_a_home_is_asked_where_runs_are_kept(tmp_path: Path) -> N
     assert StateFolder(tmp_path / "state").records() == []
 
 
-def test_a_schedule_that_cannot_lock_its_state_says_what_to_do(state: StateFolder) -> None:
+def test_a_second_schedule_of_a_state_is_an_error_with_a_fix(state: StateFolder) -> None:
     """On a disk that is read only, say; and one that another has is another matter."""
     with state.scheduled(), pytest.raises(LockedError, match="in use by another schedule"):
         StateFolder(state.path).scheduled().__enter__()

@@ -62,13 +62,13 @@ CALENDARS = {
 
 
 @pytest.mark.parametrize("cron", CALENDARS)
-def test_an_expression_is_said_as_systemd_says_it(cron: str) -> None:
+def test_a_cron_expression_becomes_systemd_calendars(cron: str) -> None:
     """Each line was compared with what systemd-analyze makes of it."""
     assert calendars_of(ScheduleTable(cron=cron, time_zone="UTC")) == CALENDARS[cron]
 
 
 @pytest.mark.parametrize("cron", ["0 7 LW * *", "0 7 L,15 * *", "0 7 * * 5L", "0 7 * * mon#2"])
-def test_what_systemd_cannot_say_is_refused(cron: str) -> None:
+def test_an_expression_that_systemd_lacks_is_rejected(cron: str) -> None:
     """Rather than installed as something else."""
     with pytest.raises(InputError, match=r"systemd cannot express this\. Use --cron"):
         calendars_of(ScheduleTable(cron=cron, time_zone="UTC"))
@@ -129,9 +129,7 @@ def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("catch_up", "says"), [("skip", "no"), ("once", "yes"), ("all", "yes")])
-def test_what_was_missed_is_caught_up_as_the_job_says(
-    catch_up: str, says: str, tmp_path: Path
-) -> None:
+def test_persistent_follows_catch_up(catch_up: str, says: str, tmp_path: Path) -> None:
     """A machine that was off at night runs the job when it is on, or does not."""
     told = job(tmp_path, *NIGHTLY, f'catch_up = "{catch_up}"')
     assert settings(systemd_units(told, None)["bulk-reset-nightly.timer"])["Persistent"] == [says]
@@ -210,7 +208,7 @@ def line_of(told: Job, state: Path | None = None) -> tuple[str, list[str]]:
         ((), "*/5 * * * *", True),
     ],
 )
-def test_what_a_crontab_cannot_say_is_asked_every_few_minutes(
+def test_what_a_crontab_cannot_express_is_checked_every_few_minutes(
     lines: tuple[str, ...], when: str, is_asked: bool, tmp_path: Path
 ) -> None:
     """What is not caught up has to be asked every minute: five later it would be too late."""

@@ -73,7 +73,7 @@ def test_a_time_that_comes_twice_is_due_once() -> None:
     ]
 
 
-def test_several_times_of_the_hour_left_out_are_one_moment() -> None:
+def test_several_times_in_a_skipped_hour_are_one_due_time() -> None:
     """Due once at 03:00, not once for 02:00, once for 02:30 and once for itself."""
     assert shown(table("0,30 2,3 * * *"), "2027-03-28 00:00", "2027-03-28 23:00") == [
         "28 03:00 +02",
@@ -200,7 +200,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("zone", CHANGES, ids=str)
 @pytest.mark.parametrize("cron", CRONS)
-def test_no_moment_is_lost_or_invented_when_the_clock_is_changed(cron: str, zone: ZoneInfo) -> None:
+def test_no_due_time_is_lost_or_added_by_a_clock_change(cron: str, zone: ZoneInfo) -> None:
     """Three days around each change, compared with a clock that is looked at every minute."""
     told = table(cron, zone)
     for night in CHANGES[zone]:
@@ -210,7 +210,7 @@ def test_no_moment_is_lost_or_invented_when_the_clock_is_changed(cron: str, zone
 
 @pytest.mark.parametrize("zone", CHANGES, ids=str)
 @pytest.mark.parametrize("cron", CRONS)
-def test_it_is_the_same_moments_wherever_one_begins(cron: str, zone: ZoneInfo) -> None:
+def test_due_times_do_not_depend_on_the_start(cron: str, zone: ZoneInfo) -> None:
     """A schedule that is started again in the middle of the night has the same night before it."""
     told = table(cron, zone)
     for night in CHANGES[zone]:
@@ -248,7 +248,7 @@ def test_a_deadline_that_comes_twice_is_the_next_one() -> None:
     assert told.deadline_after(at("2027-10-31 02:45", fold=1)) == at("2027-11-01 02:30")
 
 
-def test_the_jitter_is_the_same_for_one_moment_and_differs_between_moments() -> None:
+def test_the_jitter_is_constant_for_one_due_time_and_differs_between_due_times() -> None:
     """Whoever starts again waits for the same second; jobs do not start all at once."""
     told = table("*/10 * * * *", jitter_s=300.0)
     first, second = ([*itertools.islice(told.after(at("2027-05-05 00:00")), 200)] for _ in range(2))
@@ -299,7 +299,7 @@ def test_what_is_not_due_yet_is_not_decided(catch_up: str) -> None:
         ("all", 12 * HOUR + 1, False, TOO_LATE),
     ],
 )
-def test_late_is_run_or_said_to_be_missed(
+def test_a_late_due_time_is_run_or_missed(
     catch_up: str, late_s: float, is_run: bool, why: str
 ) -> None:
     """As the job says, up to as late as it says."""
@@ -316,7 +316,7 @@ def test_late_is_run_or_said_to_be_missed(
         ("all", 2, [(0, 1, 2, TOO_LATE)]),
     ],
 )
-def test_of_several_nights_each_is_run_or_said_to_be_missed(
+def test_each_of_several_missed_nights_is_run_or_missed(
     catch_up: str, run: int, missed: list[tuple[int, int, int, str]]
 ) -> None:
     """Four nights away, looked at right at the last: with 30 hours, two are not too late."""
@@ -384,7 +384,7 @@ PAUSES = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(told=TIMETABLES, night=st.sampled_from(NIGHTS_OF_THE_YEAR), pauses=PAUSES)
-def test_each_moment_is_run_or_said_to_be_missed_exactly_once(
+def test_each_due_time_is_decided_exactly_once(
     told: Timetable, night: int, pauses: list[float]
 ) -> None:
     """Whenever somebody looks, however often, and whatever clocks are doing that night."""
@@ -412,9 +412,7 @@ def test_each_moment_is_run_or_said_to_be_missed_exactly_once(
     jitter_s=st.sampled_from([0.0, 45.0, 300.0]),
     starts_s=st.lists(st.floats(0.2, 30), min_size=120, max_size=120),
 )
-def test_whoever_is_asked_every_minute_misses_nothing(
-    jitter_s: float, starts_s: list[float]
-) -> None:
+def test_a_check_every_minute_misses_nothing(jitter_s: float, starts_s: list[float]) -> None:
     """A line of a crontab, on a machine where a process takes now a moment to start, now long."""
     told = table("*/10 * * * *", catch_up="skip", jitter_s=jitter_s)
     handled_at, runs = NIGHT - 1, []

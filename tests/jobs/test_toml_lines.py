@@ -51,7 +51,7 @@ def test_keys_are_found_where_they_are_written_first() -> None:
     }
 
 
-def test_a_key_that_is_missing_is_looked_for_in_its_table() -> None:
+def test_a_missing_key_has_the_line_of_its_table() -> None:
     """And where that is missing too, at the beginning."""
     lines = lines_of(TEXT)
     assert line_of(lines, ("f", "i", "z")) == 12

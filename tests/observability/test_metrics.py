@@ -138,7 +138,7 @@ def test_when_the_last_success_was_is_kept_by_runs_that_are_none(
     assert success_at == (200.5 if kept else ENDED_AT)
 
 
-def test_a_run_that_never_had_totals_tells_its_exit_code_alone(tmp_path: Path) -> None:
+def test_a_run_without_totals_has_only_its_exit_code(tmp_path: Path) -> None:
     """A sheet with mistakes shows as exit code 2, and not as a run of no rows."""
     path = tmp_path / "run.prom"
     write(path, None, exit_code=2)
@@ -262,7 +262,7 @@ def ask(server: MetricsServer) -> Callable[..., tuple[int, dict[str, str], str]]
 Ask = Callable[..., tuple[int, dict[str, str], str]]
 
 
-def test_the_page_tells_the_numbers_as_prometheus_reads_them(ask: Ask) -> None:
+def test_the_metrics_page_is_valid_for_prometheus(ask: Ask) -> None:
     """Prometheus gets what the file would hold, and nothing of the process itself."""
     status, headers, body = ask("/metrics")
     assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/plain")
@@ -271,7 +271,7 @@ def test_the_page_tells_the_numbers_as_prometheus_reads_them(ask: Ask) -> None:
     assert {key[0].split("_")[0] for key in values} == {"bulk"}
 
 
-def test_the_page_of_health_says_ill_with_a_status_of_its_own(ask: Ask, health: Health) -> None:
+def test_the_health_page_has_status_503_when_unhealthy(ask: Ask, health: Health) -> None:
     """Whoever restarts what is ill goes by the status; a person reads why."""
     well = ask("/healthz")
     health.is_well = False
@@ -330,7 +330,7 @@ def test_only_who_calls_it_by_a_name_of_this_machine_is_answered(
     assert ask("/metrics", host=host)[0] == status
 
 
-def test_numbers_that_cannot_be_had_are_an_error_that_tells_no_more(
+def test_a_failing_scrape_is_an_error_without_details(
     ask: Ask, health: Health, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A mistake behind the page neither ends the server, nor prints, nor shows what it was."""
@@ -341,14 +341,14 @@ def test_numbers_that_cannot_be_had_are_an_error_that_tells_no_more(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_port_that_is_taken_or_none_is_said_with_what_to_do(server: MetricsServer) -> None:
+def test_a_port_that_is_in_use_or_invalid_is_an_error_with_a_fix(server: MetricsServer) -> None:
     """Two schedules on one port: the second one says so, and what would help."""
     for port in (server.port, 70_000, -1):
         with pytest.raises(InputError, match=f"port {port} of 127.0.0.1: .* Use another port"):
             MetricsServer(port, list)
 
 
-def test_a_closed_server_frees_its_port_and_whoever_says_nothing_does_not_hold_it_up() -> None:
+def test_closing_frees_the_port_despite_an_idle_connection() -> None:
     """Closing waits for no one who has connected and sends nothing."""
     server = MetricsServer(0, list)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20):

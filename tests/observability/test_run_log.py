@@ -188,7 +188,7 @@ def closed_file() -> Any:  # noqa: ANN401  (a file)
     [full_disk, closed_pipe, closed_file],
     ids=["full disk", "closed pipe", "closed file"],
 )
-def test_a_sink_that_cannot_be_written_is_dropped_and_the_others_are_told_once(
+def test_an_output_that_fails_is_dropped_and_reported_once(
     broken: Callable[[], Any],
 ) -> None:
     """A full disk ends the log, not the run; and whoever looks elsewhere hears of it."""
@@ -233,7 +233,7 @@ def test_a_file_that_is_no_log_is_left_as_it_is(content: str, tmp_path: Path) ->
     assert path.read_text(encoding="utf-8") == content
 
 
-def test_a_log_that_cannot_be_opened_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_opened_is_an_error_with_a_fix(tmp_path: Path) -> None:
     """Nobody has to read a traceback to learn that the folder is missing."""
     with pytest.raises(InputError, match="No such file or directory"), log_file(tmp_path / "no/x"):
         pass
@@ -278,7 +278,7 @@ def test_a_run_ends_with_its_exit_code_and_as_gravely_as_it_is(
     assert event.get("message") == (ended.stop.message if ended.stop else None)
 
 
-def test_the_end_of_a_run_tells_what_the_summary_tells() -> None:
+def test_run_ended_has_the_facts_of_the_summary() -> None:
     """Counts, requests, the quota's proof, waits and files: all that is printed is logged."""
     recorded = Recorded()
     recorded.run_log.run_ended(
@@ -323,9 +323,7 @@ def test_the_end_of_a_run_tells_what_the_summary_tells() -> None:
         (ValueError("?"), 70),
     ],
 )
-def test_a_run_that_ends_by_an_error_tells_the_exit_code_it_gets(
-    error: BaseException, code: int
-) -> None:
+def test_a_run_that_ends_with_an_error_logs_its_exit_code(error: BaseException, code: int) -> None:
     """Whatever a run ends by, its log has an end, with the code that the shell sees."""
     recorded = Recorded()
     recorded.run_log.run_failed(error)
@@ -374,7 +372,7 @@ def test_a_run_of_many_rows_makes_few_events_and_they_add_up() -> None:
     assert all(16 < batch["rows_per_s"] < 17 for batch in batches)
 
 
-def test_a_short_run_is_one_batch_told_before_its_end() -> None:
+def test_a_short_run_logs_progress_once_before_its_end() -> None:
     """What was done since the last batch is told even when the run is over at once."""
     run = Ticking()
     run.send(40, per_s=50)
@@ -394,7 +392,7 @@ def test_a_short_run_is_one_batch_told_before_its_end() -> None:
     }
 
 
-def test_what_is_sent_after_a_canary_is_counted_anew() -> None:
+def test_progress_after_a_canary_counts_from_zero() -> None:
     """The canary's rows are in a batch of their own, and none is told twice."""
     run = Ticking()
     run.send(20, per_s=50, of=100)
@@ -427,7 +425,7 @@ def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
         ("the API, which looks down", "warning"),
     ],
 )
-def test_a_wait_is_told_when_it_begins_and_once_a_minute(cause: str, level: str) -> None:
+def test_a_wait_is_logged_when_it_begins_and_once_a_minute(cause: str, level: str) -> None:
     """A run that stands still for ten minutes says so ten times, not six thousand times."""
     run = Ticking()
     run.send(1, per_s=1 / 600, waiting_for=cause)
@@ -436,7 +434,7 @@ def test_a_wait_is_told_when_it_begins_and_once_a_minute(cause: str, level: str)
     assert {wait["level"] for wait in waits} == {level}
 
 
-def test_of_many_rows_that_fail_for_one_reason_the_first_hundred_are_told() -> None:
+def test_of_many_failures_with_one_code_the_first_hundred_are_logged() -> None:
     """A sheet that fails as a whole fills no disk, and how many more there are is told."""
     run = Ticking()
     for row_number in range(2, 5_002):

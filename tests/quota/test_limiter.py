@@ -155,7 +155,7 @@ def test_what_an_earlier_run_sent_counts() -> None:
     assert run_virtual(main()) == [0.0, 10.0, 40.0]
 
 
-def test_the_peaks_tell_the_most_that_started_in_any_window() -> None:
+def test_peaks_are_the_most_starts_within_any_window() -> None:
     """Every run can prove what it did to the quota."""
 
     async def main() -> tuple[Peak, ...]:
@@ -209,7 +209,7 @@ def test_a_share_leaves_the_rest_of_the_quota_alone() -> None:
         ({"per_second": 0}, "--per-second, --per-minute: must be 1 or more."),
     ],
 )
-def test_limits_that_cannot_be_meant_are_refused(arguments: dict[str, float], text: str) -> None:
+def test_invalid_limits_are_rejected(arguments: dict[str, float], text: str) -> None:
     """A quota of nothing is a slip, and the message says which option."""
     with pytest.raises(InputError) as caught:
         windows_of(**arguments)  # type: ignore[arg-type]
@@ -345,7 +345,7 @@ def test_credit_is_taken_only_after_a_hundred_answers() -> None:
         ((Window(1, 60.0),), [61.0], ""),
     ],
 )
-def test_the_longest_wait_of_more_than_a_second_is_said(
+def test_waiting_for_shows_the_longest_wait_over_a_second(
     windows: tuple[Window, ...], ages_s: list[float], said: str
 ) -> None:
     """Whoever looks on learns what holds the run up, and is not told of moments."""

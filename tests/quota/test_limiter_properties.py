@@ -308,7 +308,7 @@ LEAVES_AFTER_S = 150.0
 @pytest.mark.parametrize("says_when", [False, True])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_beside_a_stranger_every_row_is_updated_and_few_are_rejected(
+def test_beside_another_client_every_request_succeeds_and_few_are_throttled(
     stranger: str, kind: str, *, says_when: bool, seed: int
 ) -> None:
     """Others may use half of the account, unseen: the run finds its part, and grows back."""

@@ -95,7 +95,7 @@ def test_the_key_is_not_in_it(
     assert json.loads(written)["options"] == {"app_key_file": "key", "base_url": sandbox.url}
 
 
-def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
+def test_a_torn_line_does_not_affect_other_lines(tmp_path: Path) -> None:
     """A crash in the middle of a line leaves those before it, and those after it."""
     report = tmp_path / "it.report.csv"
     path = tmp_path / "it.audit.jsonl"
@@ -109,7 +109,7 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
     assert [line["rows"] for line in read_audit(report)] == [1, 2]
 
 
-def test_somebody_elses_file_is_left_alone(tmp_path: Path) -> None:
+def test_another_file_is_not_changed(tmp_path: Path) -> None:
     """A file of that name that is no audit is refused before anything is sent."""
     sheet = write_sheet(tmp_path / "it.csv", 1)
     other = tmp_path / "it.sandbox.audit.jsonl"
@@ -149,7 +149,7 @@ def test_a_run_that_is_cut_off_is_written_down(
     assert found == ([ending] if ending else [])
 
 
-def test_options_are_told_where_they_differ(tmp_path: Path) -> None:
+def test_options_that_differ_from_their_default_are_recorded(tmp_path: Path) -> None:
     """Paths and choices as text; what is as it is by default says nothing."""
     options = Options(
         mapping={"title": "New"}, on_conflict=OnConflict.LAST, report=tmp_path, share=1.0, limit=5

@@ -142,7 +142,7 @@ def test_a_torn_last_line_of_any_length_is_cut_and_its_row_is_pending(path: Path
         assert path.read_bytes() == whole + LINES[2]
 
 
-def test_a_torn_header_of_any_length_is_written_anew(path: Path) -> None:
+def test_a_torn_header_of_any_length_is_rewritten(path: Path) -> None:
     """A run that died in its first moment leaves nothing in the way of the next."""
     for length in range(len(HEADER)):
         path.write_bytes(HEADER[:length])
@@ -172,7 +172,7 @@ def test_of_a_long_report_too_only_the_torn_end_is_cut(torn: bytes, path: Path) 
     assert path.read_bytes() == whole
 
 
-def test_a_report_that_has_lost_its_bom_is_gone_on_with_as_it_is(path: Path) -> None:
+def test_a_report_without_its_bom_is_resumed_unchanged(path: Path) -> None:
     """An editor that leaves it out changes nothing else."""
     path.write_bytes(HEADER[3:] + LINES[0])
     with Report(path) as report:
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_report_is_refused_and_left_as_it_is(content: bytes, p
 
 
 @pytest.mark.parametrize("content", [b"", b"row\n", b"\xff\xff\n", HEADER[:-1], b'"\n' * 3])
-def test_reading_what_is_no_report_says_so(content: bytes, path: Path) -> None:
+def test_reading_another_file_is_an_error(content: bytes, path: Path) -> None:
     """The command names the file instead of summing up nonsense."""
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -369,7 +369,7 @@ def test_a_file_that_another_program_takes_away_stops_the_run(
         Report(path).close()  # neither locked nor torn
 
 
-def test_lines_that_are_written_while_the_file_is_looked_at_stop_no_run(
+def test_lines_written_during_the_check_do_not_stop_the_run(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fast run writes on while the disk takes the lines before: nobody else has changed it."""

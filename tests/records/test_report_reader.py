@@ -208,7 +208,7 @@ TIMES_LOST = re.sub(rb"2026-01-02T03:04:05.\d+Z", b"02.01.2026 03:04", CRLF)
 
 
 @pytest.mark.parametrize("saved", RESAVED)
-def test_a_report_that_a_spreadsheet_has_saved_is_gone_on_with(saved: str, path: Path) -> None:
+def test_a_report_saved_by_a_spreadsheet_is_resumed(saved: str, path: Path) -> None:
     """Whoever looked at it in Excel and pressed Save has lost nothing, and is told."""
     path.write_bytes(RESAVED[saved])
     told = [(o.row_number, o.status, o.digest, o.attempts) for o in read_report(path)]
@@ -267,7 +267,7 @@ def test_what_a_spreadsheet_has_spoilt_is_refused_by_line_and_left(
     assert [p.read_bytes() for p in path.parent.iterdir()] == [content]
 
 
-def test_a_report_that_cannot_be_written_anew_stays_as_it_is(
+def test_a_report_that_cannot_be_rewritten_is_not_changed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk at that moment costs nothing: the run stops, and the file is whole."""
@@ -282,7 +282,7 @@ def test_a_report_that_cannot_be_written_anew_stays_as_it_is(
     assert [p.read_bytes() for p in path.parent.iterdir()] == [CRLF]
 
 
-def test_a_report_that_pandas_has_saved_is_gone_on_with(path: Path) -> None:
+def test_a_report_saved_by_pandas_is_resumed(path: Path) -> None:
     """Numbers that became fractions because other rows have none are the same numbers."""
     write(path, *THREE)
     table = pd.read_csv(path, encoding="utf-8-sig")

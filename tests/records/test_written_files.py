@@ -52,7 +52,7 @@ def mode_of(path: Path) -> int:
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0])
-def test_files_are_for_whom_the_user_says_and_the_ledger_is_private(
+def test_files_follow_the_umask_and_the_ledger_is_private(
     umask: int, sheet: Path, set_umask: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reports honour the umask and are no programs; the account's ledger is nobody else's."""
@@ -80,7 +80,7 @@ def test_a_file_of_failed_rows_stays_as_private_as_it_was(
     assert (found, mode_of(found), mode_of(kept)) == (target, after, before)
 
 
-def test_a_report_that_is_written_anew_stays_as_private_as_it_was(
+def test_a_rewritten_report_keeps_its_permissions(
     tmp_path: Path, set_umask: Callable[[int], int]
 ) -> None:
     """Also where a spreadsheet has saved it, and it has to be mended."""
@@ -127,7 +127,7 @@ def test_a_report_that_is_a_link_is_written_where_it_leads(sheet: Path) -> None:
     assert len(read_csv(elsewhere)) == 2
 
 
-def test_a_link_stays_one_when_its_report_is_written_anew(tmp_path: Path) -> None:
+def test_a_link_stays_a_link_when_its_report_is_rewritten(tmp_path: Path) -> None:
     """Also where a spreadsheet has saved it: the old one is kept beside the file itself."""
     (tmp_path / "elsewhere").mkdir()
     file = saved_by_a_spreadsheet(tmp_path / "elsewhere" / "it.csv")
@@ -171,7 +171,7 @@ def test_a_sheet_is_never_written_over(
     assert sheet.read_bytes() == content
 
 
-def test_a_folder_for_temporary_files_that_somebody_else_made_is_not_used(
+def test_a_temporary_folder_of_another_user_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever laid it out could read the ledger's names or take it away during a run."""
