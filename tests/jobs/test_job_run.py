@@ -1,4 +1,4 @@
-"""One run of a job: its sheet, what it sends, what it leaves for people, and what it says."""
+"""One run of a job: its sheet, what it sends, its files, its record and its notification."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def said(record: RunRecord) -> tuple[str, int | None, str]:
 
 
 def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Place) -> None:
-    """What was sent can be seen afterwards, whatever becomes of the sheet."""
+    """The sent sheet is kept, even if the original changes later."""
     sheet = write_sheet(place.folder / "in.csv", 3)
     ended = place.run(f"{SHEET}{PLAIN}")
     assert said(ended) == (ENDED, 0, "3 of 3 rows done")
@@ -120,7 +120,7 @@ def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Pla
 
 
 def test_columns_and_ways_are_those_of_the_job(place: Place) -> None:
-    """A column by another name, a mistake left out, rows read back."""
+    """A renamed column, a skipped invalid row, verified rows."""
     text = f"Id,Heading\n{seed_id(1)},A new heading\nno-id,Another\n"
     (place.folder / "in.csv").write_text(text)
     ways = '[columns]\nincident_id = "Id"\ntitle = "Heading"\n[run]\nskip_invalid = true\n'
@@ -181,7 +181,7 @@ NEWEST = f'[source]\nnewest = "inbox/*.csv"\n{PLAIN}'
 
 
 def test_the_newest_is_the_one_that_was_written_last(place: Place) -> None:
-    """Whatever its name is."""
+    """The modification time decides, not the name."""
     inbox = write_inbox(place, "z.csv", "m.csv", "a.csv")
     ended = place.run(NEWEST)
     assert (ended.exit_code, ended.source, ended.sheet) == (0, str(inbox / "a.csv"), "a.csv")
@@ -189,7 +189,7 @@ def test_the_newest_is_the_one_that_was_written_last(place: Place) -> None:
 
 
 def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> None:
-    """Reports, ways back, locks of Excel and files on their way are newer, and are not it."""
+    """Newer reports, undo sheets, Excel's lock files and temporary files are ignored."""
     write_inbox(
         place,
         "a.csv",
@@ -201,7 +201,7 @@ def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> N
 
 
 def test_an_answer_and_what_excel_holds_open_are_nobodys_sheet(place: Place) -> None:
-    """Beside the workbook lie its answer and the file by which Excel says that it has it open."""
+    """The answer workbook and Excel's lock file beside a workbook are ignored."""
     workbook = openpyxl.Workbook()
     page = workbook.active
     assert page is not None
@@ -223,7 +223,7 @@ def test_a_newest_may_be_anywhere(place: Place) -> None:
 
 @pytest.mark.parametrize("source", ['sheet = "gone.csv"', 'newest = "inbox/*.csv"'])
 def test_a_missing_sheet_is_an_error_or_nothing_to_do(source: str, place: Place) -> None:
-    """As the job says."""
+    """``if_none`` decides."""
     wrong = place.run(f"[source]\n{source}\n{PLAIN}")
     assert (wrong.state, wrong.exit_code) == (ENDED, 2)
     assert f"nightly.toml: {source.replace(chr(34), chr(39))}: no such file" in wrong.words
@@ -234,7 +234,7 @@ def test_a_missing_sheet_is_an_error_or_nothing_to_do(source: str, place: Place)
 
 
 def test_a_sheet_without_rows_is_an_error(place: Place) -> None:
-    """Unlike a pull that finds nothing, somebody has put it there for a reason."""
+    """Unlike a pull without results, an empty sheet was put there by someone."""
     (place.folder / "in.csv").write_text("incident_id,title\n")
     ended = place.run(f"{SHEET}{PLAIN}")
     assert (ended.state, ended.exit_code) == (ENDED, 2)
@@ -264,7 +264,7 @@ def test_a_sheet_that_is_being_written_is_not_sent(
 def test_a_file_removed_during_the_search_is_ignored(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody tidies up in the inbox just now."""
+    """The inbox may be cleaned up at the same time."""
     inbox = write_inbox(place, "a.csv", "b.csv")
     glob = Path.glob
 
@@ -308,7 +308,7 @@ def test_a_deadline_that_has_passed_begins_nothing(place: Place) -> None:
 
 
 def test_a_job_that_is_running_is_not_run_again(place: Place) -> None:
-    """The second one is told so, and the record of the first is left alone."""
+    """The second run is an error, and the record of the first is not changed."""
     write_sheet(place.folder / "in.csv", 1)
     record = place.begun(f"{SHEET}{PLAIN}")
     with place.state.locked("nightly"), pytest.raises(LockedError, match="already running"):
@@ -346,7 +346,7 @@ def test_a_sheet_of_a_name_that_is_taken_gets_another(place: Place) -> None:
 
 
 def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
-    """What somebody has added since was not sent, and is not put away as if it were."""
+    """Rows added during the run were not sent, so the sheet is not moved."""
     inbox = write_inbox(place, "a.csv")
 
     def change(*_: object) -> None:
@@ -363,7 +363,7 @@ def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
 
 
 def test_a_sheet_with_invalid_rows_is_not_moved(place: Place) -> None:
-    """Whoever has to mend it finds it where it was put."""
+    """The user finds it where it was, to fix it."""
     inbox = write_inbox(place, "a.csv")
     (inbox / "a.csv").write_text("incident_id,title\nno-id,x\n")
     assert place.run(DONE).exit_code == 2
@@ -416,7 +416,7 @@ def test_copies_of_the_night_before_do_not_stand_beside_those_of_this_one(place:
 def test_failed_copies_and_pages_are_reported_only(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk there, or a mistake of ours, makes no run that is done a failure."""
+    """A full disk or a bug after the sending does not make the run a failure."""
     write_sheet(place.folder / "in.csv", 1)
     (place.folder / "out").write_text("a file")
 
@@ -462,7 +462,7 @@ command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
 def test_notifications_are_sent_for_problems_or_always(
     sheet: str, when: str, told: str | None, place: Place
 ) -> None:
-    """A job that is well disturbs nobody, unless it is asked to."""
+    """A successful run sends no notification, unless configured."""
     write_sheet(place.folder / "in.csv", 1)
     ended = place.run(f'[source]\nsheet = "{sheet}"\n{PLAIN}{TELL}when = "{when}"\n')
     file = place.folder / "told.txt"
@@ -503,7 +503,7 @@ def test_a_failed_notification_is_recorded_without_the_address(
 
 
 def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Let something happen while the sheet is being looked for."""
+    """Raise an error while the sheet is searched."""
 
     def fail(_: object) -> None:
         raise error
@@ -523,7 +523,7 @@ def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 def test_whatever_ends_it_is_kept(
     error: BaseException, code: int, words: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the morning it is seen what it was; what is told to end can be gone on with."""
+    """The record shows the error; a run ended by a signal can be resumed."""
     stop_with(monkeypatch, error)
     record = place.begun(f"{SHEET}{PLAIN}{TELL}")
     if isinstance(error, KeyboardInterrupt):
@@ -541,7 +541,7 @@ def test_whatever_ends_it_is_kept(
 def test_a_key_in_an_error_of_ours_is_not_kept(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever repeats it, the record, the log and whoever is told do without."""
+    """Record, log and notification do not contain the app key."""
     key = AppKey("k3y-of-nobody-9876543210")
     stop_with(monkeypatch, RuntimeError(f"?app_key={key.reveal()} and {key.reveal()}"))
     record = place.begun(f"{SHEET}{PLAIN}{TELL}")
@@ -586,7 +586,7 @@ def test_an_outage_is_notified_once_and_when_it_is_over(
 def test_a_failed_outage_notification_is_sent_the_next_time(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network that is down lets nobody be told either."""
+    """When the network is down, the notification fails as well."""
     monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
     write_sheet(place.folder / "in.csv", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -620,7 +620,7 @@ def test_a_wrong_key_is_notified_and_not_retried(
 
 
 def test_a_run_finished_by_another_process_is_not_repeated(place: Place) -> None:
-    """Two processes have read that it is to be gone on with; each of its rows is sent once."""
+    """Two processes want to resume one run; each row is sent once."""
     text = PULL.replace('[DRILL] {{ title | replace("[DRILL] ", "") }}', "{{ title }}!")
     read_by_both = place.begun(text)
     first = place.go(read_by_both)
@@ -638,7 +638,7 @@ def test_a_run_finished_by_another_process_is_not_repeated(place: Place) -> None
 def test_a_sheet_by_a_name_that_is_no_text_has_its_report_and_its_undo(
     name: bytes, place: Place
 ) -> None:
-    """In the folder of the run it has another one; the source is said as well as it can be."""
+    """In the run's folder it has another name; the record shows its source as well as possible."""
     inbox = place.folder / "inbox"
     inbox.mkdir()
     write_sheet(place.folder / "in.csv", 2).rename(inbox / os.fsdecode(name))
@@ -662,7 +662,7 @@ def test_a_resumed_run_sends_the_sheet_in_its_folder(place: Place) -> None:
 
 
 def test_a_record_is_running_during_the_run(place: Place) -> None:
-    """Whoever looks sees that it goes on, and since when."""
+    """The record shows that the run is in progress, and since when."""
     write_sheet(place.folder / "in.csv", 1)
     seen: list[tuple[str, bool, str]] = []
 

@@ -1,4 +1,4 @@
-"""A job in words: each of its keys is said, so that whoever reads it knows what would be done."""
+"""A job in words: each key is described, so that a reader knows what the job will do."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_each_key_is_described(text: str, aspect: str, says: str, tmp_path: Path
     ],
 )
 def test_a_clock_change_is_shown_with_the_due_time(since: str, told: str, tmp_path: Path) -> None:
-    """Whoever wonders why it runs at 03:00 finds it here."""
+    """It explains why a job of 02:30 runs at 03:00."""
     moment = dt.datetime.fromisoformat(since).replace(tzinfo=ZoneInfo("Europe/Berlin"))
     first, *others = next_dues(job(tmp_path, f"{SHEET}{SCHEDULE}"), moment.timestamp())
     assert first == told + (" that night" if "clock" in told else "")
@@ -181,7 +181,7 @@ NEWEST = (
 def test_what_would_go_wrong_at_night_is_noted_by_day(
     text: str, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program is looked for as the run looks for it, and places are as they are now."""
+    """Programs and folders are checked as the run will find them."""
     monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-nobody-0123456789")
     for name in ("in.csv", "plain.txt", "tell.sh"):
         (tmp_path / name).write_text("x")

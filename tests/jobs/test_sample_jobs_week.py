@@ -40,7 +40,7 @@ BROKEN = 'description = "somebody was in a hurry"\n[source]\nsheet = \n'
 
 
 def at(text: str) -> float:
-    """Return a moment of the week in Berlin: ``Tue 13:15``."""
+    """Return a time of the week in Berlin: ``Tue 13:15``."""
     day, clock = text.split()
     number = 22 + ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "MON").index(day)
     hour, minute = map(int, clock.split(":"))
@@ -48,7 +48,7 @@ def at(text: str) -> float:
 
 
 def shown(moment_at: float) -> str:
-    """Return a moment as people in Berlin say it."""
+    """Return a time as shown in Berlin."""
     return f"{dt.datetime.fromtimestamp(moment_at, BERLIN):%a %d %H:%M}"
 
 
@@ -81,7 +81,7 @@ class Week(VirtualSchedule):
         return run.run().exit_code or 0
 
     def table(self) -> list[str]:
-        """Return what became of each due moment, the oldest first."""
+        """Return the result of each due time, the oldest first."""
         lines = []
         for one in self.state.records():
             when = f"{shown(one.due_at)} {one.job:<16}"
@@ -118,7 +118,7 @@ def week(
 
 
 def write_backfill(path: Path) -> None:
-    """Write the sheet of a week, as somebody drops it into the folder."""
+    """Write the sheet of a week into the inbox."""
     path.parent.mkdir(exist_ok=True)
     workbook = Workbook()
     sheet = workbook.active
@@ -208,7 +208,7 @@ def test_a_week_with_outages_runs_each_due_time_once_or_records_it_as_missed(wee
 
 
 def test_the_sheet_of_the_week_is_moved_away_and_its_report_laid_out(week: Week) -> None:
-    """The folder is empty for the next week; what became of the rows lies beside it."""
+    """The inbox is empty for the next week; the report is copied."""
     write_backfill(week.folder / "inbox" / "week-12.xlsx")
 
     async def monday() -> None:

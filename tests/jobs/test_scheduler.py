@@ -108,7 +108,7 @@ def test_a_job_runs_at_each_due_time(runner: Runner) -> None:
 
 
 def test_due_times_during_a_long_run_are_missed(runner: Runner) -> None:
-    """Once it has ended, the last of them is caught up; the others are said to be missed."""
+    """After the run, the last of them is caught up; the others are recorded as missed."""
     write_job(runner.folder, cron="*/10 * * * *")
     runner.takes_s = 35 * MINUTE
     runner.passes(1.5)
@@ -155,7 +155,7 @@ def test_missed_due_times_are_caught_up_as_configured(
 
 
 def test_jobs_of_one_account_run_one_after_the_other(runner: Runner) -> None:
-    """Who waits has its folder already; another account is nobody's matter."""
+    """A waiting run already has its folder; other accounts are not affected."""
     for name in ("a", "b", "c"):
         write_job(runner.folder, name)
     write_job(runner.folder, "other", api='account = "other"')
@@ -167,7 +167,7 @@ def test_jobs_of_one_account_run_one_after_the_other(runner: Runner) -> None:
 
 
 def test_a_run_interrupted_by_shutdown_is_resumed(runner: Runner) -> None:
-    """In its own folder, at the next start; and the moments after it come as ever."""
+    """In its own folder, at the next start; later due times are not affected."""
     write_job(runner.folder)
 
     async def pass_by() -> None:
@@ -192,7 +192,7 @@ def test_a_run_interrupted_by_shutdown_is_resumed(runner: Runner) -> None:
 def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
     more: str, why: str, runner: Runner
 ) -> None:
-    """What has taken its place is run instead, and the record says so."""
+    """The next run replaces it, and the record says so."""
     told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
     write_job(runner.folder, cron="0 13,14 * * *", more=f"{more}\n{told}")
 
@@ -250,7 +250,7 @@ def _killed(*_: object) -> None:
 
 
 def test_a_run_whose_process_dies_is_recorded_as_ended(runner: Runner) -> None:
-    """Not left running for ever, and whom the job names is told."""
+    """The record does not stay ``running``, and a notification is sent."""
     told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
     write_job(runner.folder, more=told)
     runner.ends = lambda record: replace(record, state="running", exit_code=-9)
@@ -262,7 +262,7 @@ def test_a_run_whose_process_dies_is_recorded_as_ended(runner: Runner) -> None:
 
 
 def told(runner: Runner) -> list[str]:
-    """Return what was said to whom the jobs name."""
+    """Return the notifications that were sent."""
     file = runner.folder / "told.txt"
     return file.read_text().splitlines() if file.exists() else []
 
@@ -271,7 +271,7 @@ TELL = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.tx
 
 
 def test_a_killed_run_is_resumed_later_and_notified(runner: Runner) -> None:
-    """As it is when the schedule is killed with it; nobody has to start anything anew."""
+    """Also when the scheduler is killed with it; no one has to start anything."""
     write_job(runner.folder, more=TELL)
 
     def killed_once(record: RunRecord) -> RunRecord:
@@ -289,7 +289,7 @@ def test_a_killed_run_is_resumed_later_and_notified(runner: Runner) -> None:
 
 
 def test_an_abandoned_run_is_notified(runner: Runner) -> None:
-    """Nobody has sent its rows, and nobody will."""
+    """Its rows were not sent, and will not be sent."""
     write_job(runner.folder, more=TELL)
     runner.ends = lambda record: replace(
         record, state="ended", exit_code=3, stop="outage", words="down"
@@ -328,7 +328,7 @@ def test_a_run_is_retried_while_the_job_runs_by_hand(
 
 
 def test_a_run_that_another_hand_runs_is_left_to_it(runner: Runner) -> None:
-    """Who finds the job locked says nothing about a run that goes on."""
+    """A process that finds the job locked does not change the record of the active run."""
     write_job(runner.folder)
 
     async def start(_: Job, record: RunRecord) -> int:
@@ -362,7 +362,7 @@ def test_a_state_that_is_removed_under_it_loses_no_run(runner: Runner) -> None:
 
 
 def test_a_clock_that_was_wrong_and_is_set_right_stops_nothing(runner: Runner) -> None:
-    """A day ahead for an hour: the moments that come again were run; the next ones come."""
+    """After an hour with a clock one day ahead, no due time is run twice; later ones run."""
     write_job(runner.folder)
     right = runner.clock
     wrong_s = DAY
@@ -416,7 +416,7 @@ def test_what_the_api_does_not_answer_is_tried_again_until_the_next_is_due(runne
 
 
 def test_files_are_read_again_when_they_change(runner: Runner) -> None:
-    """A new one, a changed one, a broken one, a mended one, one that is gone."""
+    """A new, a changed, an invalid, a fixed and a removed file."""
 
     async def pass_by() -> None:
         write_job(runner.folder, "a")
@@ -461,7 +461,7 @@ def test_a_new_timetable_counts_from_when_it_is_seen(runner: Runner) -> None:
 
 
 def test_a_job_that_raises_does_not_stop_other_jobs(runner: Runner) -> None:
-    """And is tried again after a while, and at its next moment."""
+    """It is retried later, and at its next due time."""
     for name in ("good", "bad"):
         write_job(runner.folder, name)
 
@@ -487,7 +487,7 @@ def test_a_job_that_raises_does_not_stop_other_jobs(runner: Runner) -> None:
 def test_two_jobs_of_one_name_are_not_taken_for_one(
     runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In two folders, with one state: the second is refused, and said why."""
+    """In two folders with one state folder, the second is rejected with a reason."""
     other = tmp_path / "other"
     other.mkdir()
     write_job(runner.folder)
@@ -529,7 +529,7 @@ def test_a_folder_by_another_name_has_the_same_jobs(
 def test_a_full_disk_holds_a_job_up_and_loses_no_run(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said once, seen from outside, and run as soon as there is room."""
+    """It is logged once, shown in the metrics, and the job runs when there is space."""
     write_job(runner.folder)
     begin = runner.state.begin
 
@@ -622,7 +622,7 @@ def test_each_due_time_is_run_once_or_recorded_as_missed(seed: int, runner: Runn
 
 
 def _moments(cron: str, after_at: float, until_at: float) -> list[float]:
-    """Return the moments of an expression, found minute by minute."""
+    """Return the due times of an expression, found minute by minute."""
     minute, hour = cron.split()[:2]
     found = []
     moment = dt.datetime.fromtimestamp(after_at, dt.UTC) + dt.timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""A job as units of systemd and as lines of a crontab: they mean what the job file says."""
+"""A job as systemd units and crontab lines, which mean the same as the job file."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def settings(unit: str) -> dict[str, list[str]]:
 
 
 def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
-    """The service runs the job once, the timer says when; both have the job's name."""
+    """The service runs the job once, the timer starts it; both have the job's name."""
     told = job(tmp_path, *NIGHTLY, 'jitter = "10m"', description="Every\n night")
     units = systemd_units(told, tmp_path / "state")
     assert sorted(units) == ["bulk-reset-nightly.service", "bulk-reset-nightly.timer"]
@@ -271,7 +271,7 @@ def test_a_path_with_a_line_break_is_refused(tmp_path: Path) -> None:
 def test_a_machine_that_does_not_know_its_zone_is_asked_every_few_minutes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its crontab means by an hour, nobody knows."""
+    """The meaning of an hour in its crontab is unknown."""
 
     def nobody_knows() -> str:
         raise LookupError("no zone")
@@ -282,6 +282,6 @@ def test_a_machine_that_does_not_know_its_zone_is_asked_every_few_minutes(
 
 @pytest.mark.parametrize("install", [systemd_units, cron_lines])
 def test_a_job_without_a_schedule_is_not_installed(install: object, tmp_path: Path) -> None:
-    """There is no telling when."""
+    """It is never due."""
     with pytest.raises(InputError, match=r"no \[schedule\], so there is nothing to install"):
         install(job(tmp_path), None)  # type: ignore[operator]

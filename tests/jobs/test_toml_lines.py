@@ -120,6 +120,6 @@ def read_again_and_again(text: str) -> dict[Keys, int]:
 def test_lines_are_those_that_reading_it_again_and_again_finds(
     statements: list[str], end: str
 ) -> None:
-    """Whatever is written beside, before and inside of what."""
+    """Any combination of statements, comments and tables."""
     text = readable(statements, end)
     assert lines_of(text) == read_again_and_again(text)

@@ -74,7 +74,7 @@ def failed(row_number: int, code: str = "InternalError", message: str = "No.") -
 
 
 def test_an_event_is_a_line_of_json_that_begins_with_when_how_grave_and_what() -> None:
-    """Whoever reads the log by a program or by eye finds the same three things first."""
+    """Time, level and event come first, for programs and for people."""
     recorded = Recorded()
     recorded.run_log.warning(
         "progress", counts={Status.UPDATED: 3}, path=Path("a.csv"), rate=1.23456
@@ -191,7 +191,7 @@ def closed_file() -> Any:  # noqa: ANN401  (a file)
 def test_an_output_that_fails_is_dropped_and_reported_once(
     broken: Callable[[], Any],
 ) -> None:
-    """A full disk ends the log, not the run; and whoever looks elsewhere hears of it."""
+    """A full disk ends the log, not the run; the other outputs report it."""
     file, good, said = broken(), io.StringIO(), list[str]()
     name = str(getattr(file, "name", "a log"))
     run_log = new_run_log(LogOutput(file), LogOutput(good), notify=said.append)
@@ -209,7 +209,7 @@ def test_an_output_that_fails_is_dropped_and_reported_once(
 def test_a_log_file_is_added_to_and_a_line_that_a_crash_cut_off_spoils_no_other(
     tmp_path: Path,
 ) -> None:
-    """The next run's first event is on a line of its own, whatever the last one left."""
+    """The next run's first event is on its own line, also after a torn line."""
     path = tmp_path / "run.log"
     for event in ("one", "two", "three"):
         with log_file(path) as file:
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_log_is_left_as_it_is(content: str, tmp_path: Path) ->
 
 
 def test_a_log_that_cannot_be_opened_is_an_error_with_a_fix(tmp_path: Path) -> None:
-    """Nobody has to read a traceback to learn that the folder is missing."""
+    """A missing folder is an error message, not a traceback."""
     with pytest.raises(InputError, match="No such file or directory"), log_file(tmp_path / "no/x"):
         pass
 
@@ -324,7 +324,7 @@ def test_run_ended_has_the_facts_of_the_summary() -> None:
     ],
 )
 def test_a_run_that_ends_with_an_error_logs_its_exit_code(error: BaseException, code: int) -> None:
-    """Whatever a run ends by, its log has an end, with the code that the shell sees."""
+    """Every log has an end, with the exit code of the process."""
     recorded = Recorded()
     recorded.run_log.run_failed(error)
     (event,) = recorded.events
@@ -335,7 +335,7 @@ def test_a_run_that_ends_with_an_error_logs_its_exit_code(error: BaseException, 
 
 
 class Ticking:
-    """A run of so many rows, told to a callbacks ten times a second by a clock of its own."""
+    """A run of this many rows that reports progress ten times a second, on a virtual clock."""
 
     def __init__(self, **more: Any) -> None:  # noqa: ANN401  (of a Callbacks)
         self.recorded = Recorded()
@@ -345,7 +345,7 @@ class Ticking:
     def send(
         self, rows: int, per_s: float, *, of: int | None = None, waiting_for: str = ""
     ) -> None:
-        """Tell of rows that are updated, each with a request."""
+        """Report rows as updated, each with a request."""
         ticks = int(rows / per_s * 10)
         for done in (round(rows * tick / ticks) for tick in range(ticks + 1)):
             counts = {Status.UPDATED: done, Status.PENDING: (of or rows) - done}
@@ -373,7 +373,7 @@ def test_a_run_of_many_rows_makes_few_events_and_they_add_up() -> None:
 
 
 def test_a_short_run_logs_progress_once_before_its_end() -> None:
-    """What was done since the last batch is told even when the run is over at once."""
+    """Progress since the last event is logged even if the run is over at once."""
     run = Ticking()
     run.send(40, per_s=50)
     run.recorded.run_log.run_ended(totals(updated=40))
@@ -393,7 +393,7 @@ def test_a_short_run_logs_progress_once_before_its_end() -> None:
 
 
 def test_progress_after_a_canary_counts_from_zero() -> None:
-    """The canary's rows are in a batch of their own, and none is told twice."""
+    """The canary's rows are in an event of their own, and none is counted twice."""
     run = Ticking()
     run.send(20, per_s=50, of=100)
     run.now_s += 3_600  # somebody thinks about it
@@ -404,7 +404,7 @@ def test_progress_after_a_canary_counts_from_zero() -> None:
 
 
 def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
-    """Whoever looks for trouble finds the 429s without adding anything up."""
+    """HTTP 429 is visible by the level."""
     run = Ticking()
     for done, throttled in ((0, 0), (5, 2)):
         recorded = {Status.UPDATED: done}
@@ -426,7 +426,7 @@ def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
     ],
 )
 def test_a_wait_is_logged_when_it_begins_and_once_a_minute(cause: str, level: str) -> None:
-    """A run that stands still for ten minutes says so ten times, not six thousand times."""
+    """A run that waits for ten minutes logs ten events, not six thousand."""
     run = Ticking()
     run.send(1, per_s=1 / 600, waiting_for=cause)
     waits = run.told("waiting")
@@ -435,7 +435,7 @@ def test_a_wait_is_logged_when_it_begins_and_once_a_minute(cause: str, level: st
 
 
 def test_of_many_failures_with_one_code_the_first_hundred_are_logged() -> None:
-    """A sheet that fails as a whole fills no disk, and how many more there are is told."""
+    """A sheet that fails as a whole does not fill the disk; the other rows are counted."""
     run = Ticking()
     for row_number in range(2, 5_002):
         run.callbacks.on_failure(failed(row_number))
@@ -478,7 +478,7 @@ def test_a_server_that_invents_error_codes_makes_no_more_events() -> None:
 
 
 def test_a_watcher_hears_all_that_it_would_have_heard() -> None:
-    """A log beside changes nothing for whoever looks on, the answers to questions included."""
+    """Logging does not change what the callbacks receive and return."""
     heard: list[object] = []
     run = Ticking(
         on_notice=heard.append,

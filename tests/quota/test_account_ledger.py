@@ -96,7 +96,7 @@ def test_an_account_is_known_by_its_address_and_its_name_or_else_its_key(
 
 @pytest.mark.parametrize("name", ["", "our-account-by-name"])
 def test_a_ledger_contains_neither_key_nor_name(name: str) -> None:
-    """Who reads the state folder learns nothing to send with, and nobody else can read it."""
+    """A reader of the state folder finds no key, and other users cannot read the folder."""
     whose = fresh()
     with AccountLedger(whose, name, Clock()) as account:
         account.hold("incidents.csv")
@@ -152,7 +152,7 @@ def test_no_writable_folder_is_an_error_with_a_fix(
 
 
 def test_a_ledger_that_cannot_be_opened_is_an_error_that_names_it() -> None:
-    """A file left by another user (after sudo) is said to be that, not a mistake in here."""
+    """A file of another user (after sudo) is reported as such, not as an internal error."""
     whose = fresh()
     with AccountLedger(whose) as account:
         path = account.path
@@ -230,14 +230,14 @@ BROKEN = [
 
 
 def write_holder(account: AccountLedger, text: bytes) -> None:
-    """Replace what stands there about the holder."""
+    """Replace the stored holder."""
     with account.path.open("r+b") as file:
         file.write(text.ljust(1_000, b"\0"))
 
 
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_corrupt_holder_is_unknown(text: bytes) -> None:
-    """What cannot be read does not end a run that only wants to say whom it waits for."""
+    """A corrupt holder does not end a run that waits."""
     with AccountLedger(fresh()) as account:
         account.hold("incidents.csv")
         write_holder(account, text)
@@ -252,7 +252,7 @@ def in_use(holder: Holder | None) -> str:
 
 
 def test_a_free_account_is_not_waited_for() -> None:
-    """The usual case: nobody else is there, and nothing is said."""
+    """The usual case: no other run, no message."""
     said: list[str] = []
     with AccountLedger(fresh()) as account:
         assert list(wait_for_account(account, "mine.csv", waits=True, notify=said.append)) == []
@@ -263,7 +263,7 @@ def test_a_free_account_is_not_waited_for() -> None:
 def test_waiting_reports_each_holder_once(
     elsewhere: ThreadPoolExecutor,
 ) -> None:
-    """A line for each run that goes first, not one for each look."""
+    """One line for each run that comes first, not one for each check."""
     whose, said, expected = fresh(), list[str](), list[str]()
     with AccountLedger(whose) as mine:
         waits = wait_for_account(mine, "mine.csv", waits=True, notify=said.append)
@@ -352,7 +352,7 @@ def test_an_answer_in_the_current_slot_is_not_in_the_future() -> None:
 
 
 def test_requests_on_their_way_when_a_run_died_count_as_now_and_only_once() -> None:
-    """They may have reached the server a moment ago; the run after next knows when that was."""
+    """They may have just reached the server; the next run stores when that was."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as killed:
         for _ in range(3):
@@ -395,7 +395,7 @@ def test_requests_are_forgotten_after_82_seconds(after_s: float, kept: int) -> N
 
 
 def test_a_slot_that_is_used_again_starts_from_nothing() -> None:
-    """The ledger is a ring: what stood in a place 81.92 s ago is not added to."""
+    """The ledger is a ring: a count from 81.92 s ago is not added to."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as account:
         for answers in (5, 1):
@@ -408,7 +408,7 @@ def test_a_slot_that_is_used_again_starts_from_nothing() -> None:
 
 @pytest.mark.parametrize("up_for_s", [0.0, 10.005, UP_FOR_S - 1])
 def test_slots_from_before_a_reboot_do_not_count(up_for_s: float) -> None:
-    """A clock that began again holds nobody up for longer than need be."""
+    """A restarted clock delays no run longer than necessary."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as before:
         before.start()
@@ -629,7 +629,7 @@ limits = st.builds(
 def test_runs_that_follow_each_other_never_exceed_the_quota_together(
     windows: tuple[Window, ...], ways_s: list[tuple[float, float]], each: list[Run]
 ) -> None:
-    """Ended, interrupted or killed at any moment: the server counts at most n in any T of all."""
+    """Ended, interrupted or killed at any time: the server counts up to n in any T in total."""
     judges: list[StrictSliding | StrictFixed] = [
         StrictSliding(window.limit, window.window_s) for window in windows
     ]

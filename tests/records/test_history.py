@@ -63,7 +63,7 @@ A, B, C = {"title": "title A"}, {"title": "title B"}, {"title": "title C"}
 def test_after_any_runs_the_incident_has_the_values_of_the_last_sheet(
     sheets: tuple[Rows, ...], sent: list[list[str]]
 ) -> None:
-    """Resuming skips what still stands, and only that."""
+    """A resume skips rows whose values are current, and only those."""
     assert runs(*sheets) == sent
 
 

@@ -1,4 +1,4 @@
-"""Before-images: whatever stood there is read back as it was, and a torn end costs nothing."""
+"""Previous values: any value is read back unchanged, and a torn end costs nothing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_any_previous_value_is_read_back_unchanged(
 
 
 def test_it_is_a_sheet_of_what_can_be_set_again(tmp_path: Path) -> None:
-    """Whoever has only this file can run it."""
+    """A user who has only this file can run it."""
     path = tmp_path / "x.before.csv"
     kept(path, image(title="=Old title", impact="", incident_severity="Ok", root_cause="A leak"))
     with open_sheet(path) as sheet:
@@ -117,7 +117,7 @@ def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
 
 
 def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
-    """A name that is taken costs nobody his file."""
+    """A file of the same name is not changed."""
     path = tmp_path / "x.before.csv"
     path.write_text("incident_id,title\n")
     for act in (lambda: PreviousValuesFile(path), lambda: list(read_previous_values(path))):
@@ -178,5 +178,5 @@ def test_a_rewritten_file_keeps_its_permissions(tmp_path: Path) -> None:
 def test_a_value_that_cannot_be_restored_has_a_reason(
     name: str, value: object, reason: str
 ) -> None:
-    """So that a plan can say it beforehand, and an undo afterwards."""
+    """A plan shows it before, and an undo after."""
     assert why_not_restorable(name, value) == reason
