@@ -4,12 +4,14 @@ State: the state folder, with a record of each run and the last due time of each
 imported by cli only.
 
 Public surface:
-    job_file         ``read_job``: a TOML file -> ``Job``, or every error by its line
-    job_summary      a job in words: what it does, when it is due, what looks wrong
+    job_file         ``read_job``: a TOML file -> ``Job``, or every error with its line
+    job_summary      a job in words: what it will do, when it is due, what may prevent it
     job_run          one run of a job
-    scheduler        a folder of jobs, run when they are due
-    run_records      the runs, and what is kept of them
+    scheduler        the jobs of a folder, run when they are due
+    state_folder     the runs and their files; ``run_record``: what is recorded of a run
     notifications    a command or a webhook at the end of a run
-    installation     a job as a systemd timer or a crontab line
-The rest (job, job_tables, value_types, job_folder, timetable, toml_lines, schedule_*) serves these.
+    system_timers    a job as a systemd timer or a crontab line
+The rest serves these: job, job_schema, job_value_types and toml_lines (the file); job_source and
+job_outputs (a run); job_folder, timetable, run_resume, schedule_process and schedule_metrics (the
+schedule).
 """

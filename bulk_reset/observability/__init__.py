@@ -1,4 +1,4 @@
-"""Logs and metrics of runs, for whoever reads them later.
+"""Logs and metrics of runs.
 
 State: the open log of a ``RunLog``; the socket of a ``MetricsServer``. May be imported by jobs
 and cli.
@@ -6,6 +6,6 @@ and cli.
 Public surface:
     run_log           ``new_run_log``, ``logged``: the events of a run
     log_output        where events are written: JSON for programs, lines for people
-    metrics           numbers of a run in a file for Prometheus' node exporter
+    metrics           metrics of a run in a file for Prometheus' node exporter
     metrics_server    ``/metrics`` and ``/healthz`` on this machine
 """

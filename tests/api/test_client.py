@@ -1,7 +1,7 @@
-"""The client: what it sends, and what it makes of whatever comes back.
+"""The client: what it sends, and how it interprets the answers.
 
-Its judges are servers with answers written by hand, so that it cannot share a mistake
-with an emulation of the API.
+The servers of these tests have answers written by hand, so that they cannot share a bug with the
+sandbox.
 """
 
 from __future__ import annotations
@@ -246,9 +246,9 @@ async def read(base_url: str, incident_ids: list[str]) -> dict[str, dict[str, An
 
 
 async def test_incidents_are_read_by_their_ids_however_many_bytes_they_have() -> None:
-    """A hundred incidents of the longest texts are well over what an update may answer.
+    """A hundred incidents of the longest texts are larger than the limit of an update's answer.
 
-    One that nobody asked for is left out.
+    Incidents that were not requested are ignored.
     """
     text = "🔥" * 6144
     ids = [f"{number:024x}" for number in range(100)]
@@ -272,7 +272,7 @@ async def test_incidents_are_read_by_their_ids_however_many_bytes_they_have() ->
 async def test_an_answer_that_is_no_list_is_not_taken_for_an_empty_one(
     data: object,
 ) -> None:
-    """Nobody concludes from a broken answer that incidents do not exist."""
+    """An invalid answer does not mean that incidents do not exist."""
     answer = web.json_response({"request_id": "R9", "data": data})
     async with api(answer) as (base_url, _):
         with pytest.raises(UnknownOutcomeError) as caught:
@@ -288,7 +288,7 @@ async def test_a_list_without_an_incident_is_an_answer() -> None:
 
 
 async def test_a_redirect_is_not_followed_and_its_target_never_sees_the_key() -> None:
-    """Whoever redirects cannot make the key travel elsewhere."""
+    """A redirect cannot send the key to another host."""
     async with api() as (elsewhere, received):
         for status in (301, 302, 303, 307, 308):
             error = await failure_of(http(status, b"", f"Location: {elsewhere}/incident/reset"))
@@ -348,7 +348,7 @@ CODES = [
 async def test_an_error_code_decides_what_becomes_of_the_row(
     code: str, status: int, kind: type[RequestError], *, is_status_200: bool
 ) -> None:
-    """The code is believed, even where the HTTP status says that all is well."""
+    """The code decides, even if the HTTP status is a success."""
     if code == "NeverHeardOf" and is_status_200:
         kind = UnknownOutcomeError
     seen = 200 if is_status_200 else status
@@ -427,19 +427,19 @@ async def test_an_odd_answer_is_sorted_by_whether_the_row_may_be_applied(
 async def test_good_json_is_a_success_whatever_it_is_called(
     answer: bytes, expected: Answer
 ) -> None:
-    """The envelope says that it worked; type, order and white space do not matter."""
+    """The envelope decides; content type, order and white space do not matter."""
     async with raw_server(answering(answer)) as base_url:
         assert await send(base_url) == expected
 
 
-async def test_a_message_that_quotes_the_key_is_told_without_it() -> None:
+async def test_a_key_in_a_message_is_redacted() -> None:
     """Even an API that repeats the key in its error does not bring it into a report."""
     error = await failure_of(http(400, envelope("BadRequest", f"key {KEY} is odd")))
     assert str(error) == "key **** is odd"
 
 
 async def test_a_message_of_any_size_and_letters_fits_a_line_of_the_report() -> None:
-    """What the server says can be written to any file and does not fill it."""
+    """Any message of the server can be written to any file and does not fill it."""
     error = await failure_of(http(400, envelope("BadRequest", "\ud800" + "x" * 500_000)))
     assert str(error) == "?" + "x" * 999
 
@@ -468,7 +468,7 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
 
 @pytest.mark.parametrize("handle", [hang_up, reset_connection])
 async def test_a_connection_lost_after_sending_leaves_the_row_in_doubt(handle: Handler) -> None:
-    """Nobody can know whether the update was applied, so nobody says so."""
+    """Whether the update was applied is unknown."""
     async with raw_server(handle) as base_url:
         error = await failure(base_url)
     assert facts(error) == (UnknownOutcomeError, "connection_lost", 0, "", None)
@@ -507,7 +507,7 @@ async def test_a_host_without_an_address_is_no_fault_of_the_row(
 
 @pytest.mark.parametrize("says", ["http", "https"])
 async def test_a_refused_connection_is_no_fault_of_the_row(says: str) -> None:
-    """Where nobody listens, nothing was sent."""
+    """Without a listener, nothing was sent."""
     assert facts(await failure(f"{says}://127.0.0.1:{unused_port()}")) == NEVER_CONNECTED
 
 
@@ -530,7 +530,7 @@ async def test_plain_http_behind_https_is_fatal() -> None:
         assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
 
 
-async def test_a_certificate_nobody_vouches_for_is_fatal(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_fatal(tmp_path: Path) -> None:
     """The key is not given to a server that only claims to be the API."""
     (tmp_path / "pem").write_text(PEM)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -539,7 +539,7 @@ async def test_a_certificate_nobody_vouches_for_is_fatal(tmp_path: Path) -> None
         assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
 
 
-async def test_a_proxy_is_asked_for_a_tunnel_and_never_told_the_key(
+async def test_a_proxy_tunnels_and_never_sees_the_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a proxy logs cannot be used to send anything."""
@@ -564,7 +564,7 @@ async def test_a_proxy_is_asked_for_a_tunnel_and_never_told_the_key(
 async def test_a_proxy_that_is_no_address_is_fatal(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slip in the environment stops the run at once and says where to look."""
+    """A typing error in the environment stops the run at once with a fix."""
     for name, text in (("https_proxy", proxy), ("no_proxy", ""), ("NO_PROXY", "")):
         monkeypatch.setenv(name, text)
     error = await failure("https://api.flashcat.invalid")
@@ -669,7 +669,7 @@ PIECES = st.sampled_from(
     st.lists(PIECES | st.characters(), max_size=8).map("".join),
     st.sampled_from(["", "http://localhost"]),
 )
-def test_the_key_goes_where_the_address_says(text: str, start: str) -> None:
+def test_the_key_is_sent_to_the_configured_address(text: str, start: str) -> None:
     """What is taken is, for the client that connects too, HTTPS or this machine, and no more."""
     with contextlib.suppress(InputError):
         url = URL(check_base_url(start + text) + "/incident/reset")
@@ -718,7 +718,7 @@ def test_retry_after_is_seconds_or_a_date_and_garbage_is_nothing(
 def test_the_end_of_the_window_is_honoured_where_there_is_no_retry_after(
     headers: dict[str, str], wait_s: float | None
 ) -> None:
-    """Some servers say when to come back in seconds, some as a moment, some not at all."""
+    """Some servers send seconds, some a time, some nothing."""
     now = datetime.fromtimestamp(1_767_323_045, UTC)
     assert requested_wait_s(headers, now) == wait_s
 
@@ -728,7 +728,7 @@ def test_the_end_of_the_window_is_honoured_where_there_is_no_retry_after(
     [("Retry-After", "Fri, 02 Jan 2026 03:04:35 GMT"), ("X-RateLimit-Reset", "1767323075")],
 )
 @pytest.mark.parametrize("now", [0, 1_767_323_045, 1_900_000_000])
-def test_a_moment_is_counted_from_the_server_s_own_time(name: str, moment: str, now: int) -> None:
+def test_a_reset_time_is_relative_to_the_server_s_clock(name: str, moment: str, now: int) -> None:
     """A clock that is wrong here, or was set during the run, makes no wait longer or shorter."""
     headers = {name: moment, "Date": "Fri, 02 Jan 2026 03:04:05 GMT"}
     at = datetime.fromtimestamp(1_767_323_045, UTC)

@@ -60,7 +60,7 @@ def found_in(
 
 
 def test_a_named_file_comes_before_the_environment_and_the_configuration(home: Path) -> None:
-    """What was said for this run counts more than what is set for all."""
+    """An option of this run takes precedence over settings for all runs."""
     found = find_credentials(
         app_key_file=home / "key",
         environ={KEY_VARIABLE: "from-the-environment"},
@@ -96,7 +96,7 @@ def test_an_address_that_was_asked_for_counts_everywhere(home: Path) -> None:
     )
 
 
-def test_the_configuration_is_looked_for_at_home(
+def test_the_configuration_is_read_from_the_home_directory(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The place is the one that the provider's own client writes to."""
@@ -112,7 +112,7 @@ def test_the_configuration_is_looked_for_at_home(
 def test_no_key_anywhere_names_every_place_where_it_may_be(
     config: bytes | None, tmp_path: Path
 ) -> None:
-    """Who starts for the first time is told all the ways at once."""
+    """A new user reads all ways at once."""
     path = tmp_path / "config.yaml"
     if config is not None:
         path.write_bytes(config)
@@ -126,7 +126,9 @@ def test_no_key_anywhere_names_every_place_where_it_may_be(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows users in another way")
-def test_a_user_without_a_home_is_told_where_a_key_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_gets_the_error_for_a_missing_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """In a container with a made-up user, the message is the same as anywhere."""
 
     def nobody(_: int) -> None:
@@ -239,7 +241,7 @@ def test_a_key_that_was_given_for_the_name_of_a_file_is_not_repeated() -> None:
 
 
 def test_a_key_may_come_through_a_pipe(tmp_path: Path) -> None:
-    """As from ``--app-key-file <(pass show the-key)``; nobody else can read it, so no warning."""
+    """As from ``--app-key-file <(pass show the-key)``; others cannot read it, so no warning."""
     pipe = tmp_path / "it"
     os.mkfifo(pipe, 0o666)
     with ThreadPoolExecutor(1) as executor:
@@ -256,7 +258,7 @@ def test_a_key_may_come_through_a_pipe(tmp_path: Path) -> None:
 def test_a_key_that_others_can_read_is_warned_of(
     mode: int, tmp_path: Path, *, is_open: bool, as_config: bool
 ) -> None:
-    """The file is named, and how to close it to others; a run goes on."""
+    """The warning names the file and the fix; the run continues."""
     path = tmp_path / "it is"
     path.write_text(f"app_key: {KEY}" if as_config else KEY)
     path.chmod(mode)
@@ -266,7 +268,7 @@ def test_a_key_that_others_can_read_is_warned_of(
     assert (found.app_key.reveal(), found.warning) == (KEY, warning if is_open else "")
 
 
-def test_nobody_is_warned_of_a_key_from_the_environment() -> None:
+def test_a_key_from_the_environment_causes_no_warning() -> None:
     """Other users cannot read that."""
     assert find_credentials(environ={KEY_VARIABLE: KEY}).warning == ""
 
@@ -274,7 +276,7 @@ def test_nobody_is_warned_of_a_key_from_the_environment() -> None:
 async def test_a_warning_reaches_the_user(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, command: Callable
 ) -> None:
-    """The command says it on standard error, and a program finds it in its log."""
+    """The command prints it on standard error, and a program gets it as a notice."""
     path = tmp_path / "it"
     path.write_text(KEY)
     path.chmod(0o644)
@@ -294,7 +296,7 @@ async def test_a_warning_reaches_the_user(
 def test_an_address_in_the_configuration_is_checked_like_any(
     address: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not blamed on an option that nobody gave, and nothing of it is repeated."""
+    """The error names the file, not an option, and does not repeat the address."""
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     path = home / ".flashduty" / "config.yaml"
@@ -311,7 +313,7 @@ def test_an_address_in_the_configuration_is_checked_like_any(
 
 
 @pytest.mark.parametrize("show", [str, repr, "{}".format, "{!r}".format])
-def test_a_key_shows_itself_to_nobody_who_does_not_ask_by_name(show) -> None:  # noqa: ANN001
+def test_a_key_is_shown_only_by_reveal(show) -> None:  # noqa: ANN001
     """Logs, debuggers and error pages see that there is a key, and no more."""
     key = AppKey(KEY)
     assert show(key) == "<AppKey hidden>"
@@ -355,7 +357,7 @@ def test_a_text_with_a_key_in_it_is_shown_without(ways: list[int], before: str) 
 
 
 def test_every_key_in_a_text_is_hidden() -> None:
-    """Several keys, one that is part of another, one twice, and one that nobody has seen."""
+    """Several keys, one that is part of another, one twice, and one that was never used."""
     AppKey(KEY), AppKey(KEY[3:-3]), AppKey(ODD)
     text = f"{KEY} and {ODD}, {KEY}{KEY}; ?app_key=cut-off-k&x=1 \\u003fapp_key%3Dcut-off-k2&amp;x"
     assert redact(text) == (

@@ -299,7 +299,7 @@ def test_a_job_runs_once_at_a_time(
         assert process.poll() is None
     second = command("job", "run", "nightly.toml", "--state-dir", "state")
     assert second.returncode == 4
-    assert one_line(second) == "error: nightly: is running already. Wait until it has ended."
+    assert one_line(second) == "error: nightly: already running. Wait until that run has ended."
     assert len(runs_of(tmp_path)) == 1
     assert process.poll() is None
 
@@ -414,7 +414,7 @@ def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) ->
             ["install", "nightly.toml", "--cron", "--to", "x"],
             "--to: requires --systemd. Remove --to, or use --systemd.",
         ),
-        (["install", "nightly.toml", "--cron"], "has no [schedule], so there is nothing to"),
+        (["install", "nightly.toml", "--cron"], "no [schedule], so there is nothing to"),
         (["list", "in.csv"], "in.csv: no such folder."),
     ],
 )

@@ -262,7 +262,7 @@ def test_two_schedules_do_not_share_a_state(
     _, error = second.process.communicate(timeout=60)
     assert second.process.returncode == 4
     assert error.endswith(
-        b"state: another schedule has it. End that one, or say --state-dir DIR.\n"
+        b"state: in use by another schedule. Stop that one, or use --state-dir DIR.\n"
     )
 
 

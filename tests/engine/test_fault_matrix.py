@@ -44,7 +44,7 @@ from bulk_reset.api.client import MAX_ANSWER_BYTES
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.engine import connection, sending
+from bulk_reset.engine import connection, run_sender
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
@@ -308,7 +308,7 @@ class Bench:
                 return runner.run(around(main()))
 
         self.monkeypatch.setattr(connection, "run_loop", run_loop)
-        self.monkeypatch.setattr(sending, "_TICK_S", tick_s)
+        self.monkeypatch.setattr(run_sender, "_TICK_S", tick_s)
         wanted = {
             "patience_s": PATIENCE_S,
             "timeout_s": TIMEOUT_S,

@@ -1,4 +1,4 @@
-"""A job file is understood as a whole, or each mistake is told with its line and what to do."""
+"""Reading a job file: a valid file becomes a job; each error has its line, its key and a fix."""
 
 from __future__ import annotations
 
@@ -405,8 +405,8 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_mistake_is_told_with_its_line_its_key_and_what_to_do(name: str, tmp_path: Path) -> None:
-    """Whoever made it sees where, and is not sent looking."""
+def test_an_error_is_reported_with_line_key_and_fix(name: str, tmp_path: Path) -> None:
+    """The user sees where the error is and how to fix it."""
     text, line, key, says = BROKEN[name]
     [found] = mistakes(tmp_path, text)
     assert found[:2] == (line, key)
@@ -430,7 +430,7 @@ def test_lines_are_the_same_with_the_line_ends_of_windows(name: str, tmp_path: P
 
 @pytest.mark.parametrize("odd", ["\u2028", "\x85", "\u2029"])
 def test_only_what_ends_a_line_in_toml_counts_as_one(odd: str, tmp_path: Path) -> None:
-    """An editor shows the line that is said, whatever stands in a comment."""
+    """An editor shows the reported line, whatever characters a comment contains."""
     text = f'# a{odd}b\ndescription = "x{odd}"\n{SHEET}[run]\ncanary = 0\n'
     assert [one[:2] for one in mistakes(tmp_path, text)] == [(6, "run.canary")]
 
@@ -456,8 +456,8 @@ def test_a_key_is_found_however_it_is_written(
     assert [one[:2] for one in mistakes(tmp_path, text)] == [(line, key)]
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    """Nobody has to mend a file five times to see the fifth mistake."""
+def test_all_errors_are_reported_at_once_in_file_order(tmp_path: Path) -> None:
+    """A file with five errors needs one check, not five."""
     text = f"{SHEET}[run]\ncanary = 0\n[limits]\nmax_rows = 0\nmax_row = 1\n[schedule]\n"
     assert [one[:2] for one in mistakes(tmp_path, text)] == [
         (4, "run.canary"),
@@ -479,8 +479,8 @@ def test_every_line_of_the_message_can_be_clicked(tmp_path: Path) -> None:
     ]
 
 
-def test_thousands_of_mistakes_take_no_longer_than_reading_them(tmp_path: Path) -> None:
-    """A list of a thousand lines, and as many keys of nobody, are told in a moment."""
+def test_thousands_of_errors_are_reported_quickly(tmp_path: Path) -> None:
+    """A thousand unknown keys, each with a list of many lines, are reported in seconds."""
     list_of_lines = "[\n" + "  1,\n" * 20 + "]"
     keys = "".join(f"key_{n} = {list_of_lines}\n" for n in range(1_000))
     begun = time.process_time()
@@ -490,7 +490,7 @@ def test_thousands_of_mistakes_take_no_longer_than_reading_them(tmp_path: Path) 
 
 
 def test_a_long_value_is_shown_by_its_beginning(tmp_path: Path) -> None:
-    """The message stays readable whatever was pasted."""
+    """The message stays readable when a long text was pasted."""
     [(_, _, problem)] = mistakes(tmp_path, f'{SHEET}if_none = "{"long " * 200}"')
     assert "long long" in problem
     assert len(problem) < 150
@@ -512,7 +512,7 @@ def test_what_may_be_a_secret_is_not_repeated(key: str, tmp_path: Path) -> None:
 # --- Files that are none ---------------------------------------------------------------------
 
 
-def test_other_files_are_told_as_what_they_are(tmp_path: Path) -> None:
+def test_other_files_are_rejected_with_a_reason(tmp_path: Path) -> None:
     """A folder, a pipe, nothing at all, and what is far too large: one sentence each."""
     (tmp_path / "folder.toml").mkdir()
     os.mkfifo(tmp_path / "pipe.toml")
@@ -528,7 +528,7 @@ def test_other_files_are_told_as_what_they_are(tmp_path: Path) -> None:
         assert str(tmp_path / name) in str(caught.value)
 
 
-def test_a_sheet_in_its_place_is_told_from_a_job(tmp_path: Path) -> None:
+def test_a_sheet_given_as_a_job_is_rejected(tmp_path: Path) -> None:
     """An Excel sheet is no text at all."""
     [found] = mistakes(tmp_path, b"PK\x03\x04\x14\n\x00\xff\xfe[Content_Types].xml")
     assert found[:2] == (2, "")
@@ -568,7 +568,7 @@ def test_values_come_from_the_environment(text: str, account: str, tmp_path: Pat
 
 
 def test_numbers_and_booleans_come_from_the_environment_too(tmp_path: Path) -> None:
-    """A text is read as the file would read it, where no text is meant, and only there."""
+    """A variable is parsed as TOML only where a number or boolean is required."""
     job = read(
         tmp_path,
         '[source.pull]\nsince = "1d"\nteam = [1, "${ROWS}"]\n[set]\ntitle = "${ROWS}"\n'
@@ -584,13 +584,13 @@ def test_numbers_and_booleans_come_from_the_environment_too(tmp_path: Path) -> N
 
 
 def test_a_share_of_failures_may_come_from_the_environment(tmp_path: Path) -> None:
-    """``5%`` is a text whoever says it."""
+    """``5%`` stays a text when it comes from a variable."""
     job = read(tmp_path, f'{SHEET}[limits]\nmax_failures = "${{F:-5%}}"')
     assert job.limits.max_failures == "5%"
 
 
 def test_a_job_of_two_lines_is_whole(tmp_path: Path) -> None:
-    """What is not said is the careful way."""
+    """Defaults are the safe choice."""
     job = read(tmp_path, SHEET)
     assert (job.name, job.path) == ("nightly", tmp_path / "nightly.toml")
     assert (job.limits.max_rows, job.run.before, job.run.overwrite) == (1_000, True, False)
@@ -653,7 +653,7 @@ FUZZ = settings(
 def test_no_table_of_anything_brings_an_error_of_others(
     told: dict[str, Any], tmp_path: Path
 ) -> None:
-    """It is a job, or what is wrong with it is said, and the key is never repeated."""
+    """It is a valid job or an InputError, and the app key is never repeated."""
     text = "".join(f"{written(name)} = {written(one)}\n" for name, one in told.items())
     try:
         read(tmp_path, text)
@@ -666,7 +666,7 @@ def test_no_table_of_anything_brings_an_error_of_others(
     text=st.text() | st.lists(st.sampled_from([*KNOWN, "=", "[", "]", '"', "\n", " "])).map("".join)
 )
 def test_no_text_of_anything_brings_an_error_of_others(text: str, tmp_path: Path) -> None:
-    """Whatever was saved under the name of a job file is told in a sentence."""
+    """Any content of a job file is valid or an InputError."""
     try:
         read(tmp_path, text.encode("utf-8", "surrogatepass"))
     except InputError as error:
@@ -674,7 +674,7 @@ def test_no_text_of_anything_brings_an_error_of_others(text: str, tmp_path: Path
 
 
 def test_every_job_key_that_a_message_names_exists_in_a_job_file() -> None:
-    """What an error of a run says to write is accepted by the job file."""
+    """The fix that an error of a run names is accepted by the job file."""
     with name_options_as(OptionStyle.JOB_FILE):
         names = [option_name(one.name) for one in dataclasses.fields(Options)]
     keys = {

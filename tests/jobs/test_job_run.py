@@ -1,4 +1,4 @@
-"""One run of a job: its sheet, what it sends, what it leaves for people, and what it says."""
+"""One run of a job: its sheet, what it sends, its files, its record and its notification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import LockedError
-from bulk_reset.jobs import job_run
+from bulk_reset.jobs import job_run, job_source
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
@@ -100,7 +100,7 @@ def said(record: RunRecord) -> tuple[str, int | None, str]:
 
 
 def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Place) -> None:
-    """What was sent can be seen afterwards, whatever becomes of the sheet."""
+    """The sent sheet is kept, even if the original changes later."""
     sheet = write_sheet(place.folder / "in.csv", 3)
     ended = place.run(f"{SHEET}{PLAIN}")
     assert said(ended) == (ENDED, 0, "3 of 3 rows done")
@@ -120,7 +120,7 @@ def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Pla
 
 
 def test_columns_and_ways_are_those_of_the_job(place: Place) -> None:
-    """A column by another name, a mistake left out, rows read back."""
+    """A renamed column, a skipped invalid row, verified rows."""
     text = f"Id,Heading\n{seed_id(1)},A new heading\nno-id,Another\n"
     (place.folder / "in.csv").write_text(text)
     ways = '[columns]\nincident_id = "Id"\ntitle = "Heading"\n[run]\nskip_invalid = true\n'
@@ -153,7 +153,7 @@ def test_a_pull_is_edited_and_sent_and_the_next_one_finds_nothing_to_do(place: P
     assert again.rows == 0
 
 
-def test_a_pull_means_the_moment_at_which_it_was_due(place: Place) -> None:
+def test_a_pull_uses_times_relative_to_its_due_time(place: Place) -> None:
     """A run that comes a day late is about the incidents of its own night."""
     now_at = float(int(time.time()))
     text = PULL.replace('"2d"', '"6h"').replace('query = "CPU"', "")
@@ -181,7 +181,7 @@ NEWEST = f'[source]\nnewest = "inbox/*.csv"\n{PLAIN}'
 
 
 def test_the_newest_is_the_one_that_was_written_last(place: Place) -> None:
-    """Whatever its name is."""
+    """The modification time decides, not the name."""
     inbox = write_inbox(place, "z.csv", "m.csv", "a.csv")
     ended = place.run(NEWEST)
     assert (ended.exit_code, ended.source, ended.sheet) == (0, str(inbox / "a.csv"), "a.csv")
@@ -189,7 +189,7 @@ def test_the_newest_is_the_one_that_was_written_last(place: Place) -> None:
 
 
 def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> None:
-    """Reports, ways back, locks of Excel and files on their way are newer, and are not it."""
+    """Newer reports, undo sheets, Excel's lock files and temporary files are ignored."""
     write_inbox(
         place,
         "a.csv",
@@ -201,13 +201,13 @@ def test_what_runs_and_programs_leave_behind_is_nobodys_sheet(place: Place) -> N
 
 
 def test_an_answer_and_what_excel_holds_open_are_nobodys_sheet(place: Place) -> None:
-    """Beside the workbook lie its answer and the file by which Excel says that it has it open."""
-    job_state = openpyxl.Workbook()
-    page = job_state.active
+    """The answer workbook and Excel's lock file beside a workbook are ignored."""
+    workbook = openpyxl.Workbook()
+    page = workbook.active
     assert page is not None
     page.append(["Incident ID", "Title"])
     page.append([seed_id(1), "From the book"])
-    job_state.save(place.folder / "week.xlsx")
+    workbook.save(place.folder / "week.xlsx")
     for name in ("week.answer.xlsx", "~$week.xlsx", "week.xlsx.tmp"):
         shutil.copyfile(place.folder / "week.xlsx", place.folder / name)
     ended = place.run(f'[source]\nnewest = "week*"\n{PLAIN}')
@@ -222,25 +222,25 @@ def test_a_newest_may_be_anywhere(place: Place) -> None:
 
 
 @pytest.mark.parametrize("source", ['sheet = "gone.csv"', 'newest = "inbox/*.csv"'])
-def test_no_sheet_is_a_mistake_or_nothing_to_do(source: str, place: Place) -> None:
-    """As the job says."""
+def test_a_missing_sheet_is_an_error_or_nothing_to_do(source: str, place: Place) -> None:
+    """``if_none`` decides."""
     wrong = place.run(f"[source]\n{source}\n{PLAIN}")
     assert (wrong.state, wrong.exit_code) == (ENDED, 2)
-    assert f"nightly.toml: {source.replace(chr(34), chr(39))}: there is no such" in wrong.words
-    assert 'say if_none = "nothing"' in wrong.words
+    assert f"nightly.toml: {source.replace(chr(34), chr(39))}: no such file" in wrong.words
+    assert 'use if_none = "nothing"' in wrong.words
     nothing = place.run(f'[source]\n{source}\nif_none = "nothing"\n{PLAIN}')
     assert said(nothing) == (ENDED, 0, "nothing to do: no sheet found")
     assert place.kept(nothing) == {"job.toml", "run.json"}
 
 
-def test_a_sheet_without_rows_is_a_mistake(place: Place) -> None:
-    """Unlike a pull that finds nothing, somebody has put it there for a reason."""
+def test_a_sheet_without_rows_is_an_error(place: Place) -> None:
+    """Unlike a pull without results, an empty sheet was put there by someone."""
     (place.folder / "in.csv").write_text("incident_id,title\n")
     ended = place.run(f"{SHEET}{PLAIN}")
     assert (ended.state, ended.exit_code) == (ENDED, 2)
 
 
-def test_a_sheet_that_somebody_is_writing_is_not_sent(
+def test_a_sheet_that_is_being_written_is_not_sent(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a sheet is a valid sheet too often."""
@@ -252,19 +252,19 @@ def test_a_sheet_that_somebody_is_writing_is_not_sent(
         with sheet.open("a") as file:
             file.write(f"{seed_id(3)},One more\n")
 
-    monkeypatch.setattr(job_run.shutil, "copyfile", meanwhile)
+    monkeypatch.setattr(job_source.shutil, "copyfile", meanwhile)
     ended = place.run(f"{SHEET}{PLAIN}")
     assert (ended.exit_code, ended.words) == (
         2,
-        f"{sheet}: somebody is writing it. Run it when it is whole.",
+        f"{sheet}: another program is writing it. Run the job again when the file is complete.",
     )
     assert place.kept(ended) == {"job.toml", "run.json"}
 
 
-def test_a_file_that_vanishes_while_it_is_looked_for_is_not_there(
+def test_a_file_removed_during_the_search_is_ignored(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody tidies up in the inbox just now."""
+    """The inbox may be cleaned up at the same time."""
     inbox = write_inbox(place, "a.csv", "b.csv")
     glob = Path.glob
 
@@ -284,9 +284,7 @@ def test_a_file_that_vanishes_while_it_is_looked_for_is_not_there(
     ("text", "rows"),
     [(f"{SHEET}{PLAIN}[limits]\nmax_rows = 2\n", "3"), (f"{PULL}[limits]\nmax_rows = 1\n", "")],
 )
-def test_more_rows_than_the_job_allows_are_a_mistake_and_nothing_is_sent(
-    text: str, rows: str, place: Place
-) -> None:
+def test_more_rows_than_allowed_send_nothing(text: str, rows: str, place: Place) -> None:
     """A template that matched everything does not rename everything."""
     write_sheet(place.folder / "in.csv", 3)
     ended = place.run(text)
@@ -310,10 +308,10 @@ def test_a_deadline_that_has_passed_begins_nothing(place: Place) -> None:
 
 
 def test_a_job_that_is_running_is_not_run_again(place: Place) -> None:
-    """The second one is told so, and the record of the first is left alone."""
+    """The second run is an error, and the record of the first is not changed."""
     write_sheet(place.folder / "in.csv", 1)
     record = place.begun(f"{SHEET}{PLAIN}")
-    with place.state.locked("nightly"), pytest.raises(LockedError, match="is running already"):
+    with place.state.locked("nightly"), pytest.raises(LockedError, match="already running"):
         place.go(record)
     assert place.state.read(record.id) == record
     assert place.log.getvalue() == ""
@@ -348,7 +346,7 @@ def test_a_sheet_of_a_name_that_is_taken_gets_another(place: Place) -> None:
 
 
 def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
-    """What somebody has added since was not sent, and is not put away as if it were."""
+    """Rows added during the run were not sent, so the sheet is not moved."""
     inbox = write_inbox(place, "a.csv")
 
     def change(*_: object) -> None:
@@ -364,15 +362,15 @@ def test_a_sheet_that_was_changed_meanwhile_stays(place: Place) -> None:
     ]
 
 
-def test_a_sheet_with_mistakes_stays_where_it_is(place: Place) -> None:
-    """Whoever has to mend it finds it where it was put."""
+def test_a_sheet_with_invalid_rows_is_not_moved(place: Place) -> None:
+    """The user finds it where it was, to fix it."""
     inbox = write_inbox(place, "a.csv")
     (inbox / "a.csv").write_text("incident_id,title\nno-id,x\n")
     assert place.run(DONE).exit_code == 2
     assert [path.name for path in inbox.iterdir()] == ["a.csv"]
 
 
-def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
+def test_a_done_folder_that_cannot_be_created_is_reported_only(place: Place) -> None:
     """All is sent; the run is not worse for it."""
     inbox = write_inbox(place, "a.csv")
     (inbox / "done").write_text("a file")
@@ -385,7 +383,7 @@ def test_a_done_that_cannot_be_made_is_said_and_no_more(place: Place) -> None:
     assert [one["what"] for one in place.events("step_failed")] == ['afterwards = "done"']
 
 
-def test_reports_are_copied_to_where_the_job_says(place: Place) -> None:
+def test_reports_are_copied_as_configured(place: Place) -> None:
     """With the day at which it was due, in the job's zone, in a folder that is made for it."""
     text = f"incident_id,title\n{seed_id(1)},A good one\n{'f' * 24},Of nobody\n"
     (place.folder / "in.csv").write_text(text)
@@ -415,10 +413,10 @@ def test_copies_of_the_night_before_do_not_stand_beside_those_of_this_one(place:
     assert len(read_csv(out / "nightly.report.csv")) == 3
 
 
-def test_copies_and_pages_that_fail_are_said_and_no_more(
+def test_failed_copies_and_pages_are_reported_only(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk there, or a mistake of ours, makes no run that is done a failure."""
+    """A full disk or a bug after the sending does not make the run a failure."""
     write_sheet(place.folder / "in.csv", 1)
     (place.folder / "out").write_text("a file")
 
@@ -457,14 +455,14 @@ command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
     [
         ("in.csv", "problem", None),
         ("in.csv", "always", "nightly: 1 of 1 row done (exit code 0)\n"),
-        ("gone.csv", "problem", "there is no such file"),
-        ("gone.csv", "always", "there is no such file"),
+        ("gone.csv", "problem", "no such file"),
+        ("gone.csv", "always", "no such file"),
     ],
 )
-def test_somebody_is_told_of_problems_or_always(
+def test_notifications_are_sent_for_problems_or_always(
     sheet: str, when: str, told: str | None, place: Place
 ) -> None:
-    """A job that is well disturbs nobody, unless it is asked to."""
+    """A successful run sends no notification, unless configured."""
     write_sheet(place.folder / "in.csv", 1)
     ended = place.run(f'[source]\nsheet = "{sheet}"\n{PLAIN}{TELL}when = "{when}"\n')
     file = place.folder / "told.txt"
@@ -472,7 +470,7 @@ def test_somebody_is_told_of_problems_or_always(
     assert (told in file.read_text()) if told else not file.exists()
 
 
-def test_nobody_reached_is_in_the_record_and_in_the_log_without_the_address(
+def test_a_failed_notification_is_recorded_without_the_address(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exit code stays that of the run."""
@@ -505,19 +503,19 @@ def test_nobody_reached_is_in_the_record_and_in_the_log_without_the_address(
 
 
 def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Let something happen while the sheet is being looked for."""
+    """Raise an error while the sheet is searched."""
 
     def fail(_: object) -> None:
         raise error
 
-    monkeypatch.setattr(JobRun, "_found", fail)
+    monkeypatch.setattr(job_run, "find_sheet", fail)
 
 
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (KeyboardInterrupt(), 130, "stopped by Ctrl-C before it had begun"),
-        (SystemExit(143), 143, "told to end before it had begun"),
+        (KeyboardInterrupt(), 130, "interrupted by Ctrl-C before the first row was sent"),
+        (SystemExit(143), 143, "terminated before the first row was sent"),
         (RuntimeError("odd"), 70, "internal error: RuntimeError: odd"),
         (MemoryError(), 70, "internal error: MemoryError: "),
     ],
@@ -525,7 +523,7 @@ def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 def test_whatever_ends_it_is_kept(
     error: BaseException, code: int, words: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the morning it is seen what it was; what is told to end can be gone on with."""
+    """The record shows the error; a run ended by a signal can be resumed."""
     stop_with(monkeypatch, error)
     record = place.begun(f"{SHEET}{PLAIN}{TELL}")
     if isinstance(error, KeyboardInterrupt):
@@ -543,7 +541,7 @@ def test_whatever_ends_it_is_kept(
 def test_a_key_in_an_error_of_ours_is_not_kept(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever repeats it, the record, the log and whoever is told do without."""
+    """Record, log and notification do not contain the app key."""
     key = AppKey("k3y-of-nobody-9876543210")
     stop_with(monkeypatch, RuntimeError(f"?app_key={key.reveal()} and {key.reveal()}"))
     record = place.begun(f"{SHEET}{PLAIN}{TELL}")
@@ -563,7 +561,7 @@ def test_words_of_strangers_do_nothing_where_they_are_read(place: Place) -> None
     assert ended.words.isprintable()
 
 
-def test_an_outage_is_told_once_and_when_it_is_over(
+def test_an_outage_is_notified_once_and_when_it_is_over(
     place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is tried again and again is no news again and again."""
@@ -585,10 +583,10 @@ def test_an_outage_is_told_once_and_when_it_is_over(
     assert lines[1:] == ["nightly: 2 of 2 rows done (exit code 0)"]
 
 
-def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
+def test_a_failed_outage_notification_is_sent_the_next_time(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network that is down lets nobody be told either."""
+    """When the network is down, the notification fails as well."""
     monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
     write_sheet(place.folder / "in.csv", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -602,11 +600,11 @@ def test_an_outage_that_nobody_could_be_told_of_is_told_the_next_time(
     script.chmod(0o700)
     second = place.go(first)
     place.go(second)
-    assert (second.notified, second.is_unanswered) == ("./tell.sh", True)
+    assert (second.notified, second.is_outage) == ("./tell.sh", True)
     assert len((place.folder / "told.txt").read_text().splitlines()) == 1
 
 
-def test_a_key_that_is_wrong_is_told_and_not_tried_for_ever(
+def test_a_wrong_key_is_notified_and_not_retried(
     place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be as wrong in a quarter of an hour; while pulling as while sending."""
@@ -621,8 +619,8 @@ def test_a_key_that_is_wrong_is_told_and_not_tried_for_ever(
     assert len((place.folder / "told.txt").read_text().splitlines()) == 2
 
 
-def test_a_run_that_somebody_else_has_ended_meanwhile_is_not_made_again(place: Place) -> None:
-    """Two processes have read that it is to be gone on with; each of its rows is sent once."""
+def test_a_run_finished_by_another_process_is_not_repeated(place: Place) -> None:
+    """Two processes want to resume one run; each row is sent once."""
     text = PULL.replace('[DRILL] {{ title | replace("[DRILL] ", "") }}', "{{ title }}!")
     read_by_both = place.begun(text)
     first = place.go(read_by_both)
@@ -640,7 +638,7 @@ def test_a_run_that_somebody_else_has_ended_meanwhile_is_not_made_again(place: P
 def test_a_sheet_by_a_name_that_is_no_text_has_its_report_and_its_undo(
     name: bytes, place: Place
 ) -> None:
-    """In the folder of the run it has another one; the source is said as well as it can be."""
+    """In the run's folder it has another name; the record shows its source as well as possible."""
     inbox = place.folder / "inbox"
     inbox.mkdir()
     write_sheet(place.folder / "in.csv", 2).rename(inbox / os.fsdecode(name))
@@ -651,7 +649,7 @@ def test_a_sheet_by_a_name_that_is_no_text_has_its_report_and_its_undo(
     assert [path.name for path in (inbox / "done").iterdir()] == [os.fsdecode(name)]
 
 
-def test_a_run_that_is_gone_on_with_sends_the_sheet_that_it_has(place: Place) -> None:
+def test_a_resumed_run_sends_the_sheet_in_its_folder(place: Place) -> None:
     """What was put into the inbox since is the next run's."""
     write_inbox(place, "a.csv")
     place.callbacks = Callbacks()
@@ -663,8 +661,8 @@ def test_a_run_that_is_gone_on_with_sends_the_sheet_that_it_has(place: Place) ->
     assert place.titles()[seed_id(1)] == "From a.csv 1"
 
 
-def test_a_record_says_that_it_runs_while_it_runs(place: Place) -> None:
-    """Whoever looks sees that it goes on, and since when."""
+def test_a_record_is_running_during_the_run(place: Place) -> None:
+    """The record shows that the run is in progress, and since when."""
     write_sheet(place.folder / "in.csv", 1)
     seen: list[tuple[str, bool, str]] = []
 

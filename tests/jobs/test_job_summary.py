@@ -1,4 +1,4 @@
-"""A job in words: each of its keys is said, so that whoever reads it knows what would be done."""
+"""A job in words: each key is described, so that a reader knows what the job will do."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def job(folder: Path, text: str) -> Job:
         ),
     ],
 )
-def test_what_a_key_means_is_said(text: str, aspect: str, says: str, tmp_path: Path) -> None:
+def test_each_key_is_described(text: str, aspect: str, says: str, tmp_path: Path) -> None:
     """In the words of the README, with paths in full; of an address only its host."""
     told = describe(job(tmp_path, text))
     [found] = [words for name, words in told if name == aspect]
@@ -105,10 +105,8 @@ def test_what_a_key_means_is_said(text: str, aspect: str, says: str, tmp_path: P
         ("2027-05-05 12:00", "Thu 2027-05-06 02:30 CEST (00:30 UTC)"),
     ],
 )
-def test_a_night_in_which_the_clock_is_changed_is_said(
-    since: str, told: str, tmp_path: Path
-) -> None:
-    """Whoever wonders why it runs at 03:00 finds it here."""
+def test_a_clock_change_is_shown_with_the_due_time(since: str, told: str, tmp_path: Path) -> None:
+    """It explains why a job of 02:30 runs at 03:00."""
     moment = dt.datetime.fromisoformat(since).replace(tzinfo=ZoneInfo("Europe/Berlin"))
     first, *others = next_dues(job(tmp_path, f"{SHEET}{SCHEDULE}"), moment.timestamp())
     assert first == told + (" that night" if "clock" in told else "")
@@ -116,7 +114,7 @@ def test_a_night_in_which_the_clock_is_changed_is_said(
     assert not any("clock" in line for line in others[1:])
 
 
-def test_the_next_moments_have_their_jitter_and_their_deadline(tmp_path: Path) -> None:
+def test_next_due_times_show_jitter_and_deadline(tmp_path: Path) -> None:
     """The second at which it really starts, and when it stops; nothing without a schedule."""
     told = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "1h"\ndeadline = "06:00"\n')
     line = next_dues(told, dt.datetime(2027, 5, 5, tzinfo=dt.UTC).timestamp())[0]
@@ -183,7 +181,7 @@ NEWEST = (
 def test_what_would_go_wrong_at_night_is_noted_by_day(
     text: str, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program is looked for as the run looks for it, and places are as they are now."""
+    """Programs and folders are checked as the run will find them."""
     monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-nobody-0123456789")
     for name in ("in.csv", "plain.txt", "tell.sh"):
         (tmp_path / name).write_text("x")

@@ -1,4 +1,4 @@
-"""Who is told how a run ended, gets it all but the key; that it fails is said, and no more."""
+"""Notifications contain the result of a run but never the app key; a failure is only reported."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ PYTHON = json.dumps(sys.executable)
 
 
 def job(folder: Path, *lines: str) -> Job:
-    """Return a job that tells somebody."""
+    """Return a job with notifications."""
     file = folder / "nightly.toml"
     file.write_text("\n".join(['[source]\nsheet = "in.csv"\n[notify]', *lines]))
     return read_job(file)
 
 
 def program(folder: Path, text: str, *lines: str) -> Job:
-    """Return a job that tells a program of Python."""
+    """Return a job that notifies a Python program."""
     (folder / "told.py").write_text(text)
     return job(folder, f'command = [{PYTHON}, "told.py", "an argument"]', *lines)
 
@@ -61,7 +61,7 @@ def program(folder: Path, text: str, *lines: str) -> Job:
 
 
 def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
-    """Moments as texts, paths in full, and a sentence that chat services show."""
+    """Times as texts, absolute paths, and a sentence for chat services."""
     told = notification_of(RECORD, tmp_path)
     assert told["text"] == "nightly: 2 of 3 rows done; «née» (exit code 1)"
     assert (told["due_at"], told["ended_at"]) == (
@@ -77,7 +77,7 @@ def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
     assert json.loads(json.dumps(told)) == told
 
 
-def test_a_job_that_names_nobody_tells_nobody(tmp_path: Path) -> None:
+def test_a_job_without_notify_sends_no_notification(tmp_path: Path) -> None:
     """That is no failure."""
     (tmp_path / "nightly.toml").write_text('[source]\nsheet = "in.csv"\n')
     assert send_notification(read_job(tmp_path / "nightly.toml"), RECORD, tmp_path) == ""
@@ -117,16 +117,16 @@ def test_a_command_gets_it_on_its_input_and_in_its_environment(
     assert KEY not in text
 
 
-def test_moments_that_were_missed_have_no_exit_code(tmp_path: Path) -> None:
+def test_missed_runs_have_no_exit_code(tmp_path: Path) -> None:
     """What did not run did not end."""
     missed = RunRecord("x", "nightly", "x", NIGHT, MISSED, words="too late", missed=3)
     assert send_notification(program(tmp_path, REPEAT), missed, tmp_path) == sys.executable
     told = json.loads((tmp_path / "told.json").read_text())
-    assert told["input"]["text"] == "nightly: missed 3: too late"
+    assert told["input"]["text"] == "nightly: 3 runs missed: too late"
     assert told["environment"]["BULK_RESET_EXIT_CODE"] == ""
 
 
-def test_half_a_character_is_no_reason_not_to_be_told(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_does_not_prevent_a_notification(tmp_path: Path) -> None:
     """A name from a broken sheet, or of a file that is not UTF-8."""
     odd = RunRecord("x", "nightly", "x", NIGHT, ENDED, words="\ud800 and \udcff", exit_code=0)
     assert send_notification(program(tmp_path, REPEAT), odd, tmp_path) == sys.executable
@@ -141,7 +141,7 @@ sys.exit(5)
 """
 
 
-def test_a_command_that_fails_is_said_with_its_last_words(tmp_path: Path) -> None:
+def test_a_failing_command_is_reported_with_its_last_output(tmp_path: Path) -> None:
     """On one line, its end rather than its beginning, and nothing in it that acts."""
     said = send_notification(program(tmp_path, FAIL), RECORD, tmp_path)
     assert said.startswith(f"failed: {sys.executable}: exit code 5: xxx")
@@ -157,7 +157,7 @@ def test_a_command_that_fails_is_said_with_its_last_words(tmp_path: Path) -> Non
         (r'["sh", "-c", "a\u0000b"]', "failed: sh: embedded null byte"),
     ],
 )
-def test_a_command_that_cannot_be_run_is_said(command: str, says: str, tmp_path: Path) -> None:
+def test_a_command_that_cannot_start_is_reported(command: str, says: str, tmp_path: Path) -> None:
     """In the words of the system."""
     (tmp_path / "told.txt").write_text("x")
     assert send_notification(job(tmp_path, f"command = {command}"), RECORD, tmp_path) == says
@@ -176,7 +176,7 @@ child.wait()
 def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A script that waits for a mail server for ever holds nobody up."""
+    """A script that waits forever for a mail server does not block the run."""
     monkeypatch.setattr("bulk_reset.jobs.notifications._TIMEOUT_S", 0)
     told = program(tmp_path, HANG)
 
@@ -194,7 +194,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
 
 
 def is_gone(process_id: int) -> bool:
-    """Tell whether a process has ended, or ends right now."""
+    """Return whether a process has ended."""
     for _ in range(100_000):
         try:
             os.kill(process_id, 0)
@@ -213,8 +213,8 @@ def test_a_command_that_leaves_something_behind_is_not_waited_for(tmp_path: Path
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
-def test_a_command_that_reads_nothing_is_told_all_the_same(tmp_path: Path) -> None:
-    """Whoever needs the environment alone need not read the rest."""
+def test_a_command_that_ignores_its_input_succeeds(tmp_path: Path) -> None:
+    """A command that needs only the environment need not read its input."""
     assert send_notification(job(tmp_path, 'command = ["true"]'), RECORD, tmp_path) == "true"
 
 
@@ -223,7 +223,7 @@ def test_a_command_that_reads_nothing_is_told_all_the_same(tmp_path: Path) -> No
 
 @dataclass
 class Chat:
-    """A chat service: answers as it is told, and notes what it gets."""
+    """A chat service that answers as scripted and records what it receives."""
 
     statuses: list[int]
     got: list[dict[str, Any]] = field(default_factory=list)
@@ -231,13 +231,13 @@ class Chat:
     waits_s: list[float] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Note what is told."""
+        """Record what was received."""
         self.got.append({"query": request.query_string, "body": await request.json()})
         status = self.statuses.pop(0)
         return web.Response(status=status, headers={"Location": "/elsewhere"}, text="S3CRET")
 
     async def redirected(self, _: web.Request) -> web.Response:
-        """Note that somebody came here, who should not."""
+        """Record a request that must not happen."""
         self.elsewhere += 1
         return web.Response()
 
@@ -251,7 +251,7 @@ Tell = Callable[[], Awaitable[str]]
 
 @asynccontextmanager
 async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]:
-    """Run a chat service, and have a job that tells it."""
+    """Run a chat service, and return a job that notifies it."""
     told = Chat(list(statuses))
     app = web.Application()
     app.router.add_post("/hooks/S3CRET", told.answer)
@@ -266,7 +266,7 @@ async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]
 
 
 async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
-    """One POST, and of the address nothing but its host is ever said."""
+    """One POST; only the host of the address is shown."""
     async with chat(tmp_path, 200) as (service, notify):
         assert await notify() == "127.0.0.1"
     assert service.got == [{"query": "token=S3CRET", "body": notification_of(RECORD, tmp_path)}]
@@ -286,18 +286,18 @@ async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
         ((308,), "failed: 127.0.0.1: HTTP 308", []),
     ],
 )
-async def test_who_is_down_for_a_moment_is_told_again_and_who_refuses_is_not(
+async def test_a_webhook_is_retried_after_an_outage_but_not_after_a_rejection(
     statuses: tuple[int, ...], says: str, waits_s: list[float], tmp_path: Path
 ) -> None:
-    """Three tries at most, and whoever redirects is not followed."""
+    """Up to three attempts; redirects are not followed."""
     async with chat(tmp_path, *statuses) as (service, notify):
         assert await notify() == says
     assert len(service.got) == len(statuses)
     assert (service.waits_s, service.elsewhere) == (waits_s, 0)
 
 
-async def test_nobody_there_is_said_without_the_address(tmp_path: Path) -> None:
-    """A server that is away is tried again, and then it is said that it is away."""
+async def test_an_unreachable_webhook_is_reported_without_its_address(tmp_path: Path) -> None:
+    """The request is retried, then reported as failed."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     told, waits_s = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"'), []
@@ -310,8 +310,8 @@ async def test_nobody_there_is_said_without_the_address(tmp_path: Path) -> None:
     assert waits_s == [1.0, 2.0]
 
 
-async def test_an_answer_that_is_none_is_said_without_the_address(tmp_path: Path) -> None:
-    """Whatever listens there may not speak HTTP."""
+async def test_an_invalid_answer_is_reported_without_the_address(tmp_path: Path) -> None:
+    """The other side may not speak HTTP."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -331,7 +331,7 @@ async def test_an_answer_that_is_none_is_said_without_the_address(tmp_path: Path
 
 
 async def test_one_of_two_that_fails_keeps_the_other_from_nothing(tmp_path: Path) -> None:
-    """Both are tried, and both are said."""
+    """Both are attempted, and both are reported."""
     async with chat(tmp_path, 200) as (service, _):
         of_both = job(
             tmp_path,
@@ -344,7 +344,7 @@ async def test_one_of_two_that_fails_keeps_the_other_from_nothing(tmp_path: Path
 
 
 async def test_a_running_loop_does_not_mind(tmp_path: Path) -> None:
-    """The schedule tells of what was missed, and is a loop itself."""
+    """The scheduler sends notifications from within a running loop."""
     dead = job(tmp_path, 'webhook = "http://127.0.0.1:1/"')
 
     async def sleep(_: float) -> None:

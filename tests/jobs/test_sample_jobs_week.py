@@ -40,7 +40,7 @@ BROKEN = 'description = "somebody was in a hurry"\n[source]\nsheet = \n'
 
 
 def at(text: str) -> float:
-    """Return a moment of the week in Berlin: ``Tue 13:15``."""
+    """Return a time of the week in Berlin: ``Tue 13:15``."""
     day, clock = text.split()
     number = 22 + ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "MON").index(day)
     hour, minute = map(int, clock.split(":"))
@@ -48,7 +48,7 @@ def at(text: str) -> float:
 
 
 def shown(moment_at: float) -> str:
-    """Return a moment as people in Berlin say it."""
+    """Return a time as shown in Berlin."""
     return f"{dt.datetime.fromtimestamp(moment_at, BERLIN):%a %d %H:%M}"
 
 
@@ -81,7 +81,7 @@ class Week(VirtualSchedule):
         return run.run().exit_code or 0
 
     def table(self) -> list[str]:
-        """Return what became of each due moment, the oldest first."""
+        """Return the result of each due time, the oldest first."""
         lines = []
         for one in self.state.records():
             when = f"{shown(one.due_at)} {one.job:<16}"
@@ -118,15 +118,15 @@ def week(
 
 
 def write_backfill(path: Path) -> None:
-    """Write the sheet of a week, as somebody drops it into the folder."""
+    """Write the sheet of a week into the inbox."""
     path.parent.mkdir(exist_ok=True)
-    job_state = Workbook()
-    sheet = job_state.active
+    workbook = Workbook()
+    sheet = workbook.active
     assert sheet is not None
-    sheet.append(["Incident ID", "What happened", "How it was mended"])
+    sheet.append(["Incident ID", "What happened", "How it was fixed"])
     for number in range(1, 6):
         sheet.append([seed_id(number), f"A full queue, number {number}", "The queue was emptied"])
-    job_state.save(path)
+    workbook.save(path)
 
 
 async def a_hard_week(week: Week) -> None:
@@ -159,8 +159,8 @@ Tue 23 13:15 severity-cleanup 14:00 exit 0: 1 of 1 row done
 Wed 24 01:15 severity-cleanup 04:00 exit 0: 2 of 2 rows done
 Wed 24 02:30 nightly-retitle  04:04 exit 0: 1 of 1 row done
 Wed 24 13:15 severity-cleanup 13:15 exit 0: 1 of 1 row done
-Thu 25 01:15 severity-cleanup missed 1: nothing could run it then, and it is later than \
-catch_up_within
+Thu 25 01:15 severity-cleanup missed 1: the scheduler was not running, and the delay \
+exceeds catch_up_within
 Thu 25 02:30 nightly-retitle  missed 2: the deadline passed before the run could start
 Thu 25 13:15 severity-cleanup 09:00 exit 0: 2 of 2 rows done
 Fri 26 01:15 severity-cleanup 09:00 exit 0: 1 of 1 row done
@@ -181,7 +181,7 @@ AWAY = (
 )
 
 
-def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
+def test_a_week_with_outages_runs_each_due_time_once_or_records_it_as_missed(week: Week) -> None:
     """Nothing runs twice, nothing is left out in silence."""
     run_virtual(a_hard_week(week))
     assert week.table() == EXPECTED.splitlines()
@@ -198,17 +198,17 @@ def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
     assert broken == [str(week.folder / "hurried.toml")] * 2, "once for each start"
     assert KEY not in week.log.getvalue()
     # Whom the job names was told of the outage when it began and when it was over.
-    texts = (week.folder / "told.txt").read_text().splitlines()
+    texts = (week.folder / "notifications.txt").read_text().splitlines()
     port = week.nobody.rpartition(":")[2]
     assert [text.partition(": ")[2] for text in texts] == [
         f"{AWAY}: Connect call failed ('127.0.0.1', {port}). Try again later. (exit code 3)",
         "2 of 2 rows done (exit code 0)",
-        "missed 1: the scheduler was not running, and the delay exceeds catch_up_within",
+        "1 run missed: the scheduler was not running, and the delay exceeds catch_up_within",
     ]
 
 
 def test_the_sheet_of_the_week_is_moved_away_and_its_report_laid_out(week: Week) -> None:
-    """The folder is empty for the next week; what became of the rows lies beside it."""
+    """The inbox is empty for the next week; the report is copied."""
     write_backfill(week.folder / "inbox" / "week-12.xlsx")
 
     async def monday() -> None:

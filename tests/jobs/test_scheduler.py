@@ -99,7 +99,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     return Runner(tmp_path, monkeypatch)
 
 
-def test_a_job_runs_at_each_of_its_moments(runner: Runner) -> None:
+def test_a_job_runs_at_each_due_time(runner: Runner) -> None:
     """From when it is first seen on; not for the time before."""
     write_job(runner.folder, cron="*/20 * * * *")
     runner.passes(1.5)
@@ -107,8 +107,8 @@ def test_a_job_runs_at_each_of_its_moments(runner: Runner) -> None:
     assert runner.missed() == []
 
 
-def test_a_run_longer_than_its_period_makes_the_moments_within_it_missed(runner: Runner) -> None:
-    """Once it has ended, the last of them is caught up; the others are said to be missed."""
+def test_due_times_during_a_long_run_are_missed(runner: Runner) -> None:
+    """After the run, the last of them is caught up; the others are recorded as missed."""
     write_job(runner.folder, cron="*/10 * * * *")
     runner.takes_s = 35 * MINUTE
     runner.passes(1.5)
@@ -135,7 +135,7 @@ def test_a_run_longer_than_its_period_makes_the_moments_within_it_missed(runner:
         ("all", [(60, 60), (120, 310), (180, 310), (240, 310), (300, 311), (360, 360)], []),
     ],
 )
-def test_after_a_downtime_it_is_done_as_the_job_says(
+def test_missed_due_times_are_caught_up_as_configured(
     policy: str, begun: list[tuple[int, int]], missed: list[tuple[int, int, str]], runner: Runner
 ) -> None:
     """Down from 13:30 to 17:10, and due every hour."""
@@ -155,7 +155,7 @@ def test_after_a_downtime_it_is_done_as_the_job_says(
 
 
 def test_jobs_of_one_account_run_one_after_the_other(runner: Runner) -> None:
-    """Who waits has its folder already; another account is nobody's matter."""
+    """A waiting run already has its folder; other accounts are not affected."""
     for name in ("a", "b", "c"):
         write_job(runner.folder, name)
     write_job(runner.folder, "other", api='account = "other"')
@@ -166,8 +166,8 @@ def test_jobs_of_one_account_run_one_after_the_other(runner: Runner) -> None:
     assert runner.together == 2
 
 
-def test_a_run_that_is_drained_is_gone_on_with(runner: Runner) -> None:
-    """In its own folder, at the next start; and the moments after it come as ever."""
+def test_a_run_interrupted_by_shutdown_is_resumed(runner: Runner) -> None:
+    """In its own folder, at the next start; later due times are not affected."""
     write_job(runner.folder)
 
     async def pass_by() -> None:
@@ -192,7 +192,7 @@ def test_a_run_that_is_drained_is_gone_on_with(runner: Runner) -> None:
 def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
     more: str, why: str, runner: Runner
 ) -> None:
-    """What has taken its place is run instead, and the record says so."""
+    """The next run replaces it, and the record says so."""
     told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
     write_job(runner.folder, cron="0 13,14 * * *", more=f"{more}\n{told}")
 
@@ -208,7 +208,7 @@ def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
 
     run_virtual(pass_by())
     first = runner.state.records()[0]
-    assert (first.exit_code, first.words) == (3, f"SIGTERM; {why}, so it is not gone on with")
+    assert (first.exit_code, first.words) == (3, f"SIGTERM; not resumed: {why}")
     assert (runner.folder / "told.txt").read_text().startswith(f"job: {first.words} (exit code 3)")
     assert not first.is_open
     assert [begun for due, begun in runner.when() if due == 60] == [60]
@@ -249,20 +249,20 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_run_whose_process_dies_is_said_to_have_died(runner: Runner) -> None:
-    """Not left running for ever, and whom the job names is told."""
+def test_a_run_whose_process_dies_is_recorded_as_ended(runner: Runner) -> None:
+    """The record does not stay ``running``, and a notification is sent."""
     told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
     write_job(runner.folder, more=told)
     runner.ends = lambda record: replace(record, state="running", exit_code=-9)
     runner.passes(1.5)
     (record,) = runner.state.records()
     assert (record.state, record.exit_code) == ("ended", 137)
-    assert record.words == "its process ended with -9 and without a word; rows may be pending"
+    assert record.words == "its process exited with code -9 without a result; rows may be pending"
     assert (runner.folder / "told.txt").read_text() == f"job: {record.words} (exit code 137)\n"
 
 
 def told(runner: Runner) -> list[str]:
-    """Return what was said to whom the jobs name."""
+    """Return the notifications that were sent."""
     file = runner.folder / "told.txt"
     return file.read_text().splitlines() if file.exists() else []
 
@@ -270,8 +270,8 @@ def told(runner: Runner) -> list[str]:
 TELL = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]'
 
 
-def test_a_run_that_is_killed_is_gone_on_with_after_a_while_and_told(runner: Runner) -> None:
-    """As it is when the schedule is killed with it; nobody has to start anything anew."""
+def test_a_killed_run_is_resumed_later_and_notified(runner: Runner) -> None:
+    """Also when the scheduler is killed with it; no one has to start anything."""
     write_job(runner.folder, more=TELL)
 
     def killed_once(record: RunRecord) -> RunRecord:
@@ -284,25 +284,25 @@ def test_a_run_that_is_killed_is_gone_on_with_after_a_while_and_told(runner: Run
     assert runner.when() == [(60, 60), (60, 75)]
     assert [one.exit_code for one in runner.state.records()] == [0]
     assert told(runner) == [
-        "job: its process ended with -9 and without a word; rows may be pending (exit code 137)"
+        "job: its process exited with code -9 without a result; rows may be pending (exit code 137)"
     ]
 
 
-def test_a_run_that_is_given_up_is_told(runner: Runner) -> None:
-    """Nobody has sent its rows, and nobody will."""
+def test_an_abandoned_run_is_notified(runner: Runner) -> None:
+    """Its rows were not sent, and will not be sent."""
     write_job(runner.folder, more=TELL)
     runner.ends = lambda record: replace(
         record, state="ended", exit_code=3, stop="outage", words="down"
     )
     runner.passes(2.4)
     first, second = runner.state.records()
-    assert first.words == "down; the next run is due, so it is not gone on with"
+    assert first.words == "down; not resumed: the next run is due"
     assert (first.is_open, second.is_open) == (False, True)
     assert told(runner) == [f"job: {first.words} (exit code 3)"]
     assert first.notified == "sh"
 
 
-def test_a_run_is_tried_again_though_somebody_runs_the_job_by_hand_just_then(
+def test_a_run_is_retried_while_the_job_runs_by_hand(
     runner: Runner,
 ) -> None:
     """It waits for another while, as often as it takes."""
@@ -328,7 +328,7 @@ def test_a_run_is_tried_again_though_somebody_runs_the_job_by_hand_just_then(
 
 
 def test_a_run_that_another_hand_runs_is_left_to_it(runner: Runner) -> None:
-    """Who finds the job locked says nothing about a run that goes on."""
+    """A process that finds the job locked does not change the record of the active run."""
     write_job(runner.folder)
 
     async def start(_: Job, record: RunRecord) -> int:
@@ -362,7 +362,7 @@ def test_a_state_that_is_removed_under_it_loses_no_run(runner: Runner) -> None:
 
 
 def test_a_clock_that_was_wrong_and_is_set_right_stops_nothing(runner: Runner) -> None:
-    """A day ahead for an hour: the moments that come again were run; the next ones come."""
+    """After an hour with a clock one day ahead, no due time is run twice; later ones run."""
     write_job(runner.folder)
     right = runner.clock
     wrong_s = DAY
@@ -416,7 +416,7 @@ def test_what_the_api_does_not_answer_is_tried_again_until_the_next_is_due(runne
 
 
 def test_files_are_read_again_when_they_change(runner: Runner) -> None:
-    """A new one, a changed one, a broken one, a mended one, one that is gone."""
+    """A new, a changed, an invalid, a fixed and a removed file."""
 
     async def pass_by() -> None:
         write_job(runner.folder, "a")
@@ -460,8 +460,8 @@ def test_a_new_timetable_counts_from_when_it_is_seen(runner: Runner) -> None:
     assert runner.missed() == []
 
 
-def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
-    """And is tried again after a while, and at its next moment."""
+def test_a_job_that_raises_does_not_stop_other_jobs(runner: Runner) -> None:
+    """It is retried later, and at its next due time."""
     for name in ("good", "bad"):
         write_job(runner.folder, name)
 
@@ -481,13 +481,13 @@ def test_one_that_raises_keeps_nobody_else_from_running(runner: Runner) -> None:
     assert [due for due, _ in runner.when("bad")] == [60, 60, 60, 60, 120, 120]
     assert len(runner.events("internal_error")) == 6
     first, _ = runner.state.records("bad")
-    assert first.words == "left where it was; the next run is due, so it is not gone on with"
+    assert first.words == "not finished; not resumed: the next run is due"
 
 
 def test_two_jobs_of_one_name_are_not_taken_for_one(
     runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In two folders, with one state: the second is refused, and said why."""
+    """In two folders with one state folder, the second is rejected with a reason."""
     other = tmp_path / "other"
     other.mkdir()
     write_job(runner.folder)
@@ -499,7 +499,7 @@ def test_two_jobs_of_one_name_are_not_taken_for_one(
     async def pass_by() -> None:
         scheduler = second.open(second.start)
         (why,) = scheduler.invalid.values()
-        assert "a job of this name is" in why
+        assert "already has this name" in why
         await scheduler.shut_down()
 
     run_virtual(pass_by())
@@ -529,7 +529,7 @@ def test_a_folder_by_another_name_has_the_same_jobs(
 def test_a_full_disk_holds_a_job_up_and_loses_no_run(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said once, seen from outside, and run as soon as there is room."""
+    """It is logged once, shown in the metrics, and the job runs when there is space."""
     write_job(runner.folder)
     begin = runner.state.begin
 
@@ -558,7 +558,7 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
 
     async def once() -> int:
         folder = JobFolder(runner.folder, runner.state, new_run_log(), runner.clock)
-        return await Scheduler(folder, runner.start).once()
+        return await Scheduler(folder, runner.start).run_due()
 
     async def pass_by() -> list[int]:
         codes = [await once()]
@@ -582,9 +582,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_happens_each_moment_is_run_once_or_said_to_be_missed(
-    seed: int, runner: Runner
-) -> None:
+def test_each_due_time_is_run_once_or_recorded_as_missed(seed: int, runner: Runner) -> None:
     """Three days of restarts, kills, long runs and deaths at random: the books balance."""
     dice = random.Random(seed)  # noqa: S311  (a test's)
     crons = {"a": "*/30 * * * *", "b": "7 */2 * * *", "c": "15 3,13 * * *"}
@@ -624,7 +622,7 @@ def test_whatever_happens_each_moment_is_run_once_or_said_to_be_missed(
 
 
 def _moments(cron: str, after_at: float, until_at: float) -> list[float]:
-    """Return the moments of an expression, found minute by minute."""
+    """Return the due times of an expression, found minute by minute."""
     minute, hour = cron.split()[:2]
     found = []
     moment = dt.datetime.fromtimestamp(after_at, dt.UTC) + dt.timedelta(minutes=1)

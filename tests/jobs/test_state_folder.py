@@ -72,23 +72,23 @@ def test_what_is_kept_is_what_is_read(state: StateFolder) -> None:
     assert sorted(path.name for path in state.folder(told.id).iterdir()) == ["job.toml", RECORD]
 
 
-def test_nobody_else_can_look_into_it(state: StateFolder) -> None:
-    """Sheets and before-images are the owner's alone."""
+def test_other_users_cannot_read_the_state(state: StateFolder) -> None:
+    """Only the owner can read sheets and previous values."""
     kept(state, record())
     for folder in (state.path, state.runs, state.jobs, state.folder(record().id)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_a_due_moment_is_begun_once(state: StateFolder) -> None:
-    """The second one to come is told that it was the second; the first one's words stay."""
+def test_a_due_time_is_begun_once(state: StateFolder) -> None:
+    """The second attempt returns None; the first record is not changed."""
     told = record(words="the first")
     kept(state, told)
     assert state.begin(record(words="the second"), b"x") is None
     assert state.read(told.id) == told
 
 
-def test_runs_that_nobody_scheduled_are_numbered(state: StateFolder) -> None:
-    """Whoever says it twice in a second means it twice."""
+def test_runs_started_by_hand_are_numbered(state: StateFolder) -> None:
+    """Two runs in one second are two runs."""
     told = record(is_scheduled=False)
     ids = [one.id for one in (state.begin(told, b"") for _ in range(3)) if one]
     assert ids == [told.id, f"{told.id}-2", f"{told.id}-3"]
@@ -96,7 +96,7 @@ def test_runs_that_nobody_scheduled_are_numbered(state: StateFolder) -> None:
 
 
 def test_a_folder_without_a_word_in_it_is_taken_over(state: StateFolder) -> None:
-    """Whoever made it was killed right then, and the moment is not lost for that."""
+    """The process that created it was killed before the record, and the due time is not lost."""
     told = record()
     state.folder(told.id).mkdir()
     (state.folder(told.id) / "job.toml.tmp").write_bytes(b"half")
@@ -107,7 +107,8 @@ def test_a_folder_without_a_word_in_it_is_taken_over(state: StateFolder) -> None
 RACER = """
 import sys
 from pathlib import Path
-from bulk_reset.jobs.run_records import RunRecord, StateFolder, run_id_of
+from bulk_reset.jobs.run_record import RunRecord, run_id_of
+from bulk_reset.jobs.state_folder import StateFolder
 state = StateFolder(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -120,8 +121,8 @@ print(won)
 """
 
 
-def test_of_several_who_race_for_a_moment_exactly_one_gets_it(state: StateFolder) -> None:
-    """A schedule, a line of a crontab, and somebody who tries it out at the same moment."""
+def test_of_several_processes_exactly_one_begins_a_due_time(state: StateFolder) -> None:
+    """A schedule, a crontab and a user start the job at the same time."""
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACER, str(state.path)],
@@ -149,8 +150,8 @@ def test_of_several_who_race_for_a_moment_exactly_one_gets_it(state: StateFolder
     assert len(state.records()) == 60
 
 
-def test_moments_that_were_missed_have_a_record_of_their_own(state: StateFolder) -> None:
-    """It stands for all of them, from the first to the last, and says why."""
+def test_missed_due_times_have_a_record(state: StateFolder) -> None:
+    """One record covers all of them, from the first to the last, with the reason."""
     dues = [Due(NIGHT + n * DAY, NIGHT + n * DAY + 7, None) for n in range(3)]
     told = missed_record("nightly", "/j.toml", Missed(dues[0], dues[2], 3, "too late"), NIGHT + 9)
     kept(state, told)
@@ -168,7 +169,7 @@ def test_moments_that_were_missed_have_a_record_of_their_own(state: StateFolder)
     ["", ".", "..", "../runs", "/etc", "a/b", "a\\b", "a\0b", "x" * 300, ".hidden", "~", "*"],
 )
 def test_an_id_cannot_lead_out_of_the_folder(run_id: str, state: StateFolder) -> None:
-    """What is no id is no run, whatever stands where it would lead."""
+    """An invalid id is no run, even if the path exists."""
     (state.path / RECORD).write_text(json.dumps(dataclasses.asdict(record())))
     with pytest.raises(InputError, match="no such run in"):
         state.read(run_id)
@@ -259,8 +260,8 @@ def test_runs_are_listed_by_when_they_were_due(state: StateFolder) -> None:
         ({"state": MISSED}, False),
     ],
 )
-def test_what_is_gone_on_with(more: dict[str, Any], is_open: bool) -> None:
-    """What was killed, told to end, or not answered; not what came to an end of its own."""
+def test_which_runs_can_be_resumed(more: dict[str, Any], is_open: bool) -> None:
+    """Killed, terminated or outage: resumable; ended normally: not."""
     assert record(**more).is_open is is_open
 
 
@@ -268,10 +269,10 @@ def test_what_is_gone_on_with(more: dict[str, Any], is_open: bool) -> None:
 
 
 def test_a_job_is_held_once_at_a_time(state: StateFolder) -> None:
-    """Others are told that it is running; other jobs are not concerned."""
+    """A second lock is an error; other jobs are not affected."""
     with state.locked("nightly"):
         with (
-            pytest.raises(LockedError, match=r"nightly: is running already\."),
+            pytest.raises(LockedError, match=r"nightly: already running\."),
             state.locked("nightly"),
         ):
             pass
@@ -282,27 +283,27 @@ def test_a_job_is_held_once_at_a_time(state: StateFolder) -> None:
 
 
 def test_a_lock_is_let_go_however_the_block_ends(state: StateFolder) -> None:
-    """An error, or a timeout of somebody else's, is what it was."""
+    """An error within the block is not changed."""
     with pytest.raises(TimeoutError, match="mine"), state.locked("nightly"):
         raise TimeoutError("mine")
     assert not state.is_locked("nightly")
 
 
-def test_a_lock_that_cannot_be_made_is_said(state: StateFolder) -> None:
-    """Here, a folder stands where it would."""
+def test_a_lock_that_cannot_be_created_is_an_error(state: StateFolder) -> None:
+    """Here, a folder has the name of the lock."""
     (state.jobs / "nightly.lock").mkdir()
     with (
-        pytest.raises(InputError, match=r"cannot be locked \(.+\)\. Say --state-dir"),
+        pytest.raises(InputError, match=r"cannot be locked \(.+\)\. Use --state-dir"),
         state.locked("nightly"),
     ):
         pass
 
 
-def test_a_state_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """Here, a file stands where its folder would."""
+def test_a_state_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """Here, a file has the name of the folder."""
     (tmp_path / "state").write_text("x")
     with pytest.raises(
-        InputError, match=r"state: cannot be written \(.+\)\. Say --state-dir DIR\."
+        InputError, match=r"state: cannot be written \(.+\)\. Use --state-dir DIR\."
     ):
         StateFolder(tmp_path / "state")
 
@@ -347,7 +348,7 @@ def test_a_book_that_cannot_be_so_is_none(text: str | bytes, state: StateFolder)
 
 
 def test_cleaning_keeps_the_last_run_of_each_job_and_what_is_new(state: StateFolder) -> None:
-    """Old ones go with all that is in their folders; how many are old is for the user to say."""
+    """Older runs are removed with their folders; the user sets the age."""
     old = [record("a", NIGHT + n * DAY, state=ENDED, ended_at=NIGHT + n * DAY) for n in range(4)]
     alone = record("b", NIGHT - 100 * DAY, state=ENDED, ended_at=NIGHT - 100 * DAY)
     kept(state, *old, alone)
@@ -358,7 +359,7 @@ def test_cleaning_keeps_the_last_run_of_each_job_and_what_is_new(state: StateFol
     assert state.records() == [alone, old[3]]
 
 
-def test_missed_moments_do_not_make_a_run_the_last_but_one(state: StateFolder) -> None:
+def test_missed_records_do_not_count_as_the_last_run(state: StateFolder) -> None:
     """The last run that was is kept, and with it the way back; what was missed goes."""
     ran = record(state=ENDED, ended_at=NIGHT)
     missed = record(due_at=NIGHT + DAY, state=MISSED, ended_at=NIGHT + DAY, missed=1)
@@ -367,8 +368,8 @@ def test_missed_moments_do_not_make_a_run_the_last_but_one(state: StateFolder) -
     assert state.records() == [ran]
 
 
-def test_a_run_that_goes_on_is_not_cleaned_away(state: StateFolder) -> None:
-    """However long ago it began, as long as somebody has the job."""
+def test_a_run_in_progress_is_not_removed(state: StateFolder) -> None:
+    """However old it is, while the job is locked."""
     running = record(state=RUNNING, started_at=NIGHT)
     later = record(due_at=NIGHT + DAY, state=ENDED, ended_at=NIGHT + DAY)
     kept(state, running, later)
@@ -379,23 +380,23 @@ def test_a_run_that_goes_on_is_not_cleaned_away(state: StateFolder) -> None:
 
 @pytest.mark.parametrize("left", [WAITING, RUNNING])
 def test_a_run_that_was_killed_is_as_old_as_its_beginning(left: str, state: StateFolder) -> None:
-    """It has no end, which is not to say that it ended in 1970."""
+    """It has no end time, which does not mean 1970."""
     killed = record(state=left, started_at=NIGHT if left == RUNNING else 0.0)
     kept(state, killed, record(due_at=NIGHT + DAY))
     assert state.clean(NIGHT - 1) == []
     assert state.clean(NIGHT + 10) == [killed.id]
 
 
-def test_what_cannot_be_removed_is_said(
+def test_a_run_that_cannot_be_removed_is_an_error(
     state: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody has made a folder of it that is not ours."""
+    """Here, the folder belongs to another user."""
     kept(state, record(state=ENDED), record(due_at=NIGHT + DAY))
 
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("bulk_reset.jobs.run_records.shutil.rmtree", refuse)
+    monkeypatch.setattr("bulk_reset.jobs.state_folder.shutil.rmtree", refuse)
     with pytest.raises(InputError, match=r"nightly: cannot be removed \(Permission denied\)\."):
         state.clean(NIGHT + 50 * DAY)
 
@@ -403,15 +404,15 @@ def test_what_cannot_be_removed_is_said(
 @pytest.mark.usefixtures("homeless")
 def test_a_user_without_a_home_is_asked_where_runs_are_kept(tmp_path: Path) -> None:
     """In a place that changes with the folder, what was handled would be forgotten."""
-    with pytest.raises(InputError, match="no home in which runs could be kept"):
+    with pytest.raises(InputError, match="no home directory in which runs could be kept"):
         StateFolder()
     assert list(tmp_path.iterdir()) == []
     assert StateFolder(tmp_path / "state").records() == []
 
 
-def test_a_schedule_that_cannot_lock_its_state_says_what_to_do(state: StateFolder) -> None:
-    """On a disk that is read only, say; and one that another has is another matter."""
-    with state.scheduled(), pytest.raises(LockedError, match="another schedule has it"):
+def test_a_second_schedule_of_a_state_is_an_error_with_a_fix(state: StateFolder) -> None:
+    """A read-only disk is another error than a second schedule."""
+    with state.scheduled(), pytest.raises(LockedError, match="in use by another schedule"):
         StateFolder(state.path).scheduled().__enter__()
     (state.path / "schedule.lock").unlink(missing_ok=True)
     (state.path / "schedule.lock").mkdir()

@@ -1,4 +1,4 @@
-"""A job as units of systemd and as lines of a crontab: they mean what the job file says."""
+"""A job as systemd units and crontab lines, which mean the same as the job file."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ CALENDARS = {
 
 
 @pytest.mark.parametrize("cron", CALENDARS)
-def test_an_expression_is_said_as_systemd_says_it(cron: str) -> None:
+def test_a_cron_expression_becomes_systemd_calendars(cron: str) -> None:
     """Each line was compared with what systemd-analyze makes of it."""
     assert calendars_of(ScheduleTable(cron=cron, time_zone="UTC")) == CALENDARS[cron]
 
 
 @pytest.mark.parametrize("cron", ["0 7 LW * *", "0 7 L,15 * *", "0 7 * * 5L", "0 7 * * mon#2"])
-def test_what_systemd_cannot_say_is_refused(cron: str) -> None:
+def test_an_expression_that_systemd_lacks_is_rejected(cron: str) -> None:
     """Rather than installed as something else."""
-    with pytest.raises(InputError, match=r"systemd cannot say this\. Use bulk-reset schedule"):
+    with pytest.raises(InputError, match=r"systemd cannot express this\. Use --cron"):
         calendars_of(ScheduleTable(cron=cron, time_zone="UTC"))
 
 
@@ -113,7 +113,7 @@ def settings(unit: str) -> dict[str, list[str]]:
 
 
 def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
-    """The service runs the job once, the timer says when; both have the job's name."""
+    """The service runs the job once, the timer starts it; both have the job's name."""
     told = job(tmp_path, *NIGHTLY, 'jitter = "10m"', description="Every\n night")
     units = systemd_units(told, tmp_path / "state")
     assert sorted(units) == ["bulk-reset-nightly.service", "bulk-reset-nightly.timer"]
@@ -129,9 +129,7 @@ def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("catch_up", "says"), [("skip", "no"), ("once", "yes"), ("all", "yes")])
-def test_what_was_missed_is_caught_up_as_the_job_says(
-    catch_up: str, says: str, tmp_path: Path
-) -> None:
+def test_persistent_follows_catch_up(catch_up: str, says: str, tmp_path: Path) -> None:
     """A machine that was off at night runs the job when it is on, or does not."""
     told = job(tmp_path, *NIGHTLY, f'catch_up = "{catch_up}"')
     assert settings(systemd_units(told, None)["bulk-reset-nightly.timer"])["Persistent"] == [says]
@@ -187,7 +185,7 @@ def test_a_description_is_one_line_and_no_more(description: str, said: str, tmp_
 
 @pytest.fixture(autouse=True)
 def _in_berlin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulk_reset.jobs.installation.get_localzone_name", lambda: "Europe/Berlin")
+    monkeypatch.setattr("bulk_reset.jobs.system_timers.get_localzone_name", lambda: "Europe/Berlin")
 
 
 def line_of(told: Job, state: Path | None = None) -> tuple[str, list[str]]:
@@ -210,7 +208,7 @@ def line_of(told: Job, state: Path | None = None) -> tuple[str, list[str]]:
         ((), "*/5 * * * *", True),
     ],
 )
-def test_what_a_crontab_cannot_say_is_asked_every_few_minutes(
+def test_what_a_crontab_cannot_express_is_checked_every_few_minutes(
     lines: tuple[str, ...], when: str, is_asked: bool, tmp_path: Path
 ) -> None:
     """What is not caught up has to be asked every minute: five later it would be too late."""
@@ -266,24 +264,24 @@ def test_paths_are_written_as_cron_and_the_shell_read_them(folder: str, tmp_path
 
 def test_a_path_with_a_line_break_is_refused(tmp_path: Path) -> None:
     """Its second half would be a line of its own."""
-    with pytest.raises(InputError, match="a crontab cannot say this name"):
+    with pytest.raises(InputError, match="not allowed in a crontab"):
         cron_lines(job(tmp_path / "a\n* * * * * b", *NIGHTLY), None)
 
 
 def test_a_machine_that_does_not_know_its_zone_is_asked_every_few_minutes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its crontab means by an hour, nobody knows."""
+    """The meaning of an hour in its crontab is unknown."""
 
     def nobody_knows() -> str:
         raise LookupError("no zone")
 
-    monkeypatch.setattr("bulk_reset.jobs.installation.get_localzone_name", nobody_knows)
+    monkeypatch.setattr("bulk_reset.jobs.system_timers.get_localzone_name", nobody_knows)
     assert line_of(job(tmp_path, *NIGHTLY, 'catch_up = "skip"'))[0] == "* * * * *"
 
 
 @pytest.mark.parametrize("install", [systemd_units, cron_lines])
 def test_a_job_without_a_schedule_is_not_installed(install: object, tmp_path: Path) -> None:
-    """There is no telling when."""
-    with pytest.raises(InputError, match=r"has no \[schedule\], so there is nothing to install"):
+    """It is never due."""
+    with pytest.raises(InputError, match=r"no \[schedule\], so there is nothing to install"):
         install(job(tmp_path), None)  # type: ignore[operator]

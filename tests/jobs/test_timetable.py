@@ -30,7 +30,7 @@ HOUR, DAY = 3600.0, 86_400.0
 
 
 def at(text: str, zone: ZoneInfo = BERLIN, fold: int = 0) -> float:
-    """Return the moment that a clock of the zone shows: ``2027-03-28 02:30``."""
+    """Return the time that a clock of the zone shows: ``2027-03-28 02:30``."""
     return dt.datetime.fromisoformat(text).replace(tzinfo=zone, fold=fold).timestamp()
 
 
@@ -40,13 +40,13 @@ def table(cron: str, zone: ZoneInfo = BERLIN, **more: object) -> Timetable:
 
 
 def dues(told: Timetable, since: float, until: float) -> list[float]:
-    """Return when a job is due after one moment, and not after another."""
+    """Return the due times after one time and up to another."""
     found = itertools.takewhile(lambda due: due.due_at <= until, told.after(since))
     return [due.due_at for due in found]
 
 
 def shown(told: Timetable, since: str, until: str) -> list[str]:
-    """Return when a job is due from one moment of its zone to another, as its clocks show it."""
+    """Return the due times between two times of its zone, as its clocks show them."""
     found = dues(told, at(since, told.zone) - 1, at(until, told.zone))
     times = [dt.datetime.fromtimestamp(one, told.zone) for one in found]
     return [f"{one:%d %H:%M %z}"[:-2] for one in times]
@@ -73,7 +73,7 @@ def test_a_time_that_comes_twice_is_due_once() -> None:
     ]
 
 
-def test_several_times_of_the_hour_left_out_are_one_moment() -> None:
+def test_several_times_in_a_skipped_hour_are_one_due_time() -> None:
     """Due once at 03:00, not once for 02:00, once for 02:30 and once for itself."""
     assert shown(table("0,30 2,3 * * *"), "2027-03-28 00:00", "2027-03-28 23:00") == [
         "28 03:00 +02",
@@ -141,7 +141,7 @@ def test_where_the_clock_is_never_changed_nothing_is_odd() -> None:
 
 
 def is_meant(told: Timetable, moment: dt.datetime) -> bool:
-    """Tell whether clocks show what the expression names (numbers, ``*`` and steps alone)."""
+    """Return whether clocks show what the expression names (numbers, ``*`` and steps only)."""
     shows = (moment.minute, moment.hour, moment.day, moment.month, moment.isoweekday() % 7)
     firsts = (0, 0, 1, 1, 0)
     for text, value, first in zip(told.cron.split(), shows, firsts, strict=True):
@@ -200,8 +200,8 @@ CHANGES = {
 
 @pytest.mark.parametrize("zone", CHANGES, ids=str)
 @pytest.mark.parametrize("cron", CRONS)
-def test_no_moment_is_lost_or_invented_when_the_clock_is_changed(cron: str, zone: ZoneInfo) -> None:
-    """Three days around each change, compared with a clock that is looked at every minute."""
+def test_no_due_time_is_lost_or_added_by_a_clock_change(cron: str, zone: ZoneInfo) -> None:
+    """Three days around each change, compared with a clock that is read every minute."""
     told = table(cron, zone)
     for night in CHANGES[zone]:
         since, until = at(night, zone) - DAY - 30, at(night, zone) + 2 * DAY
@@ -210,7 +210,7 @@ def test_no_moment_is_lost_or_invented_when_the_clock_is_changed(cron: str, zone
 
 @pytest.mark.parametrize("zone", CHANGES, ids=str)
 @pytest.mark.parametrize("cron", CRONS)
-def test_it_is_the_same_moments_wherever_one_begins(cron: str, zone: ZoneInfo) -> None:
+def test_due_times_do_not_depend_on_the_start(cron: str, zone: ZoneInfo) -> None:
     """A schedule that is started again in the middle of the night has the same night before it."""
     told = table(cron, zone)
     for night in CHANGES[zone]:
@@ -248,8 +248,8 @@ def test_a_deadline_that_comes_twice_is_the_next_one() -> None:
     assert told.deadline_after(at("2027-10-31 02:45", fold=1)) == at("2027-11-01 02:30")
 
 
-def test_the_jitter_is_the_same_for_one_moment_and_differs_between_moments() -> None:
-    """Whoever starts again waits for the same second; jobs do not start all at once."""
+def test_the_jitter_is_constant_for_one_due_time_and_differs_between_due_times() -> None:
+    """A restart waits for the same second; jobs do not start all at once."""
     told = table("*/10 * * * *", jitter_s=300.0)
     first, second = ([*itertools.islice(told.after(at("2027-05-05 00:00")), 200)] for _ in range(2))
     waits = [due.starts_at - due.due_at for due in first]
@@ -279,7 +279,7 @@ def said(decision: Decision) -> tuple[float | None, list[tuple[float, float, int
 
 @pytest.mark.parametrize("catch_up", ["skip", "once", "all"])
 def test_what_is_not_due_yet_is_not_decided(catch_up: str) -> None:
-    """A second before, there is nothing to do; at the moment, there is."""
+    """One second before the due time there is nothing to do."""
     told = table("0 2 * * *", catch_up=catch_up)
     assert said(told.decide(NIGHT - 60, NIGHT - 1)) == (None, [])
     assert said(told.decide(NIGHT - 60, NIGHT)) == (NIGHT, [])
@@ -299,10 +299,10 @@ def test_what_is_not_due_yet_is_not_decided(catch_up: str) -> None:
         ("all", 12 * HOUR + 1, False, TOO_LATE),
     ],
 )
-def test_late_is_run_or_said_to_be_missed(
+def test_a_late_due_time_is_run_or_missed(
     catch_up: str, late_s: float, is_run: bool, why: str
 ) -> None:
-    """As the job says, up to as late as it says."""
+    """As configured, up to ``catch_up_within``."""
     told = table("0 2 * * *", catch_up=catch_up)
     run, missed = said(told.decide(NIGHT - 1, NIGHT + late_s))
     assert (run, missed) == ((NIGHT, []) if is_run else (None, [(NIGHT, NIGHT, 1, why)]))
@@ -316,10 +316,10 @@ def test_late_is_run_or_said_to_be_missed(
         ("all", 2, [(0, 1, 2, TOO_LATE)]),
     ],
 )
-def test_of_several_nights_each_is_run_or_said_to_be_missed(
+def test_each_of_several_missed_nights_is_run_or_missed(
     catch_up: str, run: int, missed: list[tuple[int, int, int, str]]
 ) -> None:
-    """Four nights away, looked at right at the last: with 30 hours, two are not too late."""
+    """After four missed nights, with a limit of 30 hours, two are not too late."""
     told = table("0 2 * * *", catch_up=catch_up, within_s=30 * HOUR)
     assert said(told.decide(NIGHTS[0] - 1, NIGHTS[3] + 5)) == (
         NIGHTS[run],
@@ -336,7 +336,7 @@ def test_after_its_deadline_nothing_is_run(catch_up: str) -> None:
 
 
 def test_a_jitter_longer_than_the_deadline_is_a_run_that_is_missed() -> None:
-    """It is said, not started to be stopped at once."""
+    """It is recorded as missed, not started and stopped at once."""
     told = table("0 2 * * *", jitter_s=HOUR, deadline=dt.time(2, 0, 1))
     due = next(told.after(NIGHT - 1))
     assert due.starts_at > NIGHT + 1
@@ -356,13 +356,13 @@ def test_a_year_of_minutes_is_dealt_with_in_the_end() -> None:
 
 
 def handled_by(decision: Decision, handled_at: float) -> float:
-    """Return the last moment that is handled when a decision is carried out."""
+    """Return the last due time that is handled when a decision is carried out."""
     last = [one.last.due_at for one in decision.missed]
     return max([handled_at, *last, *([decision.run.due_at] if decision.run else [])])
 
 
 def moments_of(told: Timetable, missed: Missed) -> list[float]:
-    """Return the moments that were missed."""
+    """Return the due times that were missed."""
     return dues(told, missed.first.due_at - 1, missed.last.due_at)
 
 
@@ -384,10 +384,10 @@ PAUSES = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(told=TIMETABLES, night=st.sampled_from(NIGHTS_OF_THE_YEAR), pauses=PAUSES)
-def test_each_moment_is_run_or_said_to_be_missed_exactly_once(
+def test_each_due_time_is_decided_exactly_once(
     told: Timetable, night: int, pauses: list[float]
 ) -> None:
-    """Whenever somebody looks, however often, and whatever clocks are doing that night."""
+    """However often it is checked, and whatever clocks do that night."""
     begins_at = at("2027-01-01") + night * DAY
     handled_at = now_at = begins_at
     handled: list[float] = []
@@ -412,10 +412,8 @@ def test_each_moment_is_run_or_said_to_be_missed_exactly_once(
     jitter_s=st.sampled_from([0.0, 45.0, 300.0]),
     starts_s=st.lists(st.floats(0.2, 30), min_size=120, max_size=120),
 )
-def test_whoever_is_asked_every_minute_misses_nothing(
-    jitter_s: float, starts_s: list[float]
-) -> None:
-    """A line of a crontab, on a machine where a process takes now a moment to start, now long."""
+def test_a_check_every_minute_misses_nothing(jitter_s: float, starts_s: list[float]) -> None:
+    """A crontab, on a machine where starting a process takes long from time to time."""
     told = table("*/10 * * * *", catch_up="skip", jitter_s=jitter_s)
     handled_at, runs = NIGHT - 1, []
     for minute, start_s in enumerate(starts_s):

@@ -51,7 +51,7 @@ def test_keys_are_found_where_they_are_written_first() -> None:
     }
 
 
-def test_a_key_that_is_missing_is_looked_for_in_its_table() -> None:
+def test_a_missing_key_has_the_line_of_its_table() -> None:
     """And where that is missing too, at the beginning."""
     lines = lines_of(TEXT)
     assert line_of(lines, ("f", "i", "z")) == 12
@@ -120,6 +120,6 @@ def read_again_and_again(text: str) -> dict[Keys, int]:
 def test_lines_are_those_that_reading_it_again_and_again_finds(
     statements: list[str], end: str
 ) -> None:
-    """Whatever is written beside, before and inside of what."""
+    """Any combination of statements, comments and tables."""
     text = readable(statements, end)
     assert lines_of(text) == read_again_and_again(text)

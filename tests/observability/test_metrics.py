@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: written as a whole, kept from run to run, and served to nobody else."""
+"""Metrics: written as a whole, kept from run to run, and served only on loopback."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_run_is_written_as_numbers_that_prometheus_reads(tmp_path: Path) -> No
 
 
 def test_every_number_is_a_gauge_with_a_help_and_a_name_as_prometheus_wants_it() -> None:
-    """No number of the last run passes for a counter, and each says what it is."""
+    """No metric of the last run is a counter, and each has a help text."""
     run = RunFacts(totals=totals(updated=1), started_at=STARTED_AT, ended_at=ENDED_AT)
     made = families([run])
     assert {metric.type for metric in made} == {"gauge"}
@@ -138,8 +138,8 @@ def test_when_the_last_success_was_is_kept_by_runs_that_are_none(
     assert success_at == (200.5 if kept else ENDED_AT)
 
 
-def test_a_run_that_never_had_totals_tells_its_exit_code_alone(tmp_path: Path) -> None:
-    """A sheet with mistakes shows as exit code 2, and not as a run of no rows."""
+def test_a_run_without_totals_has_only_its_exit_code(tmp_path: Path) -> None:
+    """A sheet with errors shows as exit code 2, not as a run of 0 rows."""
     path = tmp_path / "run.prom"
     write(path, None, exit_code=2)
     assert {key[0] for key in read(path)} == {
@@ -166,7 +166,7 @@ def test_a_run_that_never_had_totals_tells_its_exit_code_alone(tmp_path: Path) -
 def test_a_file_that_is_not_of_these_numbers_is_left_as_it_is(
     content: bytes, tmp_path: Path
 ) -> None:
-    """A slip on the command line replaces nobody else's metrics."""
+    """A typing error on the command line replaces no other metrics."""
     path = tmp_path / "node.prom"
     path.write_bytes(content)
     for attempt in (lambda: check_metrics_file(path), lambda: write(path, totals(updated=1))):
@@ -177,13 +177,13 @@ def test_a_file_that_is_not_of_these_numbers_is_left_as_it_is(
 
 @pytest.mark.parametrize("name", ["run.txt", "run", ".prom", "run.prom.txt"])
 def test_a_name_that_the_node_exporter_does_not_read_is_refused(name: str, tmp_path: Path) -> None:
-    """Nobody wonders for a week why the numbers do not arrive."""
+    """The user learns at once why metrics would not arrive."""
     with pytest.raises(InputError, match=r"must end in \.prom"):
         check_metrics_file(tmp_path / name)
 
 
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_sent(tmp_path: Path) -> None:
-    """A missing folder and a folder of that name are said at once; a good place stays empty."""
+    """A missing folder and a folder of that name are errors; a valid place stays empty."""
     (tmp_path / "folder.prom").mkdir()
     for path in (tmp_path / "missing" / "run.prom", tmp_path / "folder.prom"):
         with pytest.raises(InputError, match="cannot be written"):
@@ -226,7 +226,7 @@ class Health:
         return families([run])
 
     def healthz(self) -> tuple[bool, str]:
-        """Tell how it is."""
+        """Return the health of the test."""
         return (True, "2 jobs") if self.is_well else (False, "the schedule has stopped")
 
 
@@ -262,7 +262,7 @@ def ask(server: MetricsServer) -> Callable[..., tuple[int, dict[str, str], str]]
 Ask = Callable[..., tuple[int, dict[str, str], str]]
 
 
-def test_the_page_tells_the_numbers_as_prometheus_reads_them(ask: Ask) -> None:
+def test_the_metrics_page_is_valid_for_prometheus(ask: Ask) -> None:
     """Prometheus gets what the file would hold, and nothing of the process itself."""
     status, headers, body = ask("/metrics")
     assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/plain")
@@ -271,8 +271,8 @@ def test_the_page_tells_the_numbers_as_prometheus_reads_them(ask: Ask) -> None:
     assert {key[0].split("_")[0] for key in values} == {"bulk"}
 
 
-def test_the_page_of_health_says_ill_with_a_status_of_its_own(ask: Ask, health: Health) -> None:
-    """Whoever restarts what is ill goes by the status; a person reads why."""
+def test_the_health_page_has_status_503_when_unhealthy(ask: Ask, health: Health) -> None:
+    """A supervisor uses the status; a person reads the reason."""
     well = ask("/healthz")
     health.is_well = False
     ill = ask("/healthz")
@@ -304,7 +304,7 @@ def test_head_is_get_without_its_body(path: str, ask: Ask) -> None:
 def test_there_are_two_pages_and_they_are_only_read(
     path: str, method: str, status: int, ask: Ask
 ) -> None:
-    """Nothing else is answered, whatever is asked for."""
+    """All other requests are rejected."""
     assert ask(path, method)[0] == status
 
 
@@ -330,10 +330,10 @@ def test_only_who_calls_it_by_a_name_of_this_machine_is_answered(
     assert ask("/metrics", host=host)[0] == status
 
 
-def test_numbers_that_cannot_be_had_are_an_error_that_tells_no_more(
+def test_a_failing_scrape_is_an_error_without_details(
     ask: Ask, health: Health, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistake behind the page neither ends the server, nor prints, nor shows what it was."""
+    """A bug in a scrape does not stop the server, prints nothing and shows no details."""
     health.is_well = False
     assert ask("/metrics")[::2] == (500, "RuntimeError\n")
     health.is_well = True
@@ -341,14 +341,14 @@ def test_numbers_that_cannot_be_had_are_an_error_that_tells_no_more(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_port_that_is_taken_or_none_is_said_with_what_to_do(server: MetricsServer) -> None:
-    """Two schedules on one port: the second one says so, and what would help."""
+def test_a_port_that_is_in_use_or_invalid_is_an_error_with_a_fix(server: MetricsServer) -> None:
+    """The second schedule on a port fails with a fix."""
     for port in (server.port, 70_000, -1):
         with pytest.raises(InputError, match=f"port {port} of 127.0.0.1: .* Use another port"):
             MetricsServer(port, list)
 
 
-def test_a_closed_server_frees_its_port_and_whoever_says_nothing_does_not_hold_it_up() -> None:
+def test_closing_frees_the_port_despite_an_idle_connection() -> None:
     """Closing waits for no one who has connected and sends nothing."""
     server = MetricsServer(0, list)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20):

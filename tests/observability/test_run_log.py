@@ -74,7 +74,7 @@ def failed(row_number: int, code: str = "InternalError", message: str = "No.") -
 
 
 def test_an_event_is_a_line_of_json_that_begins_with_when_how_grave_and_what() -> None:
-    """Whoever reads the log by a program or by eye finds the same three things first."""
+    """Time, level and event come first, for programs and for people."""
     recorded = Recorded()
     recorded.run_log.warning(
         "progress", counts={Status.UPDATED: 3}, path=Path("a.csv"), rate=1.23456
@@ -188,10 +188,10 @@ def closed_file() -> Any:  # noqa: ANN401  (a file)
     [full_disk, closed_pipe, closed_file],
     ids=["full disk", "closed pipe", "closed file"],
 )
-def test_a_sink_that_cannot_be_written_is_dropped_and_the_others_are_told_once(
+def test_an_output_that_fails_is_dropped_and_reported_once(
     broken: Callable[[], Any],
 ) -> None:
-    """A full disk ends the log, not the run; and whoever looks elsewhere hears of it."""
+    """A full disk ends the log, not the run; the other outputs report it."""
     file, good, said = broken(), io.StringIO(), list[str]()
     name = str(getattr(file, "name", "a log"))
     run_log = new_run_log(LogOutput(file), LogOutput(good), notify=said.append)
@@ -209,7 +209,7 @@ def test_a_sink_that_cannot_be_written_is_dropped_and_the_others_are_told_once(
 def test_a_log_file_is_added_to_and_a_line_that_a_crash_cut_off_spoils_no_other(
     tmp_path: Path,
 ) -> None:
-    """The next run's first event is on a line of its own, whatever the last one left."""
+    """The next run's first event is on its own line, also after a torn line."""
     path = tmp_path / "run.log"
     for event in ("one", "two", "three"):
         with log_file(path) as file:
@@ -233,8 +233,8 @@ def test_a_file_that_is_no_log_is_left_as_it_is(content: str, tmp_path: Path) ->
     assert path.read_text(encoding="utf-8") == content
 
 
-def test_a_log_that_cannot_be_opened_is_said_with_what_to_do(tmp_path: Path) -> None:
-    """Nobody has to read a traceback to learn that the folder is missing."""
+def test_a_log_that_cannot_be_opened_is_an_error_with_a_fix(tmp_path: Path) -> None:
+    """A missing folder is an error message, not a traceback."""
     with pytest.raises(InputError, match="No such file or directory"), log_file(tmp_path / "no/x"):
         pass
 
@@ -278,7 +278,7 @@ def test_a_run_ends_with_its_exit_code_and_as_gravely_as_it_is(
     assert event.get("message") == (ended.stop.message if ended.stop else None)
 
 
-def test_the_end_of_a_run_tells_what_the_summary_tells() -> None:
+def test_run_ended_has_the_facts_of_the_summary() -> None:
     """Counts, requests, the quota's proof, waits and files: all that is printed is logged."""
     recorded = Recorded()
     recorded.run_log.run_ended(
@@ -323,10 +323,8 @@ def test_the_end_of_a_run_tells_what_the_summary_tells() -> None:
         (ValueError("?"), 70),
     ],
 )
-def test_a_run_that_ends_by_an_error_tells_the_exit_code_it_gets(
-    error: BaseException, code: int
-) -> None:
-    """Whatever a run ends by, its log has an end, with the code that the shell sees."""
+def test_a_run_that_ends_with_an_error_logs_its_exit_code(error: BaseException, code: int) -> None:
+    """Every log has an end, with the exit code of the process."""
     recorded = Recorded()
     recorded.run_log.run_failed(error)
     (event,) = recorded.events
@@ -337,7 +335,7 @@ def test_a_run_that_ends_by_an_error_tells_the_exit_code_it_gets(
 
 
 class Ticking:
-    """A run of so many rows, told to a callbacks ten times a second by a clock of its own."""
+    """A run of this many rows that reports progress ten times a second, on a virtual clock."""
 
     def __init__(self, **more: Any) -> None:  # noqa: ANN401  (of a Callbacks)
         self.recorded = Recorded()
@@ -347,7 +345,7 @@ class Ticking:
     def send(
         self, rows: int, per_s: float, *, of: int | None = None, waiting_for: str = ""
     ) -> None:
-        """Tell of rows that are updated, each with a request."""
+        """Report rows as updated, each with a request."""
         ticks = int(rows / per_s * 10)
         for done in (round(rows * tick / ticks) for tick in range(ticks + 1)):
             counts = {Status.UPDATED: done, Status.PENDING: (of or rows) - done}
@@ -374,8 +372,8 @@ def test_a_run_of_many_rows_makes_few_events_and_they_add_up() -> None:
     assert all(16 < batch["rows_per_s"] < 17 for batch in batches)
 
 
-def test_a_short_run_is_one_batch_told_before_its_end() -> None:
-    """What was done since the last batch is told even when the run is over at once."""
+def test_a_short_run_logs_progress_once_before_its_end() -> None:
+    """Progress since the last event is logged even if the run is over at once."""
     run = Ticking()
     run.send(40, per_s=50)
     run.recorded.run_log.run_ended(totals(updated=40))
@@ -394,8 +392,8 @@ def test_a_short_run_is_one_batch_told_before_its_end() -> None:
     }
 
 
-def test_what_is_sent_after_a_canary_is_counted_anew() -> None:
-    """The canary's rows are in a batch of their own, and none is told twice."""
+def test_progress_after_a_canary_counts_from_zero() -> None:
+    """The canary's rows are in an event of their own, and none is counted twice."""
     run = Ticking()
     run.send(20, per_s=50, of=100)
     run.now_s += 3_600  # somebody thinks about it
@@ -406,7 +404,7 @@ def test_what_is_sent_after_a_canary_is_counted_anew() -> None:
 
 
 def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
-    """Whoever looks for trouble finds the 429s without adding anything up."""
+    """HTTP 429 is visible by the level."""
     run = Ticking()
     for done, throttled in ((0, 0), (5, 2)):
         recorded = {Status.UPDATED: done}
@@ -427,8 +425,8 @@ def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
         ("the API, which looks down", "warning"),
     ],
 )
-def test_a_wait_is_told_when_it_begins_and_once_a_minute(cause: str, level: str) -> None:
-    """A run that stands still for ten minutes says so ten times, not six thousand times."""
+def test_a_wait_is_logged_when_it_begins_and_once_a_minute(cause: str, level: str) -> None:
+    """A run that waits for ten minutes logs ten events, not six thousand."""
     run = Ticking()
     run.send(1, per_s=1 / 600, waiting_for=cause)
     waits = run.told("waiting")
@@ -436,8 +434,8 @@ def test_a_wait_is_told_when_it_begins_and_once_a_minute(cause: str, level: str)
     assert {wait["level"] for wait in waits} == {level}
 
 
-def test_of_many_rows_that_fail_for_one_reason_the_first_hundred_are_told() -> None:
-    """A sheet that fails as a whole fills no disk, and how many more there are is told."""
+def test_of_many_failures_with_one_code_the_first_hundred_are_logged() -> None:
+    """A sheet that fails as a whole does not fill the disk; the other rows are counted."""
     run = Ticking()
     for row_number in range(2, 5_002):
         run.callbacks.on_failure(failed(row_number))
@@ -480,7 +478,7 @@ def test_a_server_that_invents_error_codes_makes_no_more_events() -> None:
 
 
 def test_a_watcher_hears_all_that_it_would_have_heard() -> None:
-    """A log beside changes nothing for whoever looks on, the answers to questions included."""
+    """Logging does not change what the callbacks receive and return."""
     heard: list[object] = []
     run = Ticking(
         on_notice=heard.append,

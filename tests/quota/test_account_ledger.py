@@ -95,8 +95,8 @@ def test_an_account_is_known_by_its_address_and_its_name_or_else_its_key(
 
 
 @pytest.mark.parametrize("name", ["", "our-account-by-name"])
-def test_a_ledger_tells_neither_key_nor_name(name: str) -> None:
-    """Who reads the state folder learns nothing to send with, and nobody else can read it."""
+def test_a_ledger_contains_neither_key_nor_name(name: str) -> None:
+    """A reader of the state folder finds no key, and other users cannot read the folder."""
     whose = fresh()
     with AccountLedger(whose, name, Clock()) as account:
         account.hold("incidents.csv")
@@ -135,7 +135,7 @@ def test_a_user_without_a_home_has_a_temporary_folder(
     assert not (tmp_path / "~").exists()
 
 
-def test_no_folder_at_all_is_an_error_that_names_what_to_mend(
+def test_no_writable_folder_is_an_error_with_a_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent without a lock, and both folders are named."""
@@ -152,7 +152,7 @@ def test_no_folder_at_all_is_an_error_that_names_what_to_mend(
 
 
 def test_a_ledger_that_cannot_be_opened_is_an_error_that_names_it() -> None:
-    """A file left by another user (after sudo) is said to be that, not a mistake in here."""
+    """A file of another user (after sudo) is reported as such, not as an internal error."""
     whose = fresh()
     with AccountLedger(whose) as account:
         path = account.path
@@ -162,7 +162,7 @@ def test_a_ledger_that_cannot_be_opened_is_an_error_that_names_it() -> None:
         AccountLedger(whose)
 
 
-def test_a_full_disk_is_said_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for the ledger is taken at the start: a store into it can never fail later."""
 
     def no_room(*_: object) -> int:
@@ -190,7 +190,7 @@ def test_a_lock_is_held_by_one_at_a_time_and_given_on_at_close() -> None:
         assert (before, after, third.hold("three.csv")) == ([True, False, True], True, True)
 
 
-def test_a_holder_is_told_by_process_sheet_and_time() -> None:
+def test_a_holder_is_shown_with_process_sheet_and_time() -> None:
     """Who has to wait can find the run it waits for."""
     whose = fresh()
     before = datetime.now(UTC).replace(microsecond=0)
@@ -209,7 +209,7 @@ def test_a_holder_is_told_by_process_sheet_and_time() -> None:
 
 
 @pytest.mark.parametrize("sheet", ["x" * 5_000, "\U0001f525" * 5_000, "\udcff.csv", 'a"b\\c\0.csv'])
-def test_any_name_of_a_sheet_can_be_told(sheet: str) -> None:
+def test_a_holder_can_have_any_sheet_name(sheet: str) -> None:
     """A long or odd name is cut short at most, and never breaks the ledger behind it."""
     whose, clock = fresh(), Clock()
     with AccountLedger(whose, clock=clock) as account:
@@ -230,14 +230,14 @@ BROKEN = [
 
 
 def write_holder(account: AccountLedger, text: bytes) -> None:
-    """Replace what stands there about the holder."""
+    """Replace the stored holder."""
     with account.path.open("r+b") as file:
         file.write(text.ljust(1_000, b"\0"))
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_a_broken_holder_is_nobody_known(text: bytes) -> None:
-    """What cannot be read does not end a run that only wants to say whom it waits for."""
+def test_a_corrupt_holder_is_unknown(text: bytes) -> None:
+    """A corrupt holder does not end a run that waits."""
     with AccountLedger(fresh()) as account:
         account.hold("incidents.csv")
         write_holder(account, text)
@@ -252,7 +252,7 @@ def in_use(holder: Holder | None) -> str:
 
 
 def test_a_free_account_is_not_waited_for() -> None:
-    """The usual case: nobody else is there, and nothing is said."""
+    """The usual case: no other run, no message."""
     said: list[str] = []
     with AccountLedger(fresh()) as account:
         assert list(wait_for_account(account, "mine.csv", waits=True, notify=said.append)) == []
@@ -260,10 +260,10 @@ def test_a_free_account_is_not_waited_for() -> None:
     assert (said, holder and holder.sheet) == ([], "mine.csv")
 
 
-def test_who_waits_is_told_for_whom_once_and_again_when_that_changes(
+def test_waiting_reports_each_holder_once(
     elsewhere: ThreadPoolExecutor,
 ) -> None:
-    """A line for each run that goes first, not one for each look."""
+    """One line for each run that comes first, not one for each check."""
     whose, said, expected = fresh(), list[str](), list[str]()
     with AccountLedger(whose) as mine:
         waits = wait_for_account(mine, "mine.csv", waits=True, notify=said.append)
@@ -279,7 +279,7 @@ def test_who_waits_is_told_for_whom_once_and_again_when_that_changes(
     assert holder == Holder.me("mine.csv") or (holder and holder.is_me)
 
 
-def test_a_holder_that_cannot_be_told_is_said_once(elsewhere: ThreadPoolExecutor) -> None:
+def test_an_unknown_holder_is_reported_once(elsewhere: ThreadPoolExecutor) -> None:
     """A later version's lock is waited for as quietly as any."""
     whose, said = fresh(), list[str]()
     with AccountLedger(whose) as mine, AccountLedger(whose) as other:
@@ -290,7 +290,9 @@ def test_a_holder_that_cannot_be_told_is_said_once(elsewhere: ThreadPoolExecutor
     assert said == [f"{in_use(None)}; waiting for it to end"]
 
 
-def test_who_does_not_wait_is_told_what_to_do(elsewhere: ThreadPoolExecutor) -> None:
+def test_without_waiting_a_held_account_is_an_error_with_a_fix(
+    elsewhere: ThreadPoolExecutor,
+) -> None:
     """--no-wait ends at once, with a code of its own, and names who has the account."""
     whose = fresh()
     with AccountLedger(whose) as mine, AccountLedger(whose) as other:
@@ -305,7 +307,7 @@ def test_who_does_not_wait_is_told_what_to_do(elsewhere: ThreadPoolExecutor) -> 
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_a_thread_never_waits_for_itself(*, waits: bool) -> None:
+def test_a_thread_does_not_wait_for_its_own_lock(*, waits: bool) -> None:
     """A second stream inside the first would hang for ever; it is an error instead."""
     whose = fresh()
     with AccountLedger(whose) as first, AccountLedger(whose) as second:
@@ -340,7 +342,7 @@ def test_answers_are_remembered_to_a_slot_and_never_taken_for_older() -> None:
     assert ages_s == pytest.approx([59.995, 59.495, *[29.995] * 40])
 
 
-def test_an_answer_of_this_very_moment_is_not_from_the_future() -> None:
+def test_an_answer_in_the_current_slot_is_not_in_the_future() -> None:
     """An age is never below 0."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as account:
@@ -350,7 +352,7 @@ def test_an_answer_of_this_very_moment_is_not_from_the_future() -> None:
 
 
 def test_requests_on_their_way_when_a_run_died_count_as_now_and_only_once() -> None:
-    """They may have reached the server a moment ago; the run after next knows when that was."""
+    """They may have just reached the server; the next run stores when that was."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as killed:
         for _ in range(3):
@@ -393,7 +395,7 @@ def test_requests_are_forgotten_after_82_seconds(after_s: float, kept: int) -> N
 
 
 def test_a_slot_that_is_used_again_starts_from_nothing() -> None:
-    """The ledger is a ring: what stood in a place 81.92 s ago is not added to."""
+    """The ledger is a ring: a count from 81.92 s ago is not added to."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as account:
         for answers in (5, 1):
@@ -405,8 +407,8 @@ def test_a_slot_that_is_used_again_starts_from_nothing() -> None:
 
 
 @pytest.mark.parametrize("up_for_s", [0.0, 10.005, UP_FOR_S - 1])
-def test_slots_of_before_the_machine_was_started_anew_do_not_count(up_for_s: float) -> None:
-    """A clock that began again holds nobody up for longer than need be."""
+def test_slots_from_before_a_reboot_do_not_count(up_for_s: float) -> None:
+    """A restarted clock delays no run longer than necessary."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as before:
         before.start()
@@ -531,7 +533,7 @@ def test_a_ledger_outlives_kill_9() -> None:
     assert ages_s == pytest.approx([1.995] * 3 + [0.0] * 2)
 
 
-def test_a_kill_at_any_moment_leaves_at_most_one_of_one_on_its_way() -> None:
+def test_a_kill_at_any_time_leaves_up_to_one_extra_in_flight_request() -> None:
     """However a process that has one request at a time dies, no more than one is in doubt."""
     whose = fresh()
     done = subprocess.run(
@@ -627,7 +629,7 @@ limits = st.builds(
 def test_runs_that_follow_each_other_never_exceed_the_quota_together(
     windows: tuple[Window, ...], ways_s: list[tuple[float, float]], each: list[Run]
 ) -> None:
-    """Ended, interrupted or killed at any moment: the server counts at most n in any T of all."""
+    """Ended, interrupted or killed at any time: the server counts up to n in any T in total."""
     judges: list[StrictSliding | StrictFixed] = [
         StrictSliding(window.limit, window.window_s) for window in windows
     ]
@@ -648,9 +650,7 @@ def test_runs_that_follow_each_other_never_exceed_the_quota_together(
 
 
 @pytest.mark.parametrize("takes_credit", [False, True])
-def test_what_a_killed_run_had_on_its_way_is_not_counted_on_to_be_quick(
-    *, takes_credit: bool
-) -> None:
+def test_in_flight_requests_of_a_killed_run_give_no_credit(*, takes_credit: bool) -> None:
     """Such a request may arrive after the kill: its permit comes back a whole window later."""
     windows = (Window(23, 1.0), Window(115, 10.0))
     judges: list[StrictSliding | StrictFixed] = [

@@ -67,7 +67,7 @@ latencies = st.one_of(
 def test_without_credit_no_server_ever_counts_too_many(
     limits: tuple[int, int], kind: str, one_way_s: object, workers: int, rows: int
 ) -> None:
-    """Whatever the latency does, permits alone keep every window: that is a proof, not luck."""
+    """Permits alone keep every window, whatever the latency is: this is proven, not luck."""
     windows = (Window(limits[0], 1.0), Window(limits[1], 10.0))
     server = FarServer(counters(kind, windows), one_way_s)  # type: ignore[arg-type]
 
@@ -155,7 +155,7 @@ def test_what_an_earlier_run_sent_counts() -> None:
     assert run_virtual(main()) == [0.0, 10.0, 40.0]
 
 
-def test_the_peaks_tell_the_most_that_started_in_any_window() -> None:
+def test_peaks_are_the_most_starts_within_any_window() -> None:
     """Every run can prove what it did to the quota."""
 
     async def main() -> tuple[Peak, ...]:
@@ -209,8 +209,8 @@ def test_a_share_leaves_the_rest_of_the_quota_alone() -> None:
         ({"per_second": 0}, "--per-second, --per-minute: must be 1 or more."),
     ],
 )
-def test_limits_that_cannot_be_meant_are_refused(arguments: dict[str, float], text: str) -> None:
-    """A quota of nothing is a slip, and the message says which option."""
+def test_invalid_limits_are_rejected(arguments: dict[str, float], text: str) -> None:
+    """The error names the option."""
     with pytest.raises(InputError) as caught:
         windows_of(**arguments)  # type: ignore[arg-type]
     assert str(caught.value) == text
@@ -229,7 +229,7 @@ def test_more_rows_than_the_quota_are_all_updated() -> None:
 
 
 def test_a_pause_that_comes_while_a_request_waits_holds_it_too() -> None:
-    """Whoever is about to start looks once more: a late Retry-After is not undercut."""
+    """A waiting request checks again before it starts, so a late Retry-After is honoured."""
 
     async def main() -> float:
         quota = Limiter(ACCOUNT)
@@ -265,7 +265,7 @@ def test_a_pause_ends_the_credit_for_good() -> None:
 
 
 def test_a_window_is_named_by_how_people_call_it() -> None:
-    """What a run waits for is said in words."""
+    """The cause of a wait has a plain name."""
     windows = (Window(50, 1.0), Window(9, 0.5), Window(1000, 60.0), Window(5, 10.0))
     assert [str(window) for window in windows] == [
         "the pace",
@@ -276,7 +276,7 @@ def test_a_window_is_named_by_how_people_call_it() -> None:
 
 
 def test_the_smallest_quotas_are_quotas() -> None:
-    """One request a minute is slow, none is a mistake, and no share of any is none."""
+    """One request a minute is valid, and a share of a small limit is at least 1."""
     assert windows_of(1, 1) == windows_of(50, 1000, 0.0001) == (Window(1, 1.0), Window(1, 60.0))
     for wrong in (lambda: windows_of(1, 0), lambda: windows_of(0, 1), lambda: Window(1, 0.0)):
         with pytest.raises(InputError):
@@ -345,10 +345,10 @@ def test_credit_is_taken_only_after_a_hundred_answers() -> None:
         ((Window(1, 60.0),), [61.0], ""),
     ],
 )
-def test_the_longest_wait_of_more_than_a_second_is_said(
+def test_waiting_for_shows_the_longest_wait_over_a_second(
     windows: tuple[Window, ...], ages_s: list[float], said: str
 ) -> None:
-    """Whoever looks on learns what holds the run up, and is not told of moments."""
+    """The user learns what delays the run, without short waits."""
 
     async def main() -> str:
         quota = Limiter(windows)

@@ -1,4 +1,4 @@
-"""The quota's promises, for whatever latencies, endings and neighbours hypothesis thinks of."""
+"""The guarantees of the limiter, for any latencies, endings and other clients (hypothesis)."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ scenes = st.builds(
 async def play(
     scene: Scene, line: Line, permit: Permit, pause: Callable[[float], None] = lambda _: None
 ) -> None:
-    """Play a scene to its end: every request is over, and what is on its way has arrived."""
+    """Play a scene to its end: every request has ended, and those in flight have arrived."""
     loop, chance = asyncio.get_running_loop(), random.Random(scene.seed)  # noqa: S311  (as above)
     places = asyncio.Semaphore(scene.workers)
 
@@ -194,7 +194,7 @@ def test_without_credit_whatever_happens_no_window_counts_too_many(scene: Scene)
 def test_requests_that_arrive_after_they_were_given_up_count_too(
     scene: Scene, pattern: str
 ) -> None:
-    """Where nothing overtakes on the way out, even a request nobody waits for is foreseen."""
+    """Without reordering on the way, even a request that timed out is covered."""
     assert over_limits_of_ours(replace(scene, pattern=pattern, is_late=True)) == 0
 
 
@@ -233,7 +233,7 @@ def test_naive_limiters_are_caught_by_the_same_scenes(
 @settings(max_examples=60, deadline=None)
 @given(scenes)
 def test_with_credit_the_waits_still_add_up(scene: Scene) -> None:
-    """What the report says about waiting is never more than the run took."""
+    """The reported waits never exceed the duration of the run."""
     over_limits_of_ours(scene, takes_credit=True)
 
 
@@ -308,7 +308,7 @@ LEAVES_AFTER_S = 150.0
 @pytest.mark.parametrize("says_when", [False, True])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_beside_a_stranger_every_row_is_updated_and_few_are_rejected(
+def test_beside_another_client_every_request_succeeds_and_few_are_throttled(
     stranger: str, kind: str, *, says_when: bool, seed: int
 ) -> None:
     """Others may use half of the account, unseen: the run finds its part, and grows back."""

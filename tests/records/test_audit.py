@@ -27,7 +27,7 @@ FASTER: dict[str, Any] = {"sandbox": True, "per_second": 5_000, "per_minute": 30
 
 
 def test_every_run_of_a_report_has_a_line(tmp_path: Path) -> None:
-    """Sheet, hash, options, counts and how it ended: of the run, and of the one that went on."""
+    """Sheet, hash, options, counts and result: of the first run, and of the resumed one."""
     sheet = write_sheet(tmp_path / "it.csv", 3)
     report = tmp_path / "it.sandbox.report.csv"
     run(sheet, Options(**FASTER, limit=2))
@@ -99,7 +99,7 @@ def test_the_key_is_not_in_it(
     command: Command,
     start_sandbox: Callable[..., SandboxProcess],
 ) -> None:
-    """Where the key came from may be read there, the key may not, whatever holds it."""
+    """The audit may name the source of the key, never the key itself."""
     sandbox = start_sandbox("--seed-incidents", "1", *FAST)
     (tmp_path / "key").write_text(KEY)
     (tmp_path / "key").chmod(0o600)
@@ -113,7 +113,7 @@ def test_the_key_is_not_in_it(
     assert json.loads(written)["options"] == {"app_key_file": "key", "base_url": sandbox.url}
 
 
-def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
+def test_a_torn_line_does_not_affect_other_lines(tmp_path: Path) -> None:
     """A crash in the middle of a line leaves those before it, and those after it."""
     report = tmp_path / "it.report.csv"
     path = tmp_path / "it.audit.jsonl"
@@ -127,7 +127,7 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
     assert [line["rows"] for line in read_audit(report)] == [1, 2]
 
 
-def test_somebody_elses_file_is_left_alone(tmp_path: Path) -> None:
+def test_another_file_is_not_changed(tmp_path: Path) -> None:
     """A file of that name that is no audit is refused before anything is sent."""
     sheet = write_sheet(tmp_path / "it.csv", 1)
     other = tmp_path / "it.sandbox.audit.jsonl"
@@ -152,7 +152,7 @@ def test_somebody_elses_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_run_that_is_cut_off_is_written_down(
     tmp_path: Path, error: BaseException, ending: dict[str, object] | None
 ) -> None:
-    """What ended it stands there; where nothing was sent, there is nothing to write down."""
+    """Its error is recorded; if nothing was sent, nothing is recorded."""
     report, sheet = tmp_path / "it.report.csv", write_sheet(tmp_path / "it.csv", 1)
     with (
         open_sheet(sheet) as table,
@@ -167,8 +167,8 @@ def test_a_run_that_is_cut_off_is_written_down(
     assert found == ([ending] if ending else [])
 
 
-def test_options_are_told_where_they_differ(tmp_path: Path) -> None:
-    """Paths and choices as text; what is as it is by default says nothing."""
+def test_options_that_differ_from_their_default_are_recorded(tmp_path: Path) -> None:
+    """Paths and choices as text; defaults are omitted."""
     options = Options(
         mapping={"title": "New"}, on_conflict=OnConflict.LAST, report=tmp_path, share=1.0, limit=5
     )

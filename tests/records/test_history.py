@@ -60,10 +60,10 @@ A, B, C = {"title": "title A"}, {"title": "title B"}, {"title": "title C"}
         (([A, B, A], [A, B, A]), [["title A", "title B", "title A"], []]),
     ],
 )
-def test_after_any_runs_the_incident_says_what_the_last_sheet_says(
+def test_after_any_runs_the_incident_has_the_values_of_the_last_sheet(
     sheets: tuple[Rows, ...], sent: list[list[str]]
 ) -> None:
-    """Resuming skips what still stands, and only that."""
+    """A resume skips rows whose values are current, and only those."""
     assert runs(*sheets) == sent
 
 
@@ -79,7 +79,7 @@ def test_rows_that_repeat_a_value_settle_down() -> None:
     assert runs(rows, rows) == [["title A", "title A"], []]
 
 
-def test_an_unknown_outcome_may_have_overwritten_what_stood() -> None:
+def test_an_unknown_outcome_may_have_overwritten_a_value() -> None:
     """A, then B without an answer: A has to be set again, to be sure."""
     lines: list[Outcome] = []
     applied(lines, to_send([A], lines))
@@ -88,7 +88,7 @@ def test_an_unknown_outcome_may_have_overwritten_what_stood() -> None:
     assert [change.row_number for change in to_send([A], lines)] == [2]
 
 
-def test_a_later_row_that_was_held_back_follows_in_the_next_run() -> None:
+def test_a_pending_row_is_sent_by_the_next_run() -> None:
     """An earlier row sent again on its own leaves the later one to be sent after it."""
     lines: list[Outcome] = []
     first, second = to_send([A, B], lines)

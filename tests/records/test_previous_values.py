@@ -1,4 +1,4 @@
-"""Before-images: whatever stood there is read back as it was, and a torn end costs nothing."""
+"""Previous values: any value is read back unchanged, and a torn end costs nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TEXTS = st.text(st.characters(exclude_categories=()), max_size=40)
         st.none() | TEXTS | st.booleans() | st.integers(-9, 9) | st.lists(TEXTS, max_size=2),
     ),
 )
-def test_whatever_stood_there_is_read_back_as_it_was(
+def test_any_previous_value_is_read_back_unchanged(
     fields: dict[str, Any], customs: dict[str, Any], tmp_path: Path
 ) -> None:
     """Line breaks, quotes, formulas, half characters, lists, nothing: all of it."""
@@ -61,7 +61,7 @@ def test_whatever_stood_there_is_read_back_as_it_was(
 
 
 def test_it_is_a_sheet_of_what_can_be_set_again(tmp_path: Path) -> None:
-    """Whoever has only this file can run it."""
+    """A user who has only this file can run it."""
     path = tmp_path / "x.before.csv"
     kept(path, image(title="=Old title", impact="", incident_severity="Ok", root_cause="A leak"))
     with open_sheet(path) as sheet:
@@ -80,7 +80,7 @@ def test_it_is_a_sheet_of_what_can_be_set_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", range(0, 400, 7))
-def test_a_torn_end_is_cut_off_and_the_rest_goes_on(keep: int, tmp_path: Path) -> None:
+def test_a_torn_end_is_removed_and_the_file_can_be_appended(keep: int, tmp_path: Path) -> None:
     """Killed in the middle of a line, be it within quotes: none of its rows was sent."""
     path = tmp_path / "x.before.csv"
     first, second = image("a" * 24, title='Old,\n"title"\r\n'), image("b" * 24, title="Two\nlines")
@@ -93,7 +93,7 @@ def test_a_torn_end_is_cut_off_and_the_rest_goes_on(keep: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", range(len(",".join(COLUMNS)) + 5))
-def test_a_torn_header_is_written_anew(size: int, tmp_path: Path) -> None:
+def test_a_torn_header_is_rewritten(size: int, tmp_path: Path) -> None:
     """Killed before anything was kept: as if there were no file."""
     path = tmp_path / "x.before.csv"
     kept(path)
@@ -117,7 +117,7 @@ def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
 
 
 def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
-    """A name that is taken costs nobody his file."""
+    """A file of the same name is not changed."""
     path = tmp_path / "x.before.csv"
     path.write_text("incident_id,title\n")
     for act in (lambda: PreviousValuesFile(path), lambda: list(read_previous_values(path))):
@@ -135,7 +135,7 @@ def test_a_line_that_was_edited_is_refused(tmp_path: Path) -> None:
         list(read_previous_values(path))
 
 
-def test_a_full_disk_says_that_nothing_of_it_may_be_sent(tmp_path: Path) -> None:
+def test_a_full_disk_raises_before_the_rows_are_sent(tmp_path: Path) -> None:
     """What is not kept is not sent."""
     with PreviousValuesFile(tmp_path / "x.before.csv") as file:
         file._file.close()  # noqa: SLF001  (as if the disk had gone)
@@ -144,7 +144,7 @@ def test_a_full_disk_says_that_nothing_of_it_may_be_sent(tmp_path: Path) -> None
             file.append([image(title="Old")])
 
 
-def test_nobody_else_can_read_what_nobody_could_before(tmp_path: Path) -> None:
+def test_a_rewritten_file_keeps_its_permissions(tmp_path: Path) -> None:
     """It is made as any file of the user's is: the umask decides."""
     before = os.umask(0o077)
     try:
@@ -175,8 +175,8 @@ def test_nobody_else_can_read_what_nobody_could_before(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_set_again_is_told_with_the_reason(
+def test_a_value_that_cannot_be_restored_has_a_reason(
     name: str, value: object, reason: str
 ) -> None:
-    """So that a plan can say it beforehand, and an undo afterwards."""
+    """A plan shows it before, and an undo after."""
     assert why_not_restorable(name, value) == reason

@@ -1,4 +1,4 @@
-"""The report file: every line whole, every line once, whatever happens to disk or process."""
+"""The report file: every line complete and written once, whatever happens to disk or process."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write(path: Path, *outcomes: Outcome) -> None:
 
 
 def test_a_report_holds_a_header_and_one_line_per_outcome(path: Path) -> None:
-    """Excel reads it right, and scripts find the columns where the documentation says."""
+    """Excel detects the encoding, and the columns are as documented."""
     write(path, *THREE)
     assert path.read_bytes() == HEADER + b"".join(LINES)
 
@@ -142,8 +142,8 @@ def test_a_torn_last_line_of_any_length_is_cut_and_its_row_is_pending(path: Path
         assert path.read_bytes() == whole + LINES[2]
 
 
-def test_a_torn_header_of_any_length_is_written_anew(path: Path) -> None:
-    """A run that died in its first moment leaves nothing in the way of the next."""
+def test_a_torn_header_of_any_length_is_rewritten(path: Path) -> None:
+    """A run that was killed at its start does not block the next one."""
     for length in range(len(HEADER)):
         path.write_bytes(HEADER[:length])
         with Report(path) as report:
@@ -152,7 +152,7 @@ def test_a_torn_header_of_any_length_is_written_anew(path: Path) -> None:
 
 
 def test_a_report_can_be_read_while_it_is_written(path: Path) -> None:
-    """Progress can be looked at from another window."""
+    """Progress is visible from another window."""
     with Report(path) as report:
         seen = [list(read_report(path))]
         for outcome in THREE:
@@ -172,7 +172,7 @@ def test_of_a_long_report_too_only_the_torn_end_is_cut(torn: bytes, path: Path) 
     assert path.read_bytes() == whole
 
 
-def test_a_report_that_has_lost_its_bom_is_gone_on_with_as_it_is(path: Path) -> None:
+def test_a_report_without_its_bom_is_resumed_unchanged(path: Path) -> None:
     """An editor that leaves it out changes nothing else."""
     path.write_bytes(HEADER[3:] + LINES[0])
     with Report(path) as report:
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_report_is_refused_and_left_as_it_is(content: bytes, p
 
 
 @pytest.mark.parametrize("content", [b"", b"row\n", b"\xff\xff\n", HEADER[:-1], b'"\n' * 3])
-def test_reading_what_is_no_report_says_so(content: bytes, path: Path) -> None:
+def test_reading_another_file_is_an_error(content: bytes, path: Path) -> None:
     """The command names the file instead of summing up nonsense."""
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -220,7 +220,7 @@ def test_reading_what_is_no_report_says_so(content: bytes, path: Path) -> None:
     ("name", "reason"), [("gone/r.csv", "No such file or directory"), (".", "Is a directory")]
 )
 def test_a_report_that_cannot_be_opened_is_named(name: str, reason: str, tmp_path: Path) -> None:
-    """Nothing is sent when there is nowhere to write what became of it."""
+    """Nothing is sent if results cannot be written."""
     with pytest.raises(InputError) as caught:
         Report(tmp_path / name)
     assert str(caught.value) == (
@@ -242,7 +242,7 @@ def test_a_resumed_report_knows_the_last_status_of_each_row(path: Path) -> None:
 
 
 def test_two_runs_cannot_write_one_report(path: Path) -> None:
-    """The second is told, and the first is not disturbed."""
+    """The second run is an error, and the first is not affected."""
     with Report(path) as first:
         first.write(UPDATED)
         with pytest.raises(LockedError) as caught:
@@ -304,7 +304,7 @@ except RunError as error:
 def test_a_disk_that_fills_up_stops_the_run_and_spoils_no_line(
     spare_bytes: int, path: Path
 ) -> None:
-    """Every line before the one that did not fit is there; room made, the report goes on."""
+    """Every complete line is kept; with free space, the report continues."""
     command = [sys.executable, "-c", FILL, str(path), str(len(HEADER) + spare_bytes)]
     text, tried = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     written = max(0, tried - 1)
@@ -347,7 +347,7 @@ def test_a_disk_that_loses_what_it_took_stops_the_run(
 def test_a_file_that_another_program_takes_away_stops_the_run(
     meddle: Callable[[Path], object], path: Path
 ) -> None:
-    """Who saves it from a spreadsheet meanwhile is told, before more is sent for nothing."""
+    """A report replaced by a spreadsheet during the run is reported before more rows are sent."""
     report = Report(path)
     report.write(UPDATED)
     report.flush()
@@ -369,10 +369,10 @@ def test_a_file_that_another_program_takes_away_stops_the_run(
         Report(path).close()  # neither locked nor torn
 
 
-def test_lines_that_are_written_while_the_file_is_looked_at_stop_no_run(
+def test_lines_written_during_the_check_do_not_stop_the_run(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fast run writes on while the disk takes the lines before: nobody else has changed it."""
+    """A fast run writes lines while the disk syncs earlier ones: no other program is involved."""
     look = os.path.samestat
 
     def look_while_writing(*files: os.stat_result) -> bool:
@@ -428,7 +428,7 @@ def test_what_cannot_be_read_again_is_refused_at_once(kind: str, tmp_path: Path)
 
 
 def test_a_report_with_commas_in_its_ids_adds_up(path: Path) -> None:
-    """The look back at what was written is not misled by what a sheet had for an id."""
+    """The final check handles invalid ids of a sheet."""
     with Report(path) as report:
         for incident_id in ("a,failed,b", 'a",b', "a;b", "plain"):
             report.write(REJECTED._replace(incident_id=incident_id))

@@ -1,4 +1,4 @@
-"""Reading a report back that somebody has edited, or saved with a spreadsheet."""
+"""Reading a report that was edited, or saved with a spreadsheet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_line_taken_out_by_hand_is_a_row_to_be_sent_again(path: Path) -> None:
-    """And one that stands there twice, or somewhere else, is the same as before."""
+    """A line that is duplicated or moved changes nothing."""
     path.write_bytes(HEADER + LINES[2] + LINES[1] + LINES[1])
     with Report(path) as report:
         statuses = statuses_of(report, f"{10:024x}", "b" * 24, "c" * 24)
@@ -114,7 +114,7 @@ def test_an_edit_that_no_resume_minds_holds_nothing_up(
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_the_quick_reader_and_the_thorough_one_never_disagree(data: st.DataObject) -> None:
-    """Whatever is done to a byte or a cell: a resume goes by what ``report`` shows, or refuses."""
+    """For any change of a byte or cell, a resume uses what ``report`` shows, or is rejected."""
     lines = [outcome_line(n) for n in range(2, 7)]
     place = data.draw(st.integers(0, len(lines) - 1))
     cells = lines[place][:-1].split(b",")
@@ -154,7 +154,7 @@ def outcome_line(number: int) -> bytes:
 
 
 def told_by(read: Callable[[Path], History], path: Path) -> object:
-    """Return all that a history tells of the rows, or that it is refused."""
+    """Return all results of a history, or that it is rejected."""
     try:
         history = read(path)
     except InputError:
@@ -208,8 +208,8 @@ TIMES_LOST = re.sub(rb"2026-01-02T03:04:05.\d+Z", b"02.01.2026 03:04", CRLF)
 
 
 @pytest.mark.parametrize("saved", RESAVED)
-def test_a_report_that_a_spreadsheet_has_saved_is_gone_on_with(saved: str, path: Path) -> None:
-    """Whoever looked at it in Excel and pressed Save has lost nothing, and is told."""
+def test_a_report_saved_by_a_spreadsheet_is_resumed(saved: str, path: Path) -> None:
+    """A report saved by Excel loses nothing, and the user gets a notice."""
     path.write_bytes(RESAVED[saved])
     told = [(o.row_number, o.status, o.digest, o.attempts) for o in read_report(path)]
     assert told == [(o.row_number, o.status, o.digest, o.attempts) for o in THREE]
@@ -234,7 +234,7 @@ def test_a_blank_row_in_the_middle_moves_no_line_number(path: Path) -> None:
 
 
 def test_times_that_a_spreadsheet_rewrote_are_left_out(path: Path) -> None:
-    """A time that nobody can be sure of is none, and holds up nothing."""
+    """An ambiguous time is ignored, and does not stop the run."""
     path.write_bytes(TIMES_LOST)
     assert [o.started_at for o in read_report(path)] == [0.0, 0.0, 0.0]
     with Report(path) as report:
@@ -253,7 +253,7 @@ def test_times_that_a_spreadsheet_rewrote_are_left_out(path: Path) -> None:
 def test_what_a_spreadsheet_has_spoilt_is_refused_by_line_and_left(
     old: bytes, new: bytes, path: Path
 ) -> None:
-    """A digest that became a number is nobody's: better no run than one on half a report."""
+    """A digest that became a number is an error: better no run than one with half a report."""
     content = CRLF.replace(old, new, 1)
     path.write_bytes(content)
     line = content[: content.index(new)].count(b"\n") + 1
@@ -267,10 +267,10 @@ def test_what_a_spreadsheet_has_spoilt_is_refused_by_line_and_left(
     assert [p.read_bytes() for p in path.parent.iterdir()] == [content]
 
 
-def test_a_report_that_cannot_be_written_anew_stays_as_it_is(
+def test_a_report_that_cannot_be_rewritten_is_not_changed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk at that moment costs nothing: the run stops, and the file is whole."""
+    """With a full disk, the run stops and the file is complete."""
 
     def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -282,7 +282,7 @@ def test_a_report_that_cannot_be_written_anew_stays_as_it_is(
     assert [p.read_bytes() for p in path.parent.iterdir()] == [CRLF]
 
 
-def test_a_report_that_pandas_has_saved_is_gone_on_with(path: Path) -> None:
+def test_a_report_saved_by_pandas_is_resumed(path: Path) -> None:
     """Numbers that became fractions because other rows have none are the same numbers."""
     write(path, *THREE)
     table = pd.read_csv(path, encoding="utf-8-sig")

@@ -1,4 +1,4 @@
-"""What a report file alone tells, once the run that wrote it is forgotten."""
+"""The summary that is made from a report file alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a run writes: whose they are, whom they replace, and whom never."""
+"""The files that a run writes: their permissions, and which files they replace."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def set_umask() -> Iterator[Callable[[int], int]]:
 
 @pytest.fixture
 def sheet(tmp_path: Path) -> Path:
-    """A sheet with a row to send and one to mend."""
+    """A sheet with one valid and one invalid row."""
     path = tmp_path / "incidents.csv"
     path.write_text(f"id,title\n{seed_id(1)},Renamed\n{seed_id(2)},x\n")
     return path
 
 
 def rehearse(sheet: Path, report: Path | None = None) -> tuple[Path, Path]:
-    """Send a sheet to a sandbox; return the report and the file of rows to mend."""
+    """Send a sheet to a sandbox; return the report and the file of failed rows."""
     totals = run(sheet, Options(sandbox=True, skip_invalid=True, report=report))
     assert (totals.rows, bool(totals.failed)) == (2, True)
     return Path(totals.report), Path(totals.failed)
@@ -52,10 +52,10 @@ def mode_of(path: Path) -> int:
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0])
-def test_files_are_for_whom_the_user_says_and_the_ledger_is_private(
+def test_files_follow_the_umask_and_the_ledger_is_private(
     umask: int, sheet: Path, set_umask: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reports honour the umask and are no programs; the account's ledger is nobody else's."""
+    """Reports follow the umask and are not executable; only the owner can read the ledger."""
     monkeypatch.setenv("XDG_STATE_HOME", str(sheet.parent / "state"))
     set_umask(umask)
     written = rehearse(sheet)
@@ -80,10 +80,10 @@ def test_a_file_of_failed_rows_stays_as_private_as_it_was(
     assert (found, mode_of(found), mode_of(kept)) == (target, after, before)
 
 
-def test_a_report_that_is_written_anew_stays_as_private_as_it_was(
+def test_a_rewritten_report_keeps_its_permissions(
     tmp_path: Path, set_umask: Callable[[int], int]
 ) -> None:
-    """Also where a spreadsheet has saved it, and it has to be mended."""
+    """Also when a spreadsheet has saved it."""
     set_umask(0o022)
     path = saved_by_a_spreadsheet(tmp_path / "incidents.report.csv")
     path.chmod(0o600)
@@ -106,7 +106,7 @@ def saved_by_a_spreadsheet(path: Path) -> Path:
 def test_a_link_in_the_place_of_the_failed_rows_is_not_written_through(
     ending: str, sheet: Path
 ) -> None:
-    """In a folder that others can write, nobody makes a run overwrite a file by a link."""
+    """In a folder that others can write, a link cannot make a run overwrite a file."""
     precious = sheet.parent / "precious"
     precious.write_text("as it was")
     report = sheet.with_suffix(".report.csv")
@@ -118,7 +118,7 @@ def test_a_link_in_the_place_of_the_failed_rows_is_not_written_through(
 
 
 def test_a_report_that_is_a_link_is_written_where_it_leads(sheet: Path) -> None:
-    """Who keeps reports elsewhere goes on to find them there; the failed rows stand by the link."""
+    """The report stays where the link points; the failed rows are beside the link."""
     elsewhere = sheet.parent / "elsewhere.csv"
     link = sheet.with_suffix(".report.csv")
     link.symlink_to(elsewhere)
@@ -127,7 +127,7 @@ def test_a_report_that_is_a_link_is_written_where_it_leads(sheet: Path) -> None:
     assert len(read_csv(elsewhere)) == 2
 
 
-def test_a_link_stays_one_when_its_report_is_written_anew(tmp_path: Path) -> None:
+def test_a_link_stays_a_link_when_its_report_is_rewritten(tmp_path: Path) -> None:
     """Also where a spreadsheet has saved it: the old one is kept beside the file itself."""
     (tmp_path / "elsewhere").mkdir()
     file = saved_by_a_spreadsheet(tmp_path / "elsewhere" / "it.csv")
@@ -159,7 +159,7 @@ NAMES: dict[str, Callable[[Path, Path], object]] = {
 def test_a_sheet_is_never_written_over(
     kind: str, name: str, says: str, sheet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By whatever name the report goes: the sheet is all that the user has."""
+    """Whatever the name of the report is, the sheet is not overwritten."""
     content = sheet.read_bytes()
     NAMES[kind](sheet.with_name(name), sheet)
     sheet = sheet if kind != "its own" else sheet.with_name(name)
@@ -171,10 +171,10 @@ def test_a_sheet_is_never_written_over(
     assert sheet.read_bytes() == content
 
 
-def test_a_folder_for_temporary_files_that_somebody_else_made_is_not_used(
+def test_a_temporary_folder_of_another_user_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever laid it out could read the ledger's names or take it away during a run."""
+    """Its owner could read the ledgers' names or remove them during a run."""
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
