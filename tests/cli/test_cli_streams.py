@@ -119,7 +119,7 @@ def test_an_error_is_told_by_the_exit_code_alone_if_need_be(tmp_path: Path) -> N
 
 def test_a_terminal_gets_colours(arguments: list[str], tmp_path: Path) -> None:
     """The counter-example to the next one."""
-    code, seen = seen_on_a_terminal(arguments, tmp_path, TERM="xterm-256color")
+    code, seen = seen_on_a_terminal(arguments[3:], tmp_path, TERM="xterm-256color")
     assert (code, re.findall(r"\x1b\[32mupdated", seen)) == (0, ["\x1b[32mupdated"])
 
 
@@ -141,7 +141,7 @@ def test_a_terminal_gets_no_more_than_it_can_do_or_wants(
         arguments = [*arguments, "--limit", "0"]
     if ending == "mistakes":
         (tmp_path / "incidents.csv").write_text("id,title\n1,x\n")
-    code, seen = seen_on_a_terminal(arguments, tmp_path, **environment)
+    code, seen = seen_on_a_terminal(arguments[3:], tmp_path, **environment)
     assert code == (0 if ending == "done" else 2)
     assert forbidden not in seen
     assert re.search("error:|updated", seen)
@@ -152,7 +152,7 @@ def test_a_narrow_terminal_breaks_lines_and_nothing_else(
     columns: int, arguments: list[str], tmp_path: Path
 ) -> None:
     """In a corner of the screen it works too."""
-    code, seen = seen_on_a_terminal(arguments, tmp_path, columns, TERM="xterm")
+    code, seen = seen_on_a_terminal(arguments[3:], tmp_path, columns, TERM="xterm")
     assert (code, NOISE.search(seen)) == (0, None)
     assert is_whole(tmp_path / "incidents.report.csv")
 
