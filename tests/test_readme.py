@@ -119,6 +119,7 @@ def values_of(state: Path) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_the_story_ends_where_it_began(folder: Path) -> None:
     """Pulled, edited, sent, verified, undone: what the API shows is the same, byte for byte."""
     story = blocks("console")[0]

@@ -181,6 +181,7 @@ AWAY = (
 )
 
 
+@pytest.mark.slow
 def test_a_hard_week_runs_each_moment_once_or_says_why_not(week: Week) -> None:
     """Nothing runs twice, nothing is left out in silence."""
     run_virtual(a_hard_week(week))
