@@ -1,4 +1,4 @@
-# Everything a user or a developer does with this checkout. All of it needs Python 3.11+ and make.
+# What a user or a developer does with this checkout. Every target needs Python 3.11+ and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,37 +8,38 @@ RUN := $(BIN)/bulk-reset
 STATE := --sandbox-state $(DEMO)/story.json
 BROWSERS := chromium chromium-browser google-chrome
 HAS_BROWSER = $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>/dev/null)))
-TESTS = $(BIN)/python -m pytest --numprocesses auto $(if $(HAS_BROWSER),,-m "not browser")
+TESTS = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+select = -m "($(1))$(if $(HAS_BROWSER),, and not browser)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test cover bench soak lint clean
+.PHONY: help install browser demo test test-slow cover bench soak lint clean
 
-help:  ## Say what can be made
+help:  ## Show this list
 	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1   \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1   \2/p' $(MAKEFILE_LIST)
 
-install: $(STAMP)  ## Make .venv with bulk-reset and the developers' tools in it
+install: $(STAMP)  ## Create .venv with bulk-reset and the development tools
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "bulk-reset needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing into $(VENV) (a minute or two, only when pyproject.toml has changed) ..."
+	  || { echo "bulk-reset requires Python 3.11 or newer. Use make PYTHON=/path/to/python3.11."; exit 1; }
+	@echo "Installing into $(VENV) (1 to 2 minutes, only when pyproject.toml has changed) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)
 
-# Pages are looked at in the system's own browser; where there is none, and it can be had, it is.
+# Tests of HTML pages use the system's Chromium. It is installed where that is possible.
 browser:
 	@test -n "$(HAS_BROWSER)" || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	  && echo "Installing Chromium, which the tests look at pages with ..." \
+	  && echo "Installing Chromium for the tests of HTML pages ..." \
 	  && apt-get update >/dev/null 2>&1 \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium \
 	    >/dev/null 2>&1; } \
-	  || echo "No browser ($(BROWSERS)): the tests that look at pages are left out."
+	  || echo "No browser found ($(BROWSERS)): the tests of HTML pages are not run."
 
-demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox: the README's story
+demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as in the README
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	$(RUN) pull $(DEMO)/month.xlsx --since 30d $(STATE)
 	$(BIN)/python samples/edit_in_excel.py $(DEMO)/month.xlsx
@@ -46,26 +47,29 @@ demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox: the
 	$(RUN) run $(DEMO)/month.xlsx --canary 5 --yes --verify --html $(STATE)
 	$(RUN) report $(DEMO)/month.sandbox.report.csv --xlsx --quiet
 	$(RUN) undo $(DEMO)/month.sandbox.report.csv --yes --verify $(STATE)
-	@echo; echo "All of its files:"; ls $(DEMO)
+	@echo; echo "Files created:"; ls $(DEMO)
 
-test: $(STAMP) browser  ## Run the tests
-	$(TESTS)
+test: $(STAMP) browser  ## Run the tests (under 5 minutes on 2 cores)
+	$(TESTS) $(call select,not slow)
 
-cover: $(STAMP) browser  ## Run the tests, and show the branches that none of them takes
-	$(TESTS) --cov --cov-report=term-missing
+test-slow: $(STAMP) browser  ## Run the tests marked slow: kills, a week of jobs, the benchmarks
+	$(TESTS) $(call select,slow)
 
-bench: $(STAMP)  ## Measure speed, memory and the use of the quota, against other ways to do it
+cover: $(STAMP) browser  ## Run all tests and show the branches that are not covered
+	$(TESTS) $(call select,slow or not slow) --cov --cov-report=term-missing
+
+bench: $(STAMP)  ## Measure speed, memory and quota use, and compare with other clients
 	$(BIN)/python tests/bench
 
-soak: $(STAMP)  ## Kill runs of 2,000 rows a hundred times and hold the books against each other
+soak: $(STAMP)  ## Kill runs of 2,000 rows 100 times and compare the report with the server
 	$(BIN)/python tests/soak.py
 
-lint: $(STAMP)  ## Check style, types and the direction of imports
+lint: $(STAMP)  ## Check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-clean:  ## Remove .venv and every cache
+clean:  ## Remove .venv and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

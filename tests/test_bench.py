@@ -34,6 +34,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -58,6 +59,7 @@ def test_each_part_measures_all_it_names(arguments: tuple[str, ...], expected: l
     assert lines == expected, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_page_is_made_and_looked_at() -> None:
     """Time, memory and size of the making; first paint, filters and memory in the browser."""

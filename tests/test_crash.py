@@ -25,6 +25,7 @@ from signal_moments import ROWS, rows_at
 from soak import FAULTS, slow_sandbox, soak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [[], FAULTS], ids=["no faults", "faults"])
 def test_a_run_killed_again_and_again_does_every_row(
     faults: list[dict[str, object]], tmp_path: Path
@@ -181,6 +182,7 @@ def on_a_full_disk(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "scene", "code", "steps"),
     [

@@ -119,7 +119,7 @@ def test_an_error_without_any_output_still_sets_the_exit_code(tmp_path: Path) ->
 
 def test_a_terminal_gets_colours(arguments: list[str], tmp_path: Path) -> None:
     """The counter-example to the next one."""
-    code, seen = seen_on_a_terminal(arguments, tmp_path, TERM="xterm-256color")
+    code, seen = seen_on_a_terminal(arguments[3:], tmp_path, TERM="xterm-256color")
     assert (code, re.findall(r"\x1b\[32mupdated", seen)) == (0, ["\x1b[32mupdated"])
 
 
@@ -141,7 +141,7 @@ def test_a_terminal_without_colours_gets_none(
         arguments = [*arguments, "--limit", "0"]
     if ending == "invalid":
         (tmp_path / "incidents.csv").write_text("id,title\n1,x\n")
-    code, seen = seen_on_a_terminal(arguments, tmp_path, **environment)
+    code, seen = seen_on_a_terminal(arguments[3:], tmp_path, **environment)
     assert code == (0 if ending == "done" else 2)
     assert forbidden not in seen
     assert re.search("error:|updated", seen)
@@ -150,7 +150,7 @@ def test_a_terminal_without_colours_gets_none(
 @pytest.mark.parametrize("columns", [1, 20, 40])
 def test_a_narrow_terminal_wraps_lines(columns: int, arguments: list[str], tmp_path: Path) -> None:
     """A run works in a terminal of any width."""
-    code, seen = seen_on_a_terminal(arguments, tmp_path, columns, TERM="xterm")
+    code, seen = seen_on_a_terminal(arguments[3:], tmp_path, columns, TERM="xterm")
     assert (code, NOISE.search(seen)) == (0, None)
     assert is_whole(tmp_path / "incidents.report.csv")
 

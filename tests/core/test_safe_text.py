@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,8 +130,7 @@ def test_sheet_cannot_control_the_terminal(
 ) -> None:
     """In a cell or in the name of a column, a worksheet or a file: the text is only shown."""
     for name, more in ((odd_sheets[3], "--json"), *((name, "--verbose") for name in odd_sheets)):
-        command = [sys.executable, "-m", "bulk_reset", "check", name, more]
-        code, seen = seen_on_a_terminal(command, tmp_path, TERM="xterm")
+        code, seen = seen_on_a_terminal(["check", name, more], tmp_path, TERM="xterm")
         assert code == 2
         assert is_quiet(seen, evil), (name, seen)
         assert name != "cell.csv" or "[bold]a" in seen
@@ -148,9 +146,8 @@ def test_foreign_report_cannot_control_the_terminal(tmp_path: Path) -> None:
         )
     content = path.read_bytes().replace(b"X1", evil.encode()).replace(b"X2", evil.encode())
     path.write_bytes(content)
-    command = [sys.executable, "-m", "bulk_reset", "report", path.name]
     for more in ([], ["--json"]):
-        code, seen = seen_on_a_terminal([*command, *more], tmp_path, 300, TERM="xterm")
+        code, seen = seen_on_a_terminal(["report", path.name, *more], tmp_path, 300, TERM="xterm")
         assert (code, "[bold]b" in seen, is_quiet(seen, evil)) == (1, True, True)
 
 
@@ -174,11 +171,10 @@ def test_server_cannot_control_the_terminal(
     faults.write_text(json.dumps([{"body": body, "status": 400}]))
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK, "--faults", str(faults))
     (tmp_path / "incidents.csv").write_text("id,title\n69da451e0000000000000001,A title\n")
-    base = [sys.executable, "-m", "bulk_reset"]
     url = ("--base-url", sandbox.url)
     run = ["run", "incidents.csv", "-v", *url, *FAST]
     for arguments in (run, ["report", "incidents.report.csv"]):
-        _, seen = seen_on_a_terminal([*base, *arguments], tmp_path, TERM="xterm")
+        _, seen = seen_on_a_terminal(arguments, tmp_path, TERM="xterm")
         assert "[red]no" in seen
         assert is_quiet(seen, evil), seen
     for name in ("incidents.report.csv", "incidents.failed.csv"):

@@ -55,6 +55,13 @@ class Forked:
         pid: its process id.
         stdout: what it prints; a pipe.
         stderr: what it reports; a pipe.
+
+    Args:
+        arguments: those of ``bulk-reset``.
+        folder: where it runs.
+        environment: all of its environment.
+        stdin: the text that it reads; none by default.
+        terminal: a descriptor that is used for all three streams instead.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Forked:
         folder: Path,
         environment: Mapping[str, str],
         stdin: str | None = None,
+        terminal: int | None = None,
     ) -> None:
         self.args = ["bulk-reset", *arguments]
         self.stdout, out = _pipe()
@@ -70,7 +78,8 @@ class Forked:
         with tempfile.TemporaryFile() as source:
             source.write((stdin or "").encode())
             source.seek(0)
-            streams = [DupFd(source.fileno()), DupFd(out), DupFd(err)]
+            used = (source.fileno(), out, err) if terminal is None else (terminal,) * 3
+            streams = [DupFd(number) for number in used]
             self._process = _CONTEXT.Process(
                 target=_run, args=(self.args, str(folder), dict(environment), streams), daemon=True
             )
@@ -175,4 +184,5 @@ def _run(
 
 def _writer(number: int, errors: str) -> TextIO:
     raw = open(number, "wb", closefd=False)  # noqa: SIM115  (open until the end)
-    return io.TextIOWrapper(raw, "utf-8", errors=errors, line_buffering=number == 2)
+    is_line_by_line = number == 2 or raw.isatty()
+    return io.TextIOWrapper(raw, "utf-8", errors=errors, line_buffering=is_line_by_line)

@@ -6,12 +6,12 @@ import contextlib
 import os
 import pty
 import select
-import subprocess
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fork_server import Forked
 from programs import KEY, clean_environment
 
 
@@ -29,19 +29,14 @@ def terminal(columns: int) -> Iterator[tuple[int, int]]:
 def seen_on_a_terminal(
     arguments: list[str], folder: Path, columns: int = 100, **environment: str
 ) -> tuple[int, str]:
-    """Run a command on a terminal; return its exit code and all that it showed."""
+    """Run ``bulk-reset`` on a terminal; return its exit code and all that it showed."""
+    environment = {**clean_environment(FLASHDUTY_APP_KEY=KEY), "COLUMNS": "", **environment}
     with terminal(columns) as (ours, theirs):
-        process = subprocess.Popen(
-            arguments,
-            cwd=folder,
-            env={**clean_environment(FLASHDUTY_APP_KEY=KEY), "COLUMNS": "", **environment},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
+        process = Forked(arguments, folder, environment, terminal=theirs)
         os.close(theirs)
         seen = rest_of(ours)
-        return process.wait(timeout=60), seen.decode()
+        process.communicate(timeout=60)
+        return process.wait(), seen.decode()
 
 
 def rest_of(ours: int) -> bytes:

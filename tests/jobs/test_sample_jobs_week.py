@@ -181,6 +181,7 @@ AWAY = (
 )
 
 
+@pytest.mark.slow
 def test_a_week_with_outages_runs_each_due_time_once_or_records_it_as_missed(week: Week) -> None:
     """Nothing runs twice, nothing is left out in silence."""
     run_virtual(a_hard_week(week))
