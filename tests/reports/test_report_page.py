@@ -149,7 +149,7 @@ def test_the_quota_is_proved(tmp_path: Path) -> None:
     assert section(page_of(write_small(tmp_path)), "quota") == (
         "Quota most requests started limit from the report counted by the runs "
         "in any 1 s 20 4 4 in any 60 s 400 4 9 Over the quota (HTTP 429): 1 of 11 requests in the "
-        "report. Pauses of more than a second without a request: 1, 60.1 s in total. Time that "
+        "report. Pauses of more than a second without a request: 1 (60.1 s in total). Time that "
         "the runs waited: 58.5 s for minute window."
     )
 
