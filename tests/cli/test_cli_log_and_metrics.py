@@ -208,10 +208,10 @@ def test_a_signal_is_told_as_the_end_it_is(
 @pytest.mark.parametrize(
     ("option", "file", "problem"),
     [
-        ("--metrics-file", "run.txt", "must end in .prom"),
+        ("--metrics-file", "run.txt", "Use a name ending in .prom"),
         ("--metrics-file", "missing/run.prom", "cannot be written"),
         ("--log-file", "missing/run.log", "cannot be written"),
-        ("--log-file", "incidents.csv", "holds something else"),
+        ("--log-file", "incidents.csv", "not a log of bulk-reset"),
     ],
 )
 def test_a_file_that_will_not_do_is_found_before_anything_is_sent(

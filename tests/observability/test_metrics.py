@@ -170,7 +170,7 @@ def test_a_file_that_is_not_of_these_numbers_is_left_as_it_is(
     path = tmp_path / "node.prom"
     path.write_bytes(content)
     for attempt in (lambda: check_metrics_file(path), lambda: write(path, totals(updated=1))):
-        with pytest.raises(InputError, match="holds something else than metrics"):
+        with pytest.raises(InputError, match="not metrics of bulk-reset"):
             attempt()
     assert path.read_bytes() == content
 
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_of_these_numbers_is_left_as_it_is(
 @pytest.mark.parametrize("name", ["run.txt", "run", ".prom", "run.prom.txt"])
 def test_a_name_that_the_node_exporter_does_not_read_is_refused(name: str, tmp_path: Path) -> None:
     """The user learns at once why metrics would not arrive."""
-    with pytest.raises(InputError, match=r"must end in \.prom"):
+    with pytest.raises(InputError, match=r"Use a name ending in \.prom"):
         check_metrics_file(tmp_path / name)
 
 
