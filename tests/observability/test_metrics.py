@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import struct
+import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -356,3 +358,18 @@ def test_closing_frees_the_port_despite_an_idle_connection() -> None:
     again = MetricsServer(server.port, list)
     again.close()
     assert repr(again) == f"<MetricsServer http://127.0.0.1:{server.port}>"
+
+
+def test_a_client_that_resets_its_connection_prints_nothing(
+    server: MetricsServer, ask: Ask, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Standard error has the log of a schedule as JSON, so no traceback may appear there."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    reset = struct.pack("ii", 1, 0)  # RST instead of FIN
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    assert ask("/healthz")[0] == 200  # the first connection is accepted by now
+    client.close()
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(timeout=20)
+    assert capfd.readouterr() == ("", "")
