@@ -107,7 +107,7 @@ def answering(answer: bytes) -> Handler:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(answer)
-        await writer.shut_down()
+        await writer.drain()
 
     return handle
 
@@ -454,7 +454,7 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
         writer.write(b'HTTP/1.1 200 OK\r\n\r\n{"request_id": "')
         while True:
             writer.write(b"x" * (1 << 20))
-            await writer.shut_down()
+            await writer.drain()
             blocks += 1
 
     async with raw_server(flood) as base_url:
@@ -595,9 +595,9 @@ def test_an_address_is_taken_without_its_last_slash(text: str, expected: str) ->
 
 
 NO_ADDRESS = "not an address"
-TOO_MUCH = "scheme, host and path only"
-IN_CLEAR = "the key would travel in clear"
-OTHERWISE = "in truth. If you mean it, say it so."
+TOO_MUCH = "must have only scheme, host and path"
+IN_CLEAR = "sends the key unencrypted"
+OTHERWISE = "If that is intended, use that form."
 REFUSED = {
     NO_ADDRESS: [
         *("", "api.flashcat.cloud", "//host", "https:host", "https://", "https:///host"),
@@ -651,7 +651,8 @@ def test_a_host_that_looks_like_another_is_called_by_its_real_name() -> None:
     with pytest.raises(InputError) as caught:
         check_base_url("https://\u0430pi.flashcat.cloud")
     assert str(caught.value) == (
-        "--base-url: the host is xn--pi-6kc.flashcat.cloud in truth. If you mean it, say it so."
+        "base_url: the host resolves to xn--pi-6kc.flashcat.cloud. If that is intended, use that "
+        "form."
     )
 
 

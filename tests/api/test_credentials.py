@@ -119,9 +119,9 @@ def test_no_key_anywhere_names_every_place_where_it_may_be(
     with pytest.raises(CredentialsError) as caught:
         find_credentials(environ={}, config_file=path)
     assert str(caught.value) == (
-        "no app key found. Put it into the environment as FLASHDUTY_APP_KEY, or into a file and "
-        f"say --app-key-file FILE, or into {CONFIG_FILE} as app_key. "
-        "To try without a key: --sandbox."
+        "no app key found. Set the environment variable FLASHDUTY_APP_KEY, or use "
+        f"app_key_file='FILE', or add app_key to {CONFIG_FILE}. "
+        "To try without a key, use sandbox=True."
     )
 
 
@@ -164,9 +164,9 @@ def test_a_key_in_the_configuration_is_text_whatever_it_looks_like(
     )
 
 
-NOT_A_KEY = "not an app key. It is one line without spaces."
-NOT_TEXT = "not text. It should hold the app key, alone."
-NOT_YAML = "not YAML. It should hold app_key: YOUR_KEY."
+NOT_A_KEY = "not an app key. A key is one line without spaces."
+NOT_TEXT = "not text. The file must contain only the app key."
+NOT_YAML = "not YAML. The file must contain app_key: YOUR_KEY."
 
 
 @pytest.mark.parametrize(
@@ -201,11 +201,11 @@ def test_what_is_no_key_is_refused_without_showing_it(
 @pytest.mark.parametrize(
     ("content", "as_config", "says"),
     [
-        (KEY.encode() * 500_000, False, "too large. It should hold the app key, alone."),
+        (KEY.encode() * 500_000, False, "too large. The file must contain only the app key."),
         (
             b"app_key: x\n" + b"#" * 10_000_000,
             True,
-            "too large. It should hold the app key, alone.",
+            "too large. The file must contain only the app key.",
         ),
         (b"[" * 60_000, True, NOT_YAML),
         (b"{app_key: " * 6_000, True, NOT_YAML),
@@ -235,7 +235,7 @@ def test_a_key_that_was_given_for_the_name_of_a_file_is_not_repeated() -> None:
     with pytest.raises(CredentialsError) as caught:
         find_credentials(app_key_file=Path(KEY), environ={KEY_VARIABLE: "another-key"})
     assert str(caught.value) == (
-        "--app-key-file: no such file. It takes the name of a file with the key in it."
+        "app_key_file: no such file. Use the name of a file that contains the app key."
     )
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
@@ -264,7 +264,7 @@ def test_a_key_that_others_can_read_is_warned_of(
     path.chmod(mode)
     named = {"config_file": path} if as_config else {"app_key_file": path}
     found = find_credentials(environ={}, **named)
-    warning = f"{path}: other users can read the key. Say: chmod 600 '{path}'"
+    warning = f"{path}: other users can read the app key. Use: chmod 600 '{path}'"
     assert (found.app_key.reveal(), found.warning) == (KEY, warning if is_open else "")
 
 
@@ -282,7 +282,7 @@ async def test_a_warning_reaches_the_user(
     path.chmod(0o644)
     (tmp_path / "incidents.csv").write_text("id,title\n69da451e0000000000000001,Renamed\n")
     done = command("run", "incidents.csv", "--app-key-file", path, "--dry-run", "--json", key=None)
-    warning = f"{path}: other users can read the key. Say: chmod 600 {path}"
+    warning = f"{path}: other users can read the app key. Use: chmod 600 {path}"
     assert (done.returncode, warning in done.stderr, warning in done.stdout) == (0, True, False)
 
     options = Options(app_key_file=path, base_url="https://gateway.example")
@@ -324,7 +324,7 @@ def test_a_key_is_shown_only_by_reveal(show) -> None:  # noqa: ANN001
 @pytest.mark.parametrize("store", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_a_key_cannot_be_stored(store) -> None:  # noqa: ANN001
     """No cache, no queue and no crash dump takes it along."""
-    with pytest.raises(TypeError, match=r"^a key is not to be stored$"):
+    with pytest.raises(TypeError, match=r"^an app key cannot be pickled$"):
         store(AppKey(KEY))
 
 

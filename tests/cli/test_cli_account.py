@@ -98,8 +98,10 @@ def test_two_runs_started_together_go_one_after_the_other(
 
     assert [processes[name].returncode for name in sheets] == [0, 0], told
     assert len(lines) == 1
-    assert f"the account is in use: process {processes[first].pid} has it for {first}, " in lines[0]
-    assert lines[0].endswith("UTC; waiting for it to end")
+    assert (
+        f"the account is in use: process {processes[first].pid} uses it for {first}, " in lines[0]
+    )
+    assert lines[0].endswith("UTC; waiting for that run to end")
     assert [statuses(tmp_path / f"{name[:3]}.report.csv") for name in sheets] == [
         ["updated"] * 300
     ] * 2
@@ -119,7 +121,9 @@ def test_no_wait_exits_at_once_with_nothing_sent(
         holder = other.holder()
         refused = command(*arguments, "--no-wait")
     assert (refused.returncode, refused.stdout, sandbox.get("/_stats")["requests"]) == (4, "", 0)
-    message = f"the account is in use: {holder}. Wait until it has ended, or leave out --no-wait."
+    message = (
+        f"the account is in use: {holder}. Wait until that run has ended, or do not use --no-wait."
+    )
     assert message in " ".join(refused.stderr.split())
     report = tmp_path / "incidents.report.csv"
     assert not report.exists() or read_csv(report) == []
@@ -209,7 +213,7 @@ def test_a_run_after_a_killed_one_is_never_rejected(
     killed = begin("run", "one.csv", "--base-url", sandbox.url, "--no-before", *limits)
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 1)
     following = begin("run", "two.csv", "--base-url", sandbox.url, "--no-before", *limits)
-    assert f"process {killed.pid} has it for one.csv" in next_line(following, "in use")
+    assert f"process {killed.pid} uses it for one.csv" in next_line(following, "in use")
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 30)
     killed.kill()
     killed.communicate(timeout=30)
@@ -360,7 +364,7 @@ async def test_a_stream_waits_for_another_run_and_logs_which(connection: Sandbox
         finally:
             log.removeFilter(release)
     assert outcomes == [Status.UPDATED] * 5
-    assert logged == [f"the account is in use: {holder}; waiting for it to end"]
+    assert logged == [f"the account is in use: {holder}; waiting for that run to end"]
 
 
 async def test_a_python_program_need_not_wait(connection: SandboxProcess) -> None:
@@ -368,8 +372,8 @@ async def test_a_python_program_need_not_wait(connection: SandboxProcess) -> Non
     options = options_for(connection, waits=False)
     with ThreadPoolExecutor(1) as elsewhere, account_of(connection.url) as other:
         elsewhere.submit(other.hold, "other.csv").result()
-        with pytest.raises(LockedError, match=r"has it for other\.csv"):
+        with pytest.raises(LockedError, match=r"uses it for other\.csv"):
             await anext(stream(rows_of(5), options))
-        with pytest.raises(LockedError, match=r"has it for other\.csv"):
+        with pytest.raises(LockedError, match=r"uses it for other\.csv"):
             run_frame(pd.DataFrame(rows_of(5)), options)
     assert connection.get("/_stats")["requests"] == 0

@@ -208,10 +208,10 @@ def test_a_signal_is_logged_as_the_end(
 @pytest.mark.parametrize(
     ("option", "file", "problem"),
     [
-        ("--metrics-file", "run.txt", "must end in .prom"),
+        ("--metrics-file", "run.txt", "Use a name ending in .prom"),
         ("--metrics-file", "missing/run.prom", "cannot be written"),
         ("--log-file", "missing/run.log", "cannot be written"),
-        ("--log-file", "incidents.csv", "holds something else"),
+        ("--log-file", "incidents.csv", "not a log of bulk-reset"),
     ],
 )
 def test_an_unusable_file_is_refused_before_anything_is_sent(

@@ -316,7 +316,7 @@ async def test_an_invalid_answer_is_reported_without_the_address(tmp_path: Path)
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 S3CRET\r\n\r\n")
-        await writer.shut_down()
+        await writer.drain()
         writer.close()
 
     async def sleep(_: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import struct
+import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -170,7 +172,7 @@ def test_a_file_that_is_not_of_these_numbers_is_left_as_it_is(
     path = tmp_path / "node.prom"
     path.write_bytes(content)
     for attempt in (lambda: check_metrics_file(path), lambda: write(path, totals(updated=1))):
-        with pytest.raises(InputError, match="holds something else than metrics"):
+        with pytest.raises(InputError, match="not metrics of bulk-reset"):
             attempt()
     assert path.read_bytes() == content
 
@@ -178,7 +180,7 @@ def test_a_file_that_is_not_of_these_numbers_is_left_as_it_is(
 @pytest.mark.parametrize("name", ["run.txt", "run", ".prom", "run.prom.txt"])
 def test_a_name_that_the_node_exporter_does_not_read_is_refused(name: str, tmp_path: Path) -> None:
     """The user learns at once why metrics would not arrive."""
-    with pytest.raises(InputError, match=r"must end in \.prom"):
+    with pytest.raises(InputError, match=r"Use a name ending in \.prom"):
         check_metrics_file(tmp_path / name)
 
 
@@ -356,3 +358,18 @@ def test_closing_frees_the_port_despite_an_idle_connection() -> None:
     again = MetricsServer(server.port, list)
     again.close()
     assert repr(again) == f"<MetricsServer http://127.0.0.1:{server.port}>"
+
+
+def test_a_client_that_resets_its_connection_prints_nothing(
+    server: MetricsServer, ask: Ask, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Standard error has the log of a schedule as JSON, so no traceback may appear there."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    reset = struct.pack("ii", 1, 0)  # RST instead of FIN
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    assert ask("/healthz")[0] == 200  # the first connection is accepted by now
+    client.close()
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(timeout=20)
+    assert capfd.readouterr() == ("", "")

@@ -203,7 +203,7 @@ def test_an_output_that_fails_is_dropped_and_reported_once(
     events = [json.loads(line) for line in good.getvalue().splitlines()]
     assert [event["event"] for event in events] == ["one", "log_output_lost", "two", "three"]
     assert (events[1]["level"], events[1]["log"]) == ("warning", name)
-    assert said == [f"{name}: cannot be written any more, so the log ends there"]
+    assert said == [f"{name}: can no longer be written; the log ends there"]
 
 
 def test_a_log_file_is_added_to_and_a_line_that_a_crash_cut_off_spoils_no_other(
@@ -228,7 +228,7 @@ def test_a_file_that_is_no_log_is_left_as_it_is(content: str, tmp_path: Path) ->
     """A slip on the command line adds no events to a sheet, a report or a sandbox's state."""
     path = tmp_path / "sheet.csv"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match="holds something else than a log"), log_file(path):
+    with pytest.raises(InputError, match="not a log of bulk-reset"), log_file(path):
         pass
     assert path.read_text(encoding="utf-8") == content
 
@@ -419,10 +419,10 @@ def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
 @pytest.mark.parametrize(
     ("cause", "level"),
     [
-        ("the minute window: 40 s", "info"),
+        ("minute window: 40 s", "info"),
         ("the pace: 2 s", "info"),
-        ("the pause the API asked for: 5 s", "warning"),
-        ("the API, which looks down", "warning"),
+        ("pause requested by the API: 5 s", "warning"),
+        ("API unavailable; retrying", "warning"),
     ],
 )
 def test_a_wait_is_logged_when_it_begins_and_once_a_minute(cause: str, level: str) -> None:

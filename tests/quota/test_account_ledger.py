@@ -200,11 +200,11 @@ def test_a_holder_is_shown_with_process_sheet_and_time() -> None:
         holder = onlooker.holder()
     assert nobody is None
     assert holder is not None
-    assert (holder.pid, holder.sheet, holder.is_me) == (os.getpid(), "incidents.csv", True)
+    assert (holder.pid, holder.sheet, holder.is_this_thread) == (os.getpid(), "incidents.csv", True)
     since = datetime.strptime(holder.since, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     assert before <= since <= datetime.now(UTC)
     assert str(holder) == (
-        f"process {os.getpid()} has it for incidents.csv, since {holder.since} UTC"
+        f"process {os.getpid()} uses it for incidents.csv, since {holder.since} UTC"
     )
 
 
@@ -248,7 +248,7 @@ def test_a_corrupt_holder_is_unknown(text: bytes) -> None:
 
 
 def in_use(holder: Holder | None) -> str:
-    return f"the account is in use: {holder or 'another run has it'}"
+    return f"the account is in use: {holder or 'by another run'}"
 
 
 def test_a_free_account_is_not_waited_for() -> None:
@@ -271,12 +271,12 @@ def test_waiting_reports_each_holder_once(
             with AccountLedger(whose) as other:
                 assert elsewhere.submit(other.hold, sheet).result()
                 assert [next(waits) for _ in range(3)] == [0.5] * 3
-                expected.append(f"{in_use(other.holder())}; waiting for it to end")
+                expected.append(f"{in_use(other.holder())}; waiting for that run to end")
         assert list(waits) == []
         holder = mine.holder()
     assert said == expected
     assert ["one.csv" in said[0], "two.csv" in said[1]] == [True, True]
-    assert holder == Holder.me("mine.csv") or (holder and holder.is_me)
+    assert holder == Holder.current("mine.csv") or (holder and holder.is_this_thread)
 
 
 def test_an_unknown_holder_is_reported_once(elsewhere: ThreadPoolExecutor) -> None:
@@ -287,7 +287,7 @@ def test_an_unknown_holder_is_reported_once(elsewhere: ThreadPoolExecutor) -> No
         write_holder(other, BROKEN[-1])
         waits = wait_for_account(mine, "mine.csv", waits=True, notify=said.append)
         assert [next(waits) for _ in range(3)] == [0.5] * 3
-    assert said == [f"{in_use(None)}; waiting for it to end"]
+    assert said == [f"{in_use(None)}; waiting for that run to end"]
 
 
 def test_without_waiting_a_held_account_is_an_error_with_a_fix(
@@ -301,7 +301,7 @@ def test_without_waiting_a_held_account_is_an_error_with_a_fix(
         with pytest.raises(LockedError) as caught:
             next(wait_for_account(mine, "mine.csv", waits=False, notify=pytest.fail))
     assert (str(caught.value), caught.value.exit_code) == (
-        f"{in_use(holder)}. Wait until it has ended, or leave out --no-wait.",
+        f"{in_use(holder)}. Wait until that run has ended, or do not use waits=False.",
         ExitCode.LOCKED,
     )
 
@@ -315,7 +315,7 @@ def test_a_thread_does_not_wait_for_its_own_lock(*, waits: bool) -> None:
         with pytest.raises(LockedError) as caught:
             next(wait_for_account(second, "two.csv", waits=waits, notify=pytest.fail))
         holder = first.holder()
-    assert str(caught.value) == f"{in_use(holder)}. This is the same thread: end that run first."
+    assert str(caught.value) == f"{in_use(holder)}. This is the same thread. End that run first."
 
 
 # --- The ledger ------------------------------------------------------------------------------

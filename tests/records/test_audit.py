@@ -132,7 +132,7 @@ def test_another_file_is_not_changed(tmp_path: Path) -> None:
     sheet = write_sheet(tmp_path / "it.csv", 1)
     other = tmp_path / "it.sandbox.audit.jsonl"
     other.write_text('{"mine": 1}\n')
-    with pytest.raises(InputError, match=r"it\.sandbox\.audit\.jsonl: this is not an audit"):
+    with pytest.raises(InputError, match=r"it\.sandbox\.audit\.jsonl: not an audit"):
         run(sheet, Options(**FASTER))
 
     assert other.read_text() == '{"mine": 1}\n'

@@ -113,7 +113,7 @@ def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
         csv.writer(other, delimiter=";").writerows(csv.reader(file))
     assert list(read_previous_values(saved)) == [made]
     known = SentDigests(saved)
-    assert (known.images, "a" * 24 in known, "b" * 24 in known) == (1, True, False)
+    assert (known.count, "a" * 24 in known, "b" * 24 in known) == (1, True, False)
 
 
 def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "x.before.csv"
     path.write_text("incident_id,title\n")
     for act in (lambda: PreviousValuesFile(path), lambda: list(read_previous_values(path))):
-        with pytest.raises(InputError, match="not a file of before-images"):
+        with pytest.raises(InputError, match="not a file of previous values"):
             act()
     assert path.read_text() == "incident_id,title\n"
 
@@ -131,7 +131,7 @@ def test_a_line_that_was_edited_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.before.csv"
     kept(path, image(title="Old"))
     path.write_bytes(path.read_bytes().replace(b'{""title"": ""new""}', b"{title: new}"))
-    with pytest.raises(InputError, match="was it edited"):
+    with pytest.raises(InputError, match="may have been edited"):
         list(read_previous_values(path))
 
 
@@ -162,8 +162,8 @@ def test_a_rewritten_file_keeps_its_permissions(tmp_path: Path) -> None:
         ("impact", "", "it was empty, and the API cannot empty a field"),
         ("impact", None, "it was empty, and the API cannot empty a field"),
         ("incident_severity", "Ok", "it was Ok, which the API cannot set"),
-        ("title", "Ok", "the API does not take what it was: 2 characters"),
-        ("title", ["a"], "it was no text"),
+        ("title", "Ok", "the API does not accept the previous value: 2 characters"),
+        ("title", ["a"], "it was not a text"),
         ("field:owner", "ops", ""),
         ("field:owner", False, ""),
         ("field:owner", 0, ""),
@@ -171,7 +171,7 @@ def test_a_rewritten_file_keeps_its_permissions(tmp_path: Path) -> None:
         (
             "field:owner",
             None,
-            "it was not set, and the API says no way to unset a custom field",
+            "it was not set, and the API cannot unset a custom field",
         ),
     ],
 )

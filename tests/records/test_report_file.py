@@ -201,8 +201,8 @@ def test_a_file_that_is_no_report_is_refused_and_left_as_it_is(content: bytes, p
     with pytest.raises(InputError) as caught:
         Report(path)
     assert str(caught.value) == (
-        f"{path}: this is not a report of bulk-reset, so it is left as it is. "
-        "Say --report FILE to write the report elsewhere."
+        f"{path}: not a report of bulk-reset; the file was not changed. "
+        "Use report='FILE' to write the report elsewhere."
     )
     assert path.read_bytes() == content
 
@@ -213,7 +213,7 @@ def test_reading_another_file_is_an_error(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
         list(read_report(path))
-    assert str(caught.value).startswith(f"{path}: this is not a report of bulk-reset")
+    assert str(caught.value).startswith(f"{path}: not a report of bulk-reset")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_report_that_cannot_be_opened_is_named(name: str, reason: str, tmp_pat
         Report(tmp_path / name)
     assert str(caught.value) == (
         f"{tmp_path / name}: the report cannot be written ({reason}). "
-        "Say --report FILE to write it elsewhere."
+        "Use report='FILE' to write it elsewhere."
     )
 
 
@@ -361,9 +361,9 @@ def test_a_file_that_another_program_takes_away_stops_the_run(
     with pytest.raises(RunError):
         report.close()
     assert str(caught.value) == (
-        f"{path}: another program has moved, removed, replaced or shortened it while the run wrote "
-        "it, so the run stopped. Put it back if it was moved; then give the same command again: "
-        "rows without a line are sent again, which changes nothing."
+        f"{path}: moved, removed, replaced or shortened by another program during the run, so the "
+        "run stopped. If the file was moved, move it back. Then run the same command again: rows "
+        "without a line are sent again, which changes nothing."
     )
     if path.exists():
         Report(path).close()  # neither locked nor torn
@@ -411,7 +411,7 @@ def test_a_file_that_does_not_hold_what_was_written_is_noticed(
         report.write(UPDATED._replace(digest="d" * 24))
     report.check_written()
     tamper(path)
-    with pytest.raises(InternalError, match=r"Do not trust this report\.$"):
+    with pytest.raises(InternalError, match=r"Do not rely on this report\.$"):
         report.check_written()
 
 
@@ -423,7 +423,7 @@ def test_what_cannot_be_read_again_is_refused_at_once(kind: str, tmp_path: Path)
         os.mkfifo(path)
     with pytest.raises(InputError) as caught:
         Report(path)
-    text = "a pipe or a device cannot be a report. Say --report FILE for another."
+    text = "a pipe or a device cannot be a report. Use report='FILE'."
     assert str(caught.value) == f"{path}: {text}"
 
 

@@ -229,7 +229,7 @@ def test_a_blank_row_in_the_middle_moves_no_line_number(path: Path) -> None:
     """The line that is named is the one that the user's editor counts."""
     content = CRLF.replace(b"\r\n3,", b"\r\n,,\r\n\r\n3,").replace(b"rejected", b"done")
     path.write_bytes(content)
-    with pytest.raises(InputError, match="line 6 is not a line of a report"):
+    with pytest.raises(InputError, match="line 6: not a line of a report"):
         Report(path)
 
 
@@ -260,9 +260,9 @@ def test_what_a_spreadsheet_has_spoilt_is_refused_by_line_and_left(
     with pytest.raises(InputError) as caught:
         Report(path)
     assert str(caught.value) == (
-        f"{path}: line {line} is not a line of a report; was it edited? Take the line out to have "
-        "its row sent again, move the file away to start over, or undo what a spreadsheet made of "
-        "it (a number of long digits, perhaps)."
+        f"{path}: line {line}: not a line of a report; it may have been edited. Remove the line to "
+        "send its row again, move the file to start from scratch, or undo the change of the "
+        "spreadsheet (for example a long number that it has rounded)."
     )
     assert [p.read_bytes() for p in path.parent.iterdir()] == [content]
 

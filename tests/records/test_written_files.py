@@ -179,5 +179,5 @@ def test_a_temporary_folder_of_another_user_is_not_used(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)  # whom no folder belongs to
-    with pytest.raises(InputError, match=r"no folder for the account's lock\."):
+    with pytest.raises(InputError, match=r"the account's lock cannot be created\."):
         AccountLedger(Credentials(AppKey("a-key-of-a-test"), "https://api.example", ""))
