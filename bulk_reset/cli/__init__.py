@@ -32,6 +32,7 @@ from bulk_reset.cli import (
 )
 from bulk_reset.cli.streams import make_streams_last
 from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.core.safe_text import without_controls
 
 _GC_THRESHOLDS = (50_000, 50, 50)
@@ -107,7 +108,8 @@ def main() -> None:
     _end_in_order()
     make_streams_last()
     try:
-        app()
+        with name_options_as(OptionStyle.COMMAND_LINE):
+            app()
     except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)
         if {"-v", "--verbose"} & set(sys.argv):
             sys.stderr.write(without_controls(redact(traceback.format_exc())))

@@ -85,7 +85,7 @@ class Job(Section):
             try:
                 Rules.of(rules_of({name: template}))
             except InputError as exc:
-                problem = str(exc).removeprefix(f"--set {name}: ")
+                problem = str(exc).partition(f" {name}: ")[2] or str(exc)
                 raise JobKeyError(name, problem) from None
         if len({field_named(name) for name in told}) < len(told):
             raise ValueError("sets one field twice. Say it once.")

@@ -45,7 +45,7 @@ def test_json_lists_every_mistake_by_row_and_column(command: Command) -> None:
         ("no.csv", None, "no.csv: no such file."),
         ("old.xls", b"\xd0\xcf\x11\xe0", "old.xls: cannot read .xls. Save it as .xlsx or .csv"),
         ("empty.csv", b"", "empty.csv: the file is empty."),
-        ("header.csv", b"id,title\n", "header.csv: a header and no rows."),
+        ("header.csv", b"id,title\n", "header.csv: no rows below the header."),
         ("noid.csv", b"incident,name,x\n1,2,3\n", "mistakes"),
         ("nofield.csv", b"id,x\n1,2\n", "no column for any field to set"),
         ("twice.csv", b"id,title,Title\n1,2,3\n", "two columns for title"),
@@ -84,7 +84,7 @@ def test_a_file_that_is_no_report_is_refused(command: Command, tmp_path: Path) -
     run = command("run", "other.csv", "--report", "incidents.csv", "--base-url", "http://[::1]")
     itself = command("run", "other.csv", "--report", "other.csv", "--base-url", "http://[::1]")
     assert (summed.returncode, run.returncode, itself.returncode) == (2, 2, 2)
-    assert "--report other.csv: that is the sheet itself. Choose another." in itself.stderr
+    assert "--report other.csv: this is the sheet itself. Choose another report." in itself.stderr
     assert other.read_bytes() == before
     assert "this is not a report of bulk-reset" in summed.stderr
     assert "this is not a report of bulk-reset, so it is left as it is" in run.stderr
@@ -97,7 +97,7 @@ def test_the_template_is_a_sheet_that_can_be_checked(command: Command) -> None:
     checked = command("check", "new.xlsx", key=None)
     again = command("template", "new.xlsx", key=None)
     assert (made.returncode, checked.returncode, again.returncode) == (0, 2, 2)
-    assert "new.xlsx: a header and no rows." in checked.stderr
+    assert "new.xlsx: no rows below the header." in checked.stderr
 
 
 def test_a_mapped_column_is_used(command: Command, tmp_path: Path) -> None:

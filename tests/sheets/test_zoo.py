@@ -610,7 +610,7 @@ def test_command_reads_what_people_send(
         "october.csv: 1 ids were freed of quotes or invisible characters",
     ):
         assert said in first.stderr
-    assert "2 of 3 rows were done already" in again.stderr
+    assert "resumed; 2 of 3 rows already done" in again.stderr
 
 
 def test_files_of_libreoffice_are_all_in_the_zoo() -> None:
