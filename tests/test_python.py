@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
+from dataclasses import FrozenInstanceError, replace
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from programs import clean_environment
 
 import bulk_reset
 from bulk_reset import (
@@ -79,12 +85,220 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True)
 
 
-@pytest.mark.parametrize("name", ["BulkResetError", "InputError", "RunError"])
+ERRORS = (
+    "BulkResetError",
+    "CredentialsError",
+    "InputError",
+    "InvalidRowsError",
+    "LockedError",
+    "RunError",
+    "SheetError",
+    "StoppedError",
+    "UnansweredError",
+)
+
+
+@pytest.mark.parametrize("name", ERRORS)
 def test_an_error_that_is_caught_is_the_one_that_is_raised(name: str) -> None:
     """There is one class, wherever it is imported from."""
     error = getattr(import_module("bulk_reset.core.errors"), name)
     assert getattr(bulk_reset, name) is error
     assert issubclass(error, BulkResetError)
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    """Programs can print which version they use."""
+    assert bulk_reset.__version__ == version("bulk-reset")
+
+
+# --- Types -----------------------------------------------------------------------------------
+
+TYPED = {
+    "good": """
+from dataclasses import replace
+from pathlib import Path
+
+import bulk_reset
+from bulk_reset import (
+    Callbacks,
+    InvalidRowsError,
+    LockedError,
+    Options,
+    Progress,
+    Status,
+    StoppedError,
+    Totals,
+    run,
+    verify,
+)
+
+
+def show(progress: Progress) -> None:
+    print(progress.counts["pending"], progress.counts[Status.PENDING])
+
+
+def main() -> int:
+    options = Options(limit=10, report="incidents.report.csv", app_key_file=Path("key"))
+    place: Path | None = options.report
+    try:
+        callbacks = Callbacks(on_progress=show)
+        totals: Totals = run("incidents.csv", replace(options, limit=20), callbacks)
+    except (InvalidRowsError, LockedError, StoppedError) as error:
+        print(error, bulk_reset.__version__, place)
+        return error.exit_code
+    verify(Path("incidents.report.csv"))
+    verify("incidents.report.csv")
+    done = sum(rows for status, rows in totals.counts.items() if status.is_done)
+    return totals.counts["updated"] + totals.counts[Status.FAILED] + done
+""",
+    "unknown_name": "from bulk_reset import Nonsense\n",
+    "unknown_option": "from bulk_reset import Options\nOptions(limits=10)\n",
+    "wrong_path": "from bulk_reset import Options\nOptions(report=3)\n",
+}
+
+
+def test_programs_are_type_checked(tmp_path: Path) -> None:
+    """A correct program has no type errors under mypy --strict; a wrong name is one."""
+    for name, text in TYPED.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    names = [f"{name}.py" for name in TYPED]
+    cache = Path(__file__).parents[1] / ".mypy_cache"
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), *names],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in checked.stdout.splitlines() if ": error: " in line]
+    assert [(line.split(":")[0], line.rpartition("[")[2]) for line in sorted(errors)] == [
+        ("unknown_name.py", "attr-defined]"),
+        ("unknown_option.py", "call-arg]"),
+        ("wrong_path.py", "arg-type]"),
+    ], checked.stdout
+
+
+# --- Options ---------------------------------------------------------------------------------
+
+
+def test_a_path_is_a_str_or_a_path() -> None:
+    """Options keep a Path, whichever was given."""
+    given = Options(report="x.report.csv", sandbox_state="state.json")
+    assert given == Options(report=Path("x.report.csv"), sandbox_state=Path("state.json"))
+    assert (given.report, given.app_key_file) == (Path("x.report.csv"), None)
+    assert given.changed() == {
+        "report": Path("x.report.csv"),
+        "sandbox_state": Path("state.json"),
+    }
+
+
+def test_options_are_frozen_and_can_be_copied_and_pickled() -> None:
+    """A changed copy checks its values again; another process gets equal options."""
+    options = Options(limit=10, report="x.report.csv", mapping={"title": "Subject"})
+    assert replace(options, limit=20) == Options(
+        limit=20, report="x.report.csv", mapping={"title": "Subject"}
+    )
+    assert pickle.loads(pickle.dumps(options)) == options  # noqa: S301  (made here)
+    with pytest.raises(FrozenInstanceError):
+        options.limit = 3  # type: ignore[misc]
+    with pytest.raises(InputError, match=r"^limit=0: must be 1 or more\.$"):
+        replace(options, limit=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"workers": 0}, "workers=0: must be 1 or more."),
+        ({"header_row": 0}, "header_row=0: must be 1 or more."),
+        ({"attempts": 0}, "attempts=0: must be 1 or more."),
+        ({"timeout_s": 0}, "timeout_s=0: must be more than 0 seconds."),
+        ({"patience_s": -1.5}, "patience_s=-1.5: must be 0 seconds or more."),
+        (
+            {"max_failures": "few"},
+            (
+                "max_failures='few': not a number of rows. Use a number, or a share of the rows "
+                "like 5%."
+            ),
+        ),
+        (
+            {"before": False, "canary": 3},
+            "before=False: canary, verify, overwrite read incidents. Remove one of them.",
+        ),
+        (
+            {"sandbox": True, "base_url": "https://api.example"},
+            "sandbox: cannot be combined with base_url or app_key_file. Remove them.",
+        ),
+    ],
+)
+def test_an_invalid_option_is_named_as_in_python(options: dict[str, Any], text: str) -> None:
+    """Every group checks its own values; the error names the parameter, not a flag."""
+    with pytest.raises(InputError) as caught:
+        Options(**options)
+    assert str(caught.value) == text
+
+
+# --- Totals in notebooks ---------------------------------------------------------------------
+
+
+def test_totals_are_shown_as_an_escaped_table(tmp_path: Path) -> None:
+    """A notebook shows counts, time and files; a file name cannot add markup."""
+    sheet = tmp_path / "<b>incidents.csv"
+    sheet.write_text(f"incident_id,title\n{ID},Disk full\n{OTHER},Late\n")
+    totals = run(sheet, FAST)
+    shown = totals._repr_html_()
+    assert "<b>incidents" not in shown
+    assert f"<caption>{html.escape(str(sheet))}: 2 rows</caption>" in shown
+    assert "<tr><th>updated</th><td>2</td>" in shown
+    assert "<td>3 requests</td>" in shown
+    assert html.escape(totals.report) in shown
+
+
+# --- Ctrl-C in a running event loop ----------------------------------------------------------
+
+IN_A_LOOP = """
+import asyncio, sys, threading
+from bulk_reset import Callbacks, Options, Progress, run
+
+def show(progress: Progress) -> None:
+    if progress.counts["updated"]:
+        print("sending", threading.current_thread() is threading.main_thread(), flush=True)
+
+async def main() -> None:
+    options = Options(sandbox=True, per_second=20, per_minute=1200)
+    handles_signals = sys.argv[1] == "handled"
+    totals = run("x.csv", options, Callbacks(on_progress=show), handles_signals=handles_signals)
+    print("ended", totals.stop.reason, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("mode", ["handled", "raised"])
+def test_ctrl_c_in_a_running_event_loop_stops_the_run(mode: str, tmp_path: Path) -> None:
+    """In a notebook too: in-flight requests finish, the report is complete, the rest is pending."""
+    rows = "".join(f"{number:024x},Title {number}\n" for number in range(2_000))
+    (tmp_path / "x.csv").write_text(f"incident_id,title\n{rows}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_A_LOOP, mode],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "sending False\n"
+    process.send_signal(signal.SIGINT)
+    shown, errors = process.communicate(timeout=60)
+    if mode == "handled":
+        assert (process.returncode, shown.splitlines()[-1]) == (0, "ended interrupted"), errors
+    else:
+        assert process.returncode == -signal.SIGINT, errors
+        assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    outcomes = list(read_report(tmp_path / "x.sandbox.report.csv"))
+    assert {outcome.status for outcome in outcomes} == {Status.UPDATED}
+    assert 1 <= len(outcomes) < 400  # a graceful stop waits for in-flight requests only
 
 
 # --- Data frames -----------------------------------------------------------------------------
@@ -347,7 +561,7 @@ def test_a_frame_holds_back_what_somebody_has_changed_since() -> None:
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"canary": 1}, "report=FILE"), ({"verify": True}, "Call verify")],
+    [({"canary": 1}, "Use report='FILE'"), ({"verify": True}, "Call verify")],
 )
 def test_a_frame_refuses_what_it_cannot_honour(options: dict[str, Any], word: str) -> None:
     """What would be ignored, or end in the middle, is an error before anything is sent."""

@@ -1,4 +1,13 @@
-"""Callbacks: how a program follows a run, and answers its questions."""
+"""Callbacks: how a program follows a run, and answers its questions.
+
+from bulk_reset import Callbacks, Options, Progress, run
+
+def show(progress: Progress) -> None:
+done = progress.rows - progress.counts["pending"]
+print(f"{done:,} of {progress.rows:,} rows, {progress.left_s:.0f} s left")
+
+run("incidents.csv", Options(sandbox=True), Callbacks(on_progress=show, on_notice=print))
+"""
 
 from __future__ import annotations
 
@@ -9,10 +18,12 @@ from bulk_reset.core.totals import Progress
 
 
 class Callbacks:
-    """What a run calls while it works.
+    """Functions that a run calls while it works; each does nothing by default.
 
-    Give functions by keyword, or subclass it and override methods. Every method is called from
-    the run's own thread, and does nothing by default.
+    Pass functions by keyword, or override methods in a subclass. ``on_progress`` and
+    ``on_failure`` are called from the thread that sends: in a notebook, and in any program with
+    a running event loop, that is not the main thread. An error that a callback raises ends the
+    run.
     """
 
     def __init__(  # noqa: PLR0913  (one for each event)
@@ -38,21 +49,21 @@ class Callbacks:
                 setattr(self, name, function)
 
     def on_notice(self, text: str) -> None:
-        """Take a sentence about how the sheet was read or the report resumed."""
+        """Receive a fact: how the sheet was read, what was resumed, what is waited for."""
 
     def on_read(self, rows: int) -> None:
-        """Take the number of rows read so far while the sheet is checked, once a chunk."""
+        """Receive the number of rows read so far while the sheet is checked."""
 
     def on_progress(self, progress: Progress) -> None:
-        """Take the progress of a run, some ten times a second while rows are sent."""
+        """Receive the progress of a run, about ten times a second while rows are sent."""
 
     def on_looked(self, done: int, total: int) -> None:
-        """Take how many incidents have been read, of how many, while none is updated."""
+        """Receive how many incidents were read, of how many, by plan, pull, verify or undo."""
 
     def on_failure(self, outcome: Outcome) -> None:
-        """Take the outcome of a row that is not done."""
+        """Receive the outcome of a row that is not done: failed, rejected, conflict or unknown."""
 
     def confirm(self, text: str) -> bool:
-        """Decide whether the run continues after ``text``; a program continues."""
+        """Return whether the run continues after a canary or a plan; True by default."""
         del text
         return True

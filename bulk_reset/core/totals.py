@@ -6,7 +6,7 @@ Units: ``*_s`` seconds. ``row_number`` is 1-based and counts the header, as Exce
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import NOT_DONE, ErrorGroup, Status, Stop, StopReason
@@ -17,6 +17,18 @@ _EXIT_OF_STOP: Final = {
     StopReason.TERMINATED: ExitCode.TERMINATED,
     StopReason.HUNG_UP: ExitCode.HUNG_UP,
 }
+
+
+class StatusCounts(dict[Status, int]):
+    """Rows by status; ``counts["updated"]`` is the same as ``counts[Status.UPDATED]``."""
+
+    if TYPE_CHECKING:  # a Status is a str, so only the types differ from a dict's
+
+        def __getitem__(self, status: str, /) -> int: ...
+
+        def get(self, status: str, default: int = 0, /) -> int:  # type: ignore[override]
+            """Return the rows of a status."""
+            ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Progress:
     """The state of a run at one point in time."""
 
     rows: int
-    counts: dict[Status, int]
+    counts: StatusCounts
     left_s: float
     """Estimated seconds to the end if responses are immediate and no request fails; 0 (unknown)
     while the API is unavailable."""
@@ -98,7 +110,7 @@ class Totals:
 
     sheet: str
     rows: int
-    counts: dict[Status, int]
+    counts: StatusCounts
     done_before: int = 0
     """Rows that an earlier run had finished; part of ``counts``."""
     held_back: int = 0
@@ -132,3 +144,9 @@ class Totals:
         if not is_right or any(self.counts.get(status, 0) for status in NOT_DONE):
             return ExitCode.NOT_ALL
         return ExitCode.DONE
+
+    def _repr_html_(self) -> str:
+        """Return a small table, which notebooks show."""
+        from bulk_reset.core.totals_html import totals_as_html  # noqa: PLC0415  (needs this module)
+
+        return totals_as_html(self)

@@ -20,7 +20,7 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.errors import FatalError, RequestError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
-from bulk_reset.core.totals import Progress, Totals
+from bulk_reset.core.totals import Progress, StatusCounts, Totals
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.connection import Connection
 from bulk_reset.engine.current_values import CurrentValues
@@ -204,7 +204,7 @@ class RunSender:
         is_down = pool.is_waiting_for_api
         return Progress(
             rows=self.work.sheet_check.rows,
-            counts={status: counts[status] for status in Status},
+            counts=StatusCounts((status, counts[status]) for status in Status),
             left_s=self._limiter.left_s(left) if left > 0 and not is_down else 0.0,
             waiting_for="API unavailable; retrying" if is_down else self._limiter.waiting_for(),
             recorded=dict(self.recorder.counts),
@@ -220,7 +220,7 @@ class RunSender:
         totals = Totals(
             sheet=work.sheet.label,
             rows=work.sheet_check.rows,
-            counts={status: counts[status] for status in Status},
+            counts=StatusCounts((status, counts[status]) for status in Status),
             done_before=work.resumed.total(),
             held_back=work.held_back,
             blank_rows=work.sheet_check.blank_rows,

@@ -22,7 +22,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.defaults import PACE
 from bulk_reset.core.errors import ExitCode, exit_code_of
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.totals import Progress, Totals
+from bulk_reset.core.totals import Progress, StatusCounts, Totals
 from bulk_reset.observability.log_output import LogOutput, log_file, new_log
 
 __all__ = ["LogOutput", "RunLog", "log_file", "logged", "new_run_log"]
@@ -38,7 +38,7 @@ _MAX_CODES: Final = 100
 _OTHERS: Final = "others"
 _UNLOGGED_OPTIONS: Final = frozenset({"app_key_file", "base_url"})
 """Options whose values are not logged: they may contain an app key by accident."""
-_NOTHING: Final = Progress(0, {}, 0.0, "")
+_NOTHING: Final = Progress(0, StatusCounts(), 0.0, "")
 
 
 class RunLog:

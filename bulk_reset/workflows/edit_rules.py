@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.core.option_names import option_name
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.columns import field_named
 
@@ -56,16 +57,16 @@ class Rules:
             field = field_named(name.strip())
             if not sign or field is None or field == ID_FIELD:
                 raise InputError(
-                    f"--set {text}: not a rule, or no field that can be set. Use for example --set "
+                    f"{_option()} {text}: not a rule, or no field that can be set. Use for example "
                     "'title={{ title | upper }}'."
                 )
             if field in templates:
-                raise InputError(f"--set {name}: used twice. Use one rule for each field.")
+                raise InputError(f"{_option()} {name}: used twice. Use one rule for each field.")
             try:
                 templates[field] = environment.from_string(template)
             except TemplateError as exc:
                 what = str(exc).rstrip(".")
-                raise InputError(f"--set {name}: {what}. Fix the template.") from exc
+                raise InputError(f"{_option()} {name}: {what}. Fix the template.") from exc
         return cls(templates)
 
     def wanted(self, incident: Mapping[str, Any], row_number: int) -> dict[str, str]:
@@ -79,7 +80,7 @@ class Rules:
             try:
                 text = template.render(incident)
             except Exception as exc:  # a template can raise anything
-                where = f"--set {field}: row {row_number}, incident {incident.get(ID_FIELD)}"
+                where = f"{_option()} {field}: row {row_number}, incident {incident.get(ID_FIELD)}"
                 what = one_line(str(exc)).rstrip(".")
                 raise InputError(
                     f"{where}: {what}. Available values: {', '.join(sorted(incident))}."
@@ -88,6 +89,12 @@ class Rules:
             if text and not is_same(text, now):
                 found[field] = text
         return found
+
+
+def _option() -> str:
+    """Return the option that rules come from; in Python it is a parameter of another name."""
+    name = option_name("set")
+    return "rules" if name == "set" else name
 
 
 def _environment() -> type[SandboxedEnvironment]:

@@ -170,7 +170,8 @@ def query_of(
         word_of = {word.casefold(): word for word in words}
         unknown = [word for word in given if word.casefold() not in word_of]
         if unknown:
-            called = option_name("severity" if name == "severities" else name)
+            flag = option_name("severity" if name == "severities" else name)
+            called = name if flag == "severity" else flag  # the Python parameter is plural
             raise InputError(f"{called} {unknown[0]}: unknown. Use one of {', '.join(words)}.")
         filters[name] = tuple(word_of[word.casefold()] for word in given)
     return Query(start, end, **filters)

@@ -12,7 +12,7 @@ import pandas as pd
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.outcome import Status, StopReason
-from bulk_reset.core.totals import Totals, Verification
+from bulk_reset.core.totals import StatusCounts, Totals, Verification
 from bulk_reset.engine.options import Options
 from bulk_reset.records.audit import audited
 from bulk_reset.workflows.canary import send_with_canary
@@ -64,7 +64,7 @@ def _with_verification(totals: Totals, verification: Verification) -> Totals:
         counts[status] += rows
     return replace(
         totals,
-        counts={status: counts[status] for status in Status},
+        counts=StatusCounts((status, counts[status]) for status in Status),
         verification=verification,
     )
 

@@ -16,7 +16,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, InvalidRowsError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.outcome import NOT_DONE, Outcome, Status
-from bulk_reset.core.totals import Totals, Verification
+from bulk_reset.core.totals import StatusCounts, Totals, Verification
 from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.current_values import CurrentValues
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
@@ -257,7 +257,7 @@ def _dry_totals(work: WorkSource, options: Options) -> Totals:
     return Totals(
         sheet=work.sheet.label,
         rows=work.sheet_check.rows,
-        counts={status: counts[status] for status in Status},
+        counts=StatusCounts((status, counts[status]) for status in Status),
         done_before=work.resumed.total(),
         held_back=work.held_back,
         blank_rows=work.sheet_check.blank_rows,

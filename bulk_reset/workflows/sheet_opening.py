@@ -106,7 +106,7 @@ def refuse_to_overwrite(sheet: Path | None, report: Path | None) -> None:
     """
     if sheet is None or report is None:
         return
-    where = option("report", report)
+    where = option("report", str(report))
     if _is_one_file(report, sheet):
         raise InputError(f"{where}: this is the sheet itself. Choose another report.")
     if _is_one_file(failed_path(report), sheet):

@@ -52,7 +52,7 @@ def test_json_lists_every_error_by_row_and_column(command: Command) -> None:
             "old.xls: .xls files are not supported. Save it as .xlsx or .csv",
         ),
         ("empty.csv", b"", "empty.csv: the file is empty."),
-        ("header.csv", b"id,title\n", "header.csv: a header and no rows."),
+        ("header.csv", b"id,title\n", "header.csv: no rows below the header."),
         ("noid.csv", b"incident,name,x\n1,2,3\n", "no column for incident_id"),
         ("nofield.csv", b"id,x\n1,2\n", "no column for any field to update"),
         ("twice.csv", b"id,title,Title\n1,2,3\n", "more than one column for title"),
@@ -91,7 +91,7 @@ def test_a_file_that_is_not_a_report_is_refused(command: Command, tmp_path: Path
     run = command("run", "other.csv", "--report", "incidents.csv", "--base-url", "http://[::1]")
     itself = command("run", "other.csv", "--report", "other.csv", "--base-url", "http://[::1]")
     assert (summed.returncode, run.returncode, itself.returncode) == (2, 2, 2)
-    assert "--report other.csv: that is the sheet itself. Choose another." in itself.stderr
+    assert "--report other.csv: this is the sheet itself. Choose another report." in itself.stderr
     assert other.read_bytes() == before
     assert "this is not a report of bulk-reset" in summed.stderr
     assert "this is not a report of bulk-reset, so it is left as it is" in run.stderr
@@ -104,7 +104,7 @@ def test_the_template_is_a_sheet_that_can_be_checked(command: Command) -> None:
     checked = command("check", "new.xlsx", key=None)
     again = command("template", "new.xlsx", key=None)
     assert (made.returncode, checked.returncode, again.returncode) == (0, 2, 2)
-    assert "new.xlsx: a header and no rows." in checked.stderr
+    assert "new.xlsx: no rows below the header." in checked.stderr
 
 
 def test_a_mapped_column_is_used(command: Command, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_part_that_failed_is_named_and_what_comes_after_is_not_sent(
     line = row_of(tmp_path, 5)
     assert (line["status"], line["error_code"]) == ("failed", "InvalidParameter")
     assert line["error_message"].startswith("field:affected_service: ")
-    assert line["error_message"].endswith("; done: title")
+    assert line["error_message"].endswith("; updated: title")
     assert "comments" not in values(sandbox)[seed_id(4)]
     again = command(*arguments, "--retry-failed")
     assert again.returncode == 0, again.stderr

@@ -102,7 +102,9 @@ def test_a_run_that_was_undone_does_not_count_as_done(
     run("undo", "incidents.report.csv", "--yes")
     for command in (("run",), ("plan",)):
         again = run(*command, "incidents.csv")
-        assert (again.returncode, "was undone since" in again.stderr) == (2, True), again.stderr
+        assert (again.returncode, "its run was undone (see " in again.stderr) == (2, True), (
+            again.stderr
+        )
     assert values(sandbox) == before
     run("undo", "incidents.undo.report.csv", "--yes")
     assert (run("run", "incidents.csv").returncode, values(sandbox)) == (0, after)
@@ -292,7 +294,7 @@ def test_a_canary_is_spread_verified_and_confirmed(
     write_sheet(tmp_path / "incidents.csv", 60)
     first = run("run", "incidents.csv", "--canary", "4", stdin="")
     assert first.returncode == 3, first.stderr
-    assert "The canary is well: 4 rows sent and read back. 56 are left." in first.stderr
+    assert "Canary passed: 4 rows sent and verified. 56 rows remain." in first.stderr
     rows = sorted(int(line["row"]) for line in read_csv(tmp_path / "incidents.report.csv"))
     assert rows == [2, 21, 41, 61]
     second = run("run", "incidents.csv", "--canary", "4", "--yes")
@@ -332,7 +334,7 @@ def test_on_a_terminal_the_canary_asks(
     shown = b""
     while b"Continue? [y/N]" not in shown and select.select([ours], [], [], 60)[0]:
         shown += os.read(ours, 1_000)
-    assert b"The canary is well: 4 rows sent and read back. 16 are left. Continue? [y/N]" in shown
+    assert b"Canary passed: 4 rows sent and verified. 16 rows remain. Continue? [y/N]" in shown
     # A Ctrl-C in the instant before Python reads a line is handled when a line comes.
     for _ in range(20):
         with contextlib.suppress(OSError):  # the other side has gone
@@ -351,7 +353,7 @@ def test_a_canary_reports_rows_that_needed_no_change(run: Command, tmp_path: Pat
     write_sheet(tmp_path / "two.csv", 8)
     run("run", "one.csv")
     done = run("run", "two.csv", "--canary", "3", "--yes")
-    told = "The canary is well: 1 rows sent and read back, 2 were so already. 5 are left."
+    told = "Canary passed: 1 row sent and verified; 2 rows needed no change. 5 rows remain."
     assert (done.returncode, told in done.stderr) == (0, True), done.stderr
 
 
@@ -363,7 +365,7 @@ def test_a_canary_passes_or_fails_by_its_own_rows(run: Command, tmp_path: Path) 
     done = run("run", "incidents.csv", "--canary", "2", "--skip-invalid", "--yes")
     assert done.returncode == 3, done.stderr  # the last row that can be sent is one of the two
     done = run("run", "incidents.csv", "--canary", "2", "--skip-invalid", "--yes")
-    assert (done.returncode, "The canary is well: 2 rows sent" in done.stderr) == (1, True)
+    assert (done.returncode, "Canary passed: 2 rows sent" in done.stderr) == (1, True)
     assert statuses(tmp_path / "incidents.report.csv") == {
         "updated": 20,
         "failed": 1,
@@ -376,7 +378,7 @@ def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> Non
     write_sheet(tmp_path / "incidents.csv", 61)
     done = run("run", "incidents.csv", "--canary", "2", "--yes")
     assert done.returncode == 3
-    assert "stopped: the canary: 1 of 2 rows are not done. 59 rows are pending." in done.stderr
+    assert "stopped: Canary failed: 1 of 2 rows not updated. 59 rows are pending." in done.stderr
     assert len(read_csv(tmp_path / "incidents.report.csv")) == 2
 
 

@@ -52,7 +52,7 @@ def test_the_same_command_again_sends_nothing(
     before = (tmp_path / "incidents.report.csv").read_bytes()
     again = command(*arguments)
     assert again.returncode == 0
-    assert "20 of 20 rows were done already" in again.stderr
+    assert "resumed; 20 of 20 rows already done" in again.stderr
     assert "No row needed to be sent." in again.stdout
     assert (tmp_path / "incidents.report.csv").read_bytes() == before
     assert sandbox.get("/_stats")["requests"] == 20 + ONE_READ
@@ -83,7 +83,7 @@ def test_a_killed_run_resumes_where_it_stopped(
 
     again = command(*arguments)
     assert again.returncode == 0, again.stderr
-    assert f"{done_before} of 400 rows were done already" in again.stderr
+    assert f"resumed; {done_before} of 400 rows already done" in again.stderr
     lines = read_csv(report)
     assert sorted(int(line["row"]) for line in lines) == list(range(2, 402))
     assert Counter(line["status"] for line in lines) == {"updated": 400}
@@ -359,7 +359,7 @@ def test_a_report_of_another_sheet_is_refused(
     command("run", "one.csv", *to_api)
     done = command("run", "two.csv", *to_api)
     assert done.returncode == 2
-    assert "no row of it is in two.csv for this API, so they are not mixed" in done.stderr
+    assert "belongs to another sheet or API; it has no row of two.csv" in done.stderr
     assert sandbox.get("/_stats")["requests"] == 5 + ONE_READ
 
 

@@ -59,8 +59,8 @@ def test_only_the_fields_that_differ_are_sent_and_kept() -> None:
     assert found.change.digest == "a" * 24
 
 
-def test_one_field_that_somebody_changed_holds_back_the_whole_row() -> None:
-    """A row is one decision of whoever edited the sheet; half of it is nobody's."""
+def test_a_conflict_in_one_field_skips_the_whole_row() -> None:
+    """A row is one decision of its author; a part of it is not sent."""
     found = compare(
         change({"title": "Old", "impact": "Old impact"}, title="New", impact="New impact"),
         incident(title="Theirs", impact="Old impact"),
@@ -69,13 +69,11 @@ def test_one_field_that_somebody_changed_holds_back_the_whole_row() -> None:
     outcome = outcome_unless_sent(found, 1.0)
     assert outcome is not None
     assert (outcome.status, outcome.error_code) == (Status.CONFLICT, "changed_since")
-    assert outcome.error_message == (
-        "title: the sheet was made from 'Old', it is 'Theirs' now, and 'New' is wanted"
-    )
+    assert outcome.error_message == ("title: 'Old' when pulled, 'Theirs' now, 'New' in the sheet")
 
 
-def test_what_an_earlier_row_sets_is_nobody_elses_change() -> None:
-    """Rows of one incident are judged as if those before them had been sent."""
+def test_a_value_that_an_earlier_row_sets_is_no_conflict() -> None:
+    """Rows of one incident are compared as if the rows before them had been sent."""
     made = change({"title": "Old"}, title="Second")
     assert compare(made, incident(title="Old"), own={"title": "First"}).verdict is Verdict.UPDATE
     back = change({"title": "Old"}, title="First")

@@ -44,7 +44,7 @@ from bulk_reset.api.client import MAX_ANSWER_BYTES
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.engine import connection, run_sender
+from bulk_reset.engine import event_loop, run_sender
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
@@ -307,7 +307,7 @@ class Bench:
             with asyncio.Runner(loop_factory=VirtualLoop) as runner:
                 return runner.run(around(main()))
 
-        self.monkeypatch.setattr(connection, "run_loop", run_loop)
+        self.monkeypatch.setattr(event_loop, "run_loop", run_loop)
         self.monkeypatch.setattr(run_sender, "_TICK_S", tick_s)
         wanted = {
             "patience_s": PATIENCE_S,
@@ -603,7 +603,7 @@ def test_who_waits_for_the_api_is_told_so_and_not_how_long(bench: Bench) -> None
     server = HostileServer(IDS, fault, lambda one, arrival: one in IDS[9:] and arrival < 3)
     bench.run(server, tick_s=0.1, callbacks=Callbacks(on_progress=seen.append))
     told = {progress.waiting_for: progress.left_s > 0 for progress in seen if progress.left_s}
-    waited = [progress for progress in seen if "looks down" in progress.waiting_for]
+    waited = [progress for progress in seen if "API unavailable" in progress.waiting_for]
     assert len(waited) > 10
     assert {progress.left_s for progress in waited} == {0.0}
     assert told == {"": True}

@@ -244,9 +244,9 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "unknown field": (PULL.replace("title", "heading"), 4, "set.heading", "Allowed are title"),
     "id set": (PULL.replace("title", "incident_id"), 4, "set.incident_id", "cannot be set"),
     "one field twice": (f'{PULL}Title = "y"', 3, "set", "sets the same field twice"),
-    "no template": (PULL.replace('"x"', '"{{ title"'), 4, "set.title", "Mend the template"),
-    "unknown filter": (PULL.replace('"x"', '"{{ title | no }}"'), 4, "set.title", "Mend the temp"),
-    "no moment": (PULL.replace('"1d"', '"a day"'), 1, "source.pull", "since a day: not a moment"),
+    "no template": (PULL.replace('"x"', '"{{ title"'), 4, "set.title", "Fix the template"),
+    "unknown filter": (PULL.replace('"x"', '"{{ title | no }}"'), 4, "set.title", "Fix the temp"),
+    "no moment": (PULL.replace('"1d"', '"a day"'), 1, "source.pull", "since a day: invalid time"),
     "turned moments": (
         PULL.replace("[set]", 'until = "2d"\n[set]'),
         1,

@@ -304,7 +304,7 @@ def test_a_report_that_libreoffice_has_saved_sends_nothing_twice(
     report = tmp_path / "retitle.sandbox.report.csv"
     shutil.copy(ROOT / "tests" / "files" / name, report)
     done = command("run", "retitle.csv", "--sandbox", "--skip-invalid")
-    assert "6 of 7 rows were done already" in done.stderr
+    assert "resumed; 6 of 7 rows already done" in done.stderr
     assert "Nothing was left to send." in done.stdout
     lines = read_csv(report)
     assert Counter(line["status"] for line in lines) == {"updated": 6, "rejected": 1}

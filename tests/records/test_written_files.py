@@ -152,8 +152,11 @@ NAMES: dict[str, Callable[[Path, Path], object]] = {
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("other.csv", "that is the sheet itself. Choose another."),
-        ("other.failed.csv", "its failed rows would replace {sheet}. Choose another."),
+        ("other.csv", "this is the sheet itself. Choose another report."),
+        (
+            "other.failed.csv",
+            "its file of failed rows would overwrite {sheet}. Choose another report.",
+        ),
     ],
 )
 def test_a_sheet_is_never_written_over(
@@ -167,7 +170,7 @@ def test_a_sheet_is_never_written_over(
     report = Path(name.replace(".failed", ".report"))  # relative, and the sheet is not
     with pytest.raises(InputError) as caught:
         rehearse(sheet, report)
-    assert str(caught.value) == f"--report {report}: {says.format(sheet=sheet)}"
+    assert str(caught.value) == f"report={str(report)!r}: {says.format(sheet=sheet)}"
     assert sheet.read_bytes() == content
 
 

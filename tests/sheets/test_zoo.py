@@ -648,7 +648,7 @@ def test_command_reads_a_sheet_with_title_mapping_and_links(
         "october.csv: quotes or invisible characters removed from 1 ID",
     ):
         assert notice in first.stderr
-    assert "2 of 3 rows were done already" in again.stderr
+    assert "resumed; 2 of 3 rows already done" in again.stderr
 
 
 def test_files_of_libreoffice_are_all_in_the_zoo() -> None:

@@ -44,52 +44,55 @@ INCIDENT: dict[str, Any] = {
         ("title=a = b & <c>", {"title": "a = b & <c>"}),
     ],
 )
-def test_a_rule_gives_what_is_to_be_otherwise(rule: str, wanted: dict[str, str]) -> None:
-    """What it leaves as it is, and what comes out empty, sets nothing."""
+def test_a_rule_returns_what_will_change(rule: str, wanted: dict[str, str]) -> None:
+    """A result that is the current value, or empty, sets nothing."""
     assert Rules.of([rule]).wanted(INCIDENT, 2) == wanted
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "text"),
     [
-        ("title", "say it like --set"),
-        ("incident_id={{ title }}", "with a field that can be set"),
-        ("colour=red", "with a field that can be set"),
+        ("title", "Use for example 'title={{ title | upper }}'."),
+        ("incident_id={{ title }}", "no field that can be set"),
+        ("colour=red", "no field that can be set"),
         ("title={{ title", "unexpected end of template"),
         ("title={{ title | shout }}", "No filter named 'shout'"),
     ],
 )
-def test_a_rule_that_is_none_is_refused_at_once(rule: str, said: str) -> None:
+def test_an_invalid_rule_is_refused_at_once(rule: str, text: str) -> None:
     """Before anything is read."""
     with pytest.raises(InputError) as caught:
         Rules.of([rule])
-    assert said in str(caught.value)
+    assert text in str(caught.value)
 
 
 def test_a_field_has_one_rule() -> None:
-    """Of two, nobody could say which one counts."""
-    with pytest.raises(InputError, match="said twice"):
+    """With two rules it would be unclear which one counts."""
+    with pytest.raises(InputError, match="used twice"):
         Rules.of(["title=One", "Title=Two"])
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "text"),
     [
         ("title={{ titel }}", "'titel' is undefined"),
         ("title={{ labels.rack }}", "has no attribute 'rack'"),
         ("title={{ title / 2 }}", "unsupported operand"),
-        ("title={{ 'x' * 10000000000 }}", "makes more than 100,000 characters"),
-        ("title={{ 10 ** 10000000 }}", "makes more than 100,000 characters"),
+        ("title={{ 'x' * 10000000000 }}", "has more than 100,000 characters"),
+        ("title={{ 10 ** 10000000 }}", "has more than 100,000 characters"),
         ("title={{ range(1000000) | list }}", "Range too big"),
         ("title={{ title.__class__.__mro__ }}", "is unsafe"),
         ("title={{ labels.update({}) }}", "is unsafe"),
     ],
 )
-def test_what_a_template_lacks_is_named_with_its_row(rule: str, said: str) -> None:
-    """And it can do nothing but look at values."""
+def test_a_template_error_names_the_row_and_the_variable(rule: str, text: str) -> None:
+    """A template can read values and do nothing else."""
     with pytest.raises(InputError) as caught:
         Rules.of([rule]).wanted(INCIDENT, 7)
-    text = str(caught.value)
-    assert "row 7, incident 69da451e0000000000000001: " in text
-    assert said in text
-    assert "Its values are fields, impact, incident_id, incident_severity, labels, title." in text
+    message = str(caught.value)
+    assert "row 7, incident 69da451e0000000000000001: " in message
+    assert text in message
+    assert (
+        "Available values: fields, impact, incident_id, incident_severity, labels, title."
+        in message
+    )

@@ -91,23 +91,28 @@ def test_times_ago_are_counted_from_now() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterdayish", "30", "d", "2026-13-01", "2026-02-30", "-3d"])
-def test_what_is_no_moment_is_refused(text: str) -> None:
-    """With what can be said instead."""
-    with pytest.raises(InputError, match=r"not a moment\. Say 30d"):
+def test_an_invalid_time_is_refused(text: str) -> None:
+    """The error shows valid times."""
+    with pytest.raises(InputError, match=r"invalid time\. Use for example 30d"):
         parse_time(text, "--since")
 
 
-def test_a_query_that_cannot_be_meant_is_refused() -> None:
-    """Words of the API are taken in any case; others are named, with those that there are."""
+def test_a_query_with_an_invalid_value_is_refused() -> None:
+    """Words of the API are accepted in any case; an unknown word is an error that lists them."""
     query = query_of("2d", "1d", severities=("critical", "OK"), progress=("closed",))
     assert (query.severities, query.progress) == (("Critical", "Ok"), ("Closed",))
-    for since, until, filters, said in (
-        ("1d", "2d", {}, "lies after --until"),
-        ("99999d", "now", {}, "--since 99999d: lies before 1970"),
-        ("1d", "now", {"severities": ("P1",)}, "--severity P1: say one of Critical, Warning"),
-        ("1d", "now", {"progress": ("open",)}, "--progress open: say one of Triggered"),
+    for since, until, filters, text in (
+        ("1d", "2d", {}, "since 1d: after until 2d"),
+        ("99999d", "now", {}, "since 99999d: before 1970"),
+        (
+            "1d",
+            "now",
+            {"severities": ("P1",)},
+            "severities P1: unknown. Use one of Critical",
+        ),
+        ("1d", "now", {"progress": ("open",)}, "progress open: unknown. Use one of Triggered"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=text):
             query_of(since, until, **filters)
 
 
@@ -118,10 +123,10 @@ def test_ids_come_from_any_list_of_them(tmp_path: Path) -> None:
     path.write_text(f"incident_id,title\n{seed_id(1).upper()},x\n\n{link}\n{seed_id(1)}\n")
     assert read_id_file(path) == [seed_id(1), seed_id(3)]
     path.write_text(f"{seed_id(1)}\nno id\n")
-    with pytest.raises(InputError, match="line 2 is no incident id"):
+    with pytest.raises(InputError, match="line 2 is not an incident id"):
         read_id_file(path)
     path.write_text("only a header\n")
-    with pytest.raises(InputError, match="there is no incident id in it"):
+    with pytest.raises(InputError, match="no incident ids"):
         read_id_file(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_id_file(tmp_path / "missing.txt")
@@ -188,8 +193,8 @@ def test_ids_that_do_not_exist_are_named(
     [
         ((), "--since: say from when"),
         (("--since", "1d", "--ids", "x.txt"), "--ids: goes alone"),
-        (("--since", "soon"), "--since soon: not a moment"),
-        (("--since", "1d", "--set", "titel=x"), "with a field that can be set"),
+        (("--since", "soon"), "--since soon: invalid time"),
+        (("--since", "1d", "--set", "titel=x"), "no field that can be set"),
     ],
 )
 def test_a_pull_that_cannot_be_meant_reads_nothing(
@@ -208,7 +213,7 @@ def test_a_pull_that_cannot_be_meant_reads_nothing(
         ("--nope", "No such option: --nope"),
         ("--since", "requires an argument"),
         ("--since 'x", "not options of pull"),
-        ("--since soon", "--since soon: not a moment"),
+        ("--since soon", "--since soon: invalid time"),
     ],
 )
 def test_filters_that_are_none_are_told_in_a_line(

@@ -98,8 +98,8 @@ def test_what_was_sent_without_a_look_is_told_by_an_undo(start: Start, tmp_path:
     assert "2 rows were sent without a look (--no-before)" in again.stdout
 
 
-def test_a_run_does_not_add_to_the_before_images_of_another(start: Start, tmp_path: Path) -> None:
-    """The report moved away, the before-images left: an undo would take back both runs."""
+def test_a_run_does_not_add_to_the_previous_values_of_another(start: Start, tmp_path: Path) -> None:
+    """The report was moved away, the previous values were not: an undo would undo both runs."""
     run, sandbox = start()
     write_sheet(tmp_path / "x.csv", 3)
     run("run", "x.csv")
@@ -108,14 +108,14 @@ def test_a_run_does_not_add_to_the_before_images_of_another(start: Start, tmp_pa
     write_rows(tmp_path / "x.csv", ["id", "title"], [seed_id(5), "Another month"])
     refused = run("run", "x.csv")
     assert (refused.returncode, values(sandbox)) == (2, after)
-    assert "x.before.csv: what stood there before another run" in refused.stderr
+    assert "x.before.csv: has the previous values of another run" in refused.stderr
     (tmp_path / "x.before.csv").rename(tmp_path / "old.before.csv")
     assert run("run", "x.csv").returncode == 0
     assert (run("undo", "x.report.csv", "--yes").returncode, values(sandbox)) == (0, after)
 
 
-def test_an_older_undo_is_not_taken_for_that_of_a_new_run(start: Start, tmp_path: Path) -> None:
-    """The report deleted, that of its undo left: the next undo would find all done already."""
+def test_the_report_of_an_older_undo_stops_a_new_run(start: Start, tmp_path: Path) -> None:
+    """The report was deleted, that of its undo was not: the next undo would find all rows done."""
     run, sandbox = start()
     before = values(sandbox)
     write_sheet(tmp_path / "x.csv", 3)
@@ -124,7 +124,7 @@ def test_an_older_undo_is_not_taken_for_that_of_a_new_run(start: Start, tmp_path
     (tmp_path / "x.report.csv").unlink()
     refused = run("run", "x.csv")
     assert (refused.returncode, values(sandbox)) == (2, before)
-    assert "x.undo.report.csv: tells of the undo of an older run" in refused.stderr
+    assert "x.undo.report.csv: belongs to the undo of an older run" in refused.stderr
     (tmp_path / "x.undo.report.csv").unlink()
     assert run("run", "x.csv").returncode == 0
     assert (run("undo", "x.report.csv", "--yes").returncode, values(sandbox)) == (0, before)
