@@ -594,13 +594,12 @@ def test_during_an_outage_no_time_left_is_shown(bench: Bench) -> None:
     [fault] = [case.fault for case in CASES if case.name == "502, a page"]
     server = HostileServer(IDS, fault, lambda one, arrival: one in IDS[9:] and arrival < 3)
     bench.run(server, callbacks=Callbacks(on_progress=seen.append))
-    statuses_of = {
-        progress.waiting_for: progress.left_s > 0 for progress in seen if progress.left_s
-    }
+    estimates = [progress for progress in seen if progress.left_s]
+    is_estimated = {one.waiting_for: one.left_s > 0 for one in estimates}
     waited = [progress for progress in seen if "API unavailable" in progress.waiting_for]
     assert len(waited) > 10
     assert {progress.left_s for progress in waited} == {0.0}
-    assert statuses_of == {"": True}
+    assert is_estimated == {"": True}
 
 
 def test_a_server_that_restarts_in_the_middle_loses_no_row(bench: Bench) -> None:

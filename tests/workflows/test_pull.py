@@ -231,17 +231,17 @@ def item(number: int) -> dict[str, Any]:
 
 
 PAGES: list[tuple[str, list[dict[str, Any]]]] = [
-    ("gives no way to them", [{"items": [item(1)], "has_next_page": True, "total": 2}]),
+    ("gives no cursor to them", [{"items": [item(1)], "has_next_page": True, "total": 2}]),
     (
-        "gives no way to them",
+        "gives no cursor to them",
         [{"items": [item(1)], "has_next_page": True, "total": 9, "search_after_ctx": "same"}] * 2,
     ),
     (
-        "gives no way to them",
+        "gives no cursor to them",
         [{"items": [], "has_next_page": True, "total": 9, "search_after_ctx": "a"}],
     ),
     (
-        "there are 3 incidents and gave 1",
+        "reports 3 incidents but listed 1",
         [{"items": [item(1)], "has_next_page": False, "total": 3}],
     ),
     (
@@ -259,9 +259,9 @@ PAGES: list[tuple[str, list[dict[str, Any]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "pages"), PAGES)
+@pytest.mark.parametrize(("text", "pages"), PAGES)
 async def test_an_incomplete_list_is_an_error(
-    said: str, pages: list[dict[str, Any]], tmp_path: Path, command: Command
+    text: str, pages: list[dict[str, Any]], tmp_path: Path, command: Command
 ) -> None:
     """A list that ends too soon or repeats itself gives no sheet."""
     answers = iter(pages)
@@ -276,5 +276,5 @@ async def test_an_incomplete_list_is_an_error(
         done = await asyncio.to_thread(
             command, "pull", "x.csv", "--since", "1d", "--base-url", url, *FAST
         )
-    assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+    assert (done.returncode, text in done.stderr) == (3, True), done.stderr
     assert not (tmp_path / "x.csv").exists()
