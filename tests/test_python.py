@@ -57,7 +57,7 @@ def test_a_public_name_is_the_same_thing_each_time(name: str) -> None:
 
 
 def test_an_unknown_name_is_refused_as_by_any_module() -> None:
-    """A slip in a name is an AttributeError, so hasattr and tools work."""
+    """A typo is an AttributeError, so hasattr and tools work."""
     with pytest.raises(AttributeError, match=r"^module 'bulk_reset' has no attribute 'rnu'$"):
         _ = bulk_reset.rnu
 
@@ -309,8 +309,8 @@ def frame_of(*rows: tuple[str, str], index: Iterable[object] | None = None) -> p
     return pd.DataFrame(rows, columns=columns, index=None if index is None else list(index))
 
 
-def test_a_frame_comes_back_with_what_became_of_each_row_at_its_own_index() -> None:
-    """Results stand beside the rows they belong to, whatever the index, and the input is kept."""
+def test_a_frame_has_the_result_of_each_row_at_its_own_index() -> None:
+    """Results are beside their rows, whatever the index, and the input is not changed."""
     frame = frame_of((ID, "Disk full"), ("oops", "Disk full"), (OTHER, "Late"), index=[7, 7, "x"])
     given = frame.copy()
     result = run_frame(frame, SKIPPING)
@@ -334,7 +334,7 @@ def test_a_frame_comes_back_with_what_became_of_each_row_at_its_own_index() -> N
 
 
 def test_a_frame_with_an_invalid_row_is_refused_whole() -> None:
-    """Nothing is sent until somebody has decided what to do about the row."""
+    """Nothing is sent until the row is fixed or skipped."""
     with pytest.raises(InvalidRowsError) as caught:
         run_frame(frame_of((ID, "Disk full"), ("oops", "Disk full")), FAST)
     error = caught.value
@@ -346,14 +346,14 @@ def test_a_frame_with_an_invalid_row_is_refused_whole() -> None:
 
 
 def test_rows_beyond_the_limit_come_back_pending() -> None:
-    """After a canary, the frame shows what is left to do."""
+    """After a limited run, the frame shows what is left to do."""
     options = Options(sandbox=True, limit=1)
     result = run_frame(frame_of((ID, "Disk full"), (OTHER, "Disk full")), options)
     assert list(result["status"]) == ["updated", "pending"]
 
 
 async def test_a_run_inside_a_running_event_loop_works(tmp_path: Path) -> None:
-    """In a notebook, a plain call does what it does in a script."""
+    """In a notebook, a plain call works as in a script."""
     sheet = tmp_path / "incidents.csv"
     sheet.write_text(f"incident_id,title\n{ID},Disk full\n{OTHER},Late\n")
     totals = run(sheet, FAST)
@@ -398,7 +398,7 @@ async def test_a_stream_yields_one_outcome_for_each_change(work: Callable) -> No
 
 
 @pytest.mark.parametrize(("work", "count"), [(list, 1_200), (lazily, 501), (as_they_come, 50)])
-async def test_a_long_stream_misses_nobody(work: Callable, count: int) -> None:
+async def test_a_long_stream_misses_no_change(work: Callable, count: int) -> None:
     """Every change has one outcome, over any number of batches."""
     rows = [{"incident_id": f"{n:024x}", "title": f"Title {n}"} for n in range(count)]
     options = Options(sandbox=True, per_second=100_000, per_minute=1_000_000)
@@ -413,7 +413,7 @@ async def test_an_empty_stream_ends_at_once() -> None:
 
 @pytest.mark.parametrize("work", [list, as_they_come])
 async def test_a_field_that_does_not_exist_is_named(work: Callable) -> None:
-    """A slip in a name is not a change that silently sets less."""
+    """A typo in a field name is an error, not a change that sets less."""
     rows = [{"incident_id": ID, "titel": "Disk full", "root-cause": "x"}]
     with pytest.raises(InputError) as caught:
         _ = [outcome async for outcome in stream(work(rows), FAST)]
@@ -424,7 +424,7 @@ async def test_a_field_that_does_not_exist_is_named(work: Callable) -> None:
 
 
 async def test_an_error_of_the_source_reaches_the_caller_as_it_is() -> None:
-    """What a program's own generator raises is neither hidden nor wrapped."""
+    """An error of the program's generator is neither hidden nor wrapped."""
 
     def broken() -> Iterator[Row]:
         yield {"incident_id": ID, "title": "Disk full"}
@@ -438,7 +438,7 @@ async def test_an_error_of_the_source_reaches_the_caller_as_it_is() -> None:
 
 
 class Api:
-    """Answers as told, and remembers the titles it was sent and how many came at once."""
+    """Returns a fixed answer, and records titles and concurrent requests."""
 
     def __init__(self, status: int, answer: Row) -> None:
         self.titles: list[str] = []
@@ -484,7 +484,7 @@ REFUSAL: Row = {"request_id": "R2", "error": {"code": "Unauthorized", "message":
 async def test_changes_of_one_incident_are_sent_in_order_one_at_a_time(
     serve: Callable, work: Callable
 ) -> None:
-    """The last change given is the one that stands in the end."""
+    """The last change given sets the final value."""
     api = Api(200, SUCCESS)
     titles = [f"Title {n}" for n in range(40)]
     changes = work([{"incident_id": ID, "title": title} for title in titles])
@@ -494,7 +494,7 @@ async def test_changes_of_one_incident_are_sent_in_order_one_at_a_time(
     assert [outcome.row_number for outcome in outcomes] == list(range(1, 41))
 
 
-async def test_a_wrong_key_stops_the_stream_and_says_so(serve: Callable) -> None:
+async def test_a_wrong_key_stops_the_stream_with_an_error(serve: Callable) -> None:
     """The changes that were not reached have no outcome, and the source is not read to its end."""
     api, read = Api(401, REFUSAL), []
 
@@ -514,7 +514,9 @@ async def test_a_wrong_key_stops_the_stream_and_says_so(serve: Callable) -> None
 
 
 @pytest.mark.parametrize("work", [lazily, as_they_come])
-async def test_who_breaks_off_early_leaves_nothing_running(serve: Callable, work: Callable) -> None:
+async def test_a_stream_that_is_closed_early_leaves_nothing_running(
+    serve: Callable, work: Callable
+) -> None:
     """No request goes out and no task is left once the stream is closed."""
     api = Api(200, SUCCESS)
     options = await serve(api)
@@ -532,7 +534,7 @@ async def test_who_breaks_off_early_leaves_nothing_running(serve: Callable, work
 async def test_a_stream_without_a_key_sends_nothing(
     serve: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Who forgot the key is told so before the first change is read."""
+    """Without a key the error comes before the first change is read."""
     api = Api(200, SUCCESS)
     options = await serve(api)
     monkeypatch.delenv(KEY_VARIABLE)
@@ -542,8 +544,8 @@ async def test_a_stream_without_a_key_sends_nothing(
     assert api.titles == []
 
 
-def test_run_frame_with_a_report_tells_the_same_the_second_time(tmp_path: Path) -> None:
-    """What an earlier run did is in the answer too; a blank row has no status."""
+def test_run_frame_with_a_report_has_the_same_results_the_second_time(tmp_path: Path) -> None:
+    """Results of an earlier run are included; a blank row has no status."""
     frame = pd.DataFrame(
         {"id": ["a" * 24, "", "b" * 24], "title": ["One thing", "", "Another thing"]}
     )
@@ -552,8 +554,8 @@ def test_run_frame_with_a_report_tells_the_same_the_second_time(tmp_path: Path) 
     assert answers == [["updated", "", "updated"]] * 2
 
 
-def test_a_frame_holds_back_what_somebody_has_changed_since() -> None:
-    """Without a report too: a frame that says what it was made from overwrites nobody's work."""
+def test_a_frame_skips_values_modified_since_the_pull() -> None:
+    """Without a report too, values that were modified since the pull are conflicts."""
     frame = frame_of((ID, "Disk full"), (OTHER, "Disk full"))
     frame["bulk-reset was title"] = ["As it was once", ""]
     assert list(run_frame(frame, FAST)["status"]) == ["conflict", "updated"]
@@ -563,8 +565,8 @@ def test_a_frame_holds_back_what_somebody_has_changed_since() -> None:
     ("options", "word"),
     [({"canary": 1}, "Use report='FILE'"), ({"verify": True}, "Call verify")],
 )
-def test_a_frame_refuses_what_it_cannot_honour(options: dict[str, Any], word: str) -> None:
-    """What would be ignored, or end in the middle, is an error before anything is sent."""
+def test_a_frame_refuses_options_that_need_a_report(options: dict[str, Any], word: str) -> None:
+    """An option that would be ignored is an error before anything is sent."""
     with pytest.raises(InputError, match=word):
         run_frame(frame_of((ID, "Disk full")), Options(sandbox=True, **options))
 
@@ -578,8 +580,8 @@ def test_a_frame_refuses_what_it_cannot_honour(options: dict[str, Any], word: st
         (Options(max_failures="5%"), "max_failures"),
     ],
 )
-async def test_a_stream_refuses_what_it_cannot_honour(options: Options, word: str) -> None:
-    """An option that would be ignored in silence is an error instead; nothing is sent."""
+async def test_a_stream_refuses_options_for_sheets(options: Options, word: str) -> None:
+    """An option that would be ignored is an error; nothing is sent."""
     with pytest.raises(InputError, match=word):
         await anext(stream([{"incident_id": "a" * 24, "title": "A title"}], options))
 

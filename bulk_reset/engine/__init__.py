@@ -1,14 +1,19 @@
-"""Changes become outcomes: the worker pool, retries, reading and comparing current values.
+"""The engine: changes in, outcomes out, within the quota and with retries.
 
-State: everything of a run that is under way; it belongs to the run's event loop. May be imported
+The way of a row, each step a value in and a value out:
+    work_source        row of the sheet -> ``Change`` to send, or ``Outcome`` to record
+    current_values     ``Change`` -> what is left to send, or ``Outcome`` (no change, conflict)
+    worker_pool        ``Change`` -> ``Outcome``: ``row_sender`` its requests, ``attempts`` one try
+    outcome_recorder   ``Outcome`` -> line of the report, counts
+``run_sender`` connects them for a run of a sheet: work source in, ``SendResult`` out.
+
+State: everything of a run while it sends; it belongs to the run's event loop. May be imported
 by reports, workflows and everything above them.
 
-Public surface:
-    options            ``Options``: how a sheet is read, checked and sent
-    connection         ``connect``: the account or the sandbox that a command works with
-    work_source        rows of a sheet -> changes to send, outcomes to record
-    current_values     reads incidents right before their rows are sent, and compares
-    sending            work source -> worker pool -> report, with totals that match
+Public surface besides:
+    options            ``Options`` and its five groups
+    connection         ``connect``, ``lock_account``: the account or sandbox of a command
     incident_reader    reads incidents for plan, verify and pull
-The rest (worker_pool, attempts, retry_policy, circuit_breaker, readback, comparison) serves these.
+    event_loop         ``in_new_loop``: from plain code into asyncio, with Ctrl-C
+The rest (comparison, retry_policy, circuit_breaker, readback, stop_signals) serves these.
 """

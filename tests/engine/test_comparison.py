@@ -38,7 +38,7 @@ def incident(**values: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON)
     ],
 )
 def test_three_values_decide(was: str | None, wanted: str, now: str | None, verdict: str) -> None:
-    """Nobody's work is overwritten, and what is so already is not sent."""
+    """No one's work is overwritten, and a row that needs no change is not sent."""
     made = change(None if was is None else {"title": was}, title=wanted)
     found = compare(made, incident(title=now))
     assert found.verdict is verdict
@@ -47,7 +47,7 @@ def test_three_values_decide(was: str | None, wanted: str, now: str | None, verd
 
 
 def test_only_the_fields_that_differ_are_sent_and_kept() -> None:
-    """What a row says that is so already is left out of the request and of the way back."""
+    """A field that has the wanted value is not sent, and no previous value is kept."""
     found = compare(
         change(title="Same", impact="New impact", incident_severity="Info"),
         incident(title="Same", impact="", incident_severity="Critical"),
@@ -80,8 +80,8 @@ def test_a_value_that_an_earlier_row_sets_is_no_conflict() -> None:
     assert compare(back, incident(title="Old"), own={"title": "First"}).verdict is Verdict.UNCHANGED
 
 
-def test_custom_fields_are_compared_by_value_and_a_comment_is_always_news() -> None:
-    """A list is a list; and a comment has nothing to be compared with."""
+def test_custom_fields_are_compared_by_value_and_a_comment_is_always_sent() -> None:
+    """Lists are compared as lists; a comment has no current value."""
     columns = {"field:tags:json": '["a", "b"]', "field:owner": "ops", "comment": "Retitled"}
     made = Change.made(2, ID, columns, "a" * 24)
     assert made.fields == ("field:tags", "field:owner", "comment")
@@ -96,7 +96,7 @@ def test_custom_fields_are_compared_by_value_and_a_comment_is_always_news() -> N
 
 
 def test_an_incident_that_does_not_exist_fails_without_a_request() -> None:
-    """Looking has told it already."""
+    """Reading it has shown that already."""
     outcome = outcome_unless_sent(compare(change(title="New"), None), 1.0)
     assert outcome is not None
     assert (outcome.status, outcome.error_code, outcome.attempts) == (

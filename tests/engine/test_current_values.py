@@ -1,4 +1,4 @@
-"""The look before sending: what is left to do, and what is kept of what stands there."""
+"""Current values: what is left to send, and which previous values are kept."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def change(row: int, incident_id: str, title: str, was: str | None = None) -> Ch
 
 
 class Titles:
-    """Incidents of which there are titles, and how often each was asked for."""
+    """Incidents with these titles, and how often each was read."""
 
     def __init__(self, **titles: str) -> None:
         self.titles = titles
         self.asked: list[list[str]] = []
 
     async def __call__(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Tell what stands there."""
+        """Return the titles."""
         self.asked.append(list(ids))
         return {one: {"title": self.titles[one]} for one in ids if one in self.titles}
 
 
-def looked(look: CurrentValues, read: Titles, *changes: Change) -> list[tuple[int, str]]:
-    """Return each row's number and what it comes to: what is sent first."""
-    to_send, outcomes = asyncio.run(look.compare(changes, read))
+def results(values: CurrentValues, read: Titles, *changes: Change) -> list[tuple[int, str]]:
+    """Return each row's number and result, rows to send first."""
+    to_send, outcomes = asyncio.run(values.compare(changes, read))
     return [(one.row_number, "sent") for one in to_send] + [
         (one.row_number, one.status.value) for one in outcomes
     ]
@@ -49,7 +49,7 @@ def test_only_what_differs_is_sent_and_kept(tmp_path: Path) -> None:
     """One request for all of them, and a line for each row that is sent."""
     read = Titles(**{A: "Old", B: "New"})
     with PreviousValuesFile(tmp_path / "x.before.csv") as file:
-        found = looked(
+        found = results(
             CurrentValues(file),
             read,
             change(2, A, "New"),
@@ -62,17 +62,17 @@ def test_only_what_differs_is_sent_and_kept(tmp_path: Path) -> None:
     assert (image.row_number, image.before, image.wrote) == (2, {"title": "Old"}, {"title": "New"})
 
 
-def test_rows_of_one_incident_are_judged_one_after_the_other(tmp_path: Path) -> None:
-    """To New and back again: the second row is no work done already, though it is so now."""
+def test_rows_of_one_incident_are_compared_one_after_the_other(tmp_path: Path) -> None:
+    """To New and back to Old: the second row is sent, although Old is the current value."""
     read = Titles(**{A: "Old"})
     with PreviousValuesFile(tmp_path / "x.before.csv") as file:
-        look = CurrentValues(file, repeated_ids={A})
-        assert looked(look, read, change(2, A, "New"), change(3, A, "Old")) == [
+        values = CurrentValues(file, repeated_ids={A})
+        assert results(values, read, change(2, A, "New"), change(3, A, "Old")) == [
             (2, "sent"),
             (3, "sent"),
         ]
-        # Later rows are judged by what those before them have set, read or not.
-        assert looked(look, read, change(4, A, "Old")) == [(4, "unchanged")]
+        # Later rows are compared with what those before them have set.
+        assert results(values, read, change(4, A, "Old")) == [(4, "unchanged")]
     assert [
         (one.before["title"], one.wrote["title"]) for one in read_previous_values(file.path)
     ] == [
@@ -83,25 +83,27 @@ def test_rows_of_one_incident_are_judged_one_after_the_other(tmp_path: Path) -> 
 
 
 def test_a_row_that_a_killed_run_has_sent_is_updated() -> None:
-    """It has no line because nobody lived to write it; what stands there tells that it was sent."""
+    """It has no line in the report; its current value shows that it was sent."""
     read = Titles(**{A: "New", B: "New"})
-    look = CurrentValues(None, sent_before={f"{2:024x}"})
-    _, [first, second] = asyncio.run(look.compare([change(2, A, "New"), change(3, B, "New")], read))
+    values = CurrentValues(None, sent_before={f"{2:024x}"})
+    _, [first, second] = asyncio.run(
+        values.compare([change(2, A, "New"), change(3, B, "New")], read)
+    )
     assert (first.status, first.fields, first.attempts) == (Status.UPDATED, ("title",), 0)
     assert "read back: applied" in first.error_message
     assert (second.status, second.error_message) == (Status.UNCHANGED, "")
 
 
 @pytest.mark.parametrize("overwrites", [False, True])
-def test_what_somebody_changed_is_sent_only_when_that_is_said(overwrites: bool) -> None:
-    """And then his value is what is kept."""
-    look = CurrentValues(None, overwrites)
-    found = looked(look, Titles(**{A: "Theirs"}), change(2, A, "New", "Old"))
+def test_a_conflict_is_sent_only_with_overwrite(overwrites: bool) -> None:
+    """The other user's value is then kept as the previous one."""
+    values = CurrentValues(None, overwrites)
+    found = results(values, Titles(**{A: "Theirs"}), change(2, A, "New", "Old"))
     assert found == [(2, "sent" if overwrites else "conflict")]
 
 
 def test_what_cannot_be_read_is_not_sent(tmp_path: Path) -> None:
-    """No look, no sending: the error says why, and nothing is kept."""
+    """Without current values nothing is sent or kept, and the error is raised."""
 
     async def fail(_: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         raise TransientError("oops", code="InternalError")

@@ -1,8 +1,8 @@
-"""Whatever happens between client and server: no row lost, none done unnoticed, none told wrong.
+"""Faults between client and server: no row is lost, updated unnoticed or reported wrongly.
 
-Each fault, met by the first attempt of a row or by all, by a few rows or by every one; and then
-the same command again, when the fault is over. The books of the server are the judge. The whole
-of a run is under test, from the sheet to the report, on a virtual clock.
+Each fault hits the first attempt of a row or all attempts, a few rows or all rows; then the same
+command runs again without it. What the server recorded decides. A whole run is tested, from the
+sheet to the report, on a virtual clock.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ TIMEOUT_S: Final = 30.0
 
 
 def answers(*parts: bytes, applies: bool = False, then: str = "") -> Fault:
-    """Return a fault that sends these bytes; then hangs up, or breaks the connection off."""
+    """Return a fault that sends these bytes, then closes or resets the connection."""
 
     async def fault(exchange: Exchange) -> None:
         if applies and exchange.path == RESET:
@@ -93,7 +93,7 @@ def slowly(seconds: float, *, applies: bool = True) -> Fault:
 
 
 async def gigantic(exchange: Exchange) -> None:
-    """Apply, and answer with more than anybody should read."""
+    """Apply, and answer with more than a client should read."""
     if exchange.path == RESET:
         exchange.apply()
     await exchange.send(http(200, b'{"request_id": "R", "data": "', length=1 << 40))
@@ -119,7 +119,7 @@ BOMB: Final = gzip.compress(b" " * (1 << 26))
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, what is to be made of it, and the word for it in the report."""
+    """A fault, the expected result, and its code in the report."""
 
     name: str
     kind: str
@@ -227,7 +227,7 @@ CASES: Final = (
 # --- What has to come of them ----------------------------------------------------------------
 
 EXPECTED: Final = {
-    # kind, which attempts, whom: what becomes of the rows that meet it, attempts, exit code.
+    # kind, which attempts, which rows: status of the rows that meet it, attempts, exit code.
     # "settled" is updated where it was applied and failed where it was not.
     ("good", "first", "few"): ("updated", {1}, 0),
     ("good", "first", "every"): ("updated", {1}, 0),
@@ -330,18 +330,18 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def is_done(server: HostileServer, ids: Iterable[str]) -> bool:
-    """Tell whether the server has these incidents as the sheet wants them."""
+    """Return whether the server has the values of the sheet."""
     return all(server.incidents[one]["title"] == f"title {one}" for one in ids)
 
 
-def check_books(
+def check_report(
     server: HostileServer,
     report: dict[str, dict[str, str]],
     totals: Totals,
     *,
     sees_all: bool = True,
 ) -> None:
-    """Hold the report against what the server saw; true of every run.
+    """Compare the report with what the server received; true for every run.
 
     Args:
         sees_all: whether all that was sent arrived.
@@ -372,35 +372,35 @@ def check_books(
 
 
 @pytest.mark.parametrize("looks", [False, True], ids=["blind", "looks"])
-@pytest.mark.parametrize("whom", ["few", "every"])
+@pytest.mark.parametrize("which", ["few", "every"])
 @pytest.mark.parametrize("when", ["first", "all"])
 @pytest.mark.parametrize("case", CASES, ids=repr)
-def test_a_fault_loses_no_row_and_is_told_as_it_was(
-    case: Case, when: str, whom: str, looks: bool, bench: Bench
+def test_a_fault_loses_no_row_and_is_reported_as_it_was(
+    case: Case, when: str, which: str, looks: bool, bench: Bench
 ) -> None:
-    """Outcome, attempts, exit code, report and server agree; and once it is over, all is done.
+    """Outcome, attempts, exit code, report and server agree; after the fault, all rows are done.
 
-    Where the run looks first, there is a before-image of whatever was sent.
+    Where the run reads incidents first, there are previous values of every row that was sent.
     """
     bench.looks = looks
-    hit = FEW if whom == "few" else frozenset(IDS)
+    hit = FEW if which == "few" else frozenset(IDS)
     server = HostileServer(
         IDS, case.fault, lambda one, arrival: one in hit and (when == "all" or arrival == 1)
     )
     totals = bench.run(server)
     report = bench.report()
-    check_books(server, report, totals)
-    wanted, attempts, exit_code = EXPECTED[case.kind, when, whom]
+    check_report(server, report, totals)
+    wanted, attempts, exit_code = EXPECTED[case.kind, when, which]
     if wanted == "settled":
         wanted, exit_code = ("updated", 0) if case.applies else ("failed", 1)
-    told = {one: report[one]["status"] if one in report else "pending" for one in IDS}
+    statuses_of = {one: report[one]["status"] if one in report else "pending" for one in IDS}
     if wanted == "updated where applied":
-        # After a look, which succeeded, the API is waited for longer.
+        # After a read that succeeded, the API is waited for longer.
         attempts = attempts | {3} if looks else attempts
-        assert told == {one: "updated" if server.applied[one] else "pending" for one in IDS}
-        assert case.applies == ("updated" in told.values())
+        assert statuses_of == {one: "updated" if server.applied[one] else "pending" for one in IDS}
+        assert case.applies == ("updated" in statuses_of.values())
     elif case.kind == "fatal":
-        assert {told[one] for one in hit} == {"pending"}
+        assert {statuses_of[one] for one in hit} == {"pending"}
         assert totals.stop is not None
         assert (totals.stop.reason, totals.stop.message.split(":")[0]) == (
             StopReason.FATAL,
@@ -408,7 +408,7 @@ def test_a_fault_loses_no_row_and_is_told_as_it_was(
         )
         assert max(server.arrivals.values()) == 1
     else:
-        assert told == {one: wanted if one in hit else "updated" for one in IDS}
+        assert statuses_of == {one: wanted if one in hit else "updated" for one in IDS}
     assert {int(report[one]["attempts"]) for one in hit if one in report} <= attempts
     assert int(totals.exit_code) == exit_code
     for one in hit & report.keys():
@@ -421,7 +421,7 @@ def test_a_fault_loses_no_row_and_is_told_as_it_was(
 
 
 def again(bench: Bench, server: HostileServer) -> None:
-    """Give the same command again, with the fault gone: everything is done, nothing twice."""
+    """Run the same command again without the fault: all rows are done, none twice."""
     done = {one for one, line in bench.report().items() if line["status"] == "updated"}
     arrived = server.arrivals.copy()
     server.fault = None
@@ -442,11 +442,11 @@ DOUBTFUL: Final = [
 
 @pytest.mark.parametrize("case", DOUBTFUL, ids=repr)
 def test_rows_that_cannot_be_read_back_either_are_unknown(case: Case, bench: Bench) -> None:
-    """Where reading meets the same fault, nobody knows; and that is said, until it is over."""
+    """Where reading meets the same fault, the outcome is unknown, and reported so."""
     server = HostileServer(IDS, case.fault, lambda one, _: one in FEW, breaks_reads=True)
     totals = bench.run(server)
     report = bench.report()
-    check_books(server, report, totals)
+    check_report(server, report, totals)
     assert {one for one, line in report.items() if line["status"] == "unknown"} == FEW
     assert {report[one]["error_code"] for one in FEW} <= {case.code, "stopped"}
     assert int(totals.exit_code) == 3
@@ -465,10 +465,10 @@ def test_rows_that_cannot_be_read_back_either_are_unknown(case: Case, bench: Ben
         ("429, Retry-After as a word", 1.0, 31.0),
     ],
 )
-def test_everybody_waits_as_long_as_is_sensible(
+def test_retry_after_is_honoured_up_to_five_minutes(
     case: str, when: str, shortest_s: float, longest_s: float, bench: Bench
 ) -> None:
-    """A server that asks for seconds gets them, one that asks for years gets five minutes."""
+    """A wait of seconds is honoured; a wait of years becomes five minutes."""
     [fault] = [one.fault for one in CASES if one.name == case]
     server = HostileServer(
         IDS, fault, lambda one, arrival: one == IDS[4] and (when == "all" or arrival == 1)
@@ -480,17 +480,15 @@ def test_everybody_waits_as_long_as_is_sensible(
     assert max(gaps) <= longest_s
 
 
-def test_of_a_gigantic_body_no_more_is_read_than_is_needed(bench: Bench) -> None:
-    """A terabyte that was promised costs a few megabytes, in the buffers of both sides."""
+def test_a_huge_body_is_not_read_to_its_end(bench: Bench) -> None:
+    """An announced terabyte costs a few megabytes in the buffers of both sides."""
     server = HostileServer(IDS, gigantic, lambda one, arrival: one == IDS[4] and arrival == 1)
     bench.run(server)
     assert MAX_ANSWER_BYTES <= server.sent_bytes <= 16 * MAX_ANSWER_BYTES
 
 
-def test_lines_reach_the_disk_while_the_run_goes_on(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A power cut in the middle costs the lines of the last second, not all of them."""
+def test_lines_reach_the_disk_during_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut loses the lines of the last second, not all of them."""
     sizes: list[tuple[float, int]] = []
     real = os.fsync
 
@@ -512,7 +510,7 @@ def test_lines_reach_the_disk_while_the_run_goes_on(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_never_followed(status: int, bench: Bench) -> None:
-    """The run stops at once, and neither the key nor a row goes anywhere else."""
+    """The run stops at once, and neither the key nor a row is sent elsewhere."""
     elsewhere = HostileServer(IDS)
     moved = http(status, b"", f"Location: {elsewhere.url}{RESET}")
     server = HostileServer(IDS, answers(moved))
@@ -529,8 +527,8 @@ def test_a_redirect_is_never_followed(status: int, bench: Bench) -> None:
     again(bench, server)
 
 
-def test_a_certificate_that_nobody_vouches_for_stops_the_run(bench: Bench, tmp_path: Path) -> None:
-    """Not one request is sent over a line that somebody may listen to."""
+def test_an_untrusted_certificate_stops_the_run(bench: Bench, tmp_path: Path) -> None:
+    """No request is sent over a connection that can be intercepted."""
     pem = tmp_path / "server.pem"
     pem.write_text(PEM)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -543,8 +541,8 @@ def test_a_certificate_that_nobody_vouches_for_stops_the_run(bench: Bench, tmp_p
     assert (sum(server.arrivals.values()), server.keys) == (0, set())
 
 
-def test_an_address_that_no_name_server_knows_stops_the_run_soon(bench: Bench) -> None:
-    """A name that does not exist, or a network that is away: nothing is lost, and it is said."""
+def test_an_unknown_host_name_stops_the_run_soon(bench: Bench) -> None:
+    """A wrong name, or no network: nothing is lost, and the error is reported."""
     totals = bench.run(None, base_url="https://api.invalid")
     assert (int(totals.exit_code), totals.counts[Status.PENDING]) == (3, ROWS)
     assert totals.stop is not None
@@ -552,8 +550,8 @@ def test_an_address_that_no_name_server_knows_stops_the_run_soon(bench: Bench) -
     assert "cannot connect" in totals.stop.message
 
 
-def test_a_port_where_nobody_listens_stops_the_run_soon(bench: Bench) -> None:
-    """And when somebody does, the same command goes on."""
+def test_a_closed_port_stops_the_run_soon(bench: Bench) -> None:
+    """Once the server listens, the same command resumes."""
     server = HostileServer(IDS)
 
     async def go_away() -> None:
@@ -573,7 +571,7 @@ OUTAGES: Final = ("500", "503", "502, a page", "200, cut JSON", "hang before app
 @pytest.mark.parametrize("begins_s", [0.2, 0.55])
 @pytest.mark.parametrize("name", [*OUTAGES, "reset after applying", "refused"])
 def test_an_outage_of_ten_minutes_costs_no_row(name: str, begins_s: float, bench: Bench) -> None:
-    """Whatever form it takes, in the middle of a sheet and at its very end."""
+    """In any form, in the middle of a sheet and at its end."""
     server = HostileServer(IDS)
 
     async def outage() -> None:
@@ -590,27 +588,28 @@ def test_an_outage_of_ten_minutes_costs_no_row(name: str, begins_s: float, bench
         await asyncio.Event().wait()
 
     totals = bench.run(server, meanwhile=outage)
-    check_books(server, bench.report(), totals, sees_all=name != "refused")
+    check_report(server, bench.report(), totals, sees_all=name != "refused")
     assert (totals.exit_code, totals.counts[Status.UPDATED]) == (0, ROWS)
     probes = [at for at in server.times if begins_s + 60 < at < begins_s + 600]
     assert all(later - at >= 5 for at, later in pairwise(probes))
 
 
-def test_who_waits_for_the_api_is_told_so_and_not_how_long(bench: Bench) -> None:
-    """A time left would be invented: nobody knows how long an outage takes."""
+def test_during_an_outage_no_time_left_is_shown(bench: Bench) -> None:
+    """How long an outage takes is unknown."""
     seen: list[Progress] = []
     [fault] = [case.fault for case in CASES if case.name == "502, a page"]
     server = HostileServer(IDS, fault, lambda one, arrival: one in IDS[9:] and arrival < 3)
     bench.run(server, tick_s=0.1, callbacks=Callbacks(on_progress=seen.append))
-    told = {progress.waiting_for: progress.left_s > 0 for progress in seen if progress.left_s}
+    estimates = [progress for progress in seen if progress.left_s]
+    is_estimated = {one.waiting_for: one.left_s > 0 for one in estimates}
     waited = [progress for progress in seen if "API unavailable" in progress.waiting_for]
     assert len(waited) > 10
     assert {progress.left_s for progress in waited} == {0.0}
-    assert told == {"": True}
+    assert is_estimated == {"": True}
 
 
 def test_a_server_that_restarts_in_the_middle_loses_no_row(bench: Bench) -> None:
-    """Connections break, then nobody listens for a while, then all goes on."""
+    """Connections break, then the port is closed for a while, then the run continues."""
     server = HostileServer(IDS, latency_s=0.3)
 
     async def restart() -> None:
@@ -621,35 +620,35 @@ def test_a_server_that_restarts_in_the_middle_loses_no_row(bench: Bench) -> None
         await asyncio.Event().wait()
 
     totals = bench.run(server, meanwhile=restart)
-    check_books(server, bench.report(), totals, sees_all=False)
+    check_report(server, bench.report(), totals, sees_all=False)
     assert (totals.exit_code, totals.counts[Status.UPDATED]) == (0, ROWS)
     assert max(server.applied.values()) <= 2
 
 
 @pytest.mark.parametrize("jump_s", [-86_400.0, -3.0, 3.0, 86_400.0])
-def test_a_clock_that_is_set_during_a_run_changes_only_what_the_time_is(
+def test_a_clock_that_is_set_during_a_run_changes_timestamps_only(
     jump_s: float, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither pace nor outcomes hang on the time of day; the report says what the clock said."""
+    """Pace and outcomes do not depend on the time of day."""
     real, server = time.time, HostileServer(IDS)
     monkeypatch.setattr(
         time, "time", lambda: real() + jump_s * (sum(server.arrivals.values()) > ROWS // 2)
     )
     totals = bench.run(server)
-    check_books(server, bench.report(), totals)
+    check_report(server, bench.report(), totals)
     assert (totals.exit_code, totals.counts[Status.UPDATED]) == (0, ROWS)
     assert server.times[-1] - server.times[0] == pytest.approx((ROWS - 1) / 50, abs=0.1)
     assert {later - at < 0.2 for at, later in pairwise(server.times)} == {True}
 
 
-def test_the_matrix_is_whole() -> None:
-    """Every kind of fault has its expectations, and no two faults one name."""
+def test_the_matrix_is_complete() -> None:
+    """Every kind of fault has expectations, and all names differ."""
     kinds = {case.kind for case in CASES}
     assert {
-        (kind, when, whom)
+        (kind, when, which)
         for kind in kinds
         for when in ("first", "all")
-        for whom in ("few", "every")
+        for which in ("few", "every")
     } == EXPECTED.keys()
     assert len({case.name for case in CASES}) == len(CASES)
     assert json.loads(success().split(b"\r\n\r\n")[1])["data"] is None

@@ -41,10 +41,10 @@ from bulk_reset.engine.retry_policy import RetryPolicy, is_worth_retrying
         (-5.0, 1, 0.0, 1.0),
     ],
 )
-def test_a_429_pauses_as_long_as_the_server_says_or_ever_longer(
+def test_a_429_pauses_as_long_as_the_server_asks_or_longer_each_time(
     retry_after_s: float | None, times_in_a_row: int, jitter: float, expected_s: float
 ) -> None:
-    """Its Retry-After is neither undercut nor believed for hours; without it, the pause doubles."""
+    """Retry-After is honoured, up to a limit; without it, the pause doubles."""
     error = ThrottledError("wait", code="C", retry_after_s=retry_after_s)
     assert RetryPolicy().pause_s(error, times_in_a_row, jitter) == expected_s
 
@@ -68,21 +68,21 @@ def test_a_429_pauses_as_long_as_the_server_says_or_ever_longer(
         (UnknownOutcomeError, 9.0, 9.0),
     ],
 )
-def test_only_what_may_pass_is_tried_again(
+def test_only_temporary_errors_are_retried(
     kind: type[RequestError], retry_after_s: float | None, *, expected: bool | float
 ) -> None:
-    """The API's no is final; its trouble is waited out, as long as it asks for."""
+    """A rejection is final; a server error is retried after the wait that it asks for."""
     answer = is_worth_retrying(kind("no", code="C", retry_after_s=retry_after_s))
     assert (answer, type(answer)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), TimeoutError(), BulkResetError("x")])
-def test_an_error_of_another_kind_is_never_tried_again(error: Exception) -> None:
-    """A mistake in the program is not repeated until it hides itself."""
+def test_an_error_of_another_kind_is_never_retried(error: Exception) -> None:
+    """A bug in the program is not hidden by retries."""
     assert is_worth_retrying(error) is False
 
 
-def test_a_policy_tells_the_back_off_what_it_needs() -> None:
+def test_a_policy_sets_the_back_off() -> None:
     """Waits grow from the first to the longest, over so many attempts and no total time."""
     policy = RetryPolicy(attempts=3, first_wait_s=0.5, longest_wait_s=8.0, jitter_s=0.25)
     assert policy.back_off() == {
@@ -94,8 +94,8 @@ def test_a_policy_tells_the_back_off_what_it_needs() -> None:
     }
 
 
-def test_a_policy_of_one_s_own_counts_for_pauses_too() -> None:
-    """Doubling ends after ten times, whatever the cap; the jitter is as large as it is told."""
+def test_a_custom_policy_is_used_for_pauses_too() -> None:
+    """Doubling ends after ten times, whatever the cap; the jitter is as configured."""
     policy = RetryPolicy(first_wait_s=0.5, longest_wait_s=1e9, jitter_s=3.0)
     slow = ThrottledError("wait", code="C")
     assert [policy.pause_s(slow, times, 0.5) for times in (1, 2, 11, 12)] == [
@@ -106,8 +106,8 @@ def test_a_policy_of_one_s_own_counts_for_pauses_too() -> None:
     ]
 
 
-def test_without_a_word_a_row_is_tried_five_times_over_half_a_minute() -> None:
-    """The back-off of the provider's advice: from a second, doubled, at most half a minute."""
+def test_by_default_a_row_is_tried_five_times_within_half_a_minute() -> None:
+    """The back-off that the provider recommends: from a second, doubled, up to half a minute."""
     assert RetryPolicy() == RetryPolicy(
         attempts=5, first_wait_s=1.0, longest_wait_s=30.0, jitter_s=1.0
     )
@@ -116,7 +116,7 @@ def test_without_a_word_a_row_is_tried_five_times_over_half_a_minute() -> None:
 
 @pytest.mark.parametrize("attempts", [0, -1])
 def test_a_policy_without_an_attempt_is_refused(attempts: int) -> None:
-    """A run that could send nothing does not start."""
+    """A run that cannot send anything does not start."""
     with pytest.raises(InputError) as caught:
         RetryPolicy(attempts=attempts)
     assert str(caught.value) == f"attempts={attempts}: must be 1 or more."
@@ -124,15 +124,15 @@ def test_a_policy_without_an_attempt_is_refused(attempts: int) -> None:
 
 @pytest.fixture
 def _unchosen() -> Iterator[None]:
-    """Let nobody have chosen how retries are told of, before the test and after it."""
+    """Reset the retry hooks before the test and after it."""
     set_on_retry_hooks(None)
     yield
     set_on_retry_hooks(None)
 
 
 @pytest.mark.usefixtures("_unchosen")
-def test_what_a_program_has_chosen_to_hear_of_retries_by_stays() -> None:
-    """Hooks of the program's own are left alone; without any, nothing goes to standard output."""
+def test_retry_hooks_of_the_program_are_kept() -> None:
+    """The program's hooks are not changed; without any, nothing is printed to standard output."""
     _choose_retry_hook()
     chosen = [hook.__module__ for hook in get_on_retry_hooks()]
     heard: list[object] = []

@@ -1,4 +1,4 @@
-"""What of a sheet is sent, the first time and again."""
+"""Which rows of a sheet are sent, the first time and after a resume."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def fed(
     done: Done | None = None,
     policy: OnConflict = OnConflict.ERROR,
     scope: str = "",
-    **options: Any,  # noqa: ANN401 - the feed's own
+    **options: Any,  # noqa: ANN401  (of the work source)
 ) -> tuple[WorkSource, list[Change], list[Outcome]]:
-    """Return the feed after one pass, what it gave out to send and what to record."""
+    """Return the work source after one pass, its changes to send and its outcomes to record."""
     changes: list[Change] = []
     outcomes: list[Outcome] = []
     with open_sheet(pd.DataFrame(rows, columns=HEADER)) as sheet:
@@ -47,7 +47,7 @@ def fed(
 def done_as(
     rows: list[Row], *statuses: Status, policy: OnConflict = OnConflict.ERROR, scope: str = ""
 ) -> Done:
-    """Return what the report of an earlier run knows of these rows, in their order."""
+    """Return the history of an earlier run of these rows, in their order."""
     _, changes, outcomes = fed(rows, policy=policy, scope=scope)
     items = sorted([*changes, *outcomes], key=lambda item: item.row_number)
     return History.of(
@@ -64,7 +64,7 @@ MIXED = [(A, "one", ""), ("x", "abc", ""), (A, "one", ""), (B, "one", ""), (B, "
 
 
 def test_every_row_is_sent_or_settled_once() -> None:
-    """Good rows are sent; wrong ones, twins and conflicts are settled without a request."""
+    """Valid rows are sent; invalid rows, duplicates and conflicts need no request."""
     work, changes, outcomes = fed(MIXED)
 
     assert numbers(changes) == [2]
@@ -78,7 +78,7 @@ def test_every_row_is_sent_or_settled_once() -> None:
 
 
 def test_rows_are_handed_out_a_thousand_at_a_time_in_order() -> None:
-    """A large sheet never stands in memory as a whole, and its order is kept."""
+    """A large sheet is never in memory as a whole, and its order is kept."""
     rows = [(f"{number:024x}", "abc", "") for number in range(2_500)]
     with open_sheet(pd.DataFrame(rows, columns=HEADER)) as sheet:
         work = WorkSource(sheet, check_rows(sheet), "")
@@ -89,7 +89,7 @@ def test_rows_are_handed_out_a_thousand_at_a_time_in_order() -> None:
 
 
 def test_counting_hands_out_nothing_and_counts_the_same() -> None:
-    """A plan is made by the same sorting as the run."""
+    """A plan counts as the run does."""
     with open_sheet(pd.DataFrame(MIXED, columns=HEADER)) as sheet:
         plan = WorkSource(sheet, check_rows(sheet), "")
         plan.count()
@@ -99,7 +99,7 @@ def test_counting_hands_out_nothing_and_counts_the_same() -> None:
 
 @pytest.mark.parametrize("retries_failed", [False, True])
 def test_resume_sends_what_is_not_final(retries_failed: bool) -> None:
-    """Done rows are not sent again, unknown ones always, failed ones when asked."""
+    """Done rows are not sent again, unknown rows always, failed rows if requested."""
     statuses = (Status.UPDATED, Status.UNCHANGED, Status.FAILED, Status.UNKNOWN)
     done = done_as(GOOD[:4], *statuses)
     work, changes, _ = fed(GOOD, done, retries_failed=retries_failed)
@@ -118,34 +118,34 @@ def test_row_that_moved_is_the_same_row() -> None:
 
 
 def test_row_whose_text_changed_is_a_new_one() -> None:
-    """A mended row is sent; the others are not."""
+    """A fixed row is sent; the others are not."""
     done = done_as(GOOD, *[Status.UPDATED, Status.FAILED, *[Status.UPDATED] * 3])
-    rows = [*GOOD[:1], (GOOD[1][0], "mended", ""), (GOOD[2][0], "title 2", "new"), *GOOD[3:]]
+    rows = [*GOOD[:1], (GOOD[1][0], "fixed", ""), (GOOD[2][0], "title 2", "new"), *GOOD[3:]]
 
     assert numbers(fed(rows, done)[1]) == [3, 4]
 
 
 def test_report_of_another_api_does_not_count() -> None:
-    """What a rehearsal did is not done."""
+    """Rows that a rehearsal sent are not done."""
     done = done_as(GOOD, *[Status.UPDATED] * 5, scope="sandbox")
 
     assert len(fed(GOOD, done, scope="https://api.example")[1]) == 5
 
 
 def test_settled_rows_are_recorded_once() -> None:
-    """Rejected and skipped rows have their lines already; a mended one is sent."""
+    """Rejected and skipped rows have their lines already; a fixed one is sent."""
     statuses = (Status.UPDATED, Status.REJECTED, Status.SKIPPED, Status.REJECTED, Status.REJECTED)
     done = done_as(MIXED, *statuses)
     work, changes, outcomes = fed(MIXED, done)
-    mended = fed([*MIXED[:4], (B, "one", "two")], done)
+    fixed = fed([*MIXED[:4], (B, "one", "two")], done)
 
     assert (changes, outcomes) == ([], [])
     assert work.resumed == {Status.UPDATED: 1, Status.REJECTED: 3, Status.SKIPPED: 1}
-    assert numbers(mended[1]) == [5, 6]
+    assert numbers(fixed[1]) == [5, 6]
 
 
 def test_row_skipped_for_another_that_is_gone_is_sent() -> None:
-    """A skipped row was never sent, so it is once nothing stands in for it."""
+    """A skipped row was never sent, so it is sent when its duplicate is gone."""
     rows = [(A, "one", ""), (A, "two", "")]
     done = done_as(rows, Status.SKIPPED, Status.UPDATED, policy=OnConflict.LAST)
 
@@ -153,8 +153,8 @@ def test_row_skipped_for_another_that_is_gone_is_sent() -> None:
     assert numbers(fed(rows[:1], done, OnConflict.LAST)[1]) == [2]
 
 
-def test_limit_holds_the_rest_back() -> None:
-    """A canary of N rows sends N; the rest is pending, and what is done does not count."""
+def test_rows_beyond_the_limit_stay_pending() -> None:
+    """A limit of N sends N rows; the others are pending, and done rows do not count."""
     done = done_as(GOOD[:2], Status.UPDATED, Status.UPDATED)
     sent = {limit: fed(GOOD, done, limit=limit) for limit in (0, 1, 3, 9)}
 
@@ -166,8 +166,8 @@ def test_limit_holds_the_rest_back() -> None:
     }
 
 
-def test_limit_does_not_hold_back_what_needs_no_sending() -> None:
-    """Wrong rows are told even where nothing is sent."""
+def test_a_limit_does_not_affect_rows_that_need_no_sending() -> None:
+    """Invalid rows are recorded even where nothing is sent."""
     work, changes, outcomes = fed(MIXED, limit=0)
 
     assert (changes, numbers(outcomes), work.held_back) == ([], [3, 4, 5, 6], 1)
@@ -190,14 +190,14 @@ CHAIN = [(A, "one", ""), (B, "one", ""), (A, "two", ""), (A, "three", "")]
 def test_rows_after_one_that_is_sent_again_follow_it(
     statuses: tuple[Status, ...], sent: list[int]
 ) -> None:
-    """Rows that overwrite each other are replayed to the end, so the last one still wins."""
+    """Rows that overwrite each other are all sent again, so the last one still wins."""
     done = done_as(CHAIN, *statuses, policy=OnConflict.IN_ORDER)
 
     assert numbers(fed(CHAIN, done, OnConflict.IN_ORDER, retries_failed=True)[1]) == sent
 
 
 def test_rows_of_other_fields_are_not_sent_again_with_each_other() -> None:
-    """Only rows that overwrite each other hang together."""
+    """Only rows that overwrite each other depend on each other."""
     rows = [(A, "one", ""), (A, "", "two")]
     done = done_as(rows, Status.UNKNOWN, Status.UPDATED)
 

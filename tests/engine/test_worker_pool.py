@@ -1,4 +1,4 @@
-"""The engine on a virtual clock: what becomes of each row, whatever the API does."""
+"""The worker pool on a virtual clock: the outcome of each row, whatever the API does."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class ScriptedApi:
     A script's entry is an error to raise, or the seconds after which success comes.
 
     Attributes:
-        always: what is raised instead of a success, asked for with the time.
-        reading: what is raised instead of incidents, asked for with the time.
-        applies: whether what ends in an error that leaves doubt, or never, was applied.
+        always: returns the error to raise instead of a success, given the time.
+        reading: returns the error to raise instead of incidents, given the time.
+        applies: whether requests that end in an error, or never, were applied.
         gone: incidents that do not exist.
         reads: when which rows were read.
     """
@@ -64,7 +64,7 @@ class ScriptedApi:
     reads: list[tuple[float, list[int]]] = field(default_factory=list)
     latency_s: float = 0.01
     requests: list[tuple[float, int]] = field(default_factory=list)
-    on_their_way: Counter[int] = field(default_factory=Counter)
+    in_flight: Counter[int] = field(default_factory=Counter)
     most_at_once: int = 0
 
     async def reset(self, body: bytes) -> Answer:
@@ -72,15 +72,15 @@ class ScriptedApi:
         loop = asyncio.get_running_loop()
         row = int(json.loads(body)["title"].split()[-1])
         self.requests.append((round(loop.time(), 2), row))
-        self.on_their_way[int(json.loads(body)["incident_id"], 16)] += 1
-        self.most_at_once = max(self.most_at_once, *self.on_their_way.values())
+        self.in_flight[int(json.loads(body)["incident_id"], 16)] += 1
+        self.most_at_once = max(self.most_at_once, *self.in_flight.values())
         step = self.scripts[row].pop(0) if self.scripts.get(row) else self.latency_s
         if self.applies:
             self.titles[json.loads(body)["incident_id"]] = json.loads(body)["title"]
         try:
             await asyncio.sleep(step if isinstance(step, float) else self.latency_s)
         finally:
-            self.on_their_way[int(json.loads(body)["incident_id"], 16)] -= 1
+            self.in_flight[int(json.loads(body)["incident_id"], 16)] -= 1
         error = step if isinstance(step, RequestError) else self.always(loop.time())
         if error is not None:
             raise error
@@ -88,7 +88,7 @@ class ScriptedApi:
         return Answer(200, f"request {row}", None)
 
     async def list_by_ids(self, incident_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Tell the titles as they are."""
+        """Return the current titles."""
         loop = asyncio.get_running_loop()
         rows = [int(incident_id, 16) for incident_id in incident_ids]
         self.reads.append((round(loop.time(), 2), rows))
@@ -111,7 +111,7 @@ class RunResult:
     outcomes: list[Outcome]
     at: float
 
-    def told(self) -> list[tuple[int, str, int, str]]:
+    def summary(self) -> list[tuple[int, str, int, str]]:
         """Return row, status, attempts and code of every outcome, by row."""
         return sorted(
             (o.row_number, o.status.value, o.attempts, o.error_code) for o in self.outcomes
@@ -137,7 +137,7 @@ def send(
     max_failures: float = float("inf"),
     is_in_order: Callable[[str], bool] = lambda _: False,
 ) -> RunResult:
-    """Run the engine over rows on a virtual clock; ``after`` does something to it in between."""
+    """Send rows on a virtual clock; ``after`` is called with the pool in between."""
     outcomes: list[Outcome] = []
 
     async def batches() -> AsyncIterator[list[Change]]:
@@ -165,11 +165,11 @@ def send(
     return run_virtual(main())
 
 
-def test_rows_that_the_api_takes_are_updated_once() -> None:
+def test_rows_that_the_api_accepts_are_updated_once() -> None:
     """The ordinary case: one request, one outcome a row, with the API's request id."""
     api = ScriptedApi()
     ended = send(api, changes(25))
-    assert ended.told() == [(row, "updated", 1, "") for row in range(2, 27)]
+    assert ended.summary() == [(row, "updated", 1, "") for row in range(2, 27)]
     assert {(o.row_number, o.request_id) for o in ended.outcomes} == {
         (row, f"request {row}") for row in range(2, 27)
     }
@@ -177,31 +177,31 @@ def test_rows_that_the_api_takes_are_updated_once() -> None:
 
 
 def test_429_then_200_is_one_outcome_with_no_attempt_spent() -> None:
-    """A pause that the server asked for is honoured and costs the row nothing."""
+    """A pause that the server asks for is honoured and costs no attempt."""
     api = ScriptedApi({2: [throttled_7s]})
     ended = send(api, changes(1))
-    assert ended.told() == [(2, "updated", 1, "")]
+    assert ended.summary() == [(2, "updated", 1, "")]
     assert [at for at, _ in api.requests] == [0.0, 7.01]
 
 
-def test_429_without_end_in_sight_pauses_longer_each_time() -> None:
-    """Without Retry-After everybody backs off, doubling from a second."""
+def test_429_without_retry_after_pauses_longer_each_time() -> None:
+    """Without Retry-After all requests back off, doubling from a second."""
     api = ScriptedApi({2: [throttled] * 6})
     ended = send(api, changes(1))
-    assert ended.told() == [(2, "updated", 1, "")]
+    assert ended.summary() == [(2, "updated", 1, "")]
     waits = [round(b[0] - a[0] - 0.01) for a, b in pairwise(api.requests)]
     assert waits == pytest.approx([1, 2, 4, 8, 16, 30], abs=1)
 
 
-def test_429_holds_back_the_other_rows_too() -> None:
-    """The quota is the account's: while one row is told to wait, no other starts."""
+def test_429_pauses_the_other_rows_too() -> None:
+    """The quota is the account's: while one row has to wait, no other starts."""
     api = ScriptedApi({2: [throttled_7s]})
     send(api, changes(40), windows=(Window(50, 1.0),))
     assert [at for at, _ in api.requests if 0.2 < at < 7] == []
 
 
-def test_429_for_ever_ends_the_run_when_patience_does() -> None:
-    """Where others leave no room for a quarter of an hour, the run stops, rows pending."""
+def test_429_without_end_stops_the_run_after_the_patience() -> None:
+    """Where other clients use the quota for 15 minutes, the run stops with rows pending."""
     ended = send(ScriptedApi(always=lambda _: throttled), changes(100))
     assert ended.outcomes == []
     assert ended.stop is not None
@@ -209,16 +209,16 @@ def test_429_for_ever_ends_the_run_when_patience_does() -> None:
 
 
 @pytest.mark.parametrize("error", [internal, lost])
-def test_a_passing_trouble_costs_an_attempt_and_a_wait(error: RequestError) -> None:
-    """What may pass is tried again after 1, 2, 4 … seconds."""
+def test_a_temporary_error_costs_an_attempt_and_a_wait(error: RequestError) -> None:
+    """A temporary error is retried after 1, 2, 4 … seconds."""
     api = ScriptedApi({2: [error, error]})
     ended = send(api, changes(1))
-    assert ended.told() == [(2, "updated", 3, "")]
+    assert ended.summary() == [(2, "updated", 3, "")]
     assert [at for at, _ in api.requests] == [0.0, 1.01, 3.02]
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "expected"),
     [
         ([internal] * 5, (2, "failed", 5, "InternalError")),
         ([lost] * 5, (2, "unknown", 5, "connection_lost")),
@@ -227,18 +227,18 @@ def test_a_passing_trouble_costs_an_attempt_and_a_wait(error: RequestError) -> N
         ([lost, invalid], (2, "failed", 2, "InvalidParameter")),
     ],
 )
-def test_spent_attempts_end_as_failed_or_unknown_where_reading_is_not_allowed(
-    script: list[RequestError | float], told: tuple[int, str, int, str]
+def test_after_the_last_attempt_a_row_is_failed_or_unknown_where_reading_fails(
+    script: list[RequestError | float], expected: tuple[int, str, int, str]
 ) -> None:
-    """Failed is what the API refused for certain; unknown is what may have been applied."""
+    """Failed: certainly not applied; unknown: it may have been applied."""
     denied = FatalError("no", code="AccessDenied", http_status=403)
     ended = send(ScriptedApi({2: script}, reading=lambda _: denied), changes(1))
-    assert (ended.told(), ended.stop) == ([told], None)
+    assert (ended.summary(), ended.stop) == ([expected], None)
 
 
 @pytest.mark.parametrize("error", [internal, lost])
 @pytest.mark.parametrize(
-    ("applies", "gone", "told", "text"),
+    ("applies", "gone", "expected", "text"),
     [
         (True, False, (2, "updated", 5, ""), "{}; read back: applied"),
         (False, False, (2, "failed", 5, "{code}"), "{}; read back: not applied (title)"),
@@ -250,20 +250,25 @@ def test_spent_attempts_end_as_failed_or_unknown_where_reading_is_not_allowed(
         ),
     ],
 )
-def test_spent_attempts_are_read_back_and_so_no_outcome_is_unknown(
-    error: RequestError, told: tuple[int, str, int, str], text: str, *, applies: bool, gone: bool
+def test_after_the_last_attempt_a_row_is_read_back_so_no_outcome_is_unknown(
+    error: RequestError,
+    expected: tuple[int, str, int, str],
+    text: str,
+    *,
+    applies: bool,
+    gone: bool,
 ) -> None:
-    """What may have been applied is looked at: it was, or it was not, or it cannot have been."""
+    """The incident shows whether the row was applied, or does not exist."""
     api = ScriptedApi({2: [error] * 5}, applies=applies, gone=frozenset({2} if gone else ()))
     ended = send(api, changes(1))
-    row, status, attempts, code = told
-    assert ended.told() == [(row, status, attempts, code.format(code=error.code))]
+    row, status, attempts, code = expected
+    assert ended.summary() == [(row, status, attempts, code.format(code=error.code))]
     assert ended.outcomes[0].error_message == text.format(error)
     assert [rows for _, rows in api.reads] == [[2]]
 
 
 def test_rows_that_are_in_doubt_at_the_same_time_share_their_reads() -> None:
-    """Two hundred lost rows cost a few reads, of at most a hundred incidents each."""
+    """200 rows in doubt cost a few reads of up to 100 incidents each."""
     api = ScriptedApi({row: [internal] * 5 for row in range(3, 203)}, applies=True)
     ended = send(api, changes(201), workers=201, breaker=CircuitBreaker(1e6))
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 201}
@@ -272,16 +277,16 @@ def test_rows_that_are_in_doubt_at_the_same_time_share_their_reads() -> None:
 
 
 def test_a_read_that_fails_for_a_while_is_repeated() -> None:
-    """A row is not left unknown because the one look at it met a hiccup."""
+    """A row is not unknown because a single read failed."""
     failures = iter([lost, internal, lost])
     api = ScriptedApi({2: [lost] * 5}, applies=True, reading=lambda _: next(failures, None))
     ended = send(api, changes(1))
-    assert ended.told() == [(2, "updated", 5, "")]
+    assert ended.summary() == [(2, "updated", 5, "")]
     assert len(api.reads) == 4
 
 
-def test_an_outage_at_the_end_of_a_sheet_costs_no_row_either() -> None:
-    """Attempts that were spent while nothing could be read either do not count against a row."""
+def test_an_outage_at_the_end_of_a_sheet_fails_no_row() -> None:
+    """Attempts during an outage, when reading fails too, do not count."""
 
     def down(at: float) -> RequestError | None:
         return lost if 1 <= at < 601 else None
@@ -293,8 +298,8 @@ def test_an_outage_at_the_end_of_a_sheet_costs_no_row_either() -> None:
     assert 600 <= ended.at <= 660
 
 
-def test_where_writing_works_and_reading_never_does_the_run_goes_on() -> None:
-    """A key that may write but not read, or a proxy that breaks lists, stops nothing."""
+def test_where_only_writing_works_the_run_continues() -> None:
+    """A key that may not read, or a proxy that breaks lists, does not stop the run."""
     api = ScriptedApi({5: [lost] * 5}, reading=lambda _: lost)
     ended = send(api, changes(2_000), windows=(Window(50, 1.0),))
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 1_999, Status.UNKNOWN: 1}
@@ -302,36 +307,36 @@ def test_where_writing_works_and_reading_never_does_the_run_goes_on() -> None:
 
 
 def test_an_outage_beyond_patience_leaves_rows_in_doubt_unknown() -> None:
-    """Where nothing can be read to the end, what may have been applied is said to be unknown."""
+    """Where reading fails to the end, rows that may have been applied are unknown."""
     api = ScriptedApi({2: [lost] * 5}, reading=lambda _: lost)
     ended = send(api, changes(1))
-    assert ended.told() == [(2, "unknown", 5, "connection_lost")]
+    assert ended.summary() == [(2, "unknown", 5, "connection_lost")]
     assert ended.stop is not None
     assert ended.stop.reason is StopReason.OUTAGE
 
 
 @pytest.mark.parametrize("applies", [True, False])
-def test_what_a_stop_leaves_in_doubt_is_read_back_too(*, applies: bool) -> None:
-    """Ctrl-C during a back-off: known to be applied, or still to be sent."""
+def test_rows_that_a_stop_leaves_in_doubt_are_read_back(*, applies: bool) -> None:
+    """Ctrl-C during a back-off: the row is updated or pending."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi({2: [lost, lost], 3: [internal, internal], 4: [lost, lost]}, applies=applies)
     ended = send(api, changes(3), after=(0.5, lambda pool: pool.stop(stop)))
-    told = [(2, "updated", 1, ""), (4, "updated", 1, "")]
-    assert (ended.told(), ended.at) == (told if applies else [], 0.5)
+    expected = [(2, "updated", 1, ""), (4, "updated", 1, "")]
+    assert (ended.summary(), ended.at) == (expected if applies else [], 0.5)
     assert [sorted(rows) for _, rows in api.reads] == [[2, 4]]
 
 
 def test_reading_back_after_a_stop_ends_with_the_grace() -> None:
-    """A stop is a stop: an API that does not answer is not waited for for long."""
+    """After a stop, the run does not wait long for an API that does not answer."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi({2: [lost, lost]}, latency_s=60.0)
     ended = send(api, changes(1), after=(60.5, lambda pool: pool.stop(stop)))
-    assert ended.told() == [(2, "unknown", 1, "stopped")]
+    assert ended.summary() == [(2, "unknown", 1, "stopped")]
     assert ended.at == 60.5 + GRACE_S
 
 
 def test_the_breaker_lets_one_probe_through_at_a_time_reads_included() -> None:
-    """While the API looks down, whatever is sent is sent alone."""
+    """During an outage one request at a time is sent."""
 
     def down(at: float) -> RequestError | None:
         return internal if 5 <= at < 1_000 else None
@@ -345,7 +350,7 @@ def test_the_breaker_lets_one_probe_through_at_a_time_reads_included() -> None:
 
 
 def test_retry_after_of_a_503_is_honoured() -> None:
-    """A server in trouble that says when to come back is taken at its word."""
+    """A server error with Retry-After is retried after that time."""
     busy = TransientError("busy", code="ServiceUnavailable", http_status=503, retry_after_s=12)
     api = ScriptedApi({2: [busy]})
     send(api, changes(1))
@@ -353,7 +358,7 @@ def test_retry_after_of_a_503_is_honoured() -> None:
 
 
 def test_a_fatal_code_stops_the_run_and_leaves_the_rest_pending() -> None:
-    """With a wrong key no row can succeed: nobody is tried twice, nothing is recorded."""
+    """With a wrong key no row can succeed: none is retried, nothing is recorded."""
     api = ScriptedApi(always=lambda _: unauthorized)
     ended = send(api, changes(1_000), windows=(Window(50, 1.0),))
     assert ended.outcomes == []
@@ -361,18 +366,18 @@ def test_a_fatal_code_stops_the_run_and_leaves_the_rest_pending() -> None:
     assert len(api.requests) <= 64
 
 
-def test_what_is_in_flight_at_a_fatal_code_is_finished() -> None:
-    """A stop takes no new row, but does not throw away answers that are on their way."""
+def test_in_flight_requests_at_a_fatal_code_finish() -> None:
+    """A stop takes no new row, but waits for in-flight requests."""
     api = ScriptedApi({2: [1.0], 3: [unauthorized]})
     ended = send(api, changes(2), workers=2)
-    assert ended.told() == [(2, "updated", 1, "")]
+    assert ended.summary() == [(2, "updated", 1, "")]
 
 
 def test_more_failures_than_allowed_stop_the_run() -> None:
-    """The sheet's own mistakes are noticed early: after the third of at most two."""
+    """With max_failures=2, the third failure stops the run."""
     api = ScriptedApi(always=lambda _: invalid)
     ended = send(api, changes(100), workers=1, max_failures=2)
-    assert [told[0] for told in ended.told()] == [2, 3, 4]
+    assert [row[0] for row in ended.summary()] == [2, 3, 4]
     assert ended.stop is not None
     assert ended.stop.reason is StopReason.MAX_FAILURES
 
@@ -393,8 +398,8 @@ def test_an_outage_of_ten_minutes_costs_no_row() -> None:
     assert min(b - a for a, b in pairwise(probe for probe in probes if probe > 200)) >= 30
 
 
-def test_an_api_that_is_never_there_ends_the_run_soon_with_nothing_lost() -> None:
-    """A wrong address or a dead server is told within a minute, and all rows are pending."""
+def test_an_unreachable_api_stops_the_run_soon_with_nothing_lost() -> None:
+    """A wrong address or a dead server is reported within a minute; all rows are pending."""
     api = ScriptedApi(always=lambda _: refused)
     ended = send(api, changes(100))
     assert ended.outcomes == []
@@ -404,7 +409,7 @@ def test_an_api_that_is_never_there_ends_the_run_soon_with_nothing_lost() -> Non
 
 
 def test_an_outage_beyond_patience_leaves_rows_pending_not_failed() -> None:
-    """When waiting has no end the run stops; what was not sent can be sent later."""
+    """After the patience the run stops; rows that were not sent can be sent later."""
     api = ScriptedApi(always=lambda at: refused if at > 10 else None)
     ended = send(
         api, changes(2_000), windows=(Window(50, 1.0),), breaker=CircuitBreaker(patience_s=120)
@@ -423,8 +428,8 @@ def test_a_row_that_breaks_the_server_fails_alone() -> None:
     assert Counter(o.status for o in ended.outcomes) == {Status.UPDATED: 195, Status.FAILED: 5}
 
 
-def test_rows_of_one_incident_are_sent_in_order_and_never_at_once() -> None:
-    """The second change of an incident waits until the first is through, retries and all."""
+def test_rows_of_one_incident_are_sent_in_order_one_at_a_time() -> None:
+    """The second change of an incident waits until the first has ended, retries included."""
     api = ScriptedApi({2: [lost, lost]})
     ended = send(api, changes(9, incident=lambda row: row % 3), is_in_order=lambda _: True)
     assert {o.status for o in ended.outcomes} == {Status.UPDATED}
@@ -434,41 +439,41 @@ def test_rows_of_one_incident_are_sent_in_order_and_never_at_once() -> None:
 
 
 def test_the_first_stop_lets_requests_finish_and_takes_no_new_row() -> None:
-    """Ctrl-C once: what is on its way is recorded, the rest stays pending."""
+    """First Ctrl-C: in-flight rows are recorded, the others stay pending."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi(latency_s=2.0)
     ended = send(api, changes(20), workers=4, after=(1.0, lambda pool: pool.stop(stop)))
-    assert ended.told() == [(row, "updated", 1, "") for row in range(2, 6)]
+    assert ended.summary() == [(row, "updated", 1, "") for row in range(2, 6)]
     assert (ended.stop, ended.at, len(api.requests)) == (stop, 2.0, 4)
 
 
-def test_requests_that_outlast_the_grace_are_unknown() -> None:
-    """An answer that does not come within a few seconds is not waited for for ever."""
+def test_requests_that_outlast_the_grace_period_are_unknown() -> None:
+    """The run waits a few seconds for in-flight requests."""
     stop = Stop(StopReason.TERMINATED, "SIGTERM")
     api = ScriptedApi(latency_s=60.0)
     ended = send(api, changes(9), workers=2, after=(1.0, lambda pool: pool.stop(stop)))
-    assert ended.told() == [(2, "unknown", 1, "stopped"), (3, "unknown", 1, "stopped")]
+    assert ended.summary() == [(2, "unknown", 1, "stopped"), (3, "unknown", 1, "stopped")]
     assert ended.at == 1.0 + GRACE_S
 
 
 def test_a_second_stop_ends_at_once() -> None:
-    """Ctrl-C twice: now, and what was on its way is unknown."""
+    """Second Ctrl-C: the run ends now, and in-flight rows are unknown."""
 
     def twice(pool: WorkerPool) -> None:
         pool.stop(Stop(StopReason.INTERRUPTED, "Ctrl-C"))
         pool.abort()
 
     ended = send(ScriptedApi(latency_s=60.0), changes(9), workers=1, after=(1.0, twice))
-    assert ended.told() == [(2, "unknown", 1, "stopped")]
+    assert ended.summary() == [(2, "unknown", 1, "stopped")]
     assert ended.at == 1.0
 
 
-def test_a_row_that_waits_to_be_tried_again_is_told_by_what_is_known_of_it() -> None:
+def test_a_row_that_waits_for_a_retry_is_unknown_or_pending() -> None:
     """Stopped during a back-off: unknown if it may have been applied, pending if it was not."""
     stop = Stop(StopReason.INTERRUPTED, "Ctrl-C")
     api = ScriptedApi({2: [lost, lost], 3: [internal, internal]}, reading=lambda _: lost)
     ended = send(api, changes(2), after=(0.5, lambda pool: pool.stop(stop)))
-    assert ended.told() == [(2, "unknown", 1, "stopped")]
+    assert ended.summary() == [(2, "unknown", 1, "stopped")]
 
 
 def test_many_rows_that_always_break_the_server_end_as_failed() -> None:
@@ -479,8 +484,8 @@ def test_many_rows_that_always_break_the_server_end_as_failed() -> None:
     assert ended.stop is None
 
 
-def test_refused_rows_between_pauses_are_no_sign_of_a_used_up_quota() -> None:
-    """A run that gets on is not stopped, however often it is told to wait."""
+def test_rejected_rows_between_pauses_do_not_stop_the_run() -> None:
+    """A run that makes progress is not stopped, however many pauses it has."""
     answers = iter(range(10**6))
 
     def sometimes(_: float) -> RequestError:

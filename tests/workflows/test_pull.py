@@ -30,7 +30,7 @@ DAY_S = 86_400
 
 @pytest.mark.parametrize("days", [0, 1, 30, 31, 32, 62, 63, 365])
 def test_windows_cover_the_time_and_never_overlap(days: int) -> None:
-    """Each is at most 31 days, as the API demands, and begins after the one before."""
+    """Each is up to 31 days, as the API requires, and starts after the previous one."""
     query = Query(1_000_000, 1_000_000 + days * DAY_S)
     windows = list(query.windows())
     assert windows[0][0] == query.since_at
@@ -55,20 +55,20 @@ def test_windows_cover_the_time_and_never_overlap(days: int) -> None:
 def test_dates_are_those_of_the_user(
     text: str, is_end: bool, moment: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the zone of the machine, daylight saving and all; a last day counts to its end."""
+    """In the time zone of the machine, with daylight saving; a last day counts to its end."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     assert parse_time(text, "--since", is_end=is_end) == moment
 
 
-def test_a_zone_that_nobody_knows_is_named(command: Command) -> None:
-    """An error of the environment is no mistake of this program."""
+def test_an_unknown_time_zone_is_named(command: Command) -> None:
+    """The error names the variable and shows valid values."""
     done = command("pull", "x.csv", "--since", "1d", "--sandbox", TZ="Nowhere/City")
-    told = "TZ=Nowhere/City: no zone of that name is known"
-    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    shown = "TZ=Nowhere/City: unknown time zone"
+    assert (done.returncode, shown in done.stderr) == (2, True), done.stderr
 
 
-def test_times_are_told_in_the_zone_that_is_named(command: Command, tmp_path: Path) -> None:
-    """However the environment says it: here it has a name of the old kind."""
+def test_times_are_shown_in_the_zone_of_the_environment(command: Command, tmp_path: Path) -> None:
+    """Also where the variable has a name of the old kind."""
     state = ("--sandbox-state", "state.json", *FAST)
     command("pull", "x.csv", "--since", "2d", "--until", "now", *state, TZ="EST5EDT")
     command("pull", "y.csv", "--since", "2d", "--until", "now", *state, TZ="UTC")
@@ -85,8 +85,8 @@ def test_times_are_told_in_the_zone_that_is_named(command: Command, tmp_path: Pa
 def test_times_ago_are_counted_from_now() -> None:
     """30d is 30 days of 24 hours."""
     now = parse_time("now", "--until")
-    told = {"90s": 90, "5m": 300, "2h": 7200, "30d": 30 * DAY_S, "1w": 7 * DAY_S}
-    for text, seconds in told.items():
+    shown = {"90s": 90, "5m": 300, "2h": 7200, "30d": 30 * DAY_S, "1w": 7 * DAY_S}
+    for text, seconds in shown.items():
         assert 0 <= parse_time(text, "--since") - (now - seconds) <= 5
 
 
@@ -132,15 +132,15 @@ def test_ids_come_from_any_list_of_them(tmp_path: Path) -> None:
         read_id_file(tmp_path / "missing.txt")
 
 
-def test_ten_thousand_incidents_over_months_come_each_once(
+def test_ten_thousand_incidents_over_months_are_pulled_once_each(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """More than page numbers reach, over windows that are cut: 10,500 in 107 requests."""
+    """More than page numbers reach, over several periods: 10,500 in 107 requests."""
     sandbox = start_sandbox("--seed-incidents", "10500", "--seed-step", "600", *QUICK)
     done = command("pull", "all.csv", "--since", "80d", "--base-url", sandbox.url, "--json", *FAST)
-    told = json.loads(done.stdout)
-    assert (told["incidents"], told["windows"]) == (10_500, 3)
-    assert sandbox.get("/_stats")["requests"] == told["pages"] <= 108
+    shown = json.loads(done.stdout)
+    assert (shown["incidents"], shown["windows"]) == (10_500, 3)
+    assert sandbox.get("/_stats")["requests"] == shown["pages"] <= 108
     found = [line["Incident ID"] for line in read_csv(tmp_path / "all.csv")]
     assert found == [seed_id(n) for n in range(1, 10_501)]
 
@@ -159,14 +159,14 @@ def test_ten_thousand_incidents_over_months_come_each_once(
         (("--since", "890m", "--until", "590m"), [7, 8, 9, 10, 11]),
     ],
 )
-def test_filters_narrow_what_comes(
+def test_filters_select_incidents(
     filters: tuple[str, ...],
     numbers: list[int],
     command: Command,
     start_sandbox: StartSandbox,
     tmp_path: Path,
 ) -> None:
-    """Each as the API has it; channels by their names too."""
+    """Filters are those of the API; channels also by name."""
     sandbox = start_sandbox("--seed-incidents", "20", "--seed-step", HOUR, *QUICK)
     since = () if "--since" in filters else ("--since", "2d")
     done = command("pull", "some.csv", *since, *filters, "--base-url", sandbox.url, *FAST)
@@ -178,7 +178,7 @@ def test_filters_narrow_what_comes(
 def test_ids_that_do_not_exist_are_named(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """The rest is there; exit 1 says that it is not all."""
+    """The others are in the sheet; exit code 1 shows that some are missing."""
     sandbox = start_sandbox("--seed-incidents", "150", *QUICK)
     (tmp_path / "ids.txt").write_text("\n".join(seed_id(n) for n in range(151, 0, -1)))
     done = command("pull", "some.csv", "--ids", "ids.txt", "--base-url", sandbox.url, *FAST)
@@ -197,10 +197,10 @@ def test_ids_that_do_not_exist_are_named(
         (("--since", "1d", "--set", "titel=x"), "no field that can be set"),
     ],
 )
-def test_a_pull_that_cannot_be_meant_reads_nothing(
+def test_a_pull_with_an_invalid_option_reads_nothing(
     arguments: tuple[str, ...], said: str, command: Command, tmp_path: Path
 ) -> None:
-    """One line, exit 2, no sheet."""
+    """One line, exit code 2, no sheet."""
     done = command("pull", "x.csv", *arguments, "--sandbox")
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -216,10 +216,10 @@ def test_a_pull_that_cannot_be_meant_reads_nothing(
         ("--since soon", "--since soon: invalid time"),
     ],
 )
-def test_filters_that_are_none_are_told_in_a_line(
+def test_invalid_filters_are_an_error_of_one_line(
     filters: str, said: str, command: Command, tmp_path: Path
 ) -> None:
-    """What --from-pull takes is what pull takes."""
+    """--from-pull takes the options of pull."""
     done = command("plan", "x.csv", "--from-pull", filters, "--sandbox")
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert done.stderr.count("\n") == 1
@@ -231,21 +231,21 @@ def item(number: int) -> dict[str, Any]:
 
 
 PAGES: list[tuple[str, list[dict[str, Any]]]] = [
-    ("gives no way to them", [{"items": [item(1)], "has_next_page": True, "total": 2}]),
+    ("gives no cursor to them", [{"items": [item(1)], "has_next_page": True, "total": 2}]),
     (
-        "gives no way to them",
+        "gives no cursor to them",
         [{"items": [item(1)], "has_next_page": True, "total": 9, "search_after_ctx": "same"}] * 2,
     ),
     (
-        "gives no way to them",
+        "gives no cursor to them",
         [{"items": [], "has_next_page": True, "total": 9, "search_after_ctx": "a"}],
     ),
     (
-        "there are 3 incidents and gave 1",
+        "reports 3 incidents but listed 1",
         [{"items": [item(1)], "has_next_page": False, "total": 3}],
     ),
     (
-        "there are 3 incidents and gave 2",  # one moved up a page, and so was told of again
+        "reports 3 incidents but listed 2",  # one moved up a page, so it was listed twice
         [
             {
                 "items": [item(1), item(2)],
@@ -259,11 +259,11 @@ PAGES: list[tuple[str, list[dict[str, Any]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "pages"), PAGES)
-async def test_an_api_that_loses_incidents_is_caught(
-    said: str, pages: list[dict[str, Any]], tmp_path: Path, command: Command
+@pytest.mark.parametrize(("text", "pages"), PAGES)
+async def test_an_incomplete_list_is_an_error(
+    text: str, pages: list[dict[str, Any]], tmp_path: Path, command: Command
 ) -> None:
-    """A list that ends too soon or turns in circles is an error, not a sheet that looks whole."""
+    """A list that ends too soon or repeats itself gives no sheet."""
     answers = iter(pages)
 
     async def answer(_: web.Request) -> web.Response:
@@ -276,5 +276,5 @@ async def test_an_api_that_loses_incidents_is_caught(
         done = await asyncio.to_thread(
             command, "pull", "x.csv", "--since", "1d", "--base-url", url, *FAST
         )
-    assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+    assert (done.returncode, text in done.stderr) == (3, True), done.stderr
     assert not (tmp_path / "x.csv").exists()

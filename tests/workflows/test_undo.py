@@ -32,7 +32,7 @@ Start = Callable[..., tuple[Command, SandboxProcess]]
 
 @pytest.fixture
 def start(command: Command, start_sandbox: StartSandbox, tmp_path: Path) -> Start:
-    """Start a sandbox with faults; give a command against it, and the sandbox."""
+    """Start a sandbox with faults; return a command that uses it, and the sandbox."""
 
     def begin(*rules: dict[str, Any]) -> tuple[Command, SandboxProcess]:
         faults = tmp_path / "faults.json"
@@ -43,8 +43,8 @@ def start(command: Command, start_sandbox: StartSandbox, tmp_path: Path) -> Star
     return begin
 
 
-def test_a_row_whose_comment_failed_is_taken_back(start: Start, tmp_path: Path) -> None:
-    """Its title was set, whatever the report calls the row as a whole."""
+def test_a_row_whose_comment_failed_is_undone(start: Start, tmp_path: Path) -> None:
+    """Its title was set, although the row failed."""
     run, sandbox = start({"path": "/incident/comment", "error": "InvalidParameter"})
     before = values(sandbox)
     write_rows(tmp_path / "x.csv", ["id", "title", "comment"], [seed_id(5), "Renamed", "Hello"])
@@ -55,10 +55,10 @@ def test_a_row_whose_comment_failed_is_taken_back(start: Start, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("refused", [1, 2, 3])
-def test_what_the_server_refused_is_never_set_by_an_undo(
+def test_a_value_that_the_api_rejected_is_never_set_by_an_undo(
     refused: int, start: Start, tmp_path: Path
 ) -> None:
-    """Of rows in order, each is judged as if those before it were applied; one was not."""
+    """Rows in order are compared as if those before them were applied; one was not."""
     rule = {"path": "/incident/reset", "arrivals": [refused], "error": "InvalidParameter"}
     run, sandbox = start(rule)
     before = values(sandbox)
@@ -73,7 +73,7 @@ def test_what_the_server_refused_is_never_set_by_an_undo(
 def test_an_undo_waits_for_the_run_that_writes_the_report(
     command: Command, start_sandbox: StartSandbox, begin: Begin, tmp_path: Path
 ) -> None:
-    """Half a run taken back, and the other half sent after it, would be neither."""
+    """Otherwise half of the run would be undone, and the other half sent afterwards."""
     sandbox = start_sandbox("--seed-incidents", "200", *QUICK)
     write_sheet(tmp_path / "x.csv", 200)
     process = begin("run", "x.csv", "--base-url", sandbox.url, "--quiet")
@@ -85,15 +85,15 @@ def test_an_undo_waits_for_the_run_that_writes_the_report(
     assert not (tmp_path / "x.undo.csv").exists()
 
 
-def test_what_was_sent_without_a_look_is_told_by_an_undo(start: Start, tmp_path: Path) -> None:
-    """Restored, listed and not known make all; where some stay, the exit code says so."""
+def test_rows_without_previous_values_are_reported_by_an_undo(start: Start, tmp_path: Path) -> None:
+    """Restored, not restorable and unknown add up; the exit code is 1 where some are unknown."""
     run, _ = start()
     write_sheet(tmp_path / "x.csv", 6)
     run("run", "x.csv", "--limit", "4")
     run("run", "x.csv", "--no-before")
     undone = run("undo", "x.report.csv", "--yes", "--json")
-    told = json.loads(undone.stdout)
-    assert (undone.returncode, told["counts"]["updated"], told["not_known"]) == (1, 4, 2)
+    results = json.loads(undone.stdout)
+    assert (undone.returncode, results["counts"]["updated"], results["not_known"]) == (1, 4, 2)
     again = run("undo", "x.report.csv", "--yes")
     assert "2 rows were sent without a look (--no-before)" in again.stdout
 
@@ -130,10 +130,10 @@ def test_the_report_of_an_older_undo_stops_a_new_run(start: Start, tmp_path: Pat
     assert (run("undo", "x.report.csv", "--yes").returncode, values(sandbox)) == (0, before)
 
 
-def test_one_value_that_cannot_be_set_again_does_not_hold_up_the_others(
+def test_a_value_that_cannot_be_restored_does_not_stop_the_others(
     start: Start, tmp_path: Path
 ) -> None:
-    """Controls, half characters: what JSON can say is restored, the rest is listed."""
+    """Control characters, half surrogate pairs: restored where JSON has them, else listed."""
     run, sandbox = start()
     odd: list[Any] = ["a\x7fb", "x\x85y", "\ud800z", "fine", 7, "#REF!", " "]
     for n, value in enumerate(odd, 1):
@@ -157,10 +157,8 @@ def test_one_value_that_cannot_be_set_again_does_not_hold_up_the_others(
     assert now == {one: incident for one, incident in before.items() if one != seed_id(3)}
 
 
-def test_before_images_that_a_spreadsheet_saved_are_gone_on_with(
-    start: Start, tmp_path: Path
-) -> None:
-    """Saved with semicolons, 007 made 7: what stood there is restored as it was."""
+def test_previous_values_that_a_spreadsheet_saved_are_used(start: Start, tmp_path: Path) -> None:
+    """Saved with semicolons and 007 as 7: the original value is restored."""
     run, sandbox = start()
     write_rows(tmp_path / "first.csv", ["id", "title"], *[[seed_id(n), "007"] for n in (1, 2)])
     run("run", "first.csv")

@@ -1,4 +1,4 @@
-"""The way back, by the files alone: which rows, in which order, and what cannot be restored."""
+"""Undo sheets, made of files alone: rows, their order, and what cannot be restored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS, THEIRS = "a" * 24, "b" * 24
 
 
 def written(folder: Path, *rows: tuple[str, str | None, str, Status]) -> Path:
-    """Write a report and its before-images: incident, title before, title written, outcome."""
+    """Write a report and previous values: incident, title before, title written, outcome."""
     path = folder / "x.report.csv"
     with Report(path) as report, PreviousValuesFile(folder / "x.before.csv") as before:
         for number, (incident_id, old, new, status) in enumerate(rows, 2):
@@ -43,7 +43,7 @@ UPDATED, FAILED = Status.UPDATED, Status.FAILED
             [(OURS, "One", "Two", UPDATED), (OURS, "Two", "Three", UPDATED)],
             [(OURS, "One", "Three")],
         ),
-        # Somebody wrote between the two: his is what the second found.
+        # Another user wrote between the two: the second row found that value.
         (
             [(OURS, "One", "Two", UPDATED), (OURS, "Theirs", "Three", UPDATED)],
             [(OURS, "Theirs", "Three")],
@@ -73,27 +73,32 @@ UPDATED, FAILED = Status.UPDATED, Status.FAILED
         ),
     ],
 )
-def test_the_way_back_goes_from_the_last_writing_to_the_first(
+def test_previous_values_are_followed_from_the_last_to_the_first(
     rows: list[tuple[str, str, str, Status]], back: list[tuple[str, str, str]], tmp_path: Path
 ) -> None:
-    """One row an incident: what stood there before the first of ours, where ours is still there."""
-    way = make_undo_sheet(written(tmp_path, *rows))
-    found = read_csv(way.sheet)
+    """One row an incident: the value before the run's first, where the run's is still current."""
+    undo_sheet = make_undo_sheet(written(tmp_path, *rows))
+    found = read_csv(undo_sheet.sheet)
     assert [
         (line["incident_id"], line["title"], line["bulk-reset was title"]) for line in found
     ] == back
-    assert (way.rows, way.values, way.lost, way.lost_file) == (len(back), len(back), (), "")
+    assert (undo_sheet.rows, undo_sheet.values, undo_sheet.lost, undo_sheet.lost_file) == (
+        len(back),
+        len(back),
+        (),
+        "",
+    )
 
 
-def test_values_that_cannot_be_set_again_are_listed_and_not_in_the_sheet(tmp_path: Path) -> None:
-    """Restored and listed are all; a list that is no longer true is removed."""
+def test_values_that_cannot_be_restored_are_listed_and_not_in_the_sheet(tmp_path: Path) -> None:
+    """Each value is restored or listed; an outdated list is removed."""
     report = written(
         tmp_path,
         (OURS, "", "Two", UPDATED),
         (THEIRS, "One", "Two", UPDATED),
     )
-    way = make_undo_sheet(report)
-    assert (way.rows, way.values, len(way.lost)) == (1, 2, 1)
+    undo_sheet = make_undo_sheet(report)
+    assert (undo_sheet.rows, undo_sheet.values, len(undo_sheet.lost)) == (1, 2, 1)
     [line] = read_csv(tmp_path / "x.not-restored.csv")
     assert (line["incident_id"], line["field"], line["it was"], line["it is"]) == (
         OURS,
@@ -107,8 +112,8 @@ def test_values_that_cannot_be_set_again_are_listed_and_not_in_the_sheet(tmp_pat
     assert (again.lost_file, (tmp_path / "x.not-restored.csv").exists()) == ("", False)
 
 
-def test_a_sheet_that_is_somebodys_own_is_not_replaced(tmp_path: Path) -> None:
-    """Its name is all that it has in common with ours."""
+def test_a_sheet_that_was_not_made_by_an_undo_is_not_replaced(tmp_path: Path) -> None:
+    """It has the name of an undo sheet, but other columns."""
     report = written(tmp_path, (OURS, "One", "Two", UPDATED))
     (tmp_path / "x.undo.csv").write_text("my own notes\n")
     with pytest.raises(InputError, match="was not made by an undo"):

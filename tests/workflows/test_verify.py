@@ -1,4 +1,4 @@
-"""What a verification cannot settle stays unknown, and is told."""
+"""Rows that a verification cannot settle stay unknown, and are reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNREAD = {"path": "/incident/list-by-ids", "requests": [2], "html": 502}
 
 
 def test_a_row_whose_comment_was_not_sent_is_not_settled(start: Start, tmp_path: Path) -> None:
-    """Its title is there, its comment is not: the row is sent again, and then it is done."""
+    """Its title was applied, its comment was not: the row is sent again."""
     run, sandbox = start(LOST, UNREAD)
     write_rows(tmp_path / "x.csv", ["id", "title", "comment"], [seed_id(5), "Renamed", "Hello"])
     run("run", "x.csv", "--attempts", "1")
@@ -26,24 +26,24 @@ def test_a_row_whose_comment_was_not_sent_is_not_settled(start: Start, tmp_path:
     assert sandbox.get("/_stats")["comments"] == 1
 
 
-def test_an_unknown_row_that_another_wrote_over_is_not_settled(
+def test_an_unknown_row_that_a_later_row_overwrote_is_not_settled(
     start: Start, tmp_path: Path
 ) -> None:
-    """What stands there is the later row's; of the earlier one nothing can be told."""
+    """The current value is the later row's, so the earlier row stays unknown."""
     run, _ = start(LOST, UNREAD)
     rows = [[seed_id(5), title] for title in ("First", "Second")]
     write_rows(tmp_path / "x.csv", ["id", "title"], *rows)
     run("run", "x.csv", "--attempts", "1", "--on-conflict", "in-order")
     assert statuses(tmp_path / "x.report.csv") == {"unknown": 1, "updated": 1}
     verified = run("verify", "x.report.csv", "--json")
-    told = json.loads(verified.stdout)
-    assert (verified.returncode, told["settled"], told["unsettled"]) == (1, {}, 1)
+    results = json.loads(verified.stdout)
+    assert (verified.returncode, results["settled"], results["unsettled"]) == (1, {}, 1)
 
 
-def test_a_comment_that_was_given_up_is_not_added_again(
+def test_a_comment_in_doubt_is_not_added_again(
     begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """A second Ctrl-C while it is on its way: nobody knows, so it is told and not sent again."""
+    """A second Ctrl-C while it is in flight: the row is reported as failed and not sent again."""
     faults = tmp_path / "faults.json"
     faults.write_text(json.dumps([{"path": "/incident/comment", "hang": True, "times": 1}]))
     sandbox = start_sandbox("--seed-incidents", "5", "--faults", str(faults), *QUICK)
