@@ -49,7 +49,7 @@ def test_json_lists_every_error_by_row_and_column(command: Command) -> None:
         ("old.xls", b"\xd0\xcf\x11\xe0", "old.xls: cannot read .xls. Save it as .xlsx or .csv"),
         ("empty.csv", b"", "empty.csv: the file is empty."),
         ("header.csv", b"id,title\n", "header.csv: a header and no rows."),
-        ("noid.csv", b"incident,name,x\n1,2,3\n", "no column for incident_id"),
+        ("noid.csv", b"incident,name,x\n1,2,3\n", "1 row: 1 invalid"),
         ("nofield.csv", b"id,x\n1,2\n", "no column for any field to set"),
         ("twice.csv", b"id,title,Title\n1,2,3\n", "two columns for title"),
         ("broken.xlsx", b"PK\x03\x04 broken", "not a workbook that can be read"),
