@@ -257,7 +257,7 @@ def test_a_crash_of_the_interpreter_leaves_no_memory_behind(
         "import os, resource, bulk_reset.cli\n"
         "_, hard = resource.getrlimit(resource.RLIMIT_CORE)\n"
         "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
-        f"bulk_reset.cli.app = lambda: os.kill(os.getpid(), {int(signal_number)})\n"
+        f"bulk_reset.cli.app = lambda **_: os.kill(os.getpid(), {int(signal_number)})\n"
         "bulk_reset.cli.main()\n"
     )
     process = subprocess.Popen(

@@ -35,6 +35,7 @@ from bulk_reset.cli import (
 )
 from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.console import print_error, print_topic
+from bulk_reset.cli.next_steps import PROGRAM
 from bulk_reset.cli.streams import make_streams_last
 from bulk_reset.core.errors import ExitCode, InputError
 from bulk_reset.core.option_names import OptionStyle, name_options_as
@@ -46,7 +47,7 @@ default is a collection after every 700 objects, up to a fifth of the run time."
 _INCIDENTS, _JOBS, _MORE = "Incidents", "Jobs", "More"
 
 app = typer.Typer(
-    name="bulk-reset",
+    name=PROGRAM,
     cls=AppGroup,
     no_args_is_help=True,
     add_completion=False,
@@ -130,7 +131,7 @@ def main() -> None:
     make_streams_last()
     try:
         with name_options_as(OptionStyle.COMMAND_LINE):
-            app()
+            app(prog_name=PROGRAM)  # also for python -m bulk_reset
     except InputError as error:
         # A default in the configuration file or a variable, found before the command started.
         print_error(f"error: {redact(str(error))}")

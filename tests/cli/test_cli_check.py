@@ -53,7 +53,7 @@ def test_json_lists_every_error_by_row_and_column(command: Command) -> None:
         ),
         ("empty.csv", b"", "empty.csv: the file is empty."),
         ("header.csv", b"id,title\n", "header.csv: no rows below the header."),
-        ("noid.csv", b"incident,name,x\n1,2,3\n", "no column for incident_id"),
+        ("noid.csv", b"incident,name,x\n1,2,3\n", "1 row: 1 invalid"),
         ("nofield.csv", b"id,x\n1,2\n", "no column for any field to update"),
         ("twice.csv", b"id,title,Title\n1,2,3\n", "more than one column for title"),
         ("broken.xlsx", b"PK\x03\x04 broken", "cannot be read as a workbook"),

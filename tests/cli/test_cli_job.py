@@ -44,8 +44,13 @@ def runs_of(folder: Path) -> list[RunRecord]:
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
     """Return the one line that a command printed, on standard error."""
     assert done.stdout == ""
-    [line] = done.stderr.splitlines()
+    [line] = errors_of(done)
     return line
+
+
+def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the lines of standard error, without the reference to the manual."""
+    return [line for line in done.stderr.splitlines() if line != "More: bulk-reset docs jobs"]
 
 
 # --- check -----------------------------------------------------------------------------------
@@ -434,7 +439,7 @@ def test_an_error_is_one_line_and_nothing_is_run(
         arguments = [*arguments, "--state-dir", "state"]
     done = command("job", *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")] or [
+    lines = [line for line in errors_of(done) if not line.startswith("{")] or [
         json.loads(done.stderr.splitlines()[0])["why"]
     ]
     assert len(lines) == 1, lines

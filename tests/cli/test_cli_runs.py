@@ -224,8 +224,9 @@ def test_an_error_is_one_line_and_nothing_is_removed(
     keep(tmp_path, "a")
     keep(tmp_path, "a", NIGHT + DAY)
     done = runs(*arguments)
-    [line] = done.stderr.splitlines()
+    line, *more = done.stderr.splitlines()
     assert (done.returncode, done.stdout, says in line) == (2, "", True)
+    assert more in ([], ["More: bulk-reset docs jobs"])
     assert len(StateFolder(tmp_path / "state").records()) == 2
 
 
