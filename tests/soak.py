@@ -125,7 +125,8 @@ def main() -> int:
         is_correct = is_correct and result.is_correct
         print(  # noqa: T201
             f"{name:6} {seed:6} {result.rows:6} {result.kills:6} {result.applied:8} "
-            f"{result.repeats:8} {result.lost:5} {result.misreported:12} {time.monotonic() - began_at:8.0f}\n"
+            f"{result.repeats:8} {result.lost:5} {result.misreported:12} "
+            f"{time.monotonic() - began_at:8.0f}\n"
             f"       lines in the report at the kills: {' '.join(map(str, result.lines_at_kills))}",
             flush=True,
         )

@@ -210,7 +210,7 @@ def test_a_signal_at_any_file_operation_loses_no_row(
         env=clean_environment(FLASHDUTY_APP_KEY=KEY, OPENBLAS_NUM_THREADS="1"),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
