@@ -14,10 +14,10 @@ from programs import KEY, Begin, SandboxProcess, clean_environment, run_sandbox
 
 
 def pytest_configure() -> None:
-    """Let the processes that tests start receive signals, also where the tests run in background.
+    """Give processes that tests start the default signals, also under ``nohup`` and ``&``.
 
-    Under ``nohup`` or ``&`` these two signals are ignored, and a process inherits that. A handler
-    is not inherited: the test session still ignores them, its processes do what they do anywhere.
+    There, these two signals are ignored, and child processes inherit that. A handler is not
+    inherited: with it, the test session still ignores the signals, and its processes do not.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -26,14 +26,14 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def start_sandbox() -> Iterator[Callable[..., SandboxProcess]]:
-    """Start sandboxes, each on a free port; all are stopped at the end."""
+    """Start sandboxes, each on a free port; all of them are stopped after the test."""
     with ExitStack() as stack:
         yield lambda *options: stack.enter_context(run_sandbox(*options))
 
 
 @pytest.fixture
 def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be a user without a home, as in a container that gives any number for one."""
+    """Run as a user without a home folder, as in a container with an arbitrary user id."""
 
     def unknown(number: int) -> None:
         raise KeyError(number)
@@ -46,7 +46,7 @@ def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command in a folder of its own, to its end."""
+    """Run the command in the folder of the test and wait for its end."""
 
     def run(
         *arguments: str | Path, key: str | None = KEY, stdin: str | None = None, **env: str
@@ -65,7 +65,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Begin]:
-    """Start runs that continue beside the test; all have ended when the test has."""
+    """Start commands that run during the test; all of them are killed after it."""
     started: list[Forked] = []
 
     def start(*arguments: str, key: str = KEY) -> Forked:

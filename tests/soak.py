@@ -1,6 +1,6 @@
-"""Kill a run again and again, at any moment, and hold the server's books against the report.
+"""Kill a run repeatedly, at random times, and compare the server's records with the report.
 
-``python tests/soak.py`` does it at length, in some three minutes; a test does it in short.
+``python tests/soak.py`` does it with many kills, in 3 minutes; a test does it with few.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from programs import (
 
 WORKERS: Final = 64
 _LATENCY_S: Final = 0.8
-"""Far enough for all workers to be on their way when the kill comes."""
+"""Long enough for all workers to have an in-flight request when the kill comes."""
 _LIFE_S: Final = 3.0
-"""Kills come within so many seconds: while it imports, checks, sends, or has ended."""
+"""Kills come within this many seconds: during imports, the check, sending, or after the end."""
 FAULTS: Final = [{"every": 13, "error": "InternalError"}, {"every": 31, "reset": "before"}]
 
 
 @dataclass(frozen=True)
-class Books:
-    """What the kills have come to.
+class SoakResult:
+    """The result of a soak test.
 
     Attributes:
-        kills: runs that were killed before they had ended.
-        applied: updates that the server made; ``repeats`` of them more than there are rows.
-        lost: rows that the server does not have as the sheet wants them.
-        told_wrong: rows whose lines in the report are not one single ``updated``.
-        most_lines: the most that were in the report at any kill, to see that kills were spread.
+        kills: runs that were killed before their end.
+        applied: updates that the server made.
+        repeats: the number of updates beyond one per row.
+        lost: rows that the server does not have as in the sheet.
+        misreported: rows that do not have exactly one line ``updated`` in the report.
+        lines_at_kills: the lines in the report at each kill, to see that kills were spread.
     """
 
     rows: int
@@ -54,17 +55,17 @@ class Books:
     applied: int
     repeats: int
     lost: int
-    told_wrong: int
+    misreported: int
     lines_at_kills: tuple[int, ...]
 
     @property
-    def is_kept(self) -> bool:
-        """Whether every promise was kept."""
-        return self.lost == self.told_wrong == 0 and self.repeats <= WORKERS * self.kills
+    def is_correct(self) -> bool:
+        """Whether no row was lost, and no more was repeated than was in flight at the kills."""
+        return self.lost == self.misreported == 0 and self.repeats <= WORKERS * self.kills
 
 
-def soak(folder: Path, sandbox: SandboxProcess, rows: int, kills: int, seed: int) -> Books:
-    """Kill runs of one sheet so many times, then let one end."""
+def soak(folder: Path, sandbox: SandboxProcess, rows: int, kills: int, seed: int) -> SoakResult:
+    """Kill runs of one sheet this many times, then wait for the end of one."""
     sheet = write_sheet(folder / "incidents.csv", rows)
     report = folder / "incidents.report.csv"
     command = [sys.executable, "-m", "bulk_reset", "run", sheet.name, "--quiet"]
@@ -84,23 +85,25 @@ def soak(folder: Path, sandbox: SandboxProcess, rows: int, kills: int, seed: int
             lines.append(report.read_bytes().count(b"\n") if report.exists() else 0)
         assert not is_last or process.returncode == 0
     incidents = sandbox.get("/_incidents")
-    told = Counter((line["incident_id"], line["status"]) for line in read_csv(report))
+    reported = Counter((line["incident_id"], line["status"]) for line in read_csv(report))
     applied = sum(incident["applied"] for incident in incidents.values())
     wanted = {seed_id(n): f"Renamed service {n}" for n in range(1, rows + 1)}
-    return Books(
+    return SoakResult(
         rows,
         killed,
         applied,
         applied - rows,
         sum(incidents[one]["title"] != title for one, title in wanted.items()),
-        len(told.keys() ^ {(one, "updated") for one in wanted}) + told.total() - len(told),
+        len(reported.keys() ^ {(one, "updated") for one in wanted})
+        + reported.total()
+        - len(reported),
         tuple(lines),
     )
 
 
 @contextmanager
 def slow_sandbox(folder: Path, rows: int, faults: list[dict[str, object]]) -> Iterator:
-    """Run a sandbox that takes its time, and has every row of the sheet."""
+    """Run a slow sandbox that has every row of the sheet."""
     path = folder / "faults.json"
     path.write_text(json.dumps(faults))
     options = ["--seed-incidents", str(rows), "--latency", str(_LATENCY_S), *FAST]
@@ -109,24 +112,25 @@ def slow_sandbox(folder: Path, rows: int, faults: list[dict[str, object]]) -> It
 
 
 def main() -> int:
-    """Soak at length; exit code 1 where a promise was broken."""
-    is_kept = True
-    print("faults   seed   rows  kills  applied  repeats  lost  told wrong  seconds")  # noqa: T201
+    """Test with many kills; exit code 1 if a result is not correct."""
+    is_correct = True
+    print("faults   seed   rows  kills  applied  repeats  lost  misreported  seconds")  # noqa: T201
     for name, faults, seed in (("none", [], 1), ("some", FAULTS, 2)):
         with (
             tempfile.TemporaryDirectory() as place,
             slow_sandbox(folder := Path(place), 2_000, faults) as sandbox,
         ):
             began_at = time.monotonic()
-            books = soak(folder, sandbox, 2_000, 50, seed)
-        is_kept = is_kept and books.is_kept
+            result = soak(folder, sandbox, 2_000, 50, seed)
+        is_correct = is_correct and result.is_correct
         print(  # noqa: T201
-            f"{name:6} {seed:6} {books.rows:6} {books.kills:6} {books.applied:8} {books.repeats:8} "
-            f"{books.lost:5} {books.told_wrong:11} {time.monotonic() - began_at:8.0f}\n"
-            f"       lines in the report at the kills: {' '.join(map(str, books.lines_at_kills))}",
+            f"{name:6} {seed:6} {result.rows:6} {result.kills:6} {result.applied:8} "
+            f"{result.repeats:8} {result.lost:5} {result.misreported:12} "
+            f"{time.monotonic() - began_at:8.0f}\n"
+            f"       lines in the report at the kills: {' '.join(map(str, result.lines_at_kills))}",
             flush=True,
         )
-    return 0 if is_kept else 1
+    return 0 if is_correct else 1
 
 
 if __name__ == "__main__":

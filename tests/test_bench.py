@@ -1,4 +1,4 @@
-"""The bench works, on next to nothing: what it says of speed is nobody's promise here."""
+"""The benchmarks work, with few rows. Their results are not checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BENCH = Path(__file__).parent / "bench"
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the bench as ``make bench`` does; what it started ends with it."""
+    """Run the benchmarks as ``make bench`` does; all of their processes end with them."""
     command = [sys.executable, str(BENCH), *arguments]
     with subprocess.Popen(
         command,
@@ -28,7 +28,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         try:
             stdout, stderr = process.communicate(timeout=60)
         except BaseException:
-            # Its clients and its server are in its group, and nobody else is.
+            # Only its clients and its server are in its process group.
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
@@ -49,8 +49,10 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("startup", "--rounds", "1"), ["bulk-reset --help", "three lines of typer"]),
     ],
 )
-def test_each_part_measures_all_it_names(arguments: tuple[str, ...], expected: list[str]) -> None:
-    """A developer who asks for one part gets its table, with a line for everything measured."""
+def test_a_part_has_a_line_for_everything_it_measures(
+    arguments: tuple[str, ...], expected: list[str]
+) -> None:
+    """One part prints its table, with a line for everything that it measures."""
     done = bench(*arguments)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -61,8 +63,8 @@ def test_each_part_measures_all_it_names(arguments: tuple[str, ...], expected: l
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_the_page_is_made_and_looked_at() -> None:
-    """Time, memory and size of the making; first paint, filters and memory in the browser."""
+def test_the_page_part_measures_writing_and_opening() -> None:
+    """Time, memory and size of writing; first paint, filters and memory in the browser."""
     done = bench("page", "--rows", "200", "--rounds", "1")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -70,11 +72,11 @@ def test_the_page_is_made_and_looked_at() -> None:
     assert [len(line) for line in lines if line[:1] == ["200"]] == [5, 6], done.stdout
 
 
-def test_an_unknown_part_is_refused_with_those_there_are() -> None:
-    """A slip on the command line measures nothing and says what could be measured."""
+def test_an_unknown_part_is_refused_with_the_list_of_parts() -> None:
+    """A wrong name measures nothing, and the error lists all parts."""
     done = bench("speed")
 
     assert (done.returncode, done.stdout) == (2, "")
-    said = " ".join(done.stderr.replace("│", " ").split())
+    error = " ".join(done.stderr.replace("│", " ").split())
     parts = "'engine', 'page', 'quota', 'schedule', 'sheets', 'startup'"
-    assert f"'speed' is not one of {parts}" in said
+    assert f"'speed' is not one of {parts}" in error

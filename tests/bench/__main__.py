@@ -1,6 +1,6 @@
-"""``python tests/bench [PART]...``: measure, and print tables; all parts when none is named.
+"""``python tests/bench [PART]...``: measure and print tables; all parts by default.
 
-It takes minutes, and wants a machine with nothing else to do.
+It takes minutes and requires an idle machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
 
 
 class Part(StrEnum):
-    """What can be measured by itself."""
+    """A part that can be measured alone."""
 
     ENGINE = "engine"
     PAGE = "page"
@@ -38,7 +38,7 @@ class Part(StrEnum):
 @app.command()
 def main(
     parts: Annotated[
-        list[Part] | None, typer.Argument(help="What to measure; everything when left out.")
+        list[Part] | None, typer.Argument(help="Parts to measure; all by default.")
     ] = None,
     rows: Annotated[
         int | None,
@@ -52,28 +52,29 @@ def main(
         int | None,
         typer.Option(
             min=1,
-            help="How often each side has its turn. [default: "
+            help="Rounds of measurements. [default: "
             f"engine {engine.ROUNDS}, sheets {sheets_table.ROUNDS}, startup {startup.ROUNDS}]",
         ),
     ] = None,
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help=f"Run, and make workbooks, of more than {sheets_table.SLOW_ROWS:,} rows."
+            "--full",
+            help=f"Include runs and workbooks of more than {sheets_table.SLOW_ROWS:,} rows.",
         ),
     ] = False,
 ) -> None:
-    """Measure bulk-reset against other ways to do the same."""
+    """Measure bulk-reset and compare it with other clients."""
     if (load := os.getloadavg()[0]) > _IDLE_LOAD:
-        say(f"The load of this machine is {load:.1f}: others use it, so figures are worth little.")
+        log(f"The load of this machine is {load:.1f}: the results are not reliable.")
     for part in dict.fromkeys(parts or Part):
-        say(f"{part}: measuring ...")
+        log(f"{part}: measuring ...")
         for table in _tables(part, rows, rounds, is_full=full):
             console.print(table)
             console.print()
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line of progress."""
     console.print(text, style="dim", highlight=False)
 
@@ -81,25 +82,25 @@ def say(text: str) -> None:
 def _tables(part: Part, rows: int | None, rounds: int | None, *, is_full: bool) -> list[Table]:
     match part:
         case Part.ENGINE:
-            return engine.tables(rows or engine.ROWS, rounds or engine.ROUNDS, say)
+            return engine.tables(rows or engine.ROWS, rounds or engine.ROUNDS, log)
         case Part.PAGE:
-            # As the quota's: it brings the product along.
+            # Imported only now, as quota_table is.
             import page  # noqa: PLC0415
 
-            return page.tables(rows or page.ROWS, rounds or page.ROUNDS, say)
+            return page.tables(rows or page.ROWS, rounds or page.ROUNDS, log)
         case Part.QUOTA:
-            # Imported only now: it brings the product along, and memory is measured elsewhere.
+            # Imported only now: it imports bulk_reset, and the memory of this process matters.
             import quota_table  # noqa: PLC0415
 
             return quota_table.tables()
         case Part.SCHEDULE:
-            return schedule.tables(say)
+            return schedule.tables(log)
         case Part.SHEETS:
             return sheets_table.tables(
-                rows or sheets_table.ROWS, rounds or sheets_table.ROUNDS, say, is_full=is_full
+                rows or sheets_table.ROWS, rounds or sheets_table.ROUNDS, log, is_full=is_full
             )
         case Part.STARTUP:
-            return startup.tables(rounds or startup.ROUNDS, say)
+            return startup.tables(rounds or startup.ROUNDS, log)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Rows a second with the quota lifted, against other ways to send the same sheet.
+"""Rows per second without a quota, compared with other clients that send the same sheet.
 
-In each round every way sends once, one after the other, so that what slows the machine down
-slows all of them; a ratio compares two runs of one round.
+In each round every client sends once, one after the other, so that a slow machine slows all of
+them; a ratio compares two runs of the same round.
 
-Our own figure counts more than the peers': reading the sheet a second time, digests, the quota's
-books, and the report written and synced.
+The time of bulk-reset includes more than that of the others: a second reading of the sheet,
+digests, the quota's records, and writing and syncing the report.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from looks import new_table
-from processes import HERE, Server, our_run, serving, spend_as_client, where
+from processes import HERE, Server, measure_as_client, our_run, serving, where
 from rich.markup import escape
 from rich.table import Table
 from sheets import write_csv
+from table_style import new_table
 
 ROWS: Final = 10_000
 ROUNDS: Final = 9
 _SLOW: Final = 10
-"""A slow way sends so many times fewer rows: its ratio counts, and nobody waits for the rest."""
+"""A slow client sends this many times fewer rows: its ratio is enough."""
 
 
 @dataclass(slots=True)
-class Way:
-    """One way to send a sheet, and what was measured of it, a figure a round.
+class Client:
+    """A client that sends a sheet, with its measurements, one per round.
 
     Attributes:
-        command: of (server's URL, sheet, rows, a fresh report); ends with JSON on standard output.
-        rows: how many it sends.
-        reads: requests that it makes besides.
-        rates: rows a second.
+        command: from (server's URL, sheet, rows, new report); prints JSON at the end.
+        rows: the rows that it sends.
+        reads: its other requests.
+        rates: rows per second.
         busy: the share of its time that the server was busy, 0 to 1.
     """
 
@@ -54,36 +54,36 @@ class Way:
         """Send once.
 
         Raises:
-            RuntimeError: it failed, or not every row has arrived at the server.
+            RuntimeError: it failed, or not every row arrived at the server.
         """
         before = server.work()
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "bench.report.csv")
-            spent = spend_as_client(self.command(server.url, sheet, self.rows, report))
+            measured = measure_as_client(self.command(server.url, sheet, self.rows, report))
         work = server.work() - before
         if work.requests != self.rows + self.reads:
             raise RuntimeError(f"{self.name}: {work.requests} requests for {self.rows} rows")
-        rate = _rows_per_s(spent.stdout)
+        rate = _rows_per_s(measured.stdout)
         self.rates.append(rate)
         self.busy.append(work.cpu_s * rate / self.rows)
 
 
-def tables(rows: int, rounds: int, say: Callable[[str], None]) -> list[Table]:
-    """Measure every way, so many rounds, and return the one table."""
-    ways = _ways(rows)
+def tables(rows: int, rounds: int, log: Callable[[str], None]) -> list[Table]:
+    """Measure every client in every round and return one table."""
+    clients = _clients(rows)
     with tempfile.TemporaryDirectory() as folder, serving() as server:
         sheet = write_csv(Path(folder, "sheet.csv"), rows)
-        # A server that has seen no request yet is slower for a moment.
+        # The first requests to a new server are slower.
         _peer("bare", rows).send(server, sheet)
         for number in range(1, rounds + 1):
-            say(f"engine: round {number} of {rounds}, {rows:,} rows each")
-            for way in ways:
-                way.send(server, sheet)
-    return [_table(ways, rows, rounds)]
+            log(f"engine: round {number} of {rounds}, {rows:,} rows each")
+            for client in clients:
+                client.send(server, sheet)
+    return [_table(clients, rows, rounds)]
 
 
-def _ways(rows: int) -> list[Way]:
-    def looking(url: str, sheet: Path, _: int, report: Path) -> list[str]:
+def _clients(rows: int) -> list[Client]:
+    def reading_first(url: str, sheet: Path, _: int, report: Path) -> list[str]:
         return our_run(sheet, url, report, is_fast=False)
 
     def plain(url: str, sheet: Path, _: int, report: Path) -> list[str]:
@@ -93,26 +93,26 @@ def _ways(rows: int) -> list[Way]:
         return our_run(sheet, url, report, "--no-before")
 
     few = max(1, rows // _SLOW)
-    ours = [
-        Way("bulk-reset", looking, rows, -(-rows // 100)),
-        Way("bulk-reset --no-before", plain, rows),
+    own = [
+        Client("bulk-reset", reading_first, rows, -(-rows // 100)),
+        Client("bulk-reset --no-before", plain, rows),
     ]
     if not _missing():
-        ours.append(Way("bulk-reset[fast] --no-before", fast, rows))
+        own.append(Client("bulk-reset[fast] --no-before", fast, rows))
     return [
         _peer("bare", rows),
-        *ours,
+        *own,
         _peer("bare-lean", rows),
         _peer("requests", few),
         _peer("cookbook", few),
     ]
 
 
-def _peer(name: str, rows: int) -> Way:
+def _peer(name: str, rows: int) -> Client:
     def command(url: str, sheet: Path, count: int, _: Path) -> list[str]:
         return [sys.executable, str(HERE / "peers.py"), name, url, str(sheet), str(count)]
 
-    return Way(name, command, rows)
+    return Client(name, command, rows)
 
 
 def _missing() -> list[str]:
@@ -124,27 +124,30 @@ def _rows_per_s(stdout: str) -> float:
     return float(facts.get("rows_per_s") or facts["requests"] / facts["elapsed_s"])
 
 
-def _table(ways: list[Way], rows: int, rounds: int) -> Table:
+def _table(clients: list[Client], rows: int, rounds: int) -> Table:
     notes = [
         f"Medians; rounds: {rounds}; {where()}.",
         f"requests and cookbook send {max(1, rows // _SLOW):,} rows.",
-        "No peer uses uvloop or orjson. Only ours reads the sheet",
-        "within its time, and writes a report.",
+        "The other clients use neither uvloop nor orjson, and their time",
+        "includes neither reading the sheet nor writing a report.",
     ]
     if missing := _missing():
         notes.append(f"No line for [fast]: not installed: {', '.join(missing)}.")
     table = new_table(
-        f"Sending {rows:,} rows with the quota lifted",
-        *("way", "rows/s", "from", "to", "of bare", "server busy"),
+        f"Sending {rows:,} rows without a quota",
+        *("client", "rows/s", "from", "to", "of bare", "server busy"),
         caption=escape("\n".join(notes)),
     )
-    bare = next(way for way in ways if way.name == "bare")
-    for way in ways:
-        ratio = median(a / b for a, b in zip(way.rates, bare.rates, strict=True))
+    bare = next(client for client in clients if client.name == "bare")
+    for client in clients:
+        ratio = median(a / b for a, b in zip(client.rates, bare.rates, strict=True))
         table.add_row(
-            escape(way.name),
-            *(f"{rate:,.0f}" for rate in (median(way.rates), min(way.rates), max(way.rates))),
+            escape(client.name),
+            *(
+                f"{rate:,.0f}"
+                for rate in (median(client.rates), min(client.rates), max(client.rates))
+            ),
             f"{ratio:.2f}",
-            f"{median(way.busy):.0%}",
+            f"{median(client.busy):.0%}",
         )
     return table

@@ -1,14 +1,14 @@
-"""A server that says yes to everything as fast as Python can: what a client is measured against.
+"""A server that accepts every update as fast as Python allows, to measure clients with.
 
-Asked for incidents, it has each of them, with values that no sheet wants. It reads each request
-to its end by ``Content-Length``, keeps connections alive, and answers as the API does. Started as
-a process of its own, it prints its port and serves until its standard input is closed. For each
-line on its standard input it prints a JSON line: ``cpu_s``, the processor time that it has used
-(so that its caller can tell whether the server was the bottleneck), and ``requests``, how many it
-has answered (so that its caller can tell whether all of them arrived).
+It has every incident that is asked for, with values that differ from every sheet's. It reads each
+request to its end by ``Content-Length``, keeps connections alive, and answers as the API does. It
+prints its port and serves until its standard input is closed. For each line on its standard input
+it prints a JSON line: ``cpu_s``, the processor time that it has used (to see whether the server
+was the bottleneck), and ``requests``, the number of answered requests (to see whether all of them
+arrived).
 
-State: ``YesMan.answered`` belongs to the event loop; the thread that reads standard input only
-looks at it.
+State: ``AcceptingServer.answered`` is changed in the event loop only; the thread that reads
+standard input reads it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _incidents(request: bytes) -> bytes:
     return f"{head}\r\n\r\n{body}".encode()
 
 
-class YesMan(asyncio.Protocol):
+class AcceptingServer(asyncio.Protocol):
     """One connection.
 
     Attributes:
@@ -50,23 +50,23 @@ class YesMan(asyncio.Protocol):
     answered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to answer."""
+        """Keep the transport for answers."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._received = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that has come to its end."""
+        """Answer every complete request."""
         self._received += data
         while (length := _length_of_first(self._received)) is not None:
             request, self._received = self._received[:length], self._received[length:]
             is_read = request.startswith(_LIST)
             self._transport.write(_incidents(request) if is_read else _ANSWER)
-            YesMan.answered += 1
+            AcceptingServer.answered += 1
 
 
 def _length_of_first(received: bytes) -> int | None:
-    """Return the bytes of the first request, None while it is not whole."""
+    """Return the length of the first request in bytes, None while it is incomplete."""
     head_end = received.find(_END_OF_HEAD)
     if head_end < 0:
         return None
@@ -79,21 +79,21 @@ def _length_of_first(received: bytes) -> int | None:
     return whole if len(received) >= whole else None
 
 
-def _say(value: object) -> None:
+def _print_line(value: object) -> None:
     sys.stdout.write(f"{json.dumps(value)}\n")
     sys.stdout.flush()
 
 
-def _answer_questions() -> None:
+def _print_statistics() -> None:
     for _ in sys.stdin:
-        _say({"cpu_s": time.process_time(), "requests": YesMan.answered})
+        _print_line({"cpu_s": time.process_time(), "requests": AcceptingServer.answered})
 
 
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(YesMan, "127.0.0.1", 0)
-    _say(server.sockets[0].getsockname()[1])
-    await loop.run_in_executor(None, _answer_questions)
+    server = await loop.create_server(AcceptingServer, "127.0.0.1", 0)
+    _print_line(server.sockets[0].getsockname()[1])
+    await loop.run_in_executor(None, _print_statistics)
     server.close()
 
 

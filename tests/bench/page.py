@@ -1,8 +1,8 @@
-"""What a report's page costs: to make, and in a browser, by the number of its rows.
+"""The cost of a report's HTML page, by its rows: to write it, and to open it in a browser.
 
-Making is a whole process, with the start of Python and the imports. The browser is the system's
-own, headless, which opens the file as a user would; each page is opened ``rounds`` times, each
-time in a fresh process, and medians are shown.
+Writing is measured as a whole process, with the start of Python and the imports. The browser is
+the system's, headless; the page is opened ``rounds`` times, each time in a new process, and
+medians are shown.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from looks import new_table
 from playwright.sync_api import Browser, sync_playwright
-from processes import ours, spend
+from processes import measure, our_command
 from reports import write_report
 from rich.table import Table
+from table_style import new_table
 
 ROWS: Final = 100_000
 ROUNDS: Final = 3
@@ -34,12 +34,12 @@ _FILTER: Final = """words => {
   document.body.offsetHeight;  // laid out
   return performance.now() - begun;
 }"""
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What one look at a page took: milliseconds, and bytes of its process at their peak."""
+class Opening:
+    """One opening of a page: milliseconds, and the peak memory of its process in bytes."""
 
     paint_ms: float
     ready_ms: float
@@ -48,34 +48,34 @@ class Looked:
     peak_bytes: float
 
 
-def tables(rows: int, rounds: int, say: Say) -> list[Table]:
-    """Make a page of so many rows and look at it; return the two tables."""
+def tables(rows: int, rounds: int, log: Log) -> list[Table]:
+    """Write a page of this many rows and open it; return two tables."""
     with tempfile.TemporaryDirectory() as folder:
-        say(f"page: {rows:,} rows, a report of them")
+        log(f"page: {rows:,} rows, writing the report")
         report = write_report(Path(folder), rows)
-        say(f"page: {rows:,} rows, making it")
-        spent = spend(ours("report", report, "--html", "--quiet"), exit_code=1)
+        log(f"page: {rows:,} rows, writing the page")
+        measured = measure(our_command("report", report, "--html", "--quiet"), exit_code=1)
         page = report.with_name("nightly.report.html")
         made = new_table(
-            "Making the page", "rows", "s", "MB of memory", "MB of files", "MB of page"
+            "Writing the page", "rows", "s", "MB of memory", "MB of files", "MB of page"
         )
         read = sum(path.stat().st_size for path in report.parent.iterdir() if path != page)
         made.add_row(
             f"{rows:,}",
-            f"{spent.seconds:.2f}",
-            f"{spent.peak_bytes / 1e6:.0f}",
+            f"{measured.seconds:.2f}",
+            f"{measured.peak_bytes / 1e6:.0f}",
             f"{read / 1e6:.1f}",
             f"{page.stat().st_size / 1e6:.2f}",
         )
         browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
         if browser is None:
-            say("page: no browser on the PATH, so nobody looks at it")
+            log("page: no browser on the PATH, so the page is not opened")
             return [made]
-        say(f"page: {rows:,} rows, looking at it")
-        return [made, _looks(rows, [_look(browser, page) for _ in range(rounds)])]
+        log(f"page: {rows:,} rows, opening the page")
+        return [made, _openings(rows, [_open(browser, page) for _ in range(rounds)])]
 
 
-def _look(browser: str, path: Path) -> Looked:
+def _open(browser: str, path: Path) -> Opening:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=browser,
@@ -86,7 +86,7 @@ def _look(browser: str, path: Path) -> Looked:
         page.goto(path.as_uri(), wait_until="commit")
         page.wait_for_selector("html[data-ready]", timeout=120_000)
         ready_ms = (time.perf_counter() - begun) * 1000
-        looked = Looked(
+        opening = Opening(
             page.evaluate(_FIRST_PAINT),
             ready_ms,
             page.evaluate(_FILTER, "alarm 777"),
@@ -94,11 +94,11 @@ def _look(browser: str, path: Path) -> Looked:
             _renderer_bytes(started),
         )
         started.close()
-    return looked
+    return opening
 
 
 def _renderer_bytes(browser: Browser) -> float:
-    """Return the peak of resident memory of the process that holds the page; 0 if not known."""
+    """Return the peak resident memory of the process of the page; 0 if unknown."""
     found = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     peaks = [0.0]
     for process in found["processInfo"]:
@@ -109,22 +109,22 @@ def _renderer_bytes(browser: Browser) -> float:
     return max(peaks)
 
 
-def _looks(rows: int, looks: list[Looked]) -> Table:
+def _openings(rows: int, openings: list[Opening]) -> Table:
     table = new_table(
-        "Looking at the page",
-        *("rows", "first paint, ms", "all rows there, ms", "find few, ms", "find most, ms"),
+        "Opening the page",
+        *("rows", "first paint, ms", "all rows loaded, ms", "find few, ms", "find most, ms"),
         "memory, MB",
         caption=(
-            f"Medians of {len(looks)}, headless; what is found is laid out. Memory is the peak of "
-            "the page's process."
+            f"Medians of {len(openings)}, headless; find includes the layout. Memory is the "
+            "peak of the page's process."
         ),
     )
     table.add_row(
         f"{rows:,}",
-        f"{median(one.paint_ms for one in looks):.0f}",
-        f"{median(one.ready_ms for one in looks):.0f}",
-        f"{median(one.rare_ms for one in looks):.0f}",
-        f"{median(one.common_ms for one in looks):.0f}",
-        f"{median(one.peak_bytes for one in looks) / 1e6:.0f}",
+        f"{median(one.paint_ms for one in openings):.0f}",
+        f"{median(one.ready_ms for one in openings):.0f}",
+        f"{median(one.rare_ms for one in openings):.0f}",
+        f"{median(one.common_ms for one in openings):.0f}",
+        f"{median(one.peak_bytes for one in openings) / 1e6:.0f}",
     )
     return table

@@ -1,8 +1,8 @@
-"""Other ways to send a sheet, each as its author would write it: what ours is measured against.
+"""Other clients that send a sheet, for comparison; each is written as usual for its library.
 
 ``python tests/bench/peers.py NAME URL SHEET ROWS`` sends the first ROWS rows of a CSV sheet and
-prints one JSON line, ``{"rows_per_s": ...}``. Only the sending is timed: neither imports nor the
-reading of the sheet. None of them checks rows, keeps to a quota, retries or writes a report,
+prints one JSON line, ``{"rows_per_s": ...}``. Only the sending is timed, not the imports and
+the reading of the sheet. None of them checks rows, keeps to a quota, retries or writes a report,
 and all of them stop at the first answer that is not a success.
 """
 
@@ -40,7 +40,7 @@ def _check(status: int, answer: dict[str, Any]) -> None:
 
 
 def bare(url: str, rows: Sequence[Row]) -> Send:
-    """Sixty-four workers over one iterator: a good script written by hand."""
+    """64 workers over one iterator, as in a good script."""
     left = iter(rows)
 
     async def work(session: aiohttp.ClientSession) -> None:
@@ -52,7 +52,7 @@ def bare(url: str, rows: Sequence[Row]) -> Send:
 
 
 def bare_lean(url: str, rows: Sequence[Row]) -> Send:
-    """The same with all that can be made beforehand made beforehand: the least aiohttp can do."""
+    """The same with everything prepared before: the lower limit with aiohttp."""
     address = URL(url).with_query(PARAMS)
     bodies = iter([json.dumps(row, ensure_ascii=False).encode() for row in rows])
     headers = {"Content-Type": "application/json"}
@@ -75,7 +75,7 @@ async def _with_workers(
 
 
 def with_requests(url: str, rows: Sequence[Row]) -> Send:
-    """A session a thread, sixteen threads."""
+    """16 threads, each with a session."""
     local = threading.local()
 
     def open_session() -> None:
@@ -94,10 +94,10 @@ def with_requests(url: str, rows: Sequence[Row]) -> Send:
 
 
 def cookbook(url: str, rows: Sequence[Row]) -> Send:
-    """A task a row, started by a loop that fills a bucket and sleeps a millisecond each time.
+    """One task per row, started by a loop that fills a bucket and sleeps 1 ms each time.
 
     Source: the pattern of ``api_request_parallel_processor.py`` in the OpenAI cookbook, which
-    says itself that this allows 1,000 starts a second at most.
+    states that this allows up to 1,000 starts per second.
     """
 
     async def call(session: aiohttp.ClientSession, row: Row) -> None:
@@ -129,7 +129,7 @@ PEERS: Final[dict[str, Callable[[str, Sequence[Row]], Send]]] = {
 
 
 def main() -> None:
-    """Send as one of the peers, and say how fast it was."""
+    """Send as one of the clients, and print the rate."""
     name, url, sheet, count = sys.argv[1:]
     with Path(sheet).open(encoding="utf-8", newline="") as file:
         rows = list(itertools.islice(csv.DictReader(file), int(count)))

@@ -1,10 +1,10 @@
-"""Every process of the bench: where it runs, how it is started, what it took, how it ends.
+"""The processes of the benchmarks: how they are started, measured and stopped.
 
-Each thing measured is a process of its own, so that no run warms another. Client and server
-have a core each where the machine and its system allow it.
+Each measurement is a process of its own, so that no run warms up another. Client and server have
+a core each where the machine and the system allow it.
 
-Python started with ``-c`` looks in the working directory first: start the bench from another
-checkout, and that one's bulk_reset is measured.
+``python -c`` imports from the working directory first: when the benchmarks are started from
+another checkout, the bulk_reset of that checkout is measured.
 
 Units: ``*_s`` seconds, ``*_bytes`` bytes of peak resident memory.
 """
@@ -32,47 +32,47 @@ _STOP_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What a command took, from its start to its exit."""
+class Measured:
+    """Measurements of a command, from its start to its exit."""
 
     seconds: float
     peak_bytes: int
     stdout: str
 
 
-def ours(*arguments: str | Path, is_fast: bool = True) -> list[str]:
+def our_command(*arguments: str | Path, is_fast: bool = True) -> list[str]:
     """Return the command line of bulk-reset; without ``is_fast``, uvloop and orjson are hidden."""
     program = _PROGRAM if is_fast else _WITHOUT_FAST + _PROGRAM
     return [sys.executable, "-c", program, *map(str, arguments)]
 
 
 def our_run(sheet: Path, url: str, report: Path, *more: str, is_fast: bool = True) -> list[str]:
-    """Return the command line of a run with the quota lifted and JSON as its result."""
-    return ours(
+    """Return the command line of a run without a quota, with a result in JSON."""
+    return our_command(
         *("run", sheet, "--base-url", url, "--report", report, "--json", *more, *QUOTA_LIFTED),
         is_fast=is_fast,
     )
 
 
 def environment(home: str = "/nonexistent") -> dict[str, str]:
-    """Return an environment with the bench's key, no proxy, and nothing of the user's own."""
+    """Return an environment with a key, without a proxy and without the user's settings."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     return {**kept, "HOME": home, "PYTHONUTF8": "1", "FLASHDUTY_APP_KEY": KEY}
 
 
-def spend(command: Sequence[str], *, exit_code: int = 0) -> Spent:
-    """Run a command to its end and measure it.
+def measure(command: Sequence[str], *, exit_code: int = 0) -> Measured:
+    """Run a command and measure it.
 
     Args:
-        exit_code: that it should end with.
+        exit_code: the expected exit code.
 
     Raises:
-        RuntimeError: it failed; the text ends with what it said.
+        RuntimeError: it failed; the text ends with its output.
     """
-    # A home of its own: what one run keeps there for the next must not slow that one down.
+    # A new home folder: state that a run keeps must not slow down the next one.
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
-            [sys.executable, "-S", str(HERE / "spent.py"), *command],
+            [sys.executable, "-S", str(HERE / "measure_command.py"), *command],
             env=environment(home),
             capture_output=True,
             text=True,
@@ -82,36 +82,36 @@ def spend(command: Sequence[str], *, exit_code: int = 0) -> Spent:
     stdout, _, line = done.stdout.removesuffix("\n").rpartition("\n")
     facts = json.loads(line)
     if facts["exit_code"] != exit_code:
-        said = f"{stdout[-1000:]}\n{done.stderr[-2000:]}"
-        raise RuntimeError(f"{' '.join(command)}: exit code {facts['exit_code']}: {said}")
-    return Spent(facts["seconds"], facts["peak_bytes"], stdout)
+        output = f"{stdout[-1000:]}\n{done.stderr[-2000:]}"
+        raise RuntimeError(f"{' '.join(command)}: exit code {facts['exit_code']}: {output}")
+    return Measured(facts["seconds"], facts["peak_bytes"], stdout)
 
 
 # --- Where processes run ---------------------------------------------------------------------
 
 
 def cores() -> tuple[int, int] | None:
-    """Return a core for the server and one for the client, None where there are no two."""
+    """Return a core for the server and one for the client; None if there is only one."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     usable = sorted(os.sched_getaffinity(0))
-    # First and last: neighbours are often two threads of one core.
+    # First and last: adjacent numbers are often two threads of one core.
     return (usable[0], usable[-1]) if len(usable) > 1 else None
 
 
 def where() -> str:
-    """Return in words where client and server run."""
+    """Return a text about the cores of client and server."""
     pair = cores()
     if pair is not None:
         return f"server on core {pair[0]}, client on core {pair[1]}"
     if hasattr(os, "sched_getaffinity"):
-        return "only one core: server and client share it, so every figure is too low"
-    return "this system pins no process to a core, so figures vary more"
+        return "client and server share one core, so all results are too low"
+    return "processes are not pinned to cores, so results vary more"
 
 
 @contextlib.contextmanager
 def on_core(number: int | None) -> Iterator[None]:
-    """Start processes on one core: what is started inherits it from the very first moment."""
+    """Start processes on one core; child processes inherit it."""
     if number is None:
         yield
         return
@@ -123,11 +123,11 @@ def on_core(number: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def spend_as_client(command: Sequence[str]) -> Spent:
-    """Run a command on the client's core to its end and measure it; raises as ``spend``."""
+def measure_as_client(command: Sequence[str]) -> Measured:
+    """Run a command on the client's core and measure it; raises as ``measure``."""
     pair = cores()
     with on_core(pair[1] if pair else None):
-        return spend(command)
+        return measure(command)
 
 
 # --- The server ------------------------------------------------------------------------------
@@ -135,25 +135,25 @@ def spend_as_client(command: Sequence[str]) -> Spent:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a server has done since it was started."""
+    """The work of a server since its start."""
 
     cpu_s: float
     requests: int
 
     def __sub__(self, earlier: Work) -> Work:
-        """Return what was done since then."""
+        """Return the work since then."""
         return Work(self.cpu_s - earlier.cpu_s, self.requests - earlier.requests)
 
 
 class Server:
-    """A fast_server.py in a process of its own; use ``serving`` to get one."""
+    """A running fast_server.py; ``serving`` starts one."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.url = f"http://127.0.0.1:{self._read()}"
 
     def work(self) -> Work:
-        """Return what it has done so far."""
+        """Return its work so far."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -166,7 +166,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving() -> Iterator[Server]:
-    """Start a server on its core, and end it whatever happens."""
+    """Run a server on its core until the block ends."""
     pair = cores()
     with on_core(pair[0] if pair else None):
         process = subprocess.Popen(
@@ -180,7 +180,7 @@ def serving() -> Iterator[Server]:
         yield Server(process)
     finally:
         try:
-            # Closes its standard input, which is what it ends at.
+            # Closes its standard input, and then it ends.
             process.communicate(timeout=_STOP_S)
         except subprocess.TimeoutExpired:
             process.terminate()

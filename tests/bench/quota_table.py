@@ -1,6 +1,6 @@
-"""How near the quota comes to the ideal, what its credit risks, how it lives with others.
+"""The limiter compared with the ideal, the risk of its credit, and another client beside it.
 
-Everything runs on the virtual clock: hours of requests take some two minutes of one core.
+Everything runs on a virtual clock: hours of requests take 2 minutes of one core.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aiolimiter import AsyncLimiter
 from rich.console import Console
 from rich.table import Table
 
-# tests/ is not a package; pytest would put it on the path, a program has to.
+# tests/ is not a package: pytest adds it to the path, a program has to do that itself.
 sys.path.insert(0, str(Path(__file__).parent.parent / "doubles"))
 
 from virtual_clock import (
@@ -47,19 +47,19 @@ NAIVE: Final = {
 
 
 class Result(NamedTuple):
-    """What one way of sending came to."""
+    """The result of one client."""
 
     over_ideal: float
     rejected: int
 
 
 def tables() -> list[Table]:
-    """Return the three tables, measured now."""
+    """Measure and return the three tables."""
     return [make() for make in MAKERS]
 
 
 def main() -> None:
-    """Print each table as soon as it is there."""
+    """Print each table as soon as it is measured."""
     console = Console(width=120)
     for make in MAKERS:
         console.print(make())
@@ -73,17 +73,17 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def makespan() -> Table:
-    """Measure ours and two naive ways against the least time the windows allow."""
+    """Compare bulk-reset and two simple limiters with the shortest possible time."""
     table = _table(
-        "Time over ideal, and rejections (ours: median and worst of 5 seeds)",
-        *("way", "rows", "round trip", "counter", "time over ideal", "rejections"),
+        "Time over ideal, and rejections (bulk-reset: median and worst of 5 seeds)",
+        *("limiter", "rows", "round trip", "counter", "time over ideal", "rejections"),
     )
     for rows, trip_s, kind in itertools.product((1_000, 5_000), (0.02, 0.2), KINDS):
-        ours = [_ours(rows, trip_s, kind, seed) for seed in range(5)]
-        over = [result.over_ideal for result in ours]
+        results = [_bulk_reset(rows, trip_s, kind, seed) for seed in range(5)]
+        over = [result.over_ideal for result in results]
         place = (f"{rows:,}", f"{1000 * trip_s:.0f} ms", kind)
         times = f"{statistics.median(over):.4f}, worst {max(over):.4f}"
-        table.add_row("bulk-reset", *place, times, f"{sum(r.rejected for r in ours):,}")
+        table.add_row("bulk-reset", *place, times, f"{sum(r.rejected for r in results):,}")
         for way, limits in NAIVE.items():
             result = _naive(rows, trip_s, kind, limits)
             table.add_row(way, *place, f"{result.over_ideal:.4f}", f"{result.rejected:,}")
@@ -91,7 +91,7 @@ def makespan() -> Table:
     return table
 
 
-def _ours(rows: int, trip_s: float, kind: str, seed: int) -> Result:
+def _bulk_reset(rows: int, trip_s: float, kind: str, seed: int) -> Result:
     server = FarServer(counters(kind, ACCOUNT), lognormal(trip_s, 0.3, seed))
 
     async def run() -> float:
@@ -101,7 +101,7 @@ def _ours(rows: int, trip_s: float, kind: str, seed: int) -> Result:
 
 
 def _naive(rows: int, trip_s: float, kind: str, limits: tuple[tuple[float, float], ...]) -> Result:
-    """Send as a script by hand would: a limiter a window, a second's sleep after a 429."""
+    """Send as a simple script: one limiter per window, a sleep of 1 s after a 429."""
     server = FarServer(counters(kind, ACCOUNT), lognormal(trip_s, 0.3, 0))
 
     async def run() -> float:
@@ -127,10 +127,10 @@ def _naive(rows: int, trip_s: float, kind: str, limits: tuple[tuple[float, float
 
 
 def credit() -> Table:
-    """Look for latencies of which the credit, an estimate, lets too many through."""
+    """Search for latencies with which the credit, an estimate, exceeds the limit."""
     table = _table(
-        "Credit: requests over a strict sliding limit, credit kept on even after one",
-        *("latency", "requests", "rejected", "a million", "the worst"),
+        "Credit: requests over a strict sliding limit; the credit is kept after a rejection",
+        *("latency", "requests", "rejected", "per million", "worst"),
     )
     families: dict[str, list[tuple[int, str]]] = {}
     for (family, pattern, ways), seed in itertools.product(_patterns(), range(2)):
@@ -144,14 +144,14 @@ def credit() -> Table:
 
 
 def _on_credit(ways: Ways) -> int:
-    """Return how many of the requests were rejected."""
+    """Return the number of rejected requests."""
     server = FarServer(counters("sliding", ACCOUNT), ways[0], way_back_s=ways[1])
 
     async def run() -> None:
         quota, places = Limiter(ACCOUNT), asyncio.Semaphore(WORKERS)
 
         async def send() -> None:
-            # The quota is not told, so that one rejection does not hide the next.
+            # The limiter does not see rejections, so that one does not prevent the next.
             async with places, quota.permit():
                 with suppress(ThrottledError):
                     await server.reset(b"")
@@ -163,7 +163,7 @@ def _on_credit(ways: Ways) -> int:
 
 
 def _patterns() -> Iterator[tuple[str, str, Callable[[int], Ways]]]:
-    """Yield family, pattern and how to make its ways out and back from a seed."""
+    """Yield family, pattern, and a function from a seed to the latencies out and back."""
     for trip_s in (0.005, 0.02, 0.1, 0.2, 0.6, 1.2):
         name = f"{1000 * trip_s:.0f} ms"
         yield "constant", name, partial(_jittery, trip_s, 0.5, 0.0)
@@ -193,7 +193,7 @@ def _spiky(trip_s: float, seed: int) -> Ways:
 
 def _connecting(trip_s: float, seed: int) -> Ways:
     usual_s, asked = lognormal(trip_s, 0.1, seed), itertools.count()
-    # Before the first request of a connection: a name looked up, TCP, TLS.
+    # Before the first request of a connection: DNS, TCP and TLS.
     return lambda: usual_s() + (3 * trip_s if next(asked) < WORKERS else 0), usual_s
 
 
@@ -201,18 +201,18 @@ def _falling(trip_s: float, fall_s: float, seed: int) -> Ways:
     usual_s = lognormal(trip_s, 0.1, seed)
 
     def way_s() -> float:
-        # From 5 s on: by then the credit is taken, and the second's window is full.
+        # From 5 s on: then the credit is used and the window of one second is full.
         gone_s = asyncio.get_running_loop().time() - 5
         return usual_s() * (1 - 0.9 * min(1.0, max(0.0, gone_s / fall_s)))
 
     return way_s, way_s
 
 
-def stranger(rows: int = 2_000) -> Table:
-    """Measure a run beside somebody who takes a share and notices nobody."""
+def other_client(rows: int = 2_000) -> Table:
+    """Measure a run beside another client that uses a share and ignores the quota."""
     table = _table(
-        f"Beside a stranger, {rows:,} rows, 50 ms (worst of 2 seeds)",
-        *("stranger", "its share", "counter", "our rejections", "our time over the rest's ideal"),
+        f"Beside another client, {rows:,} rows, 50 ms (worst of 2 seeds)",
+        *("other client", "its share", "counter", "rejections", "time over ideal of the rest"),
     )
     for share, (manner, kind) in itertools.product(
         (0.1, 0.3, 0.5, 0.7), itertools.product(("steady", "25 at once", "20 s a minute"), KINDS)
@@ -225,7 +225,7 @@ def stranger(rows: int = 2_000) -> Table:
 
 
 def _beside(rows: int, share: float, manner: str, kind: str, seed: int) -> Result:
-    # The waits after a 429 have jitter; a table that is made twice should be the same.
+    # The waits after a 429 have jitter; the results should be repeatable.
     random.seed(seed)
     server = FarServer(counters(kind, ACCOUNT), lognormal(0.05, 0.3, seed))
     other = {
@@ -244,7 +244,7 @@ def _beside(rows: int, share: float, manner: str, kind: str, seed: int) -> Resul
     return Result(took_s / ideal_s(rows, windows_of(share=1 - share)), server.rejected)
 
 
-MAKERS: Final = (makespan, credit, stranger)
+MAKERS: Final = (makespan, credit, other_client)
 
 if __name__ == "__main__":
     main()

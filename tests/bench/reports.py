@@ -1,6 +1,6 @@
-"""Reports of any size to make pages of: before-images beside them, every kind of outcome in them.
+"""Reports of any size with previous values and every status, to write pages from.
 
-They are written by the package's own writers, as a run at the quota would have written them.
+They are written by the package's own writers, as by a run at the quota.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BLOCK: Final = 1_000
 
 
 def write_report(folder: Path, count: int, *, seed: int = 0) -> Path:
-    """Write a report of so many rows of seven columns; one in fifty did not end well."""
+    """Write a report of this many rows of 7 columns; 1 of 50 was not updated."""
     report = folder / "nightly.report.csv"
     with Report(report) as lines, PreviousValuesFile(beside(report, "before.csv")) as before:
         ended = _ended(count)
@@ -47,7 +47,7 @@ def _ended(count: int) -> Iterator[tuple[Outcome, PreviousValues | None]]:
         values = dict(zip(HEADER[1:], texts, strict=True))
         change = Change.of(n + 2, incident_id, values, scope="bench")
         started_at = _STARTED_AT + n // _IN_A_MINUTE * 60 + n % _IN_A_MINUTE / _IN_A_SECOND
-        # Some hundred milliseconds, and a slow one now and then.
+        # Some hundred milliseconds, and a slow request now and then.
         took_s = 0.06 + n * 7919 % 1000 / 8000 + (n % 97 == 0) * (n % 5)
         status, code, message = _end(n)
         is_sent = status in {Status.UPDATED, Status.FAILED, Status.UNKNOWN}
@@ -84,7 +84,7 @@ def _end(n: int) -> tuple[Status, str, str]:
     if n % 500 == 123:
         return Status.FAILED, "InvalidParameter", "title: contains a word that is <not> allowed"
     if n % 400 == 199:
-        return Status.CONFLICT, "changed_since", "title: somebody has changed it since"
+        return Status.CONFLICT, "changed_since", "title: modified since the pull"
     if n % 1000 == 777:
         return Status.UNKNOWN, "timeout", "no answer within 30 s"
     return (Status.UNCHANGED if n % 25 == 3 else Status.UPDATED), "", ""

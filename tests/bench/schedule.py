@@ -1,4 +1,4 @@
-"""What ``bulk-reset schedule`` takes while nothing is due: processor, memory, and its start."""
+"""The cost of ``bulk-reset schedule`` while no job is due: start, processor and memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from looks import new_table
-from processes import ours
+from processes import our_command
 from rich.table import Table
+from table_style import new_table
 
 JOBS: Final = (1, 200)
 _WATCHED_S: Final = 20.0
@@ -30,22 +30,22 @@ time_zone = "Europe/Berlin"
 """
 
 
-def tables(say: Callable[[str], None]) -> list[Table]:
-    """Let schedules of some sizes idle, one after the other, and return the one table."""
+def tables(log: Callable[[str], None]) -> list[Table]:
+    """Measure idle schedules of several sizes, one after the other, and return one table."""
     table = new_table(
-        "A schedule with nothing due",
+        "A schedule with no job due",
         *("job files", "start, s", "processor", "memory, MB"),
-        caption=f"From its start until the files are read; then watched for {_WATCHED_S:.0f} s.",
+        caption=f"Start: until the files are read; then measured for {_WATCHED_S:.0f} s.",
     )
     for jobs in JOBS:
-        say(f"schedule: {jobs} job files, {_WATCHED_S:.0f} s")
+        log(f"schedule: {jobs} job files, {_WATCHED_S:.0f} s")
         start_s, busy, memory_mb = _idle(jobs)
         table.add_row(f"{jobs:,}", f"{start_s:.2f}", f"{busy:.2%}", f"{memory_mb:.0f}")
     return [table]
 
 
 def _idle(jobs: int) -> tuple[float, float, float]:
-    """Return the seconds of a start, the share of a core, and the resident memory."""
+    """Return the seconds of the start, the share of a core, and the resident memory."""
     with tempfile.TemporaryDirectory() as folder:
         hour = (time.gmtime().tm_hour + 12) % 24  # far from now, in any zone of Europe
         for number in range(jobs):
@@ -53,7 +53,7 @@ def _idle(jobs: int) -> tuple[float, float, float]:
             Path(folder, f"job-{number}.toml").write_text(text, encoding="utf-8")
         started_at = time.perf_counter()
         process = subprocess.Popen(
-            ours("schedule", folder, "--state-dir", f"{folder}/state"),
+            our_command("schedule", folder, "--state-dir", f"{folder}/state"),
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -1,4 +1,4 @@
-"""Sheets of any size to measure with: seven columns, some 300 bytes a row, Chinese among it."""
+"""Sheets of any size for measurements: 7 columns, 300 bytes per row, with Chinese text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEVERITIES: Final = ("Critical", "Warning", "Info")
 
 
 def rows(count: int) -> Iterator[tuple[str, ...]]:
-    """Yield rows that are all right, each of another incident."""
+    """Yield valid rows, each of another incident."""
     for n in range(1, count + 1):
         yield (
             f"69da451e{n:016x}",
@@ -31,7 +31,7 @@ def rows(count: int) -> Iterator[tuple[str, ...]]:
 
 
 def write_csv(path: Path, count: int) -> Path:
-    """Write so many rows as CSV."""
+    """Write this many rows as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
@@ -40,7 +40,7 @@ def write_csv(path: Path, count: int) -> Path:
 
 
 def write_xlsx(path: Path, count: int) -> Path:
-    """Write so many rows as a workbook, a row at a time."""
+    """Write this many rows as a workbook, one row at a time."""
     with xlsxwriter.Workbook(str(path), {"constant_memory": True}) as workbook:
         sheet = workbook.add_worksheet("Incidents")
         sheet.write_row(0, 0, HEADER)

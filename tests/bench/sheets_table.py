@@ -1,11 +1,11 @@
-"""What a sheet costs in time and memory, by its size: check, run, resume, and a workbook.
+"""Time and memory of a sheet, by its size: check, run, resume, and a workbook.
 
-Checking a CSV is set against pandas reading the same file in chunks and doing nothing with it.
-All are whole processes, with the start of Python and the imports. A run sends to the fast server
-with the quota lifted.
+The check of a CSV file is compared with pandas, which reads the same file in chunks and does no
+more. All are whole processes, with the start of Python and the imports. A run sends to the fast
+server without a quota.
 
-Memory is the peak of resident memory. What a row costs at the margin is the difference to
-the next smaller sheet: the part that every process has, whatever the sheet, drops out.
+Memory is the peak of resident memory. The cost of a further row is the difference to the next
+smaller sheet, without the part that every process has.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from looks import new_table
-from processes import Spent, our_run, ours, serving, spend, spend_as_client, where
+from processes import Measured, measure, measure_as_client, our_command, our_run, serving, where
 from rich.table import Table
 from sheets import write_csv, write_xlsx
+from table_style import new_table
 
 ROWS: Final = 1_000_000
 ROUNDS: Final = 5
 SLOW_ROWS: Final = 100_000
-"""Runs and workbooks of more rows take minutes, and are made only when asked for."""
+"""Runs and workbooks of more rows take minutes and require --full."""
 _SMALLEST: Final = 1_000
 _PANDAS: Final = """\
 import sys
@@ -36,15 +36,15 @@ import pandas as pd
 chunks = pd.read_csv(sys.argv[1], dtype=str, chunksize=10_000)
 sys.stdout.write(str(sum(len(chunk) for chunk in chunks)))
 """
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one thing done with a sheet of so many rows took; medians.
+    """The measurements of one command on a sheet of this many rows; medians.
 
     Attributes:
-        ratio: its time, divided by that of something else in the same round.
+        ratio: its time, divided by that of another command in the same round.
     """
 
     what: str
@@ -54,28 +54,28 @@ class Figure:
     ratio: str = ""
 
 
-def tables(rows: int, rounds: int, say: Say, *, is_full: bool) -> list[Table]:
-    """Measure every size up to so many rows, and return the one table.
+def tables(rows: int, rounds: int, log: Log, *, is_full: bool) -> list[Table]:
+    """Measure every size up to this many rows and return one table.
 
     Args:
-        is_full: run and make workbooks of more than ``SLOW_ROWS`` too.
+        is_full: include runs and workbooks of more than ``SLOW_ROWS``.
     """
     figures: list[Figure] = []
     for size in sizes(rows):
         is_slow = size > SLOW_ROWS and not is_full
         with tempfile.TemporaryDirectory() as folder:
-            say(f"sheets: {size:,} rows, check and pandas")
+            log(f"sheets: {size:,} rows, check and pandas")
             sheet = write_csv(Path(folder, "sheet.csv"), size)
             figures += _checks(sheet, size, rounds)
             if not is_slow:
-                say(f"sheets: {size:,} rows, run, resume and a workbook")
+                log(f"sheets: {size:,} rows, run, resume and a workbook")
                 figures += _runs(sheet, size, rounds)
                 figures.append(_workbook(Path(folder, "sheet.xlsx"), size))
     return [_table(figures, rounds)]
 
 
 def sizes(rows: int) -> list[int]:
-    """Return the powers of ten from a thousand that are smaller, then ``rows`` itself."""
+    """Return the powers of ten from 1,000 that are smaller, then ``rows``."""
     found = []
     size = _SMALLEST
     while size < rows:
@@ -85,40 +85,40 @@ def sizes(rows: int) -> list[int]:
 
 
 def _checks(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
-    """Check and read in turns.
+    """Check and read by turns.
 
     Raises:
-        RuntimeError: one of them failed, or found another number of rows.
+        RuntimeError: one of them failed or found another number of rows.
     """
     checks, reads = [], []
     for _ in range(rounds):
-        checks.append(spend(ours("check", sheet, "--json")))
+        checks.append(measure(our_command("check", sheet, "--json")))
         _expect(json.loads(checks[-1].stdout)["to_send"], rows, "check")
-        reads.append(spend([sys.executable, "-c", _PANDAS, str(sheet)]))
+        reads.append(measure([sys.executable, "-c", _PANDAS, str(sheet)]))
         _expect(int(reads[-1].stdout), rows, "pandas")
     yield _figure("check, CSV", rows, checks, _ratio(checks, reads, "pandas"))
     yield _figure("pandas.read_csv", rows, reads)
 
 
 def _runs(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
-    """Run a sheet to its end, then again, in turns with checks; raises as ``_checks``."""
+    """Run a sheet, then repeat it by turns with checks; raises as ``_checks``."""
     with serving() as server:
         command = our_run(sheet, server.url, sheet.with_name("bench.report.csv"), "--no-before")
-        spent = spend_as_client(command)
+        measured = measure_as_client(command)
         _expect(server.work().requests, rows, "run")
-        yield _figure("run", rows, [spent])
+        yield _figure("run", rows, [measured])
         resumes, checks = [], []
         for _ in range(rounds):
-            resumes.append(spend_as_client(command))
-            checks.append(spend_as_client(ours("check", sheet, "--json")))
+            resumes.append(measure_as_client(command))
+            checks.append(measure_as_client(our_command("check", sheet, "--json")))
         _expect(server.work().requests, rows, "run and resume")
         yield _figure("resume, all done", rows, resumes, _ratio(resumes, checks, "check"))
 
 
 def _workbook(path: Path, rows: int) -> Figure:
-    spent = spend(ours("check", write_xlsx(path, rows), "--json"))
-    _expect(json.loads(spent.stdout)["to_send"], rows, "check, XLSX")
-    return _figure("check, XLSX", rows, [spent])
+    measured = measure(our_command("check", write_xlsx(path, rows), "--json"))
+    _expect(json.loads(measured.stdout)["to_send"], rows, "check, XLSX")
+    return _figure("check, XLSX", rows, [measured])
 
 
 def _expect(found: int, expected: int, what: str) -> None:
@@ -126,25 +126,25 @@ def _expect(found: int, expected: int, what: str) -> None:
         raise RuntimeError(f"{what}: {found} rows instead of {expected}")
 
 
-def _ratio(ours: Sequence[Spent], theirs: Sequence[Spent], whose: str) -> str:
-    ratio = median(a.seconds / b.seconds for a, b in zip(ours, theirs, strict=True))
-    return f"{ratio:.2f} of {whose}"
+def _ratio(one: Sequence[Measured], other: Sequence[Measured], name: str) -> str:
+    ratio = median(a.seconds / b.seconds for a, b in zip(one, other, strict=True))
+    return f"{ratio:.2f} of {name}"
 
 
-def _figure(what: str, rows: int, spent: Sequence[Spent], ratio: str = "") -> Figure:
-    seconds = median(one.seconds for one in spent)
-    return Figure(what, rows, seconds, median(one.peak_bytes for one in spent), ratio)
+def _figure(what: str, rows: int, measured: Sequence[Measured], ratio: str = "") -> Figure:
+    seconds = median(one.seconds for one in measured)
+    return Figure(what, rows, seconds, median(one.peak_bytes for one in measured), ratio)
 
 
 def _table(figures: Sequence[Figure], rounds: int) -> Table:
     table = new_table(
         "Sheets",
-        *("what", "rows", "s", "MB", "µs a row", "more µs a row", "more bytes a row"),
+        *("what", "rows", "s", "MB", "µs per row", "µs per further row", "bytes per further row"),
         "time",
         caption=(
-            "Whole processes; MB is the peak of resident memory; "
-            "more: than with the next smaller sheet.\nTime: against pandas, or check. "
-            f"Medians; rounds: {rounds}, but 1 of run and XLSX. Run: {where()}."
+            "Whole processes; MB is the peak of resident memory; further rows: compared with the "
+            "next smaller sheet.\nTime: compared with pandas or check. "
+            f"Medians; rounds: {rounds}, but 1 for run and XLSX. Run: {where()}."
         ),
     )
     for what in dict.fromkeys(figure.what for figure in figures):
@@ -165,7 +165,7 @@ def _table(figures: Sequence[Figure], rounds: int) -> Table:
 
 
 def _more(smaller: Figure | None, figure: Figure) -> tuple[str, str]:
-    """Return what each further row took, in µs and bytes."""
+    """Return the cost of each further row, in µs and bytes."""
     if smaller is None:
         return "", ""
     more = figure.rows - smaller.rows

@@ -1,4 +1,4 @@
-"""How long ``bulk-reset --help`` takes, against the smallest program that typer can make."""
+"""The time of ``bulk-reset --help``, compared with the smallest program with typer."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from looks import new_table
-from processes import ours, spend
+from processes import measure, our_command
 from rich.table import Table
+from table_style import new_table
 
 ROUNDS: Final = 11
 _THREE_LINES: Final = "import typer\ndef main(name: str): typer.echo(name)\ntyper.run(main)\n"
 
 
-def tables(rounds: int, say: Callable[[str], None]) -> list[Table]:
-    """Start both in turns, so many times, and return the one table."""
-    say(f"startup: {rounds} pairs")
+def tables(rounds: int, log: Callable[[str], None]) -> list[Table]:
+    """Start both by turns and return one table."""
+    log(f"startup: {rounds} pairs")
     ways: dict[str, list[float]] = {"bulk-reset --help": [], "three lines of typer": []}
     with tempfile.TemporaryDirectory() as folder:
         smallest = Path(folder, "smallest.py")
         smallest.write_text(_THREE_LINES, encoding="utf-8")
-        commands = (ours("--help"), [sys.executable, str(smallest), "--help"])
+        commands = (our_command("--help"), [sys.executable, str(smallest), "--help"])
         for command in commands:
-            # The first start compiles and fills the disk's cache.
-            spend(command)
+            # The first start compiles the modules and fills the disk cache.
+            measure(command)
         for _ in range(rounds):
             for seconds, command in zip(ways.values(), commands, strict=True):
-                seconds.append(spend(command).seconds)
+                seconds.append(measure(command).seconds)
     table = new_table(
-        "Starting",
+        "Startup",
         *("command", "ms", "from", "to", "of typer alone"),
         caption=f"Medians, whole processes; pairs: {rounds}.",
     )

@@ -1,8 +1,8 @@
-"""The command as a process that starts in some 30 ms, because its modules are imported already.
+"""Start ``bulk-reset`` as a process within milliseconds: a fork that has its modules imported.
 
-A process of the test session imports them once and forks for every command. What is forked is a
-process like any other: with its own file descriptors, environment, folder, signals and exit code.
-Tests of what happens before the modules are imported start ``python -m bulk_reset`` instead.
+One server process for each test process imports the modules once and forks for each command. A
+fork is a process of its own: it has its own file descriptors, environment, folder, signals and
+exit code. Tests of what happens before or during the imports start ``python -m bulk_reset``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -22,46 +23,29 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+import bulk_reset
+
 _PRELOADED: Final = (
-    "bulk_reset.cli",
-    "bulk_reset.workflows.run",
-    "bulk_reset.workflows.plan",
-    "bulk_reset.workflows.pull",
-    "bulk_reset.workflows.verify",
-    "bulk_reset.reports.report_page",
-    "bulk_reset.reports.plan_page",
-    "bulk_reset.reports.answer_workbook",
-    "bulk_reset.jobs",
-    "bulk_reset.jobs.job_run",
-    "bulk_reset.jobs.schedule_process",
-    "bulk_reset.observability.metrics_server",
-    "bulk_reset.sandbox.server",
-    "openpyxl",
-    "orjson",
-    "pandas",
-    "rich.progress",
-    "rich.table",
-    "typer.rich_utils",
-    "uvloop",
-    "xlsxwriter",
+    *(module.name for module in pkgutil.walk_packages(bulk_reset.__path__, "bulk_reset.")),
+    *("openpyxl", "orjson", "pandas", "rich.progress", "rich.table", "typer.rich_utils"),
+    *("uvloop", "xlsxwriter"),
 )
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 
 
 class Forked:
-    """A running command, with the part of ``subprocess.Popen`` that the tests use.
+    """A ``bulk-reset`` process, with the part of ``subprocess.Popen`` that the tests use.
 
     Attributes:
         pid: its process id.
-        stdout: what it prints; a pipe.
-        stderr: what it reports; a pipe.
+        stdout, stderr: pipes from the process.
 
     Args:
-        arguments: those of ``bulk-reset``.
-        folder: where it runs.
-        environment: all of its environment.
-        stdin: the text that it reads; none by default.
-        terminal: a descriptor that is used for all three streams instead.
+        arguments: the arguments of ``bulk-reset``.
+        folder: its working directory.
+        environment: its whole environment.
+        stdin: the text on its standard input.
+        terminal: a file descriptor to use for all three streams instead of pipes.
     """
 
     def __init__(
@@ -99,7 +83,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended, and return its exit code."""
+        """Wait for its end and return its exit code."""
         self._process.join(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -111,15 +95,15 @@ class Forked:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Read both streams to their end and wait for the exit code."""
+        """Read both streams to their end, and wait for the end of the process."""
         ends_at = time.monotonic() + (1e9 if timeout is None else timeout)
         texts: dict[str, str] = {}
 
@@ -142,16 +126,16 @@ class Forked:
 
 
 def _pipe() -> tuple[TextIO, int]:
-    ours, theirs = os.pipe()
-    return os.fdopen(ours, encoding="utf-8"), theirs
+    reading_end, writing_end = os.pipe()
+    return os.fdopen(reading_end, encoding="utf-8"), writing_end
 
 
 def _start_server(environment: Mapping[str, str]) -> None:
-    """Start the process that forks, with an environment that imports cannot be misled by."""
+    """Start the server, with an environment that does not depend on the test session."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(environment)
-    # A fork has no threads but its own, so the server should have none either.
+    # A fork keeps only the current thread, so the server should have no others.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
         forkserver.set_forkserver_preload(list(_PRELOADED))
@@ -164,7 +148,7 @@ def _start_server(environment: Mapping[str, str]) -> None:
 def _run(
     arguments: list[str], folder: str, environment: dict[str, str], streams: list[Any]
 ) -> None:
-    """Be ``bulk-reset`` with these arguments: what the forked process does."""
+    """Run ``bulk-reset`` with these arguments in the forked process."""
     for number, stream in enumerate(streams):
         descriptor = stream.detach()
         os.dup2(descriptor, number)
@@ -177,12 +161,12 @@ def _run(
     time.tzset()
     os.chdir(folder)
     sys.argv = arguments
-    from bulk_reset.__main__ import main  # noqa: PLC0415  (here alone; the tests' process is none)
+    from bulk_reset.__main__ import main  # noqa: PLC0415  (only in the fork)
 
     main()
 
 
 def _writer(number: int, errors: str) -> TextIO:
-    raw = open(number, "wb", closefd=False)  # noqa: SIM115  (open until the end)
+    raw = open(number, "wb", closefd=False)  # noqa: SIM115  (open until the process ends)
     is_line_by_line = number == 2 or raw.isatty()
     return io.TextIOWrapper(raw, "utf-8", errors=errors, line_buffering=is_line_by_line)

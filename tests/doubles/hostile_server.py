@@ -1,7 +1,7 @@
-"""A server written by hand that does to requests what networks and servers do.
+"""An API server with faults on demand: the faults of networks, proxies and servers.
 
-It keeps its own books: what arrived when, and what was applied. They are the judge of a run,
-never the run's own word. It lives in the event loop of the run, on a virtual clock too.
+It records what arrived when, and what was applied; tests compare the run's report with that. It
+runs in the event loop of the run, so it works on a virtual clock, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 RESET: Final = "/incident/reset"
 LIST: Final = "/incident/list-by-ids"
 KEY: Final = "k3y-S3CRET-0123456789"
-# Signed by itself, for 127.0.0.1, until 2126. It guards nothing.
+# Self-signed, for 127.0.0.1, valid until 2126. It protects nothing.
 PEM = """\
 -----BEGIN EC PRIVATE KEY-----
 MHcCAQEEIB85z3kBCb2bCO1MML6SPrnxMEDmz9nJPRj9de7D+kUNoAoGCCqGSM49
@@ -43,31 +43,31 @@ ITSBjN1dHupnJKYl3Zc=
 
 
 def http(status: int, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
-    """Return a whole answer, byte by byte."""
+    """Return the bytes of an HTTP response."""
     size = len(body) if length is None else length
     lines = [f"HTTP/1.1 {status} X", f"Content-Length: {size}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 def success(data: object = None) -> bytes:
-    """Return the API's success."""
+    """Return a successful response of the API."""
     body = json.dumps({"request_id": "R1", "data": data}).encode()
     return http(200, body, "Content-Type: application/json")
 
 
 def error(status: int, code: str, *headers: str) -> bytes:
-    """Return the API's failure."""
+    """Return an error response of the API."""
     body = json.dumps({"request_id": "R2", "error": {"code": code, "message": "said so"}})
     return http(status, body.encode(), "Content-Type: application/json", *headers)
 
 
-class Hangup(Exception):  # noqa: N818  (a way to end, not an error)
+class Hangup(Exception):  # noqa: N818  (control flow, not an error)
     """The connection is to be closed now."""
 
 
 @dataclass
 class Exchange:
-    """One request as it arrived, and the way to answer it."""
+    """One request, with the methods to answer it."""
 
     server: HostileServer
     path: str
@@ -75,20 +75,20 @@ class Exchange:
     writer: asyncio.StreamWriter
 
     def apply(self) -> None:
-        """Do what the request asks for."""
+        """Apply the update."""
         values = dict(self.body)
         incident_id = values.pop("incident_id")
         self.server.incidents[incident_id].update(values)
         self.server.applied[incident_id] += 1
 
     async def send(self, answer: bytes) -> None:
-        """Send bytes, whatever they are."""
+        """Send bytes."""
         self.writer.write(answer)
         self.server.sent_bytes += len(answer)
         await self.writer.drain()
 
     def reset(self) -> None:
-        """Break the connection off as a broken path does (RST)."""
+        """Reset the connection (RST)."""
         at_once = struct.pack("ii", 1, 0)
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
@@ -101,23 +101,22 @@ Fault = Callable[[Exchange], Awaitable[None]]
 
 def _listening(port: int) -> socket.socket:
     listening = socket.create_server(("127.0.0.1", port))
-    # What is written goes out at once: on a virtual clock nothing waits for the kernel.
+    # Bytes are sent at once: a virtual clock does not wait for the kernel.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 @dataclass
 class HostileServer:
-    """The API, but for the requests that meet the fault.
+    """The API, with a fault for some of the requests.
 
     Attributes:
-        fault: what happens to them.
-        meets: which resets do: incident id and how-manieth arrival of it (1-based).
-        breaks_reads: whether reads meet it as well.
-        down: whether nobody answers at all: connections are refused; set by ``stop``.
-        incidents: id -> values, as they are.
-        applied, arrivals: how often what was applied, and arrived, by incident.
-        times: when resets arrived, in the loop's seconds.
+        fault: how these requests are answered.
+        meets: which updates have the fault, by incident id and number of arrival (from 1).
+        breaks_reads: whether reads have the fault, too.
+        incidents: id -> current values.
+        applied, arrivals: how many updates were applied and arrived, by incident.
+        times: when updates arrived, on the loop's clock.
     """
 
     ids: list[str]
@@ -154,7 +153,7 @@ class HostileServer:
         self._server = await asyncio.start_server(self._serve, sock=self._socket, ssl=self.tls)
 
     def stop(self) -> None:
-        """Break every connection off and refuse new ones."""
+        """Abort every connection and refuse new ones."""
         assert self._server is not None
         self._server.close()
         for writer in self._writers:
@@ -176,7 +175,7 @@ class HostileServer:
             while True:
                 await self._answer(await self._read(reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError, Hangup):
-            pass  # one of both has gone
+            pass  # one side has closed the connection
         finally:
             self._writers.discard(writer)
             writer.close()

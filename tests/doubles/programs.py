@@ -1,4 +1,4 @@
-"""The command and the sandbox as processes of their own, and what tests write and read."""
+"""The sandbox as a process, and the files that tests write and read."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from typing import Any
 from fork_server import Forked
 
 STATE = tempfile.mkdtemp(prefix="bulk-reset-tests-")
-"""Where accounts keep their books, instead of the home of whoever runs the tests."""
+"""The state folder of all commands in tests, instead of the one in the home folder."""
 os.environ["XDG_STATE_HOME"] = STATE
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 KEY = "sandbox-key"
 QUICK = ("--per-second", "5000", "--per-minute", "300000", "--latency", "0")
-"""The options of a sandbox that answers at once and hardly ever throttles."""
+"""Options of a sandbox that answers at once and practically never throttles."""
 FAST = ("--per-second", "5000", "--per-minute", "300000")
 ROOT = Path(__file__).parent.parent.parent
 Begin = Callable[..., Forked]
@@ -38,7 +38,7 @@ def seed_id(number: int) -> str:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """Return an environment without a key and without a home of anybody's."""
+    """Return an environment without a key and without a home folder."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     kept["XDG_STATE_HOME"] = STATE
     return {
@@ -53,18 +53,18 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 @dataclass
 class SandboxProcess:
-    """A sandbox in a process of its own."""
+    """A running sandbox."""
 
     url: str
     process: Forked
 
     def get(self, path: str) -> Any:  # noqa: ANN401  (JSON)
-        """Return what a page of the sandbox says."""
+        """Return the JSON of one of its pages, for example ``/_stats``."""
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:  # noqa: S310
             return json.load(answer)
 
     def stop(self) -> None:
-        """End it as a user would."""
+        """Stop it with SIGTERM."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=30)
@@ -86,7 +86,7 @@ def run_sandbox(*options: str) -> Iterator[SandboxProcess]:
 
 
 def write_sheet(path: Path, rows: int, title: str = "Renamed service") -> Path:
-    """Write a sheet of so many seeded incidents, each with a title of its own."""
+    """Write a sheet of the first N seeded incidents, each with another title."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["incident_id", "title"])
@@ -95,17 +95,17 @@ def write_sheet(path: Path, rows: int, title: str = "Renamed service") -> Path:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file with the csv module, as another program would."""
+    """Read a CSV file with the csv module, as other programs do."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
 BOOKS = ("updated_at", "manual_overrides", "applied")
-"""What a server notes of every update, whatever it sets."""
+"""Values of an incident that every update changes."""
 
 
 def values(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
-    """Return every incident as it is, but for the server's own books."""
+    """Return every incident, without the values that every update changes."""
     incidents = sandbox.get("/_incidents")
     for incident in incidents.values():
         for name in BOOKS:

@@ -1,4 +1,4 @@
-"""A pseudo-terminal: what a command shows there, and what is typed."""
+"""A pseudo-terminal: the output of a command there, and keyboard input."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from programs import KEY, clean_environment
 
 @contextmanager
 def terminal(columns: int) -> Iterator[tuple[int, int]]:
-    """Open a terminal; yield our end of it, and the program's."""
-    ours, theirs = pty.openpty()
+    """Open a terminal; yield the test's end and the program's end."""
+    own_end, program_end = pty.openpty()
     try:
-        termios.tcsetwinsize(theirs, (24, columns))
-        yield ours, theirs
+        termios.tcsetwinsize(program_end, (24, columns))
+        yield own_end, program_end
     finally:
-        os.close(ours)
+        os.close(own_end)
 
 
 def seen_on_a_terminal(
     arguments: list[str], folder: Path, columns: int = 100, **environment: str
 ) -> tuple[int, str]:
-    """Run ``bulk-reset`` on a terminal; return its exit code and all that it showed."""
+    """Run ``bulk-reset`` on a terminal; return its exit code and its output."""
     environment = {**clean_environment(FLASHDUTY_APP_KEY=KEY), "COLUMNS": "", **environment}
-    with terminal(columns) as (ours, theirs):
-        process = Forked(arguments, folder, environment, terminal=theirs)
-        os.close(theirs)
-        seen = rest_of(ours)
+    with terminal(columns) as (own_end, program_end):
+        process = Forked(arguments, folder, environment, terminal=program_end)
+        os.close(program_end)
+        seen = rest_of(own_end)
         process.communicate(timeout=60)
         return process.wait(), seen.decode()
 
 
-def rest_of(ours: int) -> bytes:
-    """Return all that is still shown on a terminal before the program closes it."""
+def rest_of(own_end: int) -> bytes:
+    """Return the output that is left on a terminal until the program closes it."""
     seen = b""
     with contextlib.suppress(OSError):  # the program has closed its end
-        while select.select([ours], [], [], 60)[0]:
-            seen += os.read(ours, 1 << 16)
+        while select.select([own_end], [], [], 60)[0]:
+            seen += os.read(own_end, 1 << 16)
     return seen

@@ -1,8 +1,8 @@
-"""A clock that jumps: an event loop whose waits take no time, and servers that live in it.
+"""An event loop on a virtual clock, in which waits take no time, and servers for it.
 
-The clock moves to the next timer when there is nothing else to do, and a little at every turn:
-with one that stands still, a leaky bucket of capacity 1 can wake itself for ever, because
-rounding leaves 1e-16 in it.
+The clock moves to the next timer when there is nothing else to do, and by a little in every
+iteration: otherwise a leaky bucket of capacity 1 can wake itself forever, because rounding
+leaves 1e-16 in it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _TURN_S = 1e-7
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Instead of waiting for the timeout, moves the clock there."""
+    """Moves the clock by the timeout instead of waiting for it."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        """Look for events without waiting; a wait without end would be a deadlock."""
+        """Return events without waiting; a wait without a timeout would be a deadlock."""
         events = super().select(0)
         if events:
             return events
         if timeout is None:
-            raise AssertionError("nothing is left that could wake anybody")
+            raise AssertionError("deadlock: no timer and no event is left")
         self.now += max(timeout, _TURN_S)
         return events
 
@@ -59,13 +59,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         work: Callable[..., T],
         *arguments: Any,  # noqa: ANN401
     ) -> asyncio.Future[T]:
-        """Do the work at once: on this clock, a thread would take for ever."""
+        """Do the work at once: on this clock, a thread never ends."""
         done: asyncio.Future[T] = self.create_future()
         done.set_result(work(*arguments))
         return done
 
     async def getaddrinfo(self, host: Any, *_: Any, **__: Any) -> Any:  # noqa: ANN401
-        """Know no name: nobody is asked, and no thread is waited for."""
+        """Resolve no name: no name server is asked, and no thread is started."""
         raise socket.gaierror(socket.EAI_NONAME, f"no address for {host}")
 
 
@@ -83,7 +83,7 @@ class StrictSliding:
         self._admitted: deque[float] = deque()
 
     def has_room(self, now: float) -> bool:
-        """Tell whether one more is within the limit."""
+        """Return whether one more request is within the limit."""
         while self._admitted and self._admitted[0] <= now - self._window_s:
             self._admitted.popleft()
         return len(self._admitted) < self._limit
@@ -98,14 +98,14 @@ class StrictSliding:
 
 
 class StrictFixed:
-    """Admits so many requests in each window of the server's own calendar."""
+    """Admits ``limit`` requests in each fixed window of the server's clock."""
 
     def __init__(self, limit: int, window_s: float, offset_s: float = 0.0) -> None:
         self._limit, self._window_s, self._offset_s = limit, window_s, offset_s
         self._current, self._admitted = -1, 0
 
     def has_room(self, now: float) -> bool:
-        """Tell whether one more is within the limit."""
+        """Return whether one more request is within the limit."""
         current = int((now + self._offset_s) // self._window_s)
         if current != self._current:
             self._current, self._admitted = current, 0
@@ -124,12 +124,12 @@ class StrictFixed:
 
 
 class FarServer:
-    """An API some way off that counts strictly; every call of ``reset`` is a request.
+    """An API with latency and strict limits; every call of ``reset`` is a request.
 
     Args:
-        one_way_s: how long a way takes, asked for each.
-        way_back_s: the same of the ways back, where they differ.
-        says_when: whether a rejection tells how long to wait.
+        one_way_s: the latency of one direction, called for each request.
+        way_back_s: the same for the way back, if it differs.
+        says_when: whether a rejection has a Retry-After.
 
     Attributes:
         admitted, rejected: how many requests were within and over its limits.
@@ -150,7 +150,7 @@ class FarServer:
         self.bodies: list[bytes] = []
 
     async def reset(self, body: bytes) -> Answer:
-        """Travel there, be counted, travel back."""
+        """Wait for the way out, count the request, wait for the way back."""
         await asyncio.sleep(self._way_out_s())
         is_admitted = self.admits()
         wait_s = self._wait_s() if self._says_when and not is_admitted else None
@@ -167,11 +167,11 @@ class FarServer:
         return Answer(200, "request", None)
 
     async def list_by_ids(self, _ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Whoever is answered by this server need not read back."""
-        raise AssertionError("nothing was in doubt")
+        """Fail: this server leaves no update unconfirmed, so none is read back."""
+        raise AssertionError("every update was confirmed")
 
     def admits(self) -> bool:
-        """Count a request that arrives now, if every limit has room for it."""
+        """Count a request that arrives now, if it is within every limit."""
         now = asyncio.get_running_loop().time()
         is_admitted = all(counter.has_room(now) for counter in self._counters)
         if is_admitted:
@@ -185,22 +185,22 @@ class FarServer:
 
 
 class Trip(NamedTuple):
-    """What the way to the server and back does to one request."""
+    """The latencies of one request."""
 
     out_s: float
     back_s: float
     is_lost: bool = False
-    """Whether the answer never comes back."""
+    """Whether the answer is lost."""
 
 
 class Line:
-    """The way to a server that counts what arrives, whatever has become of the sender.
+    """A connection to a server that counts what arrives, even if the sender has given up.
 
     Args:
-        trip: what happens to the n-th request.
-        timeout_s: when the sender gives an answer up.
-        is_late: whether a request that was given up on its way out arrives in its own time;
-            else at the moment it is given up, at the latest.
+        trip: the latencies of the n-th request.
+        timeout_s: how long the sender waits for an answer.
+        is_late: whether a request that was given up still arrives after its latency; otherwise it
+            arrives no later than when it is given up.
 
     Attributes:
         arrived, over: how many requests arrived, and how many of them over the limits.
@@ -242,16 +242,16 @@ class Line:
 
 
 class Stranger:
-    """Somebody else who uses the account and takes no notice of anybody.
+    """Another client of the same account, which ignores the quota.
 
     Args:
-        per_s: how many requests a second, while it works.
-        burst: how many of them at once.
-        works_s: how much of every minute it works, from its beginning.
-        leaves_at: when it ends, on the loop's clock.
+        per_s: requests per second while it is active.
+        burst: how many of them are sent at once.
+        works_s: the seconds at the start of every minute in which it is active.
+        leaves_at: when it stops, on the loop's clock.
 
     Attributes:
-        admitted, rejected: what became of its requests.
+        admitted, rejected: the results of its requests.
     """
 
     def __init__(
@@ -268,7 +268,7 @@ class Stranger:
         self.admitted = self.rejected = 0
 
     async def run(self) -> None:
-        """Send until it is time to leave, or until cancelled."""
+        """Send until ``leaves_at``, or until cancelled."""
         while (now := asyncio.get_running_loop().time()) < self._leaves_at:
             if now % 60 < self._works_s:
                 for _ in range(self._burst):
@@ -279,13 +279,13 @@ class Stranger:
 
 
 def lognormal(round_trip_s: float, sigma: float, seed: int) -> Callable[[], float]:
-    """Return a source of one-way delays around half the round trip."""
+    """Return a source of one-way latencies around half the round trip."""
     chance = random.Random(seed)  # noqa: S311  (repeatable, not secret)
     return lambda: round_trip_s / 2 * chance.lognormvariate(0, sigma)
 
 
 def counters(kind: str, windows: tuple[Window, ...]) -> list[StrictSliding | StrictFixed]:
-    """Return the judges of some windows: ``sliding``, ``fixed``."""
+    """Return strict counters for these windows; ``kind`` is ``sliding`` or ``fixed``."""
     if kind == "sliding":
         return [StrictSliding(w.limit, w.window_s) for w in windows]
     return [StrictFixed(w.limit, w.window_s, offset_s=0.37) for w in windows]
@@ -294,7 +294,7 @@ def counters(kind: str, windows: tuple[Window, ...]) -> list[StrictSliding | Str
 async def send_rows(
     server: FarServer, quota: Limiter, rows: int, workers: int = 64
 ) -> tuple[float, list[Outcome]]:
-    """Send so many rows; return the seconds that took, and the outcomes."""
+    """Send this many rows; return the duration in seconds, and the outcomes."""
     outcomes: list[Outcome] = []
 
     async def batches() -> AsyncIterator[list[Change]]:

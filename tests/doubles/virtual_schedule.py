@@ -1,4 +1,4 @@
-"""A schedule on a virtual clock: APScheduler's, and that of who runs the jobs."""
+"""A schedule on a virtual clock, which APScheduler uses, too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 
 class VirtualSchedule:
-    """A folder of job files, its state and its log, on a clock that begins at a moment."""
+    """A folder of job files, its state and its log, on a clock that starts at ``begins_at``."""
 
     def __init__(self, folder: Path, begins_at: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.begins_at = folder, begins_at
@@ -33,15 +33,15 @@ class VirtualSchedule:
         monkeypatch.setattr(apscheduler.schedulers.base, "datetime", _datetime_of(now_at))
 
     def clock(self) -> float:
-        """Return the virtual moment, UTC epoch seconds."""
+        """Return the virtual time, UTC epoch seconds."""
         return self.begins_at + asyncio.get_running_loop().time()
 
     async def until(self, moment_at: float) -> None:
-        """Let the time pass."""
+        """Wait until a virtual time."""
         await asyncio.sleep(max(0.0, moment_at - self.clock()))
 
     def open(self, start: Starter, reread_s: float = 600) -> Scheduler:
-        """Start a process, so to say."""
+        """Start a scheduler, as a new process does."""
         run_log = new_run_log(LogOutput(self.log))
         folder = JobFolder(self.folder, self.state, run_log, self.clock)
         scheduler = Scheduler(folder, start, reread_s)
@@ -49,9 +49,9 @@ class VirtualSchedule:
         return scheduler
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Return what the log says under this name, in its order."""
-        told = [json.loads(line) for line in self.log.getvalue().splitlines()]
-        return [line for line in told if line["event"] == name]
+        """Return the log events of this name, in order."""
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == name]
 
 
 def _datetime_of(clock: Callable[[], float]) -> type[dt.datetime]:

@@ -1,4 +1,4 @@
-"""How the figures are shown: one look for every table of the bench."""
+"""The style of the benchmark tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.table import Table
 
 
 def new_table(title: str, *columns: str, caption: str = "") -> Table:
-    """Return an empty table: its first column is text, the others are figures."""
+    """Return an empty table: its first column is text, the others are numbers."""
     table = Table(
         title=title,
         caption=caption or None,
