@@ -130,6 +130,7 @@ def main() -> None:
     _exit_on_signals()
     make_streams_last()
     try:
+        completion.prepare()
         with name_options_as(OptionStyle.COMMAND_LINE):
             app(prog_name=PROGRAM)  # also for python -m bulk_reset
     except InputError as error:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from bulk_reset.cli.next_steps import PROGRAM
+
+_VARIABLE: Final = f"_{PROGRAM}_COMPLETE".replace("-", "_").upper()
+"""Set by the scripts when a shell asks for completions."""
 
 
 class Shell(StrEnum):
@@ -33,6 +37,13 @@ def completion(
     # typer has no public function for it.
     from typer._completion_shared import get_completion_script  # noqa: PLC0415
 
-    variable = f"_{PROGRAM}_COMPLETE".replace("-", "_").upper()
-    script = get_completion_script(prog_name=PROGRAM, complete_var=variable, shell=shell.value)
+    script = get_completion_script(prog_name=PROGRAM, complete_var=_VARIABLE, shell=shell.value)
     typer.echo(script)
+
+
+def prepare() -> None:
+    """Let typer answer a shell that asks for completions; nothing to do for a command."""
+    if _VARIABLE in os.environ:
+        from typer._completion_classes import completion_init  # noqa: PLC0415
+
+        completion_init()

@@ -137,8 +137,10 @@ class Output:
 
 def print_error(text: str, *, is_red: bool = True) -> None:
     """Print on standard error what must not be overlooked, also with ``--quiet``."""
-    colour = typer.colors.RED if is_red else None
-    typer.secho(without_controls(text), err=True, fg=colour, color=has_colour(sys.stderr))
+    if not is_red:
+        typer.echo(without_controls(text), err=True)
+        return
+    typer.secho(without_controls(text), err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
 
 
 def print_topic(topic: str) -> None:

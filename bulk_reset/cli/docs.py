@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from bulk_reset.cli.app_command import running_context
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.help_text import help_text
+from bulk_reset.cli.settings import options_by_place
 from bulk_reset.cli.streams import is_terminal
 from bulk_reset.core.errors import InputError
 
@@ -71,7 +72,8 @@ def help_(
         elif words is not None and len(words) == 1 and words[0] in topics():
             _show_page(words[0], output)
         else:
-            names = [*cast("TyperGroup", root.command).commands, *topics()]
+            commands = options_by_place(cast("TyperGroup", root.command))
+            names = [*map(" ".join, commands), *topics()]
             raise _unknown(" ".join(words or []), names, "command or page")
 
 

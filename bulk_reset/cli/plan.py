@@ -124,6 +124,7 @@ def plan(
                     writer.add(row)
 
             totals = planned(sheet, options, callbacks, add)
+            view.close()
             for writer in writers:
                 writer.finish(totals)
         plan_view.show(totals)

@@ -1,9 +1,9 @@
 """The progress of a command: one live line on a terminal, a line now and then elsewhere.
 
 Everything that shows progress goes through one ``ProgressView``, so nothing writes around its
-line. A command that waits for the API without any progress prints so after two seconds.
+line. A command that waits for the API prints so after two seconds without progress.
 
-State: the bar and its task, changed by the run's thread, and by a timer until progress is made.
+State: the bar and its task belong to the thread of the run; a timer only prints one line.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ProgressView:
 
     def incidents_read(self, done: int, total: int) -> None:
         """Show how many incidents were read."""
-        self._end_wait()
+        self._start_wait()
         if self._is_terminal and total > _MANY_INCIDENTS:
             self._draw("Reading incidents", done, total)
 
@@ -90,13 +90,13 @@ class ProgressView:
 
     @contextmanager
     def waiting_for(self, address: str, *, reads_sheet: bool = False) -> Iterator[None]:
-        """Print that there is no response, unless there is progress within two seconds.
+        """Print what the command waits for after two seconds without progress.
 
         Args:
             address: where the requests go.
             reads_sheet: whether a sheet is read before the first request.
         """
-        self._wait_text = f"Waiting for {address}: no response yet. Press Ctrl-C to stop."
+        self._wait_text = f"Waiting for {address}. Press Ctrl-C to stop."
         if not reads_sheet:
             self._start_wait()
         try:
@@ -145,7 +145,8 @@ class ProgressView:
             self._timer.start()
 
     def _show_wait(self) -> None:
-        typer.echo(without_controls(self._wait_text), err=True)
+        text, self._wait_text = self._wait_text, ""  # once is enough
+        typer.echo(without_controls(text), err=True)
 
     def _end_wait(self) -> None:
         if self._timer is not None:

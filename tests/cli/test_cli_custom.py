@@ -60,7 +60,7 @@ def test_a_row_sets_fields_of_all_kinds(
 
     undone = command("undo", "incidents.report.csv", "--yes", "--base-url", sandbox.url, *FAST)
     assert undone.returncode == 0, undone.stderr
-    assert "12 comments stay: a comment cannot be taken back" in undone.stdout
+    assert "12 comments remain: a comment cannot be removed" in undone.stdout
     lost = read_csv(tmp_path / "incidents.not-restored.csv")
     had_none = {one for one in before if "affected_service" not in before[one]["fields"]}
     assert {(line["incident_id"], line["field"]) for line in lost} == {

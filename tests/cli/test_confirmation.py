@@ -55,7 +55,7 @@ def test_a_run_on_a_terminal_asks_first(
         "Rows to update  3 of 3 rows",
         "Time needed     at least 0.0 s",
         f"Address         {sandbox.url}",
-        "Account         the key from FLASHDUTY_APP_KEY",
+        "Account         the key from $FLASHDUTY_APP_KEY",
     ]
     assert seen.count("read as UTF-8") == 1
     assert KEY not in seen
@@ -127,7 +127,7 @@ def test_a_command_that_waits_for_the_api_prints_so(
     )
     assert process.stderr is not None
     started_at = time.monotonic()
-    expected = f"Waiting for the API at {url}: no response yet. Press Ctrl-C to stop.\n"
+    expected = f"Waiting for the API at {url}. Press Ctrl-C to stop.\n"
     lines = []
     while expected not in lines and time.monotonic() - started_at < 30:
         lines.append(process.stderr.readline())

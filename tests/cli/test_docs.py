@@ -48,7 +48,10 @@ def test_a_page_on_a_terminal_is_formatted(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["docs", "sheet"], "error: sheet: no such page. Use sheets."),
-        (["help", "job", "chek"], "error: job chek: no such command or page. Use job."),
+        (
+            ["help", "job", "chek"],
+            "error: job chek: no such command or page. Use job check or check.",
+        ),
         (["docs", "zzz"], f"error: zzz: no such page. Use one of {', '.join(topics())}."),
     ],
 )
