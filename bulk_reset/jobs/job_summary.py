@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from bulk_reset.api.credentials import DEFAULT_BASE_URL, find_credentials
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import BulkResetError
+from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_schema import PullFrom
 from bulk_reset.jobs.job_value_types import seconds_of
@@ -87,7 +88,8 @@ def concerns(job: Job) -> Iterator[str]:
 def _key_concerns(job: Job) -> Iterator[str]:
     key_file = job.beside(job.api.app_key_file) if job.api.app_key_file else None
     try:
-        found = find_credentials(app_key_file=key_file, base_url=job.api.base_url)
+        with name_options_as(OptionStyle.JOB_FILE):
+            found = find_credentials(app_key_file=key_file, base_url=job.api.base_url)
     except BulkResetError as error:
         yield f"a run as this user has no app key now: {error}"
     else:

@@ -68,16 +68,16 @@ def test_check_explains_what_a_job_will_do(command: Command, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[0] == "nightly: Every night"
-    assert "Rows the incidents since 1d, severity Critical" in lines
-    assert "Sets title = [x] {{ title }}" in lines
-    assert "Sends at most 20 rows (more are a mistake, and nothing is sent)" in lines
+    assert "Source incidents since 1d, severity Critical" in lines
+    assert "Update title = [x] {{ title }}" in lines
+    assert "Sending up to 20 rows" in lines
     assert "Due At 02:30 on Monday through Friday, Europe/Berlin" in lines
     nexts = lines[lines.index("Next") + 1 :]
     assert len(nexts) == 5
     assert all(
         re.fullmatch(r"\w+ \d{4}-\d\d-\d\d 02:30 CES?T \(0[01]:30 UTC\), .+", x) for x in nexts
     )
-    assert "note: it is a rehearsal" in done.stderr
+    assert "note: requests go to the built-in sandbox, not to the API" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["nightly.toml"]
 
 
@@ -89,9 +89,9 @@ def test_check_lists_every_error_of_every_file(command: Command, tmp_path: Path)
     assert done.returncode == 2
     red = [line for line in done.stderr.splitlines() if "note:" not in line]
     assert red == [
-        "a.toml:4: run.canary: 0: too small. It has to be 1 or more.",
-        "a.toml:5: run.verify: 1: neither true nor false. Write one of them, without quotes.",
-        "c.toml: cannot be read (No such file or directory). Say a job file.",
+        "a.toml:4: run.canary: 0: too small. Use 1 or more.",
+        "a.toml:5: run.verify: 1: not true or false. Use one of them, without quotes.",
+        "c.toml: cannot be read (No such file or directory). Use a job file.",
     ]
     assert done.stdout.splitlines()[0] == "b"
 
@@ -106,7 +106,7 @@ def test_check_as_json_is_one_object(command: Command, tmp_path: Path) -> None:
     assert told["jobs"][0] == {
         "file": "a.toml",
         "errors": [
-            {"line": 4, "key": "run.canary", "problem": "0: too small. It has to be 1 or more."}
+            {"line": 4, "key": "run.canary", "problem": "0: too small. Use 1 or more."}
         ],
     }
     good = told["jobs"][1]
@@ -121,8 +121,8 @@ def test_check_finds_what_will_make_a_run_fail(command: Command, tmp_path: Path)
     notes = [line for line in done.stderr.splitlines() if line.startswith("  note: ")]
     assert len(notes) == 4
     for part in (
-        "would find no key",
-        "in.csv is not there now",
+        "a run as this user has no app key now",
+        "in.csv does not exist now",
         "no program no-such",
         "[schedule]",
     ):
@@ -138,7 +138,7 @@ def test_check_prints_no_key_of_a_job_file(command: Command, tmp_path: Path) -> 
         done = command("job", "check", "a.toml", "b.toml", *more, key=key)
         assert done.returncode == 2
         assert key not in done.stdout + done.stderr
-    assert "b.toml:4: api.app_key: a key has no place in a job file" in done.stderr
+    assert "b.toml:4: api.app_key: an app key must not be in a job file" in done.stderr
 
 
 # --- list ------------------------------------------------------------------------------------

@@ -459,4 +459,4 @@ def test_a_job_file_has_its_timetable(tmp_path: Path) -> None:
         deadline=dt.time(6, 0),
     )
     assert told.description() == "At 02:30 on Monday"
-    assert told.mark == "30 2 * * mon Europe/Berlin"
+    assert told.key == "30 2 * * mon Europe/Berlin"

@@ -146,8 +146,8 @@ def test_no_writable_folder_is_an_error_with_a_fix(
     with pytest.raises(InputError) as caught:
         AccountLedger(credentials())
     assert str(caught.value) == (
-        f"{file}/bulk-reset/accounts: no folder for the account's lock. "
-        f"Let {file}/bulk-reset-{os.getuid()} be written."
+        f"{file}/bulk-reset/accounts: the account's lock cannot be created. "
+        f"Make {file}/bulk-reset-{os.getuid()} writable for this user."
     )
 
 

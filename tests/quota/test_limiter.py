@@ -204,9 +204,9 @@ def test_a_share_leaves_the_rest_of_the_quota_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"share": 0.0}, "--share 0: must be more than 0 and at most 1."),
-        ({"share": 1.5}, "--share 1.5: must be more than 0 and at most 1."),
-        ({"per_second": 0}, "--per-second, --per-minute: must be 1 or more."),
+        ({"share": 0.0}, "share 0: out of range. Use more than 0 and up to 1."),
+        ({"share": 1.5}, "share 1.5: out of range. Use more than 0 and up to 1."),
+        ({"per_second": 0}, "per_second, per_minute: too small. Use 1 or more."),
     ],
 )
 def test_invalid_limits_are_rejected(arguments: dict[str, float], text: str) -> None:

@@ -276,7 +276,7 @@ def test_two_processes_cannot_write_one_report_and_a_killed_one_frees_it(path: P
 def disk_error(path: Path | str, reason: str) -> str:
     return (
         f"{path}: the report cannot be written ({reason}), so the run stopped. "
-        "Make room, then give the same command again: it goes on where it stopped."
+        "Free disk space, then run the same command again to resume."
     )
 
 

@@ -73,8 +73,8 @@ def test_an_edited_line_is_named_by_its_number(
     content = first + at + rest.replace(old, new, 1)
     path.write_bytes(content)
     text = (
-        f"{path}: line 3 is not a line of a report; was it edited? Take the line out to have its "
-        "row sent again, move the file away to start over, or undo the edit."
+        f"{path}: line 3: not a line of a report; it may have been edited. Remove the line to send "
+        "its row again, move the file to start from scratch, or undo the edit."
     )
     for read in (Report, summarise):
         with pytest.raises(InputError) as caught:
@@ -217,7 +217,7 @@ def test_a_report_saved_by_a_spreadsheet_is_resumed(saved: str, path: Path) -> N
         assert statuses_of(report, f"{10:024x}", "b" * 24, "c" * 24) == [o.status for o in THREE]
         [notice] = report.notices
         report.write(UPDATED)
-    assert "another program has saved it; that is kept as" in notice
+    assert ": saved by another program; kept that file as " in notice
     assert path.with_name("incidents.report.csv~").read_bytes() == RESAVED[saved]
     lines = path.read_bytes().splitlines(keepends=True)
     assert (lines[0], lines[1], lines[3], lines[4]) == (HEADER, LINES[0], LINES[2], LINES[0])
