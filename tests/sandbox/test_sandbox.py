@@ -17,7 +17,7 @@ import pytest
 
 from bulk_reset.sandbox import Sandbox, SandboxConfig
 from bulk_reset.sandbox.incidents import seed_id, seeded
-from bulk_reset.sandbox.windows import FixedWindow, Limiter, Peak, SlidingWindow
+from bulk_reset.sandbox.windows import FixedWindow, Peak, Quota, SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,27 +66,27 @@ async def serving(**config: Any) -> AsyncIterator[Client]:  # noqa: ANN401 - any
         yield Client(session)
 
 
-def admissions(window: Limiter, arrivals: list[float]) -> list[float]:
+def admissions(window: Quota, arrivals: list[float]) -> list[float]:
     return [window.admit(now) for now in arrivals]
 
 
 def test_a_sliding_window_admits_as_many_as_left_it() -> None:
     """A request is admitted iff fewer than n were admitted in the T seconds before it."""
-    quota = Limiter(SlidingWindow(2, 1.0))
+    quota = Quota(SlidingWindow(2, 1.0))
     waits = admissions(quota, [0.0, 0.75, 0.875, 1.0, 1.5, 1.75, 1.75])
     assert waits == [0.0, 0.0, 0.125, 0.0, 0.25, 0.0, 0.25]
 
 
 def test_a_fixed_window_admits_anew_when_the_clock_turns() -> None:
     """In a fixed window two bursts may touch, where the clock passes from one to the next."""
-    quota = Limiter(FixedWindow(2, 1.0))
+    quota = Quota(FixedWindow(2, 1.0))
     waits = admissions(quota, [0.75, 0.75, 0.75, 1.0, 1.0, 1.25, 5.0])
     assert waits == [0.0, 0.0, 0.25, 0.0, 0.0, 0.75, 0.0]
 
 
 def test_a_refused_request_is_counted_in_no_window() -> None:
     """What is over one limit costs nothing of the others."""
-    quota = Limiter(SlidingWindow(1, 1.0), SlidingWindow(3, 60.0))
+    quota = Quota(SlidingWindow(1, 1.0), SlidingWindow(3, 60.0))
     waits = admissions(quota, [0.0, 0.5, 0.5, 1.0, 2.0, 3.0])
     assert waits == [0.0, 0.5, 0.5, 0.0, 0.0, 57.0]
 
@@ -315,7 +315,7 @@ def test_seeded_incidents_start_as_far_apart_as_told() -> None:
     assert moved == dict.fromkeys(names, 7 * (86400 - 60))
 
 
-async def test_any_id_springs_into_being_where_allowed() -> None:
+async def test_an_incident_is_created_for_any_id_if_allowed() -> None:
     """A real sheet can be rehearsed: its incidents exist as soon as they are named."""
     async with serving(accepts_any_id=True, seed_incidents=0) as client:
         await client.data("/incident/reset", {"incident_id": UNKNOWN, "title": "Renamed"})
@@ -512,17 +512,17 @@ def test_the_command_says_how_to_use_it_and_ends_quietly(number: signal.Signals)
     with start_command("--port", "0", "--seed-incidents", "2") as process:
         assert process.stdout is not None
         # Ends at the end of the output too, should the command have died.
-        banner = "".join(itertools.takewhile("Ctrl-C ends it.\n".__ne__, process.stdout))
+        banner = "".join(itertools.takewhile("Press Ctrl-C to stop.\n".__ne__, process.stdout))
         process.send_signal(number)
         rest = process.communicate(timeout=30)
     port = banner.partition("http://127.0.0.1:")[2].partition("\n")[0]
     assert banner == (
-        "A sandbox of the incident API; what is sent to it goes no further.\n\n"
+        "A sandbox of the incident API. It sends nothing to other machines.\n\n"
         f"  base URL  http://127.0.0.1:{port}\n"
         f"  page      http://127.0.0.1:{port}/\n"
         "  key       sandbox-key\n"
-        "  quota     50 a second, 1,000 a minute, sliding windows\n\n"
-        "Run against it:\n"
+        "  quota     50 per second, 1,000 per minute, sliding windows\n\n"
+        "To run a sheet against it:\n"
         "  FLASHDUTY_APP_KEY=sandbox-key bulk-reset run SHEET "
         f"--base-url http://127.0.0.1:{port}\n\n"
     )
@@ -543,8 +543,8 @@ def test_the_command_refuses_to_seed_before_time_began() -> None:
     with start_command("--seed-incidents", "2000", "--seed-step", "9999999") as process:
         output = process.communicate(timeout=30)
     message = (
-        "error: --seed-step 9999999: the first of 2,000 incidents would have started before 1970. "
-        "Give fewer seconds."
+        "error: --seed-step 9999999: the first of 2,000 incidents starts before 1970. "
+        "Use fewer seconds."
     )
     assert (process.returncode, output) == (2, ("", f"{message}\n"))
 
@@ -555,5 +555,5 @@ async def test_the_command_refuses_a_port_that_is_taken() -> None:
         port = url.rpartition(":")[2]
         with start_command("--port", port) as process:
             output = await asyncio.to_thread(process.communicate, timeout=30)
-    message = f"error: port {port}: another program listens on it. Choose another one with --port."
+    message = f"error: port {port}: is used by another program. Use --port N for another port."
     assert (process.returncode, output) == (2, ("", f"{message}\n"))
