@@ -99,6 +99,11 @@ def other_command(
     return _joined([name], [str(one) for one in arguments], options, without, plus)
 
 
+def command_line(*words: object) -> str:
+    """Return a command that needs no option of the running one."""
+    return shlex.join([PROGRAM, *map(str, words)])
+
+
 def plan_of(sheet: object) -> str:
     """Return the plan of a sheet that was just pulled."""
     return other_command("plan", sheet, keeps=CONNECTION)
@@ -177,4 +182,4 @@ def _joined(
     # A sheet whose name begins with a dash would be read as an option.
     is_dashed = any(word.startswith("-") and word != "-" for word in arguments)
     rest = [*flat, "--", *arguments] if is_dashed else [*arguments, *flat]
-    return shlex.join([PROGRAM, *path, *rest])
+    return command_line(*path, *rest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output, cell, duration, new_table
 from bulk_reset.cli.job import due_time, result_of
+from bulk_reset.cli.next_steps import command_line
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
@@ -124,9 +124,9 @@ def show(
             "Folder": str(folder),
             "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
             "Page": str(folder / record.page) if record.page else "",
-            "Report": _command("report", report) if report and report.exists() else "",
-            "Undo": _command("undo", report, *record.connect) if _can_undo(report) else "",
-            "Resume": _command("job", "run", record.job_file, "--run", run_id, *where)
+            "Report": command_line("report", report) if report and report.exists() else "",
+            "Undo": command_line("undo", report, *record.connect) if _can_undo(report) else "",
+            "Resume": command_line("job", "run", record.job_file, "--run", run_id, *where)
             if record.is_open or record.exit_code == ExitCode.STOPPED
             else "",
         }
@@ -176,10 +176,6 @@ def _took(record: RunRecord) -> str:
     if not (record.started_at and record.ended_at):
         return ""
     return duration(record.ended_at - record.started_at)
-
-
-def _command(*words: object) -> str:
-    return shlex.join(["bulk-reset", *map(str, words)])
 
 
 def _can_undo(report: object) -> bool:

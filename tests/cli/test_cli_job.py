@@ -105,9 +105,7 @@ def test_check_as_json_is_one_object(command: Command, tmp_path: Path) -> None:
     assert (done.returncode, told["exit_code"]) == (2, 2)
     assert told["jobs"][0] == {
         "file": "a.toml",
-        "errors": [
-            {"line": 4, "key": "run.canary", "problem": "0: too small. Use 1 or more."}
-        ],
+        "errors": [{"line": 4, "key": "run.canary", "problem": "0: too small. Use 1 or more."}],
     }
     good = told["jobs"][1]
     assert (good["job"], good["errors"], len(good["next"])) == ("b", [], 5)

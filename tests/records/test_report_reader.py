@@ -305,7 +305,7 @@ def test_a_report_that_libreoffice_has_saved_sends_nothing_twice(
     shutil.copy(ROOT / "tests" / "files" / name, report)
     done = command("run", "retitle.csv", "--sandbox", "--skip-invalid")
     assert "resumed; 6 of 7 rows already done" in done.stderr
-    assert "Nothing was left to send." in done.stdout
+    assert "No row needed to be sent." in done.stdout
     lines = read_csv(report)
     assert Counter(line["status"] for line in lines) == {"updated": 6, "rejected": 1}
     assert {line["finished_at"][:20] for line in lines} == {"2026-11-25T10:02:52."}

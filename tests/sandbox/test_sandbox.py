@@ -318,7 +318,7 @@ def test_seeded_incidents_start_as_far_apart_as_told() -> None:
     assert moved == dict.fromkeys(names, 7 * (86400 - 60))
 
 
-async def test_any_id_springs_into_being_where_allowed() -> None:
+async def test_an_incident_is_created_for_any_id_if_allowed() -> None:
     """A real sheet can be rehearsed: its incidents exist as soon as they are named."""
     async with serving(accepts_any_id=True, seed_incidents=0) as client:
         await client.data("/incident/reset", {"incident_id": UNKNOWN, "title": "Renamed"})
@@ -524,17 +524,17 @@ def test_the_command_says_how_to_use_it_and_ends_quietly(number: signal.Signals)
     with start_command("--port", "0", "--seed-incidents", "2") as process:
         assert process.stdout is not None
         # Ends at the end of the output too, should the command have died.
-        banner = "".join(itertools.takewhile("Ctrl-C ends it.\n".__ne__, process.stdout))
+        banner = "".join(itertools.takewhile("Press Ctrl-C to stop.\n".__ne__, process.stdout))
         process.send_signal(number)
         rest = process.communicate(timeout=30)
     port = banner.partition("http://127.0.0.1:")[2].partition("\n")[0]
     assert banner == (
-        "A sandbox of the incident API; what is sent to it goes no further.\n\n"
+        "A sandbox of the incident API. It sends nothing to other machines.\n\n"
         f"  base URL  http://127.0.0.1:{port}\n"
         f"  page      http://127.0.0.1:{port}/\n"
         "  key       sandbox-key\n"
-        "  quota     50 a second, 1,000 a minute, sliding windows\n\n"
-        "Run against it:\n"
+        "  quota     50 per second, 1,000 per minute, sliding windows\n\n"
+        "To run a sheet against it:\n"
         "  FLASHDUTY_APP_KEY=sandbox-key bulk-reset run SHEET "
         f"--base-url http://127.0.0.1:{port}\n\n"
     )
@@ -555,8 +555,8 @@ def test_the_command_refuses_to_seed_before_time_began() -> None:
     with start_command("--seed-incidents", "2000", "--seed-step", "9999999") as process:
         output = process.communicate(timeout=30)
     message = (
-        "error: --seed-step 9999999: the first of 2,000 incidents would have started before 1970. "
-        "Give fewer seconds."
+        "error: --seed-step 9999999: the first of 2,000 incidents starts before 1970. "
+        "Use fewer seconds."
     )
     assert (process.returncode, output) == (2, ("", f"{message}\n"))
 
@@ -567,5 +567,5 @@ async def test_the_command_refuses_a_port_that_is_taken() -> None:
         port = url.rpartition(":")[2]
         with start_command("--port", port) as process:
             output = await asyncio.to_thread(process.communicate, timeout=30)
-    message = f"error: port {port}: another program listens on it. Choose another one with --port."
+    message = f"error: port {port}: is used by another program. Use --port N for another port."
     assert (process.returncode, output) == (2, ("", f"{message}\n"))

@@ -254,7 +254,7 @@ HEADERS = "an object of texts, none of them about connection or length"
 def test_a_rule_against_the_format_says_where_and_what_is_allowed(
     rule: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    """A mistake names the file, the rule, the key, what was found and what may stand there."""
+    """An error names the file, the rule, the key, the value and the allowed values."""
     path = tmp_path / "faults.json"
     path.write_text(json.dumps([{"hang": True}, rule]), encoding="utf-8")
     with pytest.raises(ValueError, match="rule 2") as caught:

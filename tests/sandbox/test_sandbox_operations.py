@@ -174,14 +174,14 @@ async def test_a_comment_against_the_rules_is_added_nowhere(
 
 
 async def test_a_custom_field_of_an_unknown_incident_is_refused() -> None:
-    """No incident, no field: nothing springs into being."""
+    """No incident, no field: nothing is created."""
     body = {"incident_id": UNKNOWN, "field_name": "tags", "field_value": []}
     async with serving() as client:
         assert await refusal(client, RESET_FIELD, body) == (400, "ResourceNotFound")
         assert (await client.get("/_stats"))["incidents"] == 3
 
 
-async def test_any_id_can_be_commented_on_where_it_springs_into_being() -> None:
+async def test_a_comment_creates_the_incident_of_any_id_if_allowed() -> None:
     """A rehearsal with a real sheet takes comments and custom fields too."""
     async with serving(accepts_any_id=True, seed_incidents=0) as client:
         await client.data(COMMENT, {"incident_ids": [UNKNOWN], "comment": "Looking."})
@@ -221,7 +221,7 @@ IDS: Final = (
 )
 
 
-@settings(deadline=None)  # a busy machine is no mistake
+@settings(deadline=None)  # a busy machine is no error
 @given(
     body=VALUES
     | st.fixed_dictionaries(
@@ -236,7 +236,7 @@ def test_the_rules_of_custom_fields_are_the_published_ones(body: Any) -> None:  
     assert code_of(read_field_request, body) == ("" if is_said else "InvalidParameter")
 
 
-@settings(deadline=None)  # a busy machine is no mistake
+@settings(deadline=None)  # a busy machine is no error
 @given(
     body=VALUES
     | st.fixed_dictionaries(

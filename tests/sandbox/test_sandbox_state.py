@@ -168,7 +168,7 @@ def one(**values: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "problem"),
     [
         ("", "not JSON in UTF-8 (Expecting value: line 1 column 1 (char 0))"),
         ('{\n"a": ', "not JSON in UTF-8 (Expecting value: line 2 column 6 (char 7))"),
@@ -209,12 +209,12 @@ def one(**values: object) -> str:
     ],
     ids=lambda value: value[:30],
 )
-def test_a_file_that_is_no_state_is_refused_as_it_is(text: str, mistake: str, state: Path) -> None:
+def test_a_file_that_is_no_state_is_refused_as_it_is(text: str, problem: str, state: Path) -> None:
     """What a sandbox cannot go on from is named by place and reason, and left alone."""
     state.write_text(text, encoding="utf-8")
     with pytest.raises(StateError) as caught:
         asyncio.run(serve_once(state))
-    assert str(caught.value) == f"{state}: {mistake}. {MEND}"
+    assert str(caught.value) == f"{state}: {problem}. {MEND}"
     assert state.read_text(encoding="utf-8") == text
 
 
@@ -304,7 +304,7 @@ VALUES: Final = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is no mistake
+@settings(deadline=None, max_examples=50)  # a busy machine is no error
 @example(title="\ud83d", fields={"\ude00": "\ude00\ud83d"}, comments=["磁盘\udfff"])
 @given(title=TEXTS, fields=st.dictionaries(TEXTS, VALUES, max_size=3), comments=st.lists(TEXTS))
 def test_whatever_json_can_say_is_there_again(
@@ -355,6 +355,6 @@ def test_the_command_refuses_a_file_that_is_no_state(state: Path) -> None:
     state.write_text("incident_id,title\n")
     with start_command("--port", "0", "--state", str(state)) as process:
         output = process.communicate(timeout=30)
-    mistake = "not JSON in UTF-8 (Expecting value: line 1 column 1 (char 0))"
-    assert (process.returncode, output) == (2, ("", f"error: {state}: {mistake}. {MEND}\n"))
+    problem = "not JSON in UTF-8 (Expecting value: line 1 column 1 (char 0))"
+    assert (process.returncode, output) == (2, ("", f"error: {state}: {problem}. {MEND}\n"))
     assert state.read_text() == "incident_id,title\n"

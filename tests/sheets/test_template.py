@@ -198,7 +198,7 @@ def test_command_prints_the_file_and_the_next_command(app: typer.Typer, tmp_path
 
     assert (result.exit_code, result.stderr, path.exists()) == (0, "", True)
     assert result.stdout == (
-        f"Wrote {path}: fill in its first sheet; the second one says how.\n"
+        f"Wrote {path}. Fill in the first sheet; the second sheet has instructions.\n"
         f"Next: bulk-reset check '{path}'\n"
     )
 

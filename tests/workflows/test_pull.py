@@ -191,8 +191,11 @@ def test_ids_that_do_not_exist_are_named(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "--since: say from when"),
-        (("--since", "1d", "--ids", "x.txt"), "--ids: goes alone"),
+        ((), "--since: is missing. Use for example --since 30d, or --ids FILE."),
+        (
+            ("--since", "1d", "--ids", "x.txt"),
+            "--ids: cannot be combined with other filters. Remove them.",
+        ),
         (("--since", "soon"), "--since soon: invalid time"),
         (("--since", "1d", "--set", "titel=x"), "no field that can be set"),
     ],
