@@ -355,6 +355,6 @@ def test_the_command_refuses_a_file_that_is_no_state(state: Path) -> None:
     state.write_text("incident_id,title\n")
     with start_command("--port", "0", "--state", str(state)) as process:
         output = process.communicate(timeout=30)
-    mistake = "not JSON in UTF-8 (Expecting value: line 1 column 1 (char 0))"
+    problem = "not JSON in UTF-8 (Expecting value: line 1 column 1 (char 0))"
     assert (process.returncode, output) == (2, ("", f"error: {state}: {problem}. {MEND}\n"))
     assert state.read_text() == "incident_id,title\n"
