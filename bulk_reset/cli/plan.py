@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
+    from bulk_reset.reports.plan_page import PlanPage
+    from bulk_reset.reports.plan_workbook import PlanWorkbook
 
 _SHOWN_ROWS: Final = 10
 _CONTEXT: Final = 40
@@ -86,8 +88,6 @@ def plan(
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.reports.plan_page import PlanPage  # noqa: PLC0415
-        from bulk_reset.reports.plan_workbook import PlanWorkbook  # noqa: PLC0415
         from bulk_reset.workflows.plan import (  # noqa: PLC0415  (brings pandas along)
             plan as planned,
         )
@@ -111,12 +111,7 @@ def plan(
             contextlib.ExitStack() as stack,
         ):
             pull_first(sheet, from_pull, set, options, callbacks)
-            stem = Path(sheet).with_suffix("")
-            writers: list[PlanPage | PlanWorkbook] = []
-            if html:
-                writers.append(stack.enter_context(PlanPage(Path(f"{stem}.plan.html"))))
-            if xlsx:
-                writers.append(stack.enter_context(PlanWorkbook(Path(f"{stem}.plan.xlsx"))))
+            writers = _writers(Path(sheet), stack, html=html, xlsx=xlsx)
 
             def add(row: RowPlan) -> None:
                 plan_view.add(row)
@@ -138,6 +133,22 @@ def plan(
         facts = dataclasses.asdict(totals)
         output.json({**facts, "plan": plan_view.as_json(), "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _writers(
+    sheet: Path, stack: contextlib.ExitStack, *, html: bool, xlsx: bool
+) -> list[PlanPage | PlanWorkbook]:
+    """Open the files of a plan beside its sheet, until the stack closes."""
+    from bulk_reset.reports.plan_page import PlanPage  # noqa: PLC0415
+    from bulk_reset.reports.plan_workbook import PlanWorkbook  # noqa: PLC0415
+
+    stem = sheet.with_suffix("")
+    writers: list[PlanPage | PlanWorkbook] = []
+    if html:
+        writers.append(stack.enter_context(PlanPage(Path(f"{stem}.plan.html"))))
+    if xlsx:
+        writers.append(stack.enter_context(PlanWorkbook(Path(f"{stem}.plan.xlsx"))))
+    return writers
 
 
 class PlanView:
