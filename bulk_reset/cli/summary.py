@@ -195,7 +195,8 @@ def show_verification(output: Output, verification: Verification) -> None:
         output.line(f"{counted(count, 'unconfirmed row')} now confirmed as {status.value}")
     if verification.unsettled:
         rows_left = counted(verification.unsettled, "row")
-        output.line(f"{rows_left} remain unconfirmed: run the sheet again to send them")
+        remain = "remains" if verification.unsettled == 1 else "remain"
+        output.line(f"{rows_left} {remain} unconfirmed. Run the sheet again to send the rest.")
     if verification.not_known:
         output.line(
             f"{counted(verification.not_known, 'row')} cannot be verified: sent with --no-before"

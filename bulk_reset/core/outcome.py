@@ -37,7 +37,7 @@ _DONE: Final = frozenset({Status.UPDATED, Status.UNCHANGED, Status.SKIPPED})
 NOT_DONE: Final = (Status.REJECTED, Status.FAILED, Status.CONFLICT, Status.UNKNOWN)
 """Results that need the user's attention."""
 MEANING_OF: Final = {
-    Status.UPDATED: "updated",
+    Status.UPDATED: "confirmed by the API",
     Status.UNCHANGED: "no change needed; not sent",
     Status.SKIPPED: "duplicate of another row; not sent",
     Status.REJECTED: "invalid; not sent",

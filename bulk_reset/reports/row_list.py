@@ -180,7 +180,7 @@ def _split(text: str, first: int) -> list[Any]:
 
 
 class RowList:
-    """The rows of a page on their way into it; a context manager.
+    """Writes the rows of a page; a context manager.
 
     Attributes:
         count: rows added so far.

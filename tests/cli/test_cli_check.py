@@ -79,7 +79,7 @@ def test_a_report_file_is_summarized(command: Command, tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert (done.returncode, told["lines"], told["counts"]["updated"]) == (0, 5, 5)
     shown = command("report", "incidents.sandbox.report.csv", key=None)
-    assert " updated       5   updated" in shown.stdout
+    assert " updated       5   confirmed by the API" in shown.stdout
 
 
 def test_a_file_that_is_not_a_report_is_refused(command: Command, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_server_cannot_control_the_terminal(
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK, "--faults", str(faults))
     (tmp_path / "incidents.csv").write_text("id,title\n69da451e0000000000000001,A title\n")
     url = ("--base-url", sandbox.url)
-    run = ["run", "incidents.csv", "-v", *url, *FAST]
+    run = ["run", "incidents.csv", "-v", "--yes", *url, *FAST]
     for arguments in (run, ["report", "incidents.report.csv"]):
         _, seen = seen_on_a_terminal(arguments, tmp_path, TERM="xterm")
         assert "[red]no" in seen

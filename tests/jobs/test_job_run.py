@@ -554,7 +554,7 @@ def test_a_key_in_an_error_of_ours_is_not_kept(
     )
 
 
-def test_words_of_strangers_do_nothing_where_they_are_read(place: Place) -> None:
+def test_foreign_text_is_escaped_wherever_it_is_shown(place: Place) -> None:
     """A sheet's name may hold what a terminal obeys."""
     ended = place.run(f'[source]\nsheet = "a\\u001b[31m\\nb.csv"\n{PLAIN}')
     assert ended.exit_code == 2

@@ -117,7 +117,7 @@ def read_again_and_again(text: str) -> dict[Keys, int]:
 
 @settings(max_examples=300, deadline=None)
 @given(statements=st.lists(STATEMENTS, max_size=12), end=st.sampled_from(["\n", "\r\n"]))
-def test_lines_are_those_that_reading_it_again_and_again_finds(
+def test_lines_match_those_found_by_repeated_parsing(
     statements: list[str], end: str
 ) -> None:
     """Any combination of statements, comments and tables."""

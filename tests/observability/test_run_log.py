@@ -224,7 +224,7 @@ def test_a_log_file_is_added_to_and_a_line_that_a_crash_cut_off_spoils_no_other(
 @pytest.mark.parametrize(
     "content", ["incident_id,title\n", "{}\n", '{"at": 1}\n', "[1]\n", "\n", '{"at": 1, "lev']
 )
-def test_a_file_that_is_no_log_is_left_as_it_is(content: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_log_is_not_changed(content: str, tmp_path: Path) -> None:
     """A slip on the command line adds no events to a sheet, a report or a sandbox's state."""
     path = tmp_path / "sheet.csv"
     path.write_text(content, encoding="utf-8")

@@ -351,7 +351,7 @@ def test_an_answer_in_the_current_slot_is_not_in_the_future() -> None:
         assert account.ages_s() == [0.0]
 
 
-def test_requests_on_their_way_when_a_run_died_count_as_now_and_only_once() -> None:
+def test_in_flight_requests_of_a_killed_run_count_as_now_and_only_once() -> None:
     """They may have just reached the server; the next run stores when that was."""
     whose, clock = fresh(), Clock()
     with hold_account(whose, clock) as killed:

@@ -245,7 +245,7 @@ def test_a_pause_that_comes_while_a_request_waits_holds_it_too() -> None:
     assert run_virtual(main()) == pytest.approx(41, abs=1e-2)
 
 
-def test_a_pause_ends_the_credit_for_good() -> None:
+def test_a_pause_ends_the_credit_permanently() -> None:
     """After a 429 the estimate of the latency is not trusted again in this run."""
 
     async def main() -> list[str]:

@@ -116,7 +116,7 @@ def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
     assert (known.count, "a" * 24 in known, "b" * 24 in known) == (1, True, False)
 
 
-def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_file_of_another_program_is_not_changed(tmp_path: Path) -> None:
     """A file of the same name is not changed."""
     path = tmp_path / "x.before.csv"
     path.write_text("incident_id,title\n")
@@ -162,7 +162,7 @@ def test_a_rewritten_file_keeps_its_permissions(tmp_path: Path) -> None:
         ("impact", "", "it was empty, and the API cannot empty a field"),
         ("impact", None, "it was empty, and the API cannot empty a field"),
         ("incident_severity", "Ok", "it was Ok, which the API cannot set"),
-        ("title", "Ok", "the API does not accept the previous value: 2 characters"),
+        ("title", "Ok", "the API does not accept the previous value: 2 characters; the minimum is 3"),
         ("title", ["a"], "it was not a text"),
         ("field:owner", "ops", ""),
         ("field:owner", False, ""),

@@ -80,7 +80,7 @@ def test_a_sliding_window_admits_as_many_as_left_it() -> None:
     assert waits == [0.0, 0.0, 0.125, 0.0, 0.25, 0.0, 0.25]
 
 
-def test_a_fixed_window_admits_anew_when_the_clock_turns() -> None:
+def test_a_fixed_window_admits_again_when_it_starts() -> None:
     """In a fixed window two bursts may touch, where the clock passes from one to the next."""
     quota = Quota(FixedWindow(2, 1.0))
     waits = admissions(quota, [0.75, 0.75, 0.75, 1.0, 1.0, 1.25, 5.0])

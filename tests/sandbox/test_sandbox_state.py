@@ -51,7 +51,7 @@ async def use(client: Client) -> None:
         await client.data("/incident/comment", {"incident_ids": [SECOND], "comment": comment})
 
 
-async def test_the_next_sandbox_goes_on_from_the_file(state: Path) -> None:
+async def test_the_next_sandbox_continues_from_the_file(state: Path) -> None:
     """Values, comments and counts of resets are there again; nothing is seeded on top of them."""
     async with serving(state=state) as client:
         await use(client)
@@ -284,7 +284,7 @@ async def test_a_state_reaches_the_disk_before_it_takes_the_files_place(
     assert steps == ["fsync of True", "replace incidents.json"]
 
 
-async def test_a_link_goes_on_to_lead_to_the_state_and_its_mode_stays(tmp_path: Path) -> None:
+async def test_a_link_to_the_state_and_its_mode_are_kept(tmp_path: Path) -> None:
     """The file keeps its place and who may read it."""
     state, link = tmp_path / "incidents.json", tmp_path / "link.json"
     link.symlink_to(state)
@@ -338,7 +338,7 @@ def test_the_command_keeps_its_incidents_until_the_next_time(
     assert start_sandbox("--state", str(state)).get("/_incidents") == incidents
 
 
-def test_the_command_says_which_file_it_goes_on_from(state: Path) -> None:
+def test_the_command_names_the_file_it_continues_from(state: Path) -> None:
     """The incidents come from the file, so what else was asked for is told from what there is."""
     save_state(state, {FIRST: GOOD})
     options = ("--port", "0", "--seed-incidents", "9", "--state", str(state))

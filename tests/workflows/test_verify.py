@@ -21,7 +21,7 @@ def test_a_row_whose_comment_was_not_sent_is_not_settled(start: Start, tmp_path:
     run("run", "x.csv", "--attempts", "1")
     verified = run("verify", "x.report.csv")
     assert (verified.returncode, statuses(tmp_path / "x.report.csv")) == (1, {"unknown": 1})
-    assert "1 rows stay unknown: run the sheet again" in verified.stdout
+    assert "1 row remains unconfirmed. Run the sheet again to send the rest." in verified.stdout
     assert run("run", "x.csv").returncode == 0
     assert sandbox.get("/_stats")["comments"] == 1
 
