@@ -41,7 +41,7 @@ def test_a_run_that_is_killed_repeatedly_updates_every_row(
     ("message", "more"),
     [
         ("report.csv: the report cannot be written", ["--no-before"]),
-        ("before.csv: what stood there before cannot be written", []),
+        ("before.csv: the previous values cannot be written", []),
     ],
 )
 def test_a_disk_that_fills_up_stops_the_run_and_the_next_run_resumes(
@@ -60,7 +60,10 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_next_run_resumes(
     reported = report.read_bytes().count(b"\n") - 1
     applied = sandbox.get("/_stats")["applied"]
     assert (full.returncode, "Traceback" in full.stderr) == (3, False), full.stderr
-    assert f"incidents.{message} (File too large), so the run stopped. Make room, " in full.stderr
+    assert (
+        f"incidents.{message} (File too large), so the run stopped. Free disk space, "
+        in full.stderr
+    )
     assert 0 < reported < 2_000
     done = command(*arguments)
     assert done.returncode == 0, done.stderr
@@ -113,7 +116,7 @@ def test_a_disk_too_full_for_the_account_ledger_sends_nothing(
     arguments = ["run", "incidents.csv", "--base-url", sandbox.url, *FAST]
     full = on_a_full_disk(arguments, tmp_path, blocks=100)
     assert full.returncode == 2, full.stderr
-    assert "the account's lock cannot be used (File too large). Mend that, or " in full.stderr
+    assert "the account's lock cannot be used (File too large). Fix that, or " in full.stderr
     again = on_a_full_disk(arguments, tmp_path)
     assert (again.returncode, sandbox.get("/_stats")["applied"]) == (0, 5), again.stderr
 
@@ -154,12 +157,15 @@ def test_a_report_saved_by_a_spreadsheet_during_the_run_stops_it(
     saved.write_bytes(whole[: whole.rindex(b"\n") + 1].replace(b"\n", b"\r\n"))
     saved.replace(report)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, "has moved, removed, replaced or shortened it" in err) == (3, True)
+    assert (
+        process.returncode,
+        "moved, removed, replaced or shortened by another program" in err,
+    ) == (3, True)
     applied = sandbox.get("/_stats")["applied"]
     assert applied < 600
     done = command(*arguments, *FAST)
     assert done.returncode == 0, done.stderr
-    assert "another program has saved it; that is kept as" in done.stderr
+    assert "saved by another program; kept that file as" in done.stderr
     assert Counter(line["status"] for line in read_csv(report)) == {"updated": 600}
     incidents = sandbox.get("/_incidents").values()
     assert {one["title"] for one in incidents} == {f"Renamed service {n}" for n in range(1, 601)}

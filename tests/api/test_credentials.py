@@ -308,7 +308,7 @@ def test_an_address_in_the_configuration_is_checked_like_any(
     assert KEY not in str(caught.value)
     # What is asked for overrules it, and is what is blamed.
     assert find_account(Options(base_url=ELSEWHERE)).base_url == ELSEWHERE
-    with pytest.raises(InputError, match=r"^--base-url"):
+    with pytest.raises(InputError, match=r"^base_url"):
         find_account(Options(base_url="http://gateway.example"))
 
 

@@ -145,7 +145,7 @@ def test_a_comment_is_never_added_twice(
         one for one in read_csv(tmp_path / "incidents.report.csv") if one["status"] != "updated"
     ]
     assert (line["status"], line["error_code"]) == ("failed", "comment_in_doubt")
-    assert "look at the incident" in line["error_message"]
+    assert "see the incident" in line["error_message"]
     assert sandbox.get("/_stats")["comments"] == ROWS - (when == "before")
 
 

@@ -50,7 +50,9 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     """Return the lines of standard error, without the reference to the manual."""
-    return [line for line in done.stderr.splitlines() if line != "More: bulk-reset docs jobs"]
+    return [
+        line for line in done.stderr.splitlines() if not line.startswith("More: bulk-reset docs ")
+    ]
 
 
 # --- check -----------------------------------------------------------------------------------

@@ -165,9 +165,7 @@ def test_a_run_without_totals_has_only_its_exit_code(tmp_path: Path) -> None:
         b"bulk_reset_rows 1\n" * 100_000,
     ],
 )
-def test_a_file_with_other_content_is_not_replaced(
-    content: bytes, tmp_path: Path
-) -> None:
+def test_a_file_with_other_content_is_not_replaced(content: bytes, tmp_path: Path) -> None:
     """A typing error on the command line replaces no other metrics."""
     path = tmp_path / "node.prom"
     path.write_bytes(content)

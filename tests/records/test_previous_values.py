@@ -162,7 +162,11 @@ def test_a_rewritten_file_keeps_its_permissions(tmp_path: Path) -> None:
         ("impact", "", "it was empty, and the API cannot empty a field"),
         ("impact", None, "it was empty, and the API cannot empty a field"),
         ("incident_severity", "Ok", "it was Ok, which the API cannot set"),
-        ("title", "Ok", "the API does not accept the previous value: 2 characters; the minimum is 3"),
+        (
+            "title",
+            "Ok",
+            "the API does not accept the previous value: 2 characters; the minimum is 3",
+        ),
         ("title", ["a"], "it was not a text"),
         ("field:owner", "ops", ""),
         ("field:owner", False, ""),

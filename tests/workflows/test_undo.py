@@ -93,7 +93,11 @@ def test_rows_without_previous_values_are_reported_by_an_undo(start: Start, tmp_
     run("run", "x.csv", "--no-before")
     undone = run("undo", "x.report.csv", "--yes", "--json")
     results = json.loads(undone.stdout)
-    assert (undone.returncode, results["counts"]["updated"], results["previous_values_unknown"]) == (1, 4, 2)
+    assert (
+        undone.returncode,
+        results["counts"]["updated"],
+        results["previous_values_unknown"],
+    ) == (1, 4, 2)
     again = run("undo", "x.report.csv", "--yes")
     assert "2 rows were sent without a look (--no-before)" in again.stdout
 
@@ -151,7 +155,10 @@ def test_a_value_that_cannot_be_restored_does_not_stop_the_others(
     assert undone.returncode == 0, undone.stderr
     [lost] = read_csv(tmp_path / "x.not-restored.csv")
     assert (lost["incident_id"], lost["it was"]) == (seed_id(3), "\\ud800z")
-    assert lost["why"] == "the API does not accept the previous value: contains an incomplete character"
+    assert (
+        lost["why"]
+        == "the API does not accept the previous value: contains an incomplete character"
+    )
     now = values(sandbox)
     assert now.pop(seed_id(3))["fields"]["odd"] == "new"
     assert now == {one: incident for one, incident in before.items() if one != seed_id(3)}
