@@ -138,7 +138,13 @@ def _find_command(root: Context, words: list[str]) -> Context | None:
     return context
 
 
-def _unknown(word: str, names: list[str], what: str) -> InputError:
+class UnknownPageError(InputError):
+    """There is no such page or command; the message has the names that exist."""
+
+    topic = ""
+
+
+def _unknown(word: str, names: list[str], what: str) -> UnknownPageError:
     near = difflib.get_close_matches(word, names, 3)
     fix = f"Use {' or '.join(near)}." if near else f"Use one of {', '.join(sorted(set(names)))}."
-    return InputError(f"{word}: no such {what}. {fix}")
+    return UnknownPageError(f"{word}: no such {what}. {fix}")

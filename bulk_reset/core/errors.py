@@ -188,7 +188,7 @@ class LockedError(RunError):
     """Another run uses the same report or the same account."""
 
     exit_code = ExitCode.LOCKED
-    topic = "quota"
+    topic = "troubleshooting"
 
 
 class StoppedError(RunError):

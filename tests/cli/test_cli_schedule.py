@@ -263,6 +263,7 @@ def test_two_schedules_do_not_share_a_state(
     assert second.process.returncode == 4
     assert error.endswith(
         b"state: in use by another schedule. Stop that one, or use --state-dir DIR.\n"
+        b"More: bulk-reset docs troubleshooting\n"
     )
 
 

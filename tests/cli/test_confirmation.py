@@ -70,7 +70,7 @@ def test_a_run_that_is_confirmed_or_sends_nothing_does_not_ask(
 ) -> None:
     """--yes skips the question, and a dry run has none."""
     write_sheet(tmp_path / "incidents.csv", 3)
-    words = [*PROGRAM, "run", "incidents.csv", "--sandbox", *FAST, *more]
+    words = ["run", "incidents.csv", "--sandbox", *FAST, *more]
     code, seen = seen_on_a_terminal(words, tmp_path, TERM="xterm")
     assert (code, "Continue?" in seen) == (0, False)
 
@@ -78,7 +78,7 @@ def test_a_run_that_is_confirmed_or_sends_nothing_does_not_ask(
 def test_a_repeated_run_with_nothing_left_does_not_ask(tmp_path: Path) -> None:
     """There is nothing to confirm."""
     write_sheet(tmp_path / "incidents.csv", 3)
-    words = [*PROGRAM, "run", "incidents.csv", "--sandbox-state", "s.json", *FAST]
+    words = ["run", "incidents.csv", "--sandbox-state", "s.json", *FAST]
     assert seen_on_a_terminal([*words, "--yes"], tmp_path, TERM="xterm")[0] == 0
     code, seen = seen_on_a_terminal(words, tmp_path, TERM="xterm")
     assert (code, "Continue?" in seen) == (0, False)
@@ -98,7 +98,7 @@ def test_the_question_names_the_sandbox(tmp_path: Path) -> None:
 def test_progress_writes_no_escape_codes_as_text(tmp_path: Path) -> None:
     """Sending and reading back share one live line."""
     write_sheet(tmp_path / "incidents.csv", 801)
-    words = [*PROGRAM, "run", "incidents.csv", "--sandbox", *FAST, "--verify", "--yes"]
+    words = ["run", "incidents.csv", "--sandbox", *FAST, "--verify", "--yes"]
     code, seen = seen_on_a_terminal(words, tmp_path, TERM="xterm-256color")
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
     assert (code, "[K" in shown, "\x1b" in shown) == (0, False, False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def test_a_page_in_a_pipe_is_the_file(words: list[str], command: Command) -> Non
 
 def test_a_page_on_a_terminal_is_formatted(tmp_path: Path) -> None:
     """Markdown is shown with styles, through the pager."""
-    words = [sys.executable, "-m", "bulk_reset", "docs", "sheets"]
+    words = ["docs", "sheets"]
     code, seen = seen_on_a_terminal(words, tmp_path, PAGER="cat", TERM="xterm-256color")
     assert (code, "\x1b[1m" in seen, "\n# Sheets" in seen) == (0, True, False)
 

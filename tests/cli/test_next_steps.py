@@ -192,7 +192,7 @@ def test_a_sandbox_without_a_file_has_no_undo(command: Command, tmp_path: Path) 
         assert (refused.returncode, refused.stdout) == (2, "")
         assert refused.stderr == (
             "error: incidents.sandbox.report.csv: is the report of a run in the sandbox, not of "
-            "the API. Use --sandbox-state FILE.\n"
+            "the API. Use --sandbox-state FILE.\nMore: bulk-reset docs options\n"
         )
 
 

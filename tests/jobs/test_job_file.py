@@ -247,11 +247,11 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
     "no template": (PULL.replace('"x"', '"{{ title"'), 4, "set.title", "Fix the template"),
     "unknown filter": (PULL.replace('"x"', '"{{ title | no }}"'), 4, "set.title", "Fix the temp"),
     "no moment": (PULL.replace('"1d"', '"a day"'), 1, "source.pull", "since a day: invalid time"),
-    "turned moments": (
+    "times in the wrong order": (
         PULL.replace("[set]", 'until = "2d"\n[set]'),
         1,
         "source.pull",
-        "Turn them around",
+        "Swap them",
     ),
     "no look": (f"{SHEET}[run]\nbefore = false\nverify = true", 3, "run", "verify reads current"),
     "tells nobody": (f'{SHEET}[notify]\nwhen = "always"', 3, "notify", "Add command, webhook"),

@@ -367,7 +367,7 @@ def test_a_page_that_cannot_be_written_does_not_fail_the_run(
     ran = command("run", "retitle.csv", "--sandbox", "--html", key=None)
 
     assert ran.returncode == 0
-    assert "The page is missing: retitle.sandbox.report.html: already exists and" in ran.stderr
+    assert "The page was not written: retitle.sandbox.report.html: already exists and" in ran.stderr
 
 
 def test_a_run_without_a_report_writes_no_page(tmp_path: Path, command: Command) -> None:
