@@ -123,6 +123,7 @@ def values_of(state: Path) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_the_rehearsal_ends_where_it_began(folder: Path) -> None:
     """Pulled, edited, sent, verified, undone: the incidents are the same, byte for byte."""
     lines = [line for line, _ in steps(blocks(page("sandbox"), "console")[0].body)]

@@ -245,6 +245,7 @@ async def read(base_url: str, incident_ids: list[str]) -> dict[str, dict[str, An
         return await client.list_by_ids(incident_ids)
 
 
+@pytest.mark.slow
 async def test_incidents_are_read_by_their_ids_however_many_bytes_they_have() -> None:
     """A hundred incidents of the longest texts are larger than the limit of an update's answer.
 

@@ -94,7 +94,7 @@ def test_a_file_that_is_not_a_report_is_refused(command: Command, tmp_path: Path
     assert "--report other.csv: this is the sheet itself. Choose another report." in itself.stderr
     assert other.read_bytes() == before
     assert "not a report of bulk-reset" in summed.stderr
-    assert "this is not a report of bulk-reset, so it is left as it is" in run.stderr
+    assert "not a report of bulk-reset; the file was not changed" in run.stderr
     assert sheet.read_bytes() == before
 
 

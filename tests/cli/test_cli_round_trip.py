@@ -382,6 +382,7 @@ def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> Non
     assert len(read_csv(tmp_path / "incidents.report.csv")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["run", "undo"])
 def test_every_row_sent_before_a_kill_can_be_undone(
     what: str, begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
@@ -415,6 +416,7 @@ def test_every_row_sent_before_a_kill_can_be_undone(
     assert values(sandbox) == before
 
 
+@pytest.mark.slow
 def test_reading_five_thousand_incidents_costs_two_percent_of_the_requests(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:

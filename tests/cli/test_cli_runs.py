@@ -226,7 +226,7 @@ def test_an_error_is_one_line_and_nothing_is_removed(
     done = runs(*arguments)
     line, *more = done.stderr.splitlines()
     assert (done.returncode, done.stdout, says in line) == (2, "", True)
-    assert more in ([], ["More: bulk-reset docs jobs"])
+    assert more == ["More: bulk-reset docs options"]
     assert len(StateFolder(tmp_path / "state").records()) == 2
 
 

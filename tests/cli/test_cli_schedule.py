@@ -187,6 +187,7 @@ def test_a_due_job_is_run_and_shown(
     assert KEY not in everything
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_sigterm_ends_the_run_gracefully_and_the_next_schedule_resumes_it(
     number: signal.Signals,
@@ -213,6 +214,7 @@ def test_sigterm_ends_the_run_gracefully_and_the_next_schedule_resumes_it(
     assert sandbox.get("/_stats")["applied"] == 300
 
 
+@pytest.mark.slow
 def test_a_killed_schedule_resumes_its_run_at_the_next_start(
     start: Start, start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:

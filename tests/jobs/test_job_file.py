@@ -645,6 +645,7 @@ FUZZ = settings(
 )
 
 
+@pytest.mark.slow
 @FUZZ
 @given(told=TABLES)
 @example(told={"source": {"sheet": "x"}, "schedule": {"cron": "0 0 * * 5L/2", "time_zone": "UTC"}})

@@ -182,6 +182,7 @@ def over_limits_of_ours(scene: Scene, *, takes_credit: bool = False) -> int:
     return line.over
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(scenes)
 def test_without_credit_whatever_happens_no_window_counts_too_many(scene: Scene) -> None:

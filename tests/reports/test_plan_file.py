@@ -392,6 +392,7 @@ def test_a_full_disk_is_an_error_that_names_it(tmp_path: Path, place: int) -> No
     assert names_in(tmp_path) == [path.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 1])
 def test_rows_are_written_and_not_kept(tmp_path: Path, place: int) -> None:
     """Two thousand more rows take no more memory (a workbook's links do, some bytes each)."""

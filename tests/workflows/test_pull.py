@@ -132,6 +132,7 @@ def test_ids_come_from_any_list_of_them(tmp_path: Path) -> None:
         read_id_file(tmp_path / "missing.txt")
 
 
+@pytest.mark.slow
 def test_ten_thousand_incidents_over_months_are_pulled_once_each(
     command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
