@@ -41,7 +41,7 @@ from bulk_reset.jobs.job_schema import (
     ScheduleTable,
     Source,
 )
-from bulk_reset.records.report_reader import COLUMNS
+from bulk_reset.records.report_columns import COLUMNS
 from bulk_reset.sandbox.faults import ACTIONS, Fault
 from bulk_reset.sheets.columns import bind
 

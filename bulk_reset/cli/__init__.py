@@ -1,7 +1,20 @@
 """The command line: one module for each command, which parses, calls one action, prints, exits.
 
 Nothing heavy is imported here or at the top of a command's module, so ``--help`` and a usage error
-are fast. Public: ``main`` and ``app``.
+are fast.
+
+State: the context of the command that runs. Imported by no other package.
+
+Public surface:
+    main, app            the program
+    check, run, plan …   one module for each command
+    arguments, shared    options that several commands have
+    view                 progress, and every question
+    console, summary     tables, errors and summaries on the terminal
+    run_confirmation     what ``run`` shows before it asks
+    next_steps           the commands that are suggested
+    settings, config     defaults from the configuration file and variables
+    help_text, docs      help and manual
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 State: none. May be imported by every package; imports no other package of bulk-reset.
 
 Public surface:
-    fields, change, outcome, totals, row_error, plan   values of a run: frozen, plain data
+    fields                                             names, lengths and values of the fields
+    change, outcome, totals, row_error, plan           values of a run: frozen, plain data
     errors, callbacks, defaults, option_names          errors, hooks, default values, option names
     custom_fields, incident_ids, row_keys              the meaning of cells and ids
     safe_text, word_diff, counting                     text: safe to show, compared, with counts

@@ -10,7 +10,7 @@ import re
 import zoneinfo
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
 from bulk_reset.core.errors import InputError
@@ -82,6 +82,11 @@ class PullFrom(JobTable):
         return self
 
 
+def _current_name(value: object) -> object:
+    """Accept the name that version 0.1.0 had for ``error``."""
+    return "error" if value == "mistake" else value
+
+
 class Source(JobTable):
     """``[source]``: a sheet by its path, the newest of several, or what a pull finds."""
 
@@ -92,7 +97,7 @@ class Source(JobTable):
     delimiter: Text | None = None
     encoding: Text | None = None
     header_row: Annotated[int, Field(ge=1)] | None = None
-    if_none: Literal["error", "nothing"] = "error"
+    if_none: Annotated[Literal["error", "nothing"], BeforeValidator(_current_name)] = "error"
     afterwards: Literal["leave", "done"] = "leave"
 
     @model_validator(mode="after")

@@ -3,10 +3,12 @@
 State: the open files of a run. May be imported by engine and everything above it.
 
 Public surface:
-    report_file        ``NAME.report.csv``, written: one line a finished row
+    report_columns     the columns of ``NAME.report.csv``
+    report_file        ``NAME.report.csv``, written: one line for each finished row
     report_reader      the same, read: outcomes, or what a resume needs
     history            results of earlier runs, by digest and by incident
     previous_values    ``NAME.before.csv``: values before a run, and what it wrote
+    restorability      which previous values an undo can restore
     audit              ``NAME.audit.jsonl``: one line a run
     summary            what a report alone shows: counts, errors, the quota's proof
 """

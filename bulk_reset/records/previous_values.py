@@ -28,14 +28,13 @@ from typing import IO, Any, Final, Self
 import numpy as np
 
 from bulk_reset.core.atomic_file import atomic_file
-from bulk_reset.core.custom_fields import is_custom, text_of
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
 from bulk_reset.core.row_keys import keys_of
 from bulk_reset.core.safe_text import guard_formula, unguard_formula
+from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.columns import OWN_PREFIX
-from bulk_reset.sheets.validation import error_of
 
 _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "before", "wrote"))
 COLUMNS: Final = (*FIELDS, *_OWN)
@@ -59,27 +58,6 @@ class PreviousValues:
     link: str = ""
     before: Mapping[str, Any] = field(default_factory=dict)
     wrote: Mapping[str, Any] = field(default_factory=dict)
-
-
-def why_not_restorable(name: str, value: object) -> str:
-    """Return why a previous value cannot be restored; empty if it can."""
-    if is_custom(name):
-        if value is None or value == "":
-            return "it was not set, and the API cannot unset a custom field"
-        column = f"{name}:json"
-        problem = error_of(column, text_of(column, value))
-        return f"the API does not accept the previous value: {problem}" if problem else ""
-    if value is None or value == "":
-        return "it was empty, and the API cannot empty a field"
-    if not isinstance(value, str):
-        return "it was not a text"
-    if value == "Ok" and name not in _TEXTS:
-        return "it was Ok, which the API cannot set"
-    problem = error_of(name, value)
-    return f"the API does not accept the previous value: {problem}" if problem else ""
-
-
-_TEXTS: Final = SETTABLE_FIELDS[:-1]
 
 
 class PreviousValuesFile:

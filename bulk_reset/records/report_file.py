@@ -30,13 +30,8 @@ from bulk_reset.core.errors import InputError, InternalError, LockedError, RunEr
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
-from bulk_reset.records.report_reader import (
-    HEADER,
-    csv_cells,
-    is_resaved,
-    read_history,
-    read_report,
-)
+from bulk_reset.records.report_columns import HEADER
+from bulk_reset.records.report_reader import csv_cells, is_resaved, read_history, read_report
 
 _LONGEST_CELL: Final = 2_000
 """Far below the 131,072 characters beyond which the csv module cannot read a cell."""

@@ -25,25 +25,9 @@ from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.row_keys import numbers_at
 from bulk_reset.records.history import WRITES, History, Lines, code_of, is_write, lines_of, mask_of
+from bulk_reset.records.report_columns import BOM, COLUMNS, HEADER
 
-COLUMNS: Final = (
-    "row",
-    "incident_id",
-    "status",
-    "fields",
-    "attempts",
-    "throttled",
-    "http_status",
-    "error_code",
-    "error_message",
-    "request_id",
-    "started_at",
-    "finished_at",
-    "digest",
-)
-_BOM: Final = "\ufeff"
-HEADER: Final = (_BOM + ",".join(COLUMNS) + "\n").encode()
-_HEADERS: Final = frozenset({HEADER, HEADER[len(_BOM.encode()) :]})
+_HEADERS: Final = frozenset({HEADER, HEADER[len(BOM.encode()) :]})
 _BOMS: Final = " \t\r\n\ufeff\u00ef\u00bb\u00bf"
 """A BOM, and the characters it becomes when it is decoded with a code page."""
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")

@@ -9,6 +9,6 @@ Public surface:
     answer_workbook    ``NAME.answer.xlsx``: the user's workbook with the result beside each row
     failed_rows        ``NAME.failed.csv``: rows that are not done, to fix and run
 Both pages share html_page (templates, escaping, security policy), row_list (the list of rows),
-``templates/`` and ``assets/``. The rest (report_facts, run_files, chart_data, plan_file) serves
-one of the above.
+``templates/`` and ``assets/`` (``base.css`` has the colours). The rest (report_facts, run_files,
+chart_data, plan_file) serves one of the above.
 """

@@ -18,8 +18,9 @@ from typing import Any, Final
 from bulk_reset.core.json_codec import dumps, loads
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.history import code_of
-from bulk_reset.records.previous_values import read_previous_values, why_not_restorable
+from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.report_reader import read_report
+from bulk_reset.records.restorability import why_not_restorable
 
 NO_VALUES: Final[dict[str, Any]] = {"link": "", "before": {}, "wrote": {}, "lost": {}}
 """The previous values of a row that has none."""

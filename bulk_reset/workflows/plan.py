@@ -28,8 +28,9 @@ from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.quota.limiter import ideal_s
-from bulk_reset.records.previous_values import LastWritten, why_not_restorable
+from bulk_reset.records.previous_values import LastWritten
 from bulk_reset.records.report_reader import beside
+from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.workflows.run_session import open_run
 from bulk_reset.workflows.sheet_opening import SheetLike
 from bulk_reset.workflows.verify import BEFORE

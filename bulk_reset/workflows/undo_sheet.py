@@ -26,10 +26,10 @@ from bulk_reset.records.history import WRITES
 from bulk_reset.records.previous_values import (
     PreviousValues,
     read_previous_values,
-    why_not_restorable,
 )
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
 from bulk_reset.workflows.verify import BEFORE
 

@@ -688,3 +688,10 @@ def test_every_job_key_that_a_message_names_exists_in_a_job_file() -> None:
 
 def _keys(table: str) -> list[str]:
     return list(Job.model_fields[table].annotation.model_fields)  # type: ignore[union-attr]
+
+
+def test_a_job_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    """``if_none = "mistake"`` was the name of ``"error"``."""
+    path = tmp_path / "nightly.toml"
+    path.write_text('[source]\nsheet = "in.csv"\nif_none = "mistake"\n', encoding="utf-8")
+    assert read_job(path).source.if_none == "error"

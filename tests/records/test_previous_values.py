@@ -20,8 +20,8 @@ from bulk_reset.records.previous_values import (
     PreviousValuesFile,
     SentDigests,
     read_previous_values,
-    why_not_restorable,
 )
+from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.sheet import open_sheet
 
 ID = "69da451e0000000000000001"

@@ -17,8 +17,9 @@ from bulk_reset.core.errors import InputError, InternalError, LockedError, RunEr
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.history import status_of
+from bulk_reset.records.report_columns import COLUMNS
 from bulk_reset.records.report_file import Report
-from bulk_reset.records.report_reader import COLUMNS, read_report
+from bulk_reset.records.report_reader import read_report
 
 HEADER = (
     "\ufeffrow,incident_id,status,fields,attempts,throttled,http_status,error_code,error_message,"
