@@ -177,7 +177,8 @@ Mon 29 07:00 weekly-backfill  07:00 exit 0: 5 of 5 rows done
 """
 """When it was due, which job, when it ended, and how. The clock goes from 2 to 3 on Sunday."""
 AWAY = (
-    "the incidents cannot be read: the API is down or cannot be reached: cannot connect to the API"
+    "the incidents could not be read: the API is down or cannot be reached: "
+    "cannot connect to the API"
 )
 
 
