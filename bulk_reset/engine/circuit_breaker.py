@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from bulk_reset.core.defaults import PATIENCE_S
+
 THRESHOLD_ROWS: Final = 10
 """Failures of so many different rows without one success in between open the breaker."""
 _FIRST_WAIT_S: Final = 1.0
@@ -25,7 +27,7 @@ class CircuitBreaker:
             more likely than an outage.
     """
 
-    patience_s: float = 900.0
+    patience_s: float = PATIENCE_S
     patience_at_start_s: float = 30.0
     _rows: set[int] = field(default_factory=set)
     _opened_at: float | None = None

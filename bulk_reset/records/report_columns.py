@@ -1,6 +1,7 @@
 """The columns of the report file, in their order.
 
-The reader finds columns by name. The last one is the digest, by which a resume finds rows.
+``report_file`` writes a value for each of them; a new column needs one there. The reader finds
+columns by name. The last one is the digest, by which a resume finds rows.
 """
 
 from __future__ import annotations
