@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import time
 from array import array
 from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ _MARK: Final = b'<meta name="generator" content="bulk-reset'
 _NOTHING: Final[dict[str, Any]] = {"link": "", "before": {}, "wrote": {}, "lost": {}}
 
 
-def write_page(report: Path) -> Path:
+def write_page(report: str | os.PathLike[str]) -> Path:
     """Write the page of a report; it may be made while a run writes the report.
 
     Returns: the page, ``NAME.report.html`` beside the report; an older one is replaced.
@@ -57,6 +58,7 @@ def write_page(report: Path) -> Path:
         InputError: no report, before-images that cannot be read, or the page cannot be written;
             an older one is as it was.
     """
+    report = Path(report)
     target = beside(report, PAGE)
     _refuse_other(target)
     summary = summarise(report)
