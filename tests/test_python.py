@@ -30,10 +30,13 @@ from bulk_reset import (
     Outcome,
     RowError,
     Status,
+    answer,
     read_report,
     run,
     run_frame,
     stream,
+    summarise,
+    verify,
 )
 from bulk_reset.api.credentials import KEY_VARIABLE
 from bulk_reset.core.errors import InvalidRowsError, StoppedError
@@ -130,6 +133,7 @@ from bulk_reset import (
     Totals,
     run,
     verify,
+    write_page,
 )
 
 
@@ -148,6 +152,7 @@ def main() -> int:
         return error.exit_code
     verify(Path("incidents.report.csv"))
     verify("incidents.report.csv")
+    write_page("incidents.report.csv")
     done = sum(rows for status, rows in totals.counts.items() if status.is_done)
     return totals.counts["updated"] + totals.counts[Status.FAILED] + done
 """,
@@ -190,6 +195,18 @@ def test_a_path_is_a_str_or_a_path() -> None:
         "report": Path("x.report.csv"),
         "sandbox_state": Path("state.json"),
     }
+
+
+def test_functions_take_a_path_as_str_or_path(tmp_path: Path) -> None:
+    """A report can be named by a str in every function that reads one."""
+    sheet = tmp_path / "x.csv"
+    sheet.write_text(f"incident_id,title\n{ID},Disk full\n")
+    report = run(str(sheet), FAST).report
+    assert isinstance(report, str)
+    assert list(read_report(report)) == list(read_report(Path(report)))
+    assert summarise(report) == summarise(Path(report))
+    assert answer(report, str(sheet)) == answer(Path(report), sheet)
+    assert verify(report, FAST).rows == verify(Path(report), FAST).rows == 1
 
 
 def test_options_are_frozen_and_can_be_copied_and_pickled() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -49,7 +50,7 @@ def beside(report: Path, ending: str) -> Path:
     return report.with_name(f"{name}.{ending}")
 
 
-def read_report(path: Path) -> Iterator[Outcome]:
+def read_report(path: str | os.PathLike[str]) -> Iterator[Outcome]:
     """Read a report's lines, in the order of finishing.
 
     Yields: outcomes; several of a row that was sent again. A torn last line is ignored.
@@ -57,6 +58,7 @@ def read_report(path: Path) -> Iterator[Outcome]:
     Raises:
         InputError: no such file, not a report, or an invalid line.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             if file.readline(_LONGEST_HEADER) in _HEADERS:

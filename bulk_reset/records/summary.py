@@ -8,10 +8,10 @@ Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -108,7 +108,7 @@ def advice_on(group: ErrorGroup) -> str:
     return advice.format(overwrite=option("overwrite"), retry_failed=option("retry_failed"))
 
 
-def summarise(path: Path) -> ReportSummary:
+def summarise(path: str | os.PathLike[str]) -> ReportSummary:
     """Summarise a report; see ``read_report`` for what it raises."""
     starts, finishes = array("d"), array("d", [0.0])
     not_done: dict[str, Outcome] = {}

@@ -7,6 +7,7 @@ API, so the page can be made at any time, also while a run still writes the repo
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -46,7 +47,7 @@ _MAX_LINES: Final = 60
 """Of a chart, and of the table beside it."""
 
 
-def write_page(report: Path) -> Path:
+def write_page(report: str | os.PathLike[str]) -> Path:
     """Write the page of a report; it may be made while a run writes the report.
 
     Returns: the page, ``NAME.report.html`` beside the report; an older one is replaced.
@@ -55,6 +56,7 @@ def write_page(report: Path) -> Path:
         InputError: there is no report, its previous values cannot be read, or the page cannot be
             written; an older page is unchanged.
     """
+    report = Path(report)
     target = beside(report, PAGE)
     _refuse_other(target)
     summary = summarise(report)

@@ -108,9 +108,8 @@ def _environment() -> type[SandboxedEnvironment]:
         def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
             sizes = [len(one) if isinstance(one, Sized) else abs(one) for one in (left, right)]
             if operator == "**" or sizes[0] * sizes[1] > _MAX_CHARACTERS:
-                raise SecurityError(
-                    f"{operator} of these makes more than {_MAX_CHARACTERS:,} characters"
-                )
+                text = f"the result of {operator} has more than {_MAX_CHARACTERS:,} characters"
+                raise SecurityError(text)
             return super().call_binop(context, operator, left, right)
 
     return Bounded

@@ -76,7 +76,8 @@ def test_an_undo_waits_for_the_run_that_writes_the_report(
     """Otherwise half of the run would be undone, and the other half sent afterwards."""
     sandbox = start_sandbox("--seed-incidents", "200", *QUICK)
     write_sheet(tmp_path / "x.csv", 200)
-    process = begin("run", "x.csv", "--base-url", sandbox.url, "--quiet")
+    # 200 rows take 40 seconds, so the run has not ended when the undo starts.
+    process = begin("run", "x.csv", "--base-url", sandbox.url, "--quiet", "--per-second", "5")
     path = tmp_path / "x.report.csv"
     while not path.exists() or path.read_bytes().count(b"\n") < 10:
         assert process.poll() is None
