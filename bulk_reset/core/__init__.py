@@ -5,7 +5,8 @@ State: none. May be imported by every package; imports no other package of bulk-
 Public surface:
     fields                                             names, lengths and values of the fields
     change, outcome, totals, row_error, plan           values of a run: frozen, plain data
-    errors, callbacks, defaults, option_names          errors, hooks, default values, option names
+    errors, callbacks, option_names                    errors, hooks, names of options
+    defaults                                           default values of options, the API's quota
     custom_fields, incident_ids, row_keys              the meaning of cells and ids
     safe_text, word_diff, counting                     text: safe to show, compared, with counts
     atomic_file, file_hash, json_codec                 files and JSON

@@ -15,5 +15,10 @@ Public surface besides:
     connection         ``connect``, ``lock_account``: the account or sandbox of a command
     incident_reader    reads incidents for plan, verify and pull
     event_loop         ``in_new_loop``: from plain code into asyncio, with Ctrl-C
-The rest (comparison, retry_policy, circuit_breaker, readback, stop_signals) serves these.
+Rules that these follow:
+    comparison         is a row's current value what the pull saw, what it sets, or a conflict
+    retry_policy       what a response means, and how long each cause pauses (429, 5xx, no answer)
+    circuit_breaker    when an outage begins, is probed, and ends the run (patience)
+    readback           was a request without an answer applied
+    stop_signals       Ctrl-C, SIGTERM and SIGHUP end a run gracefully
 """

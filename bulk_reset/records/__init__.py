@@ -3,7 +3,7 @@
 State: the open files of a run. May be imported by engine and everything above it.
 
 Public surface:
-    report_columns     the columns of ``NAME.report.csv``
+    report_columns     the columns of ``NAME.report.csv``: names, text, values; all a new one needs
     report_file        ``NAME.report.csv``, written: one line for each finished row
     report_reader      the same, read: outcomes, or what a resume needs
     history            results of earlier runs, by digest and by incident

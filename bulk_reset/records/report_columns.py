@@ -1,12 +1,21 @@
-"""The columns of the report file, in their order.
+"""The columns of the report file: their names, their text, and their values read back.
 
-``report_file`` writes a value for each of them; a new column needs one there. The reader finds
-columns by name. The last one is the digest, by which a resume finds rows.
+All that a new column needs is here: its name in ``COLUMNS``, its text in ``line_of`` and its value
+in ``outcome_of``. The last one is the digest, by which a resume finds rows.
 """
 
 from __future__ import annotations
 
+import functools
+import re
+from datetime import UTC, datetime
 from typing import Final
+
+from bulk_reset.core.custom_fields import COMMENT_FIELD, is_custom
+from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.safe_text import escape_formula
+from bulk_reset.records.history import WRITES
 
 COLUMNS: Final = (
     "row",
@@ -25,3 +34,99 @@ COLUMNS: Final = (
 )
 BOM: Final = "\ufeff"
 HEADER: Final = (BOM + ",".join(COLUMNS) + "\n").encode()
+DIGEST_LENGTH: Final = 24
+"""Hexadecimal digits of a digest, and of an incident's id."""
+_IS_DIGEST: Final = re.compile(f"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
+_WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
+"""As written here, or by pandas for a column with empty cells."""
+_LONGEST_CELL: Final = 2_000
+"""Far below the 131,072 characters beyond which the csv module cannot read a cell."""
+
+
+def line_of(outcome: Outcome) -> str:
+    """Return the line of the report, with its end; no cell of it contains a line break."""
+    return (
+        f"{outcome.row_number},{_cell(outcome.incident_id)},{outcome.status},"
+        f"{' '.join(outcome.fields)},{outcome.attempts},{outcome.throttled},"
+        f"{outcome.http_status or ''},{_cell(outcome.error_code)},{_cell(outcome.error_message)},"
+        f"{_cell(outcome.request_id)},{_as_text(outcome.started_at)},"
+        f"{_as_text(outcome.finished_at)},{outcome.digest}\n"
+    )
+
+
+def outcome_of(cells: list[str]) -> Outcome:
+    """Return the outcome of a line's cells, which are in the order of ``COLUMNS``.
+
+    Raises:
+        ValueError: a cell that a resume needs is not as it was written.
+    """
+    row, incident_id, status_text, names, attempts, throttled, http_status, code, message = cells[
+        :9
+    ]
+    request_id, started_at, finished_at, digest = cells[9:]
+    status, fields = status_and_fields(status_text, names)
+    for text in (digest, incident_id) if status in WRITES else (digest,):
+        if not _IS_DIGEST(text):
+            raise ValueError(text)
+    return Outcome(
+        _as_number(row),
+        incident_id,
+        status,
+        fields,
+        digest,
+        _as_number(attempts),
+        _as_number(http_status),
+        code,
+        message,
+        request_id,
+        _as_epoch(started_at),
+        _as_epoch(finished_at),
+        _as_number(throttled),
+    )
+
+
+def status_and_fields(status_text: str, names: str) -> tuple[Status, tuple[str, ...]]:
+    """Return the values of the two columns ``status`` and ``fields``.
+
+    Raises:
+        ValueError: a status or a field that no report has.
+    """
+    status, fields = Status(status_text), tuple(names.split())
+    are_known = all(
+        name in SETTABLE_FIELDS or name == COMMENT_FIELD or is_custom(name) for name in fields
+    )
+    if not are_known or (status in WRITES and not fields):
+        raise ValueError(names)
+    return status, fields
+
+
+def _cell(text: str) -> str:
+    if not text or (text.isalnum() and len(text) <= _LONGEST_CELL):
+        return text
+    line = escape_formula(text)[:_LONGEST_CELL]
+    return '"' + line.replace('"', '""') + '"' if '"' in line or "," in line else line
+
+
+def _as_text(at: float) -> str:
+    if not at:
+        return ""
+    milliseconds = round(at * 1000)
+    return f"{_second_as_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=8)
+def _second_as_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
+
+
+def _as_number(text: str) -> int:
+    found = _WHOLE_NUMBER.fullmatch(text)
+    return int(found[1]) if found else 0
+
+
+def _as_epoch(text: str) -> float:
+    """Return a time as it was written here; 0 for one in a spreadsheet's format."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else 0.0
+    except (ValueError, OverflowError):
+        return 0.0

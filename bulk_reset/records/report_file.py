@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import functools
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -29,12 +27,9 @@ from filelock import lock_descriptor
 from bulk_reset.core.errors import InputError, InternalError, LockedError, RunError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import escape_formula
-from bulk_reset.records.report_columns import HEADER
+from bulk_reset.records.report_columns import HEADER, line_of
 from bulk_reset.records.report_reader import csv_cells, is_resaved, read_history, read_report
 
-_LONGEST_CELL: Final = 2_000
-"""Far below the 131,072 characters beyond which the csv module cannot read a cell."""
 _STATUS_OF: Final = {status.value: status for status in Status}
 
 
@@ -102,7 +97,7 @@ class Report:
         """Restore the format of a report that another program has saved; keep that file."""
         path = self.path.resolve()  # so that a link stays a link
         kept, fresh = (path.with_name(path.name + end) for end in ("~", ".tmp"))
-        lines = [_line(outcome) for outcome in read_report(self.path)]
+        lines = [line_of(outcome) for outcome in read_report(self.path)]
         try:
             fresh.unlink(missing_ok=True)
             with fresh.open("xb") as file:
@@ -135,7 +130,7 @@ class Report:
 
     def write(self, outcome: Outcome) -> None:
         """Append a line; it leaves this process with the next ``flush``."""
-        self._lines.append(_line(outcome))
+        self._lines.append(line_of(outcome))
         self.written[outcome.status] += 1
 
     def flush(self) -> None:
@@ -244,35 +239,6 @@ def _disk_errors(path: Path) -> Iterator[None]:
             f"{path}: the report cannot be written ({exc.strerror}), so the run stopped. "
             "Free disk space, then run the same command again to resume."
         ) from exc
-
-
-def _line(outcome: Outcome) -> str:
-    return (
-        f"{outcome.row_number},{_cell(outcome.incident_id)},{outcome.status},"
-        f"{' '.join(outcome.fields)},{outcome.attempts},{outcome.throttled},"
-        f"{outcome.http_status or ''},{_cell(outcome.error_code)},{_cell(outcome.error_message)},"
-        f"{_cell(outcome.request_id)},{_as_text(outcome.started_at)},"
-        f"{_as_text(outcome.finished_at)},{outcome.digest}\n"
-    )
-
-
-def _cell(text: str) -> str:
-    if not text or (text.isalnum() and len(text) <= _LONGEST_CELL):
-        return text
-    line = escape_formula(text)[:_LONGEST_CELL]
-    return '"' + line.replace('"', '""') + '"' if '"' in line or "," in line else line
-
-
-def _as_text(at: float) -> str:
-    if not at:
-        return ""
-    milliseconds = round(at * 1000)
-    return f"{_second_as_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
-
-
-@functools.lru_cache(maxsize=8)
-def _second_as_text(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
 def _repair(descriptor: int, path: Path) -> int:

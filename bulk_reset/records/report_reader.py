@@ -11,31 +11,30 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
 
-from bulk_reset.core.custom_fields import COMMENT_FIELD, is_custom
 from bulk_reset.core.errors import InputError
-from bulk_reset.core.fields import SETTABLE_FIELDS
-from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import numbers_at
-from bulk_reset.records.history import WRITES, History, Lines, code_of, is_write, lines_of, mask_of
-from bulk_reset.records.report_columns import BOM, COLUMNS, HEADER
+from bulk_reset.records.history import History, Lines, code_of, is_write, lines_of, mask_of
+from bulk_reset.records.report_columns import (
+    BOM,
+    COLUMNS,
+    DIGEST_LENGTH,
+    HEADER,
+    outcome_of,
+    status_and_fields,
+)
 
 _HEADERS: Final = frozenset({HEADER, HEADER[len(BOM.encode()) :]})
 _BOMS: Final = " \t\r\n\ufeff\u00ef\u00bb\u00bf"
 """A BOM, and the characters it becomes when it is decoded with a code page."""
-_WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
-"""As written here, or by pandas for a column with empty cells."""
 _LONGEST_HEADER: Final = 1 << 13
-_DIGEST_BYTES: Final = 12
-_IS_NUMBER: Final = re.compile(f"[0-9a-f]{{{_DIGEST_BYTES * 2}}}").fullmatch
 _BLOCK_BYTES: Final = 1 << 21
 _USE_A_REPORT: Final = "Use the NAME.report.csv of a run."
 
@@ -80,7 +79,7 @@ def _outcomes(path: Path, rows: Iterable[list[str]], fix: str) -> Iterator[Outco
         if not any(cells):
             continue
         try:
-            outcome = _outcome(cells)
+            outcome = outcome_of(cells)
         except ValueError as exc:
             raise InputError(
                 f"{path}: line {number}: not a line of a report; it may have been edited. Remove "
@@ -153,7 +152,7 @@ def _blocks(file: IO[bytes]) -> Iterator[Lines]:
     while block := file.read(_BLOCK_BYTES):
         whole, newline, rest = (rest + block).rpartition(b"\n")
         if b'"' in whole or b"\r" in whole:
-            yield from lines_of(_outcome(csv_cells(line)) for line in whole.split(b"\n"))
+            yield from lines_of(outcome_of(csv_cells(line)) for line in whole.split(b"\n"))
         elif newline:
             yield _plain_lines(whole + newline)
 
@@ -166,18 +165,18 @@ def _plain_lines(whole: bytes) -> Lines:
     if len(commas) != len(ends) * (len(COLUMNS) - 1):
         raise ValueError("more or fewer cells")
     borders = commas.reshape(len(ends), -1)
-    if (ends - borders[:, -1] != _DIGEST_BYTES * 2 + 1).any() or (borders[1:, 0] < ends[:-1]).any():
+    if (ends - borders[:, -1] != DIGEST_LENGTH + 1).any() or (borders[1:, 0] < ends[:-1]).any():
         raise ValueError("cells of another kind")
     # There are only a few different texts of status and fields, so each is parsed once.
     before, after = borders[:, 1].tolist(), borders[:, 3].tolist()
     texts = [whole[a + 1 : b] for a, b in zip(before, after, strict=True)]
     kinds = {kind: number for number, kind in enumerate(set(texts))}
-    words = [_status_and_fields(*kind.decode().split(",")) for kind in kinds]
+    words = [status_and_fields(*kind.decode().split(",")) for kind in kinds]
     statuses = np.array([code_of(status) for status, _ in words], np.uint8)
     fields = np.array([mask_of(names) for _, names in words], np.uint32)
     kind_of = np.fromiter(map(kinds.__getitem__, texts), np.intp, len(texts))
     written = borders[is_write(statuses)[kind_of]]
-    if (written[:, 1] - written[:, 0] != _DIGEST_BYTES * 2 + 1).any():
+    if (written[:, 1] - written[:, 0] != DIGEST_LENGTH + 1).any():
         raise ValueError("an id of another length")
     return Lines(
         numbers_at(text, borders[:, -1] + 1),
@@ -190,52 +189,3 @@ def _plain_lines(whole: bytes) -> Lines:
 def csv_cells(line: bytes) -> list[str]:
     """Return the cells of one line of the file."""
     return next(csv.reader([line.decode()]))
-
-
-def _outcome(cells: list[str]) -> Outcome:
-    row, incident_id, status_text, names, attempts, throttled, http_status, code, message = cells[
-        :9
-    ]
-    request_id, started_at, finished_at, digest = cells[9:]
-    status, fields = _status_and_fields(status_text, names)
-    for text in (digest, incident_id) if status in WRITES else (digest,):
-        if not _IS_NUMBER(text):
-            raise ValueError(text)
-    return Outcome(
-        _as_number(row),
-        incident_id,
-        status,
-        fields,
-        digest,
-        _as_number(attempts),
-        _as_number(http_status),
-        code,
-        message,
-        request_id,
-        _as_epoch(started_at),
-        _as_epoch(finished_at),
-        _as_number(throttled),
-    )
-
-
-def _status_and_fields(status_text: str, names: str) -> tuple[Status, tuple[str, ...]]:
-    status, fields = Status(status_text), tuple(names.split())
-    are_known = all(
-        name in SETTABLE_FIELDS or name == COMMENT_FIELD or is_custom(name) for name in fields
-    )
-    if not are_known or (status in WRITES and not fields):
-        raise ValueError(names)
-    return status, fields
-
-
-def _as_number(text: str) -> int:
-    found = _WHOLE_NUMBER.fullmatch(text)
-    return int(found[1]) if found else 0
-
-
-def _as_epoch(text: str) -> float:
-    """Return a time as it was written here; 0 for one in a spreadsheet's format."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else 0.0
-    except (ValueError, OverflowError):
-        return 0.0
