@@ -17,7 +17,7 @@ Public surface besides:
     event_loop         ``in_new_loop``: from plain code into asyncio, with Ctrl-C
 Rules that these follow:
     comparison         is a row's current value what the pull saw, what it sets, or a conflict
-    retry_policy       what a response means, and how long each cause pauses (429, 5xx, no answer)
+    retry_policy       how often a request is tried, and how long it waits (429 and Retry-After too)
     circuit_breaker    when an outage begins, is probed, and ends the run (patience)
     readback           was a request without an answer applied
     stop_signals       Ctrl-C, SIGTERM and SIGHUP end a run gracefully
