@@ -382,7 +382,7 @@ PAUSES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(told=TIMETABLES, night=st.sampled_from(NIGHTS_OF_THE_YEAR), pauses=PAUSES)
 def test_each_due_time_is_decided_exactly_once(
     told: Timetable, night: int, pauses: list[float]

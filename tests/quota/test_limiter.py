@@ -24,7 +24,9 @@ from bulk_reset.quota.limiter import Limiter, Window, ideal_s, windows_of
 ACCOUNT = windows_of()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @pytest.mark.parametrize(
     ("rows", "round_trip_s", "sigma", "over_ideal"),
