@@ -432,8 +432,16 @@ def test_a_closed_standard_error_does_not_end_a_run(
     sandbox = start_sandbox("--seed-incidents", "300", *QUICK[:4])
     write_sheet(tmp_path / "incidents.csv", 300)
     process = subprocess.Popen(
-        [sys.executable, "-m", "bulk_reset", "run", "incidents.csv", "--base-url", sandbox.url]
-        + [*QUICK[:4]],
+        [
+            sys.executable,
+            "-m",
+            "bulk_reset",
+            "run",
+            "incidents.csv",
+            "--base-url",
+            sandbox.url,
+            *QUICK[:4],
+        ],
         cwd=tmp_path,
         env=clean_environment(FLASHDUTY_APP_KEY=KEY),
         stdout=subprocess.DEVNULL,
