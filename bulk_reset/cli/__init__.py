@@ -11,10 +11,12 @@ Public surface:
     arguments, shared    options that several commands have
     view                 progress, and every question
     console, summary     tables, errors and summaries on the terminal
-    run_confirmation     what ``run`` shows before it asks
+    run_confirmation     what ``run`` shows and asks before it sends
     next_steps           the commands that are suggested
     settings, config     defaults from the configuration file and variables
     help_text, docs      help and manual
+    app_command          what every command has: defaults, empty options, its context
+    streams, record      output that may be closed or full; log and metrics files
 """
 
 from __future__ import annotations

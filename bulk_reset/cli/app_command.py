@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from typer._click.core import Command, Context, Parameter
     from typer._click.formatting import HelpFormatter
 
+    _Base = Command
+else:
+    _Base = object
+
 _context: ContextVar[Context | None] = ContextVar("context", default=None)
 _FROM_VARIABLE: Final = "ENVIRONMENT"
 _FROM_FILE: Final = "DEFAULT_MAP"
@@ -45,8 +49,8 @@ def place_of(context: Context) -> settings.Place:
     return tuple(names)
 
 
-class AppCommand(TyperCommand):
-    """A command of this program."""
+class _OwnHelp(_Base):
+    """What a command and a group have in common: their help, defaults, and remembered context."""
 
     def get_help(self, ctx: Context) -> str:
         """Return the help as plain text."""
@@ -55,11 +59,6 @@ class AppCommand(TyperCommand):
     def get_usage(self, ctx: Context) -> str:
         """Return the line above a usage error."""
         return f"Usage: {usage(self, ctx)}"
-
-    def get_params(self, ctx: Context) -> list[Parameter]:
-        """Return the options, ``--help-all`` among them where it shows more."""
-        params = super().get_params(ctx)
-        return [*params, _HELP_ALL] if has_more_options(self) else params
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments with the user's own defaults."""
@@ -79,33 +78,17 @@ class AppCommand(TyperCommand):
         formatter.write(self.get_help(ctx))
 
 
-class AppGroup(TyperGroup):
+class AppCommand(_OwnHelp, TyperCommand):
+    """A command of this program."""
+
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        """Return the options, ``--help-all`` among them where it shows more."""
+        params = super().get_params(ctx)
+        return [*params, _HELP_ALL] if has_more_options(self) else params
+
+
+class AppGroup(_OwnHelp, TyperGroup):
     """A group of commands of this program, or the program itself."""
-
-    def get_help(self, ctx: Context) -> str:
-        """Return the help as plain text."""
-        return help_text(self, ctx)
-
-    def get_usage(self, ctx: Context) -> str:
-        """Return the line above a usage error."""
-        return f"Usage: {usage(self, ctx)}"
-
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the group's own arguments with the user's own defaults."""
-        with _defaults(self, ctx, args):
-            return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401  (typer's)
-        """Run the command, which may ask for its context."""
-        token = _context.set(ctx)
-        try:
-            return super().invoke(ctx)
-        finally:
-            _context.reset(token)
-
-    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the help."""
-        formatter.write(self.get_help(ctx))
 
 
 def _show_all(context: Context, _: Parameter, value: bool) -> None:

@@ -11,7 +11,9 @@ Public surface:
     state_folder     the runs and their files; ``run_record``: what is recorded of a run
     notifications    a command or a webhook at the end of a run
     system_timers    a job as a systemd timer or a crontab line
-The rest serves these: job, job_schema, job_value_types and toml_lines (the file); job_source and
-job_outputs (a run); job_folder, timetable, run_resume, schedule_process and schedule_metrics (the
-schedule).
+A job file is read by these:
+    job_schema       its tables and keys, and what each may be; job_value_types: single values
+    job              what a run takes of it; toml_lines: the line of each key
+The rest serves a run (job_source, job_outputs) or the schedule (job_folder, timetable, run_resume,
+schedule_process, schedule_metrics).
 """

@@ -8,6 +8,9 @@ Public surface:
     sheet_check      ``check_rows``: the whole sheet, and rows of the same incident
     pulled_sheet     the sheet that a pull writes
     template         the empty workbook to fill in
-The other modules (delimited, workbook, workbook_xml, file_types, encoding, columns, chunk,
-streaming_workbook) are used by these.
+What these use:
+    encoding         the encoding of a text file; file_types: text, workbook or something else
+    delimited        reads text files; workbook and workbook_xml read Excel files
+    columns          names of columns -> fields; chunk: rows that are read together
+    streaming_workbook    writes a workbook row by row
 """
