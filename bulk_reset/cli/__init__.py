@@ -9,7 +9,7 @@ Public surface:
     main, app            the program
     check, run, plan …   one module for each command
     arguments, shared    options that several commands have
-    view                 progress, and every question
+    view                 progress, and how a question is asked
     console, summary     tables, errors and summaries on the terminal
     run_confirmation     what ``run`` shows and asks before it sends
     next_steps           the commands that are suggested
