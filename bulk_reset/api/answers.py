@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.errors import (
+    AccessError,
     FatalError,
     PermanentError,
     RequestError,
@@ -47,6 +48,8 @@ _FATAL_CODES: Final = {
 }
 _TRANSIENT_CODES: Final = frozenset({"InternalError", "ServiceUnavailable"})
 _THROTTLED_CODE: Final = "RequestTooFrequently"
+_ROW_STATUSES: Final = frozenset({400, 406, 411, 413, 414, 415, 417, 422, 431})
+"""Without a code of the API, only these statuses can be caused by the request's own text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +108,18 @@ def _envelope(content: bytes) -> dict[str, Any]:
 
 
 def _kind_of(code: str, status: int) -> type[RequestError]:
-    if code in _ROW_CODES:
-        return PermanentError
-    if code in _FATAL_CODES:
-        return FatalError
+    if code in _ROW_CODES or code in _FATAL_CODES:
+        return PermanentError if code in _ROW_CODES else FatalError
     if code == _THROTTLED_CODE or status == 429:  # noqa: PLR2004
         return ThrottledError
     if code in _TRANSIENT_CODES or status >= 500:  # noqa: PLR2004
         return TransientError
     if status < 300:  # noqa: PLR2004  (a success with an unknown error code)
         return UnknownOutcomeError
-    return FatalError if status in {401, 402} else PermanentError
+    if status in {401, 402}:
+        return FatalError
+    # An unknown code: a forbidden request is more likely the work of a gateway than of a row.
+    return TransientError if status in {403, 423} else PermanentError
 
 
 def _unreadable(
@@ -130,17 +134,19 @@ def _unreadable(
     if status == 429:  # noqa: PLR2004
         kind = ThrottledError
     elif 300 <= status < 400:  # noqa: PLR2004
-        kind, message = FatalError, f"HTTP {status}: redirects are not followed. Check {base_url}"
+        kind, message = AccessError, f"HTTP {status}: redirects are not followed. Check {base_url}"
     elif status in {401, 404, 405, 407}:
-        kind, message = FatalError, f"{message}. Check {base_url} and the proxy"
-    elif 400 <= status < 500 and status != 408:  # noqa: PLR2004
+        kind, message = AccessError, f"{message}. Check {base_url} and the proxy"
+    elif status in _ROW_STATUSES:
         kind = PermanentError
+    elif 400 <= status < 500 and status != 408:  # noqa: PLR2004
+        kind = TransientError
     return kind(
         message,
         code=f"HTTP {status}",
         http_status=status,
         request_id=request_id,
-        retry_after_s=retry_after_s if kind.is_retryable else None,
+        retry_after_s=retry_after_s if kind.is_retryable or kind is AccessError else None,
     )
 
 

@@ -18,8 +18,9 @@ from yarl import URL
 
 from bulk_reset.api.answers import Answer, read_answer
 from bulk_reset.api.base_url import LOOPBACK
-from bulk_reset.api.credentials import Credentials, redact
+from bulk_reset.api.credentials import Credentials, redact_values
 from bulk_reset.core.errors import (
+    AccessError,
     ConnectError,
     FatalError,
     RequestError,
@@ -35,7 +36,6 @@ FIELD_PATH: Final = "/incident/field/reset"
 COMMENT_PATH: Final = "/incident/comment"
 LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 LIST_PATH: Final = "/incident/list"
-_READING: Final = frozenset({LIST_BY_IDS_PATH, LIST_PATH})
 _PATHS: Final = (RESET_PATH, FIELD_PATH, COMMENT_PATH, LIST_BY_IDS_PATH, LIST_PATH)
 MAX_ANSWER_BYTES: Final = 1 << 20
 MAX_LIST_BYTES: Final = 1 << 26
@@ -112,7 +112,8 @@ class Client:
     async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
         answer = await self._post(path, dumps(query), MAX_LIST_BYTES)
         try:
-            data = answer.data
+            # Values are stored in files; an app key within a value is removed first.
+            data = redact_values(answer.data)
             items = tuple(data["items"])
             if all(is_id(item[ID_FIELD].lower()) for item in items):
                 cursor, total = data.get("search_after_ctx"), data.get("total")
@@ -122,7 +123,7 @@ class Client:
                     data.get("has_next_page") is True,
                     total if isinstance(total, int) else 0,
                 )
-        except (AttributeError, LookupError, TypeError):
+        except (AttributeError, LookupError, TypeError, RecursionError):
             pass  # Raised below, where no variable holds the server's answer.
         raise UnknownOutcomeError(
             "the API's answer is not a list of incidents",
@@ -146,11 +147,6 @@ class Client:
                 content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             return _mapped(foreign)
-        if path in _READING:
-            # Values are stored in files; an app key within a value is removed first.
-            content = redact(content.decode("utf-8", "surrogateescape")).encode(
-                "utf-8", "surrogateescape"
-            )
         try:
             return read_answer(response.status, response.headers, content)
         except RequestError as error:
@@ -201,7 +197,7 @@ def _mapped(foreign: BaseException) -> RequestError:
     """Return our error for one of aiohttp's or the system's, by whether it may be applied."""
     base_url = option_name("base_url")
     if isinstance(foreign, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
-        return FatalError(
+        return AccessError(
             "no secure connection (TLS), or the certificate is not trusted. Check "
             f"{base_url}, the proxy and this machine's certificates",
             code="tls",

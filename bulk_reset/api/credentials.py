@@ -174,20 +174,46 @@ def redact(text: str) -> str:
     A key is recognised as it is, and escaped by URLs, JSON and HTML, also several times over.
     The value of ``app_key`` in a query is always removed.
     """
-    found = _keys_in(text)
-    if _ESCAPE.search(text):
-        plain, places = text, list(range(len(text) + 1))
-        for _ in range(_MAX_ESCAPES):
-            plain, places = _unescaped(plain, places)
-            found += [(places[start], places[end]) for start, end in _keys_in(plain)]
-    if not found:
+    if not _may_have_key(text):
         return text
+    found = _keys_in(text)
+    plain, places = text, list(range(len(text) + 1))
+    for _ in range(_MAX_ESCAPES):
+        plain, places = _unescaped(plain, places)
+        found += [(places[start], places[end]) for start, end in _keys_in(plain)]
     parts, shown = [], 0
     for start, end in sorted(found):
         if end > shown:
             parts.append(f"{text[shown:start]}****" if start >= shown else "")
             shown = end
     return "".join(parts) + text[shown:]
+
+
+def redact_values(value: Any) -> Any:  # noqa: ANN401  (JSON)
+    """Return a value of JSON in which every text is redacted, names of objects included.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {redact(name): redact_values(one) for name, one in value.items()}
+    return [redact_values(one) for one in value] if isinstance(value, list) else value
+
+
+def _may_have_key(text: str) -> bool:
+    """Return whether a key is in a text, without finding out where, which is much slower."""
+    for _ in range(_MAX_ESCAPES):
+        if _keys_in(text):
+            return True
+        if not any(sign in text for sign in "%\\&"):
+            return False
+        plain = _ESCAPE.sub(_plain, text)
+        if plain == text:
+            return False
+        text = plain
+    return bool(_keys_in(text))
 
 
 def _keys_in(text: str) -> list[tuple[int, int]]:
@@ -206,16 +232,23 @@ def _unescaped(text: str, places: list[int]) -> tuple[str, list[int]]:
     Args:
         places: the index of each character, and of the end, in the original text.
     """
-    from html import unescape  # noqa: PLC0415  (rarely needed)
-
     parts: list[str] = []
     moved: list[int] = []
     done = 0
     for escape in _ESCAPE.finditer(text):
-        number = escape[1] or escape[2] or escape[3]
-        plain = chr(int(number, 16)) if number else escape[4] or unescape(escape[0])
+        plain = _plain(escape)
         parts += text[done : escape.start()], plain
         moved += places[done : escape.start()] + [places[escape.start()]] * len(plain)
         done = escape.end()
     parts.append(text[done:])
     return "".join(parts), moved + places[done:]
+
+
+def _plain(escape: re.Match[str]) -> str:
+    """Return what an escape stands for."""
+    number = escape[1] or escape[2] or escape[3]
+    if number or escape[4]:
+        return chr(int(number, 16)) if number else escape[4]
+    from html import unescape  # noqa: PLC0415  (rarely needed)
+
+    return unescape(escape[0])

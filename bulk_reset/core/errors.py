@@ -172,6 +172,13 @@ class FatalError(RequestError):
     """No row can succeed: the key, the account, a permission or the address is wrong."""
 
 
+class AccessError(FatalError):
+    """Something before the API refuses requests: TLS, a redirect, a page of a proxy.
+
+    Nothing was applied. Once requests have succeeded, it is an outage and not a wrong address.
+    """
+
+
 class RunError(BulkResetError):
     """The run cannot start or continue; finished rows are in the report."""
 

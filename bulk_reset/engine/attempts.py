@@ -17,7 +17,15 @@ from typing import Any, Final, TypeVar
 import stamina
 from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 
-from bulk_reset.core.errors import ConnectError, InternalError, RequestError, ThrottledError
+from bulk_reset.core.errors import (
+    AccessError,
+    ConnectError,
+    FatalError,
+    InternalError,
+    RequestError,
+    ThrottledError,
+    TransientError,
+)
 from bulk_reset.core.outcome import Stop, StopReason
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.retry_policy import RetryPolicy, is_worth_retrying
@@ -88,12 +96,13 @@ class Attempts:
             self.in_flight.add(trail.worker)
             try:
                 answer = await send()
-            except RequestError as error:
+            except RequestError as raised:
+                error = self._as_outage(raised)
                 is_answered = not isinstance(error, ConnectError)
                 trail.is_in_doubt = was_in_doubt or error.may_be_applied
                 is_free = self._note_failure(trail, error, is_probe=is_probe)
                 if not is_free or self.has_ended:
-                    raise
+                    raise error from None
             except asyncio.CancelledError:
                 trail.attempts += 1
                 if is_probe:
@@ -136,6 +145,20 @@ class Attempts:
         finally:
             self._limiter.release(permit_at, is_answered=False)
 
+    def _as_outage(self, error: RequestError) -> RequestError:
+        """Return what refused a request as an outage, once requests have succeeded."""
+        if not isinstance(error, AccessError) or not self._breaker.has_succeeded:
+            return error
+        # Without a status there was no connection, so no row can be the cause.
+        kind = TransientError if error.http_status else ConnectError
+        return kind(
+            str(error),
+            code=error.code,
+            http_status=error.http_status,
+            request_id=error.request_id,
+            retry_after_s=error.retry_after_s,
+        )
+
     def _note_failure(self, trail: Trail, error: RequestError, *, is_probe: bool) -> bool:
         """Update breaker and pauses; return whether the attempt is free and is made again.
 
@@ -150,8 +173,9 @@ class Attempts:
             self._pause(error, now)
             return True
         if not error.is_retryable:
-            self._breaker.success()
-            self._pauses_in_a_row = 0
+            if not isinstance(error, FatalError):
+                self._breaker.success()
+                self._pauses_in_a_row = 0
             trail.attempts += 1
             return False
         is_connect = isinstance(error, ConnectError)

@@ -25,6 +25,7 @@ class CircuitBreaker:
         patience_s: how long it may be open before the run stops.
         patience_at_start_s: the same while nothing has succeeded yet: then a wrong address is
             more likely than an outage.
+        has_succeeded: whether the API has answered a request so far.
     """
 
     patience_s: float = PATIENCE_S
@@ -34,7 +35,7 @@ class CircuitBreaker:
     _probe_at: float = 0.0
     _wait_s: float = _FIRST_WAIT_S
     _is_probing: bool = False
-    _has_succeeded: bool = False
+    has_succeeded: bool = False
     last_error: str = ""
 
     @property
@@ -60,7 +61,7 @@ class CircuitBreaker:
         """Note that the API works (rejecting a row is working, too)."""
         self._rows.clear()
         self._opened_at, self._wait_s, self._is_probing = None, _FIRST_WAIT_S, False
-        self._has_succeeded = True
+        self.has_succeeded = True
 
     def failure(
         self, now: float, row_number: int, error: str, *, is_certain: bool, is_probe: bool = False
@@ -95,6 +96,6 @@ class CircuitBreaker:
         if self._opened_at is None:
             return False
         patience_s = self.patience_s
-        if not self._has_succeeded:
+        if not self.has_succeeded:
             patience_s = min(patience_s, self.patience_at_start_s)
         return now - self._opened_at >= patience_s

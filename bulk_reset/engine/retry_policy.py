@@ -73,6 +73,6 @@ def is_worth_retrying(error: Exception) -> bool | float:
     """Return for stamina whether to retry, or the wait in seconds that the server asked for."""
     if not isinstance(error, RequestError) or not error.is_retryable:
         return False
-    if error.retry_after_s is not None:
-        return min(max(error.retry_after_s, 0.0), MAX_PAUSE_S)
-    return True
+    # Zero, or a time that has passed, is no wait to rely on: the back-off stays.
+    retry_after_s = error.retry_after_s or 0.0
+    return min(retry_after_s, MAX_PAUSE_S) if retry_after_s > 0 else True

@@ -36,6 +36,7 @@ from bulk_reset.api.client import MAX_ANSWER_BYTES, open_client
 from bulk_reset.api.credentials import AppKey, Credentials
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import (
+    AccessError,
     ConnectError,
     FatalError,
     InputError,
@@ -293,7 +294,7 @@ async def test_a_redirect_is_not_followed_and_its_target_never_sees_the_key() ->
     async with api() as (elsewhere, received):
         for status in (301, 302, 303, 307, 308):
             error = await failure_of(http(status, b"", f"Location: {elsewhere}/incident/reset"))
-            assert facts(error) == (FatalError, f"HTTP {status}", status, "", None)
+            assert facts(error) == (AccessError, f"HTTP {status}", status, "", None)
     assert received == []
 
 
@@ -340,6 +341,7 @@ CODES = [
     ("ServiceUnavailable", 503, TransientError),
     ("NeverHeardOf", 400, PermanentError),
     ("NeverHeardOf", 401, FatalError),
+    ("NeverHeardOf", 403, TransientError),
     ("NeverHeardOf", 500, TransientError),
 ]
 
@@ -376,10 +378,10 @@ IN_HEADER = "Flashcat-Request-Id: R9"
         (http(503, HTML, "Retry-After: 9"), (UnknownOutcomeError, "HTTP 503", 503, "", 9.0)),
         (http(500, b"", IN_HEADER), (UnknownOutcomeError, "HTTP 500", 500, "R9", None)),
         (http(408, HTML), (UnknownOutcomeError, "HTTP 408", 408, "", None)),
-        (http(401, HTML), (FatalError, "HTTP 401", 401, "", None)),
-        (http(404, HTML), (FatalError, "HTTP 404", 404, "", None)),
-        (http(407, HTML), (FatalError, "HTTP 407", 407, "", None)),
-        (http(403, HTML), (PermanentError, "HTTP 403", 403, "", None)),
+        (http(401, HTML), (AccessError, "HTTP 401", 401, "", None)),
+        (http(404, HTML), (AccessError, "HTTP 404", 404, "", None)),
+        (http(407, HTML), (AccessError, "HTTP 407", 407, "", None)),
+        (http(403, HTML), (TransientError, "HTTP 403", 403, "", None)),
         (http(400, b"no"), (PermanentError, "HTTP 400", 400, "", None)),
         (http(429), (ThrottledError, "HTTP 429", 429, "", None)),
         (http(429, HTML, IN_HEADER, "Retry-After: 7"), (ThrottledError, "HTTP 429", 429, "R9", 7)),
@@ -528,7 +530,7 @@ async def test_plain_http_behind_https_is_fatal() -> None:
         writer.write(http(400, b"plain HTTP here"))
 
     async with raw_server(speak_plainly, says="https") as base_url:
-        assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
+        assert facts(await failure(base_url)) == (AccessError, "tls", 0, "", None)
 
 
 async def test_an_untrusted_certificate_is_fatal(tmp_path: Path) -> None:
@@ -537,7 +539,7 @@ async def test_an_untrusted_certificate_is_fatal(tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(tmp_path / "pem")
     async with raw_server(answering(http(200, SUCCESS)), tls, says="https") as base_url:
-        assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
+        assert facts(await failure(base_url)) == (AccessError, "tls", 0, "", None)
 
 
 async def test_a_proxy_tunnels_and_never_sees_the_key(
