@@ -65,7 +65,9 @@ class Forked:
             used = (source.fileno(), out, err) if terminal is None else (terminal,) * 3
             streams = [DupFd(number) for number in used]
             self._process = _CONTEXT.Process(
-                target=_run, args=(self.args, str(folder), dict(environment), streams), daemon=True
+                target=_run,
+                args=(self.args, str(folder), dict(environment), streams, _coverage_file()),
+                daemon=True,
             )
             _start_server(environment)
             self._process.start()
@@ -145,8 +147,19 @@ def _start_server(environment: Mapping[str, str]) -> None:
         os.environ.update(before)
 
 
+def _coverage_file() -> str | None:
+    """Return the file of the coverage that is being measured; None if it is not."""
+    module = sys.modules.get("coverage")
+    measured = module.Coverage.current() if module is not None else None
+    return str(Path(measured.config.data_file).absolute()) if measured is not None else None
+
+
 def _run(
-    arguments: list[str], folder: str, environment: dict[str, str], streams: list[Any]
+    arguments: list[str],
+    folder: str,
+    environment: dict[str, str],
+    streams: list[Any],
+    coverage_file: str | None,
 ) -> None:
     """Run ``bulk-reset`` with these arguments in the forked process."""
     for number, stream in enumerate(streams):
@@ -163,7 +176,19 @@ def _run(
     sys.argv = arguments
     from bulk_reset.__main__ import main  # noqa: PLC0415  (only in the fork)
 
-    main()
+    if coverage_file is None:
+        main()
+        return
+    from coverage import Coverage  # noqa: PLC0415  (only where it is measured)
+
+    package = str(Path(bulk_reset.__file__).parent)
+    measured = Coverage(coverage_file, data_suffix=True, branch=True, source=[package])
+    measured.start()
+    try:
+        main()
+    finally:
+        measured.stop()
+        measured.save()
 
 
 def _writer(number: int, errors: str) -> TextIO:
