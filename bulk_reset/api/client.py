@@ -7,6 +7,7 @@ holds the URL or the server's answer, because some tools print variables with a 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -112,8 +113,9 @@ class Client:
     async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
         answer = await self._post(path, dumps(query), MAX_LIST_BYTES)
         try:
-            # Values are stored in files; an app key within a value is removed first.
-            data = redact_values(answer.data)
+            # Values are stored in files; an app key within a value is removed first. That can
+            # take a second for texts full of escapes, during which other requests continue.
+            data = await asyncio.to_thread(redact_values, answer.data)
             items = tuple(data["items"])
             if all(is_id(item[ID_FIELD].lower()) for item in items):
                 cursor, total = data.get("search_after_ctx"), data.get("total")

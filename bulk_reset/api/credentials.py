@@ -8,6 +8,7 @@ itself, because other users of the machine can read command lines.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -33,7 +34,7 @@ _MAX_ESCAPES: Final = 5
 """A key that was escaped this many times over is still recognised."""
 _ESCAPE: Final = re.compile(
     # Escapes of URLs, JSON (and Python), and HTML.
-    r"%([0-9a-f]{2})|\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|(.))|&#?\w{1,31};",
+    r"%[0-9a-f]{2}|\\(?:u[0-9a-f]{4}|x[0-9a-f]{2}|.)|&#?\w{1,31};",
     re.IGNORECASE | re.DOTALL,
 )
 _IN_QUERY: Final = re.compile(r"app_key=([^&\s'\"<>)]+)")
@@ -209,7 +210,7 @@ def _may_have_key(text: str) -> bool:
             return True
         if not any(sign in text for sign in "%\\&"):
             return False
-        plain = _ESCAPE.sub(_plain, text)
+        plain = _ESCAPE.sub(lambda escape: _plain(escape[0]), text)
         if plain == text:
             return False
         text = plain
@@ -236,7 +237,7 @@ def _unescaped(text: str, places: list[int]) -> tuple[str, list[int]]:
     moved: list[int] = []
     done = 0
     for escape in _ESCAPE.finditer(text):
-        plain = _plain(escape)
+        plain = _plain(escape[0])
         parts += text[done : escape.start()], plain
         moved += places[done : escape.start()] + [places[escape.start()]] * len(plain)
         done = escape.end()
@@ -244,11 +245,12 @@ def _unescaped(text: str, places: list[int]) -> tuple[str, list[int]]:
     return "".join(parts), moved + places[done:]
 
 
-def _plain(escape: re.Match[str]) -> str:
+@functools.lru_cache(maxsize=1024)
+def _plain(escape: str) -> str:
     """Return what an escape stands for."""
-    number = escape[1] or escape[2] or escape[3]
-    if number or escape[4]:
-        return chr(int(number, 16)) if number else escape[4]
-    from html import unescape  # noqa: PLC0415  (rarely needed)
+    if escape[0] == "&":
+        from html import unescape  # noqa: PLC0415  (rarely needed)
 
-    return unescape(escape[0])
+        return unescape(escape)
+    digits = escape[1:] if escape[0] == "%" else escape[2:]
+    return chr(int(digits, 16)) if digits else escape[1]

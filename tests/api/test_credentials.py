@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_reset import Options, stream
+from bulk_reset.api import credentials
 from bulk_reset.api.credentials import (
     CONFIG_FILE,
     DEFAULT_BASE_URL,
@@ -29,6 +30,7 @@ from bulk_reset.api.credentials import (
     Credentials,
     find_credentials,
     redact,
+    redact_values,
 )
 from bulk_reset.core.errors import CredentialsError, InputError
 from bulk_reset.engine.connection import find_account
@@ -363,6 +365,24 @@ def test_every_key_in_a_text_is_hidden() -> None:
     assert redact(text) == (
         "**** and ****, ********; ?app_key=****&x=1 \\u003fapp_key%3D****&amp;x"
     )
+
+
+def test_a_key_is_removed_from_every_text_of_a_value() -> None:
+    """Names of objects are texts as well; numbers and the value's shape stay."""
+    AppKey(KEY)
+    escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
+    value = {"a": [KEY, 5, None, {KEY: True}], "b": f"see {escaped}."}
+    assert redact_values(value) == {"a": ["****", 5, None, {"****": True}], "b": "see ****."}
+
+
+def test_a_text_full_of_escapes_but_without_a_key_is_not_mapped_character_by_character(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a character was before unescaping takes much memory and is rarely needed."""
+    AppKey(KEY)
+    monkeypatch.setattr(credentials, "_unescaped", None)
+    for text in ("\\u4e2d" * 1024, "&nbsp;" * 1024, "100 % \\\\server\\share & more"):
+        assert redact(text) == text
 
 
 def test_a_text_without_a_key_stays_as_it_is() -> None:

@@ -15,6 +15,7 @@ from virtual_clock import run_virtual
 from bulk_reset.api.answers import Answer
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import (
+    AccessError,
     ConnectError,
     FatalError,
     PermanentError,
@@ -364,6 +365,29 @@ def test_a_fatal_code_stops_the_run_and_leaves_the_rest_pending() -> None:
     assert ended.outcomes == []
     assert ended.stop == Stop(StopReason.FATAL, "Unauthorized: who are you")
     assert len(api.requests) <= 64
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        AccessError("the certificate is not trusted", code="tls"),
+        AccessError("the answer is HTML", code="HTTP 404", http_status=404),
+    ],
+)
+def test_a_refused_request_after_successes_is_an_outage(refused: RequestError) -> None:
+    """A single TLS alert or page of a gateway costs no row and does not stop the run."""
+    api = ScriptedApi({3: [refused], 7: [refused]})
+    ended = send(api, changes(10), workers=1)
+    assert [row[:2] for row in ended.summary()] == [(n, "updated") for n in range(2, 12)]
+    assert ended.stop is None
+
+
+def test_a_refused_request_before_any_success_stops_the_run() -> None:
+    """At the start, a wrong address is more likely than an outage."""
+    refused = AccessError("the certificate is not trusted", code="tls")
+    ended = send(ScriptedApi(always=lambda _: refused), changes(10), workers=1)
+    assert ended.outcomes == []
+    assert ended.stop == Stop(StopReason.FATAL, "tls: the certificate is not trusted")
 
 
 def test_in_flight_requests_at_a_fatal_code_finish() -> None:
