@@ -19,6 +19,8 @@ from bulk_reset.cli.settings import key_of
 if TYPE_CHECKING:
     from typer._click.core import Command, Context
 
+    from bulk_reset.core.errors import BulkResetError
+
 PROGRAM: Final = "bulk-reset"
 _GIVEN: Final = frozenset({"COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"})
 OUTPUTS: Final = frozenset({"json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"})
@@ -40,6 +42,7 @@ CONNECTION: Final = frozenset(
     }
 )
 """Options that say where requests go and how fast."""
+_PLACES: Final = frozenset({"state-dir"})
 _OF_ONE_FILE: Final = frozenset(
     {
         "report",
@@ -87,16 +90,21 @@ def other_command(
     """Return another command with the options of the running one that it accepts.
 
     Args:
+        name: ``undo``, ``runs clean``.
         keeps: options to carry over; all that the other command accepts when None.
     """
     context = running_context()
-    accepted = _keys(cast("TyperGroup", context.find_root().command).commands[name])
+    path = name.split()
+    command: Command = context.find_root().command
+    for one in path:
+        command = cast("TyperGroup", command).commands[one]
+    accepted = _keys(command)
     options = {
         key: words
         for key, words in _given(context).items()
         if key in accepted and (keeps is None or key in keeps)
     }
-    return _joined([name], [str(one) for one in arguments], options, without, plus)
+    return _joined(path, [str(one) for one in arguments], options, without, plus)
 
 
 def command_line(*words: object) -> str:
@@ -128,6 +136,15 @@ def undo_of(report: object) -> str:
     if "sandbox" in options and "sandbox-state" not in options:
         return ""
     return other_command("undo", report, keeps=CONNECTION)
+
+
+def steps_of(error: BulkResetError) -> list[str]:
+    """Return what to do about an error: lines with a complete command."""
+    keeps = {*CONNECTION, *_PLACES}
+    return [
+        f"{step.purpose}: {other_command(step.name, *step.arguments, keeps=keeps)}"
+        for step in error.next_steps
+    ]
 
 
 def accepts(key: str) -> bool:

@@ -110,6 +110,17 @@ def option(name: str, value: object = True) -> str:
             return f"{called}={_as_python(value)}"
 
 
+def command(name: str, *arguments: object) -> str:
+    """Return how to call a function of the package, or the command of the same name.
+
+    ``undo('x.report.csv')`` in Python, ``bulk-reset undo x.report.csv`` elsewhere. The command
+    line knows more options of it: see ``NextStep``.
+    """
+    if _style.get() is OptionStyle.PYTHON:
+        return f"{name}({', '.join(repr(str(one)) for one in arguments)})"
+    return shlex.join(["bulk-reset", *name.split(), *map(str, arguments)])
+
+
 def _mapping(called: str, mapping: Mapping[str, str]) -> str:
     match _style.get():
         case OptionStyle.COMMAND_LINE:
