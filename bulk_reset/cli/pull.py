@@ -189,7 +189,7 @@ def pull_first(
     if from_pull is None:
         if rules:
             raise InputError(
-                "--set: requires --from-pull. Use --from-pull 'FILTERS', or bulk-reset pull --set."
+                "--set: requires --from-pull. Use --from-pull 'FILTERS', or use --set with pull."
             )
         return
     if Path(sheet).exists():

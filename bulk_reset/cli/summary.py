@@ -148,7 +148,7 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
     if reason is StopReason.CANARY:
         # A failed canary must not be followed by the other rows.
         if is_declined:
-            yield f"To resume: {next_steps.same_command(plus=['yes'])}"
+            yield f"To resume: {next_steps.same_command(plus={'yes': ''})}"
     elif reason is StopReason.FATAL:
         yield f"Next: fix the error, then run again: {next_steps.same_command()}"
     elif totals.counts[Status.PENDING]:
@@ -156,12 +156,15 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
     elif totals.counts[Status.UNKNOWN]:
         yield f"Next: send the unconfirmed rows again: {next_steps.same_command()}"
     if totals.counts[Status.CONFLICT] and reason is None:
-        again = next_steps.same_command(plus=["overwrite"])
+        again = next_steps.same_command(plus={"overwrite": ""})
         yield f"Next: to overwrite the modified incidents: {again}"
     has_failed = totals.failed and reason is not StopReason.CANARY
     if has_failed and totals.counts[Status.FAILED] + totals.counts[Status.REJECTED]:
         again = next_steps.run_of_failed_rows(totals.failed)
         yield f"Next: fix the rows in {totals.failed}, then: {again}"
+    is_read_back = totals.verification is not None or reason is StopReason.CANARY
+    if has_updates and not is_read_back and (verify := next_steps.verify_of(totals.report)):
+        yield f"To verify: {verify}"
     if has_updates and (undo := next_steps.undo_of(totals.report)):
         yield f"To undo: {undo}"
 

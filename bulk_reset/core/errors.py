@@ -11,9 +11,10 @@ in it. Every error can be pickled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.option_names import command, option
@@ -45,6 +46,9 @@ class ExitCode(IntEnum):
     """Stopped by SIGTERM; rows are pending."""
 
 
+_NO_OPTIONS: Final[Mapping[str, str]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class NextStep:
     """What to do about an error: a function of this package, and the command of the same name.
@@ -55,15 +59,17 @@ class NextStep:
         purpose: what it is for: ``To restore its changes``.
         name: of the function and of the command: ``undo``.
         arguments: of both.
+        options: of the command: key -> value.
     """
 
     purpose: str
     name: str
     arguments: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return it as a sentence."""
-        return f"{self.purpose}: {command(self.name, *self.arguments)}."
+        return f"{self.purpose}: {command(self.name, self.arguments, self.options)}."
 
 
 class BulkResetError(Exception):
@@ -87,9 +93,11 @@ class BulkResetError(Exception):
         """The message without the next steps."""
         return super().__str__()
 
-    def with_next(self, purpose: str, name: str, *arguments: object) -> Self:
+    def with_next(
+        self, purpose: str, name: str, *arguments: object, options: Mapping[str, str] = _NO_OPTIONS
+    ) -> Self:
         """Add a next step; return the error."""
-        self.next_steps += (NextStep(purpose, name, tuple(map(str, arguments))),)
+        self.next_steps += (NextStep(purpose, name, tuple(map(str, arguments)), dict(options)),)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum, StrEnum
@@ -110,15 +110,20 @@ def option(name: str, value: object = True) -> str:
             return f"{called}={_as_python(value)}"
 
 
-def command(name: str, *arguments: object) -> str:
+def command(name: str, arguments: Iterable[str], options: Mapping[str, str]) -> str:
     """Return how to call a function of the package, or the command of the same name.
 
-    ``undo('x.report.csv')`` in Python, ``bulk-reset undo x.report.csv`` elsewhere. The command
-    line knows more options of it: see ``NextStep``.
+    ``undo('x.report.csv')`` in Python, ``bulk-reset undo x.report.csv`` elsewhere.
+
+    Args:
+        options: key of the command line -> value: ``{"sandbox-state": "x.json"}``.
     """
     if _style.get() is OptionStyle.PYTHON:
-        return f"{name}({', '.join(repr(str(one)) for one in arguments)})"
-    return shlex.join(["bulk-reset", *name.split(), *map(str, arguments)])
+        values = ", ".join(f"{key.replace('-', '_')}={one!r}" for key, one in options.items())
+        called = [*map(repr, arguments), *([f"Options({values})"] if values else [])]
+        return f"{name}({', '.join(called)})"
+    words = [word for key, one in options.items() for word in (f"--{key}", one)]
+    return shlex.join(["bulk-reset", *name.split(), *arguments, *words])
 
 
 def _mapping(called: str, mapping: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError
 from bulk_reset.engine.options import Options, PathLike
@@ -28,7 +29,9 @@ def answer(
     Raises:
         InputError: no such report or sheet, or the workbook cannot be written.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
+    require_path("report", report)
     path = Path(report)
     with opened_sheet(sheet or _sheet_of(path), options, callbacks) as table:
         target = beside(path, "answer.xlsx")

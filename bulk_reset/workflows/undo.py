@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
 from bulk_reset.core.plan import PlanTotals, RowPlan
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.workflows.plan import plan
+from bulk_reset.workflows.rehearsal import refuse_rehearsal
 from bulk_reset.workflows.run import run
 from bulk_reset.workflows.undo_sheet import UndoSheet, make_undo_sheet
 
@@ -54,7 +56,10 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
         InputError: no report, or no previous values beside it.
         RunError: as for ``run``.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
+    require_path("report", report)
+    refuse_rehearsal(Path(report), options, "undo")
     undo_sheet = make_undo_sheet(Path(report))
     if not undo_sheet.rows:
         return UndoResult(undo_sheet, is_confirmed=True, totals=None)

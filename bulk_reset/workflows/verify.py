@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value
 from bulk_reset.core.errors import InputError
@@ -24,6 +25,7 @@ from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.workflows.rehearsal import refuse_rehearsal
 
 BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
@@ -41,7 +43,10 @@ def verify(
         LockedError: another run uses the report or the account.
         RunError: the incidents could not be read.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
+    require_path("report", report)
+    refuse_rehearsal(Path(report), options, "verify")
     with (
         interruptible(),
         connect(options, callbacks) as connection,
