@@ -38,7 +38,7 @@ def list_runs(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """List the runs of jobs: due time, duration, rows, result.
+    """List the runs of jobs: time (due, or started by hand), duration, rows, result.
 
     Examples:
         bulk-reset runs
@@ -58,12 +58,12 @@ def list_runs(
         state = StateFolder(state_dir)
         records = state.records(job)
         latest = {record.job: record for record in records}
-        table = new_table("run", "due", "took", "rows", "result", right={"rows"})
+        table = new_table("run", "time", "took", "rows", "result", right={"rows"})
         table.columns[0].no_wrap = True  # it is copied into other commands
         for record in records[-last:]:
             table.add_row(
                 record.id,
-                due_time(record.due_at),
+                due_time(record.due_at) + ("" if record.is_scheduled else ", by hand"),
                 _took(record),
                 f"{record.rows:,}" if record.rows else "",
                 cell(result_of(record, state)),
@@ -71,8 +71,10 @@ def list_runs(
         if records:
             output.table(table)
         else:
-            where = f"{job!r} in {state.path}" if job else str(state.path)
-            output.line(f"No runs of {where} yet. Use --state-dir DIR for another state folder.")
+            of_job = f" of {job}" if job else ""
+            output.line(
+                f"No runs{of_job} in {state.path}. Use --state-dir DIR for another state folder."
+            )
         if len(records) > last:
             output.line(f"… and {counted(len(records) - last, 'older run')}; --last N shows more.")
         is_done = all(record.exit_code == 0 for record in latest.values())

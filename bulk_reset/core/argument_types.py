@@ -10,23 +10,26 @@ from bulk_reset.core.errors import InputError
 T = TypeVar("T")
 
 
-def require(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+Kinds = type | tuple[type, ...]
+
+
+def require(name: str, value: object, kind: Kinds, expected: str, *, but_not: Kinds = ()) -> None:
     """Check the type of an argument.
 
     Args:
         expected: what it takes, in words: ``a path``.
+        but_not: types among those that it does not take.
 
     Raises:
         InputError: it has another type.
     """
-    if not isinstance(value, kind):
+    if isinstance(value, but_not) or not isinstance(value, kind):
         raise InputError(f"{name}: expected {expected}, found {described(value)}.")
 
 
 def require_path(name: str, value: object) -> None:
     """Check that an argument is a path; raises as ``require``."""
-    is_bytes = isinstance(value, os.PathLike) and isinstance(os.fspath(value), bytes)
-    require(name, None if is_bytes else value, (str, os.PathLike), "a path (str or Path)")
+    require(name, value, (str, os.PathLike), "a path (str or Path)")
 
 
 def or_default(name: str, value: T | None, kind: type[T]) -> T:

@@ -145,9 +145,8 @@ def pull(  # noqa: PLR0913  (its options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
     require_path("path", path)
     if not isinstance(wanted, Query):
-        is_text = isinstance(wanted, str | bytes)
         expected = "a query (see query_of), or a list of ids"
-        require("wanted", None if is_text else wanted, Sequence, expected)
+        require("wanted", wanted, Sequence, expected, but_not=(str, bytes))
     parsed = Rules.of(rules)
     further = [name for name in parsed.templates if _is_further(name)]
     customs = list(dict.fromkeys([*(custom_column(name) or name for name in custom), *further]))

@@ -38,6 +38,7 @@ from bulk_reset.workflows.sheet_opening import (
     opened_sheet,
     refuse_to_overwrite,
     report_path,
+    require_sheet,
 )
 from bulk_reset.workflows.verify import BEFORE, verify_report
 
@@ -62,6 +63,7 @@ class RunResult:
 @contextlib.contextmanager
 def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterator[RunSession]:
     """Open a sheet and find the API, until the block ends; nothing is sent or written yet."""
+    require_sheet(sheet)
     with (
         interruptible(),
         connect(options, callbacks) as connection,

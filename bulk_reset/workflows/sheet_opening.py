@@ -25,13 +25,22 @@ SheetLike = PathLike | pd.DataFrame
 """A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
 
 
+def require_sheet(sheet: object) -> None:
+    """Check that an argument is a sheet.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    if not isinstance(sheet, pd.DataFrame):
+        require_path("sheet", sheet)
+
+
 @contextlib.contextmanager
 def opened_sheet(
     sheet: SheetLike, options: ReadingOptions, callbacks: Callbacks
 ) -> Iterator[Sheet]:
     """Open a sheet until the block ends; what was detected is sent to ``on_notice``."""
-    if not isinstance(sheet, pd.DataFrame):
-        require_path("sheet", sheet)
+    require_sheet(sheet)
     with open_sheet(
         sheet,
         mapping=options.mapping,

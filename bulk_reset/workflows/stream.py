@@ -54,9 +54,8 @@ async def stream(
             have no outcome are pending.
     """
     options = or_default("options", options, Options)
-    is_text = isinstance(changes, str | bytes | Mapping)
-    kinds = (Iterable, AsyncIterable)
-    require("changes", None if is_text else changes, kinds, "an iterable of dicts")
+    kinds, others = (Iterable, AsyncIterable), (str, bytes, Mapping)
+    require("changes", changes, kinds, "an iterable of dicts", but_not=others)
     _refuse_sheet_options(options)
     outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
     credentials = find_account(options)
