@@ -199,15 +199,3 @@ def cell(text: str, style: str = "") -> Text:
 def shorten(text: str, width: int) -> str:
     """Return the first characters of a text, with an ellipsis where more follow."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds for people: ``6.2 s``, ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    whole = round(seconds)
-    if seconds < 9.95:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    if whole < 3600:  # noqa: PLR2004
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -22,11 +22,11 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     SkipInvalidOption,
 )
-from bulk_reset.cli.console import Output, cell, duration, new_table
+from bulk_reset.cli.console import Output, cell, new_table
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.shared import CommonOptions, OptionValues, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
-from bulk_reset.core.counting import counted
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.safe_text import one_line
@@ -106,7 +106,7 @@ def plan(
         all_rows = "The file below has all." if has_file else next_steps.plan_as_page(sheet)
         plan_view = PlanView(output, all_rows, keeps_all=output.is_json)
         callbacks = Callbacks(
-            on_notice=output.notice, on_read=view.rows_read, on_looked=view.incidents_read
+            on_notice=output.notice, on_read=view.rows_read, on_incidents_read=view.incidents_read
         )
         with (
             view.waiting_for(address_of(options), reads_sheet=True),

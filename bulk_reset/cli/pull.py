@@ -143,7 +143,7 @@ def pull(
 
         options = Options(**common.options)
         wanted = _wanted(since, until, ids, query, severity, progress, channel, team, num)
-        callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
+        callbacks = Callbacks(on_notice=output.notice, on_incidents_read=view.incidents_read)
         with view.waiting_for(address_of(options)):
             totals = pulled(
                 sheet,

@@ -122,7 +122,7 @@ def run(
             on_notice=notify,
             on_read=view.rows_read,
             on_progress=view.update,
-            on_looked=view.incidents_read,
+            on_incidents_read=view.incidents_read,
             confirm=lambda text: view.confirm(text, is_yes=yes),
         )
         callbacks = record.logged(options, callbacks)

@@ -86,7 +86,7 @@ def undo(
             on_notice=output.notice,
             on_read=view.rows_read,
             on_progress=view.update,
-            on_looked=view.incidents_read,
+            on_incidents_read=view.incidents_read,
             confirm=lambda text: view.confirm(text, is_yes=yes),
         )
         callbacks = record.logged(options, callbacks)
@@ -97,14 +97,14 @@ def undo(
             )
         show_lost(output, undone.undo_sheet)
         code = _show(undone, output, view)
-        if undone.undo_sheet.not_known and code is ExitCode.DONE:
+        if undone.undo_sheet.values_unknown and code is ExitCode.DONE:
             code = ExitCode.NOT_ALL
         record.end(undone.totals, code)
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
                 "not_restored": [dataclasses.asdict(one) for one in undone.undo_sheet.lost],
-                "previous_values_unknown": undone.undo_sheet.not_known,
+                "previous_values_unknown": undone.undo_sheet.values_unknown,
                 "exit_code": int(code),
             }
         )

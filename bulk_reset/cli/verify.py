@@ -47,7 +47,7 @@ def verify(
 
         options = Options(**common.options)
         refuse_rehearsal(report, options, "verify")
-        callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
+        callbacks = Callbacks(on_notice=output.notice, on_incidents_read=view.incidents_read)
         with view.waiting_for(address_of(options)):
             verification = read_back(report, options, callbacks)
         code = ExitCode.DONE if verification.is_right else ExitCode.NOT_ALL

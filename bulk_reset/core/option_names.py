@@ -36,8 +36,8 @@ _FLAG_OF: Final = {
     "waits": "--no-wait",
 }
 """Options of the command line whose name differs in more than dashes."""
-_PARAMETER_OF: Final = {"force": "overwrite"}
-"""Options whose Python parameter has another name: ``Options.overwrite`` is ``--overwrite``."""
+_PARAMETER_OF: Final = {"force": "overwrite", "of": "sheet"}
+"""Options whose Python parameter has another name: ``overwrite`` of ``pull`` is ``--force``."""
 _KEY_OF: Final = {
     "mapping": "columns",
     "sheet_name": "source.worksheet",
@@ -57,6 +57,7 @@ _KEY_OF: Final = {
     "attempts": "api.attempts",
     "sandbox": "api.sandbox",
     "sandbox_state": "api.sandbox_state",
+    "metrics_file": "report.metrics_file",
 }
 """Keys of a job file outside its table ``run``."""
 _RUN_KEYS: Final = frozenset(

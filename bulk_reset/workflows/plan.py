@@ -70,14 +70,14 @@ def plan(
 
             async def read() -> int:
                 async with open_incident_reader(connection, options) as reader:
-                    await planning.run(reader.incidents, callbacks.on_looked)
+                    await planning.run(reader.incidents, callbacks.on_incidents_read)
                     return reader.limiter.requests
 
             reads = in_new_loop(read)
     counts = planning.counts + Counter(
         {
             DONE_BEFORE: work.resumed.total(),
-            BEYOND_LIMIT: work.held_back,
+            BEYOND_LIMIT: work.unsent,
             Status.SKIPPED.value: work.settled[Status.SKIPPED],
             Status.REJECTED.value: work.settled[Status.REJECTED],
         }

@@ -163,7 +163,7 @@ def pull(  # noqa: PLR0913  (its options)
 
         async def read() -> _Pulling:
             async with open_incident_reader(own, options) as reader:
-                pulling = _Pulling(reader, callbacks.on_looked)
+                pulling = _Pulling(reader, callbacks.on_incidents_read)
                 found = (
                     pulling.of_query(wanted)
                     if isinstance(wanted, Query)

@@ -76,7 +76,7 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
         add(replace(row, row_number=undo_sheet.row_number_of(row.row_number)))
 
     # The run repeats the notices of the plan.
-    quiet = Callbacks(on_read=callbacks.on_read, on_looked=callbacks.on_looked)
+    quiet = Callbacks(on_read=callbacks.on_read, on_incidents_read=callbacks.on_incidents_read)
     planned = plan(undo_sheet.sheet, own, quiet, add_own)
     show(planned)
     updates = planned.counts.get("update", 0)

@@ -67,7 +67,7 @@ class UndoSheet:
         lost: those that cannot be restored.
         lost_file: has them, too; empty where there are none.
         comments: rows that added a comment, which stays.
-        not_known: rows that were sent without reading, so their previous values are unknown.
+        values_unknown: rows that were sent without reading, so their previous values are unknown.
         row_numbers: of each row of the sheet: the row of the run's own sheet that wrote it last.
     """
 
@@ -78,7 +78,7 @@ class UndoSheet:
     lost: tuple[NotRestored, ...]
     lost_file: str
     comments: int
-    not_known: int
+    values_unknown: int
     row_numbers: tuple[int, ...] = field(default=(), repr=False)
 
     def row_number_of(self, row_number: int) -> int:
@@ -116,14 +116,14 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         if outcome.status is Status.FAILED and not may_be_written(outcome)
     }
     before = beside(report, BEFORE)
-    not_known = {digest for digest, outcome in last.items() if outcome.status in WRITES}
+    values_unknown = {digest for digest, outcome in last.items() if outcome.status in WRITES}
     if not before.exists():
         raise InputError(
             f"{before}: no such file, so the previous values of {report} are unknown: its run used "
             f"{option('before', value=False)}, or the file was moved. Move it back."
         )
     previous = list(read_previous_values(before))
-    not_known -= {one.digest for one in previous}
+    values_unknown -= {one.digest for one in previous}
     steps = _steps(previous, not_applied)
     lost = tuple(
         NotRestored(incident_id, name, step.was, step.wrote, reason, step.values.link)
@@ -151,7 +151,7 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         lost,
         str(lost_file) if lost else "",
         comments,
-        len(not_known),
+        len(values_unknown),
         tuple(row_numbers),
     )
 

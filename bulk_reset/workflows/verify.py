@@ -52,7 +52,7 @@ def verify(
         connect(options, callbacks) as connection,
         lock_account(connection, options, str(report), callbacks) as locked,
     ):
-        return verify_report(Path(report), locked, options, callbacks.on_looked)
+        return verify_report(Path(report), locked, options, callbacks.on_incidents_read)
 
 
 def verify_report(
@@ -88,10 +88,10 @@ def verify_report(
     )
     wrong = {(mismatch.incident_id, mismatch.field) for mismatch in mismatches}
     settled = _settle(path, last, of_row, wrong)
-    not_known = unsettled_rows = 0
+    values_unknown = unsettled_rows = 0
     if not first_value:
         known = {one.digest for one in values}
-        not_known = sum(
+        values_unknown = sum(
             outcome.status is Status.UPDATED and outcome.digest not in known
             for outcome in last.values()
         )
@@ -103,7 +103,7 @@ def verify_report(
         len(of_row),
         tuple(m for m in mismatches if expected[m.incident_id, m.field].digest not in unsettled),
         settled,
-        not_known,
+        values_unknown,
         requests,
         unsettled_rows,
     )
