@@ -31,12 +31,17 @@ from bulk_reset import (
     RowError,
     Status,
     answer,
+    check,
+    plan,
+    pull,
     read_report,
     run,
     run_frame,
     stream,
     summarise,
+    undo,
     verify,
+    write_page,
 )
 from bulk_reset.api.credentials import KEY_VARIABLE
 from bulk_reset.core.errors import InvalidRowsError, StoppedError
@@ -207,6 +212,58 @@ def test_functions_take_a_path_as_str_or_path(tmp_path: Path) -> None:
     assert summarise(report) == summarise(Path(report))
     assert answer(report, str(sheet)) == answer(Path(report), sheet)
     assert verify(report, FAST).rows == verify(Path(report), FAST).rows == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: run_frame([]), "frame: expected a pandas DataFrame, found a list."),  # type: ignore[arg-type]
+        (lambda: run_frame(None), "frame: expected a pandas DataFrame, found None."),  # type: ignore[arg-type]
+        (lambda: run(5), "sheet: expected a path (str or Path), found an int."),  # type: ignore[arg-type]
+        (lambda: run(None), "sheet: expected a path (str or Path), found None."),  # type: ignore[arg-type]
+        (lambda: run(b"x.csv"), "sheet: expected a path (str or Path), found a bytes."),  # type: ignore[arg-type]
+        (lambda: check([]), "sheet: expected a path (str or Path), found a list."),  # type: ignore[arg-type]
+        (lambda: plan({}), "sheet: expected a path (str or Path), found a dict."),  # type: ignore[arg-type]
+        (lambda: undo(None), "report: expected a path (str or Path), found None."),  # type: ignore[arg-type]
+        (lambda: verify(1), "report: expected a path (str or Path), found an int."),  # type: ignore[arg-type]
+        (lambda: answer(1), "report: expected a path (str or Path), found an int."),  # type: ignore[arg-type]
+        (lambda: write_page(1), "report: expected a path (str or Path), found an int."),  # type: ignore[arg-type]
+        (lambda: summarise(1), "path: expected a path (str or Path), found an int."),  # type: ignore[arg-type]
+        (lambda: list(read_report(1)), "path: expected a path (str or Path), found an int."),  # type: ignore[arg-type]
+        (
+            lambda: pull("x.csv", "one id"),
+            "wanted: expected a query (see query_of), or a list of ids, found a str.",
+        ),
+        (
+            lambda: pull("x.csv", 5),  # type: ignore[arg-type]
+            "wanted: expected a query (see query_of), or a list of ids, found an int.",
+        ),
+        (lambda: run("x.csv", {}), "options: expected Options or None, found a dict."),  # type: ignore[arg-type]
+        (lambda: run("x.csv", None, print), "callbacks: expected Callbacks or None, found a "),  # type: ignore[arg-type]
+        (lambda: Options(report=5), "report: expected a path (str or Path), found an int."),  # type: ignore[arg-type]
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_an_input_error(
+    call: Callable[[], object], expected: str
+) -> None:
+    """It names the argument, what it takes and what it got; nothing was sent."""
+    with pytest.raises(InputError) as error:
+        call()
+    assert str(error.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [(None, "None"), (5, "an int"), ("text", "a str"), ({}, "a dict")],
+)
+async def test_changes_of_a_wrong_type_are_an_input_error(
+    changes: Iterable[Row],
+    found: str,
+) -> None:
+    """A stream takes an iterable of dicts, and neither a text nor one dict."""
+    with pytest.raises(InputError) as error:
+        await anext(stream(changes, Options(sandbox=True)))
+    assert str(error.value) == f"changes: expected an iterable of dicts, found {found}."
 
 
 def test_options_are_frozen_and_can_be_copied_and_pickled() -> None:
@@ -557,7 +614,7 @@ async def test_a_stream_without_a_key_sends_nothing(
     monkeypatch.delenv(KEY_VARIABLE)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"^no app key found\."):
-        _ = [outcome async for outcome in stream(pytest.fail, options)]
+        _ = [outcome async for outcome in stream(map(pytest.fail, "x"), options)]
     assert api.titles == []
 
 

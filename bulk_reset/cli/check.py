@@ -18,10 +18,10 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     VerboseOption,
 )
-from bulk_reset.cli.console import Output, duration
+from bulk_reset.cli.console import Output
 from bulk_reset.cli.shared import OptionValues, takes_options
 from bulk_reset.cli.view import ProgressView
-from bulk_reset.core.counting import counted
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND, OnConflict
 from bulk_reset.core.errors import ExitCode
 

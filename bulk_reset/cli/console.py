@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from bulk_reset.api.credentials import redact
+from bulk_reset.cli.next_steps import command_line, steps_of
 from bulk_reset.cli.streams import has_colour, is_terminal
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
@@ -118,11 +119,16 @@ class Output:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
     def _show(self, error: BulkResetError) -> None:
-        facts: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+        steps = steps_of(error)
+        facts: dict[str, Any] = {"kind": type(error).__name__, "message": error.message}
+        if steps:
+            facts["next"] = steps
         if isinstance(error, InvalidRowsError):
             facts["row_errors"] = [dataclasses.asdict(row_error) for row_error in error.row_errors]
             self.row_errors(error.row_errors)
-        print_error(f"error: {redact(str(error))}")
+        print_error(f"error: {redact(error.message)}")
+        for line in steps:
+            print_error(line, is_red=False)
         if not self.is_quiet and not self.is_json:
             print_topic(error.topic)
         self.json({"error": facts, "exit_code": int(error.exit_code)})
@@ -147,7 +153,7 @@ def print_topic(topic: str) -> None:
     """Print where the manual explains an error; nothing for an empty topic."""
     if not topic:
         return
-    text = f"More: bulk-reset docs {topic}"
+    text = f"More: {command_line('docs', topic)}"
     typer.secho(text, err=True, dim=True, color=has_colour(sys.stderr))
 
 
@@ -193,15 +199,3 @@ def cell(text: str, style: str = "") -> Text:
 def shorten(text: str, width: int) -> str:
     """Return the first characters of a text, with an ellipsis where more follow."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds for people: ``6.2 s``, ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    whole = round(seconds)
-    if seconds < 9.95:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    if whole < 60:  # noqa: PLR2004
-        return f"{whole} s"
-    if whole < 3600:  # noqa: PLR2004
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from bulk_reset.cli.app_command import running_context
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.help_text import help_text
+from bulk_reset.cli.next_steps import command_line
 from bulk_reset.cli.settings import options_by_place
 from bulk_reset.cli.streams import is_terminal
 from bulk_reset.core.errors import InputError
@@ -102,7 +103,7 @@ def _list_topics(output: Output) -> None:
     for name, title in pages.items():
         output.line(f"  {name:<{width}}{title}")
     output.line()
-    output.line("Show one: bulk-reset docs TOPIC")
+    output.line(f"Show one: {command_line('docs', 'TOPIC')}")
 
 
 def _show_page(topic: str, output: Output) -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bulk_reset.cli import next_steps
 from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output, cell, new_table, print_error
+from bulk_reset.cli.job_install import JobFileArgument, install
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
@@ -33,9 +35,6 @@ job = typer.Typer(
     """,
     no_args_is_help=True,
 )
-JobFileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A job file (.toml).", show_default=False)
-]
 
 
 @job.command(cls=AppCommand)
@@ -231,6 +230,11 @@ def run(
         if output.is_quiet and ended.exit_code != ExitCode.DONE:
             print_error(f"{ended.job}: {ended.words}")  # cron sends this by mail
         output.line(f"Run: {from_here(state.folder(ended.id))}")
+        if can_be_resumed(ended):
+            resume = next_steps.same_command(without={"if-due"}, plus={"run": ended.id})
+            output.line(f"To resume: {resume}")
+        show = next_steps.other_command("runs show", ended.id, keeps={"state-dir"})
+        output.line(f"Next: {show}")
         output.json(dataclasses.asdict(ended))
     raise typer.Exit(ended.exit_code or 0)
 
@@ -306,56 +310,12 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     return asyncio.run(run_schedule(scheduler, processes, once=True, port=None))
 
 
-@job.command(cls=AppCommand)
-def install(
-    file: JobFileArgument,
-    *,
-    systemd: Annotated[
-        bool, typer.Option("--systemd", help="Print a service and a timer.")
-    ] = False,
-    cron: Annotated[bool, typer.Option("--cron", help="Print lines for a crontab.")] = False,
-    to: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The folder for the units; requires --systemd."),
-    ] = None,
-    state_dir: StateDirOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Print systemd units or crontab lines that run a job when it is due.
+job.command(cls=AppCommand)(install)
 
-    Nothing is installed.
 
-    Examples:
-        bulk-reset job install nightly.toml --systemd --to /etc/systemd/system
-        bulk-reset job install nightly.toml --cron
-    """
-    output = Output(is_quiet=quiet, verbose=verbose)
-    with output.errors():
-        from bulk_reset.core.atomic_file import atomic_file  # noqa: PLC0415
-        from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
-        from bulk_reset.jobs.system_timers import cron_lines, systemd_units  # noqa: PLC0415
-
-        if systemd == cron:
-            raise InputError("--systemd, --cron: use exactly one of them.")
-        if cron and to is not None:
-            raise InputError("--to: requires --systemd. Remove --to, or use --systemd.")
-        read = read_job(file)
-        if cron:
-            typer.echo(cron_lines(read, state_dir), nl=False)
-            return
-        units = systemd_units(read, state_dir)
-        for name, text in units.items():
-            if to is None:
-                typer.echo(f"# /etc/systemd/system/{name}\n{text}")
-                continue
-            with atomic_file(to / name) as unit:
-                unit.write(text.encode())
-            output.line(f"Unit: {to / name}")
-        if to is not None:
-            timer = next(name for name in units if name.endswith(".timer"))
-            output.line(f"Next: systemctl daemon-reload && systemctl enable --now {timer}")
+def can_be_resumed(record: RunRecord) -> bool:
+    """Return whether a run has rows left that the same run can send."""
+    return record.is_open or record.exit_code == ExitCode.STOPPED
 
 
 def due_time(due_at: float) -> str:

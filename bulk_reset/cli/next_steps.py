@@ -7,7 +7,7 @@ configuration file, and of what the suggested command accepts.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,7 +19,10 @@ from bulk_reset.cli.settings import key_of
 if TYPE_CHECKING:
     from typer._click.core import Command, Context
 
+    from bulk_reset.core.errors import BulkResetError
+
 PROGRAM: Final = "bulk-reset"
+_NOTHING: Final[Mapping[str, str]] = {}
 _GIVEN: Final = frozenset({"COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"})
 OUTPUTS: Final = frozenset({"json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"})
 """Options that say how a result is shown, which another command does not need."""
@@ -40,6 +43,7 @@ CONNECTION: Final = frozenset(
     }
 )
 """Options that say where requests go and how fast."""
+_PLACES: Final = frozenset({"state-dir"})
 _OF_ONE_FILE: Final = frozenset(
     {
         "report",
@@ -60,12 +64,12 @@ _OF_ONE_FILE: Final = frozenset(
 """Options of a run that do not suit the file of its failed rows, which is a plain CSV file."""
 
 
-def same_command(*, without: Collection[str] = (), plus: Iterable[str] = ()) -> str:
+def same_command(*, without: Collection[str] = (), plus: Mapping[str, str] = _NOTHING) -> str:
     """Return the running command again.
 
     Args:
         without: options, as keys without dashes before them, to leave out.
-        plus: flags to add, as keys, where they were not given.
+        plus: options to add where they were not given: key -> value, empty for a flag.
     """
     context = running_context()
     path = context.command_path.split()[1:]
@@ -82,21 +86,26 @@ def other_command(
     *arguments: object,
     keeps: Collection[str] | None = None,
     without: Collection[str] = (),
-    plus: Iterable[str] = (),
+    plus: Mapping[str, str] = _NOTHING,
 ) -> str:
     """Return another command with the options of the running one that it accepts.
 
     Args:
+        name: ``undo``, ``runs clean``.
         keeps: options to carry over; all that the other command accepts when None.
     """
     context = running_context()
-    accepted = _keys(cast("TyperGroup", context.find_root().command).commands[name])
+    path = name.split()
+    command: Command = context.find_root().command
+    for one in path:
+        command = cast("TyperGroup", command).commands[one]
+    accepted = _keys(command)
     options = {
         key: words
         for key, words in _given(context).items()
         if key in accepted and (keeps is None or key in keeps)
     }
-    return _joined([name], [str(one) for one in arguments], options, without, plus)
+    return _joined(path, [str(one) for one in arguments], options, without, plus)
 
 
 def command_line(*words: object) -> str:
@@ -119,15 +128,40 @@ def run_of_failed_rows(failed: object) -> str:
     return other_command("run", failed, without={*OUTPUTS, *_OF_ONE_FILE})
 
 
+def verify_of(report: object) -> str:
+    """Return the verification of the run that just ended; empty as ``undo_of``."""
+    return _of_report("verify", report)
+
+
 def undo_of(report: object) -> str:
     """Return the undo of the run that just ended; empty where its incidents are gone.
 
     The incidents of ``--sandbox`` exist only as long as the command.
     """
+    return _of_report("undo", report)
+
+
+def _of_report(name: str, report: object) -> str:
     options = _given(running_context())
     if "sandbox" in options and "sandbox-state" not in options:
         return ""
-    return other_command("undo", report, keeps=CONNECTION)
+    return other_command(name, report, keeps=CONNECTION)
+
+
+def plan_as_page(sheet: object) -> str:
+    """Return how to get all rows of a plan of which the first are shown."""
+    command = other_command("plan", sheet, without=OUTPUTS, plus={"html": ""})
+    return f"To show all: {command}"
+
+
+def steps_of(error: BulkResetError) -> list[str]:
+    """Return what to do about an error: lines with a complete command."""
+    keeps = {*CONNECTION, *_PLACES}
+    return [
+        f"{step.purpose}: "
+        + other_command(step.name, *step.arguments, keeps=keeps, plus=step.options)
+        for step in error.next_steps
+    ]
 
 
 def accepts(key: str) -> bool:
@@ -174,10 +208,14 @@ def _joined(
     arguments: list[str],
     options: dict[str, list[str]],
     without: Collection[str],
-    plus: Iterable[str],
+    plus: Mapping[str, str],
 ) -> str:
     kept = {key: words for key, words in options.items() if key not in without}
-    more = {key: [f"--{key}"] for key in plus if key not in kept}
+    more = {
+        key: [f"--{key}", *([value] if value else [])]
+        for key, value in plus.items()
+        if key not in kept
+    }
     flat = [word for words in (kept | more).values() for word in words]
     # A sheet whose name begins with a dash would be read as an option.
     is_dashed = any(word.startswith("-") and word != "-" for word in arguments)

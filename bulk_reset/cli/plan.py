@@ -22,11 +22,11 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     SkipInvalidOption,
 )
-from bulk_reset.cli.console import Output, cell, duration, new_table
+from bulk_reset.cli.console import Output, cell, new_table
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.shared import CommonOptions, OptionValues, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
-from bulk_reset.core.counting import counted
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.safe_text import one_line
@@ -102,9 +102,11 @@ def plan(
             overwrite=overwrite,
             report=report,
         )
-        plan_view = PlanView(output, keeps_all=output.is_json)
+        has_file = html or xlsx
+        all_rows = "The file below has all." if has_file else next_steps.plan_as_page(sheet)
+        plan_view = PlanView(output, all_rows, keeps_all=output.is_json)
         callbacks = Callbacks(
-            on_notice=output.notice, on_read=view.rows_read, on_looked=view.incidents_read
+            on_notice=output.notice, on_read=view.rows_read, on_incidents_read=view.incidents_read
         )
         with (
             view.waiting_for(address_of(options), reads_sheet=True),
@@ -155,11 +157,14 @@ class PlanView:
     """A plan on the terminal: old and new values of the first rows, then the counts.
 
     Args:
+        all_rows: where all rows are, in a sentence; of the sheet that is planned when None.
         keeps_all: whether all rows are needed, and not only the first ones.
     """
 
-    def __init__(self, output: Output, *, keeps_all: bool = False) -> None:
-        self._output, self._keeps_all = output, keeps_all
+    def __init__(
+        self, output: Output, all_rows: str | None = None, *, keeps_all: bool = False
+    ) -> None:
+        self._output, self._all_rows, self._keeps_all = output, all_rows, keeps_all
         self._rows: list[RowPlan] = []
         self._changing = 0
 
@@ -176,7 +181,7 @@ class PlanView:
     def show(self, totals: PlanTotals) -> None:
         """Print the rows and the totals."""
         if self._rows and not self._output.is_quiet:
-            self._show_rows()
+            self._show_rows(totals.sheet)
         from bulk_reset.core.plan import MEANING_OF  # noqa: PLC0415
 
         table = new_table("plan", "rows", "meaning", right={"rows"})
@@ -199,7 +204,7 @@ class PlanView:
                 f"{duration(totals.estimate_s)}."
             )
 
-    def _show_rows(self) -> None:
+    def _show_rows(self, sheet: str) -> None:
         table = new_table("row", "field", "old → new", right={"row"})
         for row in [row for row in self._rows if row.fields][:_SHOWN_ROWS]:
             number = str(row.row_number)
@@ -209,9 +214,8 @@ class PlanView:
         self._output.table(table)
         more = self._changing - _SHOWN_ROWS
         if more > 0:
-            self._output.line(
-                f"… and {counted(more, 'more row')}; bulk-reset plan --html shows all."
-            )
+            all_rows = self._all_rows or f"All rows: {sheet}"
+            self._output.line(f"… and {counted(more, 'more row')}. {all_rows}")
 
 
 def _text_of(field: FieldPlan) -> Text:

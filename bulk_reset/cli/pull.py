@@ -143,7 +143,7 @@ def pull(
 
         options = Options(**common.options)
         wanted = _wanted(since, until, ids, query, severity, progress, channel, team, num)
-        callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
+        callbacks = Callbacks(on_notice=output.notice, on_incidents_read=view.incidents_read)
         with view.waiting_for(address_of(options)):
             totals = pulled(
                 sheet,
@@ -189,7 +189,7 @@ def pull_first(
     if from_pull is None:
         if rules:
             raise InputError(
-                "--set: requires --from-pull. Use --from-pull 'FILTERS', or bulk-reset pull --set."
+                "--set: requires --from-pull. Use --from-pull 'FILTERS', or use --set with pull."
             )
         return
     if Path(sheet).exists():

@@ -31,6 +31,7 @@ from bulk_reset.cli.arguments import (
     YesOption,
 )
 from bulk_reset.cli.console import Output, print_error
+from bulk_reset.cli.next_steps import plan_as_page
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.record import Recording, recording
@@ -121,7 +122,7 @@ def run(
             on_notice=notify,
             on_read=view.rows_read,
             on_progress=view.update,
-            on_looked=view.incidents_read,
+            on_incidents_read=view.incidents_read,
             confirm=lambda text: view.confirm(text, is_yes=yes),
         )
         callbacks = record.logged(options, callbacks)
@@ -169,7 +170,7 @@ def _confirm_plan(sheet: str, options: Options, callbacks: Callbacks, output: Ou
     """
     from bulk_reset.workflows.plan import plan as planned  # noqa: PLC0415
 
-    plan_view = PlanView(output)
+    plan_view = PlanView(output, plan_as_page(sheet))
     totals = planned(sheet, options, callbacks, plan_view.add)
     plan_view.show(totals)
     rows = totals.counts.get("update", 0)

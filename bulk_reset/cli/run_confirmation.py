@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bulk_reset.cli.console import Output, duration
-from bulk_reset.core.counting import counted
+from bulk_reset.cli.console import Output
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import Status
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def is_confirmed(
 
 def _facts(planned: Totals, options: Options) -> dict[str, str]:
     others = {
-        "done before": planned.done_before,
+        "settled in an earlier run": planned.done_before,
         "unchanged": planned.counts[Status.UNCHANGED],
         "duplicate": planned.counts[Status.SKIPPED],
         "invalid": planned.counts[Status.REJECTED],
-        "beyond --limit": planned.held_back,
+        "beyond --limit": planned.beyond_limit,
     }
     details = ", ".join(f"{rows:,} {name}" for name, rows in others.items() if rows)
     rows = f"{planned.requests:,} of {counted(planned.rows, 'row')}"

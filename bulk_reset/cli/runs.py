@@ -11,10 +11,10 @@ import typer
 
 from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output, cell, duration, new_table
-from bulk_reset.cli.job import due_time, result_of
+from bulk_reset.cli.console import Output, cell, new_table
+from bulk_reset.cli.job import can_be_resumed, due_time, result_of
 from bulk_reset.cli.next_steps import command_line
-from bulk_reset.core.counting import counted
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def list_runs(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """List the runs of jobs: due time, duration, rows, result.
+    """List the runs of jobs: time (due, or started by hand), duration, rows, result.
 
     Examples:
         bulk-reset runs
@@ -58,12 +58,12 @@ def list_runs(
         state = StateFolder(state_dir)
         records = state.records(job)
         latest = {record.job: record for record in records}
-        table = new_table("run", "due", "took", "rows", "result", right={"rows"})
+        table = new_table("run", "time", "took", "rows", "result", right={"rows"})
         table.columns[0].no_wrap = True  # it is copied into other commands
         for record in records[-last:]:
             table.add_row(
                 record.id,
-                due_time(record.due_at),
+                due_time(record.due_at) + ("" if record.is_scheduled else ", by hand"),
                 _took(record),
                 f"{record.rows:,}" if record.rows else "",
                 cell(result_of(record, state)),
@@ -71,7 +71,10 @@ def list_runs(
         if records:
             output.table(table)
         else:
-            output.line("No runs yet.")
+            of_job = f" of {job}" if job else ""
+            output.line(
+                f"No runs{of_job} in {state.path}. Use --state-dir DIR for another state folder."
+            )
         if len(records) > last:
             output.line(f"… and {counted(len(records) - last, 'older run')}; --last N shows more.")
         is_done = all(record.exit_code == 0 for record in latest.values())
@@ -106,10 +109,11 @@ def show(
         record = state.read(run_id)
         folder = state.folder(run_id)
         report = folder / record.report if record.report else None
+        can_undo = _can_undo(report)
         where = ["--state-dir", state_dir.absolute()] if state_dir is not None else []
         facts = {
             "Job": f"{record.job} ({record.job_file})",
-            "Due": due_time(record.due_at),
+            "Due": due_time(record.due_at) if record.is_scheduled else "started by hand",
             "Started": due_time(record.started_at) if record.started_at else "",
             "Ended": f"{due_time(record.ended_at)}, after {_took(record)}"
             if record.ended_at
@@ -124,11 +128,12 @@ def show(
             "Folder": str(folder),
             "Files": ", ".join(sorted(path.name for path in folder.iterdir())),
             "Page": str(folder / record.page) if record.page else "",
-            "Report": command_line("report", report) if report and report.exists() else "",
-            "Undo": command_line("undo", report, *record.connect) if _can_undo(report) else "",
             "Resume": command_line("job", "run", record.job_file, "--run", run_id, *where)
-            if record.is_open or record.exit_code == ExitCode.STOPPED
+            if can_be_resumed(record)
             else "",
+            "Report": command_line("report", report) if report and report.exists() else "",
+            "Verify": command_line("verify", report, *record.connect) if can_undo else "",
+            "Undo": command_line("undo", report, *record.connect) if can_undo else "",
         }
         for name, text in facts.items():
             if text:
@@ -182,5 +187,8 @@ def _can_undo(report: object) -> bool:
     from pathlib import Path  # noqa: PLC0415
 
     from bulk_reset.records.report_reader import beside  # noqa: PLC0415
+    from bulk_reset.workflows.rehearsal import is_gone  # noqa: PLC0415
 
-    return isinstance(report, Path) and beside(report, "before.csv").exists()
+    if not isinstance(report, Path) or not beside(report, "before.csv").exists():
+        return False
+    return not is_gone(report)

@@ -1,6 +1,7 @@
 """``bulk-reset sandbox``: an emulated API on this machine, until Ctrl-C, SIGTERM or SIGHUP."""
 
 import errno
+import shlex
 import signal
 import time
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from bulk_reset.cli.console import Output, print_error
+from bulk_reset.cli.next_steps import command_line
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ A sandbox of the incident API. It sends nothing to other machines.
 {config.window_kind} windows{state}
 
 To run a sheet against it:
-  FLASHDUTY_APP_KEY={config.app_key} bulk-reset run SHEET --base-url {url}
+  FLASHDUTY_APP_KEY={key} {command}
 
 Press Ctrl-C to stop."""
 
@@ -147,7 +149,12 @@ async def _serve_until_stopped(config: "SandboxConfig", port: int) -> None:
     async with sandbox.serve(port) as url:
         count = len(sandbox.incidents)
         kept = f"\n  state     {config.state}, {count:,} incident{'' if count == 1 else 's'}"
-        Output().line(_BANNER.format(url=url, config=config, state=kept if config.state else ""))
+        texts = {
+            "state": kept if config.state else "",
+            "key": shlex.quote(config.app_key),
+            "command": command_line("run", "SHEET", "--base-url", url),
+        }
+        Output().line(_BANNER.format(url=url, config=config, **texts))
         await stop.wait()
 
 

@@ -10,7 +10,7 @@ import typer
 
 from bulk_reset.cli.arguments import QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output
-from bulk_reset.cli.streams import has_colour, is_terminal
+from bulk_reset.cli.streams import has_colour
 
 if TYPE_CHECKING:
     from bulk_reset.observability.run_log import LogOutput, RunLog
@@ -87,6 +87,6 @@ def stderr_output() -> LogOutput:
     """Return standard error as a log: readable on a terminal, lines of JSON elsewhere."""
     from bulk_reset.observability.run_log import LogOutput  # noqa: PLC0415  (imports structlog)
 
-    return LogOutput(
-        sys.stderr, is_human=is_terminal(sys.stderr), has_colour=has_colour(sys.stderr)
-    )
+    # Also on a terminal that cannot move the cursor (TERM=dumb) people read it.
+    is_human = sys.stderr.isatty()
+    return LogOutput(sys.stderr, is_human=is_human, has_colour=has_colour(sys.stderr))

@@ -12,12 +12,11 @@ from bulk_reset.cli.console import (
     SHOWN_ERRORS,
     Output,
     cell,
-    duration,
     new_table,
     print_error,
     shorten,
 )
-from bulk_reset.core.counting import counted
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PACE
 from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason
 from bulk_reset.core.totals import Totals, Verification
@@ -50,7 +49,9 @@ def show_totals(output: Output, totals: Totals, *, is_declined: bool = False) ->
         _show_dry_run(output, totals)
         return
     output.line()
-    _show_counts(output, totals.counts, totals.rows)
+    _show_counts(
+        output, totals.counts, totals.rows, totals.recorded if totals.done_before else None
+    )
     _show_errors(output, totals.errors)
     _show_requests(output, totals)
     has_updates = bool(totals.before and totals.counts[Status.UPDATED])
@@ -76,7 +77,7 @@ def show_totals(output: Output, totals: Totals, *, is_declined: bool = False) ->
 def _show_dry_run(output: Output, totals: Totals) -> None:
     parts = [counted(totals.rows, "row")]
     if totals.done_before:
-        parts.append(f"{totals.done_before:,} done before")
+        parts.append(f"{totals.done_before:,} settled in an earlier run")
     not_sent = totals.counts[Status.SKIPPED] + totals.counts[Status.REJECTED]
     if not_sent:
         parts.append(f"{not_sent:,} will not be sent")
@@ -89,13 +90,25 @@ def _show_dry_run(output: Output, totals: Totals) -> None:
         output.line(f"Next: {next_steps.same_command(without={'dry-run'})}")
 
 
-def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
+def _show_counts(
+    output: Output, counts: dict[Status, int], rows: int, recorded: dict[Status, int] | None = None
+) -> None:
+    """Print the rows by status.
+
+    Args:
+        recorded: those of this run, where some are of earlier runs.
+    """
     table = new_table("status", "rows", "meaning", right={"rows"})
     for status, meaning in MEANING_OF.items():
         if counts.get(status):
-            table.add_row(
-                cell(status.value, _STYLE.get(status, "")), f"{counts[status]:,}", meaning
-            )
+            count = f"{counts[status]:,}"
+            if (
+                recorded
+                and recorded.get(status, 0) != counts[status]
+                and status is not Status.PENDING
+            ):
+                count += f" ({recorded.get(status, 0):,} in this run)"
+            table.add_row(cell(status.value, _STYLE.get(status, "")), count, meaning)
     if rows:
         table.add_section()
         table.add_row("all rows", f"{rows:,}", "")
@@ -148,7 +161,7 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
     if reason is StopReason.CANARY:
         # A failed canary must not be followed by the other rows.
         if is_declined:
-            yield f"To resume: {next_steps.same_command(plus=['yes'])}"
+            yield f"To resume: {next_steps.same_command(plus={'yes': ''})}"
     elif reason is StopReason.FATAL:
         yield f"Next: fix the error, then run again: {next_steps.same_command()}"
     elif totals.counts[Status.PENDING]:
@@ -156,12 +169,15 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
     elif totals.counts[Status.UNKNOWN]:
         yield f"Next: send the unconfirmed rows again: {next_steps.same_command()}"
     if totals.counts[Status.CONFLICT] and reason is None:
-        again = next_steps.same_command(plus=["overwrite"])
+        again = next_steps.same_command(plus={"overwrite": ""})
         yield f"Next: to overwrite the modified incidents: {again}"
     has_failed = totals.failed and reason is not StopReason.CANARY
     if has_failed and totals.counts[Status.FAILED] + totals.counts[Status.REJECTED]:
         again = next_steps.run_of_failed_rows(totals.failed)
         yield f"Next: fix the rows in {totals.failed}, then: {again}"
+    is_read_back = totals.verification is not None or reason is StopReason.CANARY
+    if has_updates and not is_read_back and (verify := next_steps.verify_of(totals.report)):
+        yield f"To verify: {verify}"
     if has_updates and (undo := next_steps.undo_of(totals.report)):
         yield f"To undo: {undo}"
 
@@ -197,10 +213,9 @@ def show_verification(output: Output, verification: Verification) -> None:
         rows_left = counted(verification.unsettled, "row")
         remain = "remains" if verification.unsettled == 1 else "remain"
         output.line(f"{rows_left} {remain} unconfirmed. Run the sheet again to send the rest.")
-    if verification.not_known:
-        output.line(
-            f"{counted(verification.not_known, 'row')} cannot be verified: sent with --no-before"
-        )
+    if verification.values_unknown:
+        rows_unknown = counted(verification.values_unknown, "row")
+        output.line(f"{rows_unknown} cannot be verified: sent with --no-before")
 
 
 def show_lost(output: Output, sheet: UndoSheet) -> None:
@@ -208,9 +223,9 @@ def show_lost(output: Output, sheet: UndoSheet) -> None:
     if sheet.comments:
         verb = "remains" if sheet.comments == 1 else "remain"
         output.line(f"{counted(sheet.comments, 'comment')} {verb}: a comment cannot be removed")
-    if sheet.not_known:
+    if sheet.values_unknown:
         output.line(
-            f"{counted(sheet.not_known, 'row')} cannot be restored: sent with --no-before, "
+            f"{counted(sheet.values_unknown, 'row')} cannot be restored: sent with --no-before, "
             "so the previous values are unknown"
         )
     if not sheet.lost:

@@ -31,4 +31,4 @@ def template(
     with output.errors():
         write_template(path, overwrite=force)
     output.line(f"Wrote {path}. Fill in the first sheet; the second sheet has instructions.")
-    output.line(f"Next: {next_steps.command_line('check', path)}")
+    output.line(f"Next: {next_steps.other_command('check', path, keeps=())}")

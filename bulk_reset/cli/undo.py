@@ -24,7 +24,6 @@ from bulk_reset.cli.run_confirmation import CANCELLED
 from bulk_reset.cli.shared import (
     CommonOptions,
     address_of,
-    refuse_rehearsal,
     takes_options,
 )
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
@@ -72,6 +71,7 @@ def undo(
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
         from bulk_reset.workflows import undo as undoing  # noqa: PLC0415  (imports pandas)
+        from bulk_reset.workflows.rehearsal import refuse_rehearsal  # noqa: PLC0415
 
         options = Options(
             **common.options,
@@ -81,12 +81,12 @@ def undo(
             max_failures=max_failures,
             workers=workers,
         )
-        refuse_rehearsal(report, options)
+        refuse_rehearsal(report, options, "undo")
         callbacks = Callbacks(
             on_notice=output.notice,
             on_read=view.rows_read,
             on_progress=view.update,
-            on_looked=view.incidents_read,
+            on_incidents_read=view.incidents_read,
             confirm=lambda text: view.confirm(text, is_yes=yes),
         )
         callbacks = record.logged(options, callbacks)
@@ -97,14 +97,14 @@ def undo(
             )
         show_lost(output, undone.undo_sheet)
         code = _show(undone, output, view)
-        if undone.undo_sheet.not_known and code is ExitCode.DONE:
+        if undone.undo_sheet.values_unknown and code is ExitCode.DONE:
             code = ExitCode.NOT_ALL
         record.end(undone.totals, code)
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
                 "not_restored": [dataclasses.asdict(one) for one in undone.undo_sheet.lost],
-                "previous_values_unknown": undone.undo_sheet.not_known,
+                "previous_values_unknown": undone.undo_sheet.values_unknown,
                 "exit_code": int(code),
             }
         )

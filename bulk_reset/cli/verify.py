@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bulk_reset.cli import shared
-from bulk_reset.cli.shared import CommonOptions, address_of, refuse_rehearsal, takes_options
+from bulk_reset.cli.shared import CommonOptions, address_of, takes_options
 from bulk_reset.cli.summary import show_verification
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.errors import ExitCode
@@ -40,13 +40,14 @@ def verify(
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
+        from bulk_reset.workflows.rehearsal import refuse_rehearsal  # noqa: PLC0415
         from bulk_reset.workflows.verify import (  # noqa: PLC0415  (imports aiohttp)
             verify as read_back,
         )
 
         options = Options(**common.options)
-        refuse_rehearsal(report, options)
-        callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
+        refuse_rehearsal(report, options, "verify")
+        callbacks = Callbacks(on_notice=output.notice, on_incidents_read=view.incidents_read)
         with view.waiting_for(address_of(options)):
             verification = read_back(report, options, callbacks)
         code = ExitCode.DONE if verification.is_right else ExitCode.NOT_ALL

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from bulk_reset.cli.console import Output, duration
+from bulk_reset.cli.console import Output
 from bulk_reset.cli.streams import is_terminal
-from bulk_reset.core.counting import counted
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.safe_text import without_controls
 from bulk_reset.core.totals import Progress

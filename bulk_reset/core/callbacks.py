@@ -32,7 +32,7 @@ class Callbacks:
         on_notice: Callable[[str], None] | None = None,
         on_read: Callable[[int], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
-        on_looked: Callable[[int, int], None] | None = None,
+        on_incidents_read: Callable[[int, int], None] | None = None,
         on_failure: Callable[[Outcome], None] | None = None,
         confirm: Callable[[str], bool] | None = None,
     ) -> None:
@@ -40,7 +40,7 @@ class Callbacks:
             "on_notice": on_notice,
             "on_read": on_read,
             "on_progress": on_progress,
-            "on_looked": on_looked,
+            "on_incidents_read": on_incidents_read,
             "on_failure": on_failure,
             "confirm": confirm,
         }
@@ -57,7 +57,7 @@ class Callbacks:
     def on_progress(self, progress: Progress) -> None:
         """Receive the progress of a run, about ten times a second while rows are sent."""
 
-    def on_looked(self, done: int, total: int) -> None:
+    def on_incidents_read(self, done: int, total: int) -> None:
         """Receive how many incidents were read, of how many, by plan, pull, verify or undo."""
 
     def on_failure(self, outcome: Outcome) -> None:

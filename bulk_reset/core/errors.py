@@ -11,11 +11,13 @@ in it. Every error can be pickled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from bulk_reset.core.counting import counted
-from bulk_reset.core.option_names import option
+from bulk_reset.core.option_names import command, option
 
 if TYPE_CHECKING:
     from bulk_reset.core.row_error import RowError
@@ -44,12 +46,59 @@ class ExitCode(IntEnum):
     """Stopped by SIGTERM; rows are pending."""
 
 
+_NO_OPTIONS: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What to do about an error: a function of this package, and the command of the same name.
+
+    The command line makes a complete command of it, with the options that were given.
+
+    Attributes:
+        purpose: what it is for: ``To restore its changes``.
+        name: of the function and of the command: ``undo``.
+        arguments: of both.
+        options: of the command: key -> value.
+    """
+
+    purpose: str
+    name: str
+    arguments: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        return f"{self.purpose}: {command(self.name, self.arguments, self.options)}."
+
+
 class BulkResetError(Exception):
-    """The base class of every error that this package raises."""
+    """The base class of every error that this package raises.
+
+    Attributes:
+        next_steps: what to do about it, where that is a command; ``str(error)`` has it, too.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     topic: ClassVar[str] = ""
     """The page of the manual that explains the error; empty if there is none."""
+    next_steps: tuple[NextStep, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the message and the next steps."""
+        return " ".join([self.message, *map(str, self.next_steps)])
+
+    @property
+    def message(self) -> str:
+        """The message without the next steps."""
+        return super().__str__()
+
+    def with_next(
+        self, purpose: str, name: str, *arguments: object, options: Mapping[str, str] = _NO_OPTIONS
+    ) -> Self:
+        """Add a next step; return the error."""
+        self.next_steps += (NextStep(purpose, name, tuple(map(str, arguments)), dict(options)),)
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state, because constructors take facts instead of the message."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum, StrEnum
@@ -36,8 +36,8 @@ _FLAG_OF: Final = {
     "waits": "--no-wait",
 }
 """Options of the command line whose name differs in more than dashes."""
-_PARAMETER_OF: Final = {"force": "overwrite"}
-"""Options whose Python parameter has another name: ``Options.overwrite`` is ``--overwrite``."""
+_PARAMETER_OF: Final = {"force": "overwrite", "of": "sheet"}
+"""Options whose Python parameter has another name: ``overwrite`` of ``pull`` is ``--force``."""
 _KEY_OF: Final = {
     "mapping": "columns",
     "sheet_name": "source.worksheet",
@@ -57,6 +57,7 @@ _KEY_OF: Final = {
     "attempts": "api.attempts",
     "sandbox": "api.sandbox",
     "sandbox_state": "api.sandbox_state",
+    "metrics_file": "report.metrics_file",
 }
 """Keys of a job file outside its table ``run``."""
 _RUN_KEYS: Final = frozenset(
@@ -108,6 +109,22 @@ def option(name: str, value: object = True) -> str:
             return f"{called} = {_as_toml(value)}"
         case _:
             return f"{called}={_as_python(value)}"
+
+
+def command(name: str, arguments: Iterable[str], options: Mapping[str, str]) -> str:
+    """Return how to call a function of the package, or the command of the same name.
+
+    ``undo('x.report.csv')`` in Python, ``bulk-reset undo x.report.csv`` elsewhere.
+
+    Args:
+        options: key of the command line -> value: ``{"sandbox-state": "x.json"}``.
+    """
+    if _style.get() is OptionStyle.PYTHON:
+        values = ", ".join(f"{key.replace('-', '_')}={one!r}" for key, one in options.items())
+        called = [*map(repr, arguments), *([f"Options({values})"] if values else [])]
+        return f"{name}({', '.join(called)})"
+    words = [word for key, one in options.items() for word in (f"--{key}", one)]
+    return shlex.join(["bulk-reset", *name.split(), *arguments, *words])
 
 
 def _mapping(called: str, mapping: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from bulk_reset.core.counting import counted
+from bulk_reset.core.counting import counted, duration
 
 Verdict = Literal["update", "unchanged", "conflict", "missing", "rejected"]
 """The planned result of a row; see ``MEANING_OF``."""
@@ -22,7 +22,7 @@ MEANING_OF: Final = {
     "unchanged": "no change needed; will not be sent",
     "rejected": "invalid; will not be sent",
     "skipped": "duplicate of another row; will not be sent",
-    "done before": "done by an earlier run",
+    "done before": "settled in an earlier run; will not be sent",
     "beyond the limit": "not processed, because of the row limit",
 }
 """The meaning of each count of the totals, in the order in which tables list them."""
@@ -102,7 +102,7 @@ def facts(totals: PlanTotals) -> dict[str, str]:
         "Planned": f"{made:%Y-%m-%d %H:%M:%S} UTC",
         "Planned by": f"bulk-reset {totals.version}".strip(),
         "Requests": f"{totals.requests:,}",
-        "Time at the quota": _duration(totals.estimate_s),
+        "Time at the quota": duration(totals.estimate_s),
         "Cannot be undone": counted(totals.lost, "value"),
     }
 
@@ -113,10 +113,3 @@ def counts(totals: PlanTotals) -> Iterator[tuple[str, int, str]]:
         if totals.counts.get(name):
             yield name, totals.counts[name], MEANING_OF.get(name, "")
     yield "all rows", totals.rows, ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, whole = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {whole:02} s" if minutes else f"{whole} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"

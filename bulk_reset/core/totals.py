@@ -5,6 +5,7 @@ Units: ``*_s`` seconds. ``row_number`` is 1-based and counts the header, as Exce
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,11 @@ _EXIT_OF_STOP: Final = {
     StopReason.TERMINATED: ExitCode.TERMINATED,
     StopReason.HUNG_UP: ExitCode.HUNG_UP,
 }
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    text = f"{old} is deprecated since 0.2.0. Use {new}."
+    warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
 class StatusCounts(dict[Status, int]):
@@ -80,7 +86,7 @@ class Verification:
         rows: number of rows that were compared.
         mismatches: fields with other values than were written, in the sheet's order.
         settled: status -> rows whose result was unknown and is known now.
-        not_known: rows written without a record of their values, so they cannot be compared.
+        values_unknown: rows written without a record of their values, so they cannot be compared.
         requests: number of requests used.
         unsettled: rows whose result is still unknown; they must be sent again.
     """
@@ -89,15 +95,24 @@ class Verification:
     rows: int
     mismatches: tuple[Mismatch, ...]
     settled: dict[Status, int] = field(default_factory=dict)
-    not_known: int = 0
+    values_unknown: int = 0
     requests: int = 0
     unsettled: int = 0
+
+    @property
+    def not_known(self) -> int:
+        """Deprecated name of ``values_unknown``."""
+        _warn_renamed("not_known", "values_unknown")
+        return self.values_unknown
 
     @property
     def is_right(self) -> bool:
         """Whether every written value was found."""
         return not (
-            self.mismatches or self.settled.get(Status.FAILED) or self.not_known or self.unsettled
+            self.mismatches
+            or self.settled.get(Status.FAILED)
+            or self.values_unknown
+            or self.unsettled
         )
 
 
@@ -113,7 +128,9 @@ class Totals:
     counts: StatusCounts
     done_before: int = 0
     """Rows that an earlier run had finished; part of ``counts``."""
-    held_back: int = 0
+    recorded: dict[Status, int] = field(default_factory=dict)
+    """Rows that this run finished, by status; the others of ``counts`` are of earlier runs."""
+    beyond_limit: int = 0
     """Rows that are pending because of the option ``limit``."""
     blank_rows: int = 0
     requests: int = 0
@@ -134,6 +151,12 @@ class Totals:
     verification: Verification | None = None
     """The result of verifying, if that was requested."""
     row_errors: tuple[RowError, ...] = field(default=(), repr=False)
+
+    @property
+    def held_back(self) -> int:
+        """Deprecated name of ``beyond_limit``."""
+        _warn_renamed("held_back", "beyond_limit")
+        return self.beyond_limit
 
     @property
     def exit_code(self) -> ExitCode:

@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, overload
 
+from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.defaults import (
     ATTEMPTS,
     PATIENCE_S,
@@ -46,6 +47,8 @@ class PathOption:
 
     def __set__(self, group: object, value: PathLike | None) -> None:
         """Keep a path; frozen dataclasses come here once, when they are made."""
+        if value is not None:
+            require_path(self._name, value)
         group.__dict__[self._name] = None if value is None else Path(value)
 
 

@@ -87,7 +87,7 @@ class OutcomeRecorder:
         # A batch that was being read when the run was stopped is neither sent nor recorded.
         unread, unanswered = work.sheet_check.rows - work.rows, work.sent - self.sent.total()
         unrecorded = work.settled.total() - self.not_sent
-        counts[Status.PENDING] = unread + unanswered + unrecorded + work.held_back
+        counts[Status.PENDING] = unread + unanswered + unrecorded + work.unsent
         is_matching = (
             counts.total() == work.sheet_check.rows
             and recorded.total() == self.sent.total() + self.not_sent

@@ -34,7 +34,7 @@ class WorkSource:
         resumed: rows with a final result of an earlier run, by status.
         settled: rows whose outcome needed no sending, by status.
         sent: changes handed out.
-        held_back: changes beyond the limit, or not chosen.
+        unsent: changes beyond the limit, or not chosen.
     """
 
     sheet: Sheet
@@ -49,7 +49,7 @@ class WorkSource:
     resumed: Counter[Status] = field(default_factory=Counter)
     settled: Counter[Status] = field(default_factory=Counter)
     sent: int = 0
-    held_back: int = 0
+    unsent: int = 0
     _sent_again: set[str] = field(default_factory=set)
 
     def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
@@ -75,7 +75,7 @@ class WorkSource:
         self.rows = self.sheet_check.rows
         to_send = self.rows - self.settled.total()
         self.sent = to_send if self.limit is None else min(self.limit, to_send)
-        self.held_back = to_send - self.sent
+        self.unsent = to_send - self.sent
 
     def add(self, checked: CheckedChunk) -> tuple[list[Change], list[Outcome]]:
         """Take a chunk's rows; return those to send and those to record."""
@@ -110,16 +110,16 @@ class WorkSource:
         elif isinstance(item, Outcome):
             self.settled[item.status] += 1
             outcomes.append(item)
-        elif self._is_held_back():
-            self.held_back += 1
+        elif self._is_unsent():
+            self.unsent += 1
         else:
             self.sent += 1
             changes.append(item)
             if item.incident_id in self.sheet_check.contested_ids:
                 self._sent_again.add(item.incident_id)
 
-    def _is_held_back(self) -> bool:
-        if self.chosen is not None and self.sent + self.held_back not in self.chosen:
+    def _is_unsent(self) -> bool:
+        if self.chosen is not None and self.sent + self.unsent not in self.chosen:
             return True
         return self.limit is not None and self.sent >= self.limit
 

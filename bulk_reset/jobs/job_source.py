@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -19,6 +20,7 @@ _OUTPUT_ENDINGS: Final = (
     *(".answer.xlsx", ".audit.jsonl", ".html", ".tmp", "~"),
 )
 """Endings of files that runs write: never a sheet to send."""
+_UNDO_SHEET: Final = re.compile(r"\.undo-[0-9]+\.csv$")
 _LONGEST_NAME_BYTES: Final = 200
 """File systems allow 255, and the names of reports are longer than that of their sheet."""
 
@@ -58,7 +60,8 @@ def _newest(job: Job) -> Path | None:
 def _is_ignored(job: Job, path: Path) -> bool:
     """Whether a file was written by a run, is hidden, or was moved away when it was done."""
     is_done = job.source.afterwards == "done" and path.parent.name == DONE_FOLDER
-    return is_done or path.name.startswith(("~$", ".")) or path.name.endswith(_OUTPUT_ENDINGS)
+    is_output = path.name.endswith(_OUTPUT_ENDINGS) or _UNDO_SHEET.search(path.name) is not None
+    return is_done or is_output or path.name.startswith(("~$", "."))
 
 
 def name_in_run_folder(sheet: Path) -> str:

@@ -129,7 +129,7 @@ def _is_writable(folder: Path) -> bool:
 def _schedule_concerns(job: Job) -> Iterator[str]:
     timetable = Timetable.of(job)
     if timetable is None:
-        yield "no [schedule]: only bulk-reset job run runs this job"
+        yield "no [schedule]: the job runs only when you start it"
         return
     due = next(timetable.after(time.time()))
     if due.deadline_at is not None and due.deadline_at - due.due_at <= timetable.jitter_s:

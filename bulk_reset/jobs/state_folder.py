@@ -112,8 +112,8 @@ class StateFolder:
             return created
         raise InputError(
             f"{self.runs}: has {_MOST_RUNS_AT_ONCE:,} runs named {record.id}. "
-            "Remove old ones with bulk-reset runs clean."
-        )
+            "Remove old runs first."
+        ).with_next("To remove old runs", "runs clean", options={"older-than": "90d"})
 
     def write(self, record: RunRecord) -> None:
         """Write the record of a run, replacing the previous one."""
@@ -130,8 +130,9 @@ class StateFolder:
         record = _read_record(self.folder(run_id) / RECORD) if is_name else None
         if record is None:
             raise InputError(
-                f"{run_id}: no such run in {self.runs}. Use bulk-reset runs to list the runs."
-            )
+                f"{run_id}: no such run in {self.runs}. Check the ID, or use --state-dir DIR for "
+                "another state folder."
+            ).with_next("To list the runs", "runs")
         return record
 
     def records(self, job: str | None = None) -> list[RunRecord]:

@@ -37,7 +37,11 @@ def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
     """
     schedule = _schedule_of(job)
     name = f"bulk-reset-{job.name}"
-    calendars = "\n".join(f"OnCalendar={one}" for one in calendars_of(schedule))
+    try:
+        calendars = "\n".join(f"OnCalendar={one}" for one in calendars_of(schedule))
+    except InputError as error:
+        error.with_next("Or run all jobs of the folder", "schedule", job.path.parent)
+        raise
     # A backslash at the end would continue the line.
     description = (
         without_controls(" ".join(job.description.split())).rstrip("\\ ").replace("%", "%%")
@@ -48,7 +52,7 @@ def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
     return {
         f"{name}.service": f"""\
 [Unit]
-Description={description or f"bulk-reset job {job.name}"}
+Description={description or f"Job {job.name} of bulk-reset"}
 Wants=network-online.target
 After=network-online.target
 
@@ -179,7 +183,4 @@ def _weekdays(parsed: CronSim, schedule: ScheduleTable) -> str:
 
 
 def _not_expressible(schedule: ScheduleTable) -> InputError:
-    return InputError(
-        f"schedule.cron: {schedule.cron!r}: systemd cannot express this. Use --cron, or "
-        "bulk-reset schedule."
-    )
+    return InputError(f"schedule.cron: {schedule.cron!r}: systemd cannot express this. Use --cron.")

@@ -25,6 +25,7 @@ import structlog
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option
 from bulk_reset.core.safe_text import escape_controls, one_line
 
 _KEYS: Final = ("at", "level", "event")
@@ -61,7 +62,8 @@ def log_file(path: Path) -> Iterator[IO[str]]:
         file = path.open("a", encoding="utf-8", newline="\n")
     except OSError as exc:
         raise InputError(
-            f"--log-file {path}: cannot be written ({exc.strerror or exc}). Use another file."
+            f"{option('log_file', str(path))}: "
+            f"cannot be written ({exc.strerror or exc}). Use another file."
         ) from exc
     try:
         yield file
@@ -205,7 +207,8 @@ def _refuse_foreign(path: Path) -> None:
                     file.write(b"\n")
             return
     raise InputError(
-        f"--log-file {path}: not a log of bulk-reset; the file was not changed. Use another file."
+        f"{option('log_file', str(path))}: "
+        f"not a log of bulk-reset; the file was not changed. Use another file."
     )
 
 

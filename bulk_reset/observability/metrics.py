@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from bulk_reset.core.errors import ExitCode, InputError
+from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals
 
 SUFFIX: Final = ".prom"
@@ -120,7 +121,8 @@ def check_metrics_file(path: Path) -> None:
     """
     if path.suffix != SUFFIX:
         raise InputError(
-            f"--metrics-file {path}: the node exporter does not read this name. Use a name ending "
+            f"{option('metrics_file', str(path))}: "
+            f"the node exporter does not read this name. Use a name ending "
             f"in {SUFFIX}."
         )
     _last_success_at(path, "")
@@ -161,7 +163,8 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         raise InputError(
-            f"--metrics-file {path}: cannot be written ({exc.strerror or exc}). Use another file, "
+            f"{option('metrics_file', str(path))}: "
+            f"cannot be written ({exc.strerror or exc}). Use another file, "
             "or free disk space."
         ) from exc
 
@@ -183,7 +186,8 @@ def _last_success_at(path: Path, job: str) -> float:
         older = _samples(content)
     except (ValueError, IndexError, KeyError) as exc:
         raise InputError(
-            f"--metrics-file {path}: not metrics of bulk-reset; the file was not changed. Use "
+            f"{option('metrics_file', str(path))}: "
+            f"not metrics of bulk-reset; the file was not changed. Use "
             "another file."
         ) from exc
     found = [one.value for one in older if one.name == _LAST_SUCCESS and one.labels == labels]

@@ -88,7 +88,7 @@ class RunLog:
             rows=totals.rows,
             counts={status: rows for status, rows in totals.counts.items() if rows},
             done_before=totals.done_before,
-            held_back=totals.held_back,
+            beyond_limit=totals.beyond_limit,
             requests=totals.requests,
             throttled=totals.throttled,
             seconds=totals.elapsed_s,
@@ -183,8 +183,8 @@ class LoggingCallbacks(Callbacks):
         self._callbacks.on_notice(text)
         self._run_log.info("notice", text=text)
 
-    def on_looked(self, done: int, total: int) -> None:
-        self._callbacks.on_looked(done, total)
+    def on_incidents_read(self, done: int, total: int) -> None:
+        self._callbacks.on_incidents_read(done, total)
         if done == total:
             self._run_log.info("incidents_read", incidents=total)
 

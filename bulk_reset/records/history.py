@@ -53,6 +53,16 @@ class Lines:
     """See ``code_of``."""
 
 
+def may_be_written(outcome: Outcome) -> bool:
+    """Return whether some field of a row was written, or may have been.
+
+    A row of several requests may have failed after some of them were applied.
+    """
+    if outcome.status is Status.FAILED:
+        return not set(SETTABLE_FIELDS).issuperset(outcome.fields)
+    return outcome.status in WRITES
+
+
 def code_of(status: Status) -> int:
     """Return the number of a status."""
     return _CODE_OF[status]

@@ -18,6 +18,7 @@ from typing import IO, Final
 
 import numpy as np
 
+from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import numbers_at
@@ -57,6 +58,7 @@ def read_report(path: str | os.PathLike[str]) -> Iterator[Outcome]:
     Raises:
         InputError: no such file, not a report, or an invalid line.
     """
+    require_path("path", path)
     path = Path(path)
     try:
         with path.open("rb") as file:

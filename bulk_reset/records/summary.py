@@ -27,7 +27,7 @@ _SHORTEST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 300.0
 _ADVICE: Final = {
     "ResourceNotFound": "Check the id: this account has no such incident.",
-    "InvalidParameter": "Fix the row as the message says.",
+    "InvalidParameter": "Change the value that the message names, then run the failed rows.",
     "changed_since": "Check the incident. Use {overwrite} to update it anyway.",
     "comment_in_doubt": "Check whether the incident has the comment.",
     "EntityTooLarge": "Shorten the texts of the row.",
@@ -38,7 +38,8 @@ _ADVICE: Final = {
 }
 _ADVICE_UNKNOWN: Final = "Run again. The row may be applied; sending it twice changes nothing."
 _ADVICE_UNREADABLE: Final = "Not an answer of the API. Check the proxy, then use {retry_failed}."
-_ADVICE_OTHER: Final = "Fix the row."
+_ADVICE_OTHER: Final = ""
+"""The message of an invalid row has its fix; of other codes of the API, nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

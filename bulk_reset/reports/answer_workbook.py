@@ -22,6 +22,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import without_controls
 from bulk_reset.records.previous_values import read_previous_values
@@ -102,8 +103,8 @@ def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
         )
     if outcomes and not known:
         raise InputError(
-            f"{report}: belongs to another sheet, not to {sheet.label}. Use --of SHEET to name its "
-            "sheet."
+            f"{report}: belongs to another sheet, not to {sheet.label}. Use "
+            f"{option('of', 'SHEET')} to name its sheet."
         )
     return answers
 

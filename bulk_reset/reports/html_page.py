@@ -26,6 +26,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.safe_text import shown
 from bulk_reset.reports.row_list import FIRST_ROWS, RowList
 
@@ -33,7 +34,6 @@ GENERATOR: Final = b'<meta name="generator" content="bulk-reset'
 """How a page made by this program is recognised."""
 _WHITE_SPACE_ONLY: Final = re.compile("[ \u3000\t\n]+")
 _SIGN_OF_SPACE: Final = str.maketrans({" ": "␣", "\u3000": "␣", "\t": "⇥", "\n": "↵\n"})
-_EXACT_BELOW_S: Final = 9.95
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
 
@@ -134,23 +134,6 @@ def _without_active_characters(value: object) -> object:
 def _visible_space(text: str) -> str:
     """Return a changed text; white space alone becomes visible signs."""
     return text.translate(_SIGN_OF_SPACE) if _WHITE_SPACE_ONLY.fullmatch(text) else text
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: ``1 row``, ``1,000 rows``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration for people: ``6.2 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    whole = round(seconds)
-    if seconds < _EXACT_BELOW_S:
-        return f"{seconds:.1f} s"
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02} s"
-    return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02} min"
 
 
 def span(seconds: int) -> str:

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND
 from bulk_reset.core.option_names import OptionStyle, name_options_as, option_name
 from bulk_reset.core.outcome import MEANING_OF, NOT_DONE, ErrorGroup, Status
 from bulk_reset.records.summary import ReportSummary, advice_on
 from bulk_reset.reports.chart_data import Latency, Timeline
-from bulk_reset.reports.html_page import counted, duration, milliseconds, utc
+from bulk_reset.reports.html_page import milliseconds, utc
 from bulk_reset.reports.run_files import ReportLines
 
 MAX_GROUPS: Final = 100

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
@@ -56,6 +57,7 @@ def write_page(report: str | os.PathLike[str]) -> Path:
         InputError: there is no report, its previous values cannot be read, or the page cannot be
             written; an older page is unchanged.
     """
+    require_path("report", report)
     report = Path(report)
     target = beside(report, PAGE)
     _refuse_other(target)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.answer_workbook import answers_of, write_answer
@@ -28,7 +30,9 @@ def answer(
     Raises:
         InputError: no such report or sheet, or the workbook cannot be written.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
+    require_path("report", report)
     path = Path(report)
     with opened_sheet(sheet or _sheet_of(path), options, callbacks) as table:
         target = beside(path, "answer.xlsx")
@@ -42,7 +46,5 @@ def _sheet_of(report: Path) -> Path:
     places = [report.with_name(stem + ending) for ending in (".xlsx", ".xlsm", ".csv", ".tsv")]
     found = next((place for place in places if place.exists()), None)
     if found is None:
-        raise InputError(
-            f"{report}: its sheet is not beside it. Pass the sheet, too (command line: --of SHEET)."
-        )
+        raise InputError(f"{report}: its sheet is not beside it. Use {option('of', 'SHEET')}.")
     return found

@@ -18,11 +18,11 @@ def send_with_canary(session: RunSession, *, handles_signals: bool) -> RunResult
         return session.send(handles_signals=handles_signals)
     canary = session.send(handles_signals=handles_signals, canary=count)
     totals = canary.totals
-    if totals.stop is not None or not totals.held_back:
+    if totals.stop is not None or not totals.beyond_limit:
         return canary
     stop = _check(session, canary)
     if stop is not None:
-        return replace(canary, totals=replace(totals, stop=stop, held_back=0))
+        return replace(canary, totals=replace(totals, stop=stop, beyond_limit=0))
     rest = session.send(handles_signals=handles_signals)
     return replace(rest, totals=_added(totals, rest.totals))
 
@@ -40,10 +40,10 @@ def _check(session: RunSession, canary: RunResult) -> Stop | None:
         return Stop(StopReason.CANARY, message)
     unchanged = sent - verification.rows
     needless = f"; {counted(unchanged, 'row')} needed no change" if unchanged else ""
-    remain = "row remains" if totals.held_back == 1 else "rows remain"
+    remain = "row remains" if totals.beyond_limit == 1 else "rows remain"
     text = (
         f"Canary passed: {counted(verification.rows, 'row')} sent and verified{needless}. "
-        f"{totals.held_back:,} {remain}."
+        f"{totals.beyond_limit:,} {remain}."
     )
     if not session.callbacks.confirm(text):
         message = f"{text} Not confirmed"
@@ -68,6 +68,7 @@ def _added(canary: Totals, rest: Totals) -> Totals:
     return replace(
         rest,
         done_before=canary.done_before,
+        recorded=dict(Counter(canary.recorded) + Counter(rest.recorded)),
         requests=canary.requests + rest.requests,
         throttled=canary.throttled + rest.throttled,
         elapsed_s=elapsed_s,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bulk_reset.core.argument_types import or_default
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.outcome import Status
@@ -46,7 +47,8 @@ def check(
     Raises:
         SheetError: the sheet cannot be read as a table of incidents.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
     with opened_sheet(sheet, options, callbacks) as table:
         fields: Counter[str] = Counter()
         further = 0

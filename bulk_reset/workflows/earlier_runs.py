@@ -6,7 +6,6 @@ Nothing is written here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
@@ -16,28 +15,14 @@ from bulk_reset.core.outcome import Status
 from bulk_reset.engine.work_source import WorkSource, checked_chunks
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import SentDigests
-from bulk_reset.records.report_reader import beside, read_history, read_report
+from bulk_reset.records.report_reader import read_history
 from bulk_reset.sheets.sheet_check import DecidedChunk
-
-_UNDO_REPORT: Final = "undo.report.csv"
+from bulk_reset.workflows.undo_reports import has_written, undo_reports, undone_by
 
 
 def history_of(report: Path | None) -> History:
     """Return the results of earlier runs; none where there is no report yet."""
     return read_history(report) if report is not None and report.exists() else History()
-
-
-def undone_by(report: Path) -> Path | None:
-    """Return the report of the undo of a report's run; None where it was not undone.
-
-    An undo may have been undone itself, and so on.
-    """
-    undo = beside(report, _UNDO_REPORT)
-    return undo if _has_updated(undo) and not undone_by(undo) else None
-
-
-def _has_updated(report: Path) -> bool:
-    return report.exists() and any(o.status is Status.UPDATED for o in read_report(report))
 
 
 def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbacks) -> None:
@@ -53,26 +38,25 @@ def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbac
         return
     other = option("report", "FILE")
     if not work.history:
-        undo = beside(report, _UNDO_REPORT)
-        if _has_updated(undo):
-            raise InputError(
-                f"{undo}: belongs to the undo of an older run, so this run could not be undone. "
-                f"Move it away, or use {other} for another report."
-            )
+        for undo in undo_reports(report):
+            if has_written(undo):
+                raise InputError(
+                    f"{undo}: belongs to the undo of an older run, so this run could not be "
+                    f"undone. Move it away, or use {other} for another report."
+                )
         return
     if not work.known:
         raise InputError(
             f"{report}: belongs to another sheet or API; it has no row of {work.sheet.label}. "
             f"Use {other} for another report, or move this one away."
         )
-    done = sum(rows for status, rows in work.resumed.items() if status.is_done)
-    undone = undone_by(report) if done else None
+    undone = undone_by(report)
     if undone is not None:
         raise InputError(
-            f"{report}: its run was undone (see {undone}), so it cannot be resumed. To restore its "
-            f"changes, run: bulk-reset undo {undone}. To send the sheet again from scratch, use "
-            f"{other} for another report."
-        )
+            f"{report}: its run was undone (see {undone}), so it cannot be resumed. To send the "
+            f"sheet again from scratch, use {other} for another report."
+        ).with_next("To restore its changes", "undo", undone)
+    done = sum(rows for status, rows in work.resumed.items() if status.is_done)
     rows = counted(work.sheet_check.rows, "row")
     callbacks.on_notice(f"{report}: resumed; {done:,} of {rows} already done")
     if failed := work.resumed[Status.FAILED]:

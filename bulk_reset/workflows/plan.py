@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
+from bulk_reset.core.argument_types import or_default
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, text_of
@@ -54,7 +55,8 @@ def plan(
         InputError: as for a run.
         RunError: the incidents could not be read.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
     with open_run(sheet, options, callbacks) as session:
         work = session.work()
         written = LastWritten(beside(session.path, BEFORE) if session.path else None)
@@ -68,14 +70,14 @@ def plan(
 
             async def read() -> int:
                 async with open_incident_reader(connection, options) as reader:
-                    await planning.run(reader.incidents, callbacks.on_looked)
+                    await planning.run(reader.incidents, callbacks.on_incidents_read)
                     return reader.limiter.requests
 
             reads = in_new_loop(read)
     counts = planning.counts + Counter(
         {
             DONE_BEFORE: work.resumed.total(),
-            BEYOND_LIMIT: work.held_back,
+            BEYOND_LIMIT: work.unsent,
             Status.SKIPPED.value: work.settled[Status.SKIPPED],
             Status.REJECTED.value: work.settled[Status.REJECTED],
         }

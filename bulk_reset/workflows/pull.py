@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bulk_reset.core.argument_types import or_default, require, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.custom_fields import custom_column
 from bulk_reset.core.errors import InputError, RunError
@@ -140,7 +141,12 @@ def pull(  # noqa: PLR0913  (its options)
         InputError: a rule or a column is invalid, or the sheet cannot be written.
         RunError: the incidents could not be read; no sheet was written.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
+    require_path("path", path)
+    if not isinstance(wanted, Query):
+        expected = "a query (see query_of), or a list of ids"
+        require("wanted", wanted, Sequence, expected, but_not=(str, bytes))
     parsed = Rules.of(rules)
     further = [name for name in parsed.templates if _is_further(name)]
     customs = list(dict.fromkeys([*(custom_column(name) or name for name in custom), *further]))
@@ -157,7 +163,7 @@ def pull(  # noqa: PLR0913  (its options)
 
         async def read() -> _Pulling:
             async with open_incident_reader(own, options) as reader:
-                pulling = _Pulling(reader, callbacks.on_looked)
+                pulling = _Pulling(reader, callbacks.on_incidents_read)
                 found = (
                     pulling.of_query(wanted)
                     if isinstance(wanted, Query)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from bulk_reset.core.argument_types import or_default, require
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.outcome import Status, StopReason
@@ -44,7 +45,8 @@ def run(
         RunError: the report could not be written; it has the rows that are finished.
         KeyboardInterrupt: Ctrl-C, without ``handles_signals``.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
     with open_run(sheet, options, callbacks) as session, _audited(session) as write_audit:
         totals = send_with_canary(session, handles_signals=handles_signals).totals
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
@@ -87,7 +89,9 @@ def run_frame(
 
     Raises: as ``run``; and StoppedError when it ended early, with the frame as its ``frame``.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
+    require("frame", frame, pd.DataFrame, "a pandas DataFrame")
     if options.verify:
         raise InputError("verify: not available in run_frame. Call verify(report) afterwards.")
     with open_run(frame, options, callbacks) as session, _audited(session) as write_audit:

@@ -38,6 +38,7 @@ from bulk_reset.workflows.sheet_opening import (
     opened_sheet,
     refuse_to_overwrite,
     report_path,
+    require_sheet,
 )
 from bulk_reset.workflows.verify import BEFORE, verify_report
 
@@ -62,6 +63,7 @@ class RunResult:
 @contextlib.contextmanager
 def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterator[RunSession]:
     """Open a sheet and find the API, until the block ends; nothing is sent or written yet."""
+    require_sheet(sheet)
     with (
         interruptible(),
         connect(options, callbacks) as connection,
@@ -238,7 +240,7 @@ class RunSession:
         with lock_account(
             self.connection, self.options, self.table.label, self.callbacks
         ) as connection:
-            on_read = self.callbacks.on_looked
+            on_read = self.callbacks.on_incidents_read
             return verify_report(
                 Path(totals.report), connection, self.options, on_read, first_value
             )
@@ -253,13 +255,13 @@ def _spread(count: int, total: int) -> frozenset[int]:
 
 def _dry_totals(work: WorkSource, options: Options) -> Totals:
     counts = work.resumed + work.settled
-    counts[Status.PENDING] = work.sent + work.held_back
+    counts[Status.PENDING] = work.sent + work.unsent
     return Totals(
         sheet=work.sheet.label,
         rows=work.sheet_check.rows,
         counts=StatusCounts((status, counts[status]) for status in Status),
         done_before=work.resumed.total(),
-        held_back=work.held_back,
+        beyond_limit=work.unsent,
         blank_rows=work.sheet_check.blank_rows,
         requests=work.sent,
         elapsed_s=ideal_s(work.sent, options.windows()),

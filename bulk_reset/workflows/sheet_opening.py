@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError, NoRowsError
@@ -24,11 +25,22 @@ SheetLike = PathLike | pd.DataFrame
 """A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
 
 
+def require_sheet(sheet: object) -> None:
+    """Check that an argument is a sheet.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    if not isinstance(sheet, pd.DataFrame):
+        require_path("sheet", sheet)
+
+
 @contextlib.contextmanager
 def opened_sheet(
     sheet: SheetLike, options: ReadingOptions, callbacks: Callbacks
 ) -> Iterator[Sheet]:
     """Open a sheet until the block ends; what was detected is sent to ``on_notice``."""
+    require_sheet(sheet)
     with open_sheet(
         sheet,
         mapping=options.mapping,

@@ -10,6 +10,7 @@ from typing import Final
 
 from bulk_reset.api.client import open_client
 from bulk_reset.api.credentials import Credentials
+from bulk_reset.core.argument_types import or_default, require
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.fields import FIELDS
@@ -52,7 +53,9 @@ async def stream(
         StoppedError: it ended early (credentials, outage, too many failures); changes that
             have no outcome are pending.
     """
-    options = options or Options()
+    options = or_default("options", options, Options)
+    kinds, others = (Iterable, AsyncIterable), (str, bytes, Mapping)
+    require("changes", changes, kinds, "an iterable of dicts", but_not=others)
     _refuse_sheet_options(options)
     outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
     credentials = find_account(options)

@@ -11,7 +11,7 @@ import contextlib
 import csv
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
@@ -22,7 +22,7 @@ from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.safe_text import guard_formula
-from bulk_reset.records.history import WRITES
+from bulk_reset.records.history import WRITES, may_be_written
 from bulk_reset.records.previous_values import (
     PreviousValues,
     read_previous_values,
@@ -31,6 +31,7 @@ from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.workflows.undo_reports import is_undo_report, next_undo_report
 from bulk_reset.workflows.verify import BEFORE
 
 _ROW: Final = OWN_PREFIX + "row"
@@ -66,7 +67,8 @@ class UndoSheet:
         lost: those that cannot be restored.
         lost_file: has them, too; empty where there are none.
         comments: rows that added a comment, which stays.
-        not_known: rows that were sent without reading, so their previous values are unknown.
+        values_unknown: rows that were sent without reading, so their previous values are unknown.
+        row_numbers: of each row of the sheet: the row of the run's own sheet that wrote it last.
     """
 
     sheet: Path
@@ -76,7 +78,13 @@ class UndoSheet:
     lost: tuple[NotRestored, ...]
     lost_file: str
     comments: int
-    not_known: int
+    values_unknown: int
+    row_numbers: tuple[int, ...] = field(default=(), repr=False)
+
+    def row_number_of(self, row_number: int) -> int:
+        """Return the row of the run's own sheet that a row of this sheet belongs to."""
+        place = row_number - 2  # after the header
+        return self.row_numbers[place] if 0 <= place < len(self.row_numbers) else row_number
 
 
 @dataclass(slots=True)
@@ -102,21 +110,20 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         COMMENT_FIELD in outcome.fields and outcome.status is Status.UPDATED
         for outcome in last.values()
     )
-    # A row of several requests may have failed with some of them done.
     not_applied = {
         digest
         for digest, outcome in last.items()
-        if outcome.status is Status.FAILED and set(SETTABLE_FIELDS).issuperset(outcome.fields)
+        if outcome.status is Status.FAILED and not may_be_written(outcome)
     }
     before = beside(report, BEFORE)
-    not_known = {digest for digest, outcome in last.items() if outcome.status in WRITES}
+    values_unknown = {digest for digest, outcome in last.items() if outcome.status in WRITES}
     if not before.exists():
         raise InputError(
             f"{before}: no such file, so the previous values of {report} are unknown: its run used "
             f"{option('before', value=False)}, or the file was moved. Move it back."
         )
     previous = list(read_previous_values(before))
-    not_known -= {one.digest for one in previous}
+    values_unknown -= {one.digest for one in previous}
     steps = _steps(previous, not_applied)
     lost = tuple(
         NotRestored(incident_id, name, step.was, step.wrote, reason, step.values.link)
@@ -130,19 +137,22 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         for incident_id, fields in reversed(steps.items())
         if (kept := {name: s for name, s in fields.items() if (incident_id, name) not in gone})
     }
-    sheet, lost_file = beside(report, "undo.csv"), beside(report, "not-restored.csv")
+    undo_report, lost_file = next_undo_report(report), beside(report, "not-restored.csv")
+    sheet = beside(undo_report, "csv")
     _refuse_foreign(sheet)
-    _write_sheet(sheet, left)
+    row_numbers = _row_numbers(left, report)
+    _write_sheet(sheet, left, row_numbers)
     _write_lost(lost_file, lost)
     return UndoSheet(
         sheet,
-        beside(report, "undo.report.csv"),
+        undo_report,
         len(left),
         sum(map(len, steps.values())),
         lost,
         str(lost_file) if lost else "",
         comments,
-        len(not_known),
+        len(values_unknown),
+        tuple(row_numbers),
     )
 
 
@@ -175,16 +185,43 @@ def _refuse_foreign(sheet: Path) -> None:
     Raises:
         InputError: it was not.
     """
-    if sheet.is_file():
-        with sheet.open("rb") as file:
-            if (OWN_PREFIX + "row").encode() not in file.readline(1 << 16):
-                raise InputError(
-                    f"{sheet}: already exists and was not made by an undo. Move it away: the undo "
-                    "needs this name."
-                )
+    if sheet.is_file() and not _is_undo_sheet(sheet):
+        raise InputError(
+            f"{sheet}: already exists and was not made by an undo. Move it away: the undo needs "
+            "this name."
+        )
 
 
-def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
+def _is_undo_sheet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _ROW.encode() in file.readline(1 << 16)
+    except OSError:
+        return False
+
+
+def _row_numbers(steps: Mapping[str, Mapping[str, _Step]], report: Path) -> list[int]:
+    """Return for each incident the row that wrote it last; of the user's sheet, if it is known."""
+    numbers = [next(iter(fields.values())).values.row_number for fields in steps.values()]
+    # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
+    own = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else {}
+    return [own.get(number, number) for number in numbers]
+
+
+def _own_row_numbers(sheet: Path) -> dict[int, int]:
+    """Return row number -> row number in the user's sheet; empty if it is not an undo sheet."""
+    if not _is_undo_sheet(sheet):
+        return {}
+    with sheet.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = enumerate(csv.DictReader(file), 2)
+        return {
+            number: int(text) for number, row in rows if (text := row.get(_ROW) or "").isdecimal()
+        }
+
+
+def _write_sheet(
+    path: Path, steps: Mapping[str, Mapping[str, _Step]], row_numbers: Iterable[int]
+) -> None:
     customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     names = [header_of(column) for column in columns.values()]
@@ -192,12 +229,12 @@ def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
     with atomic_file(path) as content, _as_csv(content) as file:
         writer = csv.writer(file)
         writer.writerow(map(guard_formula, header))
-        for incident_id, fields in steps.items():
+        for (incident_id, fields), row_number in zip(steps.items(), row_numbers, strict=True):
             writer.writerow(
                 [
                     incident_id,
                     *(_cell(column, fields.get(name), "was") for name, column in columns.items()),
-                    next(iter(fields.values())).values.row_number,
+                    row_number,
                     *(_cell(column, fields.get(name), "wrote") for name, column in columns.items()),
                 ]
             )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value
 from bulk_reset.core.errors import InputError
@@ -24,6 +25,7 @@ from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.workflows.rehearsal import refuse_rehearsal
 
 BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
@@ -41,13 +43,16 @@ def verify(
         LockedError: another run uses the report or the account.
         RunError: the incidents could not be read.
     """
-    options, callbacks = options or Options(), callbacks or Callbacks()
+    options = or_default("options", options, Options)
+    callbacks = or_default("callbacks", callbacks, Callbacks)
+    require_path("report", report)
+    refuse_rehearsal(Path(report), options, "verify")
     with (
         interruptible(),
         connect(options, callbacks) as connection,
         lock_account(connection, options, str(report), callbacks) as locked,
     ):
-        return verify_report(Path(report), locked, options, callbacks.on_looked)
+        return verify_report(Path(report), locked, options, callbacks.on_incidents_read)
 
 
 def verify_report(
@@ -83,10 +88,10 @@ def verify_report(
     )
     wrong = {(mismatch.incident_id, mismatch.field) for mismatch in mismatches}
     settled = _settle(path, last, of_row, wrong)
-    not_known = unsettled_rows = 0
+    values_unknown = unsettled_rows = 0
     if not first_value:
         known = {one.digest for one in values}
-        not_known = sum(
+        values_unknown = sum(
             outcome.status is Status.UPDATED and outcome.digest not in known
             for outcome in last.values()
         )
@@ -98,7 +103,7 @@ def verify_report(
         len(of_row),
         tuple(m for m in mismatches if expected[m.incident_id, m.field].digest not in unsettled),
         settled,
-        not_known,
+        values_unknown,
         requests,
         unsettled_rows,
     )

@@ -49,10 +49,9 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """Return the lines of standard error, without the reference to the manual."""
-    return [
-        line for line in done.stderr.splitlines() if not line.startswith("More: bulk-reset docs ")
-    ]
+    """Return the errors, without the reference to the manual and the next command."""
+    others = ("More: bulk-reset docs ", "To list the runs: ")
+    return [line for line in done.stderr.splitlines() if not line.startswith(others)]
 
 
 # --- check -----------------------------------------------------------------------------------
@@ -178,7 +177,10 @@ def test_run_prints_its_result_and_its_folder(command: Command, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     [record] = runs_of(tmp_path)
     folder = tmp_path / "state" / "runs" / record.id
-    assert done.stdout == f"nightly: 2 of 2 rows done\nRun: state/runs/{record.id}\n"
+    assert done.stdout == (
+        f"nightly: 2 of 2 rows done\nRun: state/runs/{record.id}\n"
+        f"Next: bulk-reset runs show {record.id} --state-dir state\n"
+    )
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {one["run"] for one in events} == {record.id}
     assert (events[-1]["event"], events[-1]["exit_code"]) == ("job_ended", 0)
@@ -365,17 +367,26 @@ def test_install_prints_units_or_writes_them(command: Command, tmp_path: Path) -
     assert re.findall("^# (.+)$", printed.stdout, re.MULTILINE)[0] == (
         "/etc/systemd/system/bulk-reset-nightly.service"
     )
+    assert printed.stderr == (
+        "Next: install the units, as root: bulk-reset job install nightly.toml --systemd "
+        "--state-dir state --to /etc/systemd/system\n"
+    )
     (tmp_path / "units").mkdir()
+    units = tmp_path / "units" / "bulk-reset-nightly"
     written = command("job", "install", "nightly.toml", "--systemd", "--to", "units")
-    assert written.stdout.splitlines() == [
-        "Unit: units/bulk-reset-nightly.service",
-        "Unit: units/bulk-reset-nightly.timer",
-        "Next: systemctl daemon-reload && systemctl enable --now bulk-reset-nightly.timer",
-    ]
+    assert written.stdout == (
+        "Unit: units/bulk-reset-nightly.service\n"
+        "Unit: units/bulk-reset-nightly.timer\n"
+        f"Next: as root: cp {units}.service {units}.timer /etc/systemd/system/ && systemctl "
+        "daemon-reload && systemctl enable --now bulk-reset-nightly.timer\n"
+    )
     timer = (tmp_path / "units" / "bulk-reset-nightly.timer").read_text()
     assert "OnCalendar=*-*-* *:*:00 UTC\n" in timer
     gone = command("job", "install", "nightly.toml", "--systemd", "--to", "gone")
-    assert (gone.returncode, "cannot be written" in one_line(gone)) == (2, True)
+    assert (gone.returncode, one_line(gone)) == (
+        2,
+        "error: --to gone: no such folder. Create it: mkdir -p gone",
+    )
 
 
 def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) -> None:

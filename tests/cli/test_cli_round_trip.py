@@ -108,10 +108,12 @@ def test_a_run_that_was_undone_does_not_count_as_done(
     assert values(sandbox) == before
     run("undo", "incidents.undo.report.csv", "--yes")
     assert (run("run", "incidents.csv").returncode, values(sandbox)) == (0, after)
-    refused = run("undo", "incidents.report.csv", "--yes")
-    assert (refused.returncode, values(sandbox)) == (2, after)
-    third = run("undo", "incidents.undo.undo.report.csv", "--yes")
-    assert (third.returncode, values(sandbox)) == (0, before)
+    second = run("undo", "incidents.report.csv", "--yes")
+    assert (second.returncode, values(sandbox)) == (0, before)
+    third = run("undo", "incidents.undo-2.report.csv", "--yes")
+    assert (third.returncode, values(sandbox)) == (0, after)
+    fourth = run("undo", "incidents.undo-2.undo.report.csv", "--yes")
+    assert (fourth.returncode, values(sandbox)) == (0, before)
     fresh = run("run", "incidents.csv", "--report", "again.report.csv")
     assert (fresh.returncode, values(sandbox)) == (0, after)
 

@@ -24,7 +24,14 @@ DAY = 86_400.0
 
 def keep(folder: Path, job: str, due_at: float = NIGHT, **facts: object) -> RunRecord:
     """Keep a run of a job."""
-    ended = {"state": ENDED, "exit_code": 0, "started_at": due_at, "ended_at": due_at + 65, **facts}
+    ended = {
+        "state": ENDED,
+        "exit_code": 0,
+        "started_at": due_at,
+        "ended_at": due_at + 65,
+        "is_scheduled": True,
+        **facts,
+    }
     record = RunRecord(run_id_of(job, due_at), job, f"/jobs/{job}.toml", due_at, **ended)  # type: ignore[arg-type]
     assert StateFolder(folder / "state").begin(record, b"") is not None
     return record
@@ -45,10 +52,11 @@ def rows(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 # --- The list --------------------------------------------------------------------------------
 
 
-def test_no_runs_are_no_error(runs: Command) -> None:
-    """Before the first run the list is empty."""
+def test_no_runs_are_no_error(runs: Command, tmp_path: Path) -> None:
+    """Before the first run the list is empty; the folder is named."""
     done = runs()
-    assert (done.returncode, done.stdout, done.stderr) == (0, "No runs yet.\n", "")
+    expected = f"No runs in {tmp_path}/state. Use --state-dir DIR for another state folder.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
     assert json.loads(runs("--json").stdout) == {"runs": [], "exit_code": 0}
 
 
@@ -61,6 +69,7 @@ def test_runs_are_listed_with_their_results(runs: Command, tmp_path: Path) -> No
     )
     fourth = keep(tmp_path, "d", NIGHT + 180, state=RUNNING, exit_code=None, ended_at=0.0)
     fifth = keep(tmp_path, "e", NIGHT + 240, state=RUNNING, exit_code=None, ended_at=0.0)
+    sixth = keep(tmp_path, "f", NIGHT + 300, is_scheduled=False, words="1 of 1 row done")
     day = "Sat 2026-11-28"
     with StateFolder(tmp_path / "state").locked("d"):
         listed = list(rows(runs()).values())
@@ -70,10 +79,11 @@ def test_runs_are_listed_with_their_results(runs: Command, tmp_path: Path) -> No
         f"{third.id} {day} 02:32 UTC 1 min 05 s missed 3 times: too late",
         f"{fourth.id} {day} 02:33 UTC running",
         f"{fifth.id} {day} 02:34 UTC interrupted; rows may be pending",
+        f"{sixth.id} {day} 02:35 UTC, by hand 1 min 05 s exit code 0: 1 of 1 row done",
     ]
     told = json.loads(runs("--json").stdout)
     assert told["runs"] == [
-        dataclasses.asdict(one) for one in (first, second, third, fourth, fifth)
+        dataclasses.asdict(one) for one in (first, second, third, fourth, fifth, sixth)
     ]
 
 
@@ -226,7 +236,8 @@ def test_an_error_is_one_line_and_nothing_is_removed(
     done = runs(*arguments)
     line, *more = done.stderr.splitlines()
     assert (done.returncode, done.stdout, says in line) == (2, "", True)
-    assert more == ["More: bulk-reset docs options"]
+    step = ["To list the runs: bulk-reset runs --state-dir state"] if "show" in arguments else []
+    assert more == [*step, "More: bulk-reset docs options"]
     assert len(StateFolder(tmp_path / "state").records()) == 2
 
 

@@ -26,7 +26,7 @@ from programs import (
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 StartSandbox = Callable[..., SandboxProcess]
-_STEP = re.compile(r"^(Next|To resume|To undo): (?:.*: )?(bulk-reset .+)$", re.MULTILINE)
+_STEP = re.compile(r"^(Next|To resume|To verify|To undo): (?:.*: )?(bulk-reset .+)$", re.MULTILINE)
 _STATE = ("--sandbox-state", "my state.json", *FAST)
 
 
@@ -133,7 +133,7 @@ def test_a_failed_canary_does_not_suggest_the_other_rows(command: Command, tmp_p
         file.write(f"{'f' * 24},No such incident\n")
     done = command("run", "incidents.csv", "--canary", "2", "--yes", *_STATE, key=None)
     assert done.returncode == 3, done.stderr
-    assert list(steps(done.stdout)) == ["To undo"]
+    assert list(steps(done.stdout)) == ["To undo"]  # the canary was read back already
     undone = command(*steps(done.stdout)["To undo"], "--yes", key=None)
     assert undone.returncode == 0, undone.stderr
 
@@ -182,18 +182,43 @@ def test_conflicts_are_overwritten_as_suggested(
     assert titles == ({f"Edited {title}" for title in old} if what == "run" else old)
 
 
-def test_a_sandbox_without_a_file_has_no_undo(command: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("report", ["incidents.sandbox.report.csv", "own.report.csv"])
+def test_a_sandbox_without_a_file_has_no_undo(
+    report: str, command: Command, tmp_path: Path
+) -> None:
     """Its incidents are gone when the command ends; an undo must not use the API instead."""
     write_sheet(tmp_path / "incidents.csv", 2)
-    done = command("run", "incidents.csv", "--sandbox", key=None)
+    done = command("run", "incidents.csv", "--sandbox", "--report", report, key=None)
     assert (done.returncode, steps(done.stdout)) == (0, {})
     for words in (("undo", "--yes"), ("verify",)):
-        refused = command(words[0], "incidents.sandbox.report.csv", *words[1:])
+        refused = command(words[0], report, *words[1:])
         assert (refused.returncode, refused.stdout) == (2, "")
         assert refused.stderr == (
-            "error: incidents.sandbox.report.csv: is the report of a run in the sandbox, not of "
-            "the API. Use --sandbox-state FILE.\nMore: bulk-reset docs options\n"
+            f"error: {report}: is from a run with --sandbox, whose incidents no longer exist. Use "
+            "--sandbox-state FILE for a sandbox run to verify or undo.\n"
+            "More: bulk-reset docs options\n"
         )
+
+
+@pytest.mark.parametrize("report", ["incidents.sandbox.report.csv", "own.report.csv"])
+def test_the_report_of_a_sandbox_run_needs_its_sandbox(
+    report: str, command: Command, tmp_path: Path
+) -> None:
+    """Whatever its name: the audit beside it has the state, and the command is suggested."""
+    write_sheet(tmp_path / "incidents.csv", 2)
+    assert command("run", "incidents.csv", "--report", report, *_STATE).returncode == 0
+    for words in (("verify", report), ("undo", report, "--yes")):
+        refused = command(*words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.splitlines()[0] == (
+            f"error: {report}: is from a sandbox run. Add the --sandbox-state FILE you used for "
+            "that run."
+        )
+        again = command(*steps(refused.stderr)["Next"], *words[2:])
+        assert again.returncode == 0, again.stderr
+    (tmp_path / "incidents.sandbox.audit.jsonl").unlink(missing_ok=True)
+    refused = command("undo", "incidents.sandbox.report.csv")
+    assert "is from a sandbox run" in refused.stderr or "own" in report
 
 
 def test_a_template_suggests_its_check(command: Command) -> None:

@@ -38,7 +38,7 @@ def fed(
         for batch, settled in work.batches():
             changes += batch
             outcomes += settled
-    parts = work.resumed.total() + work.settled.total() + work.sent + work.held_back
+    parts = work.resumed.total() + work.settled.total() + work.sent + work.unsent
     assert (work.rows, work.rows) == (len(rows), parts)
     assert (work.sent, work.settled.total()) == (len(changes), len(outcomes))
     return work, changes, outcomes
@@ -158,7 +158,7 @@ def test_rows_beyond_the_limit_stay_pending() -> None:
     done = done_as(GOOD[:2], Status.UPDATED, Status.UPDATED)
     sent = {limit: fed(GOOD, done, limit=limit) for limit in (0, 1, 3, 9)}
 
-    assert {n: (numbers(changes), work.held_back) for n, (work, changes, _) in sent.items()} == {
+    assert {n: (numbers(changes), work.unsent) for n, (work, changes, _) in sent.items()} == {
         0: ([], 3),
         1: ([4], 2),
         3: ([4, 5, 6], 0),
@@ -170,7 +170,7 @@ def test_a_limit_does_not_affect_rows_that_need_no_sending() -> None:
     """Invalid rows are recorded even where nothing is sent."""
     work, changes, outcomes = fed(MIXED, limit=0)
 
-    assert (changes, numbers(outcomes), work.held_back) == ([], [3, 4, 5, 6], 1)
+    assert (changes, numbers(outcomes), work.unsent) == ([], [3, 4, 5, 6], 1)
 
 
 CHAIN = [(A, "one", ""), (B, "one", ""), (A, "two", ""), (A, "three", "")]

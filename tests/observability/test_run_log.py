@@ -302,7 +302,7 @@ def test_run_ended_has_the_facts_of_the_summary() -> None:
             "rows": 3,
             "counts": {"updated": 3},
             "done_before": 0,
-            "held_back": 0,
+            "beyond_limit": 0,
             "requests": 4,
             "throttled": 1,
             "seconds": 2.5,
@@ -484,7 +484,7 @@ def test_a_watcher_hears_all_that_it_would_have_heard() -> None:
         on_notice=heard.append,
         on_read=heard.append,
         on_progress=heard.append,
-        on_looked=lambda *numbers: heard.append(numbers),
+        on_incidents_read=lambda *numbers: heard.append(numbers),
         on_failure=heard.append,
         confirm=lambda text: bool(heard.append(text)),
     )
@@ -492,8 +492,8 @@ def test_a_watcher_hears_all_that_it_would_have_heard() -> None:
     run.callbacks.on_notice("read as UTF-8")
     run.callbacks.on_read(1_000)
     run.callbacks.on_progress(progress)
-    run.callbacks.on_looked(50, 100)
-    run.callbacks.on_looked(100, 100)
+    run.callbacks.on_incidents_read(50, 100)
+    run.callbacks.on_incidents_read(100, 100)
     run.callbacks.on_failure(outcome)
     assert run.callbacks.confirm("70 are left.") is False
     assert heard == [
