@@ -1,45 +1,36 @@
 """Selects the worksheet of an .xlsx file and reads its cells with calamine.
 
-Facts that calamine does not report are read from the XML, see ``bulk_reset.sheets.workbook_xml``.
+Facts that calamine does not report are read from the XML, see ``worksheet_scan`` and
+``workbook_xml``. A workbook with unusual names or markup is copied before, see ``plain_copy``.
 """
 
 from __future__ import annotations
 
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree as ET
 
 import python_calamine as calamine
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.safe_text import one_line
+from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER
 from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header, recognised
 from bulk_reset.sheets.file_types import WORKBOOK, kind_of
-from bulk_reset.sheets.workbook_xml import ErrorCell, Worksheet, refuse_bombs
+from bulk_reset.sheets.merged_cells import MergedCells
+from bulk_reset.sheets.package import Package, SheetPart, part_key
+from bulk_reset.sheets.readable_workbook import DAMAGED, Readable
+from bulk_reset.sheets.workbook_xml import NEVER_CALCULATED, ErrorCell
+from bulk_reset.sheets.xml_parts import BROKEN
 
-_CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedStrings")
+_CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedstrings")
 _LARGE_BYTES: Final = 100_000_000
 _MEMORY_PER_BYTE: Final = 1.3
 """Bytes of memory per byte of the unpacked worksheet; measured with seven columns of text."""
-_MERGED: Final = ErrorCell("", "merged with a cell above it")
-_DAMAGED: Final = (
-    calamine.CalamineError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ET.ParseError,
-    # A member that needs a newer unzip or a password; an invalid encoding or number.
-    NotImplementedError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +46,54 @@ class WorkbookSheet:
     notice: str
     _sheet: calamine.CalamineSheet
     _errors: dict[int, list[tuple[int, ErrorCell]]]
+    _merged: MergedCells
+    _has_broken: bool
 
     def rows(self) -> Iterator[list[Any]]:
         """Yield every row from the first row of the worksheet, including blank rows."""
-        if not self._errors:
+        if not (self._errors or self._merged or self._has_broken):
             yield from self._sheet.iter_rows()
             return
+        # Columns left of the first value have no header, so they are no field.
+        left = (self._sheet.start or (0, 0))[1]
+        merged = self._merged.by_row()
         row_number = 0
         for row_number, cells in enumerate(self._sheet.iter_rows(), 1):
-            yield self._with_errors(row_number, cells)
+            if self._has_broken:
+                cells[:] = map(_with_problem, cells)
+            for column, problem in next(merged):
+                if left <= column < left + len(self.header.names):
+                    cells[column - left] = ErrorCell(str(cells[column - left]), problem)
+            yield self._with_errors(row_number, cells, left)
         # calamine's last row is the last one that has a value.
         for after in range(row_number + 1, max(self._errors, default=0) + 1):
-            yield self._with_errors(after, [])
+            yield self._with_errors(after, [], left)
 
-    def _with_errors(self, row_number: int, cells: list[Any]) -> list[Any]:
+    def _with_errors(self, row_number: int, cells: list[Any], left: int) -> list[Any]:
         for column, error in self._errors.get(row_number, ()):
-            # Columns left of the first value have no header, so they are no field.
-            if column >= 0:
-                cells.extend([""] * (column + 1 - len(cells)))
-                if not error.is_number or isinstance(cells[column], (int, float)):
-                    cells[column] = error
+            if column >= left:
+                place = column - left
+                cells.extend([""] * (place + 1 - len(cells)))
+                if not error.is_number or isinstance(cells[place], (int, float)):
+                    cells[place] = error
         return cells
+
+
+def _with_problem(value: object) -> object:
+    if isinstance(value, str) and BROKEN in value:
+        whole = value.replace(BROKEN, "\N{REPLACEMENT CHARACTER}")
+        return ErrorCell(whole, INCOMPLETE_CHARACTER)
+    return value
 
 
 def large_workbook_notice(path: Path) -> str:
     """Return a notice for the user if the workbook is large, else an empty text."""
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = [part for part in archive.infolist() if part.filename.startswith(_CELL_PARTS)]
-    except _DAMAGED:
+            members = archive.infolist()
+    except DAMAGED:
         return ""  # Reading it will report the error.
+    parts = [one for one in members if part_key(one.filename).startswith(_CELL_PARTS)]
     unpacked_bytes = sum(part.file_size for part in parts)
     if unpacked_bytes < _LARGE_BYTES:
         return ""
@@ -108,13 +117,13 @@ def open_workbook_sheet(
     try:
         if kind == WORKBOOK:
             with zipfile.ZipFile(path) as archive:
-                refuse_bombs(archive, str(path))
-                workbook = calamine.CalamineWorkbook.from_path(str(path))
-                return _open(path, archive, workbook, sheet_name, header_row)
-        workbook = calamine.CalamineWorkbook.from_path(str(path))
+                package = Package(archive, str(path))
+                sheets = _chosen(package, path, sheet_name)
+                return _open(path, Readable(path, package, sheets), header_row)
+        calamine.CalamineWorkbook.from_path(str(path))
     except calamine.PasswordError as exc:
         raise SheetError(f"{path}: protected by a password. Save it without a password.") from exc
-    except _DAMAGED as exc:
+    except DAMAGED as exc:
         if kind and kind != WORKBOOK:
             raise _not_a_workbook(path, kind, fix) from exc
         raise SheetError(
@@ -128,37 +137,52 @@ def _not_a_workbook(path: Path, kind: str, fix: str) -> SheetError:
     return SheetError(f"{path}: the file is {kind}, not an .xlsx workbook. {fix}")
 
 
-def _open(
-    path: Path,
-    archive: zipfile.ZipFile,
-    workbook: calamine.CalamineWorkbook,
-    sheet_name: str | None,
-    header_row: int | None,
-) -> WorkbookSheet:
-    if sheet_name is not None and sheet_name not in workbook.sheet_names:
-        others = ", ".join(repr(name) for name in workbook.sheet_names)
+def _chosen(package: Package, path: Path, sheet_name: str | None) -> list[SheetPart]:
+    """Return the worksheet of this name, else all visible ones."""
+    sheets = [one for one in package.sheets if one.kind == "worksheet"]
+    if sheet_name is None:
+        return [one for one in sheets if one.state == "visible"]
+    named = [one for one in sheets if one.name == sheet_name]
+    if not named:
+        others = ", ".join(repr(one.name) for one in package.sheets)
         raise InputError(
             f"{option('sheet_name', sheet_name)}: {path} has no such worksheet. "
             f"Its worksheets are {others}."
         )
+    return named
+
+
+def _open(path: Path, readable: Readable, header_row: int | None) -> WorkbookSheet:
     found = {}
-    for name in [sheet_name] if sheet_name is not None else _visible_names(workbook):
-        markup = Worksheet(archive, name, str(path))
-        sheet = workbook.get_sheet_by_name(name)
+    for position, part in enumerate(readable.sheets):
+        sheet = readable.open_sheet(position)
         header = find_header(sheet.iter_rows(), header_row)
         if header is not NO_HEADER:
-            found[name] = (sheet, header, markup)
-    name = _only_table(path, {name: header for name, (_, header, _) in found.items()}, header_row)
-    sheet, header, markup = found[name]
-    left = (sheet.start or (0, 0))[1]
+            found[part.name] = (position, sheet, header)
+    headers = {name: header for name, (_, _, header) in found.items()}
+    name = _only_table(path, headers, header_row)
+    position, sheet, header = found[name]
+    facts = readable.facts(position)
     errors: dict[int, list[tuple[int, ErrorCell]]] = {}
-    for row_number, column in _merged_away(sheet):
-        errors.setdefault(row_number, []).append((column - left, _MERGED))
-    for row_number, column, error in markup.error_cells():
-        errors.setdefault(row_number, []).append((column - left, error))
-    hidden = markup.scan.hidden_rows
-    notice = f"; {counted(hidden, 'hidden row')} included" if hidden else ""
-    return WorkbookSheet(name, header, notice, sheet, errors)
+    for row_number, column, error in facts.errors:
+        errors.setdefault(row_number, []).append((column, error))
+    _require_names(path, header, errors)
+    notice = f"; {counted(facts.hidden_rows, 'hidden row')} included" if facts.hidden_rows else ""
+    merged = MergedCells(sheet.merged_cell_ranges or ())
+    return WorkbookSheet(name, header, notice, sheet, errors, merged, readable.has_broken)
+
+
+def _require_names(
+    path: Path, header: Header, errors: dict[int, list[tuple[int, ErrorCell]]]
+) -> None:
+    """Refuse a header with the name of a column that only a spreadsheet program can calculate."""
+    for column, error in errors.get(header.row_number, ()):
+        if error.problem == NEVER_CALCULATED:
+            raise SheetError(
+                f"{path}: row {header.row_number:,} is the header, and in column {column + 1:,} "
+                f"{NEVER_CALCULATED} ({one_line(error.text[:60])}). Open the workbook in a "
+                "spreadsheet program and save it, or enter the name itself."
+            )
 
 
 def _only_table(path: Path, headers: dict[str, Header], header_row: int | None) -> str:
@@ -179,25 +203,3 @@ def _only_table(path: Path, headers: dict[str, Header], header_row: int | None) 
             f"Set {option_name('header_row')} to the row with the column names."
         )
     raise SheetError(f"{path}: the workbook is empty. Add a header and rows.")
-
-
-def _merged_away(sheet: calamine.CalamineSheet) -> Iterator[tuple[int, int]]:
-    """Yield (row_number, 0-based column) of merged cells below the first row of their range.
-
-    Only the first cell of a merged range contains its text. Without this check, the fields of
-    the rows below it would silently not be updated.
-    """
-    last_row, last_column = sheet.end or (0, 0)
-    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
-        for row in range(top + 1, min(bottom, last_row) + 1):
-            for column in range(left, min(right, last_column) + 1):
-                yield row + 1, column
-
-
-def _visible_names(workbook: calamine.CalamineWorkbook) -> list[str]:
-    return [
-        meta.name
-        for meta in workbook.sheets_metadata
-        if meta.visible == calamine.SheetVisibleEnum.Visible
-        and meta.typ == calamine.SheetTypeEnum.WorkSheet
-    ]

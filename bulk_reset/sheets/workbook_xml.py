@@ -1,56 +1,31 @@
-"""Reads a workbook's XML for facts that calamine does not report, and refuses harmful files.
+"""Reads a worksheet's XML for facts that calamine does not report.
 
 calamine returns an empty cell if a formula's result is an error or was never calculated, and a
 plain number if Excel shows ``500%``; it does not report hidden rows. It also allocates a full
-grid up to the last cell, and unpacks any archive. So an archive is scanned before it is read,
-as text and in blocks, and parsed only if the scan found something.
+grid up to the last cell. So a worksheet is scanned before it is read, see ``worksheet_scan``, and
+parsed only if the scan found something.
 
 Source of the markup (``<c r="B7" s="3" t="e"><f>A9</f><v>#REF!</v></c>``): ECMA-376 part 1,
-18.3.1 (cells) and 18.8 (styles). Programs differ in the prefix and the order of attributes.
+18.3.1 (cells) and 18.8 (styles). A workbook that no program has calculated has formulas without a
+value (openpyxl) or with the value 0 (XlsxWriter, Apache POI).
 """
 
 from __future__ import annotations
 
-import re
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import IO, Final
-from xml.etree import ElementTree as ET
 
-import numpy as np
+from bulk_reset.sheets.xml_parts import DamagedError, local_name, parse
 
-from bulk_reset.core.errors import SheetError
-
-_ANY: Final = "{*}"
-"""Any namespace: strict workbooks use another one than usual workbooks."""
-_NO_RESULT: Final = re.compile(
-    rb"""\bt\s*=\s*["']e["']"""
-    rb"""|(</P f>|<P f\b[^<>]*/>)\s*(<P v[^<>]*/>|<P v[^<>]*></P v>)?\s*</P c>""".replace(
-        b"P ", rb"(?:\w+:)?"
-    )
-)
-"""An error, or a formula without a value; a worksheet without both is not parsed here."""
-_LONGEST_TAG: Final = 1 << 10
-_HIDDEN_ROW: Final = re.compile(
-    rb"""<(?:\w+:)?row\b[^<>]*\bhidden\s*=\s*["'](?:1|true)["'][^<>]*(?<!/)>"""
-)
-_PLACE: Final = re.compile(rb"""\br=["']([A-Z]{0,9})([0-9]{1,15})["']""")
-_IS_QUOTE: Final = np.isin(np.arange(256), list(b"\"'"))
-_NARROW: Final = 26
-_LONGEST_NEAR: Final = 10
-"""Length of ``="A999999"``: a cell of one letter and six digits is never far away."""
-_ROW: Final = re.compile(rb"""row\b[^<>]*\br\s*=\s*["']([0-9]{1,7})["']""")
+NEVER_CALCULATED: Final = "the formula was never calculated"
+SPECIAL_FORMAT: Final = "the cell contains a number with a special format, not text"
 _PLAIN_FORMATS: Final = ("0", "1", "49")
 """Ids of the formats General, ``0`` and ``@``, which show a whole number as its digits."""
-
-_HARMLESS_BYTES: Final = 1 << 28
-_MAX_BYTES: Final = 1 << 32
-_MAX_RATIO: Final = 250
-"""Compression of a worksheet: usually 10, at most 210 (the same long text in every cell); of a
-ZIP bomb: 1,000."""
-_MAX_CELLS: Final = 1 << 27
-"""Cells of the grid up to the last cell; calamine needs 32 bytes for each, even if empty."""
+_PLAIN_CODES: Final = frozenset({"", "general", "0", "@"})
+_VALUES: Final = frozenset({"v", "f"})
+_MAX_ARRAY_COLUMNS: Final = 1 << 20
+"""Of all array formulas together; a larger number is not intended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,199 +43,204 @@ class ErrorCell:
 
 
 @dataclass(slots=True)
-class MarkupScan:
-    """The result of scanning a worksheet's XML text."""
+class WorksheetFacts:
+    """What a parsed worksheet contains.
 
-    has_suspects: bool = False
-    hidden_rows: int = 0
+    Attributes:
+        rows: the last row.
+        columns: the number of columns up to the last one.
+        hidden_rows: number of hidden rows with cells.
+        errors: (row_number, 0-based column of the worksheet, cell) of every uncertain cell.
+    """
+
     rows: int = 0
-    """The last row; only as exact as needed."""
     columns: int = 0
-    """The last column, at least 26; 0 if no cell can be far away."""
+    hidden_rows: int = 0
+    errors: list[tuple[int, int, ErrorCell]] = field(default_factory=list)
 
 
-def is_bomb(unpacked_bytes: int, packed_bytes: int) -> bool:
-    """Return whether a member's size or compression is that of a ZIP bomb."""
-    return unpacked_bytes > _MAX_BYTES or (
-        unpacked_bytes > _HARMLESS_BYTES and unpacked_bytes > _MAX_RATIO * packed_bytes
-    )
+def read_facts(
+    file: IO[bytes], odd_styles: frozenset[int], *, is_calculated: bool
+) -> WorksheetFacts:
+    """Parse a worksheet.
 
-
-def refuse_bombs(archive: zipfile.ZipFile, label: str) -> None:
-    """Refuse an archive that would fill the memory.
-
-    The sizes in its directory are reliable: readers stop at the given size.
+    Args:
+        odd_styles: the cell styles that do not show a whole number as its digits.
+        is_calculated: whether a formula's result 0 is certain.
 
     Raises:
-        SheetError: before anything is unpacked.
+        DamagedError: the XML is invalid.
     """
-    parts = [part for part in archive.infolist() if part.filename.endswith((".xml", ".rels"))]
-    total = sum(part.file_size for part in parts)
-    if total > _MAX_BYTES or any(is_bomb(part.file_size, part.compress_size) for part in parts):
-        packed = sum(part.compress_size for part in parts)
-        raise SheetError(
-            f"{label}: {packed / 1e6:,.1f} MB expand to {total / 1e6:,.0f} MB, which is too much "
-            "for a workbook. Save it as CSV."
-        )
+    cells = _Cells(odd_styles, is_calculated=is_calculated)
+    parse(file, cells.start, cells.end, cells.text)
+    return cells.facts
 
 
-class Worksheet:
-    """The markup of one worksheet in an open archive."""
+class _Cells:
+    """Collects the facts while a worksheet is parsed.
 
-    def __init__(self, archive: zipfile.ZipFile, name: str, label: str) -> None:
-        self._archive, self._label = archive, label
-        part = _part_of(archive, name)
-        if part is None:
-            raise SheetError(
-                f"{label}: worksheet {name!r} is missing in the file. Save the workbook again."
-            )
-        self._part = part
-        self._odd_styles = _odd_styles(archive)
-        self.scan = self._scan()
-        cells = self.scan.rows * self.scan.columns
-        if cells > _MAX_CELLS:
-            raise SheetError(
-                f"{label}: worksheet {name!r} has cells up to row {self.scan.rows:,} and "
-                f"column {self.scan.columns:,}. Delete the empty rows and columns, or save it as "
-                "CSV."
-            )
+    State: the position of the last cell; the value and formula of the open cell; the cells that
+    array formulas fill.
+    """
 
-    def error_cells(self) -> Iterator[tuple[int, int, ErrorCell]]:
-        """Yield (row_number, 0-based column of the worksheet, cell) of every uncertain cell."""
-        if self.scan.has_suspects:
-            with self._archive.open(self._part) as file:
-                yield from _parsed_errors(file, self._odd_styles)
+    def __init__(self, odd_styles: frozenset[int], *, is_calculated: bool) -> None:
+        self.facts = WorksheetFacts()
+        self._odd_styles, self._is_calculated = odd_styles, is_calculated
+        self._row = self._column = 0
+        self._cell: dict[str, str] = {}
+        self._pieces: dict[str, list[str]] = {}
+        self._open: list[str] | None = None
+        self._is_row_hidden = False
+        self._arrays = _ArrayFormulas()
+        self._starts: dict[str, Callable[[dict[str, str]], None]] = {
+            "row": self._start_row,
+            "c": self._start_cell,
+            "f": self._start_formula,
+        }
 
-    def _scan(self) -> MarkupScan:
-        """Search the worksheet's text, which is about ten times faster than parsing it."""
-        scan = MarkupScan()
-        styles = b"|".join(str(style).encode() for style in self._odd_styles)
-        odd_style = re.compile(rb"""\bs\s*=\s*["'](?:""" + styles + rb""")["']""")
-        rest = b""
-        with self._archive.open(self._part) as file:
-            while block := file.read(1 << 20):
-                text = rest + block
-                hints = _Hints(text)
-                scan.has_suspects = scan.has_suspects or bool(
-                    (hints.has_no_result() and _NO_RESULT.search(text))
-                    or (styles and odd_style.search(text))
-                )
-                if b"hidden" in text:
-                    ends = (found.end() for found in _HIDDEN_ROW.finditer(text))
-                    scan.hidden_rows += sum(end > len(rest) for end in ends)
-                row = text.rfind(b"row ")
-                if row >= 0 and (found := _ROW.match(text, row)):
-                    scan.rows = max(scan.rows, int(found[1]))
-                if hints.has_far():
-                    _measure(text, scan)
-                rest = block[-_LONGEST_TAG:]
-        return scan
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        own = local_name(name)
+        if own in self._starts:
+            self._starts[own](attributes)
+        if own in _VALUES:
+            self._open = self._pieces.setdefault(own, [])
 
+    def text(self, text: str) -> None:
+        if self._open is not None:
+            self._open.append(text)
 
-class _Hints:
-    """Fast tests on bytes for what a text may contain; they take a fiftieth of a search."""
-
-    def __init__(self, text: bytes) -> None:
-        self._codes = np.frombuffer(text, np.uint8)
-
-    def has_no_result(self) -> bool:
-        """Return whether the text may contain ``"e"`` or the tag of a formula."""
-        before, at, after = self._codes[:-2], self._codes[1:-1], self._codes[2:]
-        formulas = before[at == ord("f")]
-        quotes = before[(at == ord("e")) & (before == after)]
-        return bool(np.isin(formulas, list(b"<:")).any() or np.isin(quotes, list(b"\"'")).any())
-
-    def has_far(self) -> bool:
-        """Return whether the text may contain a far-away cell: ``r="AA1`` or ``r="A1000000``."""
-        codes = self._codes[:-_LONGEST_NEAR]
-        at = np.flatnonzero(codes == ord("="))
-        at = at[self._codes[at - 1] == ord("r")]
-        at = at[_IS_QUOTE[self._codes[at + 1]]]
-        second = self._codes[at + 3]
-        if ((second >= ord("A")) & (second <= ord("Z"))).any():
-            return True
-        is_near = np.zeros(len(at), bool)
-        for offset in range(3, _LONGEST_NEAR):
-            is_near |= _IS_QUOTE[self._codes[at + offset]]
-        return not is_near.all()
-
-
-def _measure(text: bytes, scan: MarkupScan) -> None:
-    for letters, digits in _PLACE.findall(text):
-        scan.columns = max(scan.columns, _NARROW, _column_of(letters.decode()) + 1)
-        scan.rows = max(scan.rows, int(digits))
-
-
-def _parsed_errors(
-    file: IO[bytes], odd_styles: frozenset[int]
-) -> Iterator[tuple[int, int, ErrorCell]]:
-    row_number, column = 0, -1
-    for event, element in ET.iterparse(file, events=("start", "end")):  # noqa: S314
-        tag = element.tag.rpartition("}")[2]
-        if tag == "row" and event == "start":
-            # A row or a cell without a position follows the one before.
-            row_number, column = int(element.get("r", row_number + 1)), -1
-        elif tag == "c" and event == "end":
-            place = element.get("r")
-            column = column + 1 if place is None else _column_of(place)
-            error = _error_of(element, odd_styles)
+    def end(self, name: str) -> None:
+        own = local_name(name)
+        if own == "c":
+            error = self._error()
             if error is not None:
-                yield row_number, column, error
-        elif tag == "row":
-            element.clear()  # keeps the memory small for large worksheets
+                self.facts.errors.append((self._row, self._column - 1, error))
+        elif own in _VALUES:
+            self._open = None
 
+    def _start_row(self, attributes: dict[str, str]) -> None:
+        # A row or a cell without a position follows the one before.
+        place = attributes.get("r")
+        self._row = self._row + 1 if place is None else _number_of(place)
+        self._column = 0
+        self._is_row_hidden = attributes.get("hidden", "0") in {"1", "true"}
 
-def _error_of(cell: ET.Element, odd_styles: frozenset[int]) -> ErrorCell | None:
-    value, formula = (cell.findtext(f"{_ANY}{name}") for name in ("v", "f"))
-    kind = cell.get("t", "n")
-    if kind == "e":
-        code = value or "#"
-        return ErrorCell(code, f"the formula failed with {code}")
-    # An empty text is a valid result of a formula.
-    if formula is not None and not value and kind != "str":
-        return ErrorCell(f"={formula}", "the formula was never calculated")
-    is_odd = kind == "n" and value and int(cell.get("s", "0")) in odd_styles
-    if is_odd and float(value or 0).is_integer():
-        problem = "the cell contains a number with a special format, not text"
-        return ErrorCell(value or "", problem, is_number=True)
-    return None
+    def _start_cell(self, attributes: dict[str, str]) -> None:
+        place = attributes.get("r")
+        if place is None:
+            self._column += 1
+        else:
+            letters = place.rstrip("0123456789")
+            self._row, self._column = _number_of(place[len(letters) :]), _column_of(letters)
+        self.facts.hidden_rows += self._is_row_hidden
+        self._is_row_hidden = False
+        self.facts.rows = max(self.facts.rows, self._row)
+        self.facts.columns = max(self.facts.columns, self._column)
+        self._cell = attributes
+        self._pieces.clear()
 
+    def _start_formula(self, attributes: dict[str, str]) -> None:
+        if ":" in attributes.get("ref", "") and attributes.get("t") in {"array", "dataTable"}:
+            self._arrays.add(attributes["ref"])
 
-def _odd_styles(archive: zipfile.ZipFile) -> frozenset[int]:
-    """Return the cell styles that do not show a whole number as its digits."""
-    try:
-        styles = ET.fromstring(archive.read("xl/styles.xml"))  # noqa: S314
-    except KeyError:
-        return frozenset()
-    formats = [style.get("numFmtId", "0") for style in styles.iterfind(f"{_ANY}cellXfs/{_ANY}xf")]
-    plain = {
-        own.get("numFmtId")
-        for own in styles.iterfind(f"{_ANY}numFmts/{_ANY}numFmt")
-        if own.get("formatCode", "").casefold() in {"", "general", "0", "@"}
-    }
-    return frozenset(
-        style
-        for style, number_format in enumerate(formats)
-        if number_format not in plain.union(_PLAIN_FORMATS)
-    )
-
-
-def _part_of(archive: zipfile.ZipFile, name: str) -> str | None:
-    """Return the archive's member with the worksheet of this name; None if it is missing."""
-    try:
-        workbook = ET.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314
-        relations = ET.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
-    except KeyError:
+    def _error(self) -> ErrorCell | None:
+        value = "".join(self._pieces.get("v", ()))
+        kind = self._cell.get("t", "n")
+        if kind == "e":
+            code = value or "#"
+            return ErrorCell(code, f"the formula failed with {code}")
+        if self._is_never_calculated(kind, value):
+            return ErrorCell(f"={''.join(self._pieces.get('f', ()))}", NEVER_CALCULATED)
+        if kind == "n" and value and int(self._cell.get("s", "0")) in self._odd_styles:
+            return _special_format(value)
         return None
-    sheets = (sheet for sheet in workbook.iterfind(f".//{_ANY}sheet") if sheet.get("name") == name)
-    ids = {value for sheet in sheets for key, value in sheet.items() if key.endswith("}id")}
-    target = next((r.get("Target", "") for r in relations if r.get("Id") in ids), "")
-    member = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
-    return member if member in archive.namelist() else None
+
+    def _is_never_calculated(self, kind: str, value: str) -> bool:
+        is_formula = "f" in self._pieces
+        if is_formula and not value.strip():
+            # An empty text is a valid result of a formula, but it is a result.
+            return kind != "str" or "v" not in self._pieces
+        if self._is_calculated or kind != "n" or not _is_zero(value):
+            return False
+        return is_formula or self._arrays.has(self._row, self._column)
 
 
-def _column_of(place: str) -> int:
+class _ArrayFormulas:
+    """The cells that array formulas fill; only the first one has the formula.
+
+    State: column -> the last row of the arrays so far.
+    """
+
+    def __init__(self) -> None:
+        self._last_row: dict[int, int] = {}
+        self._columns = 0
+
+    def add(self, ref: str) -> None:
+        first, last = ref.split(":", 1)
+        from_letters, to_letters = first.rstrip("0123456789"), last.rstrip("0123456789")
+        row = _number_of(last[len(to_letters) :])
+        columns = range(_column_of(from_letters), _column_of(to_letters) + 1)
+        self._columns += len(columns)
+        if self._columns > _MAX_ARRAY_COLUMNS:
+            raise DamagedError("it has too many array formulas")
+        for column in columns:
+            self._last_row[column] = max(row, self._last_row.get(column, 0))
+
+    def has(self, row: int, column: int) -> bool:
+        return row <= self._last_row.get(column, 0)
+
+
+def _special_format(value: str) -> ErrorCell | None:
+    try:
+        is_whole = float(value).is_integer()
+    except ValueError:
+        return None  # calamine reports it.
+    # A fraction is an error, whatever its format.
+    return ErrorCell(value, SPECIAL_FORMAT, is_number=True) if is_whole else None
+
+
+def _is_zero(value: str) -> bool:
+    try:
+        return float(value) == 0
+    except ValueError:
+        return False
+
+
+def _number_of(digits: str) -> int:
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 16):  # noqa: PLR2004
+        raise DamagedError(f"a row has the number {digits[:20]!r}")
+    return int(digits)
+
+
+def _column_of(letters: str) -> int:
+    """Return the 1-based number of a column."""
+    if not (letters.isascii() and letters.isalpha() and len(letters) < 10):  # noqa: PLR2004
+        raise DamagedError(f"a cell is in column {letters[:20]!r}")
     number = 0
-    for letter in place.rstrip("0123456789"):
+    for letter in letters.upper():
         number = number * 26 + ord(letter) - ord("A") + 1
-    return number - 1
+    return number
+
+
+def read_odd_styles(file: IO[bytes]) -> frozenset[int]:
+    """Return the cell styles that do not show a whole number as its digits.
+
+    Args:
+        file: the part with the styles.
+    """
+    formats: list[str] = []
+    plain = set(_PLAIN_FORMATS)
+    path: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        own, parent = local_name(name), path[-1] if path else ""
+        path.append(own)
+        number_format = attributes.get("numFmtId", "0")
+        if (own, parent) == ("xf", "cellXfs"):
+            formats.append(number_format)
+        elif (own, parent) == ("numFmt", "numFmts"):
+            is_plain = attributes.get("formatCode", "").strip().casefold() in _PLAIN_CODES
+            (plain.add if is_plain else plain.discard)(number_format)
+
+    parse(file, start, lambda _: path.pop())
+    return frozenset(style for style, one in enumerate(formats) if one not in plain)
