@@ -78,7 +78,7 @@ IdsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A text file with one incident ID per line.",
+        help="A text file of incident IDs or links.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -241,8 +241,8 @@ def _wanted(  # noqa: PLR0917  (as the command line has them)
     num: list[str],
 ) -> Any:  # noqa: ANN401  (a query, or ids)
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.workflows.id_file import read_id_file  # noqa: PLC0415
     from bulk_reset.workflows.incident_query import query_of  # noqa: PLC0415
-    from bulk_reset.workflows.pull import read_id_file  # noqa: PLC0415
 
     if ids is not None:
         if since or query or severity or progress or channel or team or num:
