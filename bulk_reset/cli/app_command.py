@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
 
 from bulk_reset.cli import settings
 from bulk_reset.cli.help_text import has_more_options, help_text, usage
+from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
     from typer._click.core import Command, Context, Parameter
@@ -63,7 +65,7 @@ class AppCommand(TyperCommand):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments with the user's own defaults."""
-        with _defaults(self, ctx, args):
+        with _safe_errors(), _defaults(self, ctx, args):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401  (typer's)
@@ -92,7 +94,7 @@ class AppGroup(TyperGroup):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the group's own arguments with the user's own defaults."""
-        with _defaults(self, ctx, args):
+        with _safe_errors(), _defaults(self, ctx, args):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401  (typer's)
@@ -160,6 +162,16 @@ class _FileDefaults(dict[str, Any]):
             if found is not None:
                 self[param.name] = found.value
                 self.lines[param.name] = found.line
+
+
+@contextmanager
+def _safe_errors() -> Iterator[None]:
+    """Let an argument, such as the name of a foreign file, not act in the text of an error."""
+    try:
+        yield
+    except TyperException as error:
+        error.message = one_line(error.message)
+        raise
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import typer
 
 from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output, cell, new_table, print_error
+from bulk_reset.cli.console import Output, cell, new_table, print_error, print_text
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
@@ -86,7 +86,7 @@ def _checked(file: Path, output: Output) -> dict[str, Any]:
     try:
         read = read_job(file)
     except InputError as error:
-        for line in str(error).splitlines():
+        for line in error.lines():
             print_error(line)
         found = error.problems if isinstance(error, JobFileError) else ()
         errors = [dataclasses.asdict(one) for one in found]
@@ -155,7 +155,7 @@ def list_jobs(
             try:
                 read = read_job(file)
             except InputError as error:
-                broken += str(error).splitlines()
+                broken += error.lines()
                 listed.append({"job": file.stem, "file": str(file), "errors": str(error)})
                 table.add_row(cell(file.stem), "invalid", "", "", "")
                 continue
@@ -343,12 +343,12 @@ def install(
             raise InputError("--to: requires --systemd. Remove --to, or use --systemd.")
         read = read_job(file)
         if cron:
-            typer.echo(cron_lines(read, state_dir), nl=False)
+            print_text(cron_lines(read, state_dir).removesuffix("\n"))
             return
         units = systemd_units(read, state_dir)
         for name, text in units.items():
             if to is None:
-                typer.echo(f"# /etc/systemd/system/{name}\n{text}")
+                print_text(f"# /etc/systemd/system/{name}\n{text}")
                 continue
             with atomic_file(to / name) as unit:
                 unit.write(text.encode())

@@ -58,8 +58,7 @@ def list_runs(
         state = StateFolder(state_dir)
         records = state.records(job)
         latest = {record.job: record for record in records}
-        table = new_table("run", "due", "took", "rows", "result", right={"rows"})
-        table.columns[0].no_wrap = True  # it is copied into other commands
+        table = new_table("run", "due", "took", "rows", "result", right={"rows"}, whole="run")
         for record in records[-last:]:
             table.add_row(
                 record.id,

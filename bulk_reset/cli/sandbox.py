@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bulk_reset.cli.console import Output, print_error
+from bulk_reset.cli.console import print_error, print_text
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ async def _serve_until_stopped(config: "SandboxConfig", port: int) -> None:
     async with sandbox.serve(port) as url:
         count = len(sandbox.incidents)
         kept = f"\n  state     {config.state}, {count:,} incident{'' if count == 1 else 's'}"
-        Output().line(_BANNER.format(url=url, config=config, state=kept if config.state else ""))
+        print_text(_BANNER.format(url=url, config=config, state=kept if config.state else ""))
         await stop.wait()
 
 

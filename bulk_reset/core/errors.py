@@ -51,6 +51,10 @@ class BulkResetError(Exception):
     topic: ClassVar[str] = ""
     """The page of the manual that explains the error; empty if there is none."""
 
+    def lines(self) -> list[str]:
+        """Return the message; an error that has several has each as a line."""
+        return [str(self)]
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state, because constructors take facts instead of the message."""
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))
