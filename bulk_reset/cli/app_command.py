@@ -178,10 +178,11 @@ def _safe_errors() -> Iterator[None]:
 def _defaults(command: Command, context: Context, args: list[str]) -> Iterator[None]:
     """Let a command take its defaults from variables and the file until the block ends."""
     place = place_of(context)
+    if not context.resilient_parsing:
+        _refuse_empty(command, context, args)
     if context.resilient_parsing or not place:
         yield
         return
-    _refuse_empty(command, context, args)
     root = cast("TyperGroup", context.find_root().command)
     shared = settings.shared_keys(settings.options_by_place(root))
     for param in command.params:

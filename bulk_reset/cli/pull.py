@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bulk_reset.cli import next_steps, shared
+from bulk_reset.cli.app_command import AppCommand
 from bulk_reset.cli.arguments import SetOption
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.shared import CommonOptions, address_of, takes_options
@@ -225,7 +226,7 @@ def pull_first(
 def typer_of_pull() -> typer.Typer:
     """Return ``pull`` alone, for the options of ``--from-pull``."""
     alone = typer.Typer(add_completion=False)
-    alone.command()(pull)
+    alone.command(cls=AppCommand)(pull)
     return alone
 
 

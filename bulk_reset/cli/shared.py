@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulk_reset.cli.arguments import (
@@ -36,7 +35,6 @@ from bulk_reset.cli.arguments import (
 )
 from bulk_reset.cli.console import Output
 from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
-from bulk_reset.core.errors import InputError
 
 if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
@@ -149,16 +147,3 @@ def address_of(options: Options) -> str:
     from bulk_reset.engine.connection import find_account  # noqa: PLC0415  (imports aiohttp)
 
     return f"the API at {find_account(options).base_url}"
-
-
-def refuse_rehearsal(report: Path, options: Options) -> None:
-    """Refuse a sandbox's report without the sandbox: its incidents are not those of the API.
-
-    Raises:
-        InputError: the report was written by a run with ``--sandbox`` or ``--sandbox-state``.
-    """
-    if ".sandbox." in report.name and not options.is_rehearsal:
-        raise InputError(
-            f"{report}: is the report of a run in the sandbox, not of the API. "
-            "Use --sandbox-state FILE."
-        )

@@ -24,7 +24,6 @@ from bulk_reset.cli.run_confirmation import CANCELLED
 from bulk_reset.cli.shared import (
     CommonOptions,
     address_of,
-    refuse_rehearsal,
     takes_options,
 )
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
@@ -81,7 +80,6 @@ def undo(
             max_failures=max_failures,
             workers=workers,
         )
-        refuse_rehearsal(report, options)
         callbacks = Callbacks(
             on_notice=output.notice,
             on_read=view.rows_read,

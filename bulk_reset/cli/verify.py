@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bulk_reset.cli import shared
-from bulk_reset.cli.shared import CommonOptions, address_of, refuse_rehearsal, takes_options
+from bulk_reset.cli.shared import CommonOptions, address_of, takes_options
 from bulk_reset.cli.summary import show_verification
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.errors import ExitCode
@@ -45,7 +45,6 @@ def verify(
         )
 
         options = Options(**common.options)
-        refuse_rehearsal(report, options)
         callbacks = Callbacks(on_notice=output.notice, on_looked=view.incidents_read)
         with view.waiting_for(address_of(options)):
             verification = read_back(report, options, callbacks)

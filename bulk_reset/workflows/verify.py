@@ -24,6 +24,7 @@ from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.workflows.report_destination import refuse_other_destination
 
 BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
@@ -37,11 +38,12 @@ def verify(
     """Read back what the rows of a report wrote, and compare.
 
     Raises:
-        InputError: no report, or no previous values beside it.
+        InputError: no report, or of another API; or no previous values beside it.
         LockedError: another run uses the report or the account.
         RunError: the incidents could not be read.
     """
     options, callbacks = options or Options(), callbacks or Callbacks()
+    refuse_other_destination(Path(report), options)
     with (
         interruptible(),
         connect(options, callbacks) as connection,

@@ -35,9 +35,7 @@ class _Terminal(io.StringIO):
         return True
 
 
-def printed(
-    show: Callable[[Output], None], stream: io.StringIO, patch: pytest.MonkeyPatch
-) -> str:
+def printed(show: Callable[[Output], None], stream: io.StringIO, patch: pytest.MonkeyPatch) -> str:
     """Return what is printed, without the colours and styles of this program."""
     patch.setenv("TERM", "xterm")
     patch.setenv("COLUMNS", "900")
