@@ -62,6 +62,11 @@ class Rules:
                     f"{_option()} {text}: not a rule, or no field that can be set. Use for example "
                     "'title={{ title | upper }}'."
                 )
+            if not template:
+                raise InputError(
+                    f"{_option()} {name}: the template is empty, and would set nothing. Write a "
+                    "text after the equals sign."
+                )
             if field in templates:
                 raise InputError(f"{_option()} {name}: used twice. Use one rule for each field.")
             try:

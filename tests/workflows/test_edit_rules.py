@@ -59,6 +59,7 @@ def test_a_rule_returns_what_will_change(rule: str, wanted: dict[str, str]) -> N
         ("title", "Use for example 'title={{ title | upper }}'."),
         ("incident_id={{ title }}", "no field that can be set"),
         ("colour=red", "no field that can be set"),
+        ("title=", "title: the template is empty, and would set nothing"),
         ("title={{ title", "unexpected end of template"),
         ("title={{ title | shout }}", "No filter named 'shout'"),
     ],
