@@ -12,11 +12,12 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option_name
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_PORT_OF: Final = {"http": 80, "https": 443}
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
 def check_base_url(text: str, where: str = "") -> str:
-    """Return the address without a slash at its end.
+    """Return the address in its one spelling; see ``canonical``.
 
     Args:
         where: where it was given, for errors; the option ``base_url`` if empty.
@@ -42,7 +43,34 @@ def check_base_url(text: str, where: str = "") -> str:
         )
     if scheme == "http" and host not in LOOPBACK:
         raise InputError(f"{where} http://{host}: sends the key unencrypted. Use https://.")
-    return address.rstrip("/")
+    return canonical(address)
+
+
+def canonical(address: str) -> str:
+    """Return one spelling of an address, so that one account has one quota and one report.
+
+    Scheme and host are in lower case, without the scheme's own port, without a dot after the host
+    and slashes at the end. Other texts are returned unchanged.
+    """
+    try:
+        url = URL(address.strip())
+        port = url.explicit_port
+    except ValueError:
+        return address
+    if not url.scheme or not url.raw_host:
+        return address
+    host = url.raw_host.lower().removesuffix(".")
+    host = f"[{host}]" if ":" in host else host
+    is_default = port in {None, _PORT_OF.get(url.scheme)}
+    path = re.sub("/{2,}", "/", url.raw_path).rstrip("/")
+    return f"{url.scheme}://{host}{'' if is_default else f':{port}'}{path}"
+
+
+def one_host(address: str) -> str:
+    """Return an address in which every name of this machine is the same one."""
+    address = canonical(address)
+    url = URL(address)
+    return canonical(str(url.with_host("127.0.0.1"))) if url.raw_host in LOOPBACK else address
 
 
 def _scheme_and_host(address: str) -> tuple[str, str, str]:

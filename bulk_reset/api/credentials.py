@@ -116,7 +116,11 @@ def _found(
         if key := config.get("app_key"):
             key = key if isinstance(key, str) else ""
             configured = config.get("base_url")
-            address = base_url or (str(configured) if configured else None)
+            if base_url is None and configured is not None and not str(configured).strip():
+                raise CredentialsError(
+                    f"{path}: base_url is empty. Set the API's address, or remove the line."
+                )
+            address = base_url if base_url is not None or not configured else str(configured)
             return _made(key, address, str(path), warning)
     raise CredentialsError(
         "no app key found. Set the environment variable FLASHDUTY_APP_KEY, or use "
@@ -129,7 +133,8 @@ def _made(text: str, base_url: str | None, source: str, warning: str = "") -> Cr
     key = text.strip()
     if not key or len(key.split()) > 1 or not key.isprintable():
         raise CredentialsError(f"{source}: not an app key. A key is one line without spaces.")
-    return Credentials(AppKey(key), base_url or DEFAULT_BASE_URL, source, warning)
+    address = DEFAULT_BASE_URL if base_url is None else base_url
+    return Credentials(AppKey(key), address, source, warning)
 
 
 def _read(path: Path) -> tuple[str, str]:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
 
 from bulk_reset.cli import settings
 from bulk_reset.cli.help_text import has_more_options, help_text, usage
+from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
     from typer._click.core import Command, Context, Parameter
@@ -62,7 +64,7 @@ class _OwnHelp(_Base):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments with the user's own defaults."""
-        with _defaults(self, ctx, args):
+        with _safe_errors(), _defaults(self, ctx, args):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401  (typer's)
@@ -146,13 +148,24 @@ class _FileDefaults(dict[str, Any]):
 
 
 @contextmanager
+def _safe_errors() -> Iterator[None]:
+    """Let an argument, such as the name of a foreign file, not act in the text of an error."""
+    try:
+        yield
+    except TyperException as error:
+        error.message = one_line(error.message)
+        raise
+
+
+@contextmanager
 def _defaults(command: Command, context: Context, args: list[str]) -> Iterator[None]:
     """Let a command take its defaults from variables and the file until the block ends."""
     place = place_of(context)
+    if not context.resilient_parsing:
+        _refuse_empty(command, context, args)
     if context.resilient_parsing or not place:
         yield
         return
-    _refuse_empty(command, context, args)
     root = cast("TyperGroup", context.find_root().command)
     shared = settings.shared_keys(settings.options_by_place(root))
     for param in command.params:

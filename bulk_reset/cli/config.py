@@ -12,7 +12,7 @@ import typer
 from bulk_reset.cli import settings
 from bulk_reset.cli.app_command import running_context
 from bulk_reset.cli.arguments import JsonOption
-from bulk_reset.cli.console import Output, cell, new_table
+from bulk_reset.cli.console import Output, new_table, print_text
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup, TyperOption
@@ -52,7 +52,7 @@ def config(
         root = cast("TyperGroup", running_context().find_root().command)
         where = settings.config_path()
         if path:
-            typer.echo(str(where or ""))
+            print_text(str(where or ""))
             return
         file = settings.read_settings(root)
         origins = [one for one in _origins(root, file) if all_ or one.source != "default"]
@@ -78,7 +78,7 @@ def _show(origins: list[Origin], output: Output) -> None:
         return
     table = new_table("command", "option", "value", "from")
     for one in origins:
-        table.add_row(*map(cell, one))
+        table.add_row(*one)
     output.table(table)
 
 

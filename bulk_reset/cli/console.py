@@ -10,7 +10,7 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,6 @@ from bulk_reset.core.errors import BulkResetError, ExitCode, InternalError, Inva
 from bulk_reset.core.safe_text import escape_controls, one_line, without_controls
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
     from bulk_reset.core.row_error import RowError
@@ -54,7 +53,7 @@ class Output:
     def notice(self, text: str) -> None:
         """Print what the user should know but need not act on."""
         if not self.is_quiet:
-            typer.echo(without_controls(text), err=True)
+            print_text(_on_one_line(text), is_error=True)
 
     def once(self) -> Callable[[str], None]:
         """Return a function that prints each notice the first time only.
@@ -73,9 +72,9 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print a line of the result."""
         if not self.is_quiet:
-            typer.echo(without_controls(text), err=self.is_json)
+            print_text(_on_one_line(text), is_error=self.is_json)
 
-    def table(self, table: Table, *, is_error: bool = False) -> None:
+    def table(self, table: ResultTable, *, is_error: bool = False) -> None:
         """Print a table of the result, on a terminal in colour and as wide as the terminal."""
         if self.is_quiet and not is_error:
             return
@@ -92,10 +91,10 @@ class Output:
             highlight=False,
         )
         if not is_wide:
-            console.print(table)
+            console.print(table.drawn)
             return
         with console.capture() as lines:
-            console.print(table)
+            console.print(table.drawn)
         text = "\n".join(line.rstrip() for line in lines.get().splitlines())
         typer.echo(text, err=is_stderr)
 
@@ -126,7 +125,8 @@ class Output:
         if isinstance(error, InvalidRowsError):
             facts["row_errors"] = [dataclasses.asdict(row_error) for row_error in error.row_errors]
             self.row_errors(error.row_errors)
-        print_error(f"error: {redact(error.message)}")
+        for number, line in enumerate(error.lines()):
+            print_error(f"{'' if number else 'error: '}{redact(line)}")
         for line in steps:
             print_error(line, is_red=False)
         if not self.is_quiet and not self.is_json:
@@ -141,12 +141,23 @@ class Output:
             print_error(f"… and {counted(more, 'more error')}; --json lists all.", is_red=False)
 
 
+def print_text(text: str, *, is_error: bool = False) -> None:
+    """Print a text of this program, which may have several lines."""
+    typer.echo(without_controls(text), err=is_error)
+
+
 def print_error(text: str, *, is_red: bool = True) -> None:
     """Print on standard error what must not be overlooked, also with ``--quiet``."""
+    line = without_controls(_on_one_line(text))
     if not is_red:
-        typer.echo(without_controls(text), err=True)
+        typer.echo(line, err=True)
         return
-    typer.secho(without_controls(text), err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
+    typer.secho(line, err=True, fg=typer.colors.RED, color=has_colour(sys.stderr))
+
+
+def _on_one_line(text: str) -> str:
+    """Return the text with its line breaks marked: a name in it must not look like a line."""
+    return text.replace("\r\n", "\n").replace("\n", "⏎")
 
 
 def print_topic(topic: str) -> None:
@@ -163,7 +174,7 @@ class _Redacting(logging.Formatter):
         return without_controls(redact(super().format(record)))
 
 
-def _row_error_table(row_errors: Sequence[RowError]) -> Table:
+def _row_error_table(row_errors: Sequence[RowError]) -> ResultTable:
     table = new_table("row", "column", "value", "problem", "how to fix", right={"row"})
     for row_error in row_errors[:SHOWN_ERRORS]:
         table.add_row(
@@ -176,17 +187,53 @@ def _row_error_table(row_errors: Sequence[RowError]) -> Table:
     return table
 
 
-def new_table(*columns: str, right: set[str] | None = None) -> Table:
-    """Return an empty table in the style of this program."""
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+class ResultTable:
+    """A table in the style of this program; every text in it is made safe here.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column, justify="right" if right and column in right else "left", overflow="fold"
-        )
-    return table
+    Attributes:
+        drawn: the table for rich.
+    """
+
+    def __init__(self, columns: Sequence[str], right: Container[str], whole: str) -> None:
+        from rich import box  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+
+        self.drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        for column in columns:
+            self.drawn.add_column(
+                column,
+                justify="right" if column in right else "left",
+                overflow="fold",
+                no_wrap=column == whole,
+            )
+
+    def add_row(self, *cells: str | Text) -> None:
+        """Add a row."""
+        self.drawn.add_row(*map(_safe, cells))
+
+    def add_section(self) -> None:
+        """Draw a line below the rows so far."""
+        self.drawn.add_section()
+
+
+def new_table(*columns: str, right: Container[str] = (), whole: str = "") -> ResultTable:
+    """Return an empty table.
+
+    Args:
+        right: columns of numbers.
+        whole: a column whose cells are copied, so they are not split into lines.
+    """
+    return ResultTable(columns, right, whole)
+
+
+def _safe(text: str | Text) -> Text:
+    """Return a cell without what a terminal or rich obeys, in its own style."""
+    if isinstance(text, str):
+        return cell(text)
+    shown = text.copy()
+    # Of the same length, so the styles of its parts stay at their places.
+    shown.plain = without_controls(text.plain.replace("\n", "⏎"))
+    return shown
 
 
 def cell(text: str, style: str = "") -> Text:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from bulk_reset.cli.app_command import running_context
-from bulk_reset.cli.console import Output
+from bulk_reset.cli.console import Output, print_text
 from bulk_reset.cli.help_text import help_text
 from bulk_reset.cli.next_steps import command_line
 from bulk_reset.cli.settings import options_by_place
@@ -46,7 +46,7 @@ def docs(
         if topic is None:
             _list_topics(output)
         else:
-            _show_page(topic, output)
+            _show_page(topic)
 
 
 def help_(
@@ -69,9 +69,9 @@ def help_(
     with output.errors():
         found = _find_command(root, words or [])
         if found is not None:
-            output.line(help_text(found.command, found))
+            print_text(help_text(found.command, found))
         elif words is not None and len(words) == 1 and words[0] in topics():
-            _show_page(words[0], output)
+            _show_page(words[0])
         else:
             commands = options_by_place(cast("TyperGroup", root.command))
             names = [*map(" ".join, commands), *topics()]
@@ -106,7 +106,7 @@ def _list_topics(output: Output) -> None:
     output.line(f"Show one: {command_line('docs', 'TOPIC')}")
 
 
-def _show_page(topic: str, output: Output) -> None:
+def _show_page(topic: str) -> None:
     """Print a page: formatted and in a pager on a terminal, as Markdown elsewhere.
 
     Raises:
@@ -117,7 +117,7 @@ def _show_page(topic: str, output: Output) -> None:
         raise _unknown(topic, list(pages), "page")
     text = (_folder() / f"{topic}{_SUFFIX}").read_text(encoding="utf-8")
     if not is_terminal(sys.stdout):
-        output.line(text.rstrip("\n"))
+        print_text(text.rstrip("\n"))
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.markdown import Markdown  # noqa: PLC0415

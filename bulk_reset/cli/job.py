@@ -85,7 +85,7 @@ def _checked(file: Path, output: Output) -> dict[str, Any]:
     try:
         read = read_job(file)
     except InputError as error:
-        for line in str(error).splitlines():
+        for line in error.lines():
             print_error(line)
         found = error.problems if isinstance(error, JobFileError) else ()
         errors = [dataclasses.asdict(one) for one in found]
@@ -154,7 +154,7 @@ def list_jobs(
             try:
                 read = read_job(file)
             except InputError as error:
-                broken += str(error).splitlines()
+                broken += error.lines()
                 listed.append({"job": file.stem, "file": str(file), "errors": str(error)})
                 table.add_row(cell(file.stem), "invalid", "", "", "")
                 continue

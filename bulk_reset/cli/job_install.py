@@ -10,7 +10,7 @@ import typer
 
 from bulk_reset.cli import next_steps
 from bulk_reset.cli.arguments import QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output
+from bulk_reset.cli.console import Output, print_text
 
 JobFileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A job file (.toml).", show_default=False)
@@ -54,13 +54,13 @@ def install(
             raise InputError("--to: requires --systemd. Remove --to, or use --systemd.")
         read = read_job(file)
         if cron:
-            typer.echo(cron_lines(read, state_dir), nl=False)
+            print_text(cron_lines(read, state_dir).removesuffix("\n"))
             output.notice("Next: add these lines to your crontab: crontab -e")
             return
         units = systemd_units(read, state_dir)
         if to is None:
             for name, text in units.items():
-                typer.echo(f"# {_SYSTEMD}/{name}\n{text}")
+                print_text(f"# {_SYSTEMD}/{name}\n{text}")
             install = next_steps.same_command(plus={"to": _SYSTEMD})
             output.notice(f"Next: install the units, as root: {install}")
             return

@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bulk_reset.cli import next_steps, shared
+from bulk_reset.cli.app_command import AppCommand
 from bulk_reset.cli.arguments import SetOption
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.shared import CommonOptions, address_of, takes_options
@@ -78,7 +79,7 @@ IdsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A text file with one incident ID per line.",
+        help="A text file of incident IDs or links.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -225,7 +226,7 @@ def pull_first(
 def typer_of_pull() -> typer.Typer:
     """Return ``pull`` alone, for the options of ``--from-pull``."""
     alone = typer.Typer(add_completion=False)
-    alone.command()(pull)
+    alone.command(cls=AppCommand)(pull)
     return alone
 
 
@@ -241,8 +242,8 @@ def _wanted(  # noqa: PLR0917  (as the command line has them)
     num: list[str],
 ) -> Any:  # noqa: ANN401  (a query, or ids)
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.workflows.id_file import read_id_file  # noqa: PLC0415
     from bulk_reset.workflows.incident_query import query_of  # noqa: PLC0415
-    from bulk_reset.workflows.pull import read_id_file  # noqa: PLC0415
 
     if ids is not None:
         if since or query or severity or progress or channel or team or num:

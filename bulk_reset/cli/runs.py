@@ -58,8 +58,7 @@ def list_runs(
         state = StateFolder(state_dir)
         records = state.records(job)
         latest = {record.job: record for record in records}
-        table = new_table("run", "time", "took", "rows", "result", right={"rows"})
-        table.columns[0].no_wrap = True  # it is copied into other commands
+        table = new_table("run", "time", "took", "rows", "result", right={"rows"}, whole="run")
         for record in records[-last:]:
             table.add_row(
                 record.id,
@@ -187,7 +186,7 @@ def _can_undo(report: object) -> bool:
     from pathlib import Path  # noqa: PLC0415
 
     from bulk_reset.records.report_reader import beside  # noqa: PLC0415
-    from bulk_reset.workflows.rehearsal import is_gone  # noqa: PLC0415
+    from bulk_reset.workflows.report_destination import is_gone  # noqa: PLC0415
 
     if not isinstance(report, Path) or not beside(report, "before.csv").exists():
         return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bulk_reset.cli.console import Output, print_error
+from bulk_reset.cli.console import print_error, print_text
 from bulk_reset.cli.next_steps import command_line
 from bulk_reset.core.errors import ExitCode
 
@@ -154,7 +154,7 @@ async def _serve_until_stopped(config: "SandboxConfig", port: int) -> None:
             "key": shlex.quote(config.app_key),
             "command": command_line("run", "SHEET", "--base-url", url),
         }
-        Output().line(_BANNER.format(url=url, config=config, **texts))
+        print_text(_BANNER.format(url=url, config=config, **texts))
         await stop.wait()
 
 

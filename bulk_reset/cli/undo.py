@@ -71,7 +71,6 @@ def undo(
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
         from bulk_reset.workflows import undo as undoing  # noqa: PLC0415  (imports pandas)
-        from bulk_reset.workflows.rehearsal import refuse_rehearsal  # noqa: PLC0415
 
         options = Options(
             **common.options,
@@ -81,7 +80,6 @@ def undo(
             max_failures=max_failures,
             workers=workers,
         )
-        refuse_rehearsal(report, options, "undo")
         callbacks = Callbacks(
             on_notice=output.notice,
             on_read=view.rows_read,

@@ -40,13 +40,11 @@ def verify(
     with output.errors():
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
-        from bulk_reset.workflows.rehearsal import refuse_rehearsal  # noqa: PLC0415
         from bulk_reset.workflows.verify import (  # noqa: PLC0415  (imports aiohttp)
             verify as read_back,
         )
 
         options = Options(**common.options)
-        refuse_rehearsal(report, options, "verify")
         callbacks = Callbacks(on_notice=output.notice, on_incidents_read=view.incidents_read)
         with view.waiting_for(address_of(options)):
             verification = read_back(report, options, callbacks)

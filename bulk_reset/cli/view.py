@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from bulk_reset.cli.console import Output
+from bulk_reset.cli.console import Output, print_error
 from bulk_reset.cli.streams import is_terminal
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import Status
-from bulk_reset.core.safe_text import without_controls
+from bulk_reset.core.safe_text import one_line
 from bulk_reset.core.totals import Progress
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ProgressView:
             elapsed = duration(self._printed_at - self._started_at)
             rows = f"{elapsed}: {done:,} of {counted(progress.rows, 'row')}"
             parts = (rows, _counts(progress), left, waiting)
-            sys.stderr.write(", ".join(part for part in parts if part) + "\n")
+            print_error(", ".join(part for part in parts if part), is_red=False)
 
     def incidents_read(self, done: int, total: int) -> None:
         """Show how many incidents were read."""
@@ -113,13 +113,13 @@ class ProgressView:
         self.close()
         if is_yes:
             if not self._is_quiet:
-                typer.echo(without_controls(text), err=True)
+                print_error(text, is_red=False)
             return True
         if not self.can_ask:
             self.is_declined = True
             return False
         try:
-            question = f"{without_controls(text)} Continue?".lstrip()
+            question = f"{one_line(text)} Continue?".lstrip()
             is_confirmed = typer.confirm(question, err=True)
         except typer.Abort as abort:
             # Ctrl-C ends the command as anywhere else; the end of the input is no answer.
@@ -146,7 +146,7 @@ class ProgressView:
 
     def _show_wait(self) -> None:
         text, self._wait_text = self._wait_text, ""  # once is enough
-        typer.echo(without_controls(text), err=True)
+        print_error(text, is_red=False)
 
     def _end_wait(self) -> None:
         if self._timer is not None:
@@ -166,7 +166,7 @@ class ProgressView:
             completed=done,
             total=total,
             count=count,
-            details=without_controls(details),
+            details=one_line(details),
         )
 
 

@@ -10,6 +10,7 @@ definition) and ``CommentIncidentRequest``.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,8 @@ COMMENT_FIELD: Final = "comment"
 LONGEST_COMMENT: Final = 1024
 """Characters. Source: ``CommentIncidentRequest``."""
 _JSON_SUFFIX: Final = ":json"
+_MOST_DIGITS: Final = 300
+"""Of a whole number in JSON; a longer one is infinite for most readers."""
 _COLUMN: Final = re.compile(r"field\s*:\s*(\S.*?)\s*(:\s*json)?\s*", re.IGNORECASE | re.DOTALL)
 
 
@@ -85,8 +88,52 @@ def api_name(field: str) -> str:
 
 
 def value_of(column: str, text: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return the value of a cell: its text, or the parsed JSON (ValueError if it is not JSON)."""
-    return json.loads(text) if column.endswith(_JSON_SUFFIX) and is_custom(column) else text
+    """Return the value of a cell: its text, or the parsed JSON.
+
+    Raises:
+        ValueError: it is not JSON, or a part of it would be lost.
+    """
+    if not (is_custom(column) and column.endswith(_JSON_SUFFIX)):
+        return text
+    try:
+        return _strict_json.decode(text)
+    except RecursionError:
+        raise ValueError("too many levels") from None
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    is_zero = not any(digit in "123456789" for digit in re.split("[eE]", text)[0])
+    if not math.isfinite(number) or (number == 0 and not is_zero):
+        raise ValueError(f"the number {text[:20]} is out of range")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(text):,} digits is out of range")
+    return int(text)
+
+
+def _not_json(name: str) -> Any:  # noqa: ANN401  (never returns)
+    raise ValueError(f"{name} is not valid JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is used twice")
+    return values
+
+
+_strict_json: Final = json.JSONDecoder(
+    parse_float=_number,
+    parse_int=_integer,
+    parse_constant=_not_json,
+    object_pairs_hook=_object,
+)
 
 
 def text_of(column: str, value: object) -> str:

@@ -100,6 +100,10 @@ class BulkResetError(Exception):
         self.next_steps += (NextStep(purpose, name, tuple(map(str, arguments)), dict(options)),)
         return self
 
+    def lines(self) -> list[str]:
+        """Return the message; an error that has several has each as a line."""
+        return [self.message]
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state, because constructors take facts instead of the message."""
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))

@@ -32,7 +32,7 @@ _ACTIVE: Final = re.compile(
     # the writing direction; invisible characters, except the joiners that some scripts and
     # emoji need.
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-    r"\u200b\u2060-\u2064\ufeff]"
+    r"\u200b\u2060-\u2064\u206a-\u206f\u180e\ufeff\ufff9-\ufffb]"
 )
 _LONGEST_LINK: Final = 255
 _LINK: Final = re.compile(r"https?://[!-~]+")

@@ -87,6 +87,11 @@ def find_account(options: ConnectionOptions) -> Credentials:
     return replace(found, base_url=check_base_url(found.base_url, where))
 
 
+def scope_of(options: ConnectionOptions) -> str:
+    """Return the API's name in digests and audits; raises as ``find_account``."""
+    return SANDBOX if options.is_rehearsal else find_account(options).base_url
+
+
 @contextlib.contextmanager
 def connect(options: Options, callbacks: Callbacks) -> Iterator[Connection]:
     """Find the account, or start the sandbox, until the block ends; nothing is locked yet.

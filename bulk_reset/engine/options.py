@@ -49,6 +49,8 @@ class PathOption:
         """Keep a path; frozen dataclasses come here once, when they are made."""
         if value is not None:
             require_path(self._name, value)
+            if not str(value).strip():
+                raise _empty(self._name)
         group.__dict__[self._name] = None if value is None else Path(value)
 
 
@@ -88,6 +90,11 @@ class ReadingOptions(_OptionGroup):
     def _check(self) -> None:
         _require_positive("header_row", self.header_row)
         _require_positive("max_rows", self.max_rows)
+        for name in ("encoding", "sheet_name", "delimiter"):
+            if getattr(self, name) == "":
+                raise _empty(name)
+        if not all(column.strip() for column in self.mapping.values()):
+            raise _empty("mapping")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +221,9 @@ class ConnectionOptions(_OptionGroup):
     timeout_s: float = TIMEOUT_S
 
     def _check(self) -> None:
+        if self.base_url is not None and not self.base_url.strip():
+            # It must not be replaced by the production API.
+            raise _empty("base_url")
         if self.timeout_s <= 0:
             raise InputError(f"{_given('timeout_s', self.timeout_s)}: must be more than 0 seconds.")
         if self.is_rehearsal and (self.base_url or self.app_key_file):
@@ -256,6 +266,10 @@ class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, Conne
 def _require_positive(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise InputError(f"{option(name, value)}: must be 1 or more.")
+
+
+def _empty(name: str) -> InputError:
+    return InputError(f"{option_name(name)}: is empty. Set a value, or leave it out.")
 
 
 def _given(name: str, seconds: float) -> str:

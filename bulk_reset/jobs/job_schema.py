@@ -47,7 +47,7 @@ class PullFrom(JobTable):
 
     since: Text
     until: Text = "now"
-    query: str = ""
+    query: Text = ""
     severity: list[Literal["Critical", "Warning", "Info", "Ok"]] = []
     progress: list[Literal["Triggered", "Processing", "Closed"]] = []
     channel: list[Text] = []
@@ -158,7 +158,7 @@ class Api(JobTable):
 
     app_key_file: FilePath | None = None
     base_url: BaseUrl | None = None
-    account: str = ""
+    account: Text = ""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     per_second: Annotated[int, Field(ge=1)] = PER_SECOND
     per_minute: Annotated[int, Field(ge=1)] = PER_MINUTE

@@ -7,7 +7,7 @@ and the stores survive the process, even after kill -9. Each store is one word, 
 no partial value. The next run starts from there.
 
 An account is identified by a hash of its address and key, or of its address and a name that the
-user gave it; neither key nor name is stored.
+user gave it; neither key nor name is stored. All spellings of an address, a name and a key are one.
 
 The clock is the system's monotonic clock, the same in all processes. It restarts with the
 machine: slots in the future are from before a restart and do not count.
@@ -25,6 +25,7 @@ import os
 import tempfile
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from typing import Final, Self
 from filelock import lock_descriptor
 from platformdirs import user_state_path
 
+from bulk_reset.api.base_url import one_host
 from bulk_reset.api.credentials import Credentials, redact
 from bulk_reset.core.errors import InputError, LockedError
 from bulk_reset.core.option_names import option
@@ -223,8 +225,9 @@ def wait_for_account(
 
 
 def _hash_of(credentials: Credentials, name: str) -> str:
-    secret = f"name\0{name}" if name else f"key\0{credentials.app_key.reveal()}"
-    text = f"{credentials.base_url}\0{secret}"
+    name = unicodedata.normalize("NFC", " ".join(name.split()))
+    secret = f"name\0{name}" if name else f"key\0{credentials.app_key.reveal().strip()}"
+    text = f"{one_host(credentials.base_url)}\0{secret}"
     return hashlib.blake2b(text.encode(), digest_size=12, person=b"bulk-reset").hexdigest()
 
 

@@ -2,7 +2,8 @@
 
 A report has the results of rows; the audit has the facts of runs: which sheet (by its SHA-256),
 with which options, when, by which version, and how it ended. Lines are appended and never
-rewritten, so a report of several runs has one line of each. This is the file's only writer and
+rewritten, so a report of several runs has one line of each. Before the first row is sent to an
+API, one line more names it: a run that is killed has no other. This is the file's only writer and
 reader.
 
 Units: ``*_at`` UTC epoch seconds, ``*_s`` seconds.
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
@@ -34,7 +35,21 @@ from bulk_reset.records.report_reader import beside
 AUDIT: Final = "audit.jsonl"
 _START: Final = b'{"version":'
 """The start of every line; a file without it is not an audit."""
+_EVENT: Final = "event"
+"""Only the lines that are written before a run have it."""
 Record = dict[str, Any]
+
+
+class Destination(NamedTuple):
+    """Where rows were sent.
+
+    Attributes:
+        scope: the API's address, or ``sandbox``.
+        state: the file of the sandbox's incidents; empty if they ended with the command.
+    """
+
+    scope: str
+    state: str = ""
 
 
 class SheetName(Protocol):
@@ -59,6 +74,41 @@ def read_audit(report: Path) -> list[Record]:
     Raises:
         InputError: it cannot be read.
     """
+    return [record for record in _records(report) if _EVENT not in record]
+
+
+def destinations_of(report: Path) -> list[Destination]:
+    """Return the APIs that the runs of a report were sent to, each once; raises as ``read_audit``.
+
+    None without an audit.
+    """
+    return list(dict.fromkeys(map(_destination, _records(report))))
+
+
+def note_start(report: Path, sheet: SheetName, scope: str, options: Mapping[str, object]) -> None:
+    """Write which API a report's rows are about to be sent to, unless the audit has it already.
+
+    Raises:
+        InputError: the audit cannot be read or written; nothing was sent.
+    """
+    start = {
+        "started_at": round(time.time(), 3),
+        _EVENT: "run_started",
+        "sheet": sheet.label,
+        "scope": scope,
+        "options": _as_json(options),
+    }
+    if _destination(start) not in destinations_of(report):
+        append_audit(report, {"version": version("bulk-reset"), **start})
+
+
+def _destination(record: Mapping[str, Any]) -> Destination:
+    options = record.get("options")
+    state = options.get("sandbox_state") if isinstance(options, Mapping) else None
+    return Destination(str(record.get("scope", "")), str(state or ""))
+
+
+def _records(report: Path) -> list[Record]:
     path = beside(report, AUDIT)
     try:
         lines = path.read_bytes().split(b"\n") if path.is_file() else []

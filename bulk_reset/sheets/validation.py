@@ -305,8 +305,10 @@ def _further_error(name: str, text: str) -> _CellError | None:
 def _value_error(name: str, text: str) -> _CellError | None:
     try:
         value = value_of(name, text)
-    except (ValueError, RecursionError):
-        return "json", "not valid JSON", 'Use for example ["a", "b"], 5, true, or "a" for a text'
+    except ValueError as exc:
+        is_syntax = isinstance(exc, json.JSONDecodeError)
+        problem = "not valid JSON" if is_syntax else shorten(str(exc))
+        return "json", problem, 'Use for example ["a", "b"], 5, true, or "a" for a text'
     if not is_whole(json.dumps(value, ensure_ascii=False)):
         return "json", INCOMPLETE_CHARACTER, "Enter the complete character"
     if value is None:

@@ -5,12 +5,19 @@ Rules are Jinja2 templates in its sandbox: they can read an incident's values, n
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence, Sized
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value, text_of
+from bulk_reset.core.custom_fields import (
+    COMMENT_FIELD,
+    field_of,
+    is_same,
+    live_value,
+    text_of,
+    value_of,
+)
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option_name
@@ -19,11 +26,8 @@ from bulk_reset.sheets.columns import field_named
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from jinja2.runtime import Context
-    from jinja2.sandbox import SandboxedEnvironment
 
-_MAX_CHARACTERS: Final = 100_000
-"""More than any field can have."""
+    from bulk_reset.workflows.rule_templates import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Rules:
     """
 
     templates: Mapping[str, Template]
+    _environment: Environment
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Self:
@@ -43,14 +48,11 @@ class Rules:
         Raises:
             InputError: no such field, a field twice, or an invalid template.
         """
-        from jinja2 import StrictUndefined, TemplateError  # noqa: PLC0415  (rarely needed)
+        from jinja2 import TemplateError  # noqa: PLC0415  (rarely needed)
 
-        environment = _environment()(
-            undefined=StrictUndefined,
-            keep_trailing_newline=True,
-            autoescape=False,
-        )
-        environment.filters["regex_replace"] = _regex_replace
+        from bulk_reset.workflows.rule_templates import Environment  # noqa: PLC0415
+
+        environment = Environment()
         templates: dict[str, Template] = {}
         for text in texts:
             name, sign, template = text.partition("=")
@@ -60,14 +62,19 @@ class Rules:
                     f"{_option()} {text}: not a rule, or no field that can be set. Use for example "
                     "'title={{ title | upper }}'."
                 )
+            if not template:
+                raise InputError(
+                    f"{_option()} {name}: the template is empty, and would set nothing. Write a "
+                    "text after the equals sign."
+                )
             if field in templates:
                 raise InputError(f"{_option()} {name}: used twice. Use one rule for each field.")
             try:
                 templates[field] = environment.from_string(template)
-            except TemplateError as exc:
-                what = str(exc).rstrip(".")
+            except (TemplateError, ValueError, RecursionError) as exc:
+                what = one_line(str(exc)).rstrip(".")
                 raise InputError(f"{_option()} {name}: {what}. Fix the template.") from exc
-        return cls(templates)
+        return cls(templates, environment)
 
     def wanted(self, incident: Mapping[str, Any], row_number: int) -> dict[str, str]:
         """Return the new texts that differ from the incident's current ones: column -> text.
@@ -78,43 +85,37 @@ class Rules:
         found = {}
         for field, template in self.templates.items():
             try:
-                text = template.render(incident)
+                text = self._environment.render(template, incident)
             except Exception as exc:  # a template can raise anything
                 where = f"{_option()} {field}: row {row_number}, incident {incident.get(ID_FIELD)}"
-                what = one_line(str(exc)).rstrip(".")
-                raise InputError(
-                    f"{where}: {what}. Available values: {', '.join(sorted(incident))}."
-                ) from exc
-            now = "" if field == COMMENT_FIELD else text_of(field, live_value(incident, field))
-            if text and not is_same(text, now):
+                raise InputError(f"{where}: {_reason(exc, incident)}") from exc
+            if text and not _is_current(field, text, incident):
                 found[field] = text
         return found
+
+
+def _reason(error: Exception, incident: Mapping[str, Any]) -> str:
+    """Return why a template failed, and the fix."""
+    from bulk_reset.workflows.rule_templates import RuleError  # noqa: PLC0415
+
+    what = one_line(str(error)).rstrip(".") or type(error).__name__
+    values = f" Available values: {', '.join(sorted(incident))}."
+    return f"{what}.{'' if isinstance(error, RuleError) else values}"
+
+
+def _is_current(field: str, text: str, incident: Mapping[str, Any]) -> bool:
+    """Return whether an incident has this value already; of JSON, however it is written."""
+    if field == COMMENT_FIELD:
+        return False
+    live = live_value(incident, field)
+    if is_same(text, text_of(field, live)):
+        return True
+    with contextlib.suppress(ValueError):
+        return field != field_of(field) and is_same(value_of(field, text), live)
+    return False
 
 
 def _option() -> str:
     """Return the option that rules come from; in Python it is a parameter of another name."""
     name = option_name("set")
     return "rules" if name == "set" else name
-
-
-def _environment() -> type[SandboxedEnvironment]:
-    """Return Jinja2's sandbox, with operators that cannot make a text that fills the memory."""
-    from jinja2.exceptions import SecurityError  # noqa: PLC0415  (rarely needed)
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
-
-    class Bounded(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**"})
-
-        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
-            sizes = [len(one) if isinstance(one, Sized) else abs(one) for one in (left, right)]
-            if operator == "**" or sizes[0] * sizes[1] > _MAX_CHARACTERS:
-                text = f"the result of {operator} has more than {_MAX_CHARACTERS:,} characters"
-                raise SecurityError(text)
-            return super().call_binop(context, operator, left, right)
-
-    return Bounded
-
-
-def _regex_replace(text: str, pattern: str, replacement: str = "") -> str:
-    """Return the text with the matches of a regular expression replaced."""
-    return re.sub(pattern, replacement, text)

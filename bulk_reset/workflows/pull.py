@@ -15,10 +15,8 @@ from typing import Any
 from bulk_reset.core.argument_types import or_default, require, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.custom_fields import custom_column
-from bulk_reset.core.errors import InputError, RunError
+from bulk_reset.core.errors import RunError
 from bulk_reset.core.fields import ID_FIELD
-from bulk_reset.core.incident_ids import Readings, is_id, read_ids
-from bulk_reset.core.option_names import option_name
 from bulk_reset.engine.connection import connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import IncidentReader, open_incident_reader
@@ -189,29 +187,3 @@ def pull(  # noqa: PLR0913  (its options)
 
 def _is_further(name: str) -> bool:
     return name.startswith("field:") or name == "comment"
-
-
-def read_id_file(path: PathLike) -> list[str]:
-    """Return the incident ids of a text file with an id, or a link to an incident, on each line.
-
-    A first line that is neither is a header.
-
-    Raises:
-        InputError: it cannot be read, or a line is neither.
-    """
-    where = f"{option_name('ids')} {path}"
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeError) as exc:
-        raise InputError(f"{where}: cannot be read ({exc}). Use a text file.") from exc
-    cells = [line.split(",")[0].strip().lower() for line in lines]
-    found = read_ids(cells, Readings())
-    for number, text in enumerate(found, 1):
-        if text and not is_id(text) and number > 1:
-            raise InputError(
-                f"{where}: line {number} is not an incident id or a link to an incident. Fix it."
-            )
-    ids = list(dict.fromkeys(text for text in found if is_id(text)))
-    if not ids:
-        raise InputError(f"{where}: no incident ids. Write one on each line.")
-    return ids

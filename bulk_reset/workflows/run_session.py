@@ -24,6 +24,7 @@ from bulk_reset.engine.options import Options
 from bulk_reset.engine.run_sender import RunSender, SendResult
 from bulk_reset.engine.work_source import WorkSource, outcomes_by_row
 from bulk_reset.quota.limiter import ideal_s
+from bulk_reset.records.audit import note_start
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests
 from bulk_reset.records.report_file import Report
@@ -32,6 +33,7 @@ from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
+from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.sheet_opening import (
     SheetLike,
     check_sheet,
@@ -76,6 +78,8 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
                 f"{option('report', 'FILE')}."
             )
         refuse_to_overwrite(table.path, path)
+        if path is not None:
+            refuse_other_destination(path, options, adds=True)
         yield RunSession(table, path, connection, options, callbacks)
 
 
@@ -163,6 +167,8 @@ class RunSession:
             return RunResult(_dry_totals(work, options), partial(by_row, ()))
         if report is None and path is not None:
             report = stack.enter_context(Report(path))
+        if report is not None:
+            note_start(report.path, self.table, self.connection.scope, options.changed())
         values, first_value = self._current_values(report, work, stack)
         result = self._send_work(work, canary, report, values, handles_signals=handles_signals)
         if report is None:

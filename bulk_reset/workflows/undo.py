@@ -13,7 +13,7 @@ from bulk_reset.core.plan import PlanTotals, RowPlan
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.workflows.plan import plan
-from bulk_reset.workflows.rehearsal import refuse_rehearsal
+from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.run import run
 from bulk_reset.workflows.undo_sheet import UndoSheet, make_undo_sheet
 
@@ -53,13 +53,13 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
         show: called with the totals of the plan.
 
     Raises:
-        InputError: no report, or no previous values beside it.
+        InputError: no report, or of another API; or no previous values beside it.
         RunError: as for ``run``.
     """
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
     require_path("report", report)
-    refuse_rehearsal(Path(report), options, "undo")
+    refuse_other_destination(Path(report), options, command="undo")
     undo_sheet = make_undo_sheet(Path(report))
     if not undo_sheet.rows:
         return UndoResult(undo_sheet, is_confirmed=True, totals=None)

@@ -25,7 +25,7 @@ from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
-from bulk_reset.workflows.rehearsal import refuse_rehearsal
+from bulk_reset.workflows.report_destination import refuse_other_destination
 
 BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
@@ -39,14 +39,14 @@ def verify(
     """Read back what the rows of a report wrote, and compare.
 
     Raises:
-        InputError: no report, or no previous values beside it.
+        InputError: no report, or of another API; or no previous values beside it.
         LockedError: another run uses the report or the account.
         RunError: the incidents could not be read.
     """
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
     require_path("report", report)
-    refuse_rehearsal(Path(report), options, "verify")
+    refuse_other_destination(Path(report), options, command="verify")
     with (
         interruptible(),
         connect(options, callbacks) as connection,

@@ -584,15 +584,20 @@ async def test_a_proxy_that_is_no_address_is_fatal(
         (" https://api.flashcat.cloud/\n", "https://api.flashcat.cloud"),
         ("https://gateway.example/flashduty//", "https://gateway.example/flashduty"),
         ("https://xn--mnchen-3ya.example:8443", "https://xn--mnchen-3ya.example:8443"),
-        ("HTTPS://Gateway_1.example./a;b", "HTTPS://Gateway_1.example./a;b"),
-        ("HTTP://LOCALHOST", "HTTP://LOCALHOST"),
+        ("HTTPS://Gateway_1.example./a;b", "https://gateway_1.example/a;b"),
+        ("HTTP://LOCALHOST", "http://localhost"),
+        ("https://API.flashcat.cloud:443//", "https://api.flashcat.cloud"),
+        ("https://api.flashcat.cloud:/", "https://api.flashcat.cloud"),
+        ("https://gateway.example:08443/x/../%61//", "https://gateway.example:8443/a"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://localhost:443", "http://localhost:443"),
         ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://localhost:8080/", "http://localhost:8080"),
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_an_address_is_taken_without_its_last_slash(text: str, expected: str) -> None:
+def test_an_address_has_one_spelling(text: str, expected: str) -> None:
     """HTTPS anywhere, and plain HTTP to this machine, is what a key may travel over."""
     assert check_base_url(text) == expected
 

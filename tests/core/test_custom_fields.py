@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -123,3 +124,31 @@ def test_other_columns_are_not_custom(header: str) -> None:
 def test_current_value_of_a_field(incident: dict[str, Any], value: object) -> None:
     """Missing, null and empty all mean no value."""
     assert live_value(incident, "field:a:json") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("NaN", "NaN is not valid JSON"),
+        ("Infinity", "Infinity is not valid JSON"),
+        ("[1, -Infinity]", "-Infinity is not valid JSON"),
+        ("1e999", "the number 1e999 is out of range"),
+        ('{"a": -1e999}', "the number -1e999 is out of range"),
+        ("1.0e-999", "the number 1.0e-999 is out of range"),
+        ("9" * 301, "a number of 301 digits is out of range"),
+        ('{"a": 1, "a": 2}', "the key 'a' is used twice"),
+        ("[" * 100_000, "too many levels"),
+    ],
+)
+def test_json_that_would_lose_a_part_is_an_error(text: str, problem: str) -> None:
+    """It is refused as invalid, so that nothing else than the cell's value is sent."""
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        value_of("field:a:json", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0e999", 0.0), ("-0.0", 0.0), (" [1.5] ", [1.5]), ("9" * 300, 10**300 - 1)]
+)
+def test_json_in_range_is_its_value(text: str, value: object) -> None:
+    """Zero is zero, however it is written."""
+    assert value_of("field:a:json", text) == value

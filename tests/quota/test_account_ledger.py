@@ -81,6 +81,32 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
         ((KEY, "https://a", "ours"), ("another-key", "https://a", "ours"), True),
         ((KEY, "https://a", "ours"), (KEY, "https://b", "ours"), False),
         ((KEY, "https://a", ""), ("another-key", "https://a", KEY), False),
+        *(
+            ((KEY, "https://api.example", ""), (KEY, spelling, ""), True)
+            for spelling in (
+                "HTTPS://api.example",
+                "https://API.Example",
+                "https://api.example.",
+                "https://api.example/",
+                "https://api.example:443",
+                " https://api.example:0443// ",
+            )
+        ),
+        *(
+            ((KEY, "http://localhost:8080", ""), (KEY, spelling, ""), True)
+            for spelling in (
+                "http://LOCALHOST:8080",
+                "http://localhost.:8080/",
+                "http://127.0.0.1:8080",
+                "http://[::1]:8080",
+            )
+        ),
+        ((KEY, "http://localhost:8080", ""), (KEY, "http://localhost:8081", ""), False),
+        ((KEY, "https://a/x", ""), (KEY, "https://a/y", ""), False),
+        ((KEY, "https://a", ""), (f" {KEY}\n", "https://a", ""), True),
+        ((KEY, "https://a", "our  team "), (KEY, "https://a", " our team"), True),
+        ((KEY, "https://a", "Gr\u00f6\u00dfe"), (KEY, "https://a", "Gro\u0308\u00dfe"), True),
+        ((KEY, "https://a", "ours"), (KEY, "https://a", "Ours"), False),
     ],
 )
 def test_an_account_is_known_by_its_address_and_its_name_or_else_its_key(

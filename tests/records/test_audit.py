@@ -19,7 +19,14 @@ from bulk_reset import InputError, Options, pull, query_of, run, run_frame, undo
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import RunError
-from bulk_reset.records.audit import append_audit, audited, read_audit
+from bulk_reset.records.audit import (
+    Destination,
+    append_audit,
+    audited,
+    destinations_of,
+    note_start,
+    read_audit,
+)
 from bulk_reset.sheets.sheet import open_sheet
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -110,7 +117,22 @@ def test_the_key_is_not_in_it(
 
     written = (tmp_path / f"{KEY}.audit.jsonl").read_text()
     assert KEY not in written
-    assert json.loads(written)["options"] == {"app_key_file": "key", "base_url": sandbox.url}
+    options = {"app_key_file": "key", "base_url": sandbox.url}
+    assert [json.loads(line)["options"] for line in written.splitlines()] == [options, options]
+
+
+def test_the_api_of_a_run_that_was_killed_is_known(tmp_path: Path) -> None:
+    """It is written before the first row is sent, once for each API."""
+    report, sheet = tmp_path / "it.report.csv", open_sheet(write_sheet(tmp_path / "it.csv", 1))
+    with sheet as table:
+        note_start(report, table, "https://a.example", {"limit": 1})
+        note_start(report, table, "https://a.example", {"limit": 2})
+        note_start(report, table, "sandbox", {"sandbox_state": tmp_path / "s.json"})
+    assert read_audit(report) == []
+    assert destinations_of(report) == [
+        Destination("https://a.example"),
+        Destination("sandbox", str(tmp_path / "s.json")),
+    ]
 
 
 def test_a_torn_line_does_not_affect_other_lines(tmp_path: Path) -> None:

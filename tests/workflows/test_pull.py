@@ -18,8 +18,8 @@ from aiohttp.test_utils import TestServer
 from programs import FAST, SandboxProcess, read_csv, seed_id
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.workflows.id_file import read_id_file
 from bulk_reset.workflows.incident_query import MAX_WINDOW_S, Query, parse_time, query_of
-from bulk_reset.workflows.pull import read_id_file
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]
@@ -123,13 +123,61 @@ def test_ids_come_from_any_list_of_them(tmp_path: Path) -> None:
     path.write_text(f"incident_id,title\n{seed_id(1).upper()},x\n\n{link}\n{seed_id(1)}\n")
     assert read_id_file(path) == [seed_id(1), seed_id(3)]
     path.write_text(f"{seed_id(1)}\nno id\n")
-    with pytest.raises(InputError, match="line 2 is not an incident id"):
+    with pytest.raises(InputError, match="line 2: 'no' is not an incident id"):
         read_id_file(path)
     path.write_text("only a header\n")
     with pytest.raises(InputError, match="no incident ids"):
         read_id_file(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_id_file(tmp_path / "missing.txt")
+
+
+_A, _B, _C = (seed_id(number) for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        (f"{_A} {_B}\n{_C}\n", [_A, _B, _C]),
+        (f"{_A},{_B};{_C}", [_A, _B, _C]),
+        (f'{_A}\t"{_B}"\n', [_A, _B]),
+        (f"ids\n{_A}, {_B}\n", [_A, _B]),
+        (f"Incident ID\n{_A}\n", [_A]),
+        (f"id,title 2\n{_A},Disk 5 full\n", [_A]),
+        (f"title,id\nDisk full,{_A}\n", [_A]),
+        (f"{_A}\r\n\r\n{_B}\r\n", [_A, _B]),
+    ],
+)
+def test_every_id_of_a_file_is_taken(text: str, ids: list[str], tmp_path: Path) -> None:
+    """However many are on a line."""
+    path = tmp_path / "ids.txt"
+    path.write_text(text)
+    assert read_id_file(path) == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f"{_A[:-1]}\n{_B}\n", f"line 1: '{_A[:-1]}' is not an incident id"),
+        (f"{_A}0\n{_B}\n", f"line 1: '{_A}0' is not an incident id"),
+        (f"{_A[:-1]}g\n{_B}\n", f"line 1: '{_A[:-1]}g' is not an incident id"),
+        (f"INC-1\n{_B}\n", "line 1: 'INC-1' is not an incident id"),
+        (f"https://console.example/\n{_B}\n", "line 1: 'https://console.example/' is not"),
+        (f"{_A} Disk\n", "line 1: 'Disk' is not an incident id"),
+        (f"{_A},{_B[:-1]}\n", f"line 1: '{_B[:-1]}' is not an incident id"),
+        (f"id,parent\n{_A},{_B}\n", "line 2: 2 incident ids. Keep only the column of ids."),
+        (f"id,parent\n{_A},{_B[:-1]}\n", f"line 2: '{_B[:-1]}' is not an incident id"),
+        (f"id,title\n{_A},Disk\nfull\n", "line 3: 'full' is not an incident id"),
+        (f"https://x.example/{_A}/{_B}\n", f"line 1: 'https://x.example/{_A[:22]}' is not"),
+    ],
+)
+def test_no_id_of_a_file_is_left_out(text: str, problem: str, tmp_path: Path) -> None:
+    """What is not an id is an error that names it, in the first line, too."""
+    path = tmp_path / "ids.txt"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_id_file(path)
+    assert problem in str(caught.value)
 
 
 @pytest.mark.slow
@@ -214,6 +262,7 @@ def test_a_pull_with_an_invalid_option_reads_nothing(
     ("filters", "said"),
     [
         ("bogus", "--from-pull 'bogus': Got unexpected extra argument"),
+        ("--since 30d --query ''", "it is empty. Set a value, or leave the option out."),
         ("--nope", "No such option: --nope"),
         ("--since", "requires an argument"),
         ("--since 'x", "not options of pull"),
