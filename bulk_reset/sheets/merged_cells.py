@@ -1,7 +1,7 @@
 """Finds the cells that a merged range covers.
 
 A spreadsheet shows only the first cell of a merged range. The others are empty, or have a text
-that nobody sees; both would be sent or left out silently.
+that no one sees; both would be sent or left out silently.
 """
 
 from __future__ import annotations

@@ -194,8 +194,8 @@ def test_a_sandbox_without_a_file_has_no_undo(
         refused = command(words[0], report, *words[1:])
         assert (refused.returncode, refused.stdout) == (2, "")
         assert refused.stderr == (
-            f"error: {report}: is from a run with --sandbox, whose incidents no longer exist. Use "
-            "--sandbox-state FILE for a sandbox run to verify or undo.\n"
+            f"error: {report}: is from a run with --sandbox, whose incidents no longer exist. Move "
+            "it away. Use --sandbox-state FILE for a sandbox run to verify or undo.\n"
             "More: bulk-reset docs options\n"
         )
 
@@ -211,8 +211,8 @@ def test_the_report_of_a_sandbox_run_needs_its_sandbox(
         refused = command(*words)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert refused.stderr.splitlines()[0] == (
-            f"error: {report}: is from a sandbox run. Add the --sandbox-state FILE you used for "
-            "that run."
+            f"error: {report}: is from a sandbox run. Add the --sandbox-state 'my state.json' "
+            "you used for that run."
         )
         again = command(*steps(refused.stderr)["Next"], *words[2:])
         assert again.returncode == 0, again.stderr
