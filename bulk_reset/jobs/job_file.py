@@ -96,11 +96,14 @@ class JobFileError(InputError):
         ]
 
 
-def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
+def read_job(
+    path: Path, environment: Mapping[str, str] | None = None, content: bytes | None = None
+) -> Job:
     """Read and check a job file.
 
     Args:
         environment: values for ``${NAME}``; the process's own environment when None.
+        content: of the file, where it is read already; other paths are relative to ``path``.
 
     Raises:
         JobFileError: the file is invalid: every error, each with its line.
@@ -109,7 +112,7 @@ def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
     if not _NAME.fullmatch(path.stem):
         problem = "invalid job name. Use letters, digits, '-', '_' and '.' in the file's name."
         raise JobFileError(str(path), [JobFileProblem(1, "", problem)])
-    text = _text_of(path)
+    text = _text_of(path, content_of(path) if content is None else content)
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
@@ -141,16 +144,26 @@ def _validated(path: Path, filled: dict[str, Any], reading: _Reading) -> Job:
         return Job.model_validate(whole)
 
 
-def _text_of(path: Path) -> str:
+def content_of(path: Path) -> bytes:
+    """Return the content of a job file.
+
+    Raises:
+        InputError: it cannot be read, or is no job file.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: not a file. Use a job file (.toml).")
         if status.st_size > _LARGEST_BYTES:
             raise InputError(f"{path}: too large for a job file. Use a job file, not the sheet.")
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Use a job file.") from exc
+
+
+def _text_of(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = exc.object[: exc.start].count(b"\n") + 1
         problem = "not UTF-8. Save the file as UTF-8. If it is the sheet, name it in [source]."

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bulk_reset.core.errors import BulkResetError, InputError
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, read_job
+from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, content_of, read_job
 from bulk_reset.jobs.run_record import JobState
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import Timetable
@@ -28,11 +28,12 @@ FileStamp = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class LoadedJob:
-    """A valid job file, as it was read."""
+    """A valid job file, as it was read: a run keeps and uses this content."""
 
     job: Job
     timetable: Timetable
     stamp: FileStamp
+    content: bytes
 
 
 @dataclass(slots=True)
@@ -103,7 +104,8 @@ class JobFolder:
         self.jobs.pop(path.stem, None)
         self._invalid.pop(path.name, None)
         try:
-            job = read_job(path)
+            content = content_of(path)
+            job = read_job(path, content=content)
             timetable = Timetable.of(job)
             if timetable is None:
                 problem = "this table is missing, so the job is never due. Add it with cron."
@@ -114,7 +116,7 @@ class JobFolder:
             what = "invalid job file; the job is not run"
             self.run_log.error("job_invalid", file=str(path), why=str(error), what=what)
             return
-        self.jobs[job.name] = LoadedJob(job, timetable, stamp)
+        self.jobs[job.name] = LoadedJob(job, timetable, stamp, content)
 
     def refresh_states(self) -> None:
         """Make the state of every job match its timetable and the clock."""
@@ -138,7 +140,13 @@ class JobFolder:
         )
         if not is_current:
             run_id = job_state.run_id if job_state else ""
-            fresh = JobState(str(job.path), timetable.key, now_at, run_id)
+            handled_at = now_at
+            if self.only is not None:
+                # A process that ends after this check: the next one would be too late.
+                known_at = job_state.handled_at if job_state else 0.0
+                first_at = timetable.first_handled_at(now_at)
+                handled_at = max(first_at, known_at if known_at <= now_at else 0.0)
+            fresh = JobState(str(job.path), timetable.key, handled_at, run_id)
             self.save_job_state(job.name, fresh)
 
     def job_state(self, name: str) -> JobState | None:

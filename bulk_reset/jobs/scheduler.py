@@ -37,6 +37,7 @@ from bulk_reset.jobs.run_resume import (
     abandoned_record,
     exited_record,
     is_retried,
+    retry_at,
     why_not_resumed,
 )
 from bulk_reset.jobs.state_folder import StateFolder
@@ -77,6 +78,8 @@ class Scheduler:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _rereading: asyncio.Task[None] | None = None
     _blocked: dict[str, str] = field(default_factory=dict)
+    _is_staying: bool = False
+    """Whether this process waits for due times; not with ``run_due``."""
     _is_shutting_down: bool = False
     _scheduler: AsyncIOScheduler = field(init=False)
     _reread_at: float = 0.0
@@ -91,6 +94,7 @@ class Scheduler:
 
     def open(self) -> None:
         """Read the folder, resume interrupted runs, and wake up when a job is due."""
+        self._is_staying = True
         self._reread()
         starts = {name: self.next_start_at(name) or math.inf for name in self.jobs}
         first = min(starts, key=starts.__getitem__, default=None)
@@ -264,7 +268,7 @@ class Scheduler:
             await self._record_missed(loaded.job, missed, now_at)
             job_state = dataclasses.replace(job_state, handled_at=missed.last.due_at)
         if decision.run is not None:
-            due_at, run_id = decision.run.due_at, self._begin(loaded.job, decision.run)
+            due_at, run_id = decision.run.due_at, self._begin(loaded, decision.run)
             job_state = dataclasses.replace(job_state, handled_at=due_at, run_id=run_id)
         self.folder.save_job_state(name, job_state)
         self._blocked.pop(name, None)
@@ -285,10 +289,11 @@ class Scheduler:
         )
         await self._notify(job, record)
 
-    def _begin(self, job: Job, due: Due) -> str:
+    def _begin(self, loaded: LoadedJob, due: Due) -> str:
         """Create the folder of a run, and run it once its account is free; return its id."""
+        job = loaded.job
         record = new_record(job, due.due_at, run_id_of(job.name, due.due_at), is_scheduled=True)
-        created = self.state.begin(record, job.path.read_bytes())
+        created = self.state.begin(record, loaded.content)
         if created is not None:
             self._start(job, created)
         else:
@@ -355,11 +360,14 @@ class Scheduler:
         if loaded is None or not record.is_open:
             return  # the job is gone or invalid, or the run is done
         is_running = record.job in self._busy or self.state.is_locked(record.job)
-        why_not = why_not_resumed(loaded.timetable, record, self.clock())
+        now_at = self.clock()
+        why_not = why_not_resumed(loaded.timetable, record, now_at)
         if is_running and (record.state != ENDED or not why_not):
-            self._schedule_retry(loaded, record)
+            self._schedule_retry(record, now_at + loaded.timetable.again_s)
         elif why_not:
             self._abandon(loaded.job, record, why_not)
+        elif (again_at := retry_at(loaded.timetable, record, now_at)) > now_at:
+            self._schedule_retry(record, again_at)
         else:
             self.run_log.info("run_resumed", job=record.job, run=record.id)
             self._start(loaded.job, record)
@@ -370,10 +378,12 @@ class Scheduler:
         except InputError:
             return  # its folder was removed
         if is_retried(record):
-            self._schedule_retry(self.jobs[record.job], record)
+            again_s = self.jobs[record.job].timetable.again_s
+            self._schedule_retry(record, self.clock() + again_s)
 
-    def _schedule_retry(self, loaded: LoadedJob, record: RunRecord) -> None:
-        again_at = self.clock() + loaded.timetable.again_s
+    def _schedule_retry(self, record: RunRecord, again_at: float) -> None:
+        if not self._is_staying:
+            return  # the next check finds the run
         self._wake_up(f"{_RETRY}{record.id}", again_at, self.resume, record.id)
         self.run_log.info(
             "run_retry_scheduled", job=record.job, run=record.id, again=_iso(again_at)

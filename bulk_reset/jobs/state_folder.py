@@ -4,6 +4,7 @@
     STATE/runs/ID/             job file, sheet, report, previous values, page, log
     STATE/jobs/NAME.json       the last due time that was handled (``JobState``)
     STATE/jobs/NAME.lock       locked while the job runs
+    STATE/jobs/NAME.due.lock   locked while ``job run --if-due`` checks it and waits for its run
     STATE/begin.lock           locked while a run's folder is created
 
 A run's folder can be created only once, so a due time cannot be run twice: the process that
@@ -42,6 +43,8 @@ from bulk_reset.quota.account_ledger import user_state_folder
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _BEGIN_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.01
+_ASKED_S: Final = 0.2
+"""Longer than ``is_locked`` of another process holds the lock that it asks for."""
 _MOST_RUNS_AT_ONCE: Final = 1_000
 T = TypeVar("T")
 
@@ -105,8 +108,7 @@ class StateFolder:
                     f"{folder}: cannot be created ({exc.strerror}). Use --state-dir DIR."
                 ) from exc
             if job_file:
-                with atomic_file(folder / JOB_FILE) as file:
-                    file.write(job_file)
+                self.keep_job_file(run_id, job_file)
             created = dataclasses.replace(record, id=run_id)
             self.write(created)
             return created
@@ -114,6 +116,11 @@ class StateFolder:
             f"{self.runs}: has {_MOST_RUNS_AT_ONCE:,} runs named {record.id}. "
             "Remove old ones with bulk-reset runs clean."
         )
+
+    def keep_job_file(self, run_id: str, content: bytes) -> None:
+        """Write the version of the job file that a run uses."""
+        with atomic_file(self.folder(run_id) / JOB_FILE) as file:
+            file.write(content)
 
     def write(self, record: RunRecord) -> None:
         """Write the record of a run, replacing the previous one."""
@@ -174,8 +181,22 @@ class StateFolder:
             LockedError: it is already running.
         """
         busy = f"{job}: already running. Wait until that run has ended."
-        with _locked(self.jobs / f"{job}.lock", busy):
+        with _locked(self.jobs / f"{job}.lock", busy, _ASKED_S):
             yield
+
+    @contextlib.contextmanager
+    def checked(self, job: str) -> Iterator[bool]:
+        """Lock the check whether a job is due until the block ends.
+
+        Yields: False if another process checks it, or the job is running: nothing is to be done.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_locked(self.jobs / f"{job}.due.lock", ""))
+            except LockedError:
+                yield False
+                return
+            yield not self.is_locked(job)
 
     @contextlib.contextmanager
     def scheduled(self) -> Iterator[None]:
@@ -191,7 +212,7 @@ class StateFolder:
     def is_locked(self, job: str) -> bool:
         """Return whether a job is running."""
         try:
-            with self.locked(job):
+            with _locked(self.jobs / f"{job}.lock", ""):
                 return False
         except LockedError:
             return True

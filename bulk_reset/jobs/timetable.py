@@ -158,6 +158,19 @@ class Timetable:
         found = next(self.after(handled_at), None)
         return None if found is None else max(now_at, found.starts_at)
 
+    def first_handled_at(self, now_at: float) -> float:
+        """Return what counts as handled for a check every minute that sees the job first.
+
+        It has to run what is due in its minute, although it never ran before.
+        """
+        handled_at = now_at // _MINUTE_S * _MINUTE_S - _MINUTE_S
+        since_at = handled_at - self.jitter_s
+        for due in self.after(since_at):
+            if due.starts_at > handled_at:
+                return since_at
+            since_at = due.due_at
+        return since_at
+
     def decide(self, handled_at: float, now_at: float) -> Decision:
         """Decide about all due times since the last one that was handled.
 
