@@ -225,9 +225,10 @@ def run(
             raise typer.Exit(_check_due(file, state, output))
         read, record = _new_run(file, state) if run_id is None else _open_run(file, state, run_id)
         ended = _run(read, state, record, output)
-        output.line(f"{ended.job}: {ended.words}")
-        if output.is_quiet and ended.exit_code != ExitCode.DONE:
-            print_error(f"{ended.job}: {ended.words}")  # cron sends this by mail
+        for text in (f"{ended.job}: {ended.words}", *ended.row_texts()):
+            output.line(text)
+            if output.is_quiet and ended.exit_code != ExitCode.DONE:
+                print_error(text)  # cron sends this by mail
         output.line(f"Run: {from_here(state.folder(ended.id))}")
         output.json(dataclasses.asdict(ended))
     raise typer.Exit(ended.exit_code or 0)
@@ -317,7 +318,7 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     # In a separate process, as the schedule does: this one could not handle a signal.
     processes = RunProcesses(state, is_quiet=output.is_quiet)
     run_log = run_log_on_stderr(output)
-    folder = JobFolder(read.path.parent, state, run_log, only=read.path.name)
+    folder = JobFolder(read.path.parent, state, run_log, only=read.path.name, is_once=True)
     scheduler = Scheduler(folder, processes.start)
     return asyncio.run(run_schedule(scheduler, processes, once=True, port=None))
 

@@ -67,7 +67,7 @@ def schedule(
 
         state = StateFolder(state_dir)
         processes = RunProcesses(state, is_quiet=quiet)
-        jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output))
+        jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output), is_once=once)
         scheduler = Scheduler(jobs, processes.start)
         with state.scheduled():
             code = asyncio.run(run_schedule(scheduler, processes, once=once, port=port))

@@ -243,8 +243,17 @@ class _Reading:
         """Return what pydantic found, in this program's words."""
         found: dict[tuple[int, str], JobFileProblem] = {}
         for one in error.errors(include_url=False):
-            problem = self._problem_of(one)
-            found.setdefault((problem.line, problem.key), problem)
+            error_found = one["ctx"].get("error") if one["type"] == "value_error" else None
+            if isinstance(error_found, JobKeyError):
+                place = _place_of(one["loc"])
+                problems = [
+                    self.problem((*place, key), problem)
+                    for key, problem in error_found.problems.items()
+                ]
+            else:
+                problems = [self._problem_of(one)]
+            for problem in problems:
+                found.setdefault((problem.line, problem.key), problem)
         return list(found.values())
 
     def _problem_of(self, one: Mapping[str, Any]) -> JobFileProblem:
@@ -261,10 +270,7 @@ class _Reading:
             expected = one["ctx"]["expected"]
             problem = f"{self._shown(place, one['input'])}not an allowed value. Use {expected}."
         elif kind == "value_error":
-            error = one["ctx"]["error"]
-            problem = str(error)
-            place = (*place, error.key) if isinstance(error, JobKeyError) else place
-            problem = f"{self._shown(place, one['input'])}{problem}"
+            problem = f"{self._shown(place, one['input'])}{one['ctx']['error']}"
         else:
             text = _TEXT_OF_KIND.get(kind, "not allowed here ({kind}). Check the value.")
             text = text.format(name=name, kind=kind, **one.get("ctx", {}))

@@ -43,6 +43,8 @@ class JobFolder:
     Args:
         clock: UTC epoch seconds now.
         only: the one file to read; all job files of the folder when None.
+        is_once: this process ends after one check, so a new job's due times count from the
+            minute of the check.
 
     Attributes:
         jobs: the valid ones.
@@ -53,6 +55,7 @@ class JobFolder:
     run_log: RunLog
     clock: Callable[[], float] = time.time
     only: str | None = None
+    is_once: bool = False
     jobs: dict[str, LoadedJob] = field(default_factory=dict)
     _invalid: dict[str, tuple[FileStamp, str]] = field(default_factory=dict)
     _job_states: dict[str, JobState] = field(default_factory=dict)
@@ -141,8 +144,8 @@ class JobFolder:
         if not is_current:
             run_id = job_state.run_id if job_state else ""
             handled_at = now_at
-            if self.only is not None:
-                # A process that ends after this check: the next one would be too late.
+            if self.is_once:
+                # The next check would be too late.
                 known_at = job_state.handled_at if job_state else 0.0
                 first_at = timetable.first_handled_at(now_at)
                 handled_at = max(first_at, known_at if known_at <= now_at else 0.0)

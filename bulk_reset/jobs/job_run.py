@@ -12,11 +12,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
@@ -24,19 +24,22 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import (
     BulkResetError,
     ExitCode,
+    InvalidRowsError,
     LockedError,
     NoRowsError,
     UnansweredError,
 )
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.option_names import OptionStyle, name_options_as
+from bulk_reset.core.row_error import RowError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_outputs import copy_outputs, move_source
-from bulk_reset.jobs.job_source import copy_sheet, find_sheet, name_in_run_folder
+from bulk_reset.jobs.job_outputs import copy_outputs
+from bulk_reset.jobs.job_source import copy_sheet, modified_ns, name_in_run_folder
 from bulk_reset.jobs.notifications import send_notification
-from bulk_reset.jobs.run_record import ENDED, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.run_record import ENDED, MOST_ROW_ERRORS, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.sent_sheets import move_source, next_sheet
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import DEADLINE_PASSED, Timetable
 from bulk_reset.observability.run_log import RunLog, logged
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from bulk_reset.core.totals import Totals
 
 Clock = Callable[[], float]
+_MOVING: Final = 'afterwards = "done"'
 
 
 @dataclass(slots=True)
@@ -65,6 +69,8 @@ class JobRun:
     totals: Totals | None = None
     _failed_steps: list[str] = field(default_factory=list)
     """Steps after the sending that failed: ``page``, ``copy_to`` …"""
+    _not_moved: list[str] = field(default_factory=list)
+    """Why sheets that were sent cannot be moved away."""
     _previous: RunRecord = field(init=False)
     """The record as this process found it: of a resumed run, that of the attempt before."""
 
@@ -91,6 +97,8 @@ class JobRun:
                 # The API is down, or another run uses the account: worth another attempt later.
                 self._record_end(error.exit_code, str(error), OUTAGE)
             except BulkResetError as error:
+                if isinstance(error, InvalidRowsError):
+                    self._keep_row_errors(error.row_errors)
                 self._record_end(error.exit_code, str(error))
             except KeyboardInterrupt:
                 self._record_signal(ExitCode.INTERRUPTED, "interrupted by Ctrl-C")
@@ -114,7 +122,8 @@ class JobRun:
         options = self.job.options(self._path("x.report.csv"), self._on_wall_clock(deadline_at))
         sheet = self._sheet(options)
         if sheet is None:
-            self._record_end(ExitCode.DONE, "nothing to do: no sheet found")
+            text = "; ".join(self._not_moved) or "nothing to do: no sheet found"
+            self._record_end(ExitCode.NOT_ALL if self._not_moved else ExitCode.DONE, text)
             return
         report = self._path(f"{sheet.stem}.report.csv")
         options = dataclasses.replace(options, report=report)
@@ -160,10 +169,12 @@ class JobRun:
             return self._path(self.record.sheet)
         if self.job.source.pull is not None:
             return self._pull(options)
-        found = find_sheet(self.job)
+        found, self._not_moved = next_sheet(self.job, self.state)
+        for why in self._not_moved:
+            self.run_log.warning("step_failed", what=_MOVING, why=why)
         if found is None:
             return None
-        self._update(source=str(found))
+        self._update(source=str(found), source_modified_ns=modified_ns(found) or 0)
         return copy_sheet(found, self._path(name_in_run_folder(found)))
 
     def _pull(self, options: Options) -> Path:
@@ -199,7 +210,7 @@ class JobRun:
             self._try("copy_to", lambda: copy_outputs(self.job, self.record, totals, folder))
         is_sent = totals.exit_code in {ExitCode.DONE, ExitCode.NOT_ALL}
         if self.job.source.afterwards == "done" and is_sent:
-            self._try('afterwards = "done"', self._move_source)
+            self._move_source()
 
     def _try(self, step: str, function: Callable[[], None]) -> None:
         try:
@@ -215,7 +226,12 @@ class JobRun:
         self._update(page=page.name)
 
     def _move_source(self) -> None:
-        if not move_source(self.record):
+        is_moved, why_not = move_source(self.record)
+        if why_not:
+            self._not_moved.append(why_not)
+            self._update(not_moved=why_not)
+            self.run_log.warning("step_failed", what=_MOVING, why=why_not)
+        elif not is_moved:
             why = "modified or removed during the run; not moved"
             self.run_log.warning("step_failed", what=self.record.source, why=why)
 
@@ -247,8 +263,19 @@ class JobRun:
         stop = totals.stop.reason.value if totals.stop is not None else ""
         counts = {status.value: rows for status, rows in totals.counts.items() if rows}
         self._update(rows=totals.rows, counts=counts, requests=totals.requests)
-        failed = f"; failed steps: {', '.join(self._failed_steps)}" if self._failed_steps else ""
-        self._record_end(totals.exit_code, f"{_result(totals)}{failed}", stop)
+        self._keep_row_errors(totals.row_errors)
+        texts = [_result(totals), *self._not_moved]
+        if self._failed_steps:
+            texts.append(f"failed steps: {', '.join(self._failed_steps)}")
+        code = totals.exit_code
+        if code == ExitCode.DONE and self._not_moved:
+            code = ExitCode.NOT_ALL
+        self._record_end(code, "; ".join(texts), stop)
+
+    def _keep_row_errors(self, row_errors: Sequence[RowError]) -> None:
+        """Record why rows were rejected, the first ones; the log has more of them."""
+        if row_errors:
+            self._update(row_errors=[_row_error(one) for one in row_errors[:MOST_ROW_ERRORS]])
 
     def _announce_end(self) -> None:
         """Log the result, write the metrics, and notify if the job says so."""
@@ -308,6 +335,13 @@ def deadline_of(job: Job, due_at: float) -> float | None:
     """Return when a run with this due time stops; None without a deadline."""
     timetable = Timetable.of(job)
     return timetable.deadline_after(due_at) if timetable else None
+
+
+def _row_error(error: RowError) -> dict[str, int | str]:
+    return {
+        name: redact(one_line(value)) if isinstance(value, str) else value
+        for name, value in dataclasses.asdict(error).items()
+    }
 
 
 def _result(totals: Totals) -> str:

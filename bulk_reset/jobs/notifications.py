@@ -30,6 +30,8 @@ _TIMEOUT_S: Final = 60
 _ATTEMPTS: Final = 3
 _MOST_BYTES: Final = 1 << 16
 _MOST_SHOWN: Final = 200
+_ROWS_IN_TEXT: Final = 3
+"""Invalid rows in the text for people; the summary has more of them."""
 Sleep = Callable[[float], Awaitable[object]]
 
 
@@ -72,6 +74,9 @@ def notification_of(record: RunRecord, folder: Path) -> dict[str, Any]:
     for name in ("sheet", "report", "page"):
         content[name] = str(folder / content[name]) if content[name] else ""
     text = f"{record.job}: {record.words} (exit code {record.exit_code})"
+    if record.row_errors:
+        more = ["…"] if len(record.row_errors) > _ROWS_IN_TEXT else []
+        text += f" {' '.join([*record.row_texts()[:_ROWS_IN_TEXT], *more])}"
     if record.state == MISSED:
         text = f"{record.job}: {counted(record.missed, 'run')} missed: {record.words}"
     # Chat services show this key of a message whose other keys they do not know.
