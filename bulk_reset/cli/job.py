@@ -217,10 +217,12 @@ def run(
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.job_summary import from_here  # noqa: PLC0415
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
 
         if if_due and run_id is not None:
             raise InputError("--if-due: cannot be combined with --run. Remove one of them.")
         state = StateFolder(state_dir)
+        use_temporary_folder(state)
         if if_due:
             raise typer.Exit(_check_due(file, state, output))
         read, record = _new_run(file, state) if run_id is None else _open_run(file, state, run_id)
@@ -258,7 +260,7 @@ def _open_run(file: Path, state: StateFolder, run_id: str) -> tuple[Job, RunReco
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
     from bulk_reset.jobs.job_run import deadline_of  # noqa: PLC0415
     from bulk_reset.jobs.kept_job import job_of_run  # noqa: PLC0415
-    from bulk_reset.jobs.run_record import ABANDONED  # noqa: PLC0415
+    from bulk_reset.jobs.run_record import ABANDONED, DEADLINE  # noqa: PLC0415
 
     record = state.read(run_id)
     if record.job != file.stem:
@@ -270,7 +272,7 @@ def _open_run(file: Path, state: StateFolder, run_id: str) -> tuple[Job, RunReco
         raise InputError(f"--run {run_id}: {why}. Remove --run to start a new run.")
     read = job_of_run(file, state, record)
     record = state.read(run_id)
-    if record.stop in {"deadline", ABANDONED}:
+    if record.stop in {DEADLINE, ABANDONED}:
         # No schedule resumes it. A user who does knows that it is late.
         record = dataclasses.replace(record, deadline_at=deadline_of(read, time.time()))
         with state.locked(read.name):
@@ -296,9 +298,15 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
 
 def _check_due(file: Path, state: StateFolder, output: Output) -> int:
     """Run one job if it is due and not running; return the exit code."""
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.jobs.invalid_job import InvalidJob, notify_invalid  # noqa: PLC0415
     from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
 
-    read = read_job(file)
+    try:
+        read = read_job(file)
+    except InputError as error:
+        notify_invalid(InvalidJob(file.absolute(), str(error)), state)
+        raise
     with state.checked(read.name) as is_free:
         if is_free:
             return _run_if_due(read, state, output)

@@ -25,7 +25,7 @@ from bulk_reset.jobs.job_schema import (
     ScheduleTable,
     Source,
 )
-from bulk_reset.jobs.job_value_types import Text
+from bulk_reset.jobs.job_value_types import PositiveDuration, Text
 from bulk_reset.jobs.template_check import rules_of, template_problem
 from bulk_reset.sheets.columns import field_named
 
@@ -51,6 +51,7 @@ class Job(JobTable):
 
     path: Path
     description: str = ""
+    keep: PositiveDuration | None = None
     source: Source
     columns: dict[str, Text] = Field(default_factory=dict)
     set: dict[str, Text] = Field(default_factory=dict)

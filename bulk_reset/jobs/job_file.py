@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job, JobKeyError
+from bulk_reset.jobs.job_schema import Notify
 from bulk_reset.jobs.toml_lines import Keys, line_of, lines_of
 
 Place = tuple[str | int, ...]
@@ -37,7 +38,9 @@ _KEY_NAMES: Final = frozenset(
 _SHORTEST_KEY: Final = 6
 _LARGEST_BYTES: Final = 1 << 20
 _LONGEST_SHOWN: Final = 60
-_SECRET_KEYS: Final = frozenset({"base_url", "webhook"})
+_SECRET_KEYS: Final = frozenset(
+    {"base_url", "webhook", "headers", "payload", "ping_start", "ping_success", "ping_failure"}
+)
 """Keys whose values may be secrets in themselves."""
 _FREE_TABLES: Final = frozenset({("columns",), ("set",)})
 """Tables that take any keys."""
@@ -127,6 +130,17 @@ def read_job(
         return _validated(path, filled, reading)
     except ValidationError as exc:
         raise JobFileError(str(path), reading.problems_of(exc)) from None
+
+
+def notify_in(path: Path, content: bytes) -> Notify | None:
+    """Return the ``[notify]`` of an otherwise invalid job file; None if it has no valid one."""
+    try:
+        table = tomllib.loads(_text_of(path, content)).get("notify")
+        reading = _Reading("", os.environ)
+        filled = reading.filled(table)
+        return None if table is None or reading.problems else Notify.model_validate(filled)
+    except (ValueError, RecursionError, InputError):
+        return None
 
 
 def _validated(path: Path, filled: dict[str, Any], reading: _Reading) -> Job:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulk_reset.core.errors import BulkResetError, InputError
+from bulk_reset.jobs.invalid_job import InvalidJob
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, content_of, read_job
 from bulk_reset.jobs.run_record import JobState
@@ -58,6 +59,7 @@ class JobFolder:
     is_once: bool = False
     jobs: dict[str, LoadedJob] = field(default_factory=dict)
     _invalid: dict[str, tuple[FileStamp, str]] = field(default_factory=dict)
+    _new_invalid: list[InvalidJob] = field(default_factory=list)
     _job_states: dict[str, JobState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,11 @@ class JobFolder:
     def invalid(self) -> dict[str, str]:
         """File -> why it is invalid."""
         return {name: why for name, (_, why) in list(self._invalid.items())}
+
+    def take_new_invalid(self) -> list[InvalidJob]:
+        """Return the files that were found to be invalid since the last call."""
+        found, self._new_invalid = self._new_invalid, []
+        return found
 
     def reread(self) -> tuple[list[str], list[str]]:
         """Read new and changed files.
@@ -104,7 +111,7 @@ class JobFolder:
             yield path.name, (status.st_mtime_ns, status.st_size, status.st_ino)
 
     def _read(self, path: Path, stamp: FileStamp) -> None:
-        self.jobs.pop(path.stem, None)
+        before = self.jobs.pop(path.stem, None)
         self._invalid.pop(path.name, None)
         try:
             content = content_of(path)
@@ -118,7 +125,10 @@ class JobFolder:
             self._invalid[path.name] = (stamp, str(error))
             what = "invalid job file; the job is not run"
             self.run_log.error("job_invalid", file=str(path), why=str(error), what=what)
+            found = InvalidJob(path, str(error), before.job if before else None)
+            self._new_invalid.append(found)
             return
+        self.state.forget_invalid(job.name)
         self.jobs[job.name] = LoadedJob(job, timetable, stamp, content)
 
     def refresh_states(self) -> None:

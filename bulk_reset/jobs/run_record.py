@@ -19,10 +19,11 @@ LOG: Final = "log.jsonl"
 JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
 OUTAGE: Final = "outage"
+DEADLINE: Final = "deadline"
 ABANDONED: Final = "given-up"
 MOST_ROW_ERRORS: Final = 20
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-_INTERRUPTED: Final = frozenset({129, 130, 137, 143})
+INTERRUPTED: Final = frozenset({129, 130, 137, 143})
 """Exit codes of runs that a signal ended; such runs can be resumed."""
 EpochS = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 """A time that a calendar can show."""
@@ -89,7 +90,7 @@ class RunRecord:
     def is_open(self) -> bool:
         """Whether it can be resumed: not finished, ended by a signal, or stopped by an outage."""
         return self.state in {WAITING, RUNNING} or (
-            self.state == ENDED and (self.exit_code in _INTERRUPTED or self.is_outage)
+            self.state == ENDED and (self.exit_code in INTERRUPTED or self.is_outage)
         )
 
     @property

@@ -5,6 +5,8 @@
     STATE/jobs/NAME.json       the last due time that was handled (``JobState``)
     STATE/jobs/NAME.lock       locked while the job runs
     STATE/jobs/NAME.due.lock   locked while ``job run --if-due`` checks it and waits for its run
+    STATE/jobs/NAME.invalid    the digest of an invalid job file that was notified
+    STATE/schedule.health      whether the schedule that uses the folder works
     STATE/begin.lock           locked while a run's folder is created
 
 A run's folder can be created only once, so a due time cannot be run twice: the process that
@@ -65,6 +67,7 @@ class StateFolder:
             )
         self.path = own.absolute()
         self.runs, self.jobs = self.path / "runs", self.path / "jobs"
+        self.health = self.path / "schedule.health"
         self._create()
 
     def _create(self) -> None:
@@ -147,19 +150,24 @@ class StateFolder:
         some = [one for one in found if one is not None and job in {None, one.job}]
         return sorted(some, key=lambda one: (one.due_at, one.id))
 
-    def clean(self, older_than_at: float) -> list[str]:
+    def clean(self, older_than_at: float, job: str | None = None) -> list[str]:
         """Remove the runs that ended before this time; return their ids.
 
-        The last run of each job is kept, and so is a run in progress.
+        The last run of each job is kept, and so are a run in progress, and one whose sheet was
+        sent and could not be moved: without its record, the sheet would be sent again.
+
+        Args:
+            job: only runs of this one.
         """
-        records = self.records()
+        records = self.records(job)
         last = {record.job: record.id for record in records if record.state != MISSED}
         removed = []
         for record in records:
             # A killed run has no end; the last time that is known of it counts.
             last_at = max(record.ended_at, record.started_at, record.due_at, record.last_due_at)
             is_active = record.state in {WAITING, RUNNING} and self.is_locked(record.job)
-            if last_at < older_than_at and not is_active and last.get(record.job) != record.id:
+            is_kept = is_active or record.not_moved or last.get(record.job) == record.id
+            if last_at < older_than_at and not is_kept:
                 self._remove(record.id)
                 removed.append(record.id)
         return removed
@@ -220,6 +228,24 @@ class StateFolder:
     def is_cut_short(self, record: RunRecord) -> bool:
         """Return whether the record says ``running`` although its process was killed."""
         return record.state == RUNNING and not self.is_locked(record.job)
+
+    def is_new_invalid(self, job: str, digest: str) -> bool:
+        """Remember an invalid job file; return whether it differs from the one before."""
+        path = self.jobs / f"{job}.invalid"
+        try:
+            if path.read_text("ascii") == digest:
+                return False
+        except (OSError, ValueError):
+            pass  # there is none
+        self._create()
+        with atomic_file(path) as file:
+            file.write(digest.encode())
+        return True
+
+    def forget_invalid(self, job: str) -> None:
+        """Forget that a job file was invalid: it is valid now."""
+        with contextlib.suppress(OSError):
+            (self.jobs / f"{job}.invalid").unlink(missing_ok=True)
 
     def job_state(self, job: str) -> JobState | None:
         """Return the state of a job; None before its first."""

@@ -44,7 +44,7 @@ def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
     return {
         f"{name}.service": f"""\
 [Unit]
-Description={description or f"bulk-reset job {job.name}"}
+Description={description or f"Job {job.name} of bulk-reset"}
 Wants=network-online.target
 After=network-online.target
 

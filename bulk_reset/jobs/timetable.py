@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from cronsim import CronSim
 
+from bulk_reset.jobs.cron_words import cron_words
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_value_types import seconds_of
 
@@ -125,7 +126,7 @@ class Timetable:
 
     def description(self) -> str:
         """Return the expression in words: ``At 02:30 on Monday through Friday``."""
-        return str(CronSim(self.cron, dt.datetime.now(self.zone)).explain())
+        return cron_words(self.cron)
 
     def after(self, epoch_s: float) -> Iterator[Due]:
         """Yield the due times after this time, without end."""

@@ -238,7 +238,7 @@ def test_a_process_killed_between_two_words_neither_loses_a_run_nor_runs_it_twic
 
 async def kill(scheduler: Scheduler) -> None:
     """End it at once, and what it runs, as kill -9 does."""
-    scheduler._scheduler.shutdown(wait=False)  # noqa: SLF001
+    scheduler._wake_ups.close()  # noqa: SLF001
     tasks = list(scheduler._tasks)  # noqa: SLF001
     for task in tasks:
         task.cancel()

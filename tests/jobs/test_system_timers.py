@@ -169,11 +169,11 @@ def test_paths_are_written_as_systemd_reads_them(folder: str, said: str, tmp_pat
 @pytest.mark.parametrize(
     ("description", "said"),
     [
-        ("", "bulk-reset job nightly"),
+        ("", "Job nightly of bulk-reset"),
         ("50% of %i", "50%% of %%i"),
         ("a path \\", "a path"),
         ("a\n\n[Service]\nUser=x", "a [Service] User=x"),
-        ("\\ \\\\", "bulk-reset job nightly"),
+        ("\\ \\\\", "Job nightly of bulk-reset"),
     ],
 )
 def test_a_description_is_one_line_and_no_more(description: str, said: str, tmp_path: Path) -> None:
