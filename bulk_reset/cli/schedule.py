@@ -88,7 +88,6 @@ def schedule(
             Scheduler,
         )
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
-
         from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
 
         state = StateFolder(state_dir)

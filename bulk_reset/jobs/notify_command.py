@@ -88,10 +88,12 @@ def _run(  # noqa: PLR0913, PLR0917  (what a process is started with)
 
 def _wait(process: subprocess.Popen[bytes], content: bytes, limit: NotifyLimit) -> None:
     ends_at = time.monotonic() + _TIMEOUT_S
+    given: bytes | None = content
     while True:
         try:
-            process.communicate(content, timeout=POLL_S)
+            process.communicate(given, timeout=POLL_S)
         except subprocess.TimeoutExpired:
+            given = None  # the rest of it is still passed on
             if limit.is_over() or time.monotonic() >= ends_at:
                 raise
         else:

@@ -17,7 +17,6 @@ from bulk_reset.jobs.schedule_health import BEAT_S, health_of, write_health
 from bulk_reset.jobs.scheduler import Scheduler
 from bulk_reset.jobs.state_folder import StateFolder
 
-
 KILL_AFTER_S: Final = 18.0
 """Supervisors wait 30 s after SIGTERM, some only 20 s."""
 

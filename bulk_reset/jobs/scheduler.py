@@ -376,8 +376,7 @@ class Scheduler:
         except InputError:
             return  # its folder was removed
         if is_retried(record):
-            again_s = self.jobs[record.job].timetable.again_s
-            self._schedule_retry(record, self.clock() + again_s)
+            self._schedule_retry(record, self.clock() + self.jobs[record.job].timetable.again_s)
 
     def _schedule_retry(self, record: RunRecord, again_at: float) -> None:
         if not self._is_staying:

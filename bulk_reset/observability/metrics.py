@@ -236,7 +236,8 @@ def _waits(run: RunFacts) -> _Values:
 
 def _success(run: RunFacts) -> _Values:
     # Zero before the first success, so that an alert on its age works from the beginning.
-    yield {}, round(run.success_at, 3)
+    if run.success_at or not run.is_rehearsal:
+        yield {}, round(run.success_at, 3)
 
 
 _GAUGES: Final[dict[str, tuple[str, Callable[[RunFacts], _Values]]]] = {

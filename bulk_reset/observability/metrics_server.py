@@ -31,6 +31,7 @@ from prometheus_client import make_wsgi_app
 from prometheus_client.metrics_core import Metric
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option
 from bulk_reset.observability.metrics import registry_of
 
 HOST: Final = "127.0.0.1"
@@ -71,7 +72,7 @@ class MetricsServer:
     ) -> None:
         ip = _ip_of(host)
         if ip is None:
-            raise InputError(f"--host {host}: not an IP address. Use for example 0.0.0.0.")
+            raise InputError(f"{option('host', host)}: not an IP address. Use 0.0.0.0 for all.")
         kind = _Server if ip.version == 4 else _Server6  # noqa: PLR2004
         try:
             self._server = kind((host, port), _SilentHandler)

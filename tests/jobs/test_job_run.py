@@ -21,7 +21,7 @@ from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import LockedError
-from bulk_reset.jobs import job_run, job_source
+from bulk_reset.jobs import job_run, job_source, run_end
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
@@ -557,7 +557,7 @@ def test_a_failed_notification_is_recorded_without_the_address(
         pass
 
     monkeypatch.setattr(
-        job_run, "send_notification", functools.partial(job_run.send_notification, sleep=sleep)
+        run_end, "send_notification", functools.partial(run_end.send_notification, sleep=sleep)
     )
     write_sheet(place.folder / "in.csv", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
