@@ -214,21 +214,22 @@ def run(
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
         from bulk_reset.jobs.job_summary import from_here  # noqa: PLC0415
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
 
         if if_due and run_id is not None:
             raise InputError("--if-due: cannot be combined with --run. Remove one of them.")
-        state, read = StateFolder(state_dir), read_job(file)
+        state = StateFolder(state_dir)
+        use_temporary_folder(state)
         if if_due:
-            code = _run_if_due(read, state, output)
-            raise typer.Exit(code)
-        record = _new_run(read, state) if run_id is None else _open_run(read, state, run_id)
+            raise typer.Exit(_check_due(file, state, output))
+        read, record = _new_run(file, state) if run_id is None else _open_run(file, state, run_id)
         ended = _run(read, state, record, output)
-        output.line(f"{ended.job}: {ended.words}")
-        if output.is_quiet and ended.exit_code != ExitCode.DONE:
-            print_error(f"{ended.job}: {ended.words}")  # cron sends this by mail
+        for text in (f"{ended.job}: {ended.words}", *ended.row_texts()):
+            output.line(text)
+            if output.is_quiet and ended.exit_code != ExitCode.DONE:
+                print_error(text)  # cron sends this by mail
         output.line(f"Run: {from_here(state.folder(ended.id))}")
         if can_be_resumed(ended):
             resume = next_steps.same_command(without={"if-due"}, plus={"run": ended.id})
@@ -239,42 +240,48 @@ def run(
     raise typer.Exit(ended.exit_code or 0)
 
 
-def _new_run(read: Job, state: StateFolder) -> RunRecord:
+def _new_run(file: Path, state: StateFolder) -> tuple[Job, RunRecord]:
+    from bulk_reset.jobs.job_file import content_of, read_job  # noqa: PLC0415
     from bulk_reset.jobs.job_run import new_record  # noqa: PLC0415
     from bulk_reset.jobs.run_record import run_id_of  # noqa: PLC0415
 
+    content = content_of(file)
+    read = read_job(file, content=content)
     now_at = float(int(time.time()))
     record = new_record(read, now_at, run_id_of(read.name, now_at), is_scheduled=False)
     with state.locked(read.name):  # if the job is running already, no record is left
-        made = state.begin(record, read.path.read_bytes())
+        made = state.begin(record, content)
     assert made is not None  # noqa: S101  (only of one that is scheduled)
-    return made
+    return read, made
 
 
-def _open_run(read: Job, state: StateFolder, run_id: str) -> RunRecord:
-    """Return the record of a run that can be resumed.
+def _open_run(file: Path, state: StateFolder, run_id: str) -> tuple[Job, RunRecord]:
+    """Return the job and the record of a run that can be resumed.
 
     Raises:
         InputError: it is a run of another job, or has nothing left to do.
     """
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
     from bulk_reset.jobs.job_run import deadline_of  # noqa: PLC0415
-    from bulk_reset.jobs.run_record import ABANDONED  # noqa: PLC0415
+    from bulk_reset.jobs.kept_job import job_of_run  # noqa: PLC0415
+    from bulk_reset.jobs.run_record import ABANDONED, DEADLINE  # noqa: PLC0415
 
     record = state.read(run_id)
-    if record.job != read.name:
+    if record.job != file.stem:
         raise InputError(
-            f"--run {run_id}: is a run of {record.job}, not of {read.name}. Use its job file."
+            f"--run {run_id}: is a run of {record.job}, not of {file.stem}. Use its job file."
         )
     if record.state == "missed" or record.exit_code == ExitCode.DONE:
         why = "was missed" if record.state == "missed" else "is done"
         raise InputError(f"--run {run_id}: {why}. Remove --run to start a new run.")
-    if record.stop in {"deadline", ABANDONED}:
+    read = job_of_run(file, state, record)
+    record = state.read(run_id)
+    if record.stop in {DEADLINE, ABANDONED}:
         # No schedule resumes it. A user who does knows that it is late.
         record = dataclasses.replace(record, deadline_at=deadline_of(read, time.time()))
         with state.locked(read.name):
             state.write(record)
-    return record
+    return read, record
 
 
 def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> RunRecord:
@@ -293,6 +300,24 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
         return JobRun(read, state, record, run_log, Callbacks()).run(handles_signals=True)
 
 
+def _check_due(file: Path, state: StateFolder, output: Output) -> int:
+    """Run one job if it is due and not running; return the exit code."""
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.jobs.invalid_job import InvalidJob, notify_invalid  # noqa: PLC0415
+    from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
+
+    try:
+        read = read_job(file)
+    except InputError as error:
+        notify_invalid(InvalidJob(file.absolute(), str(error)), state)
+        raise
+    with state.checked(read.name) as is_free:
+        if is_free:
+            return _run_if_due(read, state, output)
+    output.notice(f"{read.name}: already running; nothing was started.")
+    return ExitCode.DONE
+
+
 def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     """Run one job if it is due, as the schedule does."""
     import asyncio  # noqa: PLC0415
@@ -305,7 +330,7 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     # In a separate process, as the schedule does: this one could not handle a signal.
     processes = RunProcesses(state, is_quiet=output.is_quiet)
     run_log = run_log_on_stderr(output)
-    folder = JobFolder(read.path.parent, state, run_log, only=read.path.name)
+    folder = JobFolder(read.path.parent, state, run_log, only=read.path.name, is_once=True)
     scheduler = Scheduler(folder, processes.start)
     return asyncio.run(run_schedule(scheduler, processes, once=True, port=None))
 

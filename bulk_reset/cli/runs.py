@@ -119,6 +119,7 @@ def show(
             else "",
             "Result": result_of(record, state),
             "Rows": ", ".join(f"{rows:,} {status}" for status, rows in record.counts.items()),
+            "Invalid": f"\n{'':<10}".join(record.row_texts()),
             "Requests": f"{record.requests:,}" if record.requests else "",
             "Source": record.source,
             "SHA-256": record.sheet_sha256,

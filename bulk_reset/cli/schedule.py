@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bulk_reset.cli.arguments import QuietOption, StateDirOption, VerboseOption
-from bulk_reset.cli.console import Output
+from bulk_reset.cli.console import Output, print_error
 from bulk_reset.cli.streams import has_colour
 
 if TYPE_CHECKING:
+    from bulk_reset.jobs.state_folder import StateFolder
     from bulk_reset.observability.run_log import LogOutput, RunLog
 
 
 def schedule(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder of job files.", show_default=False)
-    ],
+        Path | None,
+        typer.Argument(metavar="DIR", help="A folder of job files.", show_default=False),
+    ] = None,
     *,
     once: Annotated[
         bool, typer.Option("--once", help="Run the jobs that are due now, then exit.")
@@ -30,9 +32,24 @@ def schedule(
             metavar="N",
             min=0,
             max=65535,
-            help="Serve /metrics and /healthz on this local port.",
+            help="Serve /metrics and /healthz on this port.",
         ),
     ] = None,
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Listen on this IP address; with --port."),
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Accept requests to this host name; with --port."),
+    ] = None,
+    max_runs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Run up to N jobs at the same time.")
+    ] = 4,
+    health: Annotated[
+        bool,
+        typer.Option("--health", help="Check the running schedule of the state folder, and exit."),
+    ] = False,
     state_dir: StateDirOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -47,9 +64,11 @@ def schedule(
         bulk-reset schedule jobs
         bulk-reset schedule jobs --once
         bulk-reset schedule jobs --port 9100
+        bulk-reset schedule --health
 
     Exit codes:
-        0  the schedule ended; with --once, all runs are done
+        0  the schedule ended; with --once, all runs are done; with --health, it works
+        1  with --health, it does not work or does not run
         2  there is no such folder
         4  another schedule uses the state folder
         With --once, the highest exit code of the runs.
@@ -58,20 +77,48 @@ def schedule(
     with output.errors():
         import asyncio  # noqa: PLC0415
 
+        from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
-        from bulk_reset.jobs.schedule_process import RunProcesses, run_schedule  # noqa: PLC0415
+        from bulk_reset.jobs.schedule_process import (  # noqa: PLC0415
+            Port,
+            RunProcesses,
+            run_schedule,
+        )
         from bulk_reset.jobs.scheduler import (  # noqa: PLC0415  (imports APScheduler)
             Scheduler,
         )
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
+        if health:
+            raise typer.Exit(_check_health(state, output))
+        if folder is None:
+            raise InputError("DIR: missing. Use a folder with job files (*.toml).")
+        if port is None and (host != "127.0.0.1" or allow_host):
+            raise InputError("--host, --allow-host: require --port. Add --port 9100.")
+        use_temporary_folder(state)
+        served = (
+            Port(port, host, tuple(map(str.lower, allow_host or ()))) if port is not None else None
+        )
         processes = RunProcesses(state, is_quiet=quiet)
-        jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output))
-        scheduler = Scheduler(jobs, processes.start)
+        jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output), is_once=once)
+        scheduler = Scheduler(jobs, processes.start, most_runs=max_runs)
         with state.scheduled():
-            code = asyncio.run(run_schedule(scheduler, processes, once=once, port=port))
+            code = asyncio.run(run_schedule(scheduler, processes, once=once, port=served))
     raise typer.Exit(code)
+
+
+def _check_health(state: StateFolder, output: Output) -> int:
+    from bulk_reset.core.errors import ExitCode  # noqa: PLC0415
+    from bulk_reset.jobs.schedule_health import read_health  # noqa: PLC0415
+
+    is_healthy, text = read_health(state)
+    if is_healthy:
+        output.line(text)
+        return ExitCode.DONE
+    print_error(text)
+    return ExitCode.NOT_ALL
 
 
 def run_log_on_stderr(output: Output) -> RunLog:

@@ -14,8 +14,6 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from bulk_reset.core.defaults import OnConflict
-from bulk_reset.core.errors import InputError
-from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job_schema import (
     Api,
@@ -27,21 +25,21 @@ from bulk_reset.jobs.job_schema import (
     ScheduleTable,
     Source,
 )
-from bulk_reset.jobs.job_value_types import Text
+from bulk_reset.jobs.job_value_types import PositiveDuration, Text
+from bulk_reset.jobs.template_check import rules_of, template_problem
 from bulk_reset.sheets.columns import field_named
-from bulk_reset.workflows.edit_rules import Rules
 
 
 class JobKeyError(ValueError):
-    """An error in one key of a table that takes any keys.
+    """Errors in keys of a table that takes any keys.
 
     Attributes:
-        key: the key.
+        problems: key -> problem, of at least one key.
     """
 
-    def __init__(self, key: str, problem: str) -> None:
-        self.key = key
-        super().__init__(problem)
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__("; ".join(self.problems.values()))
 
 
 class Job(JobTable):
@@ -53,6 +51,7 @@ class Job(JobTable):
 
     path: Path
     description: str = ""
+    keep: PositiveDuration | None = None
     source: Source
     columns: dict[str, Text] = Field(default_factory=dict)
     set: dict[str, Text] = Field(default_factory=dict)
@@ -80,21 +79,19 @@ class Job(JobTable):
     @field_validator("columns")
     @classmethod
     def _check_columns(cls, columns: Mapping[str, str]) -> Mapping[str, str]:
-        _check_fields(columns, "the name of its column")
+        if problems := _unknown_fields(columns, "the name of its column"):
+            raise JobKeyError(problems)
         return columns
 
     @field_validator("set")
     @classmethod
     def _check_set(cls, templates: Mapping[str, str]) -> Mapping[str, str]:
-        _check_fields(templates, "a template")
-        for name, template in templates.items():
-            if field_named(name) == ID_FIELD:
-                raise JobKeyError(name, "an incident's id cannot be set. Remove this key.")
-            try:
-                Rules.of(rules_of({name: template}))
-            except InputError as exc:
-                problem = str(exc).partition(f" {name}: ")[2] or str(exc)
-                raise JobKeyError(name, problem) from None
+        problems = _unknown_fields(templates, "a template")
+        for name in templates.keys() - problems.keys():
+            if problem := template_problem(name, templates[name]):
+                problems[name] = problem
+        if problems:
+            raise JobKeyError(problems)
         if len({field_named(name) for name in templates}) < len(templates):
             raise ValueError("sets the same field twice. Remove one of the keys.")
         return templates
@@ -103,13 +100,13 @@ class Job(JobTable):
     def _check_together(self) -> Job:
         if self.source.pull is None and self.set:
             problem = "allowed only with [source.pull]; the source is a sheet. Remove this table."
-            raise JobKeyError("set", problem)
+            raise JobKeyError({"set": problem})
         if self.source.pull is not None and self.columns:
             problem = "allowed only with a sheet; the source is a pull. Remove this table."
-            raise JobKeyError("columns", problem)
+            raise JobKeyError({"columns": problem})
         if self.source.pull is not None and not self.set:
             problem = "this table is missing. Add a template for each field to update."
-            raise JobKeyError("set", problem)
+            raise JobKeyError({"set": problem})
         return self
 
     def options(self, report: Path, deadline_at: float | None) -> Options:
@@ -167,16 +164,10 @@ class Job(JobTable):
         return rules_of(self.set)
 
 
-def rules_of(templates: Mapping[str, str]) -> list[str]:
-    """Return templates as rules: ``FIELD=TEMPLATE``."""
-    return [f"{name}={template}" for name, template in templates.items()]
-
-
-def _check_fields(table: Mapping[str, str], value: str) -> None:
-    for name in table:
-        if field_named(name) is None:
-            raise JobKeyError(
-                name,
-                "no such field. Allowed are title, description, impact, root_cause, resolution, "
-                f"incident_severity, 'field:NAME' and comment, each with {value}.",
-            )
+def _unknown_fields(table: Mapping[str, str], value: str) -> dict[str, str]:
+    """Return the keys that are no fields, each with its problem."""
+    problem = (
+        "no such field. Allowed are title, description, impact, root_cause, resolution, "
+        f"incident_severity, 'field:NAME' and comment, each with {value}."
+    )
+    return {name: problem for name in table if field_named(name) is None}

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job, JobKeyError
+from bulk_reset.jobs.job_schema import Notify
 from bulk_reset.jobs.toml_lines import Keys, line_of, lines_of
 
 Place = tuple[str | int, ...]
@@ -37,7 +38,9 @@ _KEY_NAMES: Final = frozenset(
 _SHORTEST_KEY: Final = 6
 _LARGEST_BYTES: Final = 1 << 20
 _LONGEST_SHOWN: Final = 60
-_SECRET_KEYS: Final = frozenset({"base_url", "webhook"})
+_SECRET_KEYS: Final = frozenset(
+    {"base_url", "webhook", "headers", "payload", "ping_start", "ping_success", "ping_failure"}
+)
 """Keys whose values may be secrets in themselves."""
 _FREE_TABLES: Final = frozenset({("columns",), ("set",)})
 """Tables that take any keys."""
@@ -96,11 +99,14 @@ class JobFileError(InputError):
         ]
 
 
-def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
+def read_job(
+    path: Path, environment: Mapping[str, str] | None = None, content: bytes | None = None
+) -> Job:
     """Read and check a job file.
 
     Args:
         environment: values for ``${NAME}``; the process's own environment when None.
+        content: of the file, where it is read already; other paths are relative to ``path``.
 
     Raises:
         JobFileError: the file is invalid: every error, each with its line.
@@ -109,7 +115,7 @@ def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
     if not _NAME.fullmatch(path.stem):
         problem = "invalid job name. Use letters, digits, '-', '_' and '.' in the file's name."
         raise JobFileError(str(path), [JobFileProblem(1, "", problem)])
-    text = _text_of(path)
+    text = _text_of(path, content_of(path) if content is None else content)
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
@@ -124,6 +130,17 @@ def read_job(path: Path, environment: Mapping[str, str] | None = None) -> Job:
         return _validated(path, filled, reading)
     except ValidationError as exc:
         raise JobFileError(str(path), reading.problems_of(exc)) from None
+
+
+def notify_in(path: Path, content: bytes) -> Notify | None:
+    """Return the ``[notify]`` of an otherwise invalid job file; None if it has no valid one."""
+    try:
+        table = tomllib.loads(_text_of(path, content)).get("notify")
+        reading = _Reading("", os.environ)
+        filled = reading.filled(table)
+        return None if table is None or reading.problems else Notify.model_validate(filled)
+    except (ValueError, RecursionError, InputError):
+        return None
 
 
 def _validated(path: Path, filled: dict[str, Any], reading: _Reading) -> Job:
@@ -141,16 +158,26 @@ def _validated(path: Path, filled: dict[str, Any], reading: _Reading) -> Job:
         return Job.model_validate(whole)
 
 
-def _text_of(path: Path) -> str:
+def content_of(path: Path) -> bytes:
+    """Return the content of a job file.
+
+    Raises:
+        InputError: it cannot be read, or is no job file.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: not a file. Use a job file (.toml).")
         if status.st_size > _LARGEST_BYTES:
             raise InputError(f"{path}: too large for a job file. Use a job file, not the sheet.")
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Use a job file.") from exc
+
+
+def _text_of(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = exc.object[: exc.start].count(b"\n") + 1
         problem = "not UTF-8. Save the file as UTF-8. If it is the sheet, name it in [source]."
@@ -230,8 +257,17 @@ class _Reading:
         """Return what pydantic found, in this program's words."""
         found: dict[tuple[int, str], JobFileProblem] = {}
         for one in error.errors(include_url=False):
-            problem = self._problem_of(one)
-            found.setdefault((problem.line, problem.key), problem)
+            error_found = one["ctx"].get("error") if one["type"] == "value_error" else None
+            if isinstance(error_found, JobKeyError):
+                place = _place_of(one["loc"])
+                problems = [
+                    self.problem((*place, key), problem)
+                    for key, problem in error_found.problems.items()
+                ]
+            else:
+                problems = [self._problem_of(one)]
+            for problem in problems:
+                found.setdefault((problem.line, problem.key), problem)
         return list(found.values())
 
     def _problem_of(self, one: Mapping[str, Any]) -> JobFileProblem:
@@ -248,10 +284,7 @@ class _Reading:
             expected = one["ctx"]["expected"]
             problem = f"{self._shown(place, one['input'])}not an allowed value. Use {expected}."
         elif kind == "value_error":
-            error = one["ctx"]["error"]
-            problem = str(error)
-            place = (*place, error.key) if isinstance(error, JobKeyError) else place
-            problem = f"{self._shown(place, one['input'])}{problem}"
+            problem = f"{self._shown(place, one['input'])}{one['ctx']['error']}"
         else:
             text = _TEXT_OF_KIND.get(kind, "not allowed here ({kind}). Check the value.")
             text = text.format(name=name, kind=kind, **one.get("ctx", {}))

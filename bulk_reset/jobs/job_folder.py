@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulk_reset.core.errors import BulkResetError, InputError
+from bulk_reset.jobs.invalid_job import InvalidJob
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, read_job
+from bulk_reset.jobs.job_file import JobFileError, JobFileProblem, content_of, read_job
 from bulk_reset.jobs.run_record import JobState
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import Timetable
@@ -28,11 +29,12 @@ FileStamp = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class LoadedJob:
-    """A valid job file, as it was read."""
+    """A valid job file, as it was read: a run keeps and uses this content."""
 
     job: Job
     timetable: Timetable
     stamp: FileStamp
+    content: bytes
 
 
 @dataclass(slots=True)
@@ -42,6 +44,8 @@ class JobFolder:
     Args:
         clock: UTC epoch seconds now.
         only: the one file to read; all job files of the folder when None.
+        is_once: this process ends after one check, so a new job's due times count from the
+            minute of the check.
 
     Attributes:
         jobs: the valid ones.
@@ -52,8 +56,10 @@ class JobFolder:
     run_log: RunLog
     clock: Callable[[], float] = time.time
     only: str | None = None
+    is_once: bool = False
     jobs: dict[str, LoadedJob] = field(default_factory=dict)
     _invalid: dict[str, tuple[FileStamp, str]] = field(default_factory=dict)
+    _new_invalid: list[InvalidJob] = field(default_factory=list)
     _job_states: dict[str, JobState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +72,11 @@ class JobFolder:
     def invalid(self) -> dict[str, str]:
         """File -> why it is invalid."""
         return {name: why for name, (_, why) in list(self._invalid.items())}
+
+    def take_new_invalid(self) -> list[InvalidJob]:
+        """Return the files that were found to be invalid since the last call."""
+        found, self._new_invalid = self._new_invalid, []
+        return found
 
     def reread(self) -> tuple[list[str], list[str]]:
         """Read new and changed files.
@@ -100,10 +111,11 @@ class JobFolder:
             yield path.name, (status.st_mtime_ns, status.st_size, status.st_ino)
 
     def _read(self, path: Path, stamp: FileStamp) -> None:
-        self.jobs.pop(path.stem, None)
+        before = self.jobs.pop(path.stem, None)
         self._invalid.pop(path.name, None)
         try:
-            job = read_job(path)
+            content = content_of(path)
+            job = read_job(path, content=content)
             timetable = Timetable.of(job)
             if timetable is None:
                 problem = "this table is missing, so the job is never due. Add it with cron."
@@ -113,8 +125,11 @@ class JobFolder:
             self._invalid[path.name] = (stamp, str(error))
             what = "invalid job file; the job is not run"
             self.run_log.error("job_invalid", file=str(path), why=str(error), what=what)
+            found = InvalidJob(path, str(error), before.job if before else None)
+            self._new_invalid.append(found)
             return
-        self.jobs[job.name] = LoadedJob(job, timetable, stamp)
+        self.state.forget_invalid(job.name)
+        self.jobs[job.name] = LoadedJob(job, timetable, stamp, content)
 
     def refresh_states(self) -> None:
         """Make the state of every job match its timetable and the clock."""
@@ -138,7 +153,13 @@ class JobFolder:
         )
         if not is_current:
             run_id = job_state.run_id if job_state else ""
-            fresh = JobState(str(job.path), timetable.key, now_at, run_id)
+            handled_at = now_at
+            if self.is_once:
+                # The next check would be too late.
+                known_at = job_state.handled_at if job_state else 0.0
+                first_at = timetable.first_handled_at(now_at)
+                handled_at = max(first_at, known_at if known_at <= now_at else 0.0)
+            fresh = JobState(str(job.path), timetable.key, handled_at, run_id)
             self.save_job_state(job.name, fresh)
 
     def job_state(self, name: str) -> JobState | None:

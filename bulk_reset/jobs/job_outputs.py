@@ -1,4 +1,4 @@
-"""What a run of a job leaves outside its own folder: copies of the report, the moved sheet."""
+"""What a run of a job leaves outside its own folder: copies of the report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import datetime as dt
 import shutil
 from pathlib import Path
 
-from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.totals import Totals
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_source import DONE_FOLDER
 from bulk_reset.jobs.run_record import RunRecord
 
 
@@ -36,20 +34,3 @@ def copy_outputs(job: Job, record: RunRecord, totals: Totals, folder: Path) -> N
         copy.unlink(missing_ok=True)
         if output:
             shutil.copyfile(output, copy)
-
-
-def move_source(record: RunRecord) -> bool:
-    """Move the sheet into ``done/`` beside it, if it still is what was sent; raises OSError.
-
-    Returns: whether it was moved.
-    """
-    source = Path(record.source)
-    if not source.exists() or hash_file(source).sha256 != record.sheet_sha256:
-        return False
-    done = source.parent / DONE_FOLDER
-    done.mkdir(exist_ok=True)
-    target = done / source.name
-    if target.exists():
-        target = done / f"{record.id}-{record.sheet}"
-    source.rename(target)
-    return True

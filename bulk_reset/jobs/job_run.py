@@ -12,11 +12,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
@@ -24,19 +24,25 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import (
     BulkResetError,
     ExitCode,
+    InvalidRowsError,
     LockedError,
     NoRowsError,
     UnansweredError,
 )
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.option_names import OptionStyle, name_options_as
+from bulk_reset.core.row_error import RowError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_outputs import copy_outputs, move_source
-from bulk_reset.jobs.job_source import copy_sheet, find_sheet, name_in_run_folder
-from bulk_reset.jobs.notifications import send_notification
-from bulk_reset.jobs.run_record import ENDED, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.job_outputs import copy_outputs
+from bulk_reset.jobs.job_source import copy_sheet, modified_ns, name_in_run_folder
+from bulk_reset.jobs.job_value_types import seconds_of
+from bulk_reset.jobs.notifications import ping_start
+from bulk_reset.jobs.run_end import RunEnd
+from bulk_reset.jobs.run_record import DEADLINE, ENDED, MOST_ROW_ERRORS, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.run_watchdog import Watchdog
+from bulk_reset.jobs.sent_sheets import move_source, next_sheet
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import DEADLINE_PASSED, Timetable
 from bulk_reset.observability.run_log import RunLog, logged
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from bulk_reset.core.totals import Totals
 
 Clock = Callable[[], float]
+_MOVING: Final = 'afterwards = "done"'
 
 
 @dataclass(slots=True)
@@ -65,8 +72,12 @@ class JobRun:
     totals: Totals | None = None
     _failed_steps: list[str] = field(default_factory=list)
     """Steps after the sending that failed: ``page``, ``copy_to`` …"""
+    _not_moved: list[str] = field(default_factory=list)
+    """Why sheets that were sent cannot be moved away."""
     _previous: RunRecord = field(init=False)
     """The record as this process found it: of a resumed run, that of the attempt before."""
+    _deadline_text: str = ""
+    _watchdog: Watchdog = field(default_factory=Watchdog)
 
     def run(self, *, handles_signals: bool = False) -> RunRecord:
         """Run it, and record the result however it ends.
@@ -85,36 +96,57 @@ class JobRun:
                 version=version("bulk-reset"),
                 connect=self.job.connection_options(),
             )
+            end = RunEnd(
+                self.job, self.state, self.run_log, self._previous, handles_signals=handles_signals
+            )
+            deadline_at, self._deadline_text = self._deadline()
+            left_s = None if deadline_at is None else deadline_at - self.clock()
             try:
-                self._run(handles_signals=handles_signals)
+                if failed := ping_start(self.job, end.limit):
+                    self.run_log.error("notification_failed", why=failed)
+                with self._watchdog.watching(left_s if handles_signals else None):
+                    self._run(deadline_at, handles_signals=handles_signals)
             except (LockedError, UnansweredError) as error:
                 # The API is down, or another run uses the account: worth another attempt later.
                 self._record_end(error.exit_code, str(error), OUTAGE)
             except BulkResetError as error:
+                if isinstance(error, InvalidRowsError):
+                    self._keep_row_errors(error.row_errors)
                 self._record_end(error.exit_code, str(error))
             except KeyboardInterrupt:
                 self._record_signal(ExitCode.INTERRUPTED, "interrupted by Ctrl-C")
-            except SystemExit as end:
-                self._record_signal(int(end.code or 0), "terminated")
-                raise
+            except SystemExit as ending:
+                self._record_signal(int(ending.code or 0), "terminated")
+                if not self._watchdog.has_fired:
+                    raise
             except BaseException as error:
                 # Whatever it was, the record shows it.
                 text = f"internal error: {type(error).__name__}: {error}"
                 self._record_end(ExitCode.INTERNAL, text)
                 raise
             finally:
-                self._announce_end()
+                self.record = end.announce(self.record, self.totals)
         return self.record
 
-    def _run(self, *, handles_signals: bool) -> None:
-        deadline_at = self.record.deadline_at
+    def _deadline(self) -> tuple[float | None, str]:
+        """Return when the run stops, and why in words."""
+        limit = self.job.limits.max_duration
+        reasons = [(self.record.deadline_at, "the deadline was reached")]
+        if limit is not None:
+            ends_at = self.clock() + seconds_of(limit)
+            reasons.append((ends_at, f"it took longer than limits.max_duration ({limit})"))
+        known = [(at, text) for at, text in reasons if at is not None]
+        return min(known, default=(None, ""))
+
+    def _run(self, deadline_at: float | None, *, handles_signals: bool) -> None:
         if deadline_at is not None and self.clock() >= deadline_at:
-            self._record_end(ExitCode.STOPPED, DEADLINE_PASSED, "deadline")
+            self._record_end(ExitCode.STOPPED, DEADLINE_PASSED, DEADLINE)
             return
         options = self.job.options(self._path("x.report.csv"), self._on_wall_clock(deadline_at))
         sheet = self._sheet(options)
         if sheet is None:
-            self._record_end(ExitCode.DONE, "nothing to do: no sheet found")
+            text = "; ".join(self._not_moved) or "nothing to do: no sheet found"
+            self._record_end(ExitCode.NOT_ALL if self._not_moved else ExitCode.DONE, text)
             return
         report = self._path(f"{sheet.stem}.report.csv")
         options = dataclasses.replace(options, report=report)
@@ -160,10 +192,12 @@ class JobRun:
             return self._path(self.record.sheet)
         if self.job.source.pull is not None:
             return self._pull(options)
-        found = find_sheet(self.job)
+        found, self._not_moved = next_sheet(self.job, self.state)
+        for why in self._not_moved:
+            self.run_log.warning("step_failed", what=_MOVING, why=why)
         if found is None:
             return None
-        self._update(source=str(found))
+        self._update(source=str(found), source_modified_ns=modified_ns(found) or 0)
         return copy_sheet(found, self._path(name_in_run_folder(found)))
 
     def _pull(self, options: Options) -> Path:
@@ -199,7 +233,7 @@ class JobRun:
             self._try("copy_to", lambda: copy_outputs(self.job, self.record, totals, folder))
         is_sent = totals.exit_code in {ExitCode.DONE, ExitCode.NOT_ALL}
         if self.job.source.afterwards == "done" and is_sent:
-            self._try('afterwards = "done"', self._move_source)
+            self._move_source()
 
     def _try(self, step: str, function: Callable[[], None]) -> None:
         try:
@@ -215,7 +249,12 @@ class JobRun:
         self._update(page=page.name)
 
     def _move_source(self) -> None:
-        if not move_source(self.record):
+        is_moved, why_not = move_source(self.record)
+        if why_not:
+            self._not_moved.append(why_not)
+            self._update(not_moved=why_not)
+            self.run_log.warning("step_failed", what=_MOVING, why=why_not)
+        elif not is_moved:
             why = "modified or removed during the run; not moved"
             self.run_log.warning("step_failed", what=self.record.source, why=why)
 
@@ -239,57 +278,34 @@ class JobRun:
         if self.totals is not None:
             self._record_totals(self.totals)
             return
+        if self._watchdog.has_fired:
+            self._record_end(ExitCode.STOPPED, f"stopped: {self._deadline_text}", DEADLINE)
+            return
         has_started = self.record.report and self._path(self.record.report).exists()
         when = "before all rows were sent" if has_started else "before the first row was sent"
         self._record_end(code, f"{text} {when}")
 
     def _record_totals(self, totals: Totals) -> None:
         stop = totals.stop.reason.value if totals.stop is not None else ""
+        is_overdue = stop == DEADLINE or (totals.stop is not None and self._watchdog.has_fired)
         counts = {status.value: rows for status, rows in totals.counts.items() if rows}
         self._update(rows=totals.rows, counts=counts, requests=totals.requests)
-        failed = f"; failed steps: {', '.join(self._failed_steps)}" if self._failed_steps else ""
-        self._record_end(totals.exit_code, f"{_result(totals)}{failed}", stop)
+        self._keep_row_errors(totals.row_errors)
+        result = f"stopped: {self._deadline_text}" if is_overdue else _result(totals)
+        texts = [result, *self._not_moved]
+        if self._failed_steps:
+            texts.append(f"failed steps: {', '.join(self._failed_steps)}")
+        code = totals.exit_code
+        if code == ExitCode.DONE and self._not_moved:
+            code = ExitCode.NOT_ALL
+        if is_overdue:
+            code, stop = ExitCode.STOPPED, DEADLINE
+        self._record_end(code, "; ".join(texts), stop)
 
-    def _announce_end(self) -> None:
-        """Log the result, write the metrics, and notify if the job says so."""
-        record = self.record
-        log = self.run_log.info if record.exit_code == 0 else self.run_log.error
-        log("job_ended", exit_code=record.exit_code, words=record.words)
-        if self.job.report.metrics_file:
-            self._try("metrics_file", self._write_metrics)
-        if record.state == ENDED and self._is_news():
-            notified = send_notification(self.job, record, self._path(""))
-            self._update(notified=notified)
-            if "failed: " in notified:
-                self.run_log.error("notification_failed", why=notified)
-
-    def _is_news(self) -> bool:
-        """Whether the end of the run is to be notified.
-
-        An outage is notified when it begins and when it is over, not after every retry; the same
-        holds for every resumed run. A notification that failed does not count.
-        """
-        if self.job.notify is None:
-            return False
-        record, previous = self.record, self._previous
-        has_notified = previous.notified != "" and not previous.notified.startswith("failed")
-        is_notified = previous.is_open and has_notified
-        is_problem = record.exit_code != ExitCode.DONE
-        is_wanted = self.job.notify.when == "always" or is_problem or is_notified
-        return is_wanted and not (is_notified and previous.is_outage and record.is_outage)
-
-    def _write_metrics(self) -> None:
-        from bulk_reset.observability.metrics import write_metrics  # noqa: PLC0415  (rarely needed)
-
-        write_metrics(
-            self.job.beside(self.job.report.metrics_file or ""),
-            self.totals,
-            job=self.job.name,
-            started_at=self.record.started_at,
-            ended_at=self.record.ended_at,
-            exit_code=self.record.exit_code,
-            is_rehearsal=self.job.api.sandbox or self.job.api.sandbox_state is not None,
-        )
+    def _keep_row_errors(self, row_errors: Sequence[RowError]) -> None:
+        """Record why rows were rejected, the first ones; the log has more of them."""
+        if row_errors:
+            self._update(row_errors=[_row_error(one) for one in row_errors[:MOST_ROW_ERRORS]])
 
 
 def new_record(job: Job, due_at: float, run_id: str, *, is_scheduled: bool) -> RunRecord:
@@ -308,6 +324,13 @@ def deadline_of(job: Job, due_at: float) -> float | None:
     """Return when a run with this due time stops; None without a deadline."""
     timetable = Timetable.of(job)
     return timetable.deadline_after(due_at) if timetable else None
+
+
+def _row_error(error: RowError) -> dict[str, int | str]:
+    return {
+        name: redact(one_line(value)) if isinstance(value, str) else value
+        for name, value in dataclasses.asdict(error).items()
+    }
 
 
 def _result(totals: Totals) -> str:

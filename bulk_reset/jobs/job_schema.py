@@ -21,14 +21,17 @@ from bulk_reset.jobs.job_value_types import (
     FilePath,
     FilePattern,
     MetricsPath,
+    PositiveDuration,
     Text,
     WebhookUrl,
     check_cron,
-    seconds_of,
 )
+from bulk_reset.jobs.notify_payload import EXAMPLE, payload_of
 from bulk_reset.workflows.incident_query import query_of
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "host", "connection"})
 _MAX_ROWS: Final = 1_000
 """The default limit, so that a wrong query or sheet cannot update everything."""
 
@@ -140,6 +143,7 @@ class Limits(JobTable):
 
     max_rows: Annotated[int, Field(ge=1)] = _MAX_ROWS
     max_failures: Annotated[int, Field(ge=0)] | str | None = None
+    max_duration: PositiveDuration | None = None
 
     @field_validator("max_failures")
     @classmethod
@@ -188,12 +192,44 @@ class Notify(JobTable):
 
     command: Annotated[list[Text], Field(min_length=1)] | None = None
     webhook: WebhookUrl | None = None
+    headers: dict[str, Text] = {}
+    payload: Text | None = None
     when: Literal["always", "problem"] = "problem"
+    ping_start: WebhookUrl | None = None
+    ping_success: WebhookUrl | None = None
+    ping_failure: WebhookUrl | None = None
+
+    @property
+    def pings(self) -> tuple[str, ...]:
+        """The addresses that are pinged, for start, success and failure."""
+        return tuple(filter(None, (self.ping_start, self.ping_success, self.ping_failure)))
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not _HEADER.fullmatch(name) or name.casefold() in _OWN_HEADERS:
+                raise ValueError(f"{name!r} cannot be set. Use a name like X-Token.")
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(
+                    f"the value of {name} is not printable ASCII text. Remove the rest."
+                )
+        return headers
+
+    @field_validator("payload")
+    @classmethod
+    def _check_payload(cls, template: str | None) -> str | None:
+        if template is not None:
+            payload_of(template, EXAMPLE)
+        return template
 
     @model_validator(mode="after")
     def _check_recipient(self) -> Notify:
-        if self.command is None and self.webhook is None:
+        if self.command is None and self.webhook is None and not self.pings:
             raise ValueError("has no recipient. Add command, webhook, or both.")
+        for name in ("headers", "payload"):
+            if getattr(self, name) and self.webhook is None:
+                raise ValueError(f"{name} is allowed only with webhook. Remove this key.")
         return self
 
 
@@ -205,7 +241,7 @@ class ScheduleTable(JobTable):
     jitter: Duration = "0s"
     catch_up: Literal["skip", "once", "all"] = "once"
     catch_up_within: Duration = "12h"
-    again_after: Duration = "15m"
+    again_after: PositiveDuration = "15m"
     deadline: str | None = None
 
     @field_validator("cron")
@@ -217,13 +253,6 @@ class ScheduleTable(JobTable):
                 "day of the week; '30 2 * * 1-5' is 02:30 from Monday to Friday."
             )
         check_cron(text)
-        return text
-
-    @field_validator("again_after")
-    @classmethod
-    def _check_again(cls, text: str) -> str:
-        if not seconds_of(text):
-            raise ValueError("must not be zero. Use 1m or more.")
         return text
 
     @field_validator("time_zone")

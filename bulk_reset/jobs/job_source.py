@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,11 @@ _LONGEST_NAME_BYTES: Final = 200
 """File systems allow 255, and the names of reports are longer than that of their sheet."""
 
 
-def find_sheet(job: Job) -> Path | None:
+def find_sheet(job: Job, ignored: AbstractSet[Path] = frozenset()) -> Path | None:
     """Return the sheet that the job's ``[source]`` names; None if there is none.
+
+    Args:
+        ignored: sheets that are not to be sent.
 
     Raises:
         InputError: there is none, and the job requires one.
@@ -34,10 +38,10 @@ def find_sheet(job: Job) -> Path | None:
     source = job.source
     if source.sheet is not None:
         path = job.beside(source.sheet)
-        found = path if _modified_ns(path) is not None else None
+        found = path if modified_ns(path) is not None else None
     else:
-        found = _newest(job)
-    if found is None and source.if_none != "nothing":
+        found = _newest(job, ignored)
+    if found is None and not ignored and source.if_none != "nothing":
         key = f"newest = {source.newest!r}" if source.newest else f"sheet = {source.sheet!r}"
         raise InputError(
             f"{job.path}: {key}: no such file. Create the file, or use "
@@ -46,13 +50,15 @@ def find_sheet(job: Job) -> Path | None:
     return found
 
 
-def _newest(job: Job) -> Path | None:
+def _newest(job: Job, ignored: AbstractSet[Path]) -> Path | None:
     pattern = Path(job.source.newest or "").expanduser()
     root = Path(pattern.anchor) if pattern.is_absolute() else job.path.parent
     found = [
-        (modified_ns, path.name, path)
+        (time_ns, path.name, path)
         for path in root.glob(str(pattern.relative_to(pattern.anchor)))
-        if (modified_ns := _modified_ns(path)) is not None and not _is_ignored(job, path)
+        if (time_ns := modified_ns(path)) is not None
+        and path not in ignored
+        and not _is_ignored(job, path)
     ]
     return max(found)[2] if found else None
 
@@ -98,7 +104,7 @@ def copy_sheet(source: Path, target: Path) -> Path:
     return target
 
 
-def _modified_ns(path: Path) -> int | None:
+def modified_ns(path: Path) -> int | None:
     """Return when a regular file was last modified, in nanoseconds; None if there is no file."""
     try:
         status = path.stat()

@@ -44,6 +44,12 @@ def _duration(text: str) -> str:
     return text
 
 
+def _positive_duration(text: str) -> str:
+    if not seconds_of(text):
+        raise ValueError("must not be zero. Use 1m or more.")
+    return text
+
+
 def _address(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -139,6 +145,7 @@ def _prom(text: str) -> str:
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
+PositiveDuration = Annotated[str, AfterValidator(_positive_duration)]
 WebhookUrl = Annotated[str, AfterValidator(_address)]
 BaseUrl = Annotated[str, AfterValidator(_api_address)]
 FilePath = Annotated[str, AfterValidator(_path)]

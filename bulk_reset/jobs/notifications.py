@@ -1,62 +1,101 @@
-"""Notifications at the end of a run: a command, or a POST to a webhook.
+"""Notifications about a run: a command, a POST to a webhook, and pings of a monitoring service.
 
-Both get one JSON object. The webhook's address may be a secret in itself (chat services issue
-such addresses), so only its host is ever shown. A notification that fails never fails the run.
+Command and webhook get one JSON object. Of an address only the host is ever shown, and of a
+header only its name. A notification that fails never fails the run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import datetime as dt
 import json
-import os
-import signal
-import subprocess
-import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from bulk_reset.api.credentials import KEY_VARIABLE, redact
 from bulk_reset.core.counting import counted
+from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.job_schema import Notify
+from bulk_reset.jobs.notify_command import run_command
+from bulk_reset.jobs.notify_limit import NotifyLimit
+from bulk_reset.jobs.notify_payload import payload_of
+from bulk_reset.jobs.notify_webhook import Sleep, host_of, ping, post
 from bulk_reset.jobs.run_record import MISSED, RunRecord
 
-_TIMEOUT_S: Final = 60
-_ATTEMPTS: Final = 3
-_MOST_BYTES: Final = 1 << 16
-_MOST_SHOWN: Final = 200
-Sleep = Callable[[float], Awaitable[object]]
+_ROWS_IN_TEXT: Final = 3
+"""Invalid rows in the text for people; the summary has more of them."""
 
 
 def send_notification(
-    job: Job, record: RunRecord, folder: Path, *, sleep: Sleep = asyncio.sleep
+    job: Job,
+    record: RunRecord,
+    folder: Path,
+    *,
+    limit: NotifyLimit | None = None,
+    sleep: Sleep = asyncio.sleep,
 ) -> str:
     """Notify as the job's ``[notify]`` says; return who was notified, and ``failed: …``.
 
     Args:
         folder: of the run.
+        limit: of the time that it may take.
         sleep: waits between two attempts, in seconds.
     """
     if job.notify is None:
         return ""
+    limit = limit or NotifyLimit()
+    return send_to(job.notify, job.path.parent, record, folder, limit, sleep=sleep)
+
+
+def send_to(  # noqa: PLR0913  (what a notification needs)
+    notify: Notify,
+    job_folder: Path,
+    record: RunRecord,
+    folder: Path,
+    limit: NotifyLimit,
+    *,
+    sleep: Sleep = asyncio.sleep,
+) -> str:
+    """Notify these recipients; see ``send_notification``."""
     content = notification_of(record, folder)
     sent: list[str] = []
     failed: list[str] = []
-    if job.notify.command is not None:
-        problem = _run_command(job.notify.command, content, job.path.parent)
-        (failed if problem else sent).append(problem or job.notify.command[0])
-    if job.notify.webhook is not None:
-        from bulk_reset.engine.event_loop import in_new_loop  # noqa: PLC0415  (imports aiohttp)
-
-        address = job.notify.webhook
-        problem = in_new_loop(lambda: _post(address, content, sleep))
-        (failed if problem else sent).append(problem or _host(address))
+    if notify.command is not None:
+        scratch = folder if folder.is_dir() else job_folder
+        problem = run_command(notify.command, content, job_folder, scratch, limit)
+        (failed if problem else sent).append(problem or notify.command[0])
+    if notify.webhook is not None:
+        problem = _post(notify, content, sleep, limit)
+        (failed if problem else sent).append(problem or host_of(notify.webhook))
     return one_line("; ".join([*sent, *([f"failed: {', '.join(failed)}"] if failed else [])]))
+
+
+def ping_start(job: Job, limit: NotifyLimit) -> str:
+    """Ping that a run of the job starts; return what failed, or nothing."""
+    address = job.notify.ping_start if job.notify else None
+    return ping(address, limit) if address else ""
+
+
+def ping_end(job: Job, record: RunRecord, limit: NotifyLimit) -> str:
+    """Ping how a run ended: success or failure; return what failed, or nothing."""
+    if job.notify is None:
+        return ""
+    is_success = record.state != MISSED and record.exit_code == ExitCode.DONE
+    address = job.notify.ping_success if is_success else job.notify.ping_failure
+    return ping(address, limit) if address else ""
+
+
+def _post(notify: Notify, content: dict[str, Any], sleep: Sleep, limit: NotifyLimit) -> str:
+    assert notify.webhook is not None  # noqa: S101  (the caller has checked)
+    try:
+        body = (
+            payload_of(notify.payload, content) if notify.payload else json.dumps(content).encode()
+        )
+    except ValueError as exc:
+        return f"notify.payload: {exc}"
+    return post(notify.webhook, body, notify.headers, sleep, limit)
 
 
 def notification_of(record: RunRecord, folder: Path) -> dict[str, Any]:
@@ -72,98 +111,10 @@ def notification_of(record: RunRecord, folder: Path) -> dict[str, Any]:
     for name in ("sheet", "report", "page"):
         content[name] = str(folder / content[name]) if content[name] else ""
     text = f"{record.job}: {record.words} (exit code {record.exit_code})"
+    if record.row_errors:
+        more = ["…"] if len(record.row_errors) > _ROWS_IN_TEXT else []
+        text += f" {' '.join([*record.row_texts()[:_ROWS_IN_TEXT], *more])}"
     if record.state == MISSED:
         text = f"{record.job}: {counted(record.missed, 'run')} missed: {record.words}"
     # Chat services show this key of a message whose other keys they do not know.
     return {"text": text, **content}
-
-
-def _run_command(command: list[str], content: dict[str, Any], folder: Path) -> str:
-    """Run the command; return what failed, or nothing."""
-    environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
-    exit_code = content["exit_code"]
-    environment |= {
-        "BULK_RESET_JOB": str(content["job"]),
-        "BULK_RESET_RUN": str(content["id"]),
-        "BULK_RESET_EXIT_CODE": "" if exit_code is None else str(exit_code),
-        # The system takes no half of a surrogate pair, which a corrupt sheet may contain.
-        "BULK_RESET_TEXT": str(content["text"]).encode(errors="replace").decode(),
-    }
-    try:
-        # Not a pipe: processes that the command leaves running would keep it open.
-        with tempfile.TemporaryFile() as errors:
-            code = _run(command, json.dumps(content).encode(), folder, environment, errors)
-            errors.seek(0)
-            output = redact(errors.read(_MOST_BYTES).decode(errors="replace").strip())
-    except subprocess.TimeoutExpired:
-        return f"{command[0]}: timed out after {_TIMEOUT_S} s"
-    except (OSError, ValueError) as exc:
-        return f"{command[0]}: {getattr(exc, 'strerror', None) or exc}"
-    return f"{command[0]}: exit code {code}: {output[-_MOST_SHOWN:]}" if code else ""
-
-
-def _run(
-    command: list[str],
-    content: bytes,
-    folder: Path,
-    environment: dict[str, str],
-    errors: IO[bytes],
-) -> int:
-    """Run a command to its end, or kill it with all its processes; return its exit code.
-
-    Raises:
-        OSError: there is no such command.
-        ValueError: the command is not valid.
-        subprocess.TimeoutExpired: it took too long.
-    """
-    with subprocess.Popen(  # noqa: S603  (what the job file names)
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=errors,
-        cwd=folder,
-        env=environment,
-        start_new_session=True,
-    ) as process:
-        try:
-            process.communicate(content, timeout=_TIMEOUT_S)
-        finally:
-            if process.poll() is None:
-                _kill(process)
-    return process.returncode
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and, where process groups exist, all that it has started."""
-    with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-
-
-async def _post(address: str, content: dict[str, Any], sleep: Sleep) -> str:
-    """POST the notification, with retries for a short outage; return what failed, or nothing."""
-    import aiohttp  # noqa: PLC0415  (rarely needed)
-
-    problem = ""
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S / _ATTEMPTS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
-        for attempt in range(_ATTEMPTS):
-            try:
-                # A redirect would send the content to another host.
-                async with session.post(address, json=content, allow_redirects=False) as answer:
-                    if answer.ok and answer.status < 300:  # noqa: PLR2004
-                        return ""
-                    problem = f"{_host(address)}: HTTP {answer.status}"
-                    if answer.status < 500 and answer.status != 429:  # noqa: PLR2004
-                        return problem
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-                problem = f"{_host(address)}: {type(exc).__name__}"
-            if attempt + 1 < _ATTEMPTS:
-                await sleep(2.0**attempt)
-    return problem
-
-
-def _host(address: str) -> str:
-    return urlsplit(address).hostname or "webhook"

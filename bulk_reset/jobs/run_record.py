@@ -19,9 +19,11 @@ LOG: Final = "log.jsonl"
 JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
 OUTAGE: Final = "outage"
+DEADLINE: Final = "deadline"
 ABANDONED: Final = "given-up"
+MOST_ROW_ERRORS: Final = 20
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-_INTERRUPTED: Final = frozenset({129, 130, 137, 143})
+INTERRUPTED: Final = frozenset({129, 130, 137, 143})
 """Exit codes of runs that a signal ended; such runs can be resumed."""
 EpochS = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 """A time that a calendar can show."""
@@ -36,9 +38,13 @@ class RunRecord:
         due_at: its due time; of a run started by hand, when it was requested.
         stop: why it ended early (``StopReason``, or ``given-up``).
         words: the result, in a sentence.
+        row_errors: the first invalid rows: ``row_number``, ``column``, ``value``, ``problem`` and
+            ``fix``.
         missed: of a ``missed`` record, how many due times it stands for, up to ``last_due_at``.
         counts: rows by status.
-        sheet: in the run's folder; ``source`` is where it came from.
+        sheet: in the run's folder; ``source`` is where it came from, ``source_modified_ns`` when
+            that was written last.
+        not_moved: why a sheet that was sent could not be moved to ``done/``.
         connect: options with which verify and undo reach the same API.
         notified: who was notified, or why that failed.
     """
@@ -66,14 +72,25 @@ class RunRecord:
     connect: list[str] = field(default_factory=list)
     notified: str = ""
     version: str = ""
+    row_errors: list[dict[str, int | str]] = field(default_factory=list)
+    source_modified_ns: int = 0
+    not_moved: str = ""
     missed: int = 0
     last_due_at: EpochS = 0.0
+
+    def row_texts(self) -> list[str]:
+        """Return why rows are invalid: ``row 2, title: 'ab': 2 characters; … Enter more.``."""
+        return [
+            f"row {one.get('row_number')}, {one.get('column')}: {str(one.get('value'))!r}: "
+            f"{one.get('problem')}. {one.get('fix')}."
+            for one in self.row_errors
+        ]
 
     @property
     def is_open(self) -> bool:
         """Whether it can be resumed: not finished, ended by a signal, or stopped by an outage."""
         return self.state in {WAITING, RUNNING} or (
-            self.state == ENDED and (self.exit_code in _INTERRUPTED or self.is_outage)
+            self.state == ENDED and (self.exit_code in INTERRUPTED or self.is_outage)
         )
 
     @property

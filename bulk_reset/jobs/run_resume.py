@@ -16,6 +16,14 @@ _KILLED: Final = 128 + 9
 """Killed by the system (out of memory) or by a user: the remaining rows are still wanted."""
 
 
+def retry_at(timetable: Timetable, record: RunRecord, now_at: float) -> float:
+    """Return when an open run is to be resumed: after a signal at once, else after a pause."""
+    is_lost = record.is_outage or record.exit_code == _KILLED
+    if record.state != ENDED or not is_lost or record.ended_at > now_at:
+        return now_at  # in the future: recorded while the clock was wrong
+    return max(now_at, record.ended_at + timetable.again_s)
+
+
 def is_retried(record: RunRecord) -> bool:
     """Return whether a scheduled run is to be resumed later: it ended for an outside reason."""
     has_not_ended = record.state != ENDED

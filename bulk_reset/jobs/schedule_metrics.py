@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.run_record import ENDED, MISSED, RunRecord
 from bulk_reset.jobs.scheduler import Scheduler
 from bulk_reset.jobs.state_folder import StateFolder
-
-_STUCK_S: Final = 60.0
 
 
 class ScheduleMetrics:
@@ -37,15 +32,28 @@ class ScheduleMetrics:
         """Return the metrics as they are now."""
         scheduler, last = self._scheduler, self._last
         self._read(scheduler.state)
-        starts = {name: scheduler.next_start_at(name) for name in list(scheduler.jobs)}
+        names, running, retrying = list(scheduler.jobs), scheduler.running, scheduler.retrying
+        starts = {name: scheduler.next_start_at(name) for name in names}
+        # Zero before the first success, so that an alert on its age works from the beginning.
+        success_at = {**dict.fromkeys(names, 0.0), **self._success_at}
         return (
             _gauge("schedule_jobs", "Valid job files.", len(scheduler.jobs)),
             _gauge("schedule_jobs_invalid", "Invalid job files.", len(scheduler.invalid)),
             _gauge("schedule_jobs_busy", "Jobs that are waiting or running.", len(scheduler.busy)),
+            _gauge("schedule_jobs_running", "Jobs that are running.", len(scheduler.running)),
+            _gauge(
+                "schedule_jobs_retrying",
+                "Jobs with a run that will be retried.",
+                len(scheduler.retrying),
+            ),
             _gauge(
                 "schedule_jobs_blocked",
                 "Jobs that are due and cannot start.",
                 len(scheduler.blocked),
+            ),
+            _job_gauge("running", "1 while the job is running, else 0.", _flags(names, running)),
+            _job_gauge(
+                "retrying", "1 while a run will be retried, else 0.", _flags(names, retrying)
             ),
             _job_gauge("next_run_timestamp_seconds", "When the job starts next.", starts),
             _job_gauge(
@@ -70,21 +78,11 @@ class ScheduleMetrics:
             ),
             _job_gauge(
                 "last_success_timestamp_seconds",
-                "When the last run with exit code 0 ended.",
-                self._success_at,
+                "When the last run with exit code 0 ended; 0 before the first.",
+                success_at,
             ),
             _job_gauge("missed_runs", "Due times at which the job was not run.", self._missed),
         )
-
-    def healthz(self) -> tuple[bool, str]:
-        """Return whether the schedule works; an invalid job file does not make it unhealthy."""
-        silent_s = time.time() - self._scheduler.last_reread_at
-        if silent_s >= _STUCK_S:
-            return False, f"the scheduler has not responded for {silent_s:.0f} s"
-        invalid, blocked = sorted(self._scheduler.invalid), sorted(self._scheduler.blocked)
-        text = counted(len(self._scheduler.jobs), "job")
-        text += f", invalid: {', '.join(invalid)}" if invalid else ""
-        return True, text + (f", blocked: {', '.join(blocked)}" if blocked else "")
 
     def _read(self, state: StateFolder) -> None:
         for run_id in {path.name for path in state.runs.iterdir()} - self._counted:
@@ -105,6 +103,10 @@ class ScheduleMetrics:
         if record.exit_code == 0:
             success_at = self._success_at.get(record.job, 0.0)
             self._success_at[record.job] = max(success_at, record.ended_at)
+
+
+def _flags(names: Iterable[str], some: frozenset[str]) -> dict[str, float]:
+    return {name: float(name in some) for name in names}
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

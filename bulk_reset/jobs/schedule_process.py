@@ -7,12 +7,18 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.run_record import RunRecord
+from bulk_reset.jobs.schedule_health import BEAT_S, health_of, write_health
 from bulk_reset.jobs.scheduler import Scheduler
 from bulk_reset.jobs.state_folder import StateFolder
+
+KILL_AFTER_S: Final = 18.0
+"""Supervisors wait 30 s after SIGTERM, some only 20 s."""
 
 
 class RunProcesses:
@@ -47,14 +53,36 @@ class RunProcesses:
 
     def stop(self) -> None:
         """Stop all runs gracefully; a second call stops them at once."""
+        if not self._is_stopping:
+            asyncio.get_running_loop().call_later(KILL_AFTER_S, self._kill)
         self._is_stopping = True
         for process in self._running:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
 
+    def _kill(self) -> None:
+        """Kill runs that have not stopped; they are resumed as after any other crash."""
+        for process in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Where ``/metrics`` and ``/healthz`` are served.
+
+    Attributes:
+        host: the address of this machine; other machines can reach any but the loopback address.
+        names: names by which clients may address it, in addition to addresses.
+    """
+
+    number: int
+    host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
+
 
 async def run_schedule(
-    scheduler: Scheduler, processes: RunProcesses, *, once: bool, port: int | None
+    scheduler: Scheduler, processes: RunProcesses, *, once: bool, port: Port | None
 ) -> int:
     """Run until a signal arrives or, with ``once``, until nothing is due; return the exit code."""
     stopping = asyncio.Event()
@@ -80,15 +108,25 @@ async def run_schedule(
                 return ExitCode.TERMINATED
             return await work
         scheduler.open()
+        beating = asyncio.create_task(_keep_writing_health(scheduler))
         await stopping.wait()
+        beating.cancel()
         scheduler.run_log.info("shutting_down", runs=len(scheduler.busy))
         await scheduler.shut_down()
         scheduler.run_log.info("schedule_ended")
     return ExitCode.DONE
 
 
+async def _keep_writing_health(scheduler: Scheduler) -> None:
+    while True:
+        # A full disk does not stop the schedule; without this file it counts as unhealthy.
+        with contextlib.suppress(OSError):
+            write_health(scheduler)
+        await asyncio.sleep(BEAT_S)
+
+
 @contextlib.contextmanager
-def _metrics_served(scheduler: Scheduler, port: int | None) -> Iterator[None]:
+def _metrics_served(scheduler: Scheduler, port: Port | None) -> Iterator[None]:
     if port is None:
         yield
         return
@@ -98,8 +136,14 @@ def _metrics_served(scheduler: Scheduler, port: int | None) -> Iterator[None]:
     )
 
     metrics = ScheduleMetrics(scheduler)
-    server = MetricsServer(port, metrics.scrape, metrics.healthz)
-    scheduler.run_log.info("metrics_server_started", address=f"http://127.0.0.1:{server.port}")
+    server = MetricsServer(
+        port.number,
+        metrics.scrape,
+        lambda: health_of(scheduler),
+        host=port.host,
+        names=port.names,
+    )
+    scheduler.run_log.info("metrics_server_started", address=server.address)
     try:
         yield
     finally:

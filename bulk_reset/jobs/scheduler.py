@@ -23,34 +23,31 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Final
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.date import DateTrigger
-
 from bulk_reset.core.errors import BulkResetError, ExitCode, InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_folder import JobFolder, LoadedJob, account_of
 from bulk_reset.jobs.job_run import new_record
-from bulk_reset.jobs.notifications import send_notification
 from bulk_reset.jobs.run_record import ENDED, RunRecord, missed_record, run_id_of
 from bulk_reset.jobs.run_resume import (
     abandoned_record,
     exited_record,
     is_retried,
+    retry_at,
     why_not_resumed,
 )
+from bulk_reset.jobs.schedule_notices import ScheduleNotices
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import Due, Missed
+from bulk_reset.jobs.wake_ups import WakeUps
 from bulk_reset.observability.run_log import RunLog
 
 REREAD_S: Final = 5.0
+MOST_RUNS: Final = 4
+"""Each run is a process that takes 100 MB and more."""
 _RETRY: Final = "/retry "
 """Prefix of the wake-up of a retry; no job has such a name."""
-_AFTER_S: Final = 0.01
 _CLOCK_SET_BACK_S: Final = 60.0
 """A clock that is synchronised goes back by less."""
-_MAX_INSTANCES: Final = 10
-"""APScheduler drops a wake-up if that many of the same are still running."""
 Starter = Callable[[Job, RunRecord], Awaitable[int]]
 """Runs a job in the folder of a record; returns the exit code."""
 
@@ -62,35 +59,47 @@ class Scheduler:
     Args:
         start: runs one.
         reread_s: seconds between two readings of the folder.
+        most_runs: how many runs are in progress at the same time.
     """
 
     folder: JobFolder
     start: Starter
     reread_s: float = REREAD_S
+    most_runs: int = MOST_RUNS
     state: StateFolder = field(init=False)
     run_log: RunLog = field(init=False)
     clock: Callable[[], float] = field(init=False)
+    last_reread_at: float = 0.0
+    """When the folder was read last."""
     _busy: set[str] = field(default_factory=set)
     _accounts: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
+    _slots: asyncio.Semaphore = field(init=False)
+    _running: set[str] = field(default_factory=set)
+    _retries: dict[str, str] = field(default_factory=dict)
+    """Run -> job, of the runs that will be retried."""
+    _notices: ScheduleNotices = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _rereading: asyncio.Task[None] | None = None
     _blocked: dict[str, str] = field(default_factory=dict)
+    _is_staying: bool = False
+    """Whether this process waits for due times; not with ``run_due``."""
     _is_shutting_down: bool = False
-    _scheduler: AsyncIOScheduler = field(init=False)
-    _reread_at: float = 0.0
+    _wake_ups: WakeUps = field(init=False)
 
     def __post_init__(self) -> None:
-        self._scheduler = AsyncIOScheduler(timezone=dt.UTC)
-        self._scheduler.add_listener(self._on_error, EVENT_JOB_ERROR)
+        self._wake_ups = WakeUps(self._on_error)
         folder = self.folder
         self.state, self.run_log, self.clock = folder.state, folder.run_log, folder.clock
+        self._slots = asyncio.Semaphore(self.most_runs)
+        self._notices = ScheduleNotices(self.state, self.run_log)
 
     # --- Start and end -----------------------------------------------------------------------
 
     def open(self) -> None:
         """Read the folder, resume interrupted runs, and wake up when a job is due."""
+        self._is_staying = True
         self._reread()
         starts = {name: self.next_start_at(name) or math.inf for name in self.jobs}
         first = min(starts, key=starts.__getitem__, default=None)
@@ -100,7 +109,7 @@ class Scheduler:
             invalid=len(self.invalid),
             next=f"{first} at {_iso(starts[first])}" if first else "none",
         )
-        self._scheduler.start()
+        self._wake_ups.open()
         self._rereading = asyncio.get_running_loop().create_task(self._keep_rereading())
 
     async def _keep_rereading(self) -> None:
@@ -108,18 +117,18 @@ class Scheduler:
         # back.
         while True:
             await asyncio.sleep(self.reread_s)
-            if not self._scheduler.running:
+            if not self._wake_ups.is_open:
                 return
             await self.reread()
-            self._scheduler.wakeup()
+            self._wake_ups.check()
 
     async def shut_down(self) -> None:
         """Start no more runs, and wait for those in progress."""
         self._is_shutting_down = True
+        self._notices.stop()
         if self._rereading is not None:
             self._rereading.cancel()
-        if self._scheduler.running:  # not with ``run_due``
-            self._scheduler.shutdown(wait=False)
+        self._wake_ups.close()
         await self._all_ended()
 
     async def run_due(self) -> int:
@@ -139,8 +148,7 @@ class Scheduler:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _on_error(self, event: JobExecutionEvent) -> None:
-        name, error = event.job_id, event.exception
+    def _on_error(self, name: str, error: BaseException) -> None:
         if not isinstance(error, BulkResetError):
             self.run_log.error("internal_error", what=name, why=repr(error))
         elif self._blocked.get(name) != str(error):  # not every few seconds
@@ -170,9 +178,14 @@ class Scheduler:
         return frozenset(self._busy)
 
     @property
-    def last_reread_at(self) -> float:
-        """When the folder was read last."""
-        return self._reread_at
+    def running(self) -> frozenset[str]:
+        """The jobs that are running."""
+        return frozenset(self._running)
+
+    @property
+    def retrying(self) -> frozenset[str]:
+        """The jobs with a run that will be retried."""
+        return frozenset(list(self._retries.values()))
 
     def next_start_at(self, name: str) -> float | None:
         """Return when a job starts next."""
@@ -194,11 +207,13 @@ class Scheduler:
     def _reread(self) -> None:
         if self._is_shutting_down:
             return
-        before_at, self._reread_at = self._reread_at, self.clock()
+        before_at, self.last_reread_at = self.last_reread_at, self.clock()
         is_first = not before_at
-        if self._reread_at < before_at - _CLOCK_SET_BACK_S:
-            self._handle_clock_set_back(before_at - self._reread_at)
+        if self.last_reread_at < before_at - _CLOCK_SET_BACK_S:
+            self._handle_clock_set_back(before_at - self.last_reread_at)
         read, gone = self.folder.reread()
+        for invalid in self.folder.take_new_invalid():
+            self._keep_task(self._notices.invalid(invalid))
         for name in gone:
             self._forget(name)
         for name in read:
@@ -208,7 +223,7 @@ class Scheduler:
             if not is_first:
                 self.run_log.info("job_loaded", job=name, next=_iso(self.next_start_at(name)))
         for name in self.jobs:
-            if self._scheduler.get_job(name) is None:
+            if name not in self._wake_ups:
                 self._schedule(name)  # however its wake-up was lost
 
     def _handle_clock_set_back(self, seconds: float) -> None:
@@ -220,8 +235,7 @@ class Scheduler:
 
     def _forget(self, name: str) -> None:
         self._blocked.pop(name, None)
-        if self._scheduler.get_job(name) is not None:
-            self._scheduler.remove_job(name)
+        self._wake_ups.remove(name)
 
     def _schedule(self, name: str) -> None:
         """Wake up when there is something to decide about a job."""
@@ -229,23 +243,7 @@ class Scheduler:
             return  # it is checked again when its run has ended
         starts_at = self.next_start_at(name)
         if starts_at is not None:
-            self._wake_up(name, starts_at, self.check_due, name)
-
-    def _wake_up(
-        self, key: str, epoch_s: float, do: Callable[..., Awaitable[object]], argument: str
-    ) -> None:
-        """Call a function at this time, replacing the earlier call with the same key."""
-        # Slightly later, so that rounding never makes it too early.
-        time = dt.datetime.fromtimestamp(epoch_s + _AFTER_S, dt.UTC)
-        self._scheduler.add_job(
-            do,
-            DateTrigger(time),
-            (argument,),
-            id=key,
-            misfire_grace_time=None,
-            max_instances=_MAX_INSTANCES,
-            replace_existing=True,
-        )
+            self._wake_ups.add(name, starts_at, self.check_due, name)
 
     # --- What is due -------------------------------------------------------------------------
 
@@ -264,7 +262,7 @@ class Scheduler:
             await self._record_missed(loaded.job, missed, now_at)
             job_state = dataclasses.replace(job_state, handled_at=missed.last.due_at)
         if decision.run is not None:
-            due_at, run_id = decision.run.due_at, self._begin(loaded.job, decision.run)
+            due_at, run_id = decision.run.due_at, self._begin(loaded, decision.run)
             job_state = dataclasses.replace(job_state, handled_at=due_at, run_id=run_id)
         self.folder.save_job_state(name, job_state)
         self._blocked.pop(name, None)
@@ -283,12 +281,13 @@ class Scheduler:
             last=_iso(missed.last.due_at),
             why=missed.why,
         )
-        await self._notify(job, record)
+        await self._notices.ended(job, record)
 
-    def _begin(self, job: Job, due: Due) -> str:
+    def _begin(self, loaded: LoadedJob, due: Due) -> str:
         """Create the folder of a run, and run it once its account is free; return its id."""
+        job = loaded.job
         record = new_record(job, due.due_at, run_id_of(job.name, due.due_at), is_scheduled=True)
-        created = self.state.begin(record, job.path.read_bytes())
+        created = self.state.begin(record, loaded.content)
         if created is not None:
             self._start(job, created)
         else:
@@ -307,9 +306,11 @@ class Scheduler:
     async def _run(self, job: Job, record: RunRecord) -> None:
         """Run a job once its account is free; then check it again."""
         try:
-            async with self._accounts[account_of(job)]:
+            # In this order: a run that waits for its account takes no place from others.
+            async with self._accounts[account_of(job)], self._slots:
                 if self._is_shutting_down:
                     return  # it has its folder, and is resumed at the next start
+                self._running.add(job.name)
                 self.run_log.info("job_started", job=job.name, run=record.id)
                 code = await self.start(job, record)
                 await self._check_recorded(job, record.id, code)
@@ -318,6 +319,7 @@ class Scheduler:
             self.run_log.error("internal_error", what=job.name, why=repr(error))
         finally:
             self._busy.discard(job.name)
+            self._running.discard(job.name)
             if job.name in self.jobs and not self._is_shutting_down:
                 self._retry_later(record.id)
                 self._schedule(job.name)
@@ -332,7 +334,7 @@ class Scheduler:
         self.run_log.error("job_ended", job=record.job, run=run_id, words=ended.words)
         is_notified = record.notified != "" and record.words == ended.words
         if not (ended.stop or is_notified):
-            await self._notify(job, ended)
+            await self._notices.ended(job, ended)
 
     # --- Resuming ----------------------------------------------------------------------------
 
@@ -347,6 +349,7 @@ class Scheduler:
         self._resume(run_id)
 
     def _resume(self, run_id: str) -> None:
+        self._retries.pop(run_id, None)
         try:
             record = self.state.read(run_id)
         except InputError:
@@ -355,11 +358,14 @@ class Scheduler:
         if loaded is None or not record.is_open:
             return  # the job is gone or invalid, or the run is done
         is_running = record.job in self._busy or self.state.is_locked(record.job)
-        why_not = why_not_resumed(loaded.timetable, record, self.clock())
+        now_at = self.clock()
+        why_not = why_not_resumed(loaded.timetable, record, now_at)
         if is_running and (record.state != ENDED or not why_not):
-            self._schedule_retry(loaded, record)
+            self._schedule_retry(record, now_at + loaded.timetable.again_s)
         elif why_not:
             self._abandon(loaded.job, record, why_not)
+        elif (again_at := retry_at(loaded.timetable, record, now_at)) > now_at:
+            self._schedule_retry(record, again_at)
         else:
             self.run_log.info("run_resumed", job=record.job, run=record.id)
             self._start(loaded.job, record)
@@ -370,11 +376,13 @@ class Scheduler:
         except InputError:
             return  # its folder was removed
         if is_retried(record):
-            self._schedule_retry(self.jobs[record.job], record)
+            self._schedule_retry(record, self.clock() + self.jobs[record.job].timetable.again_s)
 
-    def _schedule_retry(self, loaded: LoadedJob, record: RunRecord) -> None:
-        again_at = self.clock() + loaded.timetable.again_s
-        self._wake_up(f"{_RETRY}{record.id}", again_at, self.resume, record.id)
+    def _schedule_retry(self, record: RunRecord, again_at: float) -> None:
+        if not self._is_staying:
+            return  # the next check finds the run
+        self._retries[record.id] = record.job
+        self._wake_ups.add(f"{_RETRY}{record.id}", again_at, self.resume, record.id)
         self.run_log.info(
             "run_retry_scheduled", job=record.job, run=record.id, again=_iso(again_at)
         )
@@ -383,14 +391,7 @@ class Scheduler:
         abandoned = abandoned_record(record, why, self.clock())
         self.state.write(abandoned)
         self.run_log.warning("run_abandoned", job=record.job, run=record.id, why=why)
-        self._keep_task(self._notify(job, abandoned))
-
-    async def _notify(self, job: Job, record: RunRecord) -> None:
-        """Send the notification of a run that has no process of its own to do so."""
-        if job.notify is not None:
-            folder = self.state.folder(record.id)
-            notified = await asyncio.to_thread(send_notification, job, record, folder)
-            self.state.write(dataclasses.replace(record, notified=notified))
+        self._keep_task(self._notices.ended(job, abandoned))
 
 
 def _iso(epoch_s: float | None) -> str:

@@ -4,6 +4,9 @@
     STATE/runs/ID/             job file, sheet, report, previous values, page, log
     STATE/jobs/NAME.json       the last due time that was handled (``JobState``)
     STATE/jobs/NAME.lock       locked while the job runs
+    STATE/jobs/NAME.due.lock   locked while ``job run --if-due`` checks it and waits for its run
+    STATE/jobs/NAME.invalid    the digest of an invalid job file that was notified
+    STATE/schedule.health      whether the schedule that uses the folder works
     STATE/begin.lock           locked while a run's folder is created
 
 A run's folder can be created only once, so a due time cannot be run twice: the process that
@@ -42,6 +45,8 @@ from bulk_reset.quota.account_ledger import user_state_folder
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _BEGIN_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.01
+_ASKED_S: Final = 0.2
+"""Longer than ``is_locked`` of another process holds the lock that it asks for."""
 _MOST_RUNS_AT_ONCE: Final = 1_000
 T = TypeVar("T")
 
@@ -62,6 +67,7 @@ class StateFolder:
             )
         self.path = own.absolute()
         self.runs, self.jobs = self.path / "runs", self.path / "jobs"
+        self.health = self.path / "schedule.health"
         self._create()
 
     def _create(self) -> None:
@@ -105,8 +111,7 @@ class StateFolder:
                     f"{folder}: cannot be created ({exc.strerror}). Use --state-dir DIR."
                 ) from exc
             if job_file:
-                with atomic_file(folder / JOB_FILE) as file:
-                    file.write(job_file)
+                self.keep_job_file(run_id, job_file)
             created = dataclasses.replace(record, id=run_id)
             self.write(created)
             return created
@@ -114,6 +119,11 @@ class StateFolder:
             f"{self.runs}: has {_MOST_RUNS_AT_ONCE:,} runs named {record.id}. "
             "Remove old runs first."
         ).with_next("To remove old runs", "runs clean", options={"older-than": "90d"})
+
+    def keep_job_file(self, run_id: str, content: bytes) -> None:
+        """Write the version of the job file that a run uses."""
+        with atomic_file(self.folder(run_id) / JOB_FILE) as file:
+            file.write(content)
 
     def write(self, record: RunRecord) -> None:
         """Write the record of a run, replacing the previous one."""
@@ -141,19 +151,24 @@ class StateFolder:
         some = [one for one in found if one is not None and job in {None, one.job}]
         return sorted(some, key=lambda one: (one.due_at, one.id))
 
-    def clean(self, older_than_at: float) -> list[str]:
+    def clean(self, older_than_at: float, job: str | None = None) -> list[str]:
         """Remove the runs that ended before this time; return their ids.
 
-        The last run of each job is kept, and so is a run in progress.
+        The last run of each job is kept, and so are a run in progress, and one whose sheet was
+        sent and could not be moved: without its record, the sheet would be sent again.
+
+        Args:
+            job: only runs of this one.
         """
-        records = self.records()
+        records = self.records(job)
         last = {record.job: record.id for record in records if record.state != MISSED}
         removed = []
         for record in records:
             # A killed run has no end; the last time that is known of it counts.
             last_at = max(record.ended_at, record.started_at, record.due_at, record.last_due_at)
             is_active = record.state in {WAITING, RUNNING} and self.is_locked(record.job)
-            if last_at < older_than_at and not is_active and last.get(record.job) != record.id:
+            is_kept = is_active or record.not_moved or last.get(record.job) == record.id
+            if last_at < older_than_at and not is_kept:
                 self._remove(record.id)
                 removed.append(record.id)
         return removed
@@ -175,8 +190,22 @@ class StateFolder:
             LockedError: it is already running.
         """
         busy = f"{job}: already running. Wait until that run has ended."
-        with _locked(self.jobs / f"{job}.lock", busy):
+        with _locked(self.jobs / f"{job}.lock", busy, _ASKED_S):
             yield
+
+    @contextlib.contextmanager
+    def checked(self, job: str) -> Iterator[bool]:
+        """Lock the check whether a job is due until the block ends.
+
+        Yields: False if another process checks it, or the job is running: nothing is to be done.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_locked(self.jobs / f"{job}.due.lock", ""))
+            except LockedError:
+                yield False
+                return
+            yield not self.is_locked(job)
 
     @contextlib.contextmanager
     def scheduled(self) -> Iterator[None]:
@@ -192,7 +221,7 @@ class StateFolder:
     def is_locked(self, job: str) -> bool:
         """Return whether a job is running."""
         try:
-            with self.locked(job):
+            with _locked(self.jobs / f"{job}.lock", ""):
                 return False
         except LockedError:
             return True
@@ -200,6 +229,24 @@ class StateFolder:
     def is_cut_short(self, record: RunRecord) -> bool:
         """Return whether the record says ``running`` although its process was killed."""
         return record.state == RUNNING and not self.is_locked(record.job)
+
+    def is_new_invalid(self, job: str, digest: str) -> bool:
+        """Remember an invalid job file; return whether it differs from the one before."""
+        path = self.jobs / f"{job}.invalid"
+        try:
+            if path.read_text("ascii") == digest:
+                return False
+        except (OSError, ValueError):
+            pass  # there is none
+        self._create()
+        with atomic_file(path) as file:
+            file.write(digest.encode())
+        return True
+
+    def forget_invalid(self, job: str) -> None:
+        """Forget that a job file was invalid: it is valid now."""
+        with contextlib.suppress(OSError):
+            (self.jobs / f"{job}.invalid").unlink(missing_ok=True)
 
     def job_state(self, job: str) -> JobState | None:
         """Return the state of a job; None before its first."""

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from cronsim import CronSim
 
+from bulk_reset.jobs.cron_words import cron_words
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_value_types import seconds_of
 
@@ -125,7 +126,7 @@ class Timetable:
 
     def description(self) -> str:
         """Return the expression in words: ``At 02:30 on Monday through Friday``."""
-        return str(CronSim(self.cron, dt.datetime.now(self.zone)).explain())
+        return cron_words(self.cron)
 
     def after(self, epoch_s: float) -> Iterator[Due]:
         """Yield the due times after this time, without end."""
@@ -157,6 +158,19 @@ class Timetable:
         # order of the due times all the same.
         found = next(self.after(handled_at), None)
         return None if found is None else max(now_at, found.starts_at)
+
+    def first_handled_at(self, now_at: float) -> float:
+        """Return what counts as handled for a check every minute that sees the job first.
+
+        It has to run what is due in its minute, although it never ran before.
+        """
+        handled_at = now_at // _MINUTE_S * _MINUTE_S - _MINUTE_S
+        since_at = handled_at - self.jitter_s
+        for due in self.after(since_at):
+            if due.starts_at > handled_at:
+                return since_at
+            since_at = due.due_at
+        return since_at
 
     def decide(self, handled_at: float, now_at: float) -> Decision:
         """Decide about all due times since the last one that was handled.

@@ -239,7 +239,8 @@ def _waits(run: RunFacts) -> _Values:
 
 
 def _success(run: RunFacts) -> _Values:
-    if run.success_at:
+    # Zero before the first success, so that an alert on its age works from the beginning.
+    if run.success_at or not run.is_rehearsal:
         yield {}, round(run.success_at, 3)
 
 
@@ -263,7 +264,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[RunFacts], _Values]]]] = {
         lambda run: [({}, round(run.ended_at, 3))],
     ),
     "last_success_timestamp_seconds": (
-        "When the last run with exit code 0 ended, sandbox runs excluded",
+        "When the last run with exit code 0 ended, sandbox runs excluded; 0 before the first",
         _success,
     ),
     "exit_code": ("Exit code of the last run", lambda run: [({}, run.code)]),

@@ -13,15 +13,16 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.defaults import PACE
-from bulk_reset.core.errors import ExitCode, exit_code_of
+from bulk_reset.core.errors import ExitCode, InvalidRowsError, exit_code_of
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.row_error import RowError
 from bulk_reset.core.totals import Progress, StatusCounts, Totals
 from bulk_reset.observability.log_output import LogOutput, log_file, new_log
 
@@ -103,8 +104,17 @@ class RunLog:
         )
 
     def run_failed(self, error: BaseException, **facts: object) -> None:
-        """Log that a run ended with an error, before it had any totals."""
+        """Log that a run ended with an error, before it had any totals; and its invalid rows."""
+        if isinstance(error, InvalidRowsError):
+            self.rows_invalid(error.row_errors)
         self._end(exit_code_of(error), error=type(error).__name__, message=str(error), **facts)
+
+    def rows_invalid(self, row_errors: Sequence[RowError]) -> None:
+        """Log why rows are invalid, the first ones."""
+        for one in row_errors[:MAX_FAILURES_PER_CODE]:
+            self.warning("row_invalid", **dataclasses.asdict(one))
+        if len(row_errors) > MAX_FAILURES_PER_CODE:
+            self.warning("rows_invalid_not_logged", errors=len(row_errors) - MAX_FAILURES_PER_CODE)
 
     def run_exited(self, exit_code: int, **facts: object) -> None:
         """Log that a run exited before it had any totals, without an error."""

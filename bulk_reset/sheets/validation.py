@@ -318,6 +318,12 @@ def _value_error(name: str, text: str) -> _CellError | None:
 
 def error_of(name: str, text: str) -> str:
     """Return why a text cannot be set in a column; empty if it can."""
+    found = problem_of(name, text)
+    return found[0] if found else ""
+
+
+def problem_of(name: str, text: str) -> tuple[str, str] | None:
+    """Return why a text cannot be set in a column, and the fix; None if it can."""
     if name == SEVERITY_FIELD:
         found = _severity_error(text)
     elif name in TEXT_LENGTHS:
@@ -325,8 +331,8 @@ def error_of(name: str, text: str) -> str:
     else:
         found = _further_error(name, text)
     if found is None and not is_whole(text):
-        return INCOMPLETE_CHARACTER
-    return found[1] if found else ""
+        return INCOMPLETE_CHARACTER, "Enter the complete character"
+    return found[1:] if found else None
 
 
 def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> _Broken:

@@ -21,7 +21,7 @@ from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import LockedError
-from bulk_reset.jobs import job_run, job_source
+from bulk_reset.jobs import job_run, job_source, run_end
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
@@ -370,17 +370,95 @@ def test_a_sheet_with_invalid_rows_is_not_moved(place: Place) -> None:
     assert [path.name for path in inbox.iterdir()] == ["a.csv"]
 
 
-def test_a_done_folder_that_cannot_be_created_is_reported_only(place: Place) -> None:
-    """All is sent; the run is not worse for it."""
+def test_a_sheet_that_cannot_be_moved_is_exit_1_and_is_not_sent_again(place: Place) -> None:
+    """Each run reports it; the next sheets are sent all the same, and it is moved when it can."""
     inbox = write_inbox(place, "a.csv")
     (inbox / "done").write_text("a file")
-    ended = place.run(DONE)
-    assert said(ended) == (
-        ENDED,
-        0,
-        '2 of 2 rows done; failed steps: afterwards = "done"',
+    job = f"{DONE}{TELL}"
+    why = (
+        f"{inbox / 'a.csv'}: sent, but it cannot be moved to done/ (File exists). Make the folder "
+        "writable, or move the file; it will not be sent again."
     )
-    assert [one["what"] for one in place.events("step_failed")] == ['afterwards = "done"']
+    first, second = place.run(job), place.run(job)
+    assert said(first) == (ENDED, 1, f"2 of 2 rows done; {why}")
+    assert said(second) == (ENDED, 1, why)
+    assert (second.sheet, second.requests) == ("", 0)
+    told = (place.folder / "told.txt").read_text().splitlines()
+    assert told == [f"nightly: {one.words} (exit code 1)" for one in (first, second)]
+    assert [(one["what"], one["why"]) for one in place.events("step_failed")] == [
+        ('afterwards = "done"', why),
+        ('afterwards = "done"', why),
+    ]
+
+    write_sheet(inbox / "b.csv", 1)
+    third = place.run(job)
+    assert (third.sheet, third.exit_code) == ("b.csv", 1)
+
+    (inbox / "done").unlink()
+    fourth = place.run(job)
+    assert fourth.exit_code == 2  # nothing is left, which is an error unless if_none says else
+    assert sorted(path.name for path in inbox.rglob("*.csv")) == ["a.csv", "b.csv"]
+    assert sorted(path.name for path in inbox.iterdir()) == ["done"]
+
+    # A copy of a sheet that was moved away is a new sheet.
+    shutil.copy2(inbox / "done" / "a.csv", inbox / "a.csv")
+    assert place.run(job).sheet == "a.csv"
+
+
+def test_why_a_sheet_was_refused_is_wherever_its_run_is_reported(place: Place) -> None:
+    """Row, column, value and fix in the record, the log and the notification."""
+    severity, title = "incident_severity", "x" * 300
+    (place.folder / "in.csv").write_text(
+        f"incident_id,title,{severity}\n{seed_id(1)},Fine,Sev1\nno-id,{title},\n"
+    )
+    ended = place.run(f"{SHEET}{PLAIN}{TELL}")
+    errors = [
+        {
+            "row_number": 2,
+            "column": "incident_severity",
+            "kind": "severity",
+            "value": "Sev1",
+            "problem": "not a severity",
+            "fix": "Use Info, Warning or Critical, or clear the cell",
+        },
+        {
+            "row_number": 3,
+            "column": "incident_id",
+            "kind": "id_invalid",
+            "value": "no-id",
+            "problem": "5 characters; an ID has 24",
+            "fix": "Copy the whole ID",
+        },
+        {
+            "row_number": 3,
+            "column": "title",
+            "kind": "too_long",
+            "value": f"{'x' * 59}…",
+            "problem": "300 characters; the maximum is 200",
+            "fix": "Shorten it by 100 characters",
+        },
+    ]
+    assert (ended.exit_code, ended.row_errors) == (2, errors)
+    logged = place.events("row_invalid")
+    assert [{name: one[name] for name in errors[0]} for one in logged] == errors
+    assert (place.folder / "told.txt").read_text() == (
+        f"nightly: {ended.words} (exit code 2) row 2, incident_severity: 'Sev1': not a severity. "
+        "Use Info, Warning or Critical, or clear the cell. row 3, incident_id: 'no-id': "
+        "5 characters; an ID has 24. Copy the whole ID. "
+        f"row 3, title: '{'x' * 59}…': 300 characters; the maximum is 200. "
+        "Shorten it by 100 characters.\n"
+    )
+
+
+def test_rows_that_were_skipped_as_invalid_are_recorded_too(place: Place) -> None:
+    """The first 20; the report has all of them."""
+    rows = "".join(f"no-id-{number},Fine\n" for number in range(30))
+    (place.folder / "in.csv").write_text(f"incident_id,title\n{seed_id(1)},Fine\n{rows}")
+    ended = place.run(f"{SHEET}{PLAIN}[run]\nskip_invalid = true\n")
+    assert (ended.exit_code, len(ended.row_errors)) == (1, 20)
+    assert ended.row_texts()[0] == (
+        "row 3, incident_id: 'no-id-0': 7 characters; an ID has 24. Copy the whole ID."
+    )
 
 
 def test_reports_are_copied_as_configured(place: Place) -> None:
@@ -479,7 +557,7 @@ def test_a_failed_notification_is_recorded_without_the_address(
         pass
 
     monkeypatch.setattr(
-        job_run, "send_notification", functools.partial(job_run.send_notification, sleep=sleep)
+        run_end, "send_notification", functools.partial(run_end.send_notification, sleep=sleep)
     )
     write_sheet(place.folder / "in.csv", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -505,10 +583,10 @@ def test_a_failed_notification_is_recorded_without_the_address(
 def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Raise an error while the sheet is searched."""
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(job_run, "find_sheet", fail)
+    monkeypatch.setattr(job_run, "next_sheet", fail)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from bulk_reset.jobs.job_summary import concerns, describe, describe_due, next_d
 
 SHEET = '[source]\nsheet = "in.csv"\n'
 PULL = '[source.pull]\nsince = "1d"\n'
-SET = '[set]\ntitle = "x"\n'
+SET = '[set]\ntitle = "New"\n'
 SCHEDULE = '[schedule]\ncron = "30 2 * * *"\ntime_zone = "Europe/Berlin"\n'
 
 
@@ -35,7 +35,7 @@ def job(folder: Path, text: str) -> Job:
         (f"{PULL}{SET}", "Source", "incidents since 1d; times are relative to the due time"),
         (f'{PULL}until = "1h"\nnum = ["5", "6"]\n{SET}', "Source", "since 1d until 1h, num 5 or 6"),
         (f'{PULL}channel = ["DB"]\nteam = [7]\n{SET}', "Source", "channel DB, team 7"),
-        (f"{PULL}{SET}", "Update", "title = x"),
+        (f"{PULL}{SET}", "Update", "title = New"),
         (f'{SHEET}[columns]\ntitle = "Kopf"', "Column", "title = 'Kopf'"),
         (SHEET, "Sending", "up to 1,000 rows; with more rows, nothing is sent"),
         (f"{SHEET}[run]\ncanary = 3", "Sending", "canary of 3 rows, then the rest if it passes"),

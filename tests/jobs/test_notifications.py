@@ -177,7 +177,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that waits forever for a mail server does not block the run."""
-    monkeypatch.setattr("bulk_reset.jobs.notifications._TIMEOUT_S", 0)
+    monkeypatch.setattr("bulk_reset.jobs.notify_command._TIMEOUT_S", 0)
     told = program(tmp_path, HANG)
 
     def communicate(self: Any, *_: object, timeout: float) -> None:  # noqa: ANN401

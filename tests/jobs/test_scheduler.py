@@ -20,7 +20,7 @@ from bulk_reset.jobs.job_folder import JobFolder
 from bulk_reset.jobs.run_record import RunRecord
 from bulk_reset.jobs.scheduler import Scheduler
 from bulk_reset.jobs.state_folder import StateFolder
-from bulk_reset.observability.run_log import new_run_log
+from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -238,7 +238,7 @@ def test_a_process_killed_between_two_words_neither_loses_a_run_nor_runs_it_twic
 
 async def kill(scheduler: Scheduler) -> None:
     """End it at once, and what it runs, as kill -9 does."""
-    scheduler._scheduler.shutdown(wait=False)  # noqa: SLF001
+    scheduler._wake_ups.close()  # noqa: SLF001
     tasks = list(scheduler._tasks)  # noqa: SLF001
     for task in tasks:
         task.cancel()
@@ -573,6 +573,100 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
 
     assert run_virtual(pass_by()) == [0, 0, 1, 2]
     assert [due for due, _ in runner.when()] == [60, 120, 180]
+
+
+def checks(runner: Runner, *minutes: float) -> list[int]:
+    """Check the job at each of these minutes after noon, in a process of its own each time."""
+
+    async def pass_by() -> list[int]:
+        codes = []
+        for minute in minutes:
+            await runner.until(NOON + minute * MINUTE)
+            run_log = new_run_log(LogOutput(runner.log))
+            only = "job.toml"
+            folder = JobFolder(runner.folder, runner.state, run_log, runner.clock, only, True)
+            codes.append(await Scheduler(folder, runner.start).run_due())
+        return codes
+
+    return run_virtual(pass_by())
+
+
+@pytest.mark.parametrize(
+    ("more", "minutes", "begun"),
+    [
+        ("", (60.01, 61.01), [(60, 60)]),
+        ("", (60.9, 61.9, 62.9), [(60, 61)]),
+        ("", (59.9, 60.9, 61.9), [(60, 61)]),
+        ("", (61.1, 62.1), []),
+        ('jitter = "40m"', tuple(n + 0.01 for n in range(60, 110)), [(60, 91)]),
+        ('jitter = "40m"', (91.01, 92.01), [(60, 91)]),
+    ],
+)
+def test_the_first_check_runs_what_is_due_in_its_minute(
+    more: str, minutes: tuple[float, ...], begun: list[tuple[int, int]], runner: Runner
+) -> None:
+    """In a state folder that is new each time, as of a pod, each due time is still run once."""
+    write_job(runner.folder, more=more)
+
+    async def pass_by() -> None:
+        for minute in minutes:
+            await runner.until(NOON + minute * MINUTE)
+            shutil.rmtree(runner.state.path)
+            state = StateFolder(runner.state.path)
+            folder = JobFolder(runner.folder, state, new_run_log(), runner.clock, is_once=True)
+            await Scheduler(folder, runner.start).run_due()
+
+    run_virtual(pass_by())
+    assert runner.when() == begun
+
+
+def test_checks_retry_an_outage_after_the_pause_and_only_then(runner: Runner) -> None:
+    """Each check ends at once with 0 until ``again_after`` has passed."""
+    write_job(runner.folder, more='again_after = "20m"')
+    runner.ends = lambda record: replace(
+        record, state="ended", exit_code=3, stop="outage" if len(runner.begun) < 3 else ""
+    )
+    codes = checks(runner, *(n + 0.02 for n in range(58, 110)))
+    assert runner.when() == [(60, 60), (60, 81), (60, 102)]
+    assert [minute for minute, code in enumerate(codes, 58) if code == 3] == [60, 81, 102]
+    assert runner.events("run_retry_scheduled") == []
+
+
+def test_a_restarted_schedule_retries_an_outage_after_the_pause(runner: Runner) -> None:
+    """A restart, and a changed file, do not shorten it."""
+    write_job(runner.folder)
+    runner.ends = lambda record: replace(record, state="ended", exit_code=3, stop="outage")
+    runner.passes(1 + 4 / 60, 1 + 8 / 60, 1 + 20 / 60)
+    assert runner.when() == [(60, 60), (60, 75)]
+
+
+def test_an_interrupted_run_is_resumed_by_the_next_check(runner: Runner) -> None:
+    """Nothing was wrong with it."""
+    write_job(runner.folder)
+    runner.ends = lambda record: replace(
+        record, state="ended", exit_code=143 if len(runner.begun) < 2 else 0
+    )
+    assert checks(runner, 59.0, 60.01, 61.01, 62.01) == [0, 143, 0, 0]
+    assert runner.when() == [(60, 60), (60, 61)]
+
+
+def test_a_run_keeps_the_version_of_the_job_file_that_it_was_created_with(
+    runner: Runner,
+) -> None:
+    """However often the file changes between its reading and the due time."""
+    path = write_job(runner.folder, cron="5 * * * *")
+    before = path.read_bytes()
+
+    async def pass_by() -> None:
+        scheduler = runner.open(runner.start)
+        await runner.until(NOON + 4 * MINUTE)
+        path.write_text("being edited")
+        await runner.until(NOON + 6 * MINUTE)
+        await scheduler.shut_down()
+
+    run_virtual(pass_by())
+    (record,) = runner.state.records()
+    assert (runner.state.folder(record.id) / "job.toml").read_bytes() == before
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:

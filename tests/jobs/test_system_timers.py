@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
+import os
+import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,82 +16,8 @@ import pytest
 from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_schema import ScheduleTable
-from bulk_reset.jobs.system_timers import calendars_of, cron_lines, systemd_units
-
-CALENDARS = {
-    # Whole fields, numbers, lists
-    "* * * * *": ["*-*-* *:*:00 UTC"],
-    "30 2 * * *": ["*-*-* 02:30:00 UTC"],
-    "5,35 9 * * *": ["*-*-* 09:05,35:00 UTC"],
-    "35,5 9 * * *": ["*-*-* 09:05,35:00 UTC"],
-    "0 0 1,15 * *": ["*-*-01,15 00:00:00 UTC"],
-    # Steps and ranges
-    "*/15 * * * *": ["*-*-* *:00..45/15:00 UTC"],
-    "*/1 * * * *": ["*-*-* *:*:00 UTC"],
-    "7/20 * * * *": ["*-*-* *:07..47/20:00 UTC"],
-    "*/40 * * * *": ["*-*-* *:00,40:00 UTC"],
-    "0 9-17 * * *": ["*-*-* 09..17:00:00 UTC"],
-    "0 9-17/4 * * *": ["*-*-* 09..17/4:00:00 UTC"],
-    "0 1-3,7 * * *": ["*-*-* 01,02,03,07:00:00 UTC"],
-    "0 0-23 * * *": ["*-*-* *:00:00 UTC"],
-    "0 0 */10 * *": ["*-*-01..31/10 00:00:00 UTC"],
-    # Months, by their names too
-    "0 0 1 jan *": ["*-01-01 00:00:00 UTC"],
-    "0 0 1 JAN-mar *": ["*-01..03-01 00:00:00 UTC"],
-    "0 0 1 */3 *": ["*-01..10/3-01 00:00:00 UTC"],
-    # Days of the week: Sunday is 0 and 7
-    "0 7 * * mon": ["Mon *-*-* 07:00:00 UTC"],
-    "0 7 * * 0": ["Sun *-*-* 07:00:00 UTC"],
-    "0 7 * * 7": ["Sun *-*-* 07:00:00 UTC"],
-    "0 7 * * SUN": ["Sun *-*-* 07:00:00 UTC"],
-    "0 7 * * 1-5": ["Mon,Tue,Wed,Thu,Fri *-*-* 07:00:00 UTC"],
-    "0 7 * * fri,sat,7": ["Fri,Sat,Sun *-*-* 07:00:00 UTC"],
-    "0 7 * * 5-7,1": ["Mon,Fri,Sat,Sun *-*-* 07:00:00 UTC"],
-    "0 7 * * 0-6": ["*-*-* 07:00:00 UTC"],
-    "0 7 * * */2": ["Tue,Thu,Sat,Sun *-*-* 07:00:00 UTC"],
-    "0 7 * * mon/3": ["Mon,Thu,Sun *-*-* 07:00:00 UTC"],
-    # A day of the month or of the week: either
-    "0 7 1 * mon": ["*-*-01 07:00:00 UTC", "Mon *-*-* 07:00:00 UTC"],
-    "0 7 1-7 jul mon-fri": [
-        "*-07-01..07 07:00:00 UTC",
-        "Mon,Tue,Wed,Thu,Fri *-07-* 07:00:00 UTC",
-    ],
-    "0 7 L * mon": ["*-*~01 07:00:00 UTC", "Mon *-*-* 07:00:00 UTC"],
-    # Both, where one begins with a star
-    "0 7 */2 * mon": ["Mon *-*-01..31/2 07:00:00 UTC"],
-    "0 7 13 * */5": ["Fri,Sun *-*-13 07:00:00 UTC"],
-    # The last day of a month
-    "0 7 L * *": ["*-*~01 07:00:00 UTC"],
-    "0 7 L feb,mar *": ["*-02,03~01 07:00:00 UTC"],
-}
-
-
-@pytest.mark.parametrize("cron", CALENDARS)
-def test_a_cron_expression_becomes_systemd_calendars(cron: str) -> None:
-    """Each line was compared with what systemd-analyze makes of it."""
-    assert calendars_of(ScheduleTable(cron=cron, time_zone="UTC")) == CALENDARS[cron]
-
-
-@pytest.mark.parametrize("cron", ["0 7 LW * *", "0 7 L,15 * *", "0 7 * * 5L", "0 7 * * mon#2"])
-def test_an_expression_that_systemd_lacks_is_rejected(cron: str) -> None:
-    """Rather than installed as something else."""
-    with pytest.raises(InputError, match=r"systemd cannot express this\. Use --cron"):
-        calendars_of(ScheduleTable(cron=cron, time_zone="UTC"))
-
-
-@pytest.mark.parametrize("cron", ["0 7 * * fri-mon", "0 22-2 * * *"])
-def test_a_range_that_wraps_is_no_expression_to_begin_with(cron: str) -> None:
-    """Crontabs do not know it either; it is refused where the job file is read."""
-    with pytest.raises(ValueError, match="not a cron expression"):
-        ScheduleTable(cron=cron, time_zone="UTC")
-
-
-def test_the_zone_of_the_job_is_the_calendars() -> None:
-    """A unit means the same wherever it is installed."""
-    told = ScheduleTable(cron="30 2 * * *", time_zone="Europe/Berlin")
-    assert calendars_of(told) == ["*-*-* 02:30:00 Europe/Berlin"]
-
+from bulk_reset.jobs.system_timers import cron_lines, systemd_units
+from bulk_reset.jobs.timetable import Timetable
 
 # --- Units -----------------------------------------------------------------------------------
 
@@ -113,26 +45,96 @@ def settings(unit: str) -> dict[str, list[str]]:
 
 
 def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
-    """The service runs the job once, the timer starts it; both have the job's name."""
+    """The service runs the job if it is due, the timer asks every minute, with the job's name."""
     told = job(tmp_path, *NIGHTLY, 'jitter = "10m"', description="Every\n night")
     units = systemd_units(told, tmp_path / "state")
     assert sorted(units) == ["bulk-reset-nightly.service", "bulk-reset-nightly.timer"]
     service, timer = map(settings, (units[name] for name in sorted(units)))
-    [command] = service["ExecStart"]
-    assert shlex.split(command)[-5:] == [
-        *("job", "run", str(tmp_path / "nightly.toml"), "--state-dir", str(tmp_path / "state"))
+    [command] = service.pop("ExecStart")
+    assert shlex.split(command)[-6:] == [
+        *("job", "run", str(tmp_path / "nightly.toml")),
+        *("--state-dir", str(tmp_path / "state"), "--if-due"),
     ]
-    assert (service["Description"], service["Type"]) == (["Every night"], ["oneshot"])
-    assert service["EnvironmentFile"] == ["-/etc/bulk-reset/nightly.env"]
-    assert timer["OnCalendar"] == ["*-*-* 02:30:00 Europe/Berlin"]
-    assert (timer["RandomizedDelaySec"], timer["Persistent"]) == (["600"], ["yes"])
+    assert service == {
+        "Description": ["Every night"],
+        "Wants": ["network-online.target"],
+        "After": ["network-online.target"],
+        "Type": ["oneshot"],
+        "EnvironmentFile": ["-/etc/bulk-reset/nightly.env"],
+        "KillMode": ["mixed"],
+        "TimeoutStopSec": ["30"],
+        "SuccessExitStatus": ["143"],
+        "SyslogLevel": ["notice"],
+        "LogLevelMax": ["notice"],
+        "NoNewPrivileges": ["yes"],
+    }
+    assert timer == {
+        "Description": ["Timer of bulk-reset-nightly"],
+        "OnCalendar": ["*-*-* *:*:00 UTC"],
+        "AccuracySec": ["1s"],
+        "WantedBy": ["timers.target"],
+    }
 
 
-@pytest.mark.parametrize(("catch_up", "says"), [("skip", "no"), ("once", "yes"), ("all", "yes")])
-def test_persistent_follows_catch_up(catch_up: str, says: str, tmp_path: Path) -> None:
-    """A machine that was off at night runs the job when it is on, or does not."""
-    told = job(tmp_path, *NIGHTLY, f'catch_up = "{catch_up}"')
-    assert settings(systemd_units(told, None)["bulk-reset-nightly.timer"])["Persistent"] == [says]
+SUMMER, WINTER = "2027-03-28 00:30:00 UTC", "2027-10-31 00:30:00 UTC"
+"""Half an hour before Berlin's clock is set forward, and back."""
+analyze = shutil.which("systemd-analyze")
+
+
+@pytest.mark.skipif(analyze is None, reason="systemd is not installed")
+@pytest.mark.parametrize("change", [SUMMER, WINTER])
+def test_the_timer_asks_every_minute_over_both_clock_changes(change: str, tmp_path: Path) -> None:
+    """As systemd itself reads the calendar of the unit."""
+    told = job(tmp_path, *NIGHTLY)
+    [calendar] = settings(systemd_units(told, None)["bulk-reset-nightly.timer"])["OnCalendar"]
+    given = [str(analyze), "calendar", "--iterations=90", "--base-time", change, calendar]
+    environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
+    done = subprocess.run(given, capture_output=True, text=True, check=True, env=environment)
+    times = re.findall(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", done.stdout)
+    first = dt.datetime.fromisoformat(f"{change.removesuffix(' UTC')}+00:00")
+    expected = [first + dt.timedelta(minutes=n) for n in range(1, 91)]
+    assert list(dict.fromkeys(times)) == [f"{one:%Y-%m-%d %H:%M:%S}" for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "change"),
+    [
+        (('cron = "30 2 * * *"', 'jitter = "10m"'), SUMMER),
+        (('cron = "30 2 * * *"', 'deadline = "02:45"'), WINTER),
+        (('cron = "*/15 * * * *"', 'catch_up = "skip"'), SUMMER),
+        (('cron = "*/15 1-3 * * *"', 'catch_up = "all"'), WINTER),
+        (('cron = "0 2 L * sun"', 'catch_up_within = "5m"'), WINTER),
+    ],
+)
+def test_a_check_every_minute_starts_what_job_check_announces(
+    schedule: tuple[str, ...], change: str, tmp_path: Path
+) -> None:
+    """Each due time of the two days around a clock change, within a minute, in order."""
+    told = job(tmp_path, "[schedule]", NIGHTLY[2], *schedule)
+    timetable = Timetable.of(told)
+    assert timetable is not None
+    middle_at = dt.datetime.fromisoformat(f"{change.removesuffix(' UTC')}+00:00").timestamp()
+    begin_at, end_at = middle_at - 86_400, middle_at + 86_400
+    announced = [
+        (due.due_at, due.starts_at)
+        for due in itertools.takewhile(
+            lambda due: due.starts_at <= end_at - 60, timetable.after(begin_at)
+        )
+    ]
+    handled_at, started = begin_at, []
+    for minute_at in range(int(begin_at), int(end_at) + 60, 60):
+        decision = timetable.decide(handled_at, minute_at + 1.0)
+        assert decision.missed == ()
+        if decision.run is not None:
+            started.append((decision.run.due_at, minute_at))
+            handled_at = decision.run.due_at
+    assert announced
+    assert [due_at for due_at, _ in started][: len(announced)] == [one for one, _ in announced]
+    late_s = [
+        minute_at + 1 - starts_at
+        for (_, minute_at), (_, starts_at) in zip(started, announced, strict=False)
+    ]
+    assert all(0 <= one <= 60 for one in late_s), late_s
 
 
 def test_a_unit_has_no_key_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +163,7 @@ def test_paths_are_written_as_systemd_reads_them(folder: str, said: str, tmp_pat
     """Spaces, quotes, percents and dollars mean themselves, and no line is cut."""
     told = job(tmp_path / folder, *NIGHTLY)
     [command] = settings(systemd_units(told, None)["bulk-reset-nightly.service"])["ExecStart"]
-    assert command.partition(" job run ")[2] == said.format(tmp_path)
+    assert command.partition(" job run ")[2] == f"{said.format(tmp_path)} --if-due"
 
 
 @pytest.mark.parametrize(
@@ -183,11 +185,6 @@ def test_a_description_is_one_line_and_no_more(description: str, said: str, tmp_
 # --- Crontabs --------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def _in_berlin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulk_reset.jobs.system_timers.get_localzone_name", lambda: "Europe/Berlin")
-
-
 def line_of(told: Job, state: Path | None = None) -> tuple[str, list[str]]:
     """Return when a job's line of a crontab is run, and what, as the shell gets it."""
     *comments, line, end = cron_lines(told, state).split("\n")
@@ -200,56 +197,24 @@ def line_of(told: Job, state: Path | None = None) -> tuple[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("lines", "when", "is_asked"),
+    "lines",
     [
-        (('catch_up = "skip"',), "30 2 * * *", False),
-        (('catch_up = "once"',), "*/5 * * * *", True),
-        (('catch_up = "skip"', 'jitter = "5m"'), "* * * * *", True),
-        ((), "*/5 * * * *", True),
+        (*NIGHTLY, 'catch_up = "skip"'),
+        (*NIGHTLY, 'jitter = "5m"', 'deadline = "06:00"'),
+        (NIGHTLY[0], NIGHTLY[2], 'cron = "30 2 L * *"'),
+        (*NIGHTLY[:2], 'time_zone = "America/New_York"'),
     ],
 )
-def test_what_a_crontab_cannot_express_is_checked_every_few_minutes(
-    lines: tuple[str, ...], when: str, is_asked: bool, tmp_path: Path
+def test_a_crontab_checks_every_minute_whether_a_job_is_due(
+    lines: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """What is not caught up has to be asked every minute: five later it would be too late."""
-    told = job(tmp_path, *NIGHTLY, *lines)
-    found, words = line_of(told, tmp_path / "state")
-    assert found == when
-    assert words[-6:] == [
-        *(["run"] if is_asked else ["job", "run"]),
-        str(tmp_path / "nightly.toml"),
-        "--state-dir",
-        str(tmp_path / "state"),
-        *(["--if-due"] if is_asked else []),
-        "--quiet",
+    """A crontab has no zones, clock changes, catching up or retries of its own."""
+    when, words = line_of(job(tmp_path, *lines), tmp_path / "state")
+    assert when == "* * * * *"
+    assert words[-7:] == [
+        *("job", "run", str(tmp_path / "nightly.toml"), "--state-dir", str(tmp_path / "state")),
+        *("--if-due", "--quiet"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("cron", "is_asked"),
-    [
-        ("30 2 L * *", True),
-        ("30 2 LW * *", True),
-        ("30 2 * * mon#1", True),
-        ("30 2 * * 5L", True),
-        ("30 2 * jul wed", False),
-        ("30  2\t* * 1-5", False),
-    ],
-)
-def test_what_only_bulk_reset_knows_of_cron_is_asked_too(
-    cron: str, is_asked: bool, tmp_path: Path
-) -> None:
-    """A crontab does not know the last day of a month."""
-    lines = (f"cron = '{cron}'", NIGHTLY[2], 'catch_up = "skip"')
-    found, words = line_of(job(tmp_path, NIGHTLY[0], *lines))
-    assert found == ("* * * * *" if is_asked else " ".join(cron.split()))
-    assert ("--if-due" in words) is is_asked
-
-
-def test_another_zone_than_the_machines_is_asked(tmp_path: Path) -> None:
-    """A crontab has the machine's zone, and no other."""
-    lines = (*NIGHTLY[:2], 'time_zone = "America/New_York"', 'catch_up = "skip"')
-    assert line_of(job(tmp_path, *lines))[0] == "* * * * *"
 
 
 @pytest.mark.parametrize(
@@ -266,18 +231,6 @@ def test_a_path_with_a_line_break_is_refused(tmp_path: Path) -> None:
     """Its second half would be a line of its own."""
     with pytest.raises(InputError, match="not allowed in a crontab"):
         cron_lines(job(tmp_path / "a\n* * * * * b", *NIGHTLY), None)
-
-
-def test_a_machine_that_does_not_know_its_zone_is_asked_every_few_minutes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The meaning of an hour in its crontab is unknown."""
-
-    def nobody_knows() -> str:
-        raise LookupError("no zone")
-
-    monkeypatch.setattr("bulk_reset.jobs.system_timers.get_localzone_name", nobody_knows)
-    assert line_of(job(tmp_path, *NIGHTLY, 'catch_up = "skip"'))[0] == "* * * * *"
 
 
 @pytest.mark.parametrize("install", [systemd_units, cron_lines])

@@ -85,6 +85,7 @@ def test_a_run_is_written_as_numbers_that_prometheus_reads(tmp_path: Path) -> No
         ("bulk_reset_run_seconds",): 62.25,
         ("bulk_reset_run_started_timestamp_seconds",): STARTED_AT,
         ("bulk_reset_run_ended_timestamp_seconds",): ENDED_AT,
+        ("bulk_reset_last_success_timestamp_seconds",): 0.0,
         ("bulk_reset_exit_code",): 1.0,
         ("bulk_reset_rehearsal",): 0.0,
     }
@@ -146,6 +147,7 @@ def test_a_run_without_totals_has_only_its_exit_code(tmp_path: Path) -> None:
     write(path, None, exit_code=2)
     assert {key[0] for key in read(path)} == {
         "bulk_reset_exit_code",
+        "bulk_reset_last_success_timestamp_seconds",
         "bulk_reset_rehearsal",
         "bulk_reset_run_seconds",
         "bulk_reset_run_started_timestamp_seconds",
