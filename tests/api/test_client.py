@@ -73,7 +73,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def raw_server(
-    handle: Handler, tls: ssl.SSLContext | None = None, *, says: str = "http"
+    handle: Handler, tls: ssl.SSLContext | None = None, *, expected_text: str = "http"
 ) -> AsyncIterator[str]:
     """Serve each connection with the handler; yield the address."""
     handlers = set()
@@ -89,7 +89,7 @@ async def raw_server(
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"{says}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{expected_text}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         await asyncio.gather(*handlers)
@@ -506,10 +506,10 @@ async def test_a_host_without_an_address_is_no_fault_of_the_row(
     assert str(error) == "cannot connect to the API: api.flashcat.invalid: no such name"
 
 
-@pytest.mark.parametrize("says", ["http", "https"])
-async def test_a_refused_connection_is_no_fault_of_the_row(says: str) -> None:
+@pytest.mark.parametrize("expected_text", ["http", "https"])
+async def test_a_refused_connection_is_no_fault_of_the_row(expected_text: str) -> None:
     """Without a listener, nothing was sent."""
-    assert facts(await failure(f"{says}://127.0.0.1:{unused_port()}")) == NEVER_CONNECTED
+    assert facts(await failure(f"{expected_text}://127.0.0.1:{unused_port()}")) == NEVER_CONNECTED
 
 
 @pytest.mark.parametrize(("handle", "timeout_s"), [(hang_up, 20.0), (hang, 0.2)])
@@ -517,7 +517,7 @@ async def test_a_connection_that_never_gets_secured_is_no_fault_of_the_row(
     handle: Handler, timeout_s: float
 ) -> None:
     """Where a firewall swallows or cuts the first packets, nothing was sent."""
-    async with raw_server(handle, says="https") as base_url:
+    async with raw_server(handle, expected_text="https") as base_url:
         assert facts(await failure(base_url, timeout_s=timeout_s)) == NEVER_CONNECTED
 
 
@@ -527,7 +527,7 @@ async def test_plain_http_behind_https_is_fatal() -> None:
     async def speak_plainly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(http(400, b"plain HTTP here"))
 
-    async with raw_server(speak_plainly, says="https") as base_url:
+    async with raw_server(speak_plainly, expected_text="https") as base_url:
         assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
 
 
@@ -536,7 +536,7 @@ async def test_an_untrusted_certificate_is_fatal(tmp_path: Path) -> None:
     (tmp_path / "pem").write_text(PEM)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(tmp_path / "pem")
-    async with raw_server(answering(http(200, SUCCESS)), tls, says="https") as base_url:
+    async with raw_server(answering(http(200, SUCCESS)), tls, expected_text="https") as base_url:
         assert facts(await failure(base_url)) == (FatalError, "tls", 0, "", None)
 
 
@@ -635,14 +635,15 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [(text, says) for says, texts in REFUSED.items() for text in texts]
+    ("text", "expected_text"),
+    [(text, expected_text) for expected_text, texts in REFUSED.items() for text in texts],
 )
-def test_an_address_the_key_should_not_go_to_is_refused(text: str, says: str) -> None:
+def test_an_address_the_key_should_not_go_to_is_refused(text: str, expected_text: str) -> None:
     """A slip in the address is found before anything is sent, and no key is repeated."""
     with pytest.raises(InputError) as caught:
         check_base_url(text, "config.yaml: base_url")
     assert str(caught.value).startswith("config.yaml: base_url")
-    assert says in str(caught.value)
+    assert expected_text in str(caught.value)
     assert KEY not in "".join(traceback.format_exception(caught.value))
     assert str(caught.value).isprintable()
 

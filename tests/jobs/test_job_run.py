@@ -82,8 +82,8 @@ class Place:
 
     def titles(self) -> dict[str, str]:
         """Return the titles that the sandbox has, by incident."""
-        told = json.loads((self.folder / "rehearsal.json").read_text())
-        return {one: incident["title"] for one, incident in told.items()}
+        results = json.loads((self.folder / "rehearsal.json").read_text())
+        return {one: incident["title"] for one, incident in results.items()}
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def said(record: RunRecord) -> tuple[str, int | None, str]:
+def message(record: RunRecord) -> tuple[str, int | None, str]:
     """Return how a run ended."""
     return record.state, record.exit_code, record.words
 
@@ -103,7 +103,7 @@ def test_a_sheet_is_copied_sent_and_reported_in_the_folder_of_the_run(place: Pla
     """The sent sheet is kept, even if the original changes later."""
     sheet = write_sheet(place.folder / "in.csv", 3)
     ended = place.run(f"{SHEET}{PLAIN}")
-    assert said(ended) == (ENDED, 0, "3 of 3 rows done")
+    assert message(ended) == (ENDED, 0, "3 of 3 rows done")
     assert (ended.rows, ended.counts) == (3, {"updated": 3})
     assert (ended.source, ended.sheet, ended.report) == (str(sheet), "in.csv", "in.report.csv")
     assert place.kept(ended) == {
@@ -125,7 +125,7 @@ def test_columns_and_ways_are_those_of_the_job(place: Place) -> None:
     (place.folder / "in.csv").write_text(text)
     ways = '[columns]\nincident_id = "Id"\ntitle = "Heading"\n[run]\nskip_invalid = true\n'
     ended = place.run(f"{SHEET}{PLAIN}{ways}verify = true\n")
-    assert said(ended) == (ENDED, 1, "1 of 2 rows done")
+    assert message(ended) == (ENDED, 1, "1 of 2 rows done")
     assert ended.counts == {"updated": 1, "rejected": 1}
     assert place.titles()[seed_id(1)] == "A new heading"
 
@@ -149,7 +149,7 @@ def test_a_pull_is_edited_and_sent_and_the_next_one_finds_nothing_to_do(place: P
     drills = {one for one, title in place.titles().items() if title.startswith("[DRILL] CPU")}
     assert len(drills) == first.rows == first.counts["updated"]
     again = place.run(PULL)
-    assert said(again) == (ENDED, 0, "nothing to do: no incident needs a change")
+    assert message(again) == (ENDED, 0, "nothing to do: no incident needs a change")
     assert again.rows == 0
 
 
@@ -229,7 +229,7 @@ def test_a_missing_sheet_is_an_error_or_nothing_to_do(source: str, place: Place)
     assert f"nightly.toml: {source.replace(chr(34), chr(39))}: no such file" in wrong.words
     assert 'use if_none = "nothing"' in wrong.words
     nothing = place.run(f'[source]\n{source}\nif_none = "nothing"\n{PLAIN}')
-    assert said(nothing) == (ENDED, 0, "nothing to do: no sheet found")
+    assert message(nothing) == (ENDED, 0, "nothing to do: no sheet found")
     assert place.kept(nothing) == {"job.toml", "run.json"}
 
 
@@ -302,7 +302,7 @@ def test_a_deadline_that_has_passed_begins_nothing(place: Place) -> None:
     place.clock = lambda: night + 4 * 3600
     ended = place.run(f"{SHEET}{PLAIN}{schedule}", due_at=night)
     assert ended.deadline_at == night + 4 * 3600
-    assert said(ended) == (ENDED, 3, "the deadline passed before the run could start")
+    assert message(ended) == (ENDED, 3, "the deadline passed before the run could start")
     assert (ended.started_at, ended.ended_at) == (night + 4 * 3600, night + 4 * 3600)
     assert not (place.folder / "rehearsal.json").exists()
 
@@ -375,7 +375,7 @@ def test_a_done_folder_that_cannot_be_created_is_reported_only(place: Place) -> 
     inbox = write_inbox(place, "a.csv")
     (inbox / "done").write_text("a file")
     ended = place.run(DONE)
-    assert said(ended) == (
+    assert message(ended) == (
         ENDED,
         0,
         '2 of 2 rows done; failed steps: afterwards = "done"',
@@ -425,7 +425,7 @@ def test_failed_copies_and_pages_are_reported_only(
 
     monkeypatch.setattr(JobRun, "_write_page", fail)
     ended = place.run(f'{SHEET}{API}[report]\ncopy_to = "out/{{date}}"\n')
-    assert said(ended) == (ENDED, 0, "1 of 1 row done; failed steps: page, copy_to")
+    assert message(ended) == (ENDED, 0, "1 of 1 row done; failed steps: page, copy_to")
     assert [one["what"] for one in place.events("step_failed")] == ["page", "copy_to"]
 
 
@@ -446,12 +446,12 @@ def test_metrics_are_written_however_it_ends(sheet: str, code: int, place: Place
 
 TELL = """
 [notify]
-command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
+command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> sent.txt"]
 """
 
 
 @pytest.mark.parametrize(
-    ("sheet", "when", "told"),
+    ("sheet", "when", "results"),
     [
         ("in.csv", "problem", None),
         ("in.csv", "always", "nightly: 1 of 1 row done (exit code 0)\n"),
@@ -460,14 +460,14 @@ command = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]
     ],
 )
 def test_notifications_are_sent_for_problems_or_always(
-    sheet: str, when: str, told: str | None, place: Place
+    sheet: str, when: str, results: str | None, place: Place
 ) -> None:
     """A successful run sends no notification, unless configured."""
     write_sheet(place.folder / "in.csv", 1)
     ended = place.run(f'[source]\nsheet = "{sheet}"\n{PLAIN}{TELL}when = "{when}"\n')
-    file = place.folder / "told.txt"
-    assert ended.notified == ("sh" if told else "")
-    assert (told in file.read_text()) if told else not file.exists()
+    file = place.folder / "sent.txt"
+    assert ended.notified == ("sh" if results else "")
+    assert (results in file.read_text()) if results else not file.exists()
 
 
 def test_a_failed_notification_is_recorded_without_the_address(
@@ -532,9 +532,9 @@ def test_whatever_ends_it_is_kept(
         with pytest.raises(type(error)):
             place.go(record)
     ended = place.state.read(record.id)
-    assert said(ended) == (ENDED, code, words.strip())
+    assert message(ended) == (ENDED, code, words.strip())
     assert ended.is_open is (code != 70)
-    assert f"(exit code {code})" in (place.folder / "told.txt").read_text()
+    assert f"(exit code {code})" in (place.folder / "sent.txt").read_text()
     assert not place.state.is_locked("nightly")
 
 
@@ -574,12 +574,12 @@ def test_an_outage_is_notified_once_and_when_it_is_over(
     first = place.go(record)
     second = place.go(first)
     assert (first.exit_code, first.is_open, second.is_open) == (3, True, True)
-    assert len((place.folder / "told.txt").read_text().splitlines()) == 1
+    assert len((place.folder / "sent.txt").read_text().splitlines()) == 1
     sandbox = start_sandbox("--seed-incidents", "2", "--latency", "0")
     (place.folder / "nightly.toml").write_text(f"{SHEET}{api.format(sandbox.url)}{TELL}")
     third = place.go(second)
     assert (third.exit_code, third.is_open) == (0, False)
-    lines = (place.folder / "told.txt").read_text().splitlines()
+    lines = (place.folder / "sent.txt").read_text().splitlines()
     assert lines[1:] == ["nightly: 2 of 2 rows done (exit code 0)"]
 
 
@@ -592,16 +592,16 @@ def test_a_failed_outage_notification_is_sent_the_next_time(
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
     api = f'[api]\nbase_url = "{nobody}"\npatience = 0.1\n[report]\nhtml = false\n'
-    tell = '[notify]\ncommand = ["./tell.sh"]\n'
-    first = place.go(place.begun(f"{SHEET}{api}{tell}"))
+    notify = '[notify]\ncommand = ["./tell.sh"]\n'
+    first = place.go(place.begun(f"{SHEET}{api}{notify}"))
     assert first.notified == "failed: ./tell.sh: No such file or directory"
     script = place.folder / "tell.sh"
-    script.write_text('#!/bin/sh\necho "$BULK_RESET_TEXT" >> told.txt\n')
+    script.write_text('#!/bin/sh\necho "$BULK_RESET_TEXT" >> sent.txt\n')
     script.chmod(0o700)
     second = place.go(first)
     place.go(second)
     assert (second.notified, second.is_outage) == ("./tell.sh", True)
-    assert len((place.folder / "told.txt").read_text().splitlines()) == 1
+    assert len((place.folder / "sent.txt").read_text().splitlines()) == 1
 
 
 def test_a_wrong_key_is_notified_and_not_retried(
@@ -616,7 +616,7 @@ def test_a_wrong_key_is_notified_and_not_retried(
         ended = place.run(f"{source}{api}{TELL}")
         assert (ended.exit_code, ended.is_open) == (3, False)
         assert "Unauthorized" in ended.words
-    assert len((place.folder / "told.txt").read_text().splitlines()) == 2
+    assert len((place.folder / "sent.txt").read_text().splitlines()) == 2
 
 
 def test_a_run_finished_by_another_process_is_not_repeated(place: Place) -> None:
@@ -643,7 +643,7 @@ def test_a_sheet_by_a_name_that_is_no_text_has_its_report_and_its_undo(
     inbox.mkdir()
     write_sheet(place.folder / "in.csv", 2).rename(inbox / os.fsdecode(name))
     ended = place.run(f'[source]\nnewest = "inbox/*"\nafterwards = "done"\n{PLAIN}')
-    assert said(ended) == (ENDED, 0, "2 of 2 rows done")
+    assert message(ended) == (ENDED, 0, "2 of 2 rows done")
     assert (ended.sheet, ended.report) == ("sheet.csv", "sheet.report.csv")
     assert {"sheet.csv", "sheet.report.csv", "sheet.before.csv"} <= place.kept(ended)
     assert [path.name for path in (inbox / "done").iterdir()] == [os.fsdecode(name)]

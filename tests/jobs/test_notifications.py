@@ -62,19 +62,19 @@ def program(folder: Path, text: str, *lines: str) -> Job:
 
 def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
     """Times as texts, absolute paths, and a sentence for chat services."""
-    told = notification_of(RECORD, tmp_path)
-    assert told["text"] == "nightly: 2 of 3 rows done; «née» (exit code 1)"
-    assert (told["due_at"], told["ended_at"]) == (
+    payload = notification_of(RECORD, tmp_path)
+    assert payload["text"] == "nightly: 2 of 3 rows done; «née» (exit code 1)"
+    assert (payload["due_at"], payload["ended_at"]) == (
         "2026-11-28T02:30:00+00:00",
         "2026-11-28T02:31:01+00:00",
     )
-    assert (told["deadline_at"], told["last_due_at"], told["page"]) == (None, None, "")
-    assert (told["sheet"], told["report"]) == (
+    assert (payload["deadline_at"], payload["last_due_at"], payload["page"]) == (None, None, "")
+    assert (payload["sheet"], payload["report"]) == (
         str(tmp_path / "in.csv"),
         str(tmp_path / "in.report.csv"),
     )
-    assert (told["rows"], told["counts"]) == (3, {"updated": 2, "failed": 1})
-    assert json.loads(json.dumps(told)) == told
+    assert (payload["rows"], payload["counts"]) == (3, {"updated": 2, "failed": 1})
+    assert json.loads(json.dumps(payload)) == payload
 
 
 def test_a_job_without_notify_sends_no_notification(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_job_without_notify_sends_no_notification(tmp_path: Path) -> None:
 REPEAT = """
 import json, os, sys
 told = {"arguments": sys.argv[1:], "input": json.load(sys.stdin), "environment": dict(os.environ)}
-with open("told.json", "w") as file:
+with open("received.json", "w") as file:
     json.dump(told, file)
 print("x" * 1_000_000)
 """
@@ -102,11 +102,11 @@ def test_a_command_gets_it_on_its_input_and_in_its_environment(
     monkeypatch.setenv("OTHER", "stays")
     folder = tmp_path / "run"
     assert send_notification(program(tmp_path, REPEAT), RECORD, folder) == sys.executable
-    text = (tmp_path / "told.json").read_text()
-    told = json.loads(text)
-    assert told["arguments"] == ["an argument"]
-    assert told["input"] == notification_of(RECORD, folder)
-    environment = told["environment"]
+    text = (tmp_path / "received.json").read_text()
+    payload = json.loads(text)
+    assert payload["arguments"] == ["an argument"]
+    assert payload["input"] == notification_of(RECORD, folder)
+    environment = payload["environment"]
     assert {one: environment[one] for one in environment if one.startswith("BULK_RESET_")} == {
         "BULK_RESET_JOB": "nightly",
         "BULK_RESET_RUN": RECORD.id,
@@ -121,17 +121,17 @@ def test_missed_runs_have_no_exit_code(tmp_path: Path) -> None:
     """What did not run did not end."""
     missed = RunRecord("x", "nightly", "x", NIGHT, MISSED, words="too late", missed=3)
     assert send_notification(program(tmp_path, REPEAT), missed, tmp_path) == sys.executable
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["input"]["text"] == "nightly: 3 runs missed: too late"
-    assert told["environment"]["BULK_RESET_EXIT_CODE"] == ""
+    payload = json.loads((tmp_path / "received.json").read_text())
+    assert payload["input"]["text"] == "nightly: 3 runs missed: too late"
+    assert payload["environment"]["BULK_RESET_EXIT_CODE"] == ""
 
 
 def test_half_a_surrogate_pair_does_not_prevent_a_notification(tmp_path: Path) -> None:
     """A name from a broken sheet, or of a file that is not UTF-8."""
     odd = RunRecord("x", "nightly", "x", NIGHT, ENDED, words="\ud800 and \udcff", exit_code=0)
     assert send_notification(program(tmp_path, REPEAT), odd, tmp_path) == sys.executable
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["input"]["words"] == "\ud800 and \udcff"
+    payload = json.loads((tmp_path / "received.json").read_text())
+    assert payload["input"]["words"] == "\ud800 and \udcff"
 
 
 FAIL = r"""
@@ -143,24 +143,26 @@ sys.exit(5)
 
 def test_a_failing_command_is_reported_with_its_last_output(tmp_path: Path) -> None:
     """On one line, its end rather than its beginning, and nothing in it that acts."""
-    said = send_notification(program(tmp_path, FAIL), RECORD, tmp_path)
-    assert said.startswith(f"failed: {sys.executable}: exit code 5: xxx")
-    assert said.endswith("x \N{REPLACEMENT CHARACTER}[31mno \N{REPLACEMENT CHARACTER} mail")
-    assert len(said) < 200 + 100
+    message = send_notification(program(tmp_path, FAIL), RECORD, tmp_path)
+    assert message.startswith(f"failed: {sys.executable}: exit code 5: xxx")
+    assert message.endswith("x \N{REPLACEMENT CHARACTER}[31mno \N{REPLACEMENT CHARACTER} mail")
+    assert len(message) < 200 + 100
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "expected"),
     [
         ('["no-such-program"]', "failed: no-such-program: No such file or directory"),
-        ('["./told.txt"]', "failed: ./told.txt: Permission denied"),
+        ('["./sent.txt"]', "failed: ./sent.txt: Permission denied"),
         (r'["sh", "-c", "a\u0000b"]', "failed: sh: embedded null byte"),
     ],
 )
-def test_a_command_that_cannot_start_is_reported(command: str, says: str, tmp_path: Path) -> None:
+def test_a_command_that_cannot_start_is_reported(
+    command: str, expected: str, tmp_path: Path
+) -> None:
     """In the words of the system."""
-    (tmp_path / "told.txt").write_text("x")
-    assert send_notification(job(tmp_path, f"command = {command}"), RECORD, tmp_path) == says
+    (tmp_path / "sent.txt").write_text("x")
+    assert send_notification(job(tmp_path, f"command = {command}"), RECORD, tmp_path) == expected
 
 
 HANG = """
@@ -178,7 +180,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
 ) -> None:
     """A script that waits forever for a mail server does not block the run."""
     monkeypatch.setattr("bulk_reset.jobs.notifications._TIMEOUT_S", 0)
-    told = program(tmp_path, HANG)
+    payload = program(tmp_path, HANG)
 
     def communicate(self: Any, *_: object, timeout: float) -> None:  # noqa: ANN401
         while not (tmp_path / "child").exists():
@@ -187,7 +189,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
 
     monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     assert (
-        send_notification(told, RECORD, tmp_path)
+        send_notification(payload, RECORD, tmp_path)
         == f"failed: {sys.executable}: timed out after 0 s"
     )
     assert is_gone(int((tmp_path / "child").read_text()))
@@ -208,8 +210,8 @@ def is_gone(process_id: int) -> bool:
 
 def test_a_command_that_leaves_something_behind_is_not_waited_for(tmp_path: Path) -> None:
     """What it started in the background keeps its output open, and that is its own affair."""
-    told = job(tmp_path, "command = ['sh', '-c', 'tail -f /dev/null & echo $! > child']")
-    assert send_notification(told, RECORD, tmp_path) == "sh"
+    payload = job(tmp_path, "command = ['sh', '-c', 'tail -f /dev/null & echo $! > child']")
+    assert send_notification(payload, RECORD, tmp_path) == "sh"
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
@@ -252,16 +254,18 @@ Tell = Callable[[], Awaitable[str]]
 @asynccontextmanager
 async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]:
     """Run a chat service, and return a job that notifies it."""
-    told = Chat(list(statuses))
+    payload = Chat(list(statuses))
     app = web.Application()
-    app.router.add_post("/hooks/S3CRET", told.answer)
-    app.router.add_route("*", "/elsewhere", told.redirected)
+    app.router.add_post("/hooks/S3CRET", payload.answer)
+    app.router.add_route("*", "/elsewhere", payload.redirected)
     async with TestServer(app) as server:
         address = str(server.make_url("/hooks/S3CRET?token=S3CRET"))
         of_it = job(folder, f'webhook = "{address}"')
         yield (
-            told,
-            lambda: asyncio.to_thread(send_notification, of_it, RECORD, folder, sleep=told.sleep),
+            payload,
+            lambda: asyncio.to_thread(
+                send_notification, of_it, RECORD, folder, sleep=payload.sleep
+            ),
         )
 
 
@@ -274,7 +278,7 @@ async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statuses", "says", "waits_s"),
+    ("statuses", "expected", "waits_s"),
     [
         ((204,), "127.0.0.1", []),
         ((500, 200), "127.0.0.1", [1.0]),
@@ -287,11 +291,11 @@ async def test_an_address_gets_it_as_json(tmp_path: Path) -> None:
     ],
 )
 async def test_a_webhook_is_retried_after_an_outage_but_not_after_a_rejection(
-    statuses: tuple[int, ...], says: str, waits_s: list[float], tmp_path: Path
+    statuses: tuple[int, ...], expected: str, waits_s: list[float], tmp_path: Path
 ) -> None:
     """Up to three attempts; redirects are not followed."""
     async with chat(tmp_path, *statuses) as (service, notify):
-        assert await notify() == says
+        assert await notify() == expected
     assert len(service.got) == len(statuses)
     assert (service.waits_s, service.elsewhere) == (waits_s, 0)
 
@@ -300,13 +304,13 @@ async def test_an_unreachable_webhook_is_reported_without_its_address(tmp_path: 
     """The request is retried, then reported as failed."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    told, waits_s = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"'), []
+    payload, waits_s = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"'), []
 
     async def sleep(seconds: float) -> None:
         waits_s.append(seconds)
 
-    said = await asyncio.to_thread(send_notification, told, RECORD, tmp_path, sleep=sleep)
-    assert said == "failed: 127.0.0.1: ClientConnectorError"
+    message = await asyncio.to_thread(send_notification, payload, RECORD, tmp_path, sleep=sleep)
+    assert message == "failed: 127.0.0.1: ClientConnectorError"
     assert waits_s == [1.0, 2.0]
 
 
@@ -324,10 +328,10 @@ async def test_an_invalid_answer_is_reported_without_the_address(tmp_path: Path)
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        told = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"')
-        said = await asyncio.to_thread(send_notification, told, RECORD, tmp_path, sleep=sleep)
-    assert said.startswith("failed: 127.0.0.1: ")
-    assert "S3CRET" not in said
+        payload = job(tmp_path, f'webhook = "http://127.0.0.1:{port}/hooks/S3CRET"')
+        message = await asyncio.to_thread(send_notification, payload, RECORD, tmp_path, sleep=sleep)
+    assert message.startswith("failed: 127.0.0.1: ")
+    assert "S3CRET" not in message
 
 
 async def test_one_of_two_that_fails_keeps_the_other_from_nothing(tmp_path: Path) -> None:
@@ -338,8 +342,8 @@ async def test_one_of_two_that_fails_keeps_the_other_from_nothing(tmp_path: Path
             'command = ["no-such-program"]',
             (tmp_path / "nightly.toml").read_text().splitlines()[-1],
         )
-        said = await asyncio.to_thread(send_notification, of_both, RECORD, tmp_path)
-    assert said == "127.0.0.1; failed: no-such-program: No such file or directory"
+        message = await asyncio.to_thread(send_notification, of_both, RECORD, tmp_path)
+    assert message == "127.0.0.1; failed: no-such-program: No such file or directory"
     assert len(service.got) == 1
 
 

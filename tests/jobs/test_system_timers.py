@@ -83,8 +83,8 @@ def test_a_range_that_wraps_is_no_expression_to_begin_with(cron: str) -> None:
 
 def test_the_zone_of_the_job_is_the_calendars() -> None:
     """A unit means the same wherever it is installed."""
-    told = ScheduleTable(cron="30 2 * * *", time_zone="Europe/Berlin")
-    assert calendars_of(told) == ["*-*-* 02:30:00 Europe/Berlin"]
+    own_job = ScheduleTable(cron="30 2 * * *", time_zone="Europe/Berlin")
+    assert calendars_of(own_job) == ["*-*-* 02:30:00 Europe/Berlin"]
 
 
 # --- Units -----------------------------------------------------------------------------------
@@ -114,8 +114,8 @@ def settings(unit: str) -> dict[str, list[str]]:
 
 def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
     """The service runs the job once, the timer starts it; both have the job's name."""
-    told = job(tmp_path, *NIGHTLY, 'jitter = "10m"', description="Every\n night")
-    units = systemd_units(told, tmp_path / "state")
+    own_job = job(tmp_path, *NIGHTLY, 'jitter = "10m"', description="Every\n night")
+    units = systemd_units(own_job, tmp_path / "state")
     assert sorted(units) == ["bulk-reset-nightly.service", "bulk-reset-nightly.timer"]
     service, timer = map(settings, (units[name] for name in sorted(units)))
     [command] = service["ExecStart"]
@@ -128,11 +128,15 @@ def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
     assert (timer["RandomizedDelaySec"], timer["Persistent"]) == (["600"], ["yes"])
 
 
-@pytest.mark.parametrize(("catch_up", "says"), [("skip", "no"), ("once", "yes"), ("all", "yes")])
-def test_persistent_follows_catch_up(catch_up: str, says: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("catch_up", "expected"), [("skip", "no"), ("once", "yes"), ("all", "yes")]
+)
+def test_persistent_follows_catch_up(catch_up: str, expected: str, tmp_path: Path) -> None:
     """A machine that was off at night runs the job when it is on, or does not."""
-    told = job(tmp_path, *NIGHTLY, f'catch_up = "{catch_up}"')
-    assert settings(systemd_units(told, None)["bulk-reset-nightly.timer"])["Persistent"] == [says]
+    own_job = job(tmp_path, *NIGHTLY, f'catch_up = "{catch_up}"')
+    assert settings(systemd_units(own_job, None)["bulk-reset-nightly.timer"])["Persistent"] == [
+        expected
+    ]
 
 
 def test_a_unit_has_no_key_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +147,7 @@ def test_a_unit_has_no_key_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("folder", "said"),
+    ("folder", "message"),
     [
         ("plain-1.2_x", "{}/plain-1.2_x/nightly.toml"),
         ("two words", '"{}/two words/nightly.toml"'),
@@ -157,15 +161,15 @@ def test_a_unit_has_no_key_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("né", "{}/né/nightly.toml"),
     ],
 )
-def test_paths_are_written_as_systemd_reads_them(folder: str, said: str, tmp_path: Path) -> None:
+def test_paths_are_written_as_systemd_reads_them(folder: str, message: str, tmp_path: Path) -> None:
     """Spaces, quotes, percents and dollars mean themselves, and no line is cut."""
-    told = job(tmp_path / folder, *NIGHTLY)
-    [command] = settings(systemd_units(told, None)["bulk-reset-nightly.service"])["ExecStart"]
-    assert command.partition(" job run ")[2] == said.format(tmp_path)
+    own_job = job(tmp_path / folder, *NIGHTLY)
+    [command] = settings(systemd_units(own_job, None)["bulk-reset-nightly.service"])["ExecStart"]
+    assert command.partition(" job run ")[2] == message.format(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("description", "said"),
+    ("description", "message"),
     [
         ("", "Job nightly of bulk-reset"),
         ("50% of %i", "50%% of %%i"),
@@ -174,10 +178,12 @@ def test_paths_are_written_as_systemd_reads_them(folder: str, said: str, tmp_pat
         ("\\ \\\\", "Job nightly of bulk-reset"),
     ],
 )
-def test_a_description_is_one_line_and_no_more(description: str, said: str, tmp_path: Path) -> None:
+def test_a_description_is_one_line_and_no_more(
+    description: str, message: str, tmp_path: Path
+) -> None:
     """Nothing in it adds settings, takes the next line along, or is filled in."""
     unit = systemd_units(job(tmp_path, *NIGHTLY, description=description), None)
-    assert settings(unit["bulk-reset-nightly.service"])["Description"] == [said]
+    assert settings(unit["bulk-reset-nightly.service"])["Description"] == [message]
 
 
 # --- Crontabs --------------------------------------------------------------------------------
@@ -188,9 +194,9 @@ def _in_berlin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulk_reset.jobs.system_timers.get_localzone_name", lambda: "Europe/Berlin")
 
 
-def line_of(told: Job, state: Path | None = None) -> tuple[str, list[str]]:
+def line_of(own_job: Job, state: Path | None = None) -> tuple[str, list[str]]:
     """Return when a job's line of a crontab is run, and what, as the shell gets it."""
-    *comments, line, end = cron_lines(told, state).split("\n")
+    *comments, line, end = cron_lines(own_job, state).split("\n")
     assert all(one.startswith("#") for one in comments)
     assert end == ""
     *when, command = line.split(" ", 5)
@@ -212,8 +218,8 @@ def test_what_a_crontab_cannot_express_is_checked_every_few_minutes(
     lines: tuple[str, ...], when: str, is_asked: bool, tmp_path: Path
 ) -> None:
     """What is not caught up has to be asked every minute: five later it would be too late."""
-    told = job(tmp_path, *NIGHTLY, *lines)
-    found, words = line_of(told, tmp_path / "state")
+    own_job = job(tmp_path, *NIGHTLY, *lines)
+    found, words = line_of(own_job, tmp_path / "state")
     assert found == when
     assert words[-6:] == [
         *(["run"] if is_asked else ["job", "run"]),
