@@ -172,7 +172,7 @@ NOT_YAML = "not YAML. The file must contain app_key: YOUR_KEY."
 
 
 @pytest.mark.parametrize(
-    ("content", "as_config", "says"),
+    ("content", "as_config", "expected"),
     [
         (b"", False, NOT_A_KEY),
         (b" \r\n", False, NOT_A_KEY),
@@ -189,19 +189,19 @@ NOT_YAML = "not YAML. The file must contain app_key: YOUR_KEY."
     ],
 )
 def test_what_is_no_key_is_refused_without_showing_it(
-    content: bytes, says: str, tmp_path: Path, *, as_config: bool
+    content: bytes, expected: str, tmp_path: Path, *, as_config: bool
 ) -> None:
     """The file is named, what is in it is not: not even in the chain of causes."""
     with pytest.raises(CredentialsError) as caught:
         found_in(content, tmp_path, as_config=as_config)
     error = caught.value
-    assert str(error) == f"{tmp_path / 'it'}: {says}"
+    assert str(error) == f"{tmp_path / 'it'}: {expected}"
     assert (error.__cause__, error.__context__) == (None, None)
     assert KEY not in "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize(
-    ("content", "as_config", "says"),
+    ("content", "as_config", "expected"),
     [
         (KEY.encode() * 500_000, False, "too large. The file must contain only the app key."),
         (
@@ -217,12 +217,12 @@ def test_what_is_no_key_is_refused_without_showing_it(
     ids=["10 MB", "10 MB of YAML", "deep", "deeper", "binary", "nothing but zeros"],
 )
 def test_a_file_that_is_something_else_is_refused_at_once(
-    content: bytes, says: str, tmp_path: Path, *, as_config: bool
+    content: bytes, expected: str, tmp_path: Path, *, as_config: bool
 ) -> None:
     """A slip in the name costs neither memory nor a traceback."""
     with pytest.raises(CredentialsError) as caught:
         found_in(content, tmp_path, as_config=as_config)
-    assert str(caught.value) == f"{tmp_path / 'it'}: {says}"
+    assert str(caught.value) == f"{tmp_path / 'it'}: {expected}"
 
 
 def test_a_key_file_that_is_a_folder_is_named(tmp_path: Path) -> None:

@@ -91,12 +91,12 @@ def test_two_runs_started_together_go_one_after_the_other(
     for name, numbers in sheets.items():
         sheet_of(tmp_path / name, numbers)
         processes[name] = begin("run", name, "--base-url", sandbox.url, "--no-before", *FAST)
-    told = {name: process.communicate(timeout=60)[1] for name, process in processes.items()}
-    (waited,) = (name for name, text in told.items() if "in use" in text)
+    results = {name: process.communicate(timeout=60)[1] for name, process in processes.items()}
+    (waited,) = (name for name, text in results.items() if "in use" in text)
     (first,) = sheets.keys() - {waited}
-    lines = [line for line in told[waited].splitlines() if "in use" in line]
+    lines = [line for line in results[waited].splitlines() if "in use" in line]
 
-    assert [processes[name].returncode for name in sheets] == [0, 0], told
+    assert [processes[name].returncode for name in sheets] == [0, 0], results
     assert len(lines) == 1
     assert (
         f"the account is in use: process {processes[first].pid} uses it for {first}, " in lines[0]
@@ -144,11 +144,11 @@ def test_a_waiting_run_can_be_stopped(
         waiting = begin("run", "incidents.csv", "--base-url", url)
         next_line(waiting, "in use")
         waiting.send_signal(number)
-        told = waiting.communicate(timeout=30)[1]
+        results = waiting.communicate(timeout=30)[1]
     ended_by = {code, -number}  # the shell shows the second as the first
-    assert waiting.returncode in ended_by, told
-    assert "Traceback" not in told
-    assert "internal error" not in told
+    assert waiting.returncode in ended_by, results
+    assert "Traceback" not in results
+    assert "internal error" not in results
 
 
 # --- Which runs wait -------------------------------------------------------------------------
@@ -217,9 +217,9 @@ def test_a_run_after_a_killed_one_is_never_rejected(
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 30)
     killed.kill()
     killed.communicate(timeout=30)
-    _, told = following.communicate(timeout=60)
+    _, results = following.communicate(timeout=60)
 
-    assert following.returncode == 0, told
+    assert following.returncode == 0, results
     assert statuses(tmp_path / "two.report.csv") == ["updated"] * 40
     stats = sandbox.get("/_stats")
     assert (stats["throttled"], stats["requests"]) == (0, stats["applied"])

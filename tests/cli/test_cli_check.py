@@ -34,11 +34,11 @@ def test_a_valid_sheet_is_summarized_with_the_time_it_needs(
 def test_json_lists_every_error_by_row_and_column(command: Command) -> None:
     """A script gets all errors, not only the first twenty."""
     done = command("check", ROOT / "samples" / "invalid-rows.csv", "--json", key=None)
-    told = json.loads(done.stdout)
+    results = json.loads(done.stdout)
     found: dict[int, set[str]] = {}
-    for row_error in told["row_errors"]:
+    for row_error in results["row_errors"]:
         found.setdefault(row_error["row_number"], set()).add(row_error["column"])
-    assert (done.returncode, told["exit_code"]) == (2, 2)
+    assert (done.returncode, results["exit_code"]) == (2, 2)
     assert found == {row: set(columns) for row, columns in INVALID_COLUMNS.items()}
 
 
@@ -76,8 +76,8 @@ def test_a_report_file_is_summarized(command: Command, tmp_path: Path) -> None:
     write_sheet(tmp_path / "incidents.csv", 5)
     command("run", "incidents.csv", "--sandbox", *FAST, key=None)
     done = command("report", "incidents.sandbox.report.csv", "--json", key=None)
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["lines"], told["counts"]["updated"]) == (0, 5, 5)
+    results = json.loads(done.stdout)
+    assert (done.returncode, results["lines"], results["counts"]["updated"]) == (0, 5, 5)
     shown = command("report", "incidents.sandbox.report.csv", key=None)
     assert " updated       5   confirmed by the API" in shown.stdout
 

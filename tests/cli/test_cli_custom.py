@@ -77,8 +77,8 @@ def test_the_time_counts_all_requests_of_a_row(
     command: Command, sheet: Path, tmp_path: Path
 ) -> None:
     """Four a row; and one where a row has nothing but a comment."""
-    told = json.loads(command("check", sheet, "--json").stdout)
-    assert (told["rows"], told["to_send"]) == (ROWS, 4 * ROWS)
+    results = json.loads(command("check", sheet, "--json").stdout)
+    assert (results["rows"], results["to_send"]) == (ROWS, 4 * ROWS)
     header = ["incident_id", "title", "comment"]
     rows = [
         [seed_id(1), "", "Hello"],
@@ -86,8 +86,8 @@ def test_the_time_counts_all_requests_of_a_row(
         [seed_id(3), "Renamed", ""],
     ]
     write_rows(tmp_path / "few.csv", header, *rows)
-    told = json.loads(command("check", "few.csv", "--json").stdout)
-    assert (told["rows"], told["to_send"]) == (3, 4)
+    results = json.loads(command("check", "few.csv", "--json").stdout)
+    assert (results["rows"], results["to_send"]) == (3, 4)
 
 
 def test_a_field_that_needs_no_change_costs_no_request(
@@ -192,7 +192,7 @@ def test_a_stop_between_parts_leaves_the_row_pending(
 
 
 @pytest.mark.parametrize(
-    ("header", "cells", "said"),
+    ("header", "cells", "message"),
     [
         (["field:tags:json"], ["[1"], "not valid JSON"),
         (["field:tags:json"], ["null"], "null cannot be set"),
@@ -202,14 +202,14 @@ def test_a_stop_between_parts_leaves_the_row_pending(
     ],
 )
 def test_an_invalid_custom_field_is_found_before_anything_is_sent(
-    header: list[str], cells: list[str], said: str, command: Command, tmp_path: Path
+    header: list[str], cells: list[str], message: str, command: Command, tmp_path: Path
 ) -> None:
     """As of any other field."""
     rows = [[seed_id(1), *cells]]
     write_rows(tmp_path / "incidents.csv", ["incident_id", *header], *rows)
     done = command("check", "incidents.csv", "--json")
     [row_error] = json.loads(done.stdout)["row_errors"]
-    assert (done.returncode, said in row_error["problem"] + row_error["fix"]) == (2, True), (
+    assert (done.returncode, message in row_error["problem"] + row_error["fix"]) == (2, True), (
         row_error
     )
 

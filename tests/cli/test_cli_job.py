@@ -102,13 +102,13 @@ def test_check_as_json_is_one_object(command: Command, tmp_path: Path) -> None:
     write_job(tmp_path, f"{SHEET}[run]\ncanary = 0\n", "a")
     write_job(tmp_path, f"{SHEET}{REHEARSAL}{SCHEDULE}", "b")
     done = command("job", "check", "a.toml", "b.toml", "--json")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["exit_code"]) == (2, 2)
-    assert told["jobs"][0] == {
+    results = json.loads(done.stdout)
+    assert (done.returncode, results["exit_code"]) == (2, 2)
+    assert results["jobs"][0] == {
         "file": "a.toml",
         "errors": [{"line": 4, "key": "run.canary", "problem": "0: too small. Use 1 or more."}],
     }
-    good = told["jobs"][1]
+    good = results["jobs"][1]
     assert (good["job"], good["errors"], len(good["next"])) == ("b", [], 5)
 
 
@@ -160,9 +160,9 @@ def test_list_shows_when_jobs_are_due_and_how_they_ended(command: Command, tmp_p
     assert "not scheduled" in rows["never-run"]
     assert rows["broken"].split() == ["broken", "invalid"]
     assert "jobs/broken.toml:4: run.canary" in done.stderr
-    told = json.loads(command("job", "list", "jobs", "--state-dir", "state", "--json").stdout)
-    assert [one["job"] for one in told["jobs"]] == ["broken", "good", "never-run"]
-    assert told["jobs"][1]["last"]["words"] == "1 of 1 row done"
+    results = json.loads(command("job", "list", "jobs", "--state-dir", "state", "--json").stdout)
+    assert [one["job"] for one in results["jobs"]] == ["broken", "good", "never-run"]
+    assert results["jobs"][1]["last"]["words"] == "1 of 1 row done"
     assert one_line(command("job", "list", "gone")).startswith("error: gone: no such folder.")
 
 
@@ -253,7 +253,7 @@ def test_a_killed_run_resumes_and_sends_no_row_twice(
     assert (record.state, record.exit_code, record.is_open) == ("running", None, True)
     applied = sandbox.get("/_stats")["applied"]
     report = tmp_path / "state" / "runs" / record.id / record.report
-    told = report.read_bytes().count(b"\n") - 1
+    results = report.read_bytes().count(b"\n") - 1
     write_sheet(tmp_path / "in.csv", 1, title="Another sheet")
     fast = "per_second = 5000\nper_minute = 300000\n"
     write_job(tmp_path, f"{SHEET}{api}{fast}{NO_PAGE}")
@@ -265,7 +265,7 @@ def test_a_killed_run_resumes_and_sends_no_row_twice(
     assert Counter(line["status"] for line in read_csv(report)) == {"updated": 200}
     incidents = sandbox.get("/_incidents").values()
     assert {one["title"] for one in incidents} == {f"Renamed service {n}" for n in range(1, 201)}
-    assert sum(one["applied"] for one in incidents) - 200 <= applied - told
+    assert sum(one["applied"] for one in incidents) - 200 <= applied - results
     again = command("job", "run", "nightly.toml", "--state-dir", "state", "--run", record.id)
     assert one_line(again).startswith(f"error: --run {record.id}: is done.")
 
@@ -317,8 +317,10 @@ def test_the_key_is_in_no_file_and_no_output_of_a_job_run(
     """Neither of a run that works nor of one that fails; a notification does not have it either."""
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     write_sheet(tmp_path / "in.csv", 3)
-    tell = '[notify]\nwhen = "always"\ncommand = ["sh", "-c", "env > told.txt; cat >> told.txt"]\n'
-    write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{tell}')
+    notify = (
+        '[notify]\nwhen = "always"\ncommand = ["sh", "-c", "env > sent.txt; cat >> sent.txt"]\n'
+    )
+    write_job(tmp_path, f'{SHEET}[api]\nbase_url = "{sandbox.url}"\n{notify}')
     seen = ""
     for key, code in ((KEY, 0), ("a-wrong-k3y-0123456789", 3)):
         write_sheet(tmp_path / "in.csv", 3, title=f"With code {code}")
@@ -326,7 +328,7 @@ def test_the_key_is_in_no_file_and_no_output_of_a_job_run(
             done = command("job", "run", "nightly.toml", "--state-dir", "state", *more, key=key)
             assert done.returncode == code, done.stderr
             seen += done.stdout + done.stderr
-        seen += (tmp_path / "told.txt").read_text()
+        seen += (tmp_path / "sent.txt").read_text()
     seen += "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     assert "BULK_RESET_RUN=" in seen
     assert KEY not in seen
@@ -407,7 +409,7 @@ def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["run", "gone.toml"], "gone.toml: cannot be read (No such file or directory)."),
         (["run", "in.csv"], "in.csv:1: not TOML: "),
@@ -435,7 +437,7 @@ def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) ->
     ],
 )
 def test_an_error_is_one_line_and_nothing_is_run(
-    arguments: list[str], says: str, command: Command, tmp_path: Path
+    arguments: list[str], expected: str, command: Command, tmp_path: Path
 ) -> None:
     """Exit code 2, what is wrong, and how to fix it."""
     write_sheet(tmp_path / "in.csv", 1)
@@ -454,14 +456,14 @@ def test_an_error_is_one_line_and_nothing_is_run(
         json.loads(done.stderr.splitlines()[0])["why"]
     ]
     assert len(lines) == 1, lines
-    assert says in lines[0]
+    assert expected in lines[0]
     assert not (tmp_path / "rehearsal.json").exists()
     assert len(runs_of(tmp_path)) == 2
 
 
 def values(sandbox: SandboxProcess) -> dict[str, Any]:
     """Return the titles that a sandbox has."""
-    return {one: told["title"] for one, told in sandbox.get("/_incidents").items()}
+    return {one: results["title"] for one, results in sandbox.get("/_incidents").items()}
 
 
 def test_runs_of_two_jobs_of_one_account_do_not_mix(

@@ -160,10 +160,10 @@ def test_what_was_empty_is_listed_and_the_rest_restored(
     before = values(sandbox)
     run("run", "incidents.csv")
     undone = run("undo", "incidents.report.csv", "--yes", "--json")
-    told = json.loads(undone.stdout)
+    results = json.loads(undone.stdout)
     lost = read_csv(tmp_path / "incidents.not-restored.csv")
     restored = read_csv(tmp_path / "incidents.undo.report.csv")
-    assert (undone.returncode, len(lost), len(told["not_restored"])) == (0, 60, 60)
+    assert (undone.returncode, len(lost), len(results["not_restored"])) == (0, 60, 60)
     assert {(line["field"], line["it was"]) for line in lost} == {("impact", "")}
     assert {line["why"] for line in lost} == {"it was empty, and the API cannot empty a field"}
     assert all(line["link"].endswith(line["incident_id"]) for line in lost)
@@ -244,10 +244,12 @@ def test_a_verification_lists_the_values_that_differ(
     run("run", "other.csv")
     stats = sandbox.get("/_stats")["requests"]
     wrong = run("verify", "incidents.report.csv", "--json")
-    told = json.loads(wrong.stdout)
+    results = json.loads(wrong.stdout)
     assert (right.returncode, wrong.returncode) == (0, 1)
     assert sandbox.get("/_stats")["requests"] == stats + 1
-    assert [(m["row_number"], m["field"], m["wanted"], m["found"]) for m in told["mismatches"]] == [
+    assert [
+        (m["row_number"], m["field"], m["wanted"], m["found"]) for m in results["mismatches"]
+    ] == [
         (2, "title", "Renamed service 1", "Another title 1"),
         (3, "title", "Renamed service 2", "Another title 2"),
     ]
@@ -355,8 +357,8 @@ def test_a_canary_reports_rows_that_needed_no_change(run: Command, tmp_path: Pat
     write_sheet(tmp_path / "two.csv", 8)
     run("run", "one.csv")
     done = run("run", "two.csv", "--canary", "3", "--yes")
-    told = "Canary passed: 1 row sent and verified; 2 rows needed no change. 5 rows remain."
-    assert (done.returncode, told in done.stderr) == (0, True), done.stderr
+    results = "Canary passed: 1 row sent and verified; 2 rows needed no change. 5 rows remain."
+    assert (done.returncode, results in done.stderr) == (0, True), done.stderr
 
 
 def test_a_canary_passes_or_fails_by_its_own_rows(run: Command, tmp_path: Path) -> None:
@@ -426,8 +428,8 @@ def test_reading_five_thousand_incidents_costs_two_percent_of_the_requests(
     sandbox = start_sandbox("--seed-incidents", "5000", "--seed-step", "1300", *QUICK)
     arguments = ("--base-url", sandbox.url, *FAST)
     done = command("pull", "months.csv", "--since", "80d", "--json", *arguments)
-    told = json.loads(done.stdout)
-    assert (told["incidents"], told["windows"]) == (5_000, 3)
+    results = json.loads(done.stdout)
+    assert (results["incidents"], results["windows"]) == (5_000, 3)
     rows = read_csv(tmp_path / "months.csv")
     for number, cells in enumerate(rows):
         if number % 5:

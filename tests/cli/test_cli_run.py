@@ -260,10 +260,10 @@ def test_a_second_run_with_the_same_report_is_refused_while_the_first_runs(
     )
     wait_for_lines(tmp_path / "incidents.report.csv", 5)
     second = command(*arguments)
-    told = Path(f"/proc/{first.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
+    results = Path(f"/proc/{first.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=30)
-    assert KEY.encode() not in told
+    assert KEY.encode() not in results
     assert sandbox.get("/_stats")["applied"] == len(read_csv(tmp_path / "incidents.report.csv"))
     assert second.returncode == 4
     assert "another run is writing it" in second.stderr
@@ -299,9 +299,9 @@ def test_json_is_one_object_on_standard_output(
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 4)
     done = command("run", "incidents.csv", "--base-url", sandbox.url, "--json", *FAST)
-    told = json.loads(done.stdout)
-    assert done.returncode == told["exit_code"] == 1
-    assert told["counts"] == {
+    results = json.loads(done.stdout)
+    assert done.returncode == results["exit_code"] == 1
+    assert results["counts"] == {
         "updated": 3,
         "unchanged": 0,
         "rejected": 0,
@@ -311,9 +311,9 @@ def test_json_is_one_object_on_standard_output(
         "unknown": 0,
         "pending": 0,
     }
-    (error,) = told["errors"]
+    (error,) = results["errors"]
     assert (error["code"], error["rows"], error["row_number"]) == ("ResourceNotFound", 1, 5)
-    assert told["failed"] == "incidents.failed.csv"
+    assert results["failed"] == "incidents.failed.csv"
 
 
 def test_quiet_prints_nothing_if_all_rows_are_done(

@@ -81,8 +81,8 @@ def test_runs_are_listed_with_their_results(runs: Command, tmp_path: Path) -> No
         f"{fifth.id} {day} 02:34 UTC interrupted; rows may be pending",
         f"{sixth.id} {day} 02:35 UTC, by hand 1 min 05 s exit code 0: 1 of 1 row done",
     ]
-    told = json.loads(runs("--json").stdout)
-    assert told["runs"] == [
+    results = json.loads(runs("--json").stdout)
+    assert results["runs"] == [
         dataclasses.asdict(one) for one in (first, second, third, fourth, fifth, sixth)
     ]
 
@@ -135,7 +135,7 @@ def test_the_undo_command_of_a_run_restores_its_values(
 ) -> None:
     """The commands that are shown work as they are copied."""
     sandbox = start_sandbox("--seed-incidents", "3", "--latency", "0")
-    before = {one: told["title"] for one, told in sandbox.get("/_incidents").items()}
+    before = {one: results["title"] for one, results in sandbox.get("/_incidents").items()}
     folder = tmp_path / "two words"
     folder.mkdir()
     write_sheet(folder / "in.csv", 3)
@@ -146,17 +146,17 @@ def test_the_undo_command_of_a_run_restores_its_values(
     [record] = StateFolder(tmp_path / "state").records()
     shown = runs("show", record.id)
     assert (shown.returncode, shown.stderr) == (0, "")
-    told = {line[:10].strip(): line[10:] for line in shown.stdout.splitlines()}
-    assert told["Result"] == "exit code 0: 3 of 3 rows done"
-    assert (told["Rows"], told["SHA-256"]) == ("3 updated", record.sheet_sha256)
-    assert told["Source"] == str(folder / "in.csv")
-    assert told["Folder"] == str(tmp_path / "state" / "runs" / record.id)
-    assert "in.report.csv, job.toml, log.jsonl, run.json" in told["Files"]
-    report = command(*shlex.split(told["Report"])[1:])
+    results = {line[:10].strip(): line[10:] for line in shown.stdout.splitlines()}
+    assert results["Result"] == "exit code 0: 3 of 3 rows done"
+    assert (results["Rows"], results["SHA-256"]) == ("3 updated", record.sheet_sha256)
+    assert results["Source"] == str(folder / "in.csv")
+    assert results["Folder"] == str(tmp_path / "state" / "runs" / record.id)
+    assert "in.report.csv, job.toml, log.jsonl, run.json" in results["Files"]
+    report = command(*shlex.split(results["Report"])[1:])
     assert (report.returncode, "updated" in report.stdout) == (0, True)
-    undo = command(*shlex.split(told["Undo"])[1:], "--yes")
+    undo = command(*shlex.split(results["Undo"])[1:], "--yes")
     assert undo.returncode == 0, undo.stderr
-    after = {one: told["title"] for one, told in sandbox.get("/_incidents").items()}
+    after = {one: results["title"] for one, results in sandbox.get("/_incidents").items()}
     assert after == before
 
 
@@ -173,8 +173,8 @@ def test_the_undo_command_of_a_sandbox_run_uses_the_sandbox(
     assert line.endswith(f"--sandbox-state {tmp_path / 'rehearsal.json'}")
     undo = command(*shlex.split(line)[2:], "--yes", key=None)
     assert undo.returncode == 0, undo.stderr
-    told = json.loads((tmp_path / "rehearsal.json").read_text())
-    assert not told[seed_id(1)]["title"].startswith("Renamed")
+    results = json.loads((tmp_path / "rehearsal.json").read_text())
+    assert not results[seed_id(1)]["title"].startswith("Renamed")
 
 
 def test_a_missed_run_is_shown(runs: Command, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_a_missed_run_is_shown(runs: Command, tmp_path: Path) -> None:
     assert not {"Undo", "Report", "SHA-256"} & {
         line.split(" ")[0] for line in shown.stdout.split("\n")
     }
-    told = json.loads(runs("show", missed.id, "--json").stdout)
-    assert told == {
+    results = json.loads(runs("show", missed.id, "--json").stdout)
+    assert results == {
         "run": dataclasses.asdict(missed),
         "folder": str(tmp_path / "state" / "runs" / missed.id),
         "exit_code": 0,
@@ -202,14 +202,14 @@ def test_clean_removes_runs_older_than_the_age(runs: Command, tmp_path: Path) ->
     kept = [keep(tmp_path, "a", now_at - days * DAY).id for days in (100, 50, 10, 1)]
     done = runs("clean", "--older-than", "30d")
     assert (done.returncode, done.stdout) == (0, "2 runs removed\n")
-    told = runs("clean", "--older-than", "1w", "--json")
-    assert json.loads(told.stdout) == {"removed": [kept[2]], "exit_code": 0}
+    results = runs("clean", "--older-than", "1w", "--json")
+    assert json.loads(results.stdout) == {"removed": [kept[2]], "exit_code": 0}
     assert runs("clean", "--older-than", "0h").stdout == "0 runs removed\n"
     assert [one.id for one in StateFolder(tmp_path / "state").records()] == kept[3:]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["show", "gone"], "gone: no such run in "),
         (["show", "../jobs"], "../jobs: no such run in "),
@@ -228,14 +228,14 @@ def test_clean_removes_runs_older_than_the_age(runs: Command, tmp_path: Path) ->
     ],
 )
 def test_an_error_is_one_line_and_nothing_is_removed(
-    arguments: list[str], says: str, runs: Command, tmp_path: Path
+    arguments: list[str], message: str, runs: Command, tmp_path: Path
 ) -> None:
     """Exit code 2, what is wrong, and how to fix it."""
     keep(tmp_path, "a")
     keep(tmp_path, "a", NIGHT + DAY)
     done = runs(*arguments)
     line, *more = done.stderr.splitlines()
-    assert (done.returncode, done.stdout, says in line) == (2, "", True)
+    assert (done.returncode, done.stdout, message in line) == (2, "", True)
     step = ["To list the runs: bulk-reset runs --state-dir state"] if "show" in arguments else []
     assert more == [*step, "More: bulk-reset docs options"]
     assert len(StateFolder(tmp_path / "state").records()) == 2

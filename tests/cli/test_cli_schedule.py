@@ -42,15 +42,15 @@ class Schedule:
     """A schedule in a process of its own, and its log so far."""
 
     process: subprocess.Popen[bytes]
-    told: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
     _read: bytes = b""
 
     def until(self, event: str, **facts: object) -> dict[str, Any]:
         """Read its log until it has this."""
-        for told in self._lines():
-            if told["event"] == event and facts.items() <= told.items():
-                return told
-        raise AssertionError((event, self.told))
+        for results in self._lines():
+            if results["event"] == event and facts.items() <= results.items():
+                return results
+        raise AssertionError((event, self.results))
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         assert self.process.stderr is not None
@@ -59,8 +59,8 @@ class Schedule:
             line, end, rest = self._read.partition(b"\n")
             if end:
                 self._read = rest
-                self.told.append(json.loads(line))
-                yield self.told[-1]
+                self.results.append(json.loads(line))
+                yield self.results[-1]
             elif not select.select([number], [], [], 60)[0]:
                 return
             elif some := os.read(number, 1 << 16):
@@ -181,7 +181,7 @@ def test_a_due_job_is_run_and_shown(
         *("incidents.report.csv", "incidents.report.html", "job.toml", "log.jsonl", "run.json"),
     ]
     assert sandbox.get("/_stats")["applied"] == 20
-    everything = json.dumps(schedule.told) + "".join(
+    everything = json.dumps(schedule.results) + "".join(
         path.read_text() for path in state.path.rglob("*.*") if path.is_file()
     )
     assert KEY not in everything

@@ -211,16 +211,16 @@ class Listening:
 
     def __init__(self) -> None:
         self.stopped: Stop | None = None
-        self.told: asyncio.Queue[str] = asyncio.Queue()
+        self.results: asyncio.Queue[str] = asyncio.Queue()
 
     def stop(self, stop: Stop) -> None:
         """Record a stop."""
         self.stopped = stop
-        self.told.put_nowait(stop.reason.value)
+        self.results.put_nowait(stop.reason.value)
 
     def abort(self) -> None:
         """Record an abort."""
-        self.told.put_nowait("abort")
+        self.results.put_nowait("abort")
 
 
 @pytest.fixture
@@ -246,9 +246,9 @@ async def test_the_first_signal_stops_and_each_further_one_aborts(
     """The first one stops gracefully, the others at once."""
     engine = Listening()
     with stop_on_signals(engine):  # type: ignore[arg-type]
-        for told in (reason.value, "abort", "abort"):
+        for results in (reason.value, "abort", "abort"):
             os.kill(os.getpid(), number)
-            assert await asyncio.wait_for(engine.told.get(), 10) == told
+            assert await asyncio.wait_for(engine.results.get(), 10) == results
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -260,7 +260,7 @@ async def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
     with stop_on_signals(engine):  # type: ignore[arg-type]
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert await asyncio.wait_for(engine.told.get(), 10) == "terminated"
+        assert await asyncio.wait_for(engine.results.get(), 10) == "terminated"
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
@@ -287,7 +287,7 @@ def test_repeated_ctrl_c_leaves_a_complete_report(
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "said"),
+    ("number", "code", "message"),
     [
         (signal.SIGINT, 130, "Stopped by Ctrl-C.\n"),
         (signal.SIGTERM, 143, ""),
@@ -295,7 +295,7 @@ def test_repeated_ctrl_c_leaves_a_complete_report(
     ],
 )
 def test_a_signal_while_the_sheet_is_read_sends_nothing(
-    number: signal.Signals, code: int, said: str, tmp_path: Path
+    number: signal.Signals, code: int, message: str, tmp_path: Path
 ) -> None:
     """The command exits at once, and removes its temporary files."""
     process = subprocess.Popen(
@@ -311,7 +311,7 @@ def test_a_signal_while_the_sheet_is_read_sends_nothing(
         assert process.poll() is None
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (code, "", said)
+    assert (process.returncode, out, err) == (code, "", message)
     assert list(tmp_path.iterdir()) == []
 
 

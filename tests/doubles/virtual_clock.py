@@ -142,10 +142,10 @@ class FarServer:
         one_way_s: Callable[[], float],
         *,
         way_back_s: Callable[[], float] | None = None,
-        says_when: bool = False,
+        due_text: bool = False,
     ) -> None:
         self._counters, self._way_out_s = counters, one_way_s
-        self._way_back_s, self._says_when = way_back_s or one_way_s, says_when
+        self._way_back_s, self._due_text = way_back_s or one_way_s, due_text
         self.admitted = self.rejected = 0
         self.bodies: list[bytes] = []
 
@@ -153,7 +153,7 @@ class FarServer:
         """Wait for the way out, count the request, wait for the way back."""
         await asyncio.sleep(self._way_out_s())
         is_admitted = self.admits()
-        wait_s = self._wait_s() if self._says_when and not is_admitted else None
+        wait_s = self._wait_s() if self._due_text and not is_admitted else None
         if is_admitted:
             self.admitted += 1
             self.bodies.append(body)

@@ -412,10 +412,10 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_an_error_is_reported_with_line_key_and_fix(name: str, tmp_path: Path) -> None:
     """The user sees where the error is and how to fix it."""
-    text, line, key, says = BROKEN[name]
+    text, line, key, expected = BROKEN[name]
     [found] = mistakes(tmp_path, text)
     assert found[:2] == (line, key)
-    assert any(one in found[2] for one in says.split("|")), found[2]
+    assert any(one in found[2] for one in expected.split("|")), found[2]
     assert len(found[2]) < 400
     assert "\n" not in found[2]
 
@@ -576,13 +576,13 @@ def test_other_files_are_rejected_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "large.toml").write_bytes(b"#" * (2 << 20))
-    for name, says in {
+    for name, expected in {
         "folder.toml": "not a file",
         "pipe.toml": "not a file",
         "gone.toml": "No such file",
         "large.toml": "too large for a job file. Use a job file, not the sheet.",
     }.items():
-        with pytest.raises(InputError, match=says) as caught:
+        with pytest.raises(InputError, match=expected) as caught:
             read_job(tmp_path / name, ENVIRONMENT)
         assert str(tmp_path / name) in str(caught.value)
 
@@ -706,15 +706,15 @@ FUZZ = settings(
 
 @pytest.mark.slow
 @FUZZ
-@given(told=TABLES)
-@example(told={"source": {"sheet": "x"}, "schedule": {"cron": "0 0 * * 5L/2", "time_zone": "UTC"}})
-@example(told={"source": {"sheet": "x"}, "schedule": {"cron": "0 0 L,1 * *", "time_zone": "UTC"}})
-@example(told={"source": {"sheet": "x"}, "api": {"share": "${NO:-" + "9" * 5_000 + "}"}})
+@given(table=TABLES)
+@example(table={"source": {"sheet": "x"}, "schedule": {"cron": "0 0 * * 5L/2", "time_zone": "UTC"}})
+@example(table={"source": {"sheet": "x"}, "schedule": {"cron": "0 0 L,1 * *", "time_zone": "UTC"}})
+@example(table={"source": {"sheet": "x"}, "api": {"share": "${NO:-" + "9" * 5_000 + "}"}})
 def test_no_table_of_anything_brings_an_error_of_others(
-    told: dict[str, Any], tmp_path: Path
+    table: dict[str, Any], tmp_path: Path
 ) -> None:
     """It is a valid job or an InputError, and the app key is never repeated."""
-    text = "".join(f"{written(name)} = {written(one)}\n" for name, one in told.items())
+    text = "".join(f"{written(name)} = {written(one)}\n" for name, one in table.items())
     try:
         read(tmp_path, text)
     except InputError as error:

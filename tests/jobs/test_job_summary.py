@@ -25,7 +25,7 @@ def job(folder: Path, text: str) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("text", "aspect", "says"),
+    ("text", "aspect", "message"),
     [
         (SHEET, "Source", "sheet {folder}/in.csv"),
         (f'{SHEET}worksheet = "June"', "Source", "worksheet 'June'"),
@@ -89,35 +89,37 @@ def job(folder: Path, text: str) -> Job:
         ),
     ],
 )
-def test_each_key_is_described(text: str, aspect: str, says: str, tmp_path: Path) -> None:
+def test_each_key_is_described(text: str, aspect: str, message: str, tmp_path: Path) -> None:
     """In the words of the README, with paths in full; of an address only its host."""
-    told = describe(job(tmp_path, text))
-    [found] = [words for name, words in told if name == aspect]
-    assert says.replace("{folder}", str(tmp_path)).replace("{{date}}", "{date}") in found
-    assert "S3CRET" not in str(told)
+    summary = describe(job(tmp_path, text))
+    [found] = [words for name, words in summary if name == aspect]
+    assert message.replace("{folder}", str(tmp_path)).replace("{{date}}", "{date}") in found
+    assert "S3CRET" not in str(summary)
 
 
 @pytest.mark.parametrize(
-    ("since", "told"),
+    ("since", "summary"),
     [
         ("2027-03-27 12:00", "Sun 2027-03-28 03:00 CEST (01:00 UTC), the clock is set forward"),
         ("2027-10-30 12:00", "Sun 2027-10-31 02:30 CEST (00:30 UTC), the clock is set back"),
         ("2027-05-05 12:00", "Thu 2027-05-06 02:30 CEST (00:30 UTC)"),
     ],
 )
-def test_a_clock_change_is_shown_with_the_due_time(since: str, told: str, tmp_path: Path) -> None:
+def test_a_clock_change_is_shown_with_the_due_time(
+    since: str, summary: str, tmp_path: Path
+) -> None:
     """It explains why a job of 02:30 runs at 03:00."""
     moment = dt.datetime.fromisoformat(since).replace(tzinfo=ZoneInfo("Europe/Berlin"))
     first, *others = next_dues(job(tmp_path, f"{SHEET}{SCHEDULE}"), moment.timestamp())
-    assert first == told + (" that night" if "clock" in told else "")
+    assert first == summary + (" that night" if "clock" in summary else "")
     assert len(others) == 4
     assert not any("clock" in line for line in others[1:])
 
 
 def test_next_due_times_show_jitter_and_deadline(tmp_path: Path) -> None:
     """The second at which it really starts, and when it stops; nothing without a schedule."""
-    told = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "1h"\ndeadline = "06:00"\n')
-    line = next_dues(told, dt.datetime(2027, 5, 5, tzinfo=dt.UTC).timestamp())[0]
+    summary = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "1h"\ndeadline = "06:00"\n')
+    line = next_dues(summary, dt.datetime(2027, 5, 5, tzinfo=dt.UTC).timestamp())[0]
     assert line.startswith("Wed 2027-05-05 02:30 CEST (00:30 UTC), starts 0")
     assert line.endswith(", stops Wed 06:00")
     plain = job(tmp_path, SHEET)
@@ -130,8 +132,8 @@ def test_a_deadline_that_the_jitter_may_pass_is_noted(
     """Such runs would be missed, night after night."""
     monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-nobody-0123456789")
     (tmp_path / "in.csv").write_text("x")
-    told = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "4h"\ndeadline = "06:00"\n')
-    assert list(concerns(told)) == [
+    summary = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "4h"\ndeadline = "06:00"\n')
+    assert list(concerns(summary)) == [
         "the jitter can exceed the time to the deadline; such runs are missed"
     ]
     fine = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "3h"\ndeadline = "06:00"\n')

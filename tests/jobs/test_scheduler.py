@@ -193,8 +193,8 @@ def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
     more: str, why: str, runner: Runner
 ) -> None:
     """The next run replaces it, and the record says so."""
-    told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
-    write_job(runner.folder, cron="0 13,14 * * *", more=f"{more}\n{told}")
+    notify_table = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> sent.txt"]'
+    write_job(runner.folder, cron="0 13,14 * * *", more=f"{more}\n{notify_table}")
 
     async def pass_by() -> None:
         runner.ends = lambda record: replace(record, state="ended", exit_code=143, words="SIGTERM")
@@ -209,7 +209,7 @@ def test_a_run_that_was_cut_short_too_long_ago_is_given_up(
     run_virtual(pass_by())
     first = runner.state.records()[0]
     assert (first.exit_code, first.words) == (3, f"SIGTERM; not resumed: {why}")
-    assert (runner.folder / "told.txt").read_text().startswith(f"job: {first.words} (exit code 3)")
+    assert (runner.folder / "sent.txt").read_text().startswith(f"job: {first.words} (exit code 3)")
     assert not first.is_open
     assert [begun for due, begun in runner.when() if due == 60] == [60]
 
@@ -251,23 +251,23 @@ def _killed(*_: object) -> None:
 
 def test_a_run_whose_process_dies_is_recorded_as_ended(runner: Runner) -> None:
     """The record does not stay ``running``, and a notification is sent."""
-    told = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> told.txt"]'
-    write_job(runner.folder, more=told)
+    notify_table = '[notify]\ncommand = ["sh", "-c", "echo $BULK_RESET_TEXT >> sent.txt"]'
+    write_job(runner.folder, more=notify_table)
     runner.ends = lambda record: replace(record, state="running", exit_code=-9)
     runner.passes(1.5)
     (record,) = runner.state.records()
     assert (record.state, record.exit_code) == ("ended", 137)
     assert record.words == "its process exited with code -9 without a result; rows may be pending"
-    assert (runner.folder / "told.txt").read_text() == f"job: {record.words} (exit code 137)\n"
+    assert (runner.folder / "sent.txt").read_text() == f"job: {record.words} (exit code 137)\n"
 
 
-def told(runner: Runner) -> list[str]:
+def notify_table(runner: Runner) -> list[str]:
     """Return the notifications that were sent."""
-    file = runner.folder / "told.txt"
+    file = runner.folder / "sent.txt"
     return file.read_text().splitlines() if file.exists() else []
 
 
-TELL = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]'
+TELL = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> sent.txt"]'
 
 
 def test_a_killed_run_is_resumed_later_and_notified(runner: Runner) -> None:
@@ -283,7 +283,7 @@ def test_a_killed_run_is_resumed_later_and_notified(runner: Runner) -> None:
     runner.passes(1.5)
     assert runner.when() == [(60, 60), (60, 75)]
     assert [one.exit_code for one in runner.state.records()] == [0]
-    assert told(runner) == [
+    assert notify_table(runner) == [
         "job: its process exited with code -9 without a result; rows may be pending (exit code 137)"
     ]
 
@@ -298,7 +298,7 @@ def test_an_abandoned_run_is_notified(runner: Runner) -> None:
     first, second = runner.state.records()
     assert first.words == "down; not resumed: the next run is due"
     assert (first.is_open, second.is_open) == (False, True)
-    assert told(runner) == [f"job: {first.words} (exit code 3)"]
+    assert notify_table(runner) == [f"job: {first.words} (exit code 3)"]
     assert first.notified == "sh"
 
 

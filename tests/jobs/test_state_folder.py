@@ -55,7 +55,7 @@ def kept(state: StateFolder, *records: RunRecord) -> None:
 
 def test_what_is_kept_is_what_is_read(state: StateFolder) -> None:
     """Every fact of a run comes back, and so does the job file that it was made from."""
-    told = record(
+    saved = record(
         state=ENDED,
         started_at=NIGHT + 1.5,
         ended_at=NIGHT + 60,
@@ -65,11 +65,14 @@ def test_what_is_kept_is_what_is_read(state: StateFolder) -> None:
         counts={"updated": 2, "failed": 1},
         connect=["--sandbox-state", "x"],
     )
-    assert state.begin(told, b"[source]\n") == told
-    assert state.read(told.id) == told
-    assert state.records() == [told]
-    assert (state.folder(told.id) / "job.toml").read_bytes() == b"[source]\n"
-    assert sorted(path.name for path in state.folder(told.id).iterdir()) == ["job.toml", RECORD]
+    assert state.begin(saved, b"[source]\n") == saved
+    assert state.read(saved.id) == saved
+    assert state.records() == [saved]
+    assert (state.folder(saved.id) / "job.toml").read_bytes() == b"[source]\n"
+    assert sorted(path.name for path in state.folder(saved.id).iterdir()) == [
+        "job.toml",
+        RECORD,
+    ]
 
 
 def test_other_users_cannot_read_the_state(state: StateFolder) -> None:
@@ -81,27 +84,27 @@ def test_other_users_cannot_read_the_state(state: StateFolder) -> None:
 
 def test_a_due_time_is_begun_once(state: StateFolder) -> None:
     """The second attempt returns None; the first record is not changed."""
-    told = record(words="the first")
-    kept(state, told)
+    saved = record(words="the first")
+    kept(state, saved)
     assert state.begin(record(words="the second"), b"x") is None
-    assert state.read(told.id) == told
+    assert state.read(saved.id) == saved
 
 
 def test_runs_started_by_hand_are_numbered(state: StateFolder) -> None:
     """Two runs in one second are two runs."""
-    told = record(is_scheduled=False)
-    ids = [one.id for one in (state.begin(told, b"") for _ in range(3)) if one]
-    assert ids == [told.id, f"{told.id}-2", f"{told.id}-3"]
+    saved = record(is_scheduled=False)
+    ids = [one.id for one in (state.begin(saved, b"") for _ in range(3)) if one]
+    assert ids == [saved.id, f"{saved.id}-2", f"{saved.id}-3"]
     assert [one.id for one in state.records()] == ids
 
 
 def test_a_folder_without_a_word_in_it_is_taken_over(state: StateFolder) -> None:
     """The process that created it was killed before the record, and the due time is not lost."""
-    told = record()
-    state.folder(told.id).mkdir()
-    (state.folder(told.id) / "job.toml.tmp").write_bytes(b"half")
-    kept(state, told)
-    assert state.read(told.id) == told
+    saved = record()
+    state.folder(saved.id).mkdir()
+    (state.folder(saved.id) / "job.toml.tmp").write_bytes(b"half")
+    kept(state, saved)
+    assert state.read(saved.id) == saved
 
 
 RACER = """
@@ -153,12 +156,16 @@ def test_of_several_processes_exactly_one_begins_a_due_time(state: StateFolder) 
 def test_missed_due_times_have_a_record(state: StateFolder) -> None:
     """One record covers all of them, from the first to the last, with the reason."""
     dues = [Due(NIGHT + n * DAY, NIGHT + n * DAY + 7, None) for n in range(3)]
-    told = missed_record("nightly", "/j.toml", Missed(dues[0], dues[2], 3, "too late"), NIGHT + 9)
-    kept(state, told)
-    assert told.id == "20261128T023000Z-nightly"
-    assert (told.state, told.missed, told.words) == (MISSED, 3, "too late")
-    assert (told.due_at, told.last_due_at, told.ended_at) == (NIGHT, NIGHT + 2 * DAY, NIGHT + 9)
-    assert state.read(told.id) == told
+    saved = missed_record("nightly", "/j.toml", Missed(dues[0], dues[2], 3, "too late"), NIGHT + 9)
+    kept(state, saved)
+    assert saved.id == "20261128T023000Z-nightly"
+    assert (saved.state, saved.missed, saved.words) == (MISSED, 3, "too late")
+    assert (saved.due_at, saved.last_due_at, saved.ended_at) == (
+        NIGHT,
+        NIGHT + 2 * DAY,
+        NIGHT + 9,
+    )
+    assert state.read(saved.id) == saved
 
 
 # --- Who is no run ---------------------------------------------------------------------------
@@ -206,33 +213,35 @@ def test_a_record_that_cannot_be_so_is_no_run(name: str, state: StateFolder) -> 
     """It is passed over by lists and by cleaning, and named when it is asked for."""
     other = record("other")
     kept(state, other)
-    told = record()
-    state.folder(told.id).mkdir()
+    saved = record()
+    state.folder(saved.id).mkdir()
     text = CORRUPT[name]
-    (state.folder(told.id) / RECORD).write_bytes(text if isinstance(text, bytes) else text.encode())
+    (state.folder(saved.id) / RECORD).write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
     assert state.records() == [other]
     assert state.clean(NIGHT + 100 * DAY) == []
     assert state.path.exists()
-    with pytest.raises(InputError, match=f"{told.id}: no such run"):
-        state.read(told.id)
+    with pytest.raises(InputError, match=f"{saved.id}: no such run"):
+        state.read(saved.id)
 
 
 def test_facts_of_a_newer_version_are_passed_over(state: StateFolder) -> None:
     """Going back to an older version loses no run."""
-    told = record()
-    kept(state, told)
-    path = state.folder(told.id) / RECORD
+    saved = record()
+    kept(state, saved)
+    path = state.folder(saved.id) / RECORD
     path.write_text(json.dumps({**GOOD, "mood": "fine"}))
-    assert state.read(told.id) == told
+    assert state.read(saved.id) == saved
 
 
 def test_facts_that_an_older_version_did_not_have_are_the_usual(state: StateFolder) -> None:
     """Neither does going on to a newer one."""
-    told = record()
-    kept(state, told)
-    path = state.folder(told.id) / RECORD
+    saved = record()
+    kept(state, saved)
+    path = state.folder(saved.id) / RECORD
     path.write_text(json.dumps({one: GOOD[one] for one in ("id", "job", "job_file", "due_at")}))
-    assert state.read(told.id) == dataclasses.replace(told, is_scheduled=False)
+    assert state.read(saved.id) == dataclasses.replace(saved, is_scheduled=False)
 
 
 def test_runs_are_listed_by_when_they_were_due(state: StateFolder) -> None:

@@ -89,14 +89,14 @@ def readable(statements: list[str], end: str) -> str:
     return "\n".join(kept).replace("\n", end)
 
 
-def keys_in(told: Any) -> Iterator[Keys]:  # noqa: ANN401  (TOML)
+def keys_in(results: Any) -> Iterator[Keys]:  # noqa: ANN401  (TOML)
     """Yield the keys of what was read, of lists too."""
-    if isinstance(told, Mapping):
-        for name, value in told.items():
+    if isinstance(results, Mapping):
+        for name, value in results.items():
             yield (name,)
             yield from ((name, *more) for more in keys_in(value))
-    elif isinstance(told, list):
-        for one in told:
+    elif isinstance(results, list):
+        for one in results:
             yield from keys_in(one)
 
 
@@ -106,10 +106,10 @@ def read_again_and_again(text: str) -> dict[Keys, int]:
     lines, whole = text.split("\n"), 0
     for count in range(1, len(lines) + 1):
         try:
-            told = tomllib.loads("\n".join(lines[:count]) + "\n")
+            results = tomllib.loads("\n".join(lines[:count]) + "\n")
         except tomllib.TOMLDecodeError:
             continue  # in the middle of a value of several lines
-        for keys in keys_in(told):
+        for keys in keys_in(results):
             found.setdefault(keys, whole + 1)
         whole = count
     return found

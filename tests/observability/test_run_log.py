@@ -192,9 +192,9 @@ def test_an_output_that_fails_is_dropped_and_reported_once(
     broken: Callable[[], Any],
 ) -> None:
     """A full disk ends the log, not the run; the other outputs report it."""
-    file, good, said = broken(), io.StringIO(), list[str]()
+    file, good, text_found = broken(), io.StringIO(), list[str]()
     name = str(getattr(file, "name", "a log"))
-    run_log = new_run_log(LogOutput(file), LogOutput(good), notify=said.append)
+    run_log = new_run_log(LogOutput(file), LogOutput(good), notify=text_found.append)
     for event in ("one", "two", "three"):
         run_log.info(event)
     # What did not reach the disk is tried again when the file is closed.
@@ -203,7 +203,7 @@ def test_an_output_that_fails_is_dropped_and_reported_once(
     events = [json.loads(line) for line in good.getvalue().splitlines()]
     assert [event["event"] for event in events] == ["one", "log_output_lost", "two", "three"]
     assert (events[1]["level"], events[1]["log"]) == ("warning", name)
-    assert said == [f"{name}: can no longer be written; the log ends there"]
+    assert text_found == [f"{name}: can no longer be written; the log ends there"]
 
 
 def test_a_log_file_is_added_to_and_a_line_that_a_crash_cut_off_spoils_no_other(
@@ -252,9 +252,15 @@ def test_a_run_begins_with_its_unusual_options_and_no_place_of_a_key(tmp_path: P
         mapping={"title": "Name"},
     )
     recorded.run_log.run_started("a.csv", options.changed(), rows=7)
-    told = {"limit": 5, "mapping": {"title": "Name"}, "host": "api.example.com"}
+    given = {"limit": 5, "mapping": {"title": "Name"}, "host": "api.example.com"}
     assert recorded.events == [
-        {"level": "info", "event": "run_started", "sheet": "a.csv", "rows": 7, "options": told}
+        {
+            "level": "info",
+            "event": "run_started",
+            "sheet": "a.csv",
+            "rows": 7,
+            "options": given,
+        }
     ]
 
 
@@ -354,7 +360,7 @@ class Ticking:
             )
             self.now_s += 0.1
 
-    def told(self, event: str) -> list[dict[str, Any]]:
+    def events_named(self, event: str) -> list[dict[str, Any]]:
         """Return the events of one name."""
         return [one for one in self.recorded.events if one["event"] == event]
 
@@ -364,7 +370,7 @@ def test_a_run_of_many_rows_makes_few_events_and_they_add_up() -> None:
     run = Ticking()
     run.send(100_000, per_s=1_000 / 60)
     run.recorded.run_log.run_ended(totals(updated=100_000))
-    batches = run.told("progress")
+    batches = run.events_named("progress")
     assert 1_000 <= len(batches) <= 1_250
     assert sum(batch["counts"]["updated"] for batch in batches) == 100_000
     assert sum(batch["requests"] for batch in batches) == 100_000
@@ -378,7 +384,7 @@ def test_a_short_run_logs_progress_once_before_its_end() -> None:
     run.send(40, per_s=50)
     run.recorded.run_log.run_ended(totals(updated=40))
     assert [event["event"] for event in run.recorded.events] == ["progress", "run_ended"]
-    assert run.told("progress")[0] == {
+    assert run.events_named("progress")[0] == {
         "level": "info",
         "event": "progress",
         "done": 40,
@@ -399,8 +405,11 @@ def test_progress_after_a_canary_counts_from_zero() -> None:
     run.now_s += 3_600  # somebody thinks about it
     run.send(80, per_s=50)
     run.recorded.run_log.run_ended(totals(updated=100))
-    assert [batch["counts"] for batch in run.told("progress")] == [{"updated": 20}, {"updated": 80}]
-    assert run.told("progress")[1]["rows_per_s"] > 40
+    assert [batch["counts"] for batch in run.events_named("progress")] == [
+        {"updated": 20},
+        {"updated": 80},
+    ]
+    assert run.events_named("progress")[1]["rows_per_s"] > 40
 
 
 def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
@@ -412,7 +421,7 @@ def test_answers_over_the_quota_make_a_batch_a_warning() -> None:
             Progress(5, recorded, 0.0, "", recorded, done + throttled, throttled)
         )
     run.recorded.run_log.run_ended(totals(updated=5))
-    (batch,) = run.told("progress")
+    (batch,) = run.events_named("progress")
     assert (batch["level"], batch["throttled"], batch["requests"]) == ("warning", 2, 7)
 
 
@@ -429,7 +438,7 @@ def test_a_wait_is_logged_when_it_begins_and_once_a_minute(cause: str, level: st
     """A run that waits for ten minutes logs ten events, not six thousand."""
     run = Ticking()
     run.send(1, per_s=1 / 600, waiting_for=cause)
-    waits = run.told("waiting")
+    waits = run.events_named("waiting")
     assert 10 <= len(waits) <= 11
     assert {wait["level"] for wait in waits} == {level}
 
@@ -446,7 +455,7 @@ def test_of_many_failures_with_one_code_the_first_hundred_are_logged() -> None:
         "rows_failed_not_logged": 1,
         "run_ended": 1,
     }
-    assert run.told("row_failed")[0] == {
+    assert run.events_named("row_failed")[0] == {
         "level": "warning",
         "event": "row_failed",
         "row_number": 2,
@@ -458,7 +467,7 @@ def test_of_many_failures_with_one_code_the_first_hundred_are_logged() -> None:
         "request_id": "req-1",
         "attempts": 2,
     }
-    (more,) = run.told("rows_failed_not_logged")
+    (more,) = run.events_named("rows_failed_not_logged")
     assert (more["error_code"], more["rows"]) == ("InternalError", 4_900)
 
 
@@ -473,7 +482,7 @@ def test_a_server_that_invents_error_codes_makes_no_more_events() -> None:
     counts = Counter(event["event"] for event in run.recorded.events)
     assert counts["row_failed"] <= 1_000
     assert counts["rows_failed_not_logged"] <= 101
-    more = sum(event["rows"] for event in run.told("rows_failed_not_logged"))
+    more = sum(event["rows"] for event in run.events_named("rows_failed_not_logged"))
     assert counts["row_failed"] + more == 45_000
 
 
@@ -511,4 +520,4 @@ def test_a_watcher_hears_all_that_it_would_have_heard() -> None:
         "row_failed",
         "confirmation",
     ]
-    assert run.told("confirmation")[0]["answer"] == "no"
+    assert run.events_named("confirmation")[0]["answer"] == "no"

@@ -279,20 +279,20 @@ def in_use(holder: Holder | None) -> str:
 
 def test_a_free_account_is_not_waited_for() -> None:
     """The usual case: no other run, no message."""
-    said: list[str] = []
+    message: list[str] = []
     with AccountLedger(fresh()) as account:
-        assert list(wait_for_account(account, "mine.csv", waits=True, notify=said.append)) == []
+        assert list(wait_for_account(account, "mine.csv", waits=True, notify=message.append)) == []
         holder = account.holder()
-    assert (said, holder and holder.sheet) == ([], "mine.csv")
+    assert (message, holder and holder.sheet) == ([], "mine.csv")
 
 
 def test_waiting_reports_each_holder_once(
     elsewhere: ThreadPoolExecutor,
 ) -> None:
     """One line for each run that comes first, not one for each check."""
-    whose, said, expected = fresh(), list[str](), list[str]()
+    whose, message, expected = fresh(), list[str](), list[str]()
     with AccountLedger(whose) as mine:
-        waits = wait_for_account(mine, "mine.csv", waits=True, notify=said.append)
+        waits = wait_for_account(mine, "mine.csv", waits=True, notify=message.append)
         for sheet in ("one.csv", "two.csv"):
             with AccountLedger(whose) as other:
                 assert elsewhere.submit(other.hold, sheet).result()
@@ -300,20 +300,20 @@ def test_waiting_reports_each_holder_once(
                 expected.append(f"{in_use(other.holder())}; waiting for that run to end")
         assert list(waits) == []
         holder = mine.holder()
-    assert said == expected
-    assert ["one.csv" in said[0], "two.csv" in said[1]] == [True, True]
+    assert message == expected
+    assert ["one.csv" in message[0], "two.csv" in message[1]] == [True, True]
     assert holder == Holder.current("mine.csv") or (holder and holder.is_this_thread)
 
 
 def test_an_unknown_holder_is_reported_once(elsewhere: ThreadPoolExecutor) -> None:
     """A later version's lock is waited for as quietly as any."""
-    whose, said = fresh(), list[str]()
+    whose, message = fresh(), list[str]()
     with AccountLedger(whose) as mine, AccountLedger(whose) as other:
         elsewhere.submit(other.hold, "other.csv").result()
         write_holder(other, BROKEN[-1])
-        waits = wait_for_account(mine, "mine.csv", waits=True, notify=said.append)
+        waits = wait_for_account(mine, "mine.csv", waits=True, notify=message.append)
         assert [next(waits) for _ in range(3)] == [0.5] * 3
-    assert said == [f"{in_use(None)}; waiting for that run to end"]
+    assert message == [f"{in_use(None)}; waiting for that run to end"]
 
 
 def test_without_waiting_a_held_account_is_an_error_with_a_fix(

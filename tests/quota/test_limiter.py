@@ -190,12 +190,12 @@ def test_the_time_left_agrees_with_what_then_happens() -> None:
         quota = Limiter(ACCOUNT)
         server = FarServer(counters("sliding", ACCOUNT), lambda: 0.01)
         await send_rows(server, quota, 700)
-        foretold_s = quota.left_s(2_400)
+        estimated_s = quota.left_s(2_400)
         took_s, _ = await send_rows(server, quota, 2_400)
-        return foretold_s, took_s
+        return estimated_s, took_s
 
-    foretold_s, took_s = run_virtual(main())
-    assert foretold_s == pytest.approx(took_s, abs=2)
+    estimated_s, took_s = run_virtual(main())
+    assert estimated_s == pytest.approx(took_s, abs=2)
 
 
 def test_a_share_leaves_the_rest_of_the_quota_alone() -> None:
@@ -335,7 +335,7 @@ def test_credit_is_taken_only_after_a_hundred_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("windows", "ages_s", "said"),
+    ("windows", "ages_s", "message"),
     [
         ((Window(1, 60.0), Window(1, 1.0)), [0.0], "minute window: 60 s"),
         ((Window(1, 1.0), Window(1, 60.0)), [0.0], "minute window: 60 s"),
@@ -348,7 +348,7 @@ def test_credit_is_taken_only_after_a_hundred_answers() -> None:
     ],
 )
 def test_waiting_for_shows_the_longest_wait_over_a_second(
-    windows: tuple[Window, ...], ages_s: list[float], said: str
+    windows: tuple[Window, ...], ages_s: list[float], message: str
 ) -> None:
     """The user learns what delays the run, without short waits."""
 
@@ -357,4 +357,4 @@ def test_waiting_for_shows_the_longest_wait_over_a_second(
         quota.remember(ages_s)
         return quota.waiting_for()
 
-    assert run_virtual(main()) == said
+    assert run_virtual(main()) == message

@@ -306,17 +306,17 @@ LEAVES_AFTER_S = 150.0
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("says_when", [False, True])
+@pytest.mark.parametrize("due_text", [False, True])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @pytest.mark.parametrize("stranger", STRANGERS)
 def test_beside_another_client_every_request_succeeds_and_few_are_throttled(
-    stranger: str, kind: str, *, says_when: bool, seed: int
+    stranger: str, kind: str, *, due_text: bool, seed: int
 ) -> None:
     """Others may use half of the account, unseen: the run finds its part, and grows back."""
     # The waits after a rejection have jitter, of the module's own chance.
     random.seed(seed)
     way_s = lognormal((0.02, 0.2)[seed], 0.3, seed)
-    server = FarServer(counters(kind, ACCOUNT), way_s, says_when=says_when)
+    server = FarServer(counters(kind, ACCOUNT), way_s, due_text=due_text)
     allowances = []
 
     async def main() -> list[Status]:

@@ -131,7 +131,7 @@ def test_the_quick_reader_and_the_thorough_one_never_disagree(data: st.DataObjec
         path = Path(folder) / "report.csv"
         path.write_bytes(HEADER + b"".join(lines))
         quick, thorough = (
-            told_by(read, path) for read in (read_history, lambda p: History.of(read_report(p)))
+            messages_of(read, path) for read in (read_history, lambda p: History.of(read_report(p)))
         )
     assert quick == thorough
 
@@ -142,8 +142,8 @@ def test_a_quote_left_open_ends_with_its_line(cell: int, path: Path) -> None:
     cells = outcome_line(2)[:-1].split(b",")
     cells[cell] = b'"' + cells[cell]
     path.write_bytes(HEADER + b",".join(cells) + b"\n" + outcome_line(3))
-    quick = told_by(read_history, path)
-    assert quick == told_by(lambda report: History.of(read_report(report)), path)
+    quick = messages_of(read_history, path)
+    assert quick == messages_of(lambda report: History.of(read_report(report)), path)
     assert (quick == "refused") == (cell < 12)
 
 
@@ -153,7 +153,7 @@ def outcome_line(number: int) -> bytes:
     return f"{text}2026-01-02T03:04:05.123Z,2026-01-02T03:04:05.373Z,{number * 7:024x}\n".encode()
 
 
-def told_by(read: Callable[[Path], History], path: Path) -> object:
+def messages_of(read: Callable[[Path], History], path: Path) -> object:
     """Return all results of a history, or that it is rejected."""
     try:
         history = read(path)
@@ -211,8 +211,8 @@ TIMES_LOST = re.sub(rb"2026-01-02T03:04:05.\d+Z", b"02.01.2026 03:04", CRLF)
 def test_a_report_saved_by_a_spreadsheet_is_resumed(saved: str, path: Path) -> None:
     """A report saved by Excel loses nothing, and the user gets a notice."""
     path.write_bytes(RESAVED[saved])
-    told = [(o.row_number, o.status, o.digest, o.attempts) for o in read_report(path)]
-    assert told == [(o.row_number, o.status, o.digest, o.attempts) for o in THREE]
+    results = [(o.row_number, o.status, o.digest, o.attempts) for o in read_report(path)]
+    assert results == [(o.row_number, o.status, o.digest, o.attempts) for o in THREE]
     with Report(path) as report:
         assert statuses_of(report, f"{10:024x}", "b" * 24, "c" * 24) == [o.status for o in THREE]
         [notice] = report.notices

@@ -150,7 +150,7 @@ NAMES: dict[str, Callable[[Path, Path], object]] = {
 
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [
         ("other.csv", "this is the sheet itself. Choose another report."),
         (
@@ -160,7 +160,7 @@ NAMES: dict[str, Callable[[Path, Path], object]] = {
     ],
 )
 def test_a_sheet_is_never_written_over(
-    kind: str, name: str, says: str, sheet: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, name: str, expected: str, sheet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the name of the report is, the sheet is not overwritten."""
     content = sheet.read_bytes()
@@ -170,7 +170,7 @@ def test_a_sheet_is_never_written_over(
     report = Path(name.replace(".failed", ".report"))  # relative, and the sheet is not
     with pytest.raises(InputError) as caught:
         rehearse(sheet, report)
-    assert str(caught.value) == f"report={str(report)!r}: {says.format(sheet=sheet)}"
+    assert str(caught.value) == f"report={str(report)!r}: {expected.format(sheet=sheet)}"
     assert sheet.read_bytes() == content
 
 

@@ -231,9 +231,9 @@ IDS: Final = (
 )
 def test_the_rules_of_custom_fields_are_the_published_ones(body: Any) -> None:  # noqa: ANN401 - any JSON
     """What the API's description allows is taken, but for no name and no value."""
-    is_said = FIELD_REQUEST.is_valid(body) and body["field_name"] != ""
-    is_said = is_said and body.get("field_value") is not None
-    assert code_of(read_field_request, body) == ("" if is_said else "InvalidParameter")
+    has_message = FIELD_REQUEST.is_valid(body) and body["field_name"] != ""
+    has_message = has_message and body.get("field_value") is not None
+    assert code_of(read_field_request, body) == ("" if has_message else "InvalidParameter")
 
 
 @settings(deadline=None)  # a busy machine is no error
@@ -249,5 +249,5 @@ def test_the_rules_of_custom_fields_are_the_published_ones(body: Any) -> None:  
 )
 def test_the_rules_of_comments_are_the_published_ones(body: Any) -> None:  # noqa: ANN401 - any JSON
     """What the API's description allows is taken, but for a comment that says nothing."""
-    is_said = COMMENT_REQUEST.is_valid(body) and body.get("comment", "") != ""
-    assert code_of(rules.read_comment, body) == ("" if is_said else "InvalidParameter")
+    has_message = COMMENT_REQUEST.is_valid(body) and body.get("comment", "") != ""
+    assert code_of(rules.read_comment, body) == ("" if has_message else "InvalidParameter")

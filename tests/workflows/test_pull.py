@@ -238,7 +238,7 @@ def test_ids_that_do_not_exist_are_named(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((), "--since: is missing. Use for example --since 30d, or --ids FILE."),
         (
@@ -250,16 +250,16 @@ def test_ids_that_do_not_exist_are_named(
     ],
 )
 def test_a_pull_with_an_invalid_option_reads_nothing(
-    arguments: tuple[str, ...], said: str, command: Command, tmp_path: Path
+    arguments: tuple[str, ...], message: str, command: Command, tmp_path: Path
 ) -> None:
     """One line, exit code 2, no sheet."""
     done = command("pull", "x.csv", *arguments, "--sandbox")
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("filters", "said"),
+    ("filters", "message"),
     [
         ("bogus", "--from-pull 'bogus': Got unexpected extra argument"),
         ("--since 30d --query ''", "it is empty. Set a value, or leave the option out."),
@@ -270,11 +270,11 @@ def test_a_pull_with_an_invalid_option_reads_nothing(
     ],
 )
 def test_invalid_filters_are_an_error_of_one_line(
-    filters: str, said: str, command: Command, tmp_path: Path
+    filters: str, message: str, command: Command, tmp_path: Path
 ) -> None:
     """--from-pull takes the options of pull."""
     done = command("plan", "x.csv", "--from-pull", filters, "--sandbox")
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert done.stderr.splitlines()[1:] == ["More: bulk-reset docs options"]
     assert list(tmp_path.iterdir()) == []
 
