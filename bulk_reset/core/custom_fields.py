@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
+from bulk_reset.core.look_alikes import latin_letters, strip_invisible, without_invisible
 from bulk_reset.core.safe_text import escape_controls
 
 CUSTOM_PREFIX: Final = "field:"
@@ -25,7 +26,8 @@ LONGEST_COMMENT: Final = 1024
 _JSON_SUFFIX: Final = ":json"
 _MOST_DIGITS: Final = 300
 """Of a whole number in JSON; a longer one is infinite for most readers."""
-_COLUMN: Final = re.compile(r"field\s*:\s*(\S.*?)\s*(:\s*json)?\s*", re.IGNORECASE | re.DOTALL)
+_PREFIX_WORD, _SUFFIX_WORD = CUSTOM_PREFIX.strip(":"), _JSON_SUFFIX.strip(":")
+_COLONS: Final = re.compile("[:\uff1a\ufe55\u2236\ua789]")
 
 
 _ODD: Final = re.compile(r"[\s%,;\"\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -55,14 +57,31 @@ def part_of(incident_id: str, column: str, text: str) -> Part:
 def custom_column(header: str) -> str | None:
     """Return ``field:NAME`` or ``field:NAME:json`` if a column's name has that form, else None.
 
+    ``field`` and ``json`` may have letters that look alike, and the colon may be a wide one.
     Spaces in NAME become ``%20``, because a report separates fields by spaces; other characters
     that a report's line must not contain are escaped too. ``header_of`` reverses this.
     """
-    found = _COLUMN.fullmatch(header)
-    if found is None:
+    prefix, *rest = _COLONS.split(header, maxsplit=1)
+    if not rest or latin_letters(prefix).strip().casefold() != _PREFIX_WORD:
         return None
-    name = _ODD.sub(lambda odd: quote(odd[0], safe="", errors="surrogatepass"), found[1])
-    return f"{CUSTOM_PREFIX}{name}{_JSON_SUFFIX if found[2] else ''}"
+    own = _visible(rest[0])
+    before, last = _split_last(own)
+    is_json = bool(before) and latin_letters(last).strip().casefold() == _SUFFIX_WORD
+    name = _visible(before) if is_json else own
+    quoted = _ODD.sub(lambda odd: quote(odd[0], safe="", errors="surrogatepass"), name)
+    return f"{CUSTOM_PREFIX}{quoted}{_JSON_SUFFIX if is_json else ''}" if quoted else None
+
+
+def _visible(name: str) -> str:
+    """Return a field's name without invisible characters, which some scripts need inside words."""
+    visible = without_invisible(name).strip()
+    return visible if visible.isascii() else strip_invisible(name)
+
+
+def _split_last(name: str) -> tuple[str, str]:
+    """Return what is before the last colon and what is behind it; before is empty without one."""
+    last = _COLONS.split(name)[-1]
+    return name[: -len(last) - 1] if len(last) < len(name) else "", last
 
 
 def header_of(column: str) -> str:

@@ -1,13 +1,13 @@
 """Matches the columns of a sheet to fields, by English or Chinese names.
 
-Case, spaces, ``_`` and ``-`` are ignored. The option ``mapping`` (``--map``) sets the rest.
+Case, spaces, ``_``, ``-`` and invisible characters are ignored, and letters that look alike are
+equal, see ``core.look_alikes``. The option ``mapping`` (``--map``) sets the rest.
 """
 
 from __future__ import annotations
 
 import difflib
 import itertools
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
 from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.core.option_names import option, option_name
 
 OWN_PREFIX: Final = "bulk-reset "
@@ -40,14 +41,8 @@ _NAMES_SHOWN: Final = 20
 _NAMES_COMPARED: Final = 200
 
 
-def _plain(name: str) -> str:
-    """Return the name without case, spaces, ``_`` and ``-``."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in folded if c not in " _-\t\r\n\u00a0\ufeff\u200b")
-
-
 _FIELD_OF: Final = {
-    _plain(name): field
+    plain_name(name): field
     for field, names in _NAMES.items()
     for name in (field, *names.split(", "))
     if name
@@ -56,7 +51,7 @@ _FIELD_OF: Final = {
 
 def field_named(name: str) -> str | None:
     """Return the field that a column's name means; None if it means no field."""
-    return _FIELD_OF.get(_plain(name)) or custom_column(name)
+    return _FIELD_OF.get(plain_name(name)) or custom_column(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +217,7 @@ def _refuse_two_types(position_of: dict[str, int], path: str) -> None:
 
 def _positions(header: tuple[str, ...], name: str, field: str, path: str) -> list[int]:
     exact = [p for p, own in enumerate(header) if own == name]
-    positions = exact or [p for p, own in enumerate(header) if _plain(own) == _plain(name)]
+    positions = exact or [p for p, own in enumerate(header) if plain_name(own) == plain_name(name)]
     if not positions:
         near = difflib.get_close_matches(name, header, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Use a column name from the header."
@@ -259,7 +254,7 @@ def _require(position_of: dict[str, int], header: tuple[str, ...], path: str) ->
 
 def _near(name: str) -> str | None:
     """Return the field that a misspelled name may mean."""
-    close = difflib.get_close_matches(_plain(name), _FIELD_OF, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(plain_name(name), _FIELD_OF, n=1, cutoff=0.75)
     return _FIELD_OF[close[0]] if close else None
 
 

@@ -15,6 +15,8 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from bulk_reset.sheets.package import part_key
+
 WORKBOOK: Final = "an Excel workbook"
 _START_BYTES: Final = 4096
 _SAVE: Final = "Open it in a spreadsheet program and save it as .xlsx or .csv."
@@ -41,9 +43,11 @@ _MARKUP: Final = (
     (r"""\[\s*\{\s*["}]|\{\s*["}]""", "JSON"),
 )
 _MEMBERS: Final = (
+    ("xl/workbook.bin", "a binary Excel workbook (.xlsb)", _SAVE),
     ("xl/", WORKBOOK, _RENAME),
     ("word/", "a Word document", _GET),
-    ("Index/", "a Numbers document", "Export it from Numbers as Excel or CSV."),
+    ("ppt/", "a PowerPoint presentation", _GET),
+    ("index/", "a Numbers document", "Export it from Numbers as Excel or CSV."),
     ("content.xml", "an OpenDocument spreadsheet (.ods)", _SAVE),
 )
 
@@ -68,11 +72,14 @@ def kind_of(path: Path) -> tuple[str, str]:
 def _archive_of(path: Path) -> tuple[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            keys = set(map(part_key, archive.namelist()))
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         # Cut off: the type that its name suggests is the most likely one.
         return WORKBOOK, _RENAME
     for member, kind, fix in _MEMBERS:
-        if any(name.startswith(member) for name in names):
+        if any(key.startswith(member) for key in keys):
             return kind, fix
+    if "[content_types].xml" in keys and "_rels/.rels" in keys:
+        # A package whose parts have other names; reading it shows whether it is a workbook.
+        return WORKBOOK, _RENAME
     return "a ZIP archive", "Unpack it first."

@@ -60,8 +60,9 @@ class _Relations:
 
 
 def part_key(name: str) -> str:
-    """Return the name under which a part is found: without case, ``\\``, ``./`` and ``../``."""
-    return posixpath.normpath("/" + name.replace("\\", "/")).lstrip("/").casefold()
+    """Return the name under which a part is found: without case, ``./`` and ``../``."""
+    # Some programs write backslashes.
+    return posixpath.normpath("/" + unquote(name).replace("\\", "/")).lstrip("/").casefold()
 
 
 def is_bomb(unpacked_bytes: int, packed_bytes: int) -> bool:
@@ -189,7 +190,7 @@ class Package:
             if local_name(name) == "Relationship" and is_inside:
                 kind = attributes.get("Type", "").rpartition("/")[2]
                 target = attributes.get("Target", "")
-                place = unquote(target).replace("\\", "/")
+                place = target.replace("\\", "/")
                 # A leading slash makes join forget the folder.
                 key = part_key(posixpath.join(f"/{folder}", place))
                 found.by_id.setdefault(attributes.get("Id", ""), (kind, key, target))

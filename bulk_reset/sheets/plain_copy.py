@@ -38,7 +38,7 @@ def plain_copy(package: Package, sheets: Sequence[SheetPart]) -> tuple[io.BytesI
             with (
                 package.archive.open(member) as part,
                 copy.open(name, "w", force_zip64=True) as target,
-                io.BufferedWriter(target, 1 << 20) as buffered,  # type: ignore[arg-type]
+                io.BufferedWriter(target, 1 << 20) as buffered,
             ):
                 has_broken |= rewrite(part, buffered, _DROPPED)
     packed.seek(0)

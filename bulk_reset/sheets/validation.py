@@ -6,8 +6,8 @@ A broken rule is data (a ``RowError`` with row, column, value and fix), never an
 Text is not changed; only the id is normalised (see ``bulk_reset.core.incident_ids``).
 
 Source of the rules: ``bulk_reset.core.fields``. Two rules are our own, because the API accepts
-text that is certainly an accident: text of only white space, and control characters other than
-tab and line break (part of a binary file, a wrong encoding, a terminal's colours).
+text that is certainly an accident: text of only invisible characters, and control characters
+other than tab and line break (part of a binary file, a wrong encoding, a terminal's colours).
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ from bulk_reset.core.custom_fields import (
 )
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.incident_ids import ID_DIGITS, Readings, ids_in_link, is_id, read_ids
+from bulk_reset.core.look_alikes import is_invisible, may_be_invisible
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import Columns
+from bulk_reset.sheets.merged_cells import MERGED_ABOVE, MERGED_LEFT
+from bulk_reset.sheets.workbook_xml import NEVER_CALCULATED
 
 _SHOWN_CHARACTERS: Final = 60
 _PLAIN: Final = frozenset(FIELDS)
@@ -47,6 +50,12 @@ _FORMULA_ERRORS: Final = (
 )
 """The text that a spreadsheet exports for a formula that failed."""
 _LONGEST_FORMULA_ERROR: Final = max(map(len, _FORMULA_ERRORS))
+_FIX_OF: Final = {
+    **dict.fromkeys((MERGED_ABOVE, MERGED_LEFT), "Unmerge the cells, then enter the text in each"),
+    NEVER_CALCULATED: "Save the workbook in a spreadsheet program, or enter the text itself",
+    INCOMPLETE_CHARACTER: "Enter the complete character",
+}
+"""The fix of a cell's problem, where it is not the format of the cell."""
 _VALID_SEVERITIES: Final = frozenset({"", *SEVERITIES})
 _NUMBER_LIKE: Final = re.compile(r"[0-9]+([.,][0-9]+)?(e[+-]?[0-9]+)?")
 _SEVERITY_MEANT: Final = {
@@ -190,8 +199,11 @@ def _check_column(name: str, texts: list[str]) -> _Broken:
         longest = TEXT_LENGTHS[name][1]
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         short = (lengths > 0) & (lengths <= _LONGEST_FORMULA_ERROR)
-        suspects = np.flatnonzero(short | (lengths > longest)).tolist()
-        if any(map(str.isspace, texts)) or _has_control(texts):
+        is_suspect = short | (lengths > longest)
+        if may_be_invisible({text[:1] for text in texts if text}):
+            is_suspect |= np.fromiter(map(is_invisible, texts), bool, len(texts))
+        suspects = np.flatnonzero(is_suspect).tolist()
+        if _has_control(texts):
             suspects = range(len(texts))
         error_in = partial(_text_error, name)
     for place in suspects:
@@ -266,9 +278,10 @@ def _text_error(name: str, text: str) -> _CellError | None:
         code = f"U+{ord(control[0]):04X}"
         problem = f"contains the control character {code} at position {control.start() + 1:,}"
         return "control_character", problem, "Remove it, or clear the cell"
-    if text.isspace():
-        # White space has no meaning as a value, even if it is long enough.
-        return "only_spaces", "contains only spaces", "Clear the cell"
+    if is_invisible(text):
+        # It has no meaning as a value, even if it is long enough.
+        what = "spaces" if text.isspace() else "invisible characters"
+        return "only_spaces", f"contains only {what}", "Clear the cell"
     if 0 < len(text) < shortest:
         problem = f"{counted(len(text), 'character')}; the minimum is {shortest}"
         return "too_short", problem, f"Enter at least {shortest} characters, or clear the cell"
@@ -297,7 +310,7 @@ def _further_error(name: str, text: str) -> _CellError | None:
         return None
     if name == COMMENT_FIELD and len(text) > LONGEST_COMMENT:
         return _too_long(text, LONGEST_COMMENT)
-    if text in _FORMULA_ERRORS or text.isspace() or _CONTROL.search(text):
+    if text in _FORMULA_ERRORS or is_invisible(text) or _CONTROL.search(text):
         return _text_error("description", text)
     return _value_error(name, text)
 
@@ -353,7 +366,7 @@ def _odd_cells(chunk: Chunk, columns: Columns) -> _Broken:
     for (number, position), problem in chunk.odd_cells.items():
         name = name_at.get(position)
         if name is not None and number in place_of:
-            fix = "Format the cell as Text, then enter the text"
+            fix = _FIX_OF.get(problem, "Format the cell as Text, then enter the text")
             yield place_of[number], name, "cell_type", problem, fix
 
 

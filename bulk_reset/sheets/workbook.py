@@ -58,7 +58,8 @@ class WorkbookSheet:
         left = (self._sheet.start or (0, 0))[1]
         merged = self._merged.by_row()
         row_number = 0
-        for row_number, cells in enumerate(self._sheet.iter_rows(), 1):
+        rows: Iterator[list[Any]] = self._sheet.iter_rows()
+        for row_number, cells in enumerate(rows, 1):
             if self._has_broken:
                 cells[:] = map(_with_problem, cells)
             for column, problem in next(merged):

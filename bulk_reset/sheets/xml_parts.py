@@ -2,8 +2,8 @@
 
 Patterns over such text must not backtrack, so it is searched for constants only, and parsed by
 expat. calamine finds no text in another encoding than UTF-8, stops at a comment or a CDATA
-section in a value, and does not decode escaped surrogate pairs (``_xD83D__xDE00_``): a part with
-one of these is rewritten before calamine reads it.
+section in a value, and decodes escaped characters up to U+00FF only (``_xD83D__xDE00_`` is one
+emoji): a part with one of these is rewritten before calamine reads it.
 
 Source of the escapes: ECMA-376 part 1, 22.9.2.19 (ST_Xstring).
 """
@@ -24,7 +24,9 @@ _SCANNED_BYTES: Final = 1 << 20
 _OVERLAP_BYTES: Final = 8
 """Longer than the constants that are searched."""
 _DECLARATION_BYTES: Final = 128
-_UNUSUAL: Final = (b"<!", b"\0", b"_xD", b"_xd", b"_xF", b"_xf")
+_UNUSUAL: Final = (b"<!", b"\0")
+_ESCAPED: Final = re.compile(rb"_x(?!00)[0-9A-Fa-f]{4}_")
+_FIRST_NOT_DECODED: Final = 0x100
 _ESCAPE: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _HIGH, _LOW = range(0xD800, 0xDC00), range(0xDC00, 0xE000)
 _NO_CHARACTERS: Final = frozenset((*_HIGH, *_LOW, 0xFFFE, 0xFFFF))
@@ -75,7 +77,7 @@ def is_unusual(text: bytes, *, is_start: bool) -> bool:
     Args:
         is_start: whether the piece is the beginning of the part.
     """
-    if any(mark in text for mark in _UNUSUAL):
+    if any(mark in text for mark in _UNUSUAL) or (b"_x" in text and _ESCAPED.search(text)):
         return True
     declarations = text.count(b"<?")
     if not is_start or not declarations:
@@ -96,7 +98,7 @@ def has_unusual_text(file: IO[bytes]) -> bool:
 
 
 def rewrite(file: IO[bytes], target: IO[bytes], dropped: frozenset[str] = frozenset()) -> bool:
-    """Write an equivalent part: UTF-8, without prefixes, comments and escaped surrogates.
+    """Write an equivalent part: UTF-8, without prefixes and comments.
 
     Args:
         dropped: elements to leave out, with everything inside.
@@ -147,16 +149,17 @@ class _Rewriter:
         if self.pieces and not self._depth:
             text = "".join(self.pieces)
             if "_x" in text:
-                text = "".join(_without_surrogates(text))
+                text = "".join(_decoded(text))
                 self.has_broken = self.has_broken or BROKEN in text
             # A parser would turn a bare carriage return into a line feed.
             self._target.write(escape(text, {"\r": "&#13;"}).encode())
         self.pieces.clear()
 
 
-def _without_surrogates(text: str) -> Iterator[str]:
-    """Yield the text with decoded surrogate pairs; calamine decodes the other escapes."""
-    done, high = 0, None
+def _decoded(text: str) -> Iterator[str]:
+    """Yield the text with its escapes decoded, besides those that calamine decodes."""
+    done = 0
+    high: re.Match[str] | None = None
     for found in _ESCAPE.finditer(text):
         code = int(found[1], 16)
         if high is not None and not (high.end() == found.start() and code in _LOW):
@@ -164,14 +167,17 @@ def _without_surrogates(text: str) -> Iterator[str]:
             done, high = high.end(), None
         if code in _HIGH:
             high = found
-        elif high is not None:
-            pair = (int(high[1], 16) << 10) + code - ((0xD800 << 10) + 0xDC00 - 0x10000)
-            yield from (text[done : high.start()], chr(pair))
+        elif code >= _FIRST_NOT_DECODED:
+            start = found if high is None else high
+            yield from (text[done : start.start()], _character(high, code))
             done, high = found.end(), None
-        elif code in _NO_CHARACTERS:
-            yield from (text[done : found.start()], BROKEN)
-            done = found.end()
     if high is not None:
         yield from (text[done : high.start()], BROKEN)
         done = high.end()
     yield text[done:]
+
+
+def _character(high: re.Match[str] | None, code: int) -> str:
+    if high is not None:
+        return chr(0x10000 + ((int(high[1], 16) - _HIGH.start) << 10) + code - _LOW.start)
+    return BROKEN if code in _NO_CHARACTERS else chr(code)
