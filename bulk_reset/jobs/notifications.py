@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from bulk_reset.api.credentials import KEY_VARIABLE, redact
 from bulk_reset.core.counting import counted
+from bulk_reset.core.errors import InputError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.run_record import MISSED, RunRecord
@@ -146,13 +147,22 @@ async def _post(address: str, content: dict[str, Any], sleep: Sleep) -> str:
     """POST the notification, with retries for a short outage; return what failed, or nothing."""
     import aiohttp  # noqa: PLC0415  (rarely needed)
 
+    from bulk_reset.api.proxy import proxy_arguments  # noqa: PLC0415  (imports aiohttp)
+
+    try:
+        proxy = proxy_arguments(address)
+    except InputError as error:
+        return f"{_host(address)}: {error}"
     problem = ""
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S / _ATTEMPTS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+    # Not trust_env, which would send what ~/.netrc has.
+    async with aiohttp.ClientSession(timeout=timeout) as session:
         for attempt in range(_ATTEMPTS):
             try:
                 # A redirect would send the content to another host.
-                async with session.post(address, json=content, allow_redirects=False) as answer:
+                async with session.post(
+                    address, json=content, allow_redirects=False, **proxy
+                ) as answer:
                     if answer.ok and answer.status < 300:  # noqa: PLR2004
                         return ""
                     problem = f"{_host(address)}: HTTP {answer.status}"
