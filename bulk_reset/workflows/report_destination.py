@@ -13,7 +13,8 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.engine.connection import SANDBOX, scope_of
 from bulk_reset.engine.options import Options
-from bulk_reset.records.audit import Destination, destinations_of
+from bulk_reset.records.audit import Destination, destination_of
+from bulk_reset.records.report_reader import read_report
 
 _NAME_OF_REHEARSALS: Final = ".sandbox."
 
@@ -28,14 +29,18 @@ def refuse_other_destination(report: Path, options: Options, *, adds: bool = Fal
         InputError: they were, or there is no key; nothing was sent.
     """
     here = Destination(scope_of(options), str(options.sandbox_state or ""))
-    there = destinations_of(report)
-    if not there and _NAME_OF_REHEARSALS in report.name:
+    there = destination_of(report)
+    if there is None and _NAME_OF_REHEARSALS in report.name and here.scope != SANDBOX:
         # Its audit is missing; the incidents of a sandbox are not those of the API.
-        there = [Destination(SANDBOX)] if here.scope != SANDBOX else []
-    for one in there:
-        if not _is_same(one, here):
-            other = f" Or use {option('report', 'FILE')} for another report." if adds else ""
-            raise InputError(f"{report}: {_what(one, here)}{other}")
+        there = Destination(SANDBOX)
+    if there is None or _is_same(there, here) or (adds and not _has_rows(report)):
+        return
+    other = f" Or use {option('report', 'FILE')} for another report." if adds else ""
+    raise InputError(f"{report}: {_what(there, here)}{other}")
+
+
+def _has_rows(report: Path) -> bool:
+    return report.exists() and next(read_report(report), None) is not None
 
 
 def _is_same(there: Destination, here: Destination) -> bool:

@@ -174,6 +174,7 @@ class World:
         self.api_port = 0
 
     async def api(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
         head = await reader.readuntil(b"\r\n\r\n")
         self.by_api.append(head)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY)
@@ -182,6 +183,7 @@ class World:
         writer.close()
 
     async def proxy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Make a tunnel to the API, whatever host was asked for."""
         self.by_proxy.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await writer.drain()
@@ -190,13 +192,15 @@ class World:
 
 
 async def _send(world: World, scheme: str, tls: ssl.SSLContext, patch: pytest.MonkeyPatch) -> None:
-    async with listening(world.api, tls) as world.api_port:
-        async with listening(world.proxy, tls if scheme == "https" else None) as port:
-            patch.setenv("HTTPS_PROXY", f"{scheme}://user:p%40ss@127.0.0.1:{port}")
-            account = Credentials(AppKey("0123456789abcdef"), API, "a test")
-            async with open_client(account, connections=1, timeout_s=20) as client:
-                answer = await client.reset(b"{}")
-            assert (answer.http_status, answer.data) == (200, json.loads(BODY)["data"])
+    async with (
+        listening(world.api, tls) as world.api_port,
+        listening(world.proxy, tls if scheme == "https" else None) as port,
+    ):
+        patch.setenv("HTTPS_PROXY", f"{scheme}://user:p%40ss@127.0.0.1:{port}")
+        account = Credentials(AppKey("0123456789abcdef"), API, "a test")
+        async with open_client(account, connections=1, timeout_s=20) as client:
+            answer = await client.reset(b"{}")
+    assert (answer.http_status, answer.data) == (200, json.loads(BODY)["data"])
 
 
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
