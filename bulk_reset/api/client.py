@@ -12,18 +12,18 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
 from bulk_reset.api.answers import Answer, read_answer
-from bulk_reset.api.base_url import LOOPBACK
 from bulk_reset.api.credentials import Credentials, redact_values
+from bulk_reset.api.proxy import proxy_arguments
 from bulk_reset.core.errors import (
     AccessError,
     ConnectError,
     FatalError,
+    InputError,
     RequestError,
     UnknownOutcomeError,
 )
@@ -64,6 +64,12 @@ class Client:
     def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
         self._session = session
         self._urls = {path: _url(credentials, path) for path in _PATHS}
+        self._proxy: dict[str, Any] = {}
+        self._proxy_error = ""
+        try:
+            self._proxy = proxy_arguments(credentials.base_url)
+        except InputError as error:
+            self._proxy_error = str(error)
 
     def reset(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Set fields of an incident (``POST /incident/reset``), once.
@@ -141,10 +147,12 @@ class Client:
         return answer
 
     async def _answer(self, path: str, body: bytes, most_bytes: int) -> Answer | RequestError:
+        if self._proxy_error:
+            return FatalError(self._proxy_error, code="address")
         try:
             payload = aiohttp.BytesPayload(body, content_type="application/json")
             async with self._session.post(
-                self._urls[path], data=payload, allow_redirects=False
+                self._urls[path], data=payload, allow_redirects=False, **self._proxy
             ) as response:
                 content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
@@ -170,13 +178,12 @@ async def open_client(
         timeout_s: for one request, to the last byte; half of it for a new connection, so that an
             unreachable host is recognised as such.
     """
-    is_loopback = urlsplit(credentials.base_url).hostname in LOOPBACK
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2),
         headers={"User-Agent": "bulk-reset"},
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=not is_loopback,  # a proxy cannot reach this machine's loopback address
+        trust_env=False,  # it would send what ~/.netrc has; see ``proxy``
     ) as session:
         yield Client(session, credentials)
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from bulk_reset.api.base_url import check_base_url
 from bulk_reset.api.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
+from bulk_reset.api.proxy import proxy_of
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import CredentialsError, InputError, LockedError, RunError
 from bulk_reset.core.option_names import option_name
@@ -97,10 +98,12 @@ def connect(options: Options, callbacks: Callbacks) -> Iterator[Connection]:
     """Find the account, or start the sandbox, until the block ends; nothing is locked yet.
 
     Raises:
-        InputError: no key, an address that cannot be used, or not a file of a sandbox.
+        InputError: no key, an address or a proxy that cannot be used, or not a file of a sandbox.
     """
     credentials = find_account(options)
     if not options.is_rehearsal or options.dry_run:
+        if not options.dry_run:
+            proxy_of(credentials.base_url)  # raises before anything is read
         if credentials.warning:
             callbacks.on_notice(credentials.warning)
         yield Connection(credentials, SANDBOX if options.is_rehearsal else credentials.base_url)

@@ -162,7 +162,7 @@ class Api(JobTable):
 
     app_key_file: FilePath | None = None
     base_url: BaseUrl | None = None
-    account: Text = ""
+    account: str = ""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     per_second: Annotated[int, Field(ge=1)] = PER_SECOND
     per_minute: Annotated[int, Field(ge=1)] = PER_MINUTE

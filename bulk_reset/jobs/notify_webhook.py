@@ -14,8 +14,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.notify_limit import POLL_S, NotifyLimit
 
 if TYPE_CHECKING:
@@ -97,7 +97,13 @@ async def _attempt(
     """Return what failed, or nothing; and whether another attempt is useless."""
     import aiohttp  # noqa: PLC0415  (rarely needed)
 
+    from bulk_reset.api.proxy import proxy_arguments  # noqa: PLC0415  (imports yarl)
+
     host = host_of(address)
+    try:
+        proxy = proxy_arguments(address)
+    except InputError as error:
+        return f"{host}: {error}", True
     try:
         # A redirect would send the content to another host.
         async with session.request(
@@ -106,7 +112,7 @@ async def _attempt(
             data=body or None,
             headers=headers,
             allow_redirects=False,
-            **_proxy_of(address),
+            **proxy,
         ) as answer:
             if answer.ok and answer.status < 300:  # noqa: PLR2004
                 code = _refusal(await answer.content.read(_MOST_BYTES))
@@ -127,20 +133,3 @@ def _refusal(answer: bytes) -> int:
         return 0
     codes = [content.get(name) for name in ("errcode", "code", "StatusCode")]
     return next((one for one in codes if type(one) is int and one not in _SUCCESS), 0)
-
-
-def _proxy_of(address: str) -> dict[str, Any]:
-    """Return the proxy that the environment sets for an address, as aiohttp takes it."""
-    import aiohttp  # noqa: PLC0415  (rarely needed)
-    from yarl import URL  # noqa: PLC0415
-
-    parts = urlsplit(address)
-    proxies = getproxies()
-    found = proxies.get(parts.scheme) or proxies.get("all")
-    if not found or proxy_bypass(parts.hostname or "") or parts.scheme == "http":
-        return {}  # http:// is only for this machine, which a proxy cannot reach
-    proxy = URL(found if "://" in found else f"http://{found}")
-    if proxy.user is None:
-        return {"proxy": proxy}
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "")
-    return {"proxy": proxy.with_user(None), "proxy_auth": auth}

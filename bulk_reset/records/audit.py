@@ -77,16 +77,17 @@ def read_audit(report: Path) -> list[Record]:
     return [record for record in _records(report) if _EVENT not in record]
 
 
-def destinations_of(report: Path) -> list[Destination]:
-    """Return the APIs that the runs of a report were sent to, each once; raises as ``read_audit``.
+def destination_of(report: Path) -> Destination | None:
+    """Return the API that the rows of a report were sent to; raises as ``read_audit``.
 
-    None without an audit.
+    The last one: a report without rows may have been begun for another. None without an audit.
     """
-    return list(dict.fromkeys(map(_destination, _records(report))))
+    records = _records(report)
+    return _destination(records[-1]) if records else None
 
 
 def note_start(report: Path, sheet: SheetName, scope: str, options: Mapping[str, object]) -> None:
-    """Write which API a report's rows are about to be sent to, unless the audit has it already.
+    """Write which API a report's rows are about to be sent to, unless the audit's end has it.
 
     Raises:
         InputError: the audit cannot be read or written; nothing was sent.
@@ -98,7 +99,7 @@ def note_start(report: Path, sheet: SheetName, scope: str, options: Mapping[str,
         "scope": scope,
         "options": _as_json(options),
     }
-    if _destination(start) not in destinations_of(report):
+    if _destination(start) != destination_of(report):
         append_audit(report, {"version": version("bulk-reset"), **start})
 
 

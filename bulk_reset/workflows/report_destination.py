@@ -13,7 +13,8 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.engine.connection import SANDBOX, scope_of
 from bulk_reset.engine.options import Options
-from bulk_reset.records.audit import Destination, destinations_of
+from bulk_reset.records.audit import Destination, destination_of
+from bulk_reset.records.report_reader import read_report
 
 _NAME_OF_REHEARSALS: Final = ".sandbox."
 
@@ -31,25 +32,28 @@ def refuse_other_destination(
         InputError: they were, or there is no key; nothing was sent.
     """
     here = Destination(scope_of(options), str(options.sandbox_state or ""))
-    there = destinations_of(report)
-    is_audited = bool(there)
-    if not is_audited and _NAME_OF_REHEARSALS in report.name:
+    there = destination_of(report)
+    is_audited = there is not None
+    if there is None and _NAME_OF_REHEARSALS in report.name and here.scope != SANDBOX:
         # Its audit is missing; the incidents of a sandbox are not those of the API.
-        there = [Destination(SANDBOX)] if here.scope != SANDBOX else []
-    for one in there:
-        if not _is_same(one, here):
-            other = f" Or use {option('report', 'FILE')} for another report." if adds else ""
-            what = _what(one, here, is_gone=is_audited and one == Destination(SANDBOX))
-            error = InputError(f"{report}: {what}{other}")
-            if command and one.state and Path(one.state).is_file():
-                error.with_next("Next", command, report, options={"sandbox-state": one.state})
-            raise error
+        there = Destination(SANDBOX)
+    if there is None or _is_same(there, here) or (adds and not _has_rows(report)):
+        return
+    other = f" Or use {option('report', 'FILE')} for another report." if adds else ""
+    what = _what(there, here, is_gone=is_audited and there == Destination(SANDBOX))
+    error = InputError(f"{report}: {what}{other}")
+    if command and there.state and Path(there.state).is_file():
+        error.with_next("Next", command, report, options={"sandbox-state": there.state})
+    raise error
 
 
 def is_gone(report: Path) -> bool:
     """Return whether the incidents of a report were those of a sandbox that kept nothing."""
-    there = destinations_of(report)
-    return bool(there) and there[-1] == Destination(SANDBOX)
+    return destination_of(report) == Destination(SANDBOX)
+
+
+def _has_rows(report: Path) -> bool:
+    return report.exists() and next(read_report(report), None) is not None
 
 
 def _is_same(there: Destination, here: Destination) -> bool:

@@ -23,7 +23,7 @@ from bulk_reset.records.audit import (
     Destination,
     append_audit,
     audited,
-    destinations_of,
+    destination_of,
     note_start,
     read_audit,
 )
@@ -127,12 +127,11 @@ def test_the_api_of_a_run_that_was_killed_is_known(tmp_path: Path) -> None:
     with sheet as table:
         note_start(report, table, "https://a.example", {"limit": 1})
         note_start(report, table, "https://a.example", {"limit": 2})
+        assert destination_of(report) == Destination("https://a.example")
         note_start(report, table, "sandbox", {"sandbox_state": tmp_path / "s.json"})
     assert read_audit(report) == []
-    assert destinations_of(report) == [
-        Destination("https://a.example"),
-        Destination("sandbox", str(tmp_path / "s.json")),
-    ]
+    assert destination_of(report) == Destination("sandbox", str(tmp_path / "s.json"))
+    assert (tmp_path / "it.audit.jsonl").read_text().count("\n") == 2
 
 
 def test_a_torn_line_does_not_affect_other_lines(tmp_path: Path) -> None:
