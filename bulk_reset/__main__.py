@@ -15,6 +15,10 @@ def main() -> None:
         run_command()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    finally:
+        # Python would end by the signal instead of the exit code, if it came while a library ran
+        # code from a text (for example to create a data class). Running any text clears that.
+        exec("")  # noqa: S102
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from bulk_reset.core.custom_fields import custom_column
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import Readings, is_id, read_ids
+from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option_name
 from bulk_reset.engine.connection import connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
@@ -195,9 +196,14 @@ def read_id_file(path: PathLike) -> list[str]:
     """
     where = f"{option_name('ids')} {path}"
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeError) as exc:
-        raise InputError(f"{where}: cannot be read ({exc}). Use a text file.") from exc
+        with open_input(Path(path), accepts_pipe=True) as file:
+            content = file.read()
+        lines = content.decode("utf-8-sig").splitlines()
+    except OSError as exc:
+        raise InputError(f"{where}: cannot be read ({exc.strerror}). Use a text file.") from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object[: exc.start].count(b"\n") + 1
+        raise InputError(f"{where}: line {line}: not UTF-8. Save the file as UTF-8.") from exc
     cells = [line.split(",")[0].strip().lower() for line in lines]
     found = read_ids(cells, Readings())
     for number, text in enumerate(found, 1):

@@ -22,6 +22,7 @@ REQUEST_KINDS = (
     errors.ThrottledError,
     errors.UnknownOutcomeError,
     errors.FatalError,
+    errors.AccessError,
 )
 ERRORS: dict[type[BulkResetError], BulkResetError] = {
     **{
@@ -116,6 +117,7 @@ def test_request_error_has_its_next_step() -> None:
         errors.RequestError: (False, False),
         errors.PermanentError: (False, False),
         errors.FatalError: (False, False),
+        errors.AccessError: (False, False),
         errors.TransientError: (True, False),
         errors.ConnectError: (True, False),
         errors.ThrottledError: (True, False),
