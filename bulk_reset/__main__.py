@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 _INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command; Ctrl-C prints no traceback, also while modules are imported."""
+    # Warnings of libraries are for programmers; with PYTHONWARNINGS=error they would be errors.
+    warnings.simplefilter("ignore")
     try:
         from bulk_reset.cli import main as run_command  # noqa: PLC0415
 

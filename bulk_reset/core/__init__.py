@@ -10,4 +10,5 @@ Public surface:
     custom_fields, incident_ids, row_keys              the meaning of cells and ids
     safe_text, word_diff, counting                     text: safe to show, compared, with counts
     atomic_file, file_hash, input_file, json_codec     files and JSON
+    temporary_folder                                   where temporary files are
 """

@@ -22,11 +22,14 @@ from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import (
+    SYSTEM_ERRORS,
     BulkResetError,
     ExitCode,
+    InputError,
     LockedError,
     NoRowsError,
     UnansweredError,
+    of_system,
 )
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.option_names import OptionStyle, name_options_as
@@ -79,19 +82,21 @@ class JobRun:
             self.record = self._previous = self.state.read(self.record.id)
             if self.record.state == ENDED and self.record.exit_code == ExitCode.DONE:
                 return self.record
-            self._update(
-                state=RUNNING,
-                started_at=self.record.started_at or self.clock(),
-                version=version("bulk-reset"),
-                connect=self.job.connection_options(),
-            )
             try:
+                self._update(
+                    state=RUNNING,
+                    started_at=self.record.started_at or self.clock(),
+                    version=version("bulk-reset"),
+                    connect=self.job.connection_options(),
+                )
                 self._run(handles_signals=handles_signals)
             except (LockedError, UnansweredError) as error:
                 # The API is down, or another run uses the account: worth another attempt later.
                 self._record_end(error.exit_code, str(error), OUTAGE)
             except BulkResetError as error:
                 self._record_end(error.exit_code, str(error))
+            except SYSTEM_ERRORS as error:
+                self._record_end(ExitCode.STOPPED, str(of_system(error)))
             except KeyboardInterrupt:
                 self._record_signal(ExitCode.INTERRUPTED, "interrupted by Ctrl-C")
             except SystemExit as end:
@@ -225,13 +230,24 @@ class JobRun:
         self.record = dataclasses.replace(self.record, **facts)  # type: ignore[arg-type]
         self.state.write(self.record)
 
-    def _record_end(self, code: int, text: str, stop: str = "") -> None:
-        self._update(
+    def _note(self, **facts: object) -> None:
+        """Update the record of an end; a full disk does not change how the run ended.
+
+        The exit code and the notification are those of the end then, and the run can be resumed.
+        """
+        try:
+            self._update(**facts)
+        except (InputError, *SYSTEM_ERRORS) as error:
+            self.run_log.error("record_not_written", why=str(error))
+
+    def _record_end(self, code: int, text: str, stop: str = "", **facts: object) -> None:
+        self._note(
             state=ENDED,
             ended_at=self.clock(),
             exit_code=int(code),
             stop=stop,
             words=redact(one_line(text)),
+            **facts,
         )
 
     def _record_signal(self, code: int, text: str) -> None:
@@ -246,9 +262,10 @@ class JobRun:
     def _record_totals(self, totals: Totals) -> None:
         stop = totals.stop.reason.value if totals.stop is not None else ""
         counts = {status.value: rows for status, rows in totals.counts.items() if rows}
-        self._update(rows=totals.rows, counts=counts, requests=totals.requests)
         failed = f"; failed steps: {', '.join(self._failed_steps)}" if self._failed_steps else ""
-        self._record_end(totals.exit_code, f"{_result(totals)}{failed}", stop)
+        text = f"{_result(totals)}{failed}"
+        facts = {"rows": totals.rows, "counts": counts, "requests": totals.requests}
+        self._record_end(totals.exit_code, text, stop, **facts)
 
     def _announce_end(self) -> None:
         """Log the result, write the metrics, and notify if the job says so."""
@@ -259,7 +276,7 @@ class JobRun:
             self._try("metrics_file", self._write_metrics)
         if record.state == ENDED and self._is_news():
             notified = send_notification(self.job, record, self._path(""))
-            self._update(notified=notified)
+            self._note(notified=notified)
             if "failed: " in notified:
                 self.run_log.error("notification_failed", why=notified)
 

@@ -131,7 +131,7 @@ def _local_zone() -> str:
     """Return the name of the machine's time zone; empty if it has none."""
     try:
         return get_localzone_name()
-    except LookupError:
+    except (LookupError, ValueError, OSError):
         return ""
 
 

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.core.errors import BulkResetError, ExitCode, InputError, LockedError
+from bulk_reset.core.errors import InputError, LockedError, exit_code_of
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
@@ -175,15 +175,8 @@ class Audit:
         """Write the error that ended the run; there are no totals."""
         if isinstance(error, InputError | LockedError):
             return  # nothing was sent
-        code: object = ExitCode.INTERNAL
-        if isinstance(error, BulkResetError):
-            code = error.exit_code
-        elif isinstance(error, KeyboardInterrupt):
-            code = ExitCode.INTERRUPTED
-        elif isinstance(error, SystemExit):
-            code = error.code
         stop = {"reason": "error", "message": str(error) or type(error).__name__}
-        ending = {"stop": stop, "exit_code": code if isinstance(code, int) else None}
+        ending = {"stop": stop, "exit_code": int(exit_code_of(error))}
         self._write(ending, waits=False)
 
     def _write(self, ending: Record, *, waits: bool = True) -> None:
