@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulk_reset.core.errors import CredentialsError
+from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option, option_name
 
 DEFAULT_BASE_URL: Final = "https://api.flashcat.cloud"
@@ -140,7 +141,7 @@ def _made(text: str, base_url: str | None, source: str, warning: str = "") -> Cr
 def _read(path: Path) -> tuple[str, str]:
     """Return a file's text, and a warning if other users can read it."""
     try:
-        with path.open("rb") as file:
+        with open_input(path, accepts_pipe=True) as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:

@@ -52,7 +52,7 @@ from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.console import print_error, print_topic
 from bulk_reset.cli.next_steps import PROGRAM
 from bulk_reset.cli.streams import make_streams_last
-from bulk_reset.core.errors import ExitCode, InputError
+from bulk_reset.core.errors import SYSTEM_ERRORS, ExitCode, InputError, of_system
 from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.core.safe_text import without_controls
 
@@ -153,6 +153,9 @@ def main() -> None:
         print_error(f"error: {redact(str(error))}")
         print_topic(error.topic)
         sys.exit(error.exit_code)
+    except SYSTEM_ERRORS as error:
+        print_error(f"error: {redact(str(of_system(error)))}")
+        sys.exit(ExitCode.STOPPED)
     except Exception as error:  # noqa: BLE001  (the last resort; what is printed holds no key)
         if {"-v", "--verbose"} & set(sys.argv):
             sys.stderr.write(without_controls(redact(traceback.format_exc())))

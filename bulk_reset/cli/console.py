@@ -20,7 +20,14 @@ from bulk_reset.api.credentials import redact
 from bulk_reset.cli.next_steps import command_line, steps_of
 from bulk_reset.cli.streams import has_colour, is_terminal
 from bulk_reset.core.counting import counted
-from bulk_reset.core.errors import BulkResetError, ExitCode, InternalError, InvalidRowsError
+from bulk_reset.core.errors import (
+    SYSTEM_ERRORS,
+    BulkResetError,
+    ExitCode,
+    InternalError,
+    InvalidRowsError,
+    of_system,
+)
 from bulk_reset.core.safe_text import escape_controls, one_line, without_controls
 
 if TYPE_CHECKING:
@@ -113,6 +120,9 @@ class Output:
         except BulkResetError as error:
             self._show(error)
             raise typer.Exit(error.exit_code) from error
+        except SYSTEM_ERRORS as error:
+            self._show(of_system(error))
+            raise typer.Exit(ExitCode.STOPPED) from error
         except KeyboardInterrupt:
             print_error("Stopped by Ctrl-C.", is_red=False)
             raise typer.Exit(ExitCode.INTERRUPTED) from None

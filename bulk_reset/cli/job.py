@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from bulk_reset.jobs.job import Job
     from bulk_reset.jobs.run_record import RunRecord
     from bulk_reset.jobs.state_folder import StateFolder
+    from bulk_reset.observability.run_log import LogOutput
 
 job = typer.Typer(
     name="job",
@@ -290,10 +293,9 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
     from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (imports structlog)
     from bulk_reset.jobs.run_record import LOG  # noqa: PLC0415
-    from bulk_reset.observability.run_log import LogOutput, new_run_log  # noqa: PLC0415
+    from bulk_reset.observability.run_log import new_run_log  # noqa: PLC0415
 
-    with (state.folder(record.id) / LOG).open("a", encoding="utf-8", buffering=1) as log:
-        outputs = [LogOutput(log, is_human=False)]
+    with _log_of(state.folder(record.id) / LOG) as outputs:
         if not output.is_quiet:
             outputs.append(stderr_output())
         run_log = new_run_log(*outputs, job=record.job, run=record.id)
@@ -316,6 +318,26 @@ def _check_due(file: Path, state: StateFolder, output: Output) -> int:
             return _run_if_due(read, state, output)
     output.notice(f"{read.name}: already running; nothing was started.")
     return ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _log_of(path: Path) -> Iterator[list[LogOutput]]:
+    """Open the log of a run; a run whose log cannot be written has none."""
+    from bulk_reset.core.input_file import open_output  # noqa: PLC0415
+    from bulk_reset.observability.run_log import LogOutput  # noqa: PLC0415  (imports structlog)
+
+    try:
+        log = open_output(path)
+    except OSError as error:
+        print_error(f"{path}: cannot be written ({error.strerror}); the run keeps no log")
+        yield []
+        return
+    try:
+        yield [LogOutput(log, is_human=False)]
+    finally:
+        # An error of a full disk was reported when the event was written.
+        with contextlib.suppress(OSError):
+            log.close()
 
 
 def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:

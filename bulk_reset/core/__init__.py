@@ -9,5 +9,6 @@ Public surface:
     defaults                                           default values of options, the API's quota
     custom_fields, incident_ids, row_keys              the meaning of cells and ids
     safe_text, word_diff, counting                     text: safe to show, compared, with counts
-    atomic_file, file_hash, json_codec                 files and JSON
+    atomic_file, file_hash, input_file, json_codec     files and JSON
+    temporary_folder                                   where temporary files are
 """

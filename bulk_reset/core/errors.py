@@ -267,10 +267,25 @@ class InternalError(BulkResetError):
     """Totals do not match: an error in bulk-reset, to be reported."""
 
 
+SYSTEM_ERRORS: Final = (OSError, MemoryError)
+"""Errors of the machine, such as a full disk, and not of this program."""
+
+
+def of_system(error: OSError | MemoryError) -> RunError:
+    """Return an error of the machine as one of this package."""
+    where = getattr(error, "filename", None) or "this machine"
+    what = getattr(error, "strerror", None) or str(error) or "out of memory"
+    return RunError(
+        f"{where}: {what}. Fix that (for example free disk space), then run the same command again."
+    )
+
+
 def exit_code_of(error: BaseException) -> ExitCode:
     """Return the exit code of a command that ended with this exception."""
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
+    if isinstance(error, SYSTEM_ERRORS):
+        return ExitCode.STOPPED
     # BulkResetError and typer.Exit have exit_code; SystemExit, raised on SIGTERM, has code.
     code = getattr(error, "exit_code", getattr(error, "code", None))
     return ExitCode(code) if code in tuple(ExitCode) else ExitCode.INTERNAL

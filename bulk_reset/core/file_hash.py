@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from bulk_reset.core.input_file import open_input
+
 
 class FileHash(NamedTuple):
     """The hash and size of a file at the time it was read."""
@@ -17,5 +19,5 @@ class FileHash(NamedTuple):
 
 def hash_file(path: Path) -> FileHash:
     """Hash a file in blocks; raises OSError."""
-    with path.open("rb") as file:
+    with open_input(path) as file:
         return FileHash(hashlib.file_digest(file, "sha256").hexdigest(), file.tell())

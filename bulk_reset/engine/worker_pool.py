@@ -27,8 +27,9 @@ from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.engine.row_sender import Api, RowSender
 from bulk_reset.quota.limiter import Limiter
 
-GRACE_S: Final = 5.0
-"""How long in-flight requests may take to finish once the run is stopped."""
+GRACE_S: Final = 4.0
+"""How long in-flight requests may take to finish once the run is stopped: the run ends within
+five seconds."""
 
 
 class WorkerPool:

@@ -22,12 +22,15 @@ from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import (
+    SYSTEM_ERRORS,
     BulkResetError,
     ExitCode,
+    InputError,
     InvalidRowsError,
     LockedError,
     NoRowsError,
     UnansweredError,
+    of_system,
 )
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.option_names import OptionStyle, name_options_as
@@ -90,18 +93,18 @@ class JobRun:
             self.record = self._previous = self.state.read(self.record.id)
             if self.record.state == ENDED and self.record.exit_code == ExitCode.DONE:
                 return self.record
-            self._update(
-                state=RUNNING,
-                started_at=self.record.started_at or self.clock(),
-                version=version("bulk-reset"),
-                connect=self.job.connection_options(),
-            )
             end = RunEnd(
                 self.job, self.state, self.run_log, self._previous, handles_signals=handles_signals
             )
-            deadline_at, self._deadline_text = self._deadline()
-            left_s = None if deadline_at is None else deadline_at - self.clock()
             try:
+                self._update(
+                    state=RUNNING,
+                    started_at=self.record.started_at or self.clock(),
+                    version=version("bulk-reset"),
+                    connect=self.job.connection_options(),
+                )
+                deadline_at, self._deadline_text = self._deadline()
+                left_s = None if deadline_at is None else deadline_at - self.clock()
                 if failed := ping_start(self.job, end.limit):
                     self.run_log.error("notification_failed", why=failed)
                 with self._watchdog.watching(left_s if handles_signals else None):
@@ -113,6 +116,8 @@ class JobRun:
                 if isinstance(error, InvalidRowsError):
                     self._keep_row_errors(error.row_errors)
                 self._record_end(error.exit_code, str(error))
+            except SYSTEM_ERRORS as error:
+                self._record_end(ExitCode.STOPPED, str(of_system(error)))
             except KeyboardInterrupt:
                 self._record_signal(ExitCode.INTERRUPTED, "interrupted by Ctrl-C")
             except SystemExit as ending:
@@ -264,13 +269,24 @@ class JobRun:
         self.record = dataclasses.replace(self.record, **facts)  # type: ignore[arg-type]
         self.state.write(self.record)
 
-    def _record_end(self, code: int, text: str, stop: str = "") -> None:
-        self._update(
+    def _note(self, **facts: object) -> None:
+        """Update the record of an end; a full disk does not change how the run ended.
+
+        The exit code and the notification are those of the end then, and the run can be resumed.
+        """
+        try:
+            self._update(**facts)
+        except (InputError, *SYSTEM_ERRORS) as error:
+            self.run_log.error("record_not_written", why=str(error))
+
+    def _record_end(self, code: int, text: str, stop: str = "", **facts: object) -> None:
+        self._note(
             state=ENDED,
             ended_at=self.clock(),
             exit_code=int(code),
             stop=stop,
             words=redact(one_line(text)),
+            **facts,
         )
 
     def _record_signal(self, code: int, text: str) -> None:
@@ -289,8 +305,7 @@ class JobRun:
         stop = totals.stop.reason.value if totals.stop is not None else ""
         is_overdue = stop == DEADLINE or (totals.stop is not None and self._watchdog.has_fired)
         counts = {status.value: rows for status, rows in totals.counts.items() if rows}
-        self._update(rows=totals.rows, counts=counts, requests=totals.requests)
-        self._keep_row_errors(totals.row_errors)
+        facts = {"rows": totals.rows, "counts": counts, "requests": totals.requests}
         result = f"stopped: {self._deadline_text}" if is_overdue else _result(totals)
         texts = [result, *self._not_moved]
         if self._failed_steps:
@@ -300,12 +315,13 @@ class JobRun:
             code = ExitCode.NOT_ALL
         if is_overdue:
             code, stop = ExitCode.STOPPED, DEADLINE
-        self._record_end(code, "; ".join(texts), stop)
+        self._keep_row_errors(totals.row_errors)
+        self._record_end(code, "; ".join(texts), stop, **facts)
 
     def _keep_row_errors(self, row_errors: Sequence[RowError]) -> None:
         """Record why rows were rejected, the first ones; the log has more of them."""
         if row_errors:
-            self._update(row_errors=[_row_error(one) for one in row_errors[:MOST_ROW_ERRORS]])
+            self._note(row_errors=[_row_error(one) for one in row_errors[:MOST_ROW_ERRORS]])
 
 
 def new_record(job: Job, due_at: float, run_id: str, *, is_scheduled: bool) -> RunRecord:

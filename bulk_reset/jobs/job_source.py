@@ -94,7 +94,8 @@ def copy_sheet(source: Path, target: Path) -> Path:
         after = source.stat()
     except OSError as exc:
         raise InputError(
-            f"{source}: cannot be copied ({exc.strerror}). Make the file readable for this user."
+            f"{source}: cannot be copied ({exc.strerror}). Make the file readable for this "
+            "user, or free disk space."
         ) from exc
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         target.unlink()

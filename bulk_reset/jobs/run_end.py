@@ -68,7 +68,8 @@ class RunEnd:
             self.state.write(dataclasses.replace(record, notified=_INTERRUPTED_TEXT))
             raise
         record = dataclasses.replace(record, notified=notified)
-        self.state.write(record)
+        # A full disk does not change how the run ended.
+        self._try("record", lambda: self.state.write(record))
         if "failed: " in notified:
             self.run_log.error("notification_failed", why=notified)
         return record

@@ -25,6 +25,7 @@ import structlog
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.input_file import open_input, open_output
 from bulk_reset.core.option_names import option
 from bulk_reset.core.safe_text import escape_controls, one_line
 
@@ -59,7 +60,7 @@ def log_file(path: Path) -> Iterator[IO[str]]:
     """
     try:
         _refuse_foreign(path)
-        file = path.open("a", encoding="utf-8", newline="\n")
+        file = open_output(path)
     except OSError as exc:
         raise InputError(
             f"{option('log_file', str(path))}: "
@@ -196,10 +197,10 @@ def _refuse_foreign(path: Path) -> None:
     """Raise InputError if the file exists and holds something other than events."""
     if not path.is_file():
         return
-    with path.open("rb") as file:
+    with open_input(path) as file:
         line = file.readline(_LONGEST_LINE_BYTES)
         is_complete = not line or _last_byte(file) == b"\n"
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         event = json.loads(line) if line else dict.fromkeys(_KEYS)
         if isinstance(event, dict) and event.keys() >= set(_KEYS):
             if not is_complete:  # cut off by a crash; the next line must not be lost with it

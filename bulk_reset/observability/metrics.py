@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from bulk_reset.core.errors import ExitCode, InputError
+from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals
 
@@ -178,7 +179,7 @@ def _last_success_at(path: Path, job: str) -> float:
     labels = {"job": job} if job else {}
     with _disk_errors(path):
         try:
-            with path.open("rb") as file:
+            with open_input(path) as file:
                 content = file.read(_MOST_BYTES + 1)
         except FileNotFoundError:
             return 0.0

@@ -22,7 +22,6 @@ import hashlib
 import json
 import mmap
 import os
-import tempfile
 import threading
 import time
 import unicodedata
@@ -40,6 +39,7 @@ from bulk_reset.api.base_url import one_host
 from bulk_reset.api.credentials import Credentials, redact
 from bulk_reset.core.errors import InputError, LockedError
 from bulk_reset.core.option_names import option
+from bulk_reset.core.temporary_folder import temporary_folder
 
 _POLL_S: Final = 0.5
 _SLOT_S: Final = 0.01
@@ -245,7 +245,9 @@ def _folder() -> Path:
     """Return the folder of the ledgers: in the user's state, or else among temporary files."""
     own = user_state_folder("accounts")
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    spare = Path(tempfile.gettempdir()) / f"bulk-reset-{user}"
+    spare = None
+    with contextlib.suppress(InputError):
+        spare = temporary_folder() / f"bulk-reset-{user}"
     for folder in filter(None, (own, spare)):
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -254,6 +256,6 @@ def _folder() -> Path:
             if is_ours and os.access(folder, os.W_OK):
                 return folder
     raise InputError(
-        f"{own or spare}: the account's lock cannot be created. Make {spare} writable for this "
-        "user."
+        f"{own or spare}: the account's lock cannot be created. Set XDG_STATE_HOME to a folder "
+        "that this user can write."
     )

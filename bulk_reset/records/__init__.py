@@ -10,5 +10,6 @@ Public surface:
     previous_values    ``NAME.before.csv``: values before a run, and what it wrote
     restorability      which previous values an undo can restore
     audit              ``NAME.audit.jsonl``: one line a run
+    audit_types        the types of an audit's values
     summary            what a report alone shows: counts, errors, the quota's proof
 """

@@ -26,10 +26,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.core.errors import BulkResetError, ExitCode, InputError, LockedError
+from bulk_reset.core.errors import InputError, LockedError, exit_code_of
 from bulk_reset.core.file_hash import hash_file
+from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals, Verification
+from bulk_reset.records.audit_types import Record, wrong_types
 from bulk_reset.records.report_reader import beside
 
 AUDIT: Final = "audit.jsonl"
@@ -37,7 +39,6 @@ _START: Final = b'{"version":'
 """The start of every line; a file without it is not an audit."""
 _EVENT: Final = "event"
 """Only the lines that are written before a run have it."""
-Record = dict[str, Any]
 
 
 class Destination(NamedTuple):
@@ -112,16 +113,25 @@ def _destination(record: Mapping[str, Any]) -> Destination:
 def _records(report: Path) -> list[Record]:
     path = beside(report, AUDIT)
     try:
-        lines = path.read_bytes().split(b"\n") if path.is_file() else []
+        with open_input(path) as file:
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return []
     except OSError as exc:
         raise InputError(
-            f"{path}: cannot be read ({exc.strerror}). Make the file readable for this user."
+            f"{path}: cannot be read ({exc.strerror}). Make the file readable for this user, or "
+            "move it away."
         ) from exc
     records = []
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
             if isinstance(record, dict) and "version" in record:
+                if wrong := wrong_types(record):
+                    raise InputError(
+                        f"{path}: line {number}: {wrong[0]} is {wrong[1]}; the line may have been "
+                        "edited. Undo the edit, or remove the line."
+                    )
                 records.append(record)
     return records
 
@@ -163,7 +173,7 @@ def refuse_other(report: Path) -> None:
     start = b"?"
     with contextlib.suppress(OSError):
         if path.is_file():
-            with path.open("rb") as file:
+            with open_input(path) as file:
                 start = file.read(len(_START))
     if not _START.startswith(start):
         raise InputError(
@@ -216,15 +226,8 @@ class Audit:
         """Write the error that ended the run; there are no totals."""
         if isinstance(error, InputError | LockedError):
             return  # nothing was sent
-        code: object = ExitCode.INTERNAL
-        if isinstance(error, BulkResetError):
-            code = error.exit_code
-        elif isinstance(error, KeyboardInterrupt):
-            code = ExitCode.INTERRUPTED
-        elif isinstance(error, SystemExit):
-            code = error.code
         stop = {"reason": "error", "message": str(error) or type(error).__name__}
-        ending = {"stop": stop, "exit_code": code if isinstance(code, int) else None}
+        ending = {"stop": stop, "exit_code": int(exit_code_of(error))}
         self._write(ending, waits=False)
 
     def _write(self, ending: Record, *, waits: bool = True) -> None:

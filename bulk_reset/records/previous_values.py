@@ -28,8 +28,11 @@ from typing import IO, Any, Final, Self
 import numpy as np
 
 from bulk_reset.core.atomic_file import atomic_file
+from bulk_reset.core.custom_fields import is_custom
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.core.incident_ids import is_id
+from bulk_reset.core.input_file import open_input, why_not_text
 from bulk_reset.core.option_names import option
 from bulk_reset.core.row_keys import keys_of
 from bulk_reset.core.safe_text import guard_formula, unguard_formula
@@ -152,7 +155,7 @@ def _rewrite_resaved(path: Path) -> None:
     """Restore the format of a file that another program has saved; keep that one with a ``~``."""
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with open_input(path) as file:
         first = file.readline(1 << 12)
     if _HEADER.startswith(first) or _end_of_last_line(path) is None:
         return
@@ -174,11 +177,12 @@ class SentDigests(Container[str]):
         """Read the file; see ``read_previous_values`` for what is raised."""
         lines = _lines(path) if path.exists() else iter(())
         keys = array("Q")
-        try:
-            for some in iter(lambda: [c[_OWN[1]] for c in itertools.islice(lines, 10_000)], []):
+        for some in iter(lambda: [c[_OWN[1]] for c in itertools.islice(lines, 10_000)], []):
+            try:
                 keys.extend(keys_of(some).tolist())
-        except (ValueError, TypeError) as exc:
-            raise _edited(path) from exc
+            except (ValueError, TypeError) as exc:
+                wrong = next((n for n, one in enumerate(some) if not is_id(one or "")), 0)
+                raise _edited(path, len(keys) + wrong + 1) from exc
         self.count = len(keys)
         self._keys = np.sort(np.frombuffer(keys, np.uint64)) if keys else np.empty(0, np.uint64)
 
@@ -221,44 +225,55 @@ def read_previous_values(path: Path, first: int = 0) -> Iterator[PreviousValues]
     Raises:
         InputError: no such file, another file, or an invalid line.
     """
-    try:
-        for cells in itertools.islice(_lines(path), first, None):
-            yield _previous_values(cells)
-    except (ValueError, TypeError, AttributeError) as exc:
-        raise _edited(path) from exc
+    for number, cells in enumerate(itertools.islice(_lines(path), first, None), first + 1):
+        try:
+            values = _previous_values(cells)
+        except (ValueError, TypeError, AttributeError, RecursionError) as exc:
+            raise _edited(path, number) from exc
+        yield values
 
 
-def _edited(path: Path) -> InputError:
-    return InputError(f"{path}: has an invalid line; it may have been edited. Undo the edit.")
+def _edited(path: Path, number: int) -> InputError:
+    return InputError(
+        f"{path}: row {number + 1:,}: not as a run wrote it; it may have been edited. Undo the "
+        "edit."
+    )
 
 
 def _lines(path: Path) -> Iterator[dict[str, str]]:
     limit = csv.field_size_limit(_LONGEST_CELL)
+    number = 0
     try:
         end = _end_of_last_line(path) or 0
-        with path.open("rb", buffering=0) as file:
+        with open_input(path) as file:
             text = io.TextIOWrapper(io.BufferedReader(_Head(file, end)), "utf-8-sig", newline="")
             header = text.readline()
             delimiter = ";" if header.count(";") >= len(COLUMNS) - 1 else ","
             rows = itertools.chain([header], text)
             reader = csv.DictReader(rows, delimiter=delimiter)
             if not set(COLUMNS) <= set(reader.fieldnames or ()):
-                raise InputError(
-                    f"{path}: not a file of previous values. Use the NAME.before.csv of the run."
-                )
-            yield from reader
+                raise _foreign(path)
+            for number, cells in enumerate(reader, 1):  # noqa: B007  (for the error below)
+                yield cells
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (UnicodeError, csv.Error) as exc:
-        raise _edited(path) from exc
+        raise _edited(path, number + 1) from exc
     finally:
         csv.field_size_limit(limit)
+
+
+def _foreign(path: Path) -> InputError:
+    with open_input(path) as file:
+        why = why_not_text(file.read(1 << 12))
+    fix = "Save it as CSV in UTF-8." if why else "Use the NAME.before.csv of the run."
+    return InputError(f"{path}: not a file of previous values{why and f' ({why})'}. {fix}")
 
 
 class _Head(io.RawIOBase):
     """The first bytes of a file, up to the end of its last complete line."""
 
-    def __init__(self, file: io.FileIO, size: int) -> None:
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
         self._file, self._left = file, size
 
     def readable(self) -> bool:
@@ -276,9 +291,11 @@ class _Head(io.RawIOBase):
 def _previous_values(cells: dict[str, str]) -> PreviousValues:
     row, digest, link, before_text, wrote_text = (cells[name] for name in _OWN)
     before, wrote = json.loads(before_text), json.loads(wrote_text)
-    if before.keys() != wrote.keys():
+    incident_id = cells[ID_FIELD]
+    are_known = all(name in SETTABLE_FIELDS or is_custom(name) for name in before)
+    if before.keys() != wrote.keys() or not (are_known and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
-    return PreviousValues(int(row), digest, cells[ID_FIELD], unguard_formula(link), before, wrote)
+    return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)
 
 
 def _end_of_last_line(path: Path) -> int | None:
@@ -286,7 +303,7 @@ def _end_of_last_line(path: Path) -> int | None:
 
     Cells may contain line breaks in quotes: a line is complete when all its quotes are closed.
     """
-    with path.open("rb") as file:
+    with open_input(path) as file:
         first = file.readline(1 << 12)
         if _HEADER.startswith(first):
             end = len(first) if first == _HEADER else 0

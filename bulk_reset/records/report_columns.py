@@ -39,6 +39,8 @@ DIGEST_LENGTH: Final = 24
 _IS_DIGEST: Final = re.compile(f"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
 """As written here, or by pandas for a column with empty cells."""
+_LATEST_AT: Final = 1e11
+"""Seconds: the year 5138."""
 _LONGEST_CELL: Final = 2_000
 """Far below the 131,072 characters beyond which the csv module cannot read a cell."""
 
@@ -127,6 +129,8 @@ def _as_number(text: str) -> int:
 def _as_epoch(text: str) -> float:
     """Return a time as it was written here; 0 for one in a spreadsheet's format."""
     try:
-        return datetime.fromisoformat(text).timestamp() if text else 0.0
+        at = datetime.fromisoformat(text).timestamp() if text else 0.0
     except (ValueError, OverflowError):
         return 0.0
+    # Rounding the last time of a calendar leads out of it.
+    return at if 0 <= at < _LATEST_AT else 0.0

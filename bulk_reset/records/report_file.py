@@ -25,6 +25,7 @@ from typing import IO, Final, Self
 from filelock import lock_descriptor
 
 from bulk_reset.core.errors import InputError, InternalError, LockedError, RunError
+from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.report_columns import HEADER, line_of
@@ -219,7 +220,7 @@ def refuse_while_written(path: Path) -> None:
         InputError: there is no such file.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             _lock(file.fileno(), path)
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc

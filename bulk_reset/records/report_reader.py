@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.input_file import open_input, why_not_text
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import numbers_at
 from bulk_reset.records.history import History, Lines, code_of, is_write, lines_of, mask_of
@@ -36,7 +39,9 @@ _HEADERS: Final = frozenset({HEADER, HEADER[len(BOM.encode()) :]})
 _BOMS: Final = " \t\r\n\ufeff\u00ef\u00bb\u00bf"
 """A BOM, and the characters it becomes when it is decoded with a code page."""
 _LONGEST_HEADER: Final = 1 << 13
+_FIRST_LINE: Final = re.compile(r"([^\r\n]*)(?:\r|\n)")
 _BLOCK_BYTES: Final = 1 << 21
+_SAVE_AS_CSV: Final = "Save it as CSV in UTF-8."
 _USE_A_REPORT: Final = "Use the NAME.report.csv of a run."
 
 
@@ -61,7 +66,7 @@ def read_report(path: str | os.PathLike[str]) -> Iterator[Outcome]:
     require_path("path", path)
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             if file.readline(_LONGEST_HEADER) in _HEADERS:
                 # Line by line: a torn line may end within a character, and an open quote of an
                 # edited file ends with its line, because no cell contains a line break.
@@ -72,22 +77,22 @@ def read_report(path: str | os.PathLike[str]) -> Iterator[Outcome]:
         yield from _resaved_outcomes(path)
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
-    except (UnicodeError, csv.Error) as exc:
-        raise InputError(f"{path}: not a report of bulk-reset ({exc}). {_USE_A_REPORT}") from exc
 
 
-def _outcomes(path: Path, rows: Iterable[list[str]], fix: str) -> Iterator[Outcome]:
-    for number, cells in enumerate(rows, 2):
-        if not any(cells):
-            continue
+def _outcomes(path: Path, rows: Iterator[list[str]], fix: str) -> Iterator[Outcome]:
+    for number in itertools.count(2):
         try:
-            outcome = outcome_of(cells)
-        except ValueError as exc:
+            cells = next(rows, None)
+            outcome = outcome_of(cells) if cells and any(cells) else None
+        except (ValueError, csv.Error) as exc:
             raise InputError(
                 f"{path}: line {number}: not a line of a report; it may have been edited. Remove "
                 f"the line to send its row again, move the file to start from scratch, or {fix}."
             ) from exc
-        yield outcome
+        if cells is None:
+            return
+        if outcome is not None:
+            yield outcome
 
 
 # --- Reports that a spreadsheet has saved ----------------------------------------------------
@@ -95,15 +100,17 @@ def _outcomes(path: Path, rows: Iterable[list[str]], fix: str) -> Iterator[Outco
 
 def is_resaved(path: Path) -> bool:
     """Return whether a file is a report that another program has saved."""
-    with path.open("rb") as file:
-        first = file.readline(_LONGEST_HEADER)
-    return first not in _HEADERS and _found(first)[0] != ""
+    with open_input(path) as file:
+        start = file.read(_LONGEST_HEADER)
+    is_own = any(start.startswith(header) for header in _HEADERS)
+    return not is_own and _found(start)[0] != ""
 
 
-def _found(first: bytes) -> tuple[str, list[str]]:
+def _found(start: bytes) -> tuple[str, list[str]]:
     """Return the delimiter of a header and its names; an empty delimiter if it is no report."""
-    text = first.decode("utf-8-sig", "replace")
-    for delimiter in ",;\t" if first.endswith(b"\n") else "":
+    header = _FIRST_LINE.match(start.decode("utf-8-sig", "replace"))
+    text = header[1] if header is not None else ""
+    for delimiter in ",;\t" if text else "":
         names = [name.strip(_BOMS) for name in next(csv.reader([text], delimiter=delimiter), [])]
         if set(COLUMNS) <= set(names):
             return delimiter, names
@@ -111,10 +118,13 @@ def _found(first: bytes) -> tuple[str, list[str]]:
 
 
 def _resaved_outcomes(path: Path) -> Iterator[Outcome]:
-    content = path.read_bytes()
-    delimiter, names = _found(content[: content.find(b"\n") + 1])
+    with open_input(path) as file:
+        content = file.read()
+    delimiter, names = _found(content[:_LONGEST_HEADER])
     if not delimiter:
-        raise InputError(f"{path}: not a report of bulk-reset. {_USE_A_REPORT}")
+        why = why_not_text(content)
+        fix = f"{_SAVE_AS_CSV} {_USE_A_REPORT}" if why else _USE_A_REPORT
+        raise InputError(f"{path}: not a report of bulk-reset{why and f' ({why})'}. {fix}")
     # Some programs save in a code page; what a resume needs is ASCII in all of them.
     text = io.StringIO(content.decode("utf-8-sig", "replace"), newline="")
     rows = csv.reader(text, delimiter=delimiter)
@@ -139,7 +149,7 @@ def read_history(path: Path) -> History:
     Lines without quotes are parsed many at a time, which is about eight times faster.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             if file.readline(_LONGEST_HEADER) in _HEADERS:
                 return History(_blocks(file))
     except OSError as exc:

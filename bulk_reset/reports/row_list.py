@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from bulk_reset.core.safe_text import shown
+from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.core.word_diff import Op, ends_kept, words_changed
 
 ROW_END: Final = "\x1e"
@@ -198,7 +199,7 @@ class RowList:
         self._deflater = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
 
     def __enter__(self) -> Self:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile(dir=temporary_folder())
         return self
 
     def __exit__(

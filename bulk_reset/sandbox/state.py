@@ -45,6 +45,8 @@ def load_state(path: Path) -> dict[str, Incident] | None:
     Raises:
         StateError: the file cannot be read, or is no state; the text says where and why.
     """
+    if path.exists() and not path.is_file():  # reading a pipe waits for another program
+        raise StateError(f"{path}: not a regular file. {_HINT}")
     try:
         state = parse_json(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:

@@ -17,7 +17,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from bulk_reset.core.custom_fields import is_same
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import unguard_formula
+from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
@@ -218,7 +218,7 @@ def _copied_input() -> Iterator[Path]:
     """Copy standard input to a file, because it is read twice and a pipe can be read once."""
     if sys.stdin is None:
         raise SheetError("standard input: closed. Use a file name instead of -.")
-    path = Path(tempfile.gettempdir(), f"bulk-reset-{secrets.token_hex(8)}.csv")
+    path = temporary_folder() / f"bulk-reset-{secrets.token_hex(8)}.csv"
     try:  # starts before the file exists, so that Ctrl-C never leaves it behind
         try:
             path.touch(mode=0o600, exist_ok=False)

@@ -17,6 +17,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.temporary_folder import temporary_folder
 
 
 class StreamedBook:
@@ -29,7 +30,7 @@ class StreamedBook:
 
     def __init__(self, title: str, styles: Mapping[str, dict[str, object]]) -> None:
         # XlsxWriter does not delete its temporary files if the workbook is not closed.
-        self._scratch = tempfile.TemporaryDirectory(prefix="bulk-reset-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="bulk-reset-", dir=temporary_folder())
         # In memory: a few megabytes for the longest sheets. With a file on a full disk, XlsxWriter
         # would write to it again when the workbook is deleted.
         self._packed = io.BytesIO()

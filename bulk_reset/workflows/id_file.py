@@ -10,6 +10,7 @@ from typing import Final
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import Readings, is_id, read_ids
+from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option_name
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import PathLike
@@ -35,9 +36,13 @@ def read_id_file(path: PathLike) -> list[str]:
     """
     where = f"{option_name('ids')} {path}"
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeError) as exc:
-        raise InputError(f"{where}: cannot be read ({exc}). Use a text file.") from exc
+        with open_input(Path(path), accepts_pipe=True) as file:
+            lines = file.read().decode("utf-8-sig").splitlines()
+    except OSError as exc:
+        raise InputError(f"{where}: cannot be read ({exc.strerror}). Use a text file.") from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object[: exc.start].count(b"\n") + 1
+        raise InputError(f"{where}: line {line}: not UTF-8. Save the file as UTF-8.") from exc
     ids: dict[str, None] = {}
     is_table = is_below = False
     for number, line in enumerate(lines, 1):

@@ -17,6 +17,7 @@ from tzlocal import reload_localzone
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option_name
+from bulk_reset.core.safe_text import one_line
 
 MAX_WINDOW_S: Final = 31 * 24 * 60 * 60
 _PAGE: Final = 100
@@ -126,10 +127,11 @@ def user_zone() -> dt.tzinfo:
     """
     try:
         return reload_localzone()  # it may have changed since the last call
-    except LookupError as exc:
+    except (LookupError, ValueError, OSError) as exc:
+        # A folder of zones (TZ=Europe), or a file that is no time zone (TZ=/etc/passwd).
+        where = f"TZ={os.environ['TZ']}" if os.environ.get("TZ") else "the time zone of this system"
         raise InputError(
-            f"TZ={os.environ.get('TZ', '')}: unknown time zone. Use for example "
-            "TZ=Europe/Berlin or TZ=UTC."
+            f"{one_line(where)}: unknown time zone. Use for example TZ=Europe/Berlin or TZ=UTC."
         ) from exc
 
 

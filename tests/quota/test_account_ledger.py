@@ -164,7 +164,7 @@ def test_a_user_without_a_home_has_a_temporary_folder(
 def test_no_writable_folder_is_an_error_with_a_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is sent without a lock, and both folders are named."""
+    """Nothing is sent without a lock; the error names the variable to set."""
     file = tmp_path / "file"
     file.write_text("in the way")
     monkeypatch.setenv("XDG_STATE_HOME", str(file))
@@ -173,7 +173,7 @@ def test_no_writable_folder_is_an_error_with_a_fix(
         AccountLedger(credentials())
     assert str(caught.value) == (
         f"{file}/bulk-reset/accounts: the account's lock cannot be created. "
-        f"Make {file}/bulk-reset-{os.getuid()} writable for this user."
+        "Set XDG_STATE_HOME to a folder that this user can write."
     )
 
 
