@@ -30,6 +30,7 @@ from bulk_reset.core.errors import (
     LockedError,
     NoRowsError,
     UnansweredError,
+    exit_code_of,
     of_system,
 )
 from bulk_reset.core.file_hash import hash_file
@@ -97,27 +98,9 @@ class JobRun:
                 self.job, self.state, self.run_log, self._previous, handles_signals=handles_signals
             )
             try:
-                self._update(
-                    state=RUNNING,
-                    started_at=self.record.started_at or self.clock(),
-                    version=version("bulk-reset"),
-                    connect=self.job.connection_options(),
-                )
-                deadline_at, self._deadline_text = self._deadline()
-                left_s = None if deadline_at is None else deadline_at - self.clock()
-                if failed := ping_start(self.job, end.limit):
-                    self.run_log.error("notification_failed", why=failed)
-                with self._watchdog.watching(left_s if handles_signals else None):
-                    self._run(deadline_at, handles_signals=handles_signals)
-            except (LockedError, UnansweredError) as error:
-                # The API is down, or another run uses the account: worth another attempt later.
-                self._record_end(error.exit_code, str(error), OUTAGE)
-            except BulkResetError as error:
-                if isinstance(error, InvalidRowsError):
-                    self._keep_row_errors(error.row_errors)
-                self._record_end(error.exit_code, str(error))
-            except SYSTEM_ERRORS as error:
-                self._record_end(ExitCode.STOPPED, str(of_system(error)))
+                self._begin(end, handles_signals=handles_signals)
+            except (BulkResetError, *SYSTEM_ERRORS) as error:
+                self._record_error(error)
             except KeyboardInterrupt:
                 self._record_signal(ExitCode.INTERRUPTED, "interrupted by Ctrl-C")
             except SystemExit as ending:
@@ -132,6 +115,29 @@ class JobRun:
             finally:
                 self.record = end.announce(self.record, self.totals)
         return self.record
+
+    def _begin(self, end: RunEnd, *, handles_signals: bool) -> None:
+        """Record the start, announce it, and run until the deadline."""
+        self._update(
+            state=RUNNING,
+            started_at=self.record.started_at or self.clock(),
+            version=version("bulk-reset"),
+            connect=self.job.connection_options(),
+        )
+        deadline_at, self._deadline_text = self._deadline()
+        left_s = None if deadline_at is None else deadline_at - self.clock()
+        if failed := ping_start(self.job, end.limit):
+            self.run_log.error("notification_failed", why=failed)
+        with self._watchdog.watching(left_s if handles_signals else None):
+            self._run(deadline_at, handles_signals=handles_signals)
+
+    def _record_error(self, error: Exception) -> None:
+        if isinstance(error, InvalidRowsError):
+            self._keep_row_errors(error.row_errors)
+        known = of_system(error) if isinstance(error, SYSTEM_ERRORS) else error
+        # The API is down, or another run uses the account: worth another attempt later.
+        is_outage = isinstance(error, LockedError | UnansweredError)
+        self._record_end(exit_code_of(error), str(known), OUTAGE if is_outage else "")
 
     def _deadline(self) -> tuple[float | None, str]:
         """Return when the run stops, and why in words."""

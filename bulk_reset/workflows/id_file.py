@@ -41,8 +41,8 @@ def read_id_file(path: PathLike) -> list[str]:
     except OSError as exc:
         raise InputError(f"{where}: cannot be read ({exc.strerror}). Use a text file.") from exc
     except UnicodeDecodeError as exc:
-        line = exc.object[: exc.start].count(b"\n") + 1
-        raise InputError(f"{where}: line {line}: not UTF-8. Save the file as UTF-8.") from exc
+        at = exc.object[: exc.start].count(b"\n") + 1
+        raise InputError(f"{where}: line {at}: not UTF-8. Save the file as UTF-8.") from exc
     ids: dict[str, None] = {}
     is_table = is_below = False
     for number, line in enumerate(lines, 1):
