@@ -150,7 +150,8 @@ def _of_report(name: str, report: object) -> str:
 
 def plan_as_page(sheet: object) -> str:
     """Return how to get all rows of a plan of which the first are shown."""
-    command = other_command("plan", sheet, without=OUTPUTS, plus={"html": ""})
+    without = {*OUTPUTS, "from-pull", "set"}  # the sheet is there now
+    command = other_command("plan", sheet, without=without, plus={"html": ""})
     return f"To show all: {command}"
 
 

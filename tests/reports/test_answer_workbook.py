@@ -177,7 +177,7 @@ def test_of_a_csv_a_workbook_is_made(tmp_path: Path) -> None:
 def test_the_sheet_is_found_by_the_reports_name(tmp_path: Path) -> None:
     """The sheet beside the report is used; for a sheet elsewhere the error names --of."""
     report = reported(tmp_path, 3)
-    with pytest.raises(InputError, match="Pass the sheet, too"):
+    with pytest.raises(InputError, match="Use sheet='SHEET'"):
         answer(report)
     workbook(tmp_path / "own.xlsx")
     assert answer(report) == tmp_path / "own.answer.xlsx"
