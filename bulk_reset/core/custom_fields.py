@@ -127,5 +127,15 @@ def is_same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other
 
 
+def trimmed(value: object) -> object:
+    """Return a text without white space around it, and with one kind of line endings.
+
+    The API may store a text that way, which is nobody's edit. No value is the empty text.
+    """
+    if value is None:
+        return ""
+    return _lines(value).strip() if isinstance(value, str) else value
+
+
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

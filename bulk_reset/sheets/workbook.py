@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header, recognised
 from bulk_reset.sheets.file_types import WORKBOOK, kind_of
+from bulk_reset.sheets.pulled_values import MEMORY_SHEET
 from bulk_reset.sheets.workbook_xml import ErrorCell, Worksheet, refuse_bombs
 
 _CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedStrings")
@@ -48,6 +49,7 @@ class WorkbookSheet:
 
     Attributes:
         notice: the end of a notice to the user; may be empty.
+        memory_rows: of the worksheet with pulled values, to be read once; None if there is none.
     """
 
     name: str
@@ -55,6 +57,7 @@ class WorkbookSheet:
     notice: str
     _sheet: calamine.CalamineSheet
     _errors: dict[int, list[tuple[int, ErrorCell]]]
+    memory_rows: Iterable[list[Any]] | None = None
 
     def rows(self) -> Iterator[list[Any]]:
         """Yield every row from the first row of the worksheet, including blank rows."""
@@ -158,7 +161,16 @@ def _open(
         errors.setdefault(row_number, []).append((column - left, error))
     hidden = markup.scan.hidden_rows
     notice = f"; {counted(hidden, 'hidden row')} included" if hidden else ""
-    return WorkbookSheet(name, header, notice, sheet, errors)
+    return WorkbookSheet(name, header, notice, sheet, errors, _memory_rows(path, archive, workbook))
+
+
+def _memory_rows(
+    path: Path, archive: zipfile.ZipFile, workbook: calamine.CalamineWorkbook
+) -> Iterator[list[Any]] | None:
+    if MEMORY_SHEET not in workbook.sheet_names:
+        return None
+    Worksheet(archive, MEMORY_SHEET, str(path))  # refuses a worksheet that fills the memory
+    return workbook.get_sheet_by_name(MEMORY_SHEET).iter_rows()
 
 
 def _only_table(path: Path, headers: dict[str, Header], header_row: int | None) -> str:
@@ -199,5 +211,6 @@ def _visible_names(workbook: calamine.CalamineWorkbook) -> list[str]:
         meta.name
         for meta in workbook.sheets_metadata
         if meta.visible == calamine.SheetVisibleEnum.Visible
+        and meta.name != MEMORY_SHEET
         and meta.typ == calamine.SheetTypeEnum.WorkSheet
     ]

@@ -74,6 +74,9 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
                 f"{option('report', 'FILE')}."
             )
         refuse_to_overwrite(table.path, path)
+        if table.memory is not None and path is not None:
+            # As it is before this run: rows must not change while they are sent.
+            table.is_rewritten = LastWritten(beside(path, BEFORE)).is_replaced
         yield RunSession(table, path, connection, options, callbacks)
 
 
@@ -207,7 +210,7 @@ class RunSession:
             return None, 0
         if report is None:
             # Nothing is kept, but values that were modified since the pull are conflicts anyway.
-            is_pulled = bool(self.table.columns.was)
+            is_pulled = self.table.memory is not None
             return (CurrentValues(None, overwrites, repeated_ids) if is_pulled else None), 0
         path = beside(report.path, BEFORE)
         sent_before = SentDigests(path)
