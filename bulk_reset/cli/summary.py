@@ -19,7 +19,7 @@ from bulk_reset.cli.console import (
 )
 from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import PACE
-from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason
+from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason, meaning_of
 from bulk_reset.core.totals import Totals, Verification
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def show_totals(output: Output, totals: Totals, *, is_declined: bool = False) ->
         _show_dry_run(output, totals)
         return
     output.line()
-    _show_counts(output, totals.counts, totals.rows)
+    _show_counts(output, totals.counts, totals.rows, totals.not_edited)
     _show_errors(output, totals.errors)
     _show_requests(output, totals)
     has_updates = bool(totals.before and totals.counts[Status.UPDATED])
@@ -89,12 +89,14 @@ def _show_dry_run(output: Output, totals: Totals) -> None:
         output.line(f"Next: {next_steps.same_command(without={'dry-run'})}")
 
 
-def _show_counts(output: Output, counts: dict[Status, int], rows: int) -> None:
+def _show_counts(output: Output, counts: dict[Status, int], rows: int, not_edited: int) -> None:
     table = new_table("status", "rows", "meaning", right={"rows"})
-    for status, meaning in MEANING_OF.items():
+    for status in MEANING_OF:
         if counts.get(status):
             table.add_row(
-                cell(status.value, _STYLE.get(status, "")), f"{counts[status]:,}", meaning
+                cell(status.value, _STYLE.get(status, "")),
+                f"{counts[status]:,}",
+                meaning_of(status, counts[status], not_edited),
             )
     if rows:
         table.add_section()
@@ -237,7 +239,7 @@ def _value_cell(value: object) -> Text:
 
 def show_report(output: Output, summary: ReportSummary) -> None:
     """Print the summary of a report file."""
-    _show_counts(output, summary.counts, sum(summary.counts.values()))
+    _show_counts(output, summary.counts, sum(summary.counts.values()), summary.not_edited)
     _show_errors(output, summary.errors)
     if summary.last_at:
         first, last = (

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value, text_of, trimmed
-from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.outcome import SAME_VALUES, Outcome, Status
 from bulk_reset.core.safe_text import one_line
 
 _SHOWN_CHARACTERS: Final = 60
@@ -101,7 +101,7 @@ def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome |
         case Verdict.UPDATE:
             return None
         case Verdict.UNCHANGED:
-            status = Status.UNCHANGED
+            status, message = Status.UNCHANGED, SAME_VALUES
         case Verdict.MISSING:
             status, code = Status.FAILED, "ResourceNotFound"
             message = "no such incident; not sent"

@@ -223,6 +223,7 @@ class RunSender:
             counts=StatusCounts((status, counts[status]) for status in Status),
             done_before=work.resumed.total(),
             held_back=work.held_back,
+            not_edited=min(work.sheet_check.untouched, counts[Status.UNCHANGED]),
             blank_rows=work.sheet_check.blank_rows,
             requests=limiter.requests,
             throttled=self._pool.throttled if self._pool is not None else 0,

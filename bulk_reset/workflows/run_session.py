@@ -263,6 +263,7 @@ def _dry_totals(work: WorkSource, options: Options) -> Totals:
         counts=StatusCounts((status, counts[status]) for status in Status),
         done_before=work.resumed.total(),
         held_back=work.held_back,
+        not_edited=work.sheet_check.untouched,
         blank_rows=work.sheet_check.blank_rows,
         requests=work.sent,
         elapsed_s=ideal_s(work.sent, options.windows()),
