@@ -127,10 +127,18 @@ def is_same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other
 
 
+def is_trimmed(stored: object, text: object) -> bool:
+    """Return whether a value is a text as the API may store it: without white space around it.
+
+    White space alone equals no value.
+    """
+    return is_same(trimmed(text), stored) or trimmed(text) == trimmed(stored) == ""
+
+
 def trimmed(value: object) -> object:
     """Return a text without white space around it, and with one kind of line endings.
 
-    The API may store a text that way, which is nobody's edit. No value is the empty text.
+    No value is the empty text.
     """
     if value is None:
         return ""

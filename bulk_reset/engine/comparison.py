@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bulk_reset.core.change import Change
-from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value, text_of, trimmed
+from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, is_trimmed, live_value, text_of
 from bulk_reset.core.outcome import SAME_VALUES, Outcome, Status
 from bulk_reset.core.safe_text import one_line
 
@@ -75,7 +75,8 @@ def compare(
         name: change.was[name]
         for name in differing
         if change.was is not None and name in change.was and name not in own
-        if not is_same(trimmed(change.was[name]), trimmed(before[name]))
+        if not is_same(change.was[name], before[name])
+        if not is_trimmed(before[name], change.was[name])
         if not is_same(change.was[name], text_of(name, before[name]))
         if not is_last_written(name, before[name])
     }

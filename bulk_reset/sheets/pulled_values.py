@@ -87,7 +87,12 @@ def json_names_of(check: str) -> list[str]:
 
 
 def _stable(text: str) -> str:
-    """Return the part of a text that every file format keeps."""
+    """Return the part of a text that every file format keeps.
+
+    Some programs write white space alone as an empty cell.
+    """
+    if text.isspace():
+        return ""
     if text.isprintable() and "_" not in text and "\ufffd" not in text:
         return text
     return _UNSTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
