@@ -110,8 +110,8 @@ def _guarded_places(now: list[str], before: list[str]) -> set[int]:
     if not quoted or not ours:
         return set()
     if max(len(now), len(before)) > _LONGEST_ALIGNED:  # aligning takes quadratic time
-        pieces = {before[place] for place in ours}
-        return {place for place in quoted if now[place] in pieces}
+        pieces = {before[place].rstrip(";\r\n") for place in ours}
+        return {place for place in quoted if now[place].rstrip(";\r\n") in pieces}
     found = set()
     for kind, i1, i2, j1, j2 in SequenceMatcher(None, before, now, False).get_opcodes():
         if kind == "equal":

@@ -68,12 +68,12 @@ class Guards:
 
     def remove(self, chunk: Chunk) -> None:
         """Remove the guards from the cells of a chunk."""
-        if self._is_everywhere:
-            chunk.columns[:] = [
-                cells if was_field(name) else list(map(unguard_formula, cells))
-                for name, cells in zip(self.header, chunk.columns, strict=True)
-            ]
-        elif self._record is not None:
+        is_everywhere = self._is_everywhere
+        chunk.columns[:] = [
+            list(map(unguard_formula, cells)) if is_everywhere or was_field(name) else cells
+            for name, cells in zip(self.header, chunk.columns, strict=True)
+        ]
+        if self._record is not None:
             self._remove_recorded(chunk, chunk.columns[self._record])
         elif self._before is not None:
             self._remove_recorded(chunk, map(_as_record, chunk.columns[self._before]))

@@ -20,7 +20,7 @@ from bulk_reset.core.custom_fields import custom_column, field_of, header_of, is
 from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import Readings, is_id, read_ids
-from bulk_reset.core.safe_text import unguard_formula, without_invalid
+from bulk_reset.core.safe_text import without_invalid
 from bulk_reset.sheets.chunk import Chunk, Recalled
 from bulk_reset.sheets.columns import CHECK_COLUMN, GUARDED_COLUMN, WAS_PREFIX, was_positions
 
@@ -113,7 +113,7 @@ class ColumnMemory:
 
     def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
         """Return the pulled values of rows; see ``Memory``."""
-        was = {name: list(map(unguard_formula, columns[at])) for name, at in self._was.items()}
+        was = {name: list(columns[at]) for name, at in self._was.items()}
         if self._check is None:
             return Recalled(was, [""] * len(ids), {})
         checks = list(columns[self._check])
