@@ -85,7 +85,8 @@ def _show(result: CheckResult, output: Output, sheet: str) -> None:
     invalid = len({row_error.row_number for row_error in result.row_errors})
     duplicates = f", {result.skipped:,} duplicate and not sent" if result.skipped else ""
     fields = ", ".join(f"{name} {count:,}" for name, count in result.fields.items())
-    output.line(f"{counted(result.rows, 'row')}: {invalid:,} invalid{duplicates}")
+    not_edited = f", {result.not_edited:,} not edited since the pull" if result.not_edited else ""
+    output.line(f"{counted(result.rows, 'row')}: {invalid:,} invalid{duplicates}{not_edited}")
     output.line(f"Fields to update: {fields or 'none'}")
     if not invalid and result.to_send:
         verb = "takes" if result.to_send == 1 else "take"

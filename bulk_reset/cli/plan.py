@@ -182,12 +182,12 @@ class PlanView:
         """Print the rows and the totals."""
         if self._rows and not self._output.is_quiet:
             self._show_rows(totals.sheet)
-        from bulk_reset.core.plan import MEANING_OF  # noqa: PLC0415
+        from bulk_reset.core.plan import MEANING_OF, meaning_of  # noqa: PLC0415
 
         table = new_table("plan", "rows", "meaning", right={"rows"})
-        for name, meaning in MEANING_OF.items():
+        for name in MEANING_OF:
             if totals.counts.get(name):
-                table.add_row(name, f"{totals.counts[name]:,}", meaning)
+                table.add_row(name, f"{totals.counts[name]:,}", meaning_of(totals, name))
         self._output.table(table)
         if totals.fields:
             fields = ", ".join(f"{name} {rows:,}" for name, rows in totals.fields.items())

@@ -46,7 +46,7 @@ def is_confirmed(
 def _facts(planned: Totals, options: Options) -> dict[str, str]:
     others = {
         "settled in an earlier run": planned.done_before,
-        "unchanged": planned.counts[Status.UNCHANGED],
+        "not edited": planned.not_edited,
         "duplicate": planned.counts[Status.SKIPPED],
         "invalid": planned.counts[Status.REJECTED],
         "beyond --limit": planned.beyond_limit,

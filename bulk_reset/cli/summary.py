@@ -18,7 +18,7 @@ from bulk_reset.cli.console import (
 )
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PACE
-from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason
+from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason, meaning_of
 from bulk_reset.core.totals import Totals, Verification
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ def show_totals(output: Output, totals: Totals, *, is_declined: bool = False) ->
         _show_dry_run(output, totals)
         return
     output.line()
-    _show_counts(
-        output, totals.counts, totals.rows, totals.recorded if totals.done_before else None
-    )
+    recorded = totals.recorded if totals.done_before else None
+    _show_counts(output, totals.counts, totals.rows, totals.not_edited, recorded)
     _show_errors(output, totals.errors)
     _show_requests(output, totals)
     has_updates = bool(totals.before and totals.counts[Status.UPDATED])
@@ -91,23 +90,26 @@ def _show_dry_run(output: Output, totals: Totals) -> None:
 
 
 def _show_counts(
-    output: Output, counts: dict[Status, int], rows: int, recorded: dict[Status, int] | None = None
+    output: Output,
+    counts: dict[Status, int],
+    rows: int,
+    not_edited: int,
+    recorded: dict[Status, int] | None = None,
 ) -> None:
     """Print the rows by status.
 
     Args:
+        not_edited: unchanged rows that still have the pulled values.
         recorded: those of this run, where some are of earlier runs.
     """
     table = new_table("status", "rows", "meaning", right={"rows"})
-    for status, meaning in MEANING_OF.items():
+    for status in MEANING_OF:
         if counts.get(status):
             count = f"{counts[status]:,}"
-            if (
-                recorded
-                and recorded.get(status, 0) != counts[status]
-                and status is not Status.PENDING
-            ):
-                count += f" ({recorded.get(status, 0):,} in this run)"
+            of_run = recorded.get(status, 0) if recorded else counts[status]
+            if of_run != counts[status] and status is not Status.PENDING:
+                count += f" ({of_run:,} in this run)"
+            meaning = meaning_of(status, counts[status], not_edited)
             table.add_row(cell(status.value, _STYLE.get(status, "")), count, meaning)
     if rows:
         table.add_section()
@@ -252,7 +254,7 @@ def _value_cell(value: object) -> Text:
 
 def show_report(output: Output, summary: ReportSummary) -> None:
     """Print the summary of a report file."""
-    _show_counts(output, summary.counts, sum(summary.counts.values()))
+    _show_counts(output, summary.counts, sum(summary.counts.values()), summary.not_edited)
     _show_errors(output, summary.errors)
     if summary.last_at:
         first, last = (

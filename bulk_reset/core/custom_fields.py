@@ -193,5 +193,23 @@ def is_same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other
 
 
+def is_trimmed(stored: object, text: object) -> bool:
+    """Return whether a value is a text as the API may store it: without white space around it.
+
+    White space alone equals no value.
+    """
+    return is_same(trimmed(text), stored) or trimmed(text) == trimmed(stored) == ""
+
+
+def trimmed(value: object) -> object:
+    """Return a text without white space around it, and with one kind of line endings.
+
+    No value is the empty text.
+    """
+    if value is None:
+        return ""
+    return _lines(value).strip() if isinstance(value, str) else value
+
+
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

@@ -47,6 +47,29 @@ MEANING_OF: Final = {
     Status.PENDING: "not processed",
 }
 """The meaning of each status, in the order in which tables list them."""
+NOT_EDITED: Final = "not edited since the pull"
+SAME_VALUES: Final = "the incident already has these values"
+"""Why a row is ``unchanged``: in the report's column ``error_message``."""
+
+
+def meaning_of(status: Status, rows: int, not_edited: int = 0) -> str:
+    """Return the meaning of a status for some rows of a sheet.
+
+    Args:
+        rows: how many have the status.
+        not_edited: how many of the unchanged rows have cells that were not edited since the pull.
+    """
+    if status is not Status.UNCHANGED or not not_edited:
+        return MEANING_OF[status]
+    return f"{not_edited_of(rows, not_edited)}; not sent"
+
+
+def not_edited_of(rows: int, not_edited: int) -> str:
+    """Return how many of the unchanged rows were not edited, in words."""
+    same = rows - not_edited
+    if same <= 0:
+        return NOT_EDITED
+    return f"{not_edited:,} not edited since the pull, {same:,} already with these values"
 
 
 class Outcome(NamedTuple):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from bulk_reset.core.counting import counted, duration
+from bulk_reset.core.outcome import not_edited_of
 
 Verdict = Literal["update", "unchanged", "conflict", "missing", "rejected"]
 """The planned result of a row; see ``MEANING_OF``."""
@@ -77,6 +78,7 @@ class PlanTotals:
         lost: number of values that cannot be restored.
         requests: number of requests that the run will send.
         estimate_s: how long they take at the account's quota.
+        not_edited: rows in which nothing was edited since the pull; part of the unchanged rows.
         sha256: hash of the sheet's file, in hexadecimal.
         version: version of bulk-reset that made the plan.
     """
@@ -89,6 +91,7 @@ class PlanTotals:
     lost: int
     requests: int
     estimate_s: float
+    not_edited: int = 0
     sha256: str = ""
     version: str = ""
 
@@ -107,9 +110,16 @@ def facts(totals: PlanTotals) -> dict[str, str]:
     }
 
 
+def meaning_of(totals: PlanTotals, name: str) -> str:
+    """Return the meaning of a count."""
+    if name == "unchanged" and totals.not_edited:
+        return f"{not_edited_of(totals.counts[name], totals.not_edited)}; will not be sent"
+    return MEANING_OF.get(name, "")
+
+
 def counts(totals: PlanTotals) -> Iterator[tuple[str, int, str]]:
     """Yield the name, number and meaning of each count, in the order of ``MEANING_OF``."""
     for name in [*MEANING_OF, *(name for name in totals.counts if name not in MEANING_OF)]:
         if totals.counts.get(name):
-            yield name, totals.counts[name], MEANING_OF.get(name, "")
+            yield name, totals.counts[name], meaning_of(totals, name)
     yield "all rows", totals.rows, ""

@@ -9,6 +9,7 @@ keyboards type, and Excel there takes them for the narrow.
 from __future__ import annotations
 
 import re
+from difflib import SequenceMatcher
 from typing import Final
 
 _STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -27,6 +28,10 @@ def _quotes(how_many: str) -> re.Pattern[str]:
 _NO_QUOTE: Final = _quotes("")
 _ANY_QUOTES: Final = _quotes("'*")
 _SOME_QUOTES: Final = _quotes("'+")
+_PIECES: Final = re.compile(r"(?<=[;\r\n])")
+"""Where a guard may be inside a text: a piece begins there."""
+_LINE_QUOTES: Final = re.compile(rf"'+(?={_ACTS})")
+_LONGEST_ALIGNED: Final = 200
 _ACTIVE: Final = re.compile(
     # Control characters, 7-bit and 8-bit; line and paragraph separators; characters that change
     # the writing direction; invisible characters, except the joiners that some scripts and
@@ -75,6 +80,63 @@ def guard_formula(text: str) -> str:
 def unguard_formula(text: str) -> str:
     """Return the text that ``guard_formula`` was given; other texts unchanged."""
     return _SOME_QUOTES.sub(lambda quotes: quotes[0][1:], text) if "'" in text else text
+
+
+def unguard_edited(text: str, guarded: str) -> str:
+    """Return what a user made of a guarded text, without its guards.
+
+    A quote at the start of a line is removed only if ``guard_formula`` added it: in a line that is
+    as it was, or that was edited. Other quotes were typed.
+
+    Args:
+        text: the cell as it is now.
+        guarded: the cell as it was written, by ``guard_formula``.
+    """
+    if "'" not in text:
+        return text
+    if "\r" not in text:  # a spreadsheet may have changed the line endings
+        guarded = guarded.replace("\r\n", "\n").replace("\r", "\n")
+    if text == guarded:
+        return unguard_formula(text)
+    now, before = _PIECES.split(text), _PIECES.split(guarded)
+    for place in _guarded_places(now, before):
+        now[place] = now[place][1:]
+    return "".join(now)
+
+
+def _guarded_places(now: list[str], before: list[str]) -> set[int]:
+    """Return the places of the pieces that begin with a guard."""
+    quoted, ours = _quoted_places(now), _quoted_places(before)
+    if not quoted or not ours:
+        return set()
+    if max(len(now), len(before)) > _LONGEST_ALIGNED:  # aligning takes quadratic time
+        pieces = {before[place].rstrip(";\r\n") for place in ours}
+        return {place for place in quoted if now[place].rstrip(";\r\n") in pieces}
+    found = set()
+    for kind, i1, i2, j1, j2 in SequenceMatcher(None, before, now, False).get_opcodes():
+        if kind == "equal":
+            found |= quoted.intersection(range(j1, j2))
+            continue
+        candidates = quoted.intersection(range(j1, j2))
+        for place in sorted(ours.intersection(range(i1, i2))):
+            if candidates:
+                best = max(sorted(candidates), key=lambda at: _likeness(before[place], now[at]))
+                candidates.remove(best)
+                found.add(best)
+    return found
+
+
+def _quoted_places(pieces: list[str]) -> set[int]:
+    """Return the places of the pieces that may begin with a guard."""
+    return {
+        place
+        for place, piece in enumerate(pieces)
+        if (_LINE_QUOTES if place else _SOME_QUOTES).match(piece)
+    }
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other, False).quick_ratio()
 
 
 def shown(text: str) -> str:

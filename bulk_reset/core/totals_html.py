@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from bulk_reset.core.counting import counted
-from bulk_reset.core.outcome import MEANING_OF
+from bulk_reset.core.outcome import MEANING_OF, meaning_of
 from bulk_reset.core.totals import Totals
 
 _MINUTE_S: Final = 60
@@ -29,9 +29,9 @@ def totals_as_html(totals: Totals) -> str:
 
 
 def _rows(totals: Totals) -> Iterator[tuple[str, str, str]]:
-    for status, meaning in MEANING_OF.items():
+    for status in MEANING_OF:
         if count := totals.counts.get(status, 0):
-            yield status.value, f"{count:,}", meaning
+            yield status.value, f"{count:,}", meaning_of(status, count, totals.not_edited)
     if totals.stop is not None:
         yield "Stopped", totals.stop.reason.value, totals.stop.message
     name = "Time needed" if totals.is_dry_run else "Time"

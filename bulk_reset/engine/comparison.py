@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bulk_reset.core.change import Change
-from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value, text_of
-from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, is_trimmed, live_value, text_of
+from bulk_reset.core.outcome import SAME_VALUES, Outcome, Status
 from bulk_reset.core.safe_text import one_line
 
 _SHOWN_CHARACTERS: Final = 60
@@ -76,6 +76,7 @@ def compare(
         for name in differing
         if change.was is not None and name in change.was and name not in own
         if not is_same(change.was[name], before[name])
+        if not is_trimmed(before[name], change.was[name])
         if not is_same(change.was[name], text_of(name, before[name]))
         if not is_last_written(name, before[name])
     }
@@ -101,7 +102,7 @@ def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome |
         case Verdict.UPDATE:
             return None
         case Verdict.UNCHANGED:
-            status = Status.UNCHANGED
+            status, message = Status.UNCHANGED, SAME_VALUES
         case Verdict.MISSING:
             status, code = Status.FAILED, "ResourceNotFound"
             message = "no such incident; not sent"

@@ -224,6 +224,7 @@ class RunSender:
             done_before=work.resumed.total(),
             recorded=dict(recorder.counts),
             beyond_limit=work.unsent,
+            not_edited=min(work.sheet_check.untouched, counts[Status.UNCHANGED]),
             blank_rows=work.sheet_check.blank_rows,
             requests=limiter.requests,
             throttled=self._pool.throttled if self._pool is not None else 0,

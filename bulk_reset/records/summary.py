@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bulk_reset.core.option_names import option
-from bulk_reset.core.outcome import ErrorGroup, Outcome, Status
+from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.history import History
 from bulk_reset.records.report_reader import read_report
@@ -67,6 +67,8 @@ class ReportSummary:
     waits: int
     waited_s: float
     errors: tuple[ErrorGroup, ...]
+    not_edited: int = 0
+    """Rows in which nothing was edited since the pull; part of ``counts``, as ``unchanged``."""
 
 
 class ErrorGroups:
@@ -113,6 +115,7 @@ def summarise(path: str | os.PathLike[str]) -> ReportSummary:
     """Summarise a report; see ``read_report`` for what it raises."""
     starts, finishes = array("d"), array("d", [0.0])
     not_done: dict[str, Outcome] = {}
+    not_edited: set[int] = set()
     lines = requests = throttled = 0
 
     def counted_outcomes() -> Iterator[Outcome]:
@@ -127,6 +130,8 @@ def summarise(path: str | os.PathLike[str]) -> ReportSummary:
             not_done.pop(outcome.digest, None)
             if not outcome.status.is_done:
                 not_done[outcome.digest] = outcome
+            elif outcome.error_message == NOT_EDITED:
+                not_edited.add(hash(outcome.digest))
             yield outcome
 
     counts = History.of(counted_outcomes()).counts()
@@ -148,6 +153,7 @@ def summarise(path: str | os.PathLike[str]) -> ReportSummary:
         len(waits_s),
         round(float(waits_s.sum()), 3),
         groups.groups(),
+        len(not_edited),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,14 +24,15 @@ from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import without_controls
+from bulk_reset.core.safe_text import guard_formula, without_controls
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.report_reader import beside, read_report
-from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.sheets.columns import ANSWER_COLUMNS, is_own, was_field
+from bulk_reset.sheets.pulled_values import MEMORY_SHEET, memory_sheet_header, shown_columns
 from bulk_reset.sheets.sheet import Sheet, WorkbookSource
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
 
-COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("status", "old", "new", "error", "link"))
+COLUMNS: Final = ANSWER_COLUMNS
 _WIDTHS: Final = (18, 44, 44, 44, 62)
 _LONGEST_CELL: Final = 32_767
 _MOST_ROWS: Final = 1 << 20
@@ -269,38 +270,67 @@ def _made(sheet: Sheet, answers: Mapping[int, Answer]) -> Workbook:
     page = book.active
     assert page is not None  # noqa: S101  (a new workbook has one)
     page.title = "Incidents"
-    header = [*sheet.columns.header, *COLUMNS]
+    is_legacy = sheet.memory is not None and not sheet.memory.is_checked
+    kept = [
+        position
+        for position, name in enumerate(sheet.columns.header)
+        if not is_own(name) or (is_legacy and was_field(name))
+    ]
+    header = [*(sheet.columns.header[position] for position in kept), *COLUMNS]
     first = len(header) - len(COLUMNS) + 1
     for place, name in enumerate(header, 1):
         _fill_header(_cell(page, 1, place), _shown(name))
         letter = get_column_letter(place)
         page.column_dimensions[letter].width = _WIDTHS[place - first] if place >= first else 28
-        page.column_dimensions[letter].hidden = name.startswith(WAS_PREFIX)
+        page.column_dimensions[letter].hidden = was_field(name) is not None
     links = count(1)
     row = 1
-    for number, cells in _rows(sheet):
+    for number, cells in _rows(sheet, kept):
         row += 1
         for place, text in enumerate(cells, 1):
-            cell = page.cell(row, place)
-            cell.value = _shown(text) or None
-            cell.data_type = "s" if text.startswith("=") else cell.data_type
-            cell.number_format = "@"
+            # Guards are removed from sheets of an older version wherever a text may have one.
+            _write_text(page, row, place, guard_formula(text) if is_legacy else text)
         answer = answers[number]
         for place, text in enumerate(answer):
             _fill(_cell(page, row, first + place), place, text, answer, links)
     _arrange(page, 1, len(header))
+    _add_memory(book, sheet)
     return book
 
 
-def _rows(sheet: Sheet) -> Iterator[tuple[int, Iterable[str]]]:
-    """Yield each row's number and cells; cells that were not edited have their pulled values."""
-    was_at = {sheet.columns.position[name]: place for name, place in sheet.columns.was.items()}
+def _write_text(page: Worksheet, row: int, place: int, text: str) -> None:
+    cell = page.cell(row, place)
+    cell.value = _shown(text) or None
+    cell.data_type = "s" if text.startswith("=") else cell.data_type
+    cell.number_format = "@"
+
+
+def _add_memory(book: Workbook, sheet: Sheet) -> None:
+    """Add the worksheet with the pulled values, as a pull writes it."""
+    if sheet.memory is None or not sheet.memory.is_checked:
+        return
+    page = book.create_sheet(MEMORY_SHEET)
+    page.sheet_state = "veryHidden"
+    page.protection.enable()
+    names = sheet.memory.names
+    for place, name in enumerate(memory_sheet_header(names), 1):
+        _write_text(page, 1, place, name)
+    written: set[str] = set()
     for chunk in sheet.chunks():
-        shown = [
-            [text or old for text, old in zip(cells, chunk.columns[was_at[place]], strict=True)]
-            if place in was_at
-            else cells
-            for place, cells in enumerate(chunk.columns)
-        ]
+        recalled = chunk.recalled
+        for place, incident_id in enumerate(check_chunk(chunk, sheet.columns).ids):
+            if recalled is not None and recalled.checks[place] and incident_id not in written:
+                written.add(incident_id)
+                was = (recalled.was[name][place] for name in names)
+                texts = [incident_id, *was, recalled.checks[place]]
+                for column, text in enumerate(texts, 1):
+                    _write_text(page, len(written) + 1, column, text)
+
+
+def _rows(sheet: Sheet, kept: Sequence[int]) -> Iterator[tuple[int, Iterable[str]]]:
+    """Yield each row's number and cells; cells that were not edited have their pulled values."""
+    for chunk in sheet.chunks():
+        columns = shown_columns(chunk, sheet.columns.position)
+        shown = [columns[position] for position in kept]
         for number, *texts in zip(chunk.numbers, *shown, strict=True):
             yield int(number), map(str, texts)

@@ -10,18 +10,20 @@ from __future__ import annotations
 import csv
 import filecmp
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.safe_text import escape_formula, guard_formula
 from bulk_reset.records.report_reader import beside, read_report
-from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.sheets.chunk import Chunk
+from bulk_reset.sheets.columns import FAILED_COLUMNS, GUARDED_COLUMN, is_own, was_field
+from bulk_reset.sheets.guards import guarded_row
+from bulk_reset.sheets.pulled_values import memory_header, shown_columns
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
-
-_OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
 
 
 def failed_path(report_path: Path) -> Path:
@@ -77,18 +79,23 @@ def _write(
     sheet: Sheet, sheet_check: SheetCheck, scope: str, not_done: dict[str, Outcome], file: TextIO
 ) -> int:
     header = sheet.columns.header
+    is_legacy = sheet.memory is not None and not sheet.memory.is_checked
     kept = [
         position
         for position, name in enumerate(header)
-        if not name.startswith(OWN_PREFIX) or name.startswith(WAS_PREFIX)
+        if not is_own(name) or (is_legacy and was_field(name))
     ]
-    # Cells that were not edited are empty in the chunks; the file shows their values.
-    was_at = {sheet.columns.position[name]: p for name, p in sheet.columns.was.items()}
+    names = [header[position] for position in kept]
+    remembered = sheet.memory.names if sheet.memory is not None and not is_legacy else ()
+    own = [*(memory_header(remembered) if remembered else ()), *FAILED_COLUMNS]
+    # Without the last column, guards are removed everywhere, as in the sheet itself.
+    own += () if is_legacy else (GUARDED_COLUMN,)
     rows = 0
     writer = csv.writer(file)
-    writer.writerow([*(guard_formula(header[p]) for p in kept), *_OWN_COLUMNS])
+    writer.writerow([*map(guard_formula, names), *map(guard_formula, own)])
     for chunk in sheet.chunks() if not_done else ():
         decided = DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, scope)
+        shown = shown_columns(chunk, sheet.columns.position)
         for place, digest in enumerate(decided.digests):
             outcome = not_done.get(digest.hex())
             if outcome is None:
@@ -96,14 +103,18 @@ def _write(
             rows += 1
             number = chunk.numbers[place]
             # A cell whose text is not certain must not be sent as if it were certain.
-            cells = [
-                ""
-                if (number, p) in chunk.odd_cells
-                else guard_formula(
-                    chunk.columns[p][place] or chunk.columns[was_at.get(p, p)][place]
-                )
-                for p in kept
-            ]
+            texts = ["" if (number, p) in chunk.odd_cells else shown[p][place] for p in kept]
+            *cells, record = guarded_row(names, texts)
+            cells += _memory_cells(chunk, remembered, place)
             reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
-            writer.writerow([*cells, number, outcome.status.value, escape_formula(reason)])
+            cells += [str(number), outcome.status.value, escape_formula(reason)]
+            writer.writerow(cells if is_legacy else [*cells, record])
     return rows
+
+
+def _memory_cells(chunk: Chunk, remembered: Sequence[str], place: int) -> list[str]:
+    """Return the pulled values of a row and their check, as the sheet has them."""
+    if not remembered or chunk.recalled is None:
+        return []
+    was = (guard_formula(chunk.recalled.was[name][place]) for name in remembered)
+    return [*was, chunk.recalled.checks[place]]

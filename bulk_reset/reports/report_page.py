@@ -22,7 +22,7 @@ from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.file_hash import hash_file
-from bulk_reset.core.outcome import MEANING_OF, Outcome, Status
+from bulk_reset.core.outcome import MEANING_OF, Outcome, Status, meaning_of
 from bulk_reset.core.safe_text import escape_formula, is_link, shown
 from bulk_reset.records.audit import read_audit
 from bulk_reset.records.report_reader import beside
@@ -120,7 +120,10 @@ def _pieces(facts: ReportFacts, rows: RowList) -> Iterator[str]:
         statuses=_STATUSES,
         rows=rows,
         facts=facts,
-        meanings=MEANING_OF,
+        meanings={
+            status: meaning_of(status, rows, facts.summary.not_edited)
+            for status, rows in facts.counts.items()
+        },
         is_done=is_done,
         verdict=sentence,
         badges=list(report_facts.badges(facts)),

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 INCOMPLETE_CHARACTER: Final = "contains an incomplete character"
 """The problem of a text with half of a surrogate pair."""
+
+
+class Recalled(NamedTuple):
+    """The pulled values of some rows.
+
+    Attributes:
+        was: field -> its pulled values, a text for each row.
+        checks: the check of each row.
+        problems: place of a row whose pulled values cannot be used -> (problem, fix).
+    """
+
+    was: dict[str, list[str]]
+    checks: list[str]
+    problems: dict[int, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +37,9 @@ class Chunk:
         was: field -> cells with the pulled values, if the sheet was pulled. Cells of ``columns``
             with the pulled value are empty, so that their fields are not sent.
         emptied: number of cells that had a pulled value and are empty now.
+        refused: row_number -> (problem, fix), of rows whose own columns cannot be used.
+        recalled: everything that the sheet remembers of these rows; None if it was not pulled.
+        is_remembered: whether every row has pulled values, even if all of them are empty.
     """
 
     numbers: Sequence[int]
@@ -31,6 +48,9 @@ class Chunk:
     blank_rows: int = 0
     was: dict[str, list[str]] = field(default_factory=dict)
     emptied: int = 0
+    refused: dict[int, tuple[str, str]] = field(default_factory=dict)
+    recalled: Recalled | None = None
+    is_remembered: bool = False
 
     def rows(self) -> Iterator[tuple[int | str, ...]]:
         """Yield each row: its number, then its cells."""

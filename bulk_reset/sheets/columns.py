@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
@@ -22,6 +22,24 @@ OWN_PREFIX: Final = "bulk-reset "
 """Prefix of columns that bulk-reset added to a file."""
 WAS_PREFIX: Final = OWN_PREFIX + "was "
 """Prefix of columns with pulled values; the rest of the name is the field."""
+CHECK_COLUMN: Final = OWN_PREFIX + "check"
+"""The column with the check of a row's pulled values."""
+GUARDED_COLUMN: Final = OWN_PREFIX + "guarded"
+"""The column with the cells of a row that were guarded against formulas."""
+FAILED_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
+"""The columns of a file of failed rows."""
+BEFORE_COLUMN: Final = OWN_PREFIX + "before"
+"""The column of a file of previous values that has all of them."""
+ANSWER_COLUMNS: Final = tuple(
+    OWN_PREFIX + name for name in ("status", "old", "new", "error", "link")
+)
+"""The columns of an answer workbook."""
+_OWN: Final = frozenset(
+    {
+        *(CHECK_COLUMN, GUARDED_COLUMN, BEFORE_COLUMN, *FAILED_COLUMNS, *ANSWER_COLUMNS),
+        *(OWN_PREFIX + "digest", OWN_PREFIX + "wrote"),
+    }
+)
 
 _NAMES: Final = {
     "incident_id": "id, incident, 故障ID, 故障编号, 事件ID, 事件编号",
@@ -62,19 +80,40 @@ class Columns:
         position: field -> 0-based column, in the order of ``FIELDS``; then custom fields
             (``field:NAME`` or ``field:NAME:json``) and the comment.
         header: the column names in the sheet.
-        was: field -> 0-based column with its pulled values.
         notices: sentences for the user about unused columns and comments.
     """
 
     position: dict[str, int]
     header: tuple[str, ...]
     notices: tuple[str, ...] = ()
-    was: dict[str, int] = field(default_factory=dict)
 
     def name(self, field: str) -> str:
         """Return the name of a field's column in the sheet."""
         position = self.position.get(field)
         return field if position is None else self.header[position]
+
+
+def is_own(name: str) -> bool:
+    """Return whether a column is one of those that bulk-reset adds; a user may have others."""
+    return name in _OWN or was_field(name) is not None
+
+
+def was_field(name: str) -> str | None:
+    """Return the field of a column with pulled values; None for other columns."""
+    field = name.removeprefix(WAS_PREFIX)
+    if field == name:
+        return None
+    return custom_column(field) or (field if field in SETTABLE_FIELDS else None)
+
+
+def was_positions(header: Sequence[str]) -> dict[str, int]:
+    """Return field -> 0-based column with its pulled values, in the order of the header."""
+    found: dict[str, int] = {}
+    for position, name in enumerate(header):
+        field = was_field(name)
+        if field is not None:
+            found.setdefault(field, position)
+    return found
 
 
 def recognised(header: tuple[str, ...]) -> int:
@@ -137,13 +176,16 @@ def find_header(rows: Iterable[Sequence[object]], header_row: int | None) -> Hea
     return first or NO_HEADER
 
 
-def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns:
+def bind(
+    header: tuple[str, ...], mapping: dict[str, str], path: str, *, is_pulled: bool = False
+) -> Columns:
     """Find each field's column.
 
     Args:
         header: the sheet's column names.
         mapping: field -> column name; takes precedence over matching by name.
         path: named in errors.
+        is_pulled: whether the other columns are read-only, so that no notice names them.
 
     Raises:
         MissingColumnError: no id, no field to set, or a mapped column that does not exist.
@@ -153,17 +195,11 @@ def bind(header: tuple[str, ...], mapping: dict[str, str], path: str) -> Columns
     position_of = _positions_of_fields(header, _mapped_fields(mapping), path)
     _require(position_of, header, path)
     _refuse_two_types(position_of, path)
-    was_at = {
-        custom_column(name.removeprefix(WAS_PREFIX)) or name.removeprefix(WAS_PREFIX): position
-        for position, name in reversed(list(enumerate(header)))
-        if name.startswith(WAS_PREFIX)
-    }
-    was = {field: was_at[field] for field in position_of if field in was_at}
-    notices = _notices(header, set(position_of.values()), is_pulled=bool(was))
+    notices = () if is_pulled else _notices(header, set(position_of.values()))
     if COMMENT_FIELD in position_of:
         name = header[position_of[COMMENT_FIELD]]
         notices += (f"{name!r} will be added as comments, which cannot be undone",)
-    return Columns(position_of, header, notices, was)
+    return Columns(position_of, header, notices)
 
 
 def _mapped_fields(mapping: dict[str, str]) -> dict[str, str]:
@@ -258,16 +294,11 @@ def _near(name: str) -> str | None:
     return _FIELD_OF[close[0]] if close else None
 
 
-def _notices(
-    header: tuple[str, ...], used: set[int], *, is_pulled: bool = False
-) -> tuple[str, ...]:
-    if is_pulled:
-        # The other columns of a pulled sheet are read-only, and not meant to be sent.
-        return ()
+def _notices(header: tuple[str, ...], used: set[int]) -> tuple[str, ...]:
     unused = [
         name
         for position, name in enumerate(header)
-        if position not in used and name.strip() and not name.startswith(OWN_PREFIX)
+        if position not in used and name.strip() and not is_own(name)
     ]
     notices = []
     if unused:

@@ -1,12 +1,12 @@
 """Writes the sheet of a pull, which the user edits and runs.
 
-Besides the fields it has read-only columns (number, progress, channel, start, link), and for
-every field a column with its pulled value: hidden in a workbook, at the far right in a CSV. A run
-does not send cells that still have the pulled value.
+Besides the fields it has read-only columns (number, progress, channel, start, link), and the pulled
+value of every field: in a hidden worksheet of a workbook, at the far right in a CSV (see
+``pulled_values``). A run does not send cells that still have the pulled value.
 
-Every text is guarded against formulas, as in all files that bulk-reset writes, and unguarded when
-it is read. The few texts that change are the same in both columns of a field: halves of
-characters, U+FFFE and U+FFFF become U+FFFD; a workbook changes ``_x005F_x000A_``, and control
+In a CSV, every text is guarded against formulas (see ``guards``); the cells of a workbook are of
+the type text, which no program runs. The few texts that change are the same in both places: halves
+of characters, U+FFFE and U+FFFF become U+FFFD; a workbook changes ``_x005F_x000A_``, and control
 characters between ``<r>`` and ``</r>``.
 
 Source of what a workbook holds: Microsoft, "Excel specifications and limits".
@@ -18,21 +18,32 @@ import contextlib
 import csv
 import datetime as dt
 import io
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
 from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
 
 from bulk_reset.core.atomic_file import AtomicFile
-from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, live_value, text_of
+from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, live_value, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
 from bulk_reset.core.safe_text import guard_formula, is_link, without_invalid
-from bulk_reset.sheets.columns import WAS_PREFIX
+from bulk_reset.sheets.columns import GUARDED_COLUMN
+from bulk_reset.sheets.guards import guarded_row
+from bulk_reset.sheets.pulled_values import (
+    MEMORY_SHEET,
+    READ_ONLY,
+    STARTED,
+    MemoryRow,
+    memory_header,
+    memory_sheet_header,
+)
 from bulk_reset.sheets.streaming_workbook import StreamedBook, writing_errors
 from bulk_reset.sheets.template import (
     HEADER_HEIGHT,
@@ -44,7 +55,7 @@ from bulk_reset.sheets.template import (
     width_of,
 )
 
-_LINK: Final = "Link"
+_LINK: Final = READ_ONLY[-1]
 _MAX_ROWS: Final = (1 << 20) - 1
 _LONGEST_CELL: Final = 32_767
 _MAX_LINKS: Final = 65_530
@@ -72,13 +83,13 @@ _READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, "Channel": 20, "Starte
 
 
 class _Writer(Protocol):
-    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:
+    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], memory: MemoryRow) -> None:
         """Write a row.
 
         Args:
-            cells: column -> guarded text.
+            cells: column -> text.
             edited: columns that a rule has changed.
-            link: the address for the link's cell, not guarded.
+            memory: the incident's pulled values.
         """
         ...
 
@@ -123,7 +134,7 @@ class PulledSheet:
         self._path, self._zone, self._is_overwriting = path, zone, overwrite
         self._settable = [*SETTABLE_FIELDS, *custom]
         self._was = [name for name in self._settable if name != COMMENT_FIELD]
-        self._started = f"Started ({zone_name})"
+        self._started = f"{STARTED}{zone_name})"
         kinds: dict[str, type[_Csv | _Xlsx]] = {".csv": _Csv, ".xlsx": _Xlsx}
         kind = kinds.get(path.suffix.lower())
         if kind is None:
@@ -147,8 +158,7 @@ class PulledSheet:
             **{
                 name: HEADER_OF.get(name) or header_of(name) for name in (ID_FIELD, *self._settable)
             },
-            **{name: name for name in ("Number", "Progress", "Channel", self._started, _LINK)},
-            **{WAS_PREFIX + name: WAS_PREFIX + header_of(name) for name in self._was},
+            **{name: name for name in (*READ_ONLY[:-1], self._started, _LINK)},
         }
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
@@ -158,7 +168,9 @@ class PulledSheet:
         with self._errors():
             self._fresh = AtomicFile(self._path, like=self._path)
             try:
-                self._writer = self._kind(self._fresh.file, self._header(), self._settable)
+                self._writer = self._kind(
+                    self._fresh.file, self._header(), self._settable, self._was
+                )
             except BaseException:
                 self._fresh.discard()
                 raise
@@ -191,8 +203,8 @@ class PulledSheet:
             InputError: a workbook cannot hold the row.
         """
         wanted = wanted or {}
-        current = {name: text_of(name, live_value(incident, name)) for name in self._was}
-        link = _text(incident, "detail_url")
+        values = {name: live_value(incident, name) for name in self._was}
+        current = {name: text_of(name, value) for name, value in values.items()}
         cells = {
             ID_FIELD: str(incident[ID_FIELD]),
             **{name: wanted.get(name, current.get(name, "")) for name in self._settable},
@@ -200,29 +212,29 @@ class PulledSheet:
             "Progress": _text(incident, "progress"),
             "Channel": _text(incident, "channel_name"),
             self._started: self._local_time(incident.get("start_time")),
-            _LINK: link,
-            **{WAS_PREFIX + name: text for name, text in current.items()},
+            _LINK: _text(incident, "detail_url"),
         }
-        texts = {name: guard_formula(without_invalid(text)) for name, text in cells.items()}
+        texts = {name: without_invalid(text) for name, text in cells.items()}
+        memory = MemoryRow.of(cells[ID_FIELD].lower(), current, _json_names(values))
         if isinstance(self._writer, _Xlsx):
-            self._require_space(cells, texts)
+            self._require_space(texts, memory.was)
         with self._errors():
-            self._writer.write(texts, wanted, link)
+            self._writer.write(texts, wanted, memory)
         self.rows += 1
 
-    def _require_space(self, cells: Mapping[str, str], texts: Mapping[str, str]) -> None:
+    def _require_space(self, *rows: Mapping[str, str]) -> None:
         """Refuse what XlsxWriter would leave out or cut."""
-        too_long = next((name for name, text in texts.items() if _is_too_long(text)), None)
         if self.rows >= _MAX_ROWS:
             raise InputError(
                 f"{self._path}: more than {_MAX_ROWS:,} incidents, the limit of a workbook. "
                 "Use a .csv file, or pull a shorter time range."
             )
-        if too_long is not None:
-            raise InputError(
-                f"{self._path}: {too_long} of {cells[ID_FIELD]} has {len(cells[too_long]):,} "
-                "characters, too many for a cell of a workbook. Use a .csv file."
-            )
+        for name, text in itertools.chain.from_iterable(texts.items() for texts in rows):
+            if _is_too_long(text):
+                raise InputError(
+                    f"{self._path}: {name} of {rows[0][ID_FIELD]} has {len(text):,} characters, "
+                    "too many for a cell of a workbook. Use a .csv file."
+                )
 
     def _local_time(self, at: object) -> str:
         if not isinstance(at, (int, float)) or at <= 0:
@@ -238,6 +250,13 @@ def _text(incident: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
+def _json_names(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text columns of custom fields whose value is not a text."""
+    for name, value in values.items():
+        if is_custom(name) and not name.endswith(":json") and not isinstance(value, str | None):
+            yield name
+
+
 def _is_too_long(text: str) -> bool:
     # A character has at most two UTF-16 units, and most texts are far shorter.
     units = len(text) * 2
@@ -245,16 +264,26 @@ def _is_too_long(text: str) -> bool:
 
 
 class _Csv:
-    def __init__(self, file: BinaryIO, header: Mapping[str, str], settable: Sequence[str]) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        header: Mapping[str, str],
+        settable: Sequence[str],
+        was: Sequence[str],
+    ) -> None:
         del settable  # a CSV has no formats
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._text)
-        self._writer.writerow(map(guard_formula, header.values()))
+        self._header = [*header.values()]
+        own = [*memory_header(was), GUARDED_COLUMN]
+        self._writer.writerow(map(guard_formula, [*self._header, *own]))
 
-    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:
+    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], memory: MemoryRow) -> None:
         """Write a row; see ``_Writer``."""
-        del edited, link
-        self._writer.writerow(cells.values())
+        del edited
+        *guarded, record = guarded_row(self._header, [*cells.values()])
+        was = map(guard_formula, memory.was.values())
+        self._writer.writerow([*guarded, *was, memory.check, record])
 
     def finish(self) -> None:
         """See everything into the file."""
@@ -267,7 +296,13 @@ class _Csv:
 
 
 class _Xlsx:
-    def __init__(self, file: BinaryIO, header: Mapping[str, str], settable: Sequence[str]) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        header: Mapping[str, str],
+        settable: Sequence[str],
+        was: Sequence[str],
+    ) -> None:
         self._file = file
         self._made = StreamedBook("Incidents", _STYLES)
         self._formats = self._made.formats
@@ -276,6 +311,7 @@ class _Xlsx:
         try:
             self._sheet = self._made.book.add_worksheet(INCIDENTS_SHEET)
             self._write_header(header)
+            self._memory = self._memory_sheet(was)
         except BaseException:
             self.close()
             raise
@@ -290,7 +326,23 @@ class _Xlsx:
         set_up_page(sheet)
         for place, (name, text) in enumerate(header.items()):
             self._set_column(place, name)
-            self._write_text(0, place, guard_formula(text), self._style_of_header(name))
+            self._write_text(0, place, text, self._style_of_header(name))
+
+    def _memory_sheet(self, was: Sequence[str]) -> Worksheet:
+        """Add the worksheet with the pulled values, where no search and no sorting reaches."""
+        sheet = self._made.book.add_worksheet(MEMORY_SHEET)
+        sheet.very_hidden()
+        sheet.protect()
+        header = memory_sheet_header(was)
+        # Text, so that a program that writes it again does not read ids as numbers.
+        sheet.set_column(0, len(header) - 1, 20, self._formats["text"])
+        self._write_row(sheet, 0, header)
+        return sheet
+
+    def _write_row(self, sheet: Worksheet, row: int, texts: Sequence[str]) -> None:
+        for place, text in enumerate(texts):
+            if text:
+                self._made.write_text(sheet, row, place, text, self._formats["text"])
 
     def _style_of_header(self, name: str) -> Format:
         if name == ID_FIELD:
@@ -306,22 +358,20 @@ class _Xlsx:
                 sheet.data_validation(1, place, _MAX_ROWS, place, validation_of(name))
             return
         sheet.data_validation(1, place, _MAX_ROWS, place, _READ_ONLY)
-        if name.startswith(WAS_PREFIX):
-            sheet.set_column(place, place, 20, formats["grey"], {"hidden": True})
-        else:
-            # The filter's button needs space beside the name.
-            width = max(_READ_ONLY_WIDTHS[name.partition(" ")[0]], len(name) + 6)
-            sheet.set_column(place, place, width, formats["grey"])
+        # The filter's button needs space beside the name.
+        width = max(_READ_ONLY_WIDTHS[name.partition(" ")[0]], len(name) + 6)
+        sheet.set_column(place, place, width, formats["grey"])
 
-    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], link: str) -> None:
+    def write(self, cells: Mapping[str, str], edited: Mapping[str, str], memory: MemoryRow) -> None:
         """Write a row; see ``_Writer``."""
         self._rows += 1
         for place, (name, text) in enumerate(cells.items()):
-            if name == _LINK and is_link(link) and self._links < _MAX_LINKS:
+            if name == _LINK and is_link(text) and self._links < _MAX_LINKS:
                 self._links += 1
-                self._sheet.write_url(self._rows, place, link, self._formats["link"], text)
+                self._sheet.write_url(self._rows, place, text, self._formats["link"])
             elif text:
                 self._write_text(self._rows, place, text, self._style_of(name, edited))
+        self._write_row(self._memory, self._rows, memory.cells())
 
     def _style_of(self, name: str, edited: Mapping[str, str]) -> Format:
         if name == ID_FIELD:
@@ -335,7 +385,6 @@ class _Xlsx:
 
     def finish(self) -> None:
         """See everything into the file."""
-        # All columns, including hidden ones: sorting must move the pulled values with their row.
         self._sheet.autofilter(0, 0, max(1, self._rows), self._columns - 1)
         self._file.write(self._made.packed())
 

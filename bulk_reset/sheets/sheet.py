@@ -19,20 +19,26 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, TypeGuard
 
 import pandas as pd
 
-from bulk_reset.core.custom_fields import is_same
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.option_names import option, option_name
-from bulk_reset.core.safe_text import unguard_formula
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
-from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
+from bulk_reset.sheets.columns import Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.file_types import kind_of
+from bulk_reset.sheets.guards import Guards
+from bulk_reset.sheets.pulled_values import (
+    IsRewritten,
+    memory_of,
+    unchecked_notice,
+    without_unedited,
+)
 from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
 from bulk_reset.sheets.workbook_xml import ErrorCell
 
@@ -59,6 +65,8 @@ class Sheet:
         label: the name used in messages.
         path: the file; None for standard input and data frames.
         columns: the columns of the fields.
+        memory: the pulled values; None for a sheet that was not pulled.
+        is_rewritten: set it to send cells that were set back to their pulled value after a run.
         notices: sentences for the user about how the sheet was read.
     """
 
@@ -66,13 +74,15 @@ class Sheet:
         self, source: Source, label: str, path: Path | None, mapping: dict[str, str]
     ) -> None:
         self.source, self.label, self.path = source, label, path
-        # A file of failed rows or a pulled sheet; its cells are guarded against formulas.
-        self._is_guarded = any(name.startswith(OWN_PREFIX) for name in source.header)
-        header = tuple(map(unguard_formula, source.header)) if self._is_guarded else source.header
-        self.columns: Columns = bind(header, mapping, label)
-        self.notices = tuple(
-            f"{label}: {notice}" for notice in (source.notice, *self.columns.notices) if notice
-        )
+        self._guards = Guards(source.header)
+        header = self._guards.header
+        hidden_rows = source.memory_rows() if isinstance(source, WorkbookSource) else None
+        self.memory = memory_of(header, hidden_rows, label)
+        is_pulled = self.memory is not None
+        self.columns: Columns = bind(header, mapping, label, is_pulled=is_pulled)
+        notices = (source.notice, *self.columns.notices, unchecked_notice(self.memory))
+        self.notices = tuple(f"{label}: {notice}" for notice in notices if notice)
+        self.is_rewritten: IsRewritten | None = None
         self._stamp = self._read_stamp()
 
     def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
@@ -86,12 +96,13 @@ class Sheet:
             raise changed_error(self.label)
         try:
             for chunk in self.source.read(chunk_rows):
-                if self._is_guarded:
-                    chunk.columns[:] = [
-                        list(map(unguard_formula, cells)) for cells in chunk.columns
-                    ]
+                self._guards.remove(chunk)
                 filled = _without_blank_rows(chunk)
-                yield _without_unedited(filled, self.columns) if self.columns.was else filled
+                if self.memory is not None:
+                    filled = without_unedited(
+                        filled, self.columns.position, self.memory, self.is_rewritten
+                    )
+                yield filled
         except OSError as exc:
             raise _unreadable(self.label, exc) from exc
 
@@ -116,31 +127,12 @@ def _without_blank_rows(chunk: Chunk) -> Chunk:
         if not blank:
             return chunk
     kept = sorted(set(range(len(chunk.numbers))).difference(blank))
-    return Chunk(
-        [chunk.numbers[place] for place in kept],
-        [[cells[place] for place in kept] for cells in chunk.columns],
-        chunk.odd_cells,
-        len(blank),
+    return replace(
+        chunk,
+        numbers=[chunk.numbers[place] for place in kept],
+        columns=[[cells[place] for place in kept] for cells in chunk.columns],
+        blank_rows=len(blank),
     )
-
-
-def _without_unedited(chunk: Chunk, columns: Columns) -> Chunk:
-    """Clear the cells that still have the pulled value, so that they are not sent."""
-    texts, was = list(chunk.columns), {}
-    odd_cells, emptied = dict(chunk.odd_cells), 0
-    for field, was_position in columns.was.items():
-        position = columns.position[field]
-        was[field] = chunk.columns[was_position]
-        now = chunk.columns[position]
-        texts[position] = [
-            "" if is_same(text, old) else text for text, old in zip(now, was[field], strict=True)
-        ]
-        for number, text, old in zip(chunk.numbers, now, was[field], strict=True):
-            if is_same(text, old):
-                odd_cells.pop((number, position), None)
-            elif not text:
-                emptied += 1
-    return Chunk(chunk.numbers, texts, odd_cells, chunk.blank_rows, was, emptied)
 
 
 @contextmanager
@@ -280,6 +272,10 @@ class WorkbookSource:
         self.header_row, self.header = self._found.header.row_number, self._found.header.names
         self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
         self.notice += self._found.notice
+
+    def memory_rows(self) -> Iterable[Sequence[object]] | None:
+        """Return the rows of the worksheet with pulled values; None if there is none."""
+        return self._found.memory_rows
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
         """Yield chunks; see ``Source``."""

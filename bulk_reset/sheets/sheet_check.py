@@ -21,7 +21,7 @@ from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.incident_ids import Readings
 from bulk_reset.core.json_codec import dumps
 from bulk_reset.core.option_names import option
-from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.outcome import NOT_EDITED, Outcome, Status
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.row_keys import keys_of
 from bulk_reset.sheets.columns import Columns
@@ -286,7 +286,9 @@ class DecidedChunk:
             return _rejected(number, incident_id, self._row_errors[number], digest)
         values = self.checked.values(place)
         if place in self.checked.untouched:
-            return Outcome(number, incident_id, Status.UNCHANGED, (), digest)
+            return Outcome(
+                number, incident_id, Status.UNCHANGED, (), digest, error_message=NOT_EDITED
+            )
         decision = self._sheet_check.decisions.get(number)
         if decision is None or decision.status is Status.PENDING:
             was = self.checked.was_at(place)

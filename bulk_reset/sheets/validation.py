@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -37,6 +37,14 @@ from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.merged_cells import MERGED_ABOVE, MERGED_LEFT
+from bulk_reset.sheets.pulled_rows import (
+    Broken,
+    json_names_by_place,
+    other_types,
+    refused_rows,
+    untouched_rows,
+)
+from bulk_reset.sheets.pulled_values import pulled_value
 from bulk_reset.sheets.workbook_xml import NEVER_CALCULATED
 
 _SHOWN_CHARACTERS: Final = 60
@@ -77,6 +85,8 @@ class CheckedChunk:
         readings: counts of ids that were not plain ids.
         was: field -> cells with the pulled values, if the sheet was pulled.
         untouched: places in the chunk of rows in which nothing was edited since the pull.
+        is_remembered: whether every row has pulled values, even if all of them are empty.
+        json_names: place -> the columns whose pulled value was not a text; their cells are JSON.
     """
 
     numbers: Sequence[int]
@@ -85,6 +95,8 @@ class CheckedChunk:
     readings: Readings = field(default_factory=Readings)
     was: dict[str, list[str]] = field(default_factory=dict)
     untouched: frozenset[int] = frozenset()
+    is_remembered: bool = False
+    json_names: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -102,7 +114,7 @@ class CheckedChunk:
     @property
     def is_plain(self) -> bool:
         """Whether there are only columns of ``FIELDS``, and no pulled values."""
-        return not self.was and self.columns.keys() <= _PLAIN
+        return not (self.was or self.is_remembered) and self.columns.keys() <= _PLAIN
 
     def are_to_set(self) -> list[bool]:
         """Return for each row whether it is valid and sets a field."""
@@ -121,24 +133,21 @@ class CheckedChunk:
     def was_at(self, place: int) -> dict[str, Any] | None:
         """Return the pulled values of the row at this place; None if there are none."""
         found = {name: cells[place] for name, cells in self.was.items()}
-        if not any(found.values()):
+        if not self.is_remembered and not any(found.values()):
             return None
-        return {field_of(name): _was(name, text) for name, text in found.items()}
+        json_names = self.json_names.get(place, ())
+        return {
+            field_of(name): pulled_value(name, text, json_names) for name, text in found.items()
+        }
 
     def values(self, place: int) -> dict[str, str]:
-        """Return the values that the row at this place sets: field -> text."""
+        """Return the values that the row at this place sets: column -> text."""
+        json_names = self.json_names.get(place, ())
         return {
-            name: cells[place]
+            f"{name}:json" if name in json_names else name: cells[place]
             for name, cells in self.columns.items()
             if name != ID_FIELD and cells[place]
         }
-
-
-def _was(column: str, text: str) -> Any:  # noqa: ANN401  (JSON)
-    try:
-        return value_of(column, text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
@@ -149,14 +158,19 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     readings = Readings()
     if not _are_ids(cells[ID_FIELD]):
         cells[ID_FIELD] = read_ids(cells[ID_FIELD], readings)
-    found = list(_odd_cells(chunk, columns))
+    json_names = json_names_by_place(chunk, cells)
+    found = [
+        *_odd_cells(chunk, columns),
+        *refused_rows(chunk),
+        *other_types(cells, chunk, json_names),
+    ]
     odd = {(place, name) for place, name, *_ in found}
     for name, texts in cells.items():
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
-    if chunk.was:
-        untouched = frozenset(_untouched(cells, chunk.was) - invalid)
+    if chunk.recalled is not None:
+        untouched = frozenset(untouched_rows(cells, chunk) - invalid)
     found += _check_emptiness(cells, invalid | untouched)
     order = list(cells)
     found.sort(key=lambda entry: (entry[0], order.index(entry[1])))
@@ -165,25 +179,19 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
         number = chunk.numbers[place]
         row_errors.append(RowError(number, columns.name(name), kind, value, problem, fix))
-    return CheckedChunk(chunk.numbers, cells, row_errors, readings, chunk.was, untouched)
+    return CheckedChunk(
+        chunk.numbers,
+        cells,
+        row_errors,
+        readings,
+        chunk.was,
+        untouched,
+        chunk.is_remembered,
+        json_names,
+    )
 
 
-def _untouched(cells: dict[str, list[str]], was: dict[str, list[str]]) -> set[int]:
-    """Return the places of rows that have pulled values and set no field."""
-    settable = [texts for name, texts in cells.items() if name != ID_FIELD]
-    made_from = list(was.values())
-    return {
-        place
-        for place in range(len(cells[ID_FIELD]))
-        if not any(texts[place] for texts in settable) and any(old[place] for old in made_from)
-    }
-
-
-_Broken = Iterator[tuple[int, str, str, str, str]]
-"""(place in the chunk, field, kind, problem, fix) of each broken rule."""
-
-
-def _check_column(name: str, texts: list[str]) -> _Broken:
+def _check_column(name: str, texts: list[str]) -> Broken:
     """Find cells that may be invalid with fast tests of the whole column, then check only those."""
     suspects: Sequence[int]
     error_in: Callable[[str], _CellError | None]
@@ -348,7 +356,7 @@ def problem_of(name: str, text: str) -> tuple[str, str] | None:
     return found[1:] if found else None
 
 
-def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> _Broken:
+def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> Broken:
     settable = [cells for name, cells in columns.items() if name != ID_FIELD]
     if any("" not in cells for cells in settable):
         return
@@ -358,7 +366,7 @@ def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> _Broke
             yield place, ID_FIELD, "nothing_to_set", "the row has no field to update", fix
 
 
-def _odd_cells(chunk: Chunk, columns: Columns) -> _Broken:
+def _odd_cells(chunk: Chunk, columns: Columns) -> Broken:
     if not chunk.odd_cells:
         return
     name_at = {position: name for name, position in columns.position.items() if name != ID_FIELD}

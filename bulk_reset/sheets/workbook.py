@@ -7,7 +7,7 @@ Facts that calamine does not report are read from the XML, see ``worksheet_scan`
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header,
 from bulk_reset.sheets.file_types import WORKBOOK, kind_of
 from bulk_reset.sheets.merged_cells import MergedCells
 from bulk_reset.sheets.package import Package, SheetPart, part_key
+from bulk_reset.sheets.pulled_values import MEMORY_SHEET
 from bulk_reset.sheets.readable_workbook import DAMAGED, Readable
 from bulk_reset.sheets.workbook_xml import NEVER_CALCULATED, ErrorCell
 from bulk_reset.sheets.xml_parts import BROKEN
@@ -39,6 +40,7 @@ class WorkbookSheet:
 
     Attributes:
         notice: the end of a notice to the user; may be empty.
+        memory_rows: of the worksheet with pulled values, to be read once; None if there is none.
     """
 
     name: str
@@ -48,6 +50,7 @@ class WorkbookSheet:
     _errors: dict[int, list[tuple[int, ErrorCell]]]
     _merged: MergedCells
     _has_broken: bool
+    memory_rows: Iterable[list[Any]] | None = None
 
     def rows(self) -> Iterator[list[Any]]:
         """Yield every row from the first row of the worksheet, including blank rows."""
@@ -139,10 +142,12 @@ def _not_a_workbook(path: Path, kind: str, fix: str) -> SheetError:
 
 
 def _chosen(package: Package, path: Path, sheet_name: str | None) -> list[SheetPart]:
-    """Return the worksheet of this name, else all visible ones."""
-    sheets = [one for one in package.sheets if one.kind == "worksheet"]
+    """Return the worksheet of this name, else all visible ones; the pulled values come last."""
+    worksheets = [one for one in package.sheets if one.kind == "worksheet"]
+    memory = [one for one in worksheets if one.name == MEMORY_SHEET]
+    sheets = [one for one in worksheets if one.name != MEMORY_SHEET]
     if sheet_name is None:
-        return [one for one in sheets if one.state == "visible"]
+        return [*(one for one in sheets if one.state == "visible"), *memory]
     named = [one for one in sheets if one.name == sheet_name]
     if not named:
         others = ", ".join(repr(one.name) for one in package.sheets)
@@ -150,13 +155,16 @@ def _chosen(package: Package, path: Path, sheet_name: str | None) -> list[SheetP
             f"{option('sheet_name', sheet_name)}: {path} has no such worksheet. "
             f"Its worksheets are {others}."
         )
-    return named
+    return [*named, *memory]
 
 
 def _open(path: Path, readable: Readable, header_row: int | None) -> WorkbookSheet:
-    found = {}
+    found, memory_rows = {}, None
     for position, part in enumerate(readable.sheets):
         sheet = readable.open_sheet(position)
+        if part.name == MEMORY_SHEET:
+            memory_rows = sheet.iter_rows()
+            continue
         header = find_header(sheet.iter_rows(), header_row)
         if header is not NO_HEADER:
             found[part.name] = (position, sheet, header)
@@ -170,7 +178,9 @@ def _open(path: Path, readable: Readable, header_row: int | None) -> WorkbookShe
     _require_names(path, header, errors)
     notice = f"; {counted(facts.hidden_rows, 'hidden row')} included" if facts.hidden_rows else ""
     merged = MergedCells(sheet.merged_cell_ranges or ())
-    return WorkbookSheet(name, header, notice, sheet, errors, merged, readable.has_broken)
+    return WorkbookSheet(
+        name, header, notice, sheet, errors, merged, readable.has_broken, memory_rows
+    )
 
 
 def _require_names(

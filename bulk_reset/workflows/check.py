@@ -27,6 +27,7 @@ class CheckResult:
         estimate_s: the time they need, computed from the quota.
         fields: field -> rows that set it.
         row_errors: of invalid rows, in the sheet's order.
+        not_edited: rows of a pulled sheet in which nothing was edited.
     """
 
     sheet: str
@@ -37,6 +38,7 @@ class CheckResult:
     estimate_s: float
     fields: dict[str, int]
     row_errors: tuple[RowError, ...]
+    not_edited: int = 0
 
 
 def check(
@@ -72,6 +74,7 @@ def check(
             ideal_s(to_send, options.windows()),
             {name: n for name, n in fields.items() if n and name != ID_FIELD},
             sheet_check.row_errors,
+            sheet_check.untouched,
         )
 
 

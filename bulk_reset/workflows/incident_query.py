@@ -49,11 +49,15 @@ class Query:
     nums: tuple[str, ...] = ()
 
     def windows(self) -> Iterator[tuple[int, int]]:
-        """Yield the periods of the requests, up to 31 days each, without overlap."""
+        """Yield the periods of the requests, up to 31 days each.
+
+        Whether the ends of a period belong to it is not published, so each period has a second
+        more at both ends, and neighbours overlap. ``matches`` leaves out the first and the last.
+        """
         start = self.since_at
         while start <= self.until_at:
-            end = min(start + MAX_WINDOW_S, self.until_at)
-            yield start, max(end, start + 1)  # the end has to lie after the start
+            end = min(start + MAX_WINDOW_S - 2, self.until_at)
+            yield max(0, start - 1), end + 1
             start = end + 1
 
     def body(self, window: tuple[int, int], cursor: str) -> dict[str, Any]:
@@ -79,7 +83,9 @@ class Query:
         }
 
     def matches(self, incident: Mapping[str, Any]) -> bool:
-        """Return whether an incident is in one of the channels."""
+        """Return whether an incident is in one of the channels, and not in the added seconds."""
+        if incident.get("start_time") in (self.since_at - 1, self.until_at + 1):
+            return False
         names = {one.casefold() for one in self.channels}
         its = {str(incident.get(name, "")).casefold() for name in ("channel_id", "channel_name")}
         return not names or bool(names & its)

@@ -91,6 +91,7 @@ def plan(
         fields=dict(planning.fields),
         lost=planning.lost,
         requests=planning.requests,
+        not_edited=work.settled[Status.UNCHANGED],
         estimate_s=ideal_s(planning.requests + reads, options.windows()),
         sha256=hash_file(path).sha256 if (path := session.table.path) else "",
         version=version("bulk-reset"),

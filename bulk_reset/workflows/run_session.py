@@ -80,6 +80,9 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
         refuse_to_overwrite(table.path, path)
         if path is not None:
             refuse_other_destination(path, options, adds=True)
+        if table.memory is not None and path is not None:
+            # As it is before this run: rows must not change while they are sent.
+            table.is_rewritten = LastWritten(beside(path, BEFORE)).is_replaced
         yield RunSession(table, path, connection, options, callbacks)
 
 
@@ -215,7 +218,7 @@ class RunSession:
             return None, 0
         if report is None:
             # Nothing is kept, but values that were modified since the pull are conflicts anyway.
-            is_pulled = bool(self.table.columns.was)
+            is_pulled = self.table.memory is not None
             return (CurrentValues(None, overwrites, repeated_ids) if is_pulled else None), 0
         path = beside(report.path, BEFORE)
         sent_before = SentDigests(path)
@@ -268,6 +271,7 @@ def _dry_totals(work: WorkSource, options: Options) -> Totals:
         counts=StatusCounts((status, counts[status]) for status in Status),
         done_before=work.resumed.total(),
         beyond_limit=work.unsent,
+        not_edited=work.sheet_check.untouched,
         blank_rows=work.sheet_check.blank_rows,
         requests=work.sent,
         elapsed_s=ideal_s(work.sent, options.windows()),

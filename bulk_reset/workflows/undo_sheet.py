@@ -30,7 +30,9 @@ from bulk_reset.records.previous_values import (
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.restorability import why_not_restorable
-from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.sheets.columns import GUARDED_COLUMN, OWN_PREFIX
+from bulk_reset.sheets.guards import guarded_row
+from bulk_reset.sheets.pulled_values import MemoryRow, memory_header
 from bulk_reset.workflows.undo_reports import is_undo_report, next_undo_report
 from bulk_reset.workflows.verify import BEFORE
 
@@ -225,23 +227,26 @@ def _write_sheet(
     customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     names = [header_of(column) for column in columns.values()]
-    header = [ID_FIELD, *names, _ROW, *(WAS_PREFIX + name for name in names)]
+    header = [ID_FIELD, *names, _ROW]
     with atomic_file(path) as content, _as_csv(content) as file:
         writer = csv.writer(file)
-        writer.writerow(map(guard_formula, header))
+        own = [*memory_header(columns.values()), GUARDED_COLUMN]
+        writer.writerow(map(guard_formula, [*header, *own]))
         for (incident_id, fields), row_number in zip(steps.items(), row_numbers, strict=True):
-            writer.writerow(
-                [
-                    incident_id,
-                    *(_cell(column, fields.get(name), "was") for name, column in columns.items()),
-                    row_number,
-                    *(_cell(column, fields.get(name), "wrote") for name, column in columns.items()),
-                ]
-            )
+            texts = {which: _texts(columns, fields, which) for which in ("was", "wrote")}
+            cells = [incident_id, *texts["was"].values(), str(row_number)]
+            *guarded, record = guarded_row(header, cells)
+            memory = MemoryRow.of(incident_id, texts["wrote"], ())
+            wrote = map(guard_formula, memory.was.values())
+            writer.writerow([*guarded, *wrote, memory.check, record])
 
 
-def _cell(column: str, step: _Step | None, which: str) -> str:
-    return "" if step is None else guard_formula(text_of(column, getattr(step, which)))
+def _texts(columns: Mapping[str, str], fields: Mapping[str, _Step], which: str) -> dict[str, str]:
+    """Return column -> text of the values before the run (``was``) or of those it wrote."""
+    return {
+        column: text_of(column, getattr(fields[name], which)) if name in fields else ""
+        for name, column in columns.items()
+    }
 
 
 def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:

@@ -19,6 +19,7 @@ from bulk_reset.core.safe_text import (
     escape_formula,
     guard_formula,
     one_line,
+    unguard_edited,
     unguard_formula,
     without_controls,
 )
@@ -85,6 +86,44 @@ def test_formula_is_shown_with_a_quote_before_it(text: str, shown: str) -> None:
 def test_text_that_was_not_guarded_is_unchanged(text: str) -> None:
     """A user who fixes a cell types the intended text."""
     assert unguard_formula(text) == text
+
+
+@given(st.text(), st.text(st.sampled_from("'=-\n;ab ")))
+def test_guards_of_an_edited_text_are_removed_and_typed_quotes_are_not(
+    text: str, typed: str
+) -> None:
+    """A text that was not edited is restored; in a text without guards every quote was typed."""
+    assert unguard_edited(guard_formula(text), guard_formula(text)) == text
+    assert unguard_edited(typed, "abc") == typed
+    assert unguard_edited(typed, typed.replace("'", "x")) == typed
+
+
+@pytest.mark.parametrize(
+    ("guarded", "edited", "text"),
+    [
+        ("'=a", "'=ab", "=ab"),
+        ("'=a", "=a", "=a"),
+        ("'=a", "'-typed\n'=a", "'-typed\n=a"),
+        ("'=a", "'=a\n'-typed", "=a\n'-typed"),
+        ("x\n'-a\ny", "x\n'-a b\ny\n'-typed", "x\n-a b\ny\n'-typed"),
+        ("x\n'-a\n'-b", "'-b\nx", "-b\nx"),
+        ("x\r\n'-a\r\ny", "x\n'-a\nz", "x\n-a\nz"),
+        ("x;'=a", "x;'=a;'=typed", "x;=a;'=typed"),
+        ("''=a", "''=b", "'=b"),
+        ("x\n'\ny", "x\n'\nz", "x\n'\nz"),
+        ("'=a", "all new", "all new"),
+    ],
+)
+def test_quote_is_removed_only_where_a_guard_was(guarded: str, edited: str, text: str) -> None:
+    """Lines were added, edited, moved or removed."""
+    assert unguard_edited(edited, guarded) == text
+
+
+def test_long_text_of_many_lines_is_unguarded_at_once() -> None:
+    """Aligning its lines would take minutes."""
+    lines = [f"-{n}" for n in range(20_000)]
+    guarded = guard_formula("\n".join(lines))
+    assert unguard_edited(f"{guarded}\nend", guarded) == "\n".join([*lines, "end"])
 
 
 # --- The command, on a terminal and elsewhere ------------------------------------------------

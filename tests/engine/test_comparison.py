@@ -35,6 +35,10 @@ def incident(**values: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON)
         ("old\r\ntext", "new", "old\ntext", Verdict.UPDATE),
         ("old", "new\r\ntext", "new\ntext", Verdict.UNCHANGED),
         ("old", "new", "old ", Verdict.CONFLICT),
+        (" old\r\n", "new", "old", Verdict.UPDATE),
+        ("  \n", "new", "", Verdict.UPDATE),
+        ("  ", "new", None, Verdict.UPDATE),
+        ("", "new", "  ", Verdict.UPDATE),
     ],
 )
 def test_three_values_decide(was: str | None, wanted: str, now: str | None, verdict: str) -> None:

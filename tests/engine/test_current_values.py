@@ -91,7 +91,10 @@ def test_a_row_that_a_killed_run_has_sent_is_updated() -> None:
     )
     assert (first.status, first.fields, first.attempts) == (Status.UPDATED, ("title",), 0)
     assert "read back: applied" in first.error_message
-    assert (second.status, second.error_message) == (Status.UNCHANGED, "")
+    assert (second.status, second.error_message) == (
+        Status.UNCHANGED,
+        "the incident already has these values",
+    )
 
 
 @pytest.mark.parametrize("overwrites", [False, True])

@@ -589,6 +589,9 @@ def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(job_run, "next_sheet", fail)
 
 
+AGAIN = "Fix that (for example free disk space), then run the same command again."
+
+
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
@@ -598,8 +601,7 @@ def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (
             MemoryError(),
             3,
-            "this machine: out of memory. Fix that (for example free disk space), then run the "
-            "same command again.",
+            f"this machine: out of memory. {AGAIN}",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from bulk_reset.sheets.sheet_check import check_rows
 
 A, B, C, D = (letter * 24 for letter in "abcd")
 HEADER: Final = ["Incident ID", "Title", "Owner"]
-OWN: Final = ["bulk-reset row", "bulk-reset status", "bulk-reset reason"]
+OWN: Final = ["bulk-reset row", "bulk-reset status", "bulk-reset reason", "bulk-reset guarded"]
 Results = dict[int, tuple[Status, str, str]]
 """row_number -> status, error code and message that the API gave; updated where left out."""
 
@@ -107,8 +108,8 @@ def test_rows_not_done_are_kept_with_their_reason(path: Path) -> None:
     assert found == path.with_name("july.failed.csv")
     assert cells(found) == [
         [*HEADER, *OWN],
-        [B, "bad", "y", "3", "failed", "ResourceNotFound: no such incident"],
-        [C, "lost", "", "5", "unknown", "timeout: no answer"],
+        [B, "bad", "y", "3", "failed", "ResourceNotFound: no such incident", ""],
+        [C, "lost", "", "5", "unknown", "timeout: no answer", ""],
         [
             "z",
             "wrong",
@@ -116,6 +117,7 @@ def test_rows_not_done_are_kept_with_their_reason(path: Path) -> None:
             "6",
             "rejected",
             "id_invalid: Incident ID: 1 character; an ID has 24. Copy the whole ID.",
+            "",
         ],
     ]
 
@@ -141,9 +143,14 @@ def test_cells_are_no_formulas_and_are_read_back_unchanged(path: Path) -> None:
     found = run(path, dict.fromkeys(range(2, 14), (Status.FAILED, "", "=cmd()\n|x")))
 
     assert found is not None
-    assert cells(found)[1:] == [
-        [f"{n:024X} ", written[text], "'=1+1", str(n + 2), "failed", "'=cmd() |x"]
+    *lines, records = zip(*cells(found)[1:], strict=True)
+    assert list(zip(*lines, strict=True)) == [
+        (f"{n:024X} ", written[text], "'=1+1", str(n + 2), "failed", "'=cmd() |x")
         for n, text in enumerate(texts)
+    ]
+    assert [json.loads(record) for record in records] == [
+        {"Title": written[text], "Owner": "'=1+1"} if written[text] != text else {"Owner": "'=1+1"}
+        for text in texts
     ]
     assert read_again(found)[:3] == [
         [f"{n:024X} " for n in range(12)],
@@ -262,7 +269,7 @@ def test_failed_rows_are_a_sheet_that_runs(path: Path) -> None:
     assert again == path.with_name("july.failed.failed.csv")
     assert cells(again) == [
         [*HEADER, *OWN],
-        [C, "three\nlines", "", "3", "failed", "BadRequest: still no"],
+        [C, "three\nlines", "", "3", "failed", "BadRequest: still no", ""],
     ]
 
 
@@ -279,6 +286,6 @@ def test_failed_rows_of_a_workbook_are_csv(tmp_path: Path) -> None:
 
     assert cells(found) == [
         ["Incident ID", "Title", "Severity", *OWN],
-        [A, "1234", "Info", "4", "failed", "x: y"],
-        [B, "b\nb", "", "5", "failed", "x: y"],
+        [A, "1234", "Info", "4", "failed", "x: y", ""],
+        [B, "b\nb", "", "5", "failed", "x: y", ""],
     ]

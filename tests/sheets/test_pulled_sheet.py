@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import re
@@ -16,11 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bulk_reset.core.custom_fields import header_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import SETTABLE_FIELDS
-from bulk_reset.core.safe_text import unguard_formula
 from bulk_reset.sheets import pulled_sheet
 from bulk_reset.sheets.pulled_sheet import PulledSheet
+from bulk_reset.sheets.pulled_values import MEMORY_SHEET, check_of, shown_columns
 from bulk_reset.sheets.sheet import open_sheet
 from bulk_reset.sheets.validation import check_chunk
 
@@ -53,13 +55,19 @@ def written(path: Path, *incidents: dict[str, Any], **more: Any) -> Path:  # noq
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Return all cells as a run reads them, including unedited ones."""
+    """Return all cells as a run reads them, with the pulled value of each field."""
+    found = []
     with open_sheet(path) as sheet:
-        return [
-            dict(zip(sheet.columns.header, map(unguard_formula, cells), strict=True))
-            for chunk in sheet.source.read(1_000)
-            for cells in zip(*chunk.columns, strict=True)
-        ]
+        for chunk in sheet.chunks():
+            assert chunk.recalled is not None
+            was = {f"was {header_of(name)}": texts for name, texts in chunk.recalled.was.items()}
+            columns = [*shown_columns(chunk, sheet.columns.position), *was.values()]
+            found += [
+                dict(zip([*sheet.columns.header, *was], cells, strict=True))
+                for cells in zip(*columns, strict=True)
+            ]
+            assert not chunk.refused
+    return found
 
 
 def texts() -> st.SearchStrategy[str]:
@@ -104,10 +112,8 @@ def test_every_text_is_read_back_with_its_pulled_value(
         for name, text in named.items()
     }
     places = [*pulled_sheet.HEADER_OF.values()][1:] + custom
-    assert {name: row[f"bulk-reset was {name}"] for name in named} == wanted
-    assert [row[place] for place in places] == [
-        row[f"bulk-reset was {name}"] for name in [*named, custom[1]]
-    ]
+    assert {name: row[f"was {name}"] for name in named} == wanted
+    assert [row[place] for place in places] == [row[f"was {name}"] for name in [*named, custom[1]]]
 
 
 @pytest.mark.parametrize("text", ["<r>a</r>", "<r><t>a</t></r>", "<r>&</r>", "<r> \n </r>"])
@@ -226,8 +232,8 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
         "Started (Europe/Berlin)",
         "Link",
     ]
-    assert header[12:] == [f"bulk-reset was {name}" for name in SETTABLE_FIELDS]
-    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:R3")
+    assert len(header) == 12
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:L3")
     assert sheet["A2"].number_format == "@"
     assert sheet["A2"].value == ID
     assert sheet["K2"].value == "2025-11-25 10:00:00"
@@ -242,8 +248,7 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
     assert {sheet[f"{one}2"].fill.start_color.rgb for one in "HIJKL"} == {grey}
     assert grey not in {sheet[f"{one}2"].fill.start_color.rgb for one in "ABCDEFG"}
     assert sheet["B2"].fill.start_color.rgb != sheet["C2"].fill.start_color.rgb
-    assert sheet.column_dimensions["M"].hidden
-    assert not sheet.column_dimensions["B"].hidden
+    assert not any(column.hidden for column in sheet.column_dimensions.values())
     prompts = {
         cells: rule.prompt
         for rule in sheet.data_validations.dataValidation
@@ -251,7 +256,7 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
         if rule.promptTitle == "Read-only"
     }
     assert prompts == {
-        f"{one}2:{one}1048576": "Changes in this column are not sent." for one in "HIJKLMNOPQR"
+        f"{one}2:{one}1048576": "Changes in this column are not sent." for one in "HIJKL"
     }
     colours = [sheet[f"{one}1"].fill.start_color.rgb for one in "ABH"]
     assert len(set(colours)) == 3
@@ -389,8 +394,7 @@ def test_too_long_cell_is_an_error_that_names_the_incident(tmp_path: Path) -> No
         ("x" * 32_768, False),
         ("\N{BUG}" * 16_383, True),
         ("\N{BUG}" * 16_384, False),  # two units each
-        ("=" + "x" * 32_765, True),
-        ("=" + "x" * 32_766, False),  # and a quote, that no spreadsheet runs it
+        ("=" + "x" * 32_766, True),
     ],
 )
 def test_cell_is_complete_or_an_error(text: str, is_kept: bool, tmp_path: Path) -> None:
@@ -398,7 +402,7 @@ def test_cell_is_complete_or_an_error(text: str, is_kept: bool, tmp_path: Path) 
     path, one = tmp_path / "x.xlsx", incident(fields={"log": text})
     if is_kept:
         [row] = read(written(path, one, custom=["field:log"]))
-        assert (row["field:log"], row["bulk-reset was field:log"]) == (text, text)
+        assert (row["field:log"], row["was field:log"]) == (text, text)
         return
     with pytest.raises(InputError) as caught:
         written(path, one, custom=["field:log"])
@@ -427,3 +431,72 @@ def test_more_incidents_than_rows_of_a_worksheet_are_an_error(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
     write_one_more(tmp_path / "x.csv")
     assert len(read(tmp_path / "x.csv")) == 1
+
+
+def test_pulled_values_are_in_a_worksheet_that_no_search_reaches(tmp_path: Path) -> None:
+    """Very hidden and protected; by incident, with a check of its values."""
+    one = incident(title="=1+1", fields={"tags": ["a"]})
+    book = openpyxl.load_workbook(written(tmp_path / "x.xlsx", one, custom=["field:tags"]))
+    page = book[MEMORY_SHEET]
+    assert (page.sheet_state, page.protection.sheet, book.active.title) == (
+        "veryHidden",
+        True,
+        "Incidents",
+    )
+    names = [*SETTABLE_FIELDS, "field:tags"]
+    values = dict(zip(names, ["=1+1", "", "", "", "", "Critical", '["a"]'], strict=True))
+    assert [[cell.value or "" for cell in row] for row in page.iter_rows()] == [
+        ["incident_id", *names, "bulk-reset check"],
+        [ID, *values.values(), check_of(ID, values, ["field:tags"])],
+    ]
+    assert {cell.data_type for row in page.iter_rows() for cell in row if cell.value} == {"s"}
+
+
+def test_pulled_values_of_a_csv_are_at_the_far_right(tmp_path: Path) -> None:
+    """With their check, and the cells that were guarded."""
+    path = written(tmp_path / "x.csv", incident(title="=1+1"), incident(2))
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header, first, second = csv.reader(file)
+    was = dict.fromkeys(SETTABLE_FIELDS, "") | {"incident_severity": "Critical"}
+    columns = [*(f"bulk-reset was {name}" for name in SETTABLE_FIELDS), "bulk-reset check"]
+    assert header[12:] == [*columns, "bulk-reset guarded"]
+    assert first[12:] == [
+        *(was | {"title": "'=1+1"}).values(),
+        check_of(ID, was | {"title": "=1+1"}),
+        '{"Title": "\'=1+1"}',
+    ]
+    assert second[-2:] == [check_of(incident(2)["incident_id"], was | {"title": "Disk full"}), ""]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("a\r\nb", "a\nb", True),
+        ("a_x000D_\nb", "a\nb", True),
+        ("a\x0bb", "ab", True),
+        (" \n", "", True),
+        ("a\n\nb", "a\nb", False),
+        ("a  b", "a b", False),
+        ("a\tb", "ab", False),
+        ("007", "7", False),
+        ("A", "a", False),
+    ],
+)
+def test_check_ignores_only_what_file_formats_change(one: str, other: str, is_same: bool) -> None:
+    """Any other change of a pulled value is detected."""
+    assert (check_of(ID, {"title": one}) == check_of(ID, {"title": other})) is is_same
+
+
+def test_check_belongs_to_the_incident_and_each_field() -> None:
+    """Moved values do not fit; the order of the columns does not count."""
+    was = {"title": "a", "impact": "b"}
+    others = [
+        check_of(incident(2)["incident_id"], was),
+        check_of(ID, {"title": "b", "impact": "a"}),
+        check_of(ID, {"title": "ab", "impact": ""}),
+        check_of(ID, {"title": "a"}),
+        check_of(ID, was, ["field:x"]),
+    ]
+    assert check_of(ID, was) == check_of(ID, {"impact": "b", "title": "a"})
+    assert check_of(ID, was) not in others
+    assert check_of(ID, was)[0] == "k"

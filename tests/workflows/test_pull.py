@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,9 +17,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from programs import FAST, SandboxProcess, read_csv, seed_id
 
+from bulk_reset.api.client import Page
 from bulk_reset.core.errors import InputError
+from bulk_reset.engine.incident_reader import IncidentReader
 from bulk_reset.workflows.id_file import read_id_file
 from bulk_reset.workflows.incident_query import MAX_WINDOW_S, Query, parse_time, query_of
+from bulk_reset.workflows.pull import _Pulling
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]
@@ -29,15 +32,42 @@ DAY_S = 86_400
 
 
 @pytest.mark.parametrize("days", [0, 1, 30, 31, 32, 62, 63, 365])
-def test_windows_cover_the_time_and_never_overlap(days: int) -> None:
-    """Each is up to 31 days, as the API requires, and starts after the previous one."""
+def test_windows_cover_every_second_without_their_ends(days: int) -> None:
+    """Each is up to 31 days, as the API requires, and no second is only at the end of one."""
     query = Query(1_000_000, 1_000_000 + days * DAY_S)
     windows = list(query.windows())
-    assert windows[0][0] == query.since_at
-    assert windows[-1][1] >= query.until_at
+    assert (windows[0][0], windows[-1][1]) == (query.since_at - 1, query.until_at + 1)
     assert all(0 < end - start <= MAX_WINDOW_S for start, end in windows)
-    assert all(end < start for (_, end), (start, _) in pairwise(windows))
+    assert all(end == start + 1 for (_, end), (start, _) in pairwise(windows))
     assert len(windows) <= days // 31 + 1
+
+
+@pytest.mark.parametrize(
+    "has_ends", [(True, True), (True, False), (False, True), (False, False)], ids=str
+)
+def test_incidents_on_the_second_between_two_windows_are_pulled_once(
+    has_ends: tuple[bool, bool],
+) -> None:
+    """Whether the API counts the ends of a window to it or not; none outside the period is."""
+    since = 1_000_000
+    until = since + 40 * DAY_S
+    query = Query(since, until)
+    [(_, end), _] = query.windows()
+    times = [since - 1, since, since + 1, end - 2, end - 1, end, end + 1, until, until + 1]
+    there = [{"incident_id": seed_id(n), "start_time": at} for n, at in enumerate(times)]
+
+    class Reader:
+        async def page(self, body: dict[str, Any]) -> Page:
+            first, last = body["start_time"], body["end_time"]
+            first, last = first + (not has_ends[0]), last - (not has_ends[1])
+            found = tuple(one for one in there if first <= one["start_time"] <= last)
+            return Page(found, "", has_next=False, total=len(found))
+
+    async def pulled() -> list[int]:
+        pulling = _Pulling(cast(IncidentReader, Reader()), lambda _read, _total: None)
+        return [incident["start_time"] async for incident in pulling.of_query(query)]
+
+    assert sorted(asyncio.run(pulled())) == times[1:-1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,312 @@
+"""What a pulled sheet remembers: the value of each field when its incident was pulled.
+
+The pulled values belong to an incident. A workbook has them in a worksheet of its own, hidden and
+protected, where no search and no sorting reaches; a CSV has them in columns beside the cells. Both
+have a check for each incident: a hash of its id and all its pulled values. A row whose check does
+not fit is refused, because its edits cannot be told from its pulled values.
+
+Sheets of version 0.1 and 0.2.0 have columns without a check; they are read with a notice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from bulk_reset.core.custom_fields import custom_column, field_of, header_of, is_same, value_of
+from bulk_reset.core.errors import SheetError
+from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
+from bulk_reset.core.incident_ids import Readings, is_id, read_ids
+from bulk_reset.core.safe_text import without_invalid
+from bulk_reset.sheets.chunk import Chunk, Recalled
+from bulk_reset.sheets.columns import CHECK_COLUMN, GUARDED_COLUMN, WAS_PREFIX, was_positions
+
+MEMORY_SHEET: Final = "bulk-reset pulled values"
+"""The worksheet with the pulled values."""
+STARTED: Final = "Started ("
+"""Start of the name of a read-only column; the time zone follows."""
+READ_ONLY: Final = ("Number", "Progress", "Channel", "Link")
+"""The names of the other read-only columns of a pulled sheet."""
+_CHANGED: Final = (
+    "the pulled values of this row were changed or moved",
+    "Pull again, or undo what changed them (replace all, or sorting some of the columns)",
+)
+_MISSING: Final = (
+    "the pulled values of this row are missing",
+    "Pull again, or move the row to a sheet of its own",
+)
+_UNSTABLE: Final = re.compile(
+    "_?x[0-9A-Fa-f]{4}_|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd\ud800-\udfff\ufffe\uffff]"
+)
+"""What file formats change in a text: escapes of a workbook, control and invalid characters."""
+_CHECK_BYTES: Final = 9
+
+
+class Memory(Protocol):
+    """The pulled values of a sheet.
+
+    Attributes:
+        names: the remembered fields, as columns: ``title``, ``field:NAME``, ``field:NAME:json``.
+        is_checked: whether they have checks.
+    """
+
+    names: tuple[str, ...]
+    is_checked: bool
+
+    def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
+        """Return the pulled values of rows.
+
+        Args:
+            ids: the incident id of each row.
+            columns: the cells of the rows, by column of the sheet.
+        """
+        ...
+
+
+def check_of(incident_id: str, was: Mapping[str, str], json_names: Iterable[str] = ()) -> str:
+    """Return the check of an incident's pulled values.
+
+    Args:
+        was: column -> pulled text.
+        json_names: the columns whose value was not a text, but a list, a number …
+    """
+    marked = sorted(json_names)
+    digest = hashlib.blake2b(incident_id.encode(), digest_size=_CHECK_BYTES, person=b"pulled 1")
+    for part in (*marked, "", *(part for name in sorted(was) for part in (name, was[name]))):
+        digest.update(b"\0" + _stable(part).encode("utf-8", "replace"))
+    # It begins with a letter, so that no spreadsheet reads it as a number.
+    return " ".join([f"k{digest.hexdigest()}", *marked])
+
+
+def json_names_of(check: str) -> list[str]:
+    """Return the columns whose pulled value was not a text."""
+    return check.split(" ")[1:]
+
+
+def _stable(text: str) -> str:
+    """Return the part of a text that every file format keeps.
+
+    Some programs write white space alone as an empty cell.
+    """
+    if text.isspace():
+        return ""
+    if text.isprintable() and "_" not in text and "\ufffd" not in text:
+        return text
+    return _UNSTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def memory_header(names: Iterable[str]) -> list[str]:
+    """Return the columns that a CSV has for its pulled values, from remembered fields."""
+    return [*(WAS_PREFIX + header_of(name) for name in names), CHECK_COLUMN]
+
+
+class ColumnMemory:
+    """Pulled values in columns of the sheet itself."""
+
+    def __init__(self, header: tuple[str, ...]) -> None:
+        self._was = was_positions(header)
+        self._check = header.index(CHECK_COLUMN) if CHECK_COLUMN in header else None
+        self.names, self.is_checked = tuple(self._was), self._check is not None
+
+    def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
+        """Return the pulled values of rows; see ``Memory``."""
+        was = {name: list(columns[at]) for name, at in self._was.items()}
+        if self._check is None:
+            return Recalled(was, [""] * len(ids), {})
+        checks = list(columns[self._check])
+        problems = {}
+        rows = zip(*was.values(), strict=True)
+        for place, (incident_id, check, texts) in enumerate(zip(ids, checks, rows, strict=True)):
+            made = check_of(incident_id, dict(zip(was, texts, strict=True)), json_names_of(check))
+            if made != check:
+                is_missing = not check and not any(texts)
+                problems[place] = _MISSING if is_missing else _CHANGED
+        return Recalled(was, checks, problems)
+
+
+class SheetMemory:
+    """Pulled values in a worksheet of their own, by incident.
+
+    Args:
+        rows: of the worksheet, with its header.
+    """
+
+    is_checked = True
+
+    def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
+        iterator = iter(rows)
+        header = [str(name) for name in next(iterator, ())]
+        names = header[1:-1] if header[:1] == [ID_FIELD] and header[-1:] == [CHECK_COLUMN] else []
+        self.names = tuple(custom_column(name) or name for name in names)
+        self._row_of = dict(self._rows(iterator)) if names else {}
+
+    def _rows(self, rows: Iterator[Sequence[Any]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        width = len(self.names) + 1
+        for cells in rows:
+            incident_id, *texts = map(str, cells)
+            yield incident_id, (*texts[:width], *[""] * (width - len(texts)))
+
+    def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
+        """Return the pulled values of rows; see ``Memory``."""
+        del columns
+        nothing = ("",) * (len(self.names) + 1)
+        found = [self._row_of.get(incident_id, nothing) for incident_id in ids]
+        problems = {}
+        for place, (incident_id, row) in enumerate(zip(ids, found, strict=True)):
+            *texts, check = row
+            was = dict(zip(self.names, texts, strict=True))
+            if row is nothing:
+                problems[place] = _MISSING
+            elif check_of(incident_id, was, json_names_of(check)) != check:
+                problems[place] = _CHANGED
+        by_column = list(zip(*found, strict=True)) or [()] * len(nothing)
+        *was_columns, checks = map(list, by_column)
+        return Recalled(dict(zip(self.names, was_columns, strict=True)), checks, problems)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """The pulled values of one incident, to be written.
+
+    Attributes:
+        was: column -> pulled text, of every remembered field.
+    """
+
+    incident_id: str
+    was: Mapping[str, str]
+    check: str
+
+    @classmethod
+    def of(cls, incident_id: str, was: Mapping[str, str], json_names: Iterable[str]) -> MemoryRow:
+        """Make a row from its texts; characters that no file can hold become U+FFFD."""
+        texts = {name: without_invalid(text) for name, text in was.items()}
+        return cls(incident_id, texts, check_of(incident_id, texts, json_names))
+
+    def cells(self) -> list[str]:
+        """Return the row of the worksheet ``MEMORY_SHEET``."""
+        return [self.incident_id, *self.was.values(), self.check]
+
+
+def memory_sheet_header(names: Iterable[str]) -> list[str]:
+    """Return the header of the worksheet ``MEMORY_SHEET``, from remembered fields."""
+    return [ID_FIELD, *map(header_of, names), CHECK_COLUMN]
+
+
+def memory_of(
+    header: tuple[str, ...], hidden_rows: Iterable[Sequence[Any]] | None, label: str
+) -> Memory | None:
+    """Return the pulled values of a sheet; None for a sheet that was not pulled.
+
+    Args:
+        hidden_rows: of the worksheet ``MEMORY_SHEET``, if there is one.
+
+    Raises:
+        SheetError: it was pulled, and the pulled values are gone.
+    """
+    has_columns = bool(was_positions(header))
+    has_check = CHECK_COLUMN in header
+    if has_columns and (has_check or GUARDED_COLUMN not in header):
+        return ColumnMemory(header)
+    if has_columns or has_check:
+        gone = f"{WAS_PREFIX}…" if has_check else CHECK_COLUMN
+        raise SheetError(
+            f"{label}: the column {gone!r}, which belongs to the pulled values, was removed or "
+            "renamed. Undo that, or pull again."
+        )
+    if hidden_rows is not None:
+        memory = SheetMemory(hidden_rows)
+        if set(SETTABLE_FIELDS) <= set(memory.names):
+            return memory
+        raise SheetError(
+            f"{label}: worksheet {MEMORY_SHEET!r} was changed. Undo that, or pull again."
+        )
+    started = next((name for name in header if name.startswith(STARTED)), None)
+    if started is not None and not set(READ_ONLY).isdisjoint(header):
+        raise SheetError(
+            f"{label}: the sheet was pulled, but its pulled values are missing. Use the file as it "
+            f"was pulled, or pull again. To send every cell, remove the column {started!r}."
+        )
+    return None
+
+
+def unchecked_notice(memory: Memory | None) -> str:
+    """Return a notice if the pulled values have no checks; else an empty text."""
+    if memory is None or memory.is_checked:
+        return ""
+    return (
+        "pulled by an older version, so changes of its pulled values cannot be detected; pull "
+        "again to be safe"
+    )
+
+
+IsRewritten = Callable[[str, str, object], bool]
+"""Takes an incident id, a field and its pulled value; whether a run wrote another value since."""
+
+
+def without_unedited(
+    chunk: Chunk,
+    position: Mapping[str, int],
+    memory: Memory,
+    is_rewritten: IsRewritten | None = None,
+) -> Chunk:
+    """Clear the cells that still have the pulled value, so that they are not sent.
+
+    Args:
+        position: field -> 0-based column.
+        is_rewritten: a cell that was set back to the pulled value after a run is sent.
+    """
+    ids = [text.strip().lower() for text in chunk.columns[position[ID_FIELD]]]
+    if not all(map(is_id, ids)):
+        ids = read_ids(ids, Readings())
+    recalled = memory.recall(ids, chunk.columns)
+    texts, odd_cells, emptied = list(chunk.columns), dict(chunk.odd_cells), 0
+    was = {name: recalled.was[name] for name in position if name in recalled.was}
+    for name, old in was.items():
+        now = chunk.columns[position[name]]
+        same = [is_same(text, pulled) for text, pulled in zip(now, old, strict=True)]
+        for place in recalled.problems:
+            same[place] = False
+        if is_rewritten is not None:
+            for place in (place for place, is_old in enumerate(same) if is_old):
+                value = pulled_value(name, old[place], json_names_of(recalled.checks[place]))
+                same[place] = not is_rewritten(ids[place], field_of(name), value)
+        texts[position[name]] = [
+            "" if is_old else text for text, is_old in zip(now, same, strict=True)
+        ]
+        for place, number in enumerate(chunk.numbers):
+            if same[place]:
+                odd_cells.pop((number, position[name]), None)
+            elif old[place] and not now[place]:
+                emptied += 1
+    problems = {chunk.numbers[place]: found for place, found in recalled.problems.items()}
+    return replace(
+        chunk,
+        columns=texts,
+        odd_cells=odd_cells,
+        was=was,
+        emptied=emptied,
+        refused=chunk.refused | problems,
+        recalled=recalled,
+        is_remembered=memory.is_checked,
+    )
+
+
+def pulled_value(name: str, text: str, json_names: Iterable[str]) -> Any:  # noqa: ANN401  (JSON)
+    """Return the pulled value of a column from its text."""
+    column = name if name.endswith(":json") or name not in json_names else f"{name}:json"
+    try:
+        return value_of(column, text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def shown_columns(chunk: Chunk, position: Mapping[str, int]) -> list[list[str]]:
+    """Return the cells of each column; those that were not edited have their pulled values."""
+    columns = list(chunk.columns)
+    for name, old in chunk.was.items():
+        cells = columns[position[name]]
+        columns[position[name]] = [text or pulled for text, pulled in zip(cells, old, strict=True)]
+    return columns
