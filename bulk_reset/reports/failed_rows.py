@@ -11,17 +11,22 @@ import csv
 import filecmp
 import os
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 
-from bulk_reset.core.outcome import Outcome
+from bulk_reset.core.custom_fields import COMMENT_FIELD
+from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import escape_formula, guard_formula
-from bulk_reset.records.report_reader import beside, read_report
-from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.engine.comment_sender import IN_DOUBT
+from bulk_reset.records.report_columns import as_text
+from bulk_reset.records.report_reader import beside, first_sent_at, read_report
+from bulk_reset.sheets.columns import COMMENT_SENT, OWN_PREFIX, WAS_PREFIX
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
 
 _OWN_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
+_REJECTIONS: Final = range(400, 500)
+"""HTTP statuses of requests that were not applied."""
 
 
 def failed_path(report_path: Path) -> Path:
@@ -43,7 +48,7 @@ def write_failed(
     Returns: the file, or None where every row is done or pending.
     """
     target = failed_path(report_path)
-    not_done = _not_done(report_path) if has_failed else {}
+    not_done = _NotDone.of(report_path) if has_failed else _NotDone({}, 0.0)
     fresh = target.with_name(f"{target.name}.tmp")
     # A run that was killed may have left one; or it may be a link to another file.
     fresh.unlink(missing_ok=True)
@@ -63,18 +68,30 @@ def write_failed(
     return target if rows else None
 
 
-def _not_done(report_path: Path) -> dict[str, Outcome]:
-    not_done: dict[str, Outcome] = {}
-    for outcome in read_report(report_path):
-        if outcome.status.is_done:
-            not_done.pop(outcome.digest, None)
-        else:
-            not_done[outcome.digest] = outcome
-    return not_done
+class _NotDone(NamedTuple):
+    """The rows that are not done.
+
+    Attributes:
+        outcomes: by digest.
+        first_sent_at: a time before the first request.
+    """
+
+    outcomes: dict[str, Outcome]
+    first_sent_at: float
+
+    @classmethod
+    def of(cls, report_path: Path) -> _NotDone:
+        outcomes: dict[str, Outcome] = {}
+        for outcome in read_report(report_path):
+            if outcome.status.is_done:
+                outcomes.pop(outcome.digest, None)
+            else:
+                outcomes[outcome.digest] = outcome
+        return cls(outcomes, first_sent_at(report_path))
 
 
 def _write(
-    sheet: Sheet, sheet_check: SheetCheck, scope: str, not_done: dict[str, Outcome], file: TextIO
+    sheet: Sheet, sheet_check: SheetCheck, scope: str, not_done: _NotDone, file: TextIO
 ) -> int:
     header = sheet.columns.header
     kept = [
@@ -84,13 +101,16 @@ def _write(
     ]
     # Cells that were not edited are empty in the chunks; the file shows their values.
     was_at = {sheet.columns.position[name]: p for name, p in sheet.columns.was.items()}
+    has_comments = COMMENT_FIELD in sheet.columns.position
     rows = 0
     writer = csv.writer(file)
-    writer.writerow([*(guard_formula(header[p]) for p in kept), *_OWN_COLUMNS])
-    for chunk in sheet.chunks() if not_done else ():
-        decided = DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, scope)
+    own = [*_OWN_COLUMNS, COMMENT_SENT] if has_comments else _OWN_COLUMNS
+    writer.writerow([*(guard_formula(header[p]) for p in kept), *own])
+    for chunk in sheet.chunks() if not_done.outcomes else ():
+        checked = check_chunk(chunk, sheet.columns)
+        decided = DecidedChunk(checked, sheet_check, scope)
         for place, digest in enumerate(decided.digests):
-            outcome = not_done.get(digest.hex())
+            outcome = not_done.outcomes.get(digest.hex())
             if outcome is None:
                 continue
             rows += 1
@@ -105,5 +125,16 @@ def _write(
                 for p in kept
             ]
             reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
-            writer.writerow([*cells, number, outcome.status.value, escape_formula(reason)])
+            own_cells = [number, outcome.status.value, escape_formula(reason)]
+            if has_comments:
+                since = checked.comment_since.get(place) or _comment_since(outcome, not_done)
+                own_cells.append(as_text(since))
+            writer.writerow([*cells, *own_cells])
     return rows
+
+
+def _comment_since(outcome: Outcome, not_done: _NotDone) -> float:
+    """Return the earliest time at which a row's comment may have been added; 0 if it was not."""
+    is_rejected = outcome.http_status in _REJECTIONS and outcome.error_code != IN_DOUBT
+    was_sent = outcome.status in (Status.FAILED, Status.UNKNOWN) and not is_rejected
+    return not_done.first_sent_at if was_sent and COMMENT_FIELD in outcome.fields else 0.0

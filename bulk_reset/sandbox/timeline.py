@@ -36,9 +36,10 @@ _RESETS: Final = {
 _WITH_VALUES: Final = ("title", "incident_severity")
 """The fields of which the published detail has both values."""
 _TYPES: Final = frozenset(
-    "i_new i_assign i_a_rspd i_notify i_storm i_snooze i_wake i_ack i_unack i_comm i_rslv i_reopen "
-    "i_merge i_r_title i_r_desc i_r_impact i_r_rc i_r_rsltn i_r_severity i_r_field i_m_flapping "
-    "i_m_reply i_custom i_wr_create i_wr_delete i_auto_refresh a_merge".split()
+    {COMMENT, _CREATED, _FIELD, *_RESETS.values()}
+    | {"i_assign", "i_a_rspd", "i_notify", "i_storm", "i_snooze", "i_wake", "i_ack", "i_unack"}
+    | {"i_rslv", "i_reopen", "i_merge", "i_m_flapping", "i_m_reply", "i_custom", "i_wr_create"}
+    | {"i_wr_delete", "i_auto_refresh", "a_merge"}
 )
 
 

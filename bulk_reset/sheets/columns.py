@@ -21,6 +21,8 @@ OWN_PREFIX: Final = "bulk-reset "
 """Prefix of columns that bulk-reset added to a file."""
 WAS_PREFIX: Final = OWN_PREFIX + "was "
 """Prefix of columns with pulled values; the rest of the name is the field."""
+COMMENT_SENT: Final = OWN_PREFIX + "comment sent"
+"""The column of failed rows with the earliest time at which their comment may have been added."""
 
 _NAMES: Final = {
     "incident_id": "id, incident, 故障ID, 故障编号, 事件ID, 事件编号",

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ from bulk_reset.core.incident_ids import ID_DIGITS, Readings, ids_in_link, is_id
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
-from bulk_reset.sheets.columns import Columns
+from bulk_reset.sheets.columns import COMMENT_SENT, Columns
 
 _SHOWN_CHARACTERS: Final = 60
 _PLAIN: Final = frozenset(FIELDS)
@@ -68,6 +69,7 @@ class CheckedChunk:
         readings: counts of ids that were not plain ids.
         was: field -> cells with the pulled values, if the sheet was pulled.
         untouched: places in the chunk of rows in which nothing was edited since the pull.
+        comment_since: place -> since when an earlier run may have added the comment.
     """
 
     numbers: Sequence[int]
@@ -76,6 +78,7 @@ class CheckedChunk:
     readings: Readings = field(default_factory=Readings)
     was: dict[str, list[str]] = field(default_factory=dict)
     untouched: frozenset[int] = frozenset()
+    comment_since: Mapping[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -156,7 +159,24 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
         number = chunk.numbers[place]
         row_errors.append(RowError(number, columns.name(name), kind, value, problem, fix))
-    return CheckedChunk(chunk.numbers, cells, row_errors, readings, chunk.was, untouched)
+    since = _comment_since(chunk, columns)
+    return CheckedChunk(chunk.numbers, cells, row_errors, readings, chunk.was, untouched, since)
+
+
+def _comment_since(chunk: Chunk, columns: Columns) -> dict[int, float]:
+    if COMMENT_SENT not in columns.header:
+        return {}
+    times = chunk.columns[columns.header.index(COMMENT_SENT)]
+    return {place: _epoch_of(text) for place, text in enumerate(times) if text}
+
+
+def _epoch_of(text: str) -> float:
+    """Return a time as it was written, or as a spreadsheet shows it; else one before all others."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return 1.0
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _untouched(cells: dict[str, list[str]], was: dict[str, list[str]]) -> set[int]:

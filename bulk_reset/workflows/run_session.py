@@ -27,7 +27,7 @@ from bulk_reset.quota.limiter import ideal_s
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests
 from bulk_reset.records.report_file import Report
-from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.records.report_reader import beside, first_sent_at, read_report
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
@@ -184,6 +184,9 @@ class RunSession:
         if not counted.sent and not counted.settled:
             return RunSender(options, connection, counted, 0, report, callbacks, values).result()
         work, expected = self._new_work(counted.sheet_check, counted.history), counted.sent
+        if report is not None:
+            work.first_sent_at = first_sent_at(report.path)
+            work.sent_before = values.sent_before if values else frozenset()
         if canary is not None:
             work.chosen = _spread(canary, counted.sent)
             expected = len(work.chosen)
