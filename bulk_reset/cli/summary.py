@@ -215,7 +215,8 @@ def show_lost(output: Output, sheet: UndoSheet) -> None:
         )
     if not sheet.lost:
         return
-    table = new_table("incident", "field", "previous value", "current value", "reason")
+    verb = "was" if len(sheet.lost) == 1 else "were"
+    table = new_table("incident", "field", "previous value", "the run wrote", "reason")
     for one in sheet.lost[:_SHOWN_LOST]:
         table.add_row(
             cell(one.incident_id),
@@ -226,7 +227,7 @@ def show_lost(output: Output, sheet: UndoSheet) -> None:
         )
     output.table(table)
     output.line(
-        f"{len(sheet.lost):,} of {counted(sheet.values, 'value')} cannot be restored. "
+        f"{len(sheet.lost):,} of {counted(sheet.values, 'value')} {verb} not restored. "
         f"All of them, with links: {sheet.lost_file}"
     )
 

@@ -75,6 +75,12 @@ def read_audit(report: Path) -> list[Record]:
     return records
 
 
+def scope_of(report: Path) -> str:
+    """Return the API that the last run of a report used; empty if it is not known."""
+    scopes = [record.get("scope") for record in read_audit(report)]
+    return next((scope for scope in reversed(scopes) if isinstance(scope, str)), "")
+
+
 def append_audit(report: Path, record: Mapping[str, Any]) -> None:
     """Append a line and write it to the disk; a torn line before it is not changed.
 

@@ -71,12 +71,14 @@ class Columns:
         header: the column names in the sheet.
         was: field -> 0-based column with its pulled values.
         notices: sentences for the user about unused columns and comments.
+        is_exact: whether texts are sent as they are, because the API has had them before.
     """
 
     position: dict[str, int]
     header: tuple[str, ...]
     notices: tuple[str, ...] = ()
     was: dict[str, int] = field(default_factory=dict)
+    is_exact: bool = False
 
     def name(self, field: str) -> str:
         """Return the name of a field's column in the sheet."""

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, TypeGuard
 
@@ -32,6 +33,7 @@ from bulk_reset.core.safe_text import unguard_formula
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
+from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.file_types import kind_of
 from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
 from bulk_reset.sheets.workbook_xml import ErrorCell
@@ -67,9 +69,11 @@ class Sheet:
     ) -> None:
         self.source, self.label, self.path = source, label, path
         # A file of failed rows or a pulled sheet; its cells are guarded against formulas.
-        self._is_guarded = any(name.startswith(OWN_PREFIX) for name in source.header)
+        is_exact = isinstance(source, ExactTable)
+        is_own = any(name.startswith(OWN_PREFIX) for name in source.header)
+        self._is_guarded = is_own and not is_exact
         header = tuple(map(unguard_formula, source.header)) if self._is_guarded else source.header
-        self.columns: Columns = bind(header, mapping, label)
+        self.columns: Columns = replace(bind(header, mapping, label), is_exact=is_exact)
         self.notices = tuple(
             f"{label}: {notice}" for notice in (source.notice, *self.columns.notices) if notice
         )
@@ -145,7 +149,7 @@ def _without_unedited(chunk: Chunk, columns: Columns) -> Chunk:
 
 @contextmanager
 def open_sheet(  # noqa: PLR0913  (the reading options)
-    sheet: str | os.PathLike[str] | pd.DataFrame,
+    sheet: str | os.PathLike[str] | pd.DataFrame | ExactTable,
     *,
     mapping: dict[str, str] | None = None,
     delimiter: str | None = None,
@@ -157,7 +161,8 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
     """Open a sheet of any type, find its header and match its columns to fields.
 
     Args:
-        sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, or a frame.
+        sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, a frame, or
+            a table in memory.
         mapping: field -> column name, for columns that are not matched by name.
         delimiter: ``comma``, ``semicolon``, ``tab``, ``pipe`` or one character; auto-detected
             if None.
@@ -178,6 +183,9 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
                 "Remove this option."
             )
         yield Sheet(FrameSource(sheet), "data frame", None, mapping)
+        return
+    if isinstance(sheet, ExactTable):
+        yield Sheet(sheet, sheet.label, None, {})
         return
     if os.fspath(sheet) == STDIN:
         label = "standard input"

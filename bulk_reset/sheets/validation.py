@@ -146,6 +146,8 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     found = list(_odd_cells(chunk, columns))
     odd = {(place, name) for place, name, *_ in found}
     for name, texts in cells.items():
+        if columns.is_exact and name in TEXT_LENGTHS:
+            continue
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
@@ -289,10 +291,14 @@ def _text_error(name: str, text: str) -> _CellError | None:
     if text.isspace():
         # White space has no meaning as a value, even if it is long enough.
         return "only_spaces", "contains only spaces", "Clear the cell"
-    if 0 < len(text) < shortest:
-        problem = f"{counted(len(text), 'character')}; the minimum is {shortest}"
-        return "too_short", problem, f"Enter at least {shortest} characters, or clear the cell"
-    return None
+    return _too_short(text, shortest)
+
+
+def _too_short(text: str, shortest: int) -> _CellError | None:
+    if not 0 < len(text) < shortest:
+        return None
+    problem = f"{counted(len(text), 'character')}; the minimum is {shortest}"
+    return "too_short", problem, f"Enter at least {shortest} characters, or clear the cell"
 
 
 def _too_long(text: str, longest: int) -> _CellError:
@@ -342,6 +348,18 @@ def error_of(name: str, text: str) -> str:
         found = _text_error(name, text)
     else:
         found = _further_error(name, text)
+    if found is None and not is_whole(text):
+        return INCOMPLETE_CHARACTER
+    return found[1] if found else ""
+
+
+def api_error_of(name: str, text: str) -> str:
+    """Return why the API does not accept a text for a standard field; empty if it does."""
+    if name == SEVERITY_FIELD:
+        found = _severity_error(text)
+    else:
+        shortest, longest = TEXT_LENGTHS[name]
+        found = _too_long(text, longest) if len(text) > longest else _too_short(text, shortest)
     if found is None and not is_whole(text):
         return INCOMPLETE_CHARACTER
     return found[1] if found else ""

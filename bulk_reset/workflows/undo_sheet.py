@@ -1,8 +1,11 @@
 """The undo sheet: restores the previous values of a run.
 
 It also has the values that the run wrote, as a pulled sheet has the values that were pulled. So
-an undo is an ordinary run, and an incident that was modified since is a conflict. For an incident
-that was written several times, the previous values are followed from the last to the first.
+an undo is an ordinary run, and a field that was modified since is a conflict: such fields get a row
+of their own, so that the others of the incident are restored. For an incident that was written
+several times, the previous values are followed from the last to the first.
+
+Values are sent from memory, exactly as they were. ``NAME.undo.csv`` shows them.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
@@ -20,9 +24,8 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, i
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
-from bulk_reset.core.outcome import Status
+from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import guard_formula
-from bulk_reset.records.history import WRITES
 from bulk_reset.records.previous_values import (
     PreviousValues,
     read_previous_values,
@@ -30,16 +33,22 @@ from bulk_reset.records.previous_values import (
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.restorability import why_not_restorable
+from bulk_reset.records.written_fields import unwritten_fields
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
+from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.workflows.verify import BEFORE
 
+LOST: Final = "not-restored.csv"
 _ROW: Final = OWN_PREFIX + "row"
+_SENT: Final = (Status.UPDATED, Status.FAILED, Status.UNKNOWN)
+Field = tuple[str, str]
+"""incident_id, field"""
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
 
 
 @dataclass(frozen=True, slots=True)
 class NotRestored:
-    """A value that cannot be restored.
+    """A value that was not restored.
 
     Attributes:
         was: the value before the run.
@@ -67,6 +76,8 @@ class UndoSheet:
         lost_file: has them, too; empty where there are none.
         comments: rows that added a comment, which stays.
         not_known: rows that were sent without reading, so their previous values are unknown.
+        steps: incident -> field -> what will be restored, in the order of the sheet.
+        table: what is sent.
     """
 
     sheet: Path
@@ -77,10 +88,27 @@ class UndoSheet:
     lost_file: str
     comments: int
     not_known: int
+    steps: Mapping[str, Mapping[str, Step]] = field(default_factory=dict, repr=False)
+    table: ExactTable = field(default_factory=lambda: ExactTable("", (), ()), repr=False)
+
+    def split(self, modified: Collection[Field]) -> UndoSheet:
+        """Return the sheet with rows of their own for fields that were modified since the run."""
+        table = _table_of(self.sheet, _rows_of(self.steps, modified))
+        _write_sheet(self.sheet, table)
+        return replace(self, rows=len(table.rows), table=table)
+
+    def with_lost(self, more: Sequence[NotRestored]) -> UndoSheet:
+        """Return it with more values that were not restored; they are in the file, too."""
+        if not more:
+            return self
+        lost = (*self.lost, *more)
+        path = self.sheet.with_name(self.sheet.name.removesuffix("undo.csv") + LOST)
+        _write_lost(path, lost)
+        return replace(self, lost=lost, lost_file=str(path))
 
 
 @dataclass(slots=True)
-class _Step:
+class Step:
     """A field to restore."""
 
     values: PreviousValues
@@ -97,27 +125,22 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         LockedError: its run has not ended.
     """
     refuse_while_written(report)
-    last = {outcome.digest: outcome for outcome in read_report(report)}
+    lines = list(read_report(report))
+    last = {outcome.digest: outcome for outcome in lines}
     comments = sum(
-        COMMENT_FIELD in outcome.fields and outcome.status is Status.UPDATED
+        COMMENT_FIELD in set(outcome.fields) - unwritten_fields(outcome)
         for outcome in last.values()
     )
-    # A row of several requests may have failed with some of them done.
-    not_applied = {
-        digest
-        for digest, outcome in last.items()
-        if outcome.status is Status.FAILED and set(SETTABLE_FIELDS).issuperset(outcome.fields)
-    }
+    unknown = {digest for digest, outcome in last.items() if _may_have_written(outcome)}
     before = beside(report, BEFORE)
-    not_known = {digest for digest, outcome in last.items() if outcome.status in WRITES}
-    if not before.exists():
+    if unknown and not before.exists():
         raise InputError(
             f"{before}: no such file, so the previous values of {report} are unknown: its run used "
             f"{option('before', value=False)}, or the file was moved. Move it back."
         )
-    previous = list(read_previous_values(before))
-    not_known -= {one.digest for one in previous}
-    steps = _steps(previous, not_applied)
+    previous = list(read_previous_values(before)) if before.exists() else []
+    unknown -= {one.digest for one in previous}
+    steps = _steps(previous, _unwritten(lines, previous))
     lost = tuple(
         NotRestored(incident_id, name, step.was, step.wrote, reason, step.values.link)
         for incident_id, fields in steps.items()
@@ -130,39 +153,71 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         for incident_id, fields in reversed(steps.items())
         if (kept := {name: s for name, s in fields.items() if (incident_id, name) not in gone})
     }
-    sheet, lost_file = beside(report, "undo.csv"), beside(report, "not-restored.csv")
+    sheet, lost_file = beside(report, "undo.csv"), beside(report, LOST)
     _refuse_foreign(sheet)
-    _write_sheet(sheet, left)
+    table = _table_of(sheet, _rows_of(left))
+    _write_sheet(sheet, table)
     _write_lost(lost_file, lost)
     return UndoSheet(
         sheet,
         beside(report, "undo.report.csv"),
-        len(left),
+        len(table.rows),
         sum(map(len, steps.values())),
         lost,
         str(lost_file) if lost else "",
         comments,
-        len(not_known),
+        len(unknown),
+        left,
+        table,
     )
 
 
+def _may_have_written(outcome: Outcome) -> bool:
+    """Return whether a row wrote a field that has a previous value."""
+    return bool(set(outcome.fields) - unwritten_fields(outcome) - {COMMENT_FIELD})
+
+
+def _unwritten(
+    lines: Iterable[Outcome], previous: Iterable[PreviousValues]
+) -> dict[str, frozenset[str]]:
+    """Return digest -> the fields that were never written, so there is nothing to undo.
+
+    The last line with a field counts. A row that was sent more often than it has lines was killed
+    before the API answered, and may have written its fields.
+    """
+    sent = Counter((one.digest, name) for one in previous for name in one.wrote)
+    is_unwritten: dict[str, dict[str, bool]] = {}
+    for outcome in lines:
+        fields = is_unwritten.setdefault(outcome.digest, {})
+        unwritten = unwritten_fields(outcome)
+        if outcome.status in _SENT:
+            sent.subtract((outcome.digest, name) for name in outcome.fields)
+            fields.update((name, name in unwritten) for name in outcome.fields)
+    return {
+        digest: frozenset(
+            name for name, is_so in fields.items() if is_so and sent[digest, name] < 1
+        )
+        for digest, fields in is_unwritten.items()
+    }
+
+
 def _steps(
-    previous: Sequence[PreviousValues], not_applied: Collection[str]
-) -> dict[str, dict[str, _Step]]:
+    previous: Sequence[PreviousValues], unwritten: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, Step]]:
     """Return incident -> field -> what to restore, incidents in the order of their last writing.
 
     Args:
-        not_applied: digests of rows that were not applied, so there is nothing to undo. A later
-            row of the incident was compared as if they had been, so they lead further back.
+        unwritten: digest -> fields that the row did not write, so there is nothing to undo. A later
+            row of the incident was compared as if it had, so they lead further back.
     """
-    steps: dict[str, dict[str, _Step]] = {}
+    steps: dict[str, dict[str, Step]] = {}
     for one in reversed(previous):
         fields = steps.setdefault(one.incident_id, {})
         for name, was in one.before.items():
             step = fields.get(name)
             if step is None:
-                if one.digest not in not_applied:
-                    fields[name] = _Step(one, was, one.wrote[name])
+                if name not in unwritten.get(one.digest, ()):
+                    fields[name] = Step(one, was, one.wrote[name])
             elif is_same(one.wrote[name], step.was):
                 # This row wrote the value that the later row replaced.
                 step.was = was
@@ -184,27 +239,48 @@ def _refuse_foreign(sheet: Path) -> None:
                 )
 
 
-def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
-    customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
+_Row = tuple[str, Mapping[str, Step]]
+
+
+def _rows_of(
+    steps: Mapping[str, Mapping[str, Step]], modified: Collection[Field] = frozenset()
+) -> Iterator[_Row]:
+    """Yield a row for each incident, and one more for its fields that were modified."""
+    for incident_id, fields in steps.items():
+        own = {name: step for name, step in fields.items() if (incident_id, name) in modified}
+        others = {name: step for name, step in fields.items() if name not in own}
+        yield from ((incident_id, part) for part in (others, own) if part)
+
+
+def _table_of(sheet: Path, rows: Iterable[_Row]) -> ExactTable:
+    rows = list(rows)
+    customs = dict.fromkeys(name for _, fields in rows for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     names = [header_of(column) for column in columns.values()]
-    header = [ID_FIELD, *names, _ROW, *(WAS_PREFIX + name for name in names)]
+    return ExactTable(
+        str(sheet),
+        (ID_FIELD, *names, _ROW, *(WAS_PREFIX + name for name in names)),
+        [
+            (
+                incident_id,
+                *(_cell(column, fields.get(name), "was") for name, column in columns.items()),
+                str(next(iter(fields.values())).values.row_number),
+                *(_cell(column, fields.get(name), "wrote") for name, column in columns.items()),
+            )
+            for incident_id, fields in rows
+        ],
+    )
+
+
+def _cell(column: str, step: Step | None, which: str) -> str:
+    return "" if step is None else text_of(column, getattr(step, which))
+
+
+def _write_sheet(path: Path, table: ExactTable) -> None:
     with atomic_file(path) as content, _as_csv(content) as file:
         writer = csv.writer(file)
-        writer.writerow(map(guard_formula, header))
-        for incident_id, fields in steps.items():
-            writer.writerow(
-                [
-                    incident_id,
-                    *(_cell(column, fields.get(name), "was") for name, column in columns.items()),
-                    next(iter(fields.values())).values.row_number,
-                    *(_cell(column, fields.get(name), "wrote") for name, column in columns.items()),
-                ]
-            )
-
-
-def _cell(column: str, step: _Step | None, which: str) -> str:
-    return "" if step is None else guard_formula(text_of(column, getattr(step, which)))
+        for cells in (table.header, *table.rows):
+            writer.writerow(map(guard_formula, cells))
 
 
 def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:

@@ -24,6 +24,7 @@ from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.workflows.report_scope import refuse_other_api
 
 BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
@@ -42,6 +43,7 @@ def verify(
         RunError: the incidents could not be read.
     """
     options, callbacks = options or Options(), callbacks or Callbacks()
+    refuse_other_api(Path(report), options)
     with (
         interruptible(),
         connect(options, callbacks) as connection,
