@@ -28,6 +28,7 @@ from bulk_reset.engine.attempts import Attempts, Trail
 from bulk_reset.engine.comment_sender import Answer, CommentSender, comment_of, in_doubt
 from bulk_reset.engine.readback import MAX_IDS, Incident, ReadBack, differing_fields
 from bulk_reset.engine.timeline import Timelines
+from bulk_reset.records.written_fields import read_back_text
 
 _COMMENT: Final = (COMMENT_FIELD,)
 
@@ -273,11 +274,11 @@ class RowSender:
             # Reading failed for a while as well, so the attempts were used up by an outage.
             return False, None
         trail.is_in_doubt = False
-        text = f"{error}; read back: not applied ({', '.join(differing)})"
+        text = f"{error}; {read_back_text(differing)}"
         return True, self._conclude(row, part, trail, _with_text(error, text))
 
     def _found_applied(self, part: Change, trail: Trail, error: RequestError) -> Outcome:
-        text = f"{error}; read back: applied"
+        text = f"{error}; {read_back_text(())}"
         return self._outcome(part, trail, Status.UPDATED, _with_text(error, text, code=""))
 
     # --- After a stop ------------------------------------------------------------------------

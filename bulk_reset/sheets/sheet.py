@@ -83,13 +83,13 @@ class Sheet:
         """Read the rows below the header.
 
         Yields: chunks of 0 to ``chunk_rows`` rows, in the sheet's order.
-        Raises: SheetError: the file cannot be decoded or parsed, or has changed since it
-            was opened.
+        Raises: SheetChangedError: the file has changed since it was opened; no row of its new
+            content was yielded. SheetError: it cannot be decoded or parsed.
         """
-        if self._read_stamp() != self._stamp:
-            raise changed_error(self.label)
+        self._require_unchanged()
         try:
             for chunk in self.source.read(chunk_rows):
+                self._require_unchanged()
                 if self._is_guarded:
                     chunk.columns[:] = [
                         list(map(unguard_formula, cells)) for cells in chunk.columns
@@ -98,6 +98,14 @@ class Sheet:
                 yield _without_unedited(filled, self.columns) if self.columns.was else filled
         except OSError as exc:
             raise _unreadable(self.label, exc) from exc
+        except SheetError:
+            # It may have been parsed while it was written.
+            self._require_unchanged()
+            raise
+
+    def _require_unchanged(self) -> None:
+        if self._read_stamp() != self._stamp:
+            raise changed_error(self.label)
 
     def _read_stamp(self) -> tuple[int, ...] | None:
         if self.path is None:

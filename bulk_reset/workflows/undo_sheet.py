@@ -33,7 +33,7 @@ from bulk_reset.records.previous_values import (
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.restorability import why_not_restorable
-from bulk_reset.records.written_fields import unwritten_fields
+from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.workflows.verify import BEFORE
@@ -141,13 +141,20 @@ def make_undo_sheet(report: Path) -> UndoSheet:
     previous = list(read_previous_values(before)) if before.exists() else []
     unknown -= {one.digest for one in previous}
     steps = _steps(previous, _unwritten(lines, previous))
-    lost = tuple(
+    found = [
         NotRestored(incident_id, name, step.was, step.wrote, reason, step.values.link)
         for incident_id, fields in steps.items()
         for name, step in fields.items()
         if (reason := why_not_restorable(name, step.was))
+    ]
+    gone = {(one.incident_id, one.field) for one in found}
+    # What did not have the new value after the run still has the one before.
+    lost = tuple(
+        one
+        for one in found
+        if (digest := steps[one.incident_id][one.field].values.digest) not in last
+        or one.field not in not_applied_fields(last[digest])
     )
-    gone = {(one.incident_id, one.field) for one in lost}
     left = {
         incident_id: kept
         for incident_id, fields in reversed(steps.items())
@@ -162,7 +169,7 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         sheet,
         beside(report, "undo.report.csv"),
         len(table.rows),
-        sum(map(len, steps.values())),
+        sum(map(len, left.values())) + len(lost),
         lost,
         str(lost_file) if lost else "",
         comments,

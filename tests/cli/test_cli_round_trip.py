@@ -378,7 +378,14 @@ def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> Non
     write_sheet(tmp_path / "incidents.csv", 61)
     done = run("run", "incidents.csv", "--canary", "2", "--yes")
     assert done.returncode == 3
-    assert "stopped: Canary failed: 1 of 2 rows not updated. 59 rows are pending." in done.stderr
+    assert (
+        "stopped: Canary failed: 1 of 2 rows not updated (first: row 62, ResourceNotFound). "
+        "59 rows are pending.\n"
+    ) in done.stderr
+    assert (
+        "Next: compare the rows in incidents.failed.csv with their incidents, then: bulk-reset run "
+        "incidents.csv --canary 2 --yes"
+    ) in done.stdout
     assert len(read_csv(tmp_path / "incidents.report.csv")) == 2
 
 
