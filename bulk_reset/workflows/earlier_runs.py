@@ -14,6 +14,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Status
 from bulk_reset.engine.work_source import WorkSource, checked_chunks
+from bulk_reset.records.audit import scope_of
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import SentDigests
 from bulk_reset.records.report_reader import beside, read_history, read_report
@@ -60,7 +61,7 @@ def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbac
                 f"Move it away, or use {other} for another report."
             )
         return
-    if not work.known:
+    if not work.known and not _is_edited_sheet(work, report):
         raise InputError(
             f"{report}: belongs to another sheet or API; it has no row of {work.sheet.label}. "
             f"Use {other} for another report, or move this one away."
@@ -80,6 +81,15 @@ def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbac
             f"{report}: {counted(failed, 'row')} failed before (use {option('retry_failed')} to "
             "send them again)"
         )
+
+
+def _is_edited_sheet(work: WorkSource, report: Path) -> bool:
+    """Return whether a report is of the same incidents at the same API: every row was edited."""
+    if scope_of(report) != work.scope:
+        return False
+    known = {outcome.incident_id for outcome in read_report(report)}
+    ids = {one for checked in checked_chunks(work.sheet) for one in checked.ids}
+    return 2 * len(ids & known) >= len(ids)
 
 
 def refuse_foreign_values(path: Path, sent: SentDigests, work: WorkSource) -> None:

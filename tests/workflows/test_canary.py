@@ -177,13 +177,13 @@ def test_a_later_verification_does_not_fail_rows(
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_sheet_that_is_saved_during_its_run_stops_it(is_replaced: bool, tmp_path: Path) -> None:
     """What was read before is sent, nothing of the new content is, and the rest is pending."""
-    sheet = write_sheet(tmp_path / "x.csv", 2_500)
+    sheet = write_sheet(tmp_path / "x.csv", 1_200)
     saved = []
 
     def save(progress: Progress) -> None:
         if progress.counts["updated"] and not saved:
             saved.append(True)
-            fresh = write_sheet(tmp_path / "new.csv", 2_500, title="Never checked")
+            fresh = write_sheet(tmp_path / "new.csv", 1_200, title="Never checked")
             if is_replaced:
                 fresh.replace(sheet)
             else:
@@ -195,7 +195,7 @@ def test_a_sheet_that_is_saved_during_its_run_stops_it(is_replaced: bool, tmp_pa
     assert (int(totals.exit_code), totals.stop.reason) == (3, StopReason.SHEET)
     assert "the file was modified during the run" in totals.stop.message
     sent = len(read_csv(tmp_path / "x.sandbox.report.csv"))
-    assert comparable(totals) == {"updated": sent, "pending": 2_500 - sent}
+    assert comparable(totals) == {"updated": sent, "pending": 1_200 - sent}
     with (tmp_path / "x.sandbox.before.csv").open(encoding="utf-8-sig", newline="") as file:
         assert "Never checked" not in "".join(map("".join, csv.reader(file)))
 
