@@ -114,13 +114,13 @@ def _show(undone: UndoResult, output: Output, view: ProgressView) -> None:
     """Print the result of an undo."""
     sheet = undone.undo_sheet
     show_lost(output, sheet)
-    if undone.totals is not None:
-        show_totals(output, undone.totals, is_declined=view.is_declined)
-    elif not undone.is_confirmed:
-        print_error(CANCELLED, is_red=False)
     if not sheet.values and not sheet.not_known:
         output.line("The run wrote no values; nothing was sent.")
     elif undone.is_confirmed and (undone.totals is None or undone.totals.stop is None):
         restored = sheet.values - len(sheet.lost)
         verb = "is" if sheet.values == 1 else "are"
         output.line(f"{restored:,} of {counted(sheet.values, 'value')} {verb} restored.")
+    if undone.totals is not None:
+        show_totals(output, undone.totals, is_declined=view.is_declined)
+    elif not undone.is_confirmed:
+        print_error(CANCELLED, is_red=False)
