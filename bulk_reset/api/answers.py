@@ -6,6 +6,7 @@ Source of the codes and envelopes: the Flashduty Open API (``ErrorCode``, ``Succ
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -59,6 +60,8 @@ class Answer:
     http_status: int
     request_id: str
     data: Any = field(repr=False)
+    date: str = field(default="", repr=False, compare=False)
+    """The header ``Date``: the server's clock, to the second."""
 
 
 def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
@@ -71,7 +74,7 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
     request_id = _text(envelope.get("request_id") or headers.get("Flashcat-Request-Id", ""))
     error = envelope.get("error")
     if error is None and 200 <= status < 300 and "request_id" in envelope:  # noqa: PLR2004
-        return Answer(status, request_id, envelope.get("data"))
+        return Answer(status, request_id, envelope.get("data"), headers.get("Date", ""))
     retry_after_s = requested_wait_s(headers)
     if error is None:
         raise _unreadable(status, content, request_id, retry_after_s)
@@ -165,6 +168,12 @@ def requested_wait_s(headers: Mapping[str, str], now: datetime | None = None) ->
     if seconds is None or seconds < _EARLIEST_EPOCH_S:
         return seconds
     return max(0.0, seconds - (now or datetime.now(UTC)).timestamp())
+
+
+def server_ahead_s(date: str) -> float:
+    """Return by how many seconds a server's clock is ahead of this machine's; 0 if unknown."""
+    at = _date(date)
+    return at.timestamp() - time.time() if at is not None else 0.0
 
 
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:

@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 from yarl import URL
 
-from bulk_reset.api.answers import Answer, read_answer
+from bulk_reset.api.answers import Answer, read_answer, server_ahead_s
 from bulk_reset.api.credentials import Credentials, redact_values
 from bulk_reset.api.proxy import proxy_arguments
 from bulk_reset.core.errors import (
@@ -37,7 +37,11 @@ FIELD_PATH: Final = "/incident/field/reset"
 COMMENT_PATH: Final = "/incident/comment"
 LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 LIST_PATH: Final = "/incident/list"
-_PATHS: Final = (RESET_PATH, FIELD_PATH, COMMENT_PATH, LIST_BY_IDS_PATH, LIST_PATH)
+FEED_PATH: Final = "/incident/feed"
+_PATHS: Final = (RESET_PATH, FIELD_PATH, COMMENT_PATH, LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH)
+_COMMENT_TYPE: Final = "i_comm"
+_FEED_LIMIT: Final = 100
+"""The type of comments in a timeline, and the largest page. Source: ``IncidentFeedType``."""
 MAX_ANSWER_BYTES: Final = 1 << 20
 MAX_LIST_BYTES: Final = 1 << 26
 """Twice the size of a hundred incidents with the longest texts, every character escaped."""
@@ -56,6 +60,24 @@ class Page:
     cursor: str
     has_next: bool
     total: int
+
+
+class Comment(NamedTuple):
+    """A comment of an incident's timeline.
+
+    Attributes:
+        added_at: UTC epoch seconds, by this machine's clock.
+    """
+
+    text: str
+    added_at: float
+
+
+class CommentPage(NamedTuple):
+    """A page of the comments of an incident's timeline."""
+
+    comments: tuple[Comment, ...]
+    has_next: bool
 
 
 class Client:
@@ -116,6 +138,31 @@ class Client:
         """
         return await self._page(LIST_PATH, query)
 
+    async def comment_page(self, incident_id: str, page: int) -> CommentPage:
+        """Read a page of an incident's comments (``POST /incident/feed``), once; latest first.
+
+        Args:
+            page: its number, from 1.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        query = {"incident_id": incident_id, "types": [_COMMENT_TYPE], "asc": False}
+        body = dumps({**query, "limit": _FEED_LIMIT, "p": page})
+        answer = await self._post(FEED_PATH, body, MAX_LIST_BYTES)
+        ahead_s = server_ahead_s(answer.date)
+        try:
+            comments = tuple(
+                Comment(item["detail"]["comment"], item["created_at"] / 1000 - ahead_s)
+                for item in answer.data["items"]
+                if item["type"] == _COMMENT_TYPE
+            )
+            if all(isinstance(one.text, str) for one in comments):
+                return CommentPage(comments, answer.data.get("has_next_page") is True)
+        except (AttributeError, LookupError, TypeError):
+            pass  # Raised below, where no variable holds the server's answer.
+        raise _not_as_asked("a timeline", answer)
+
     async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
         answer = await self._post(path, dumps(query), MAX_LIST_BYTES)
         try:
@@ -133,12 +180,7 @@ class Client:
                 )
         except (AttributeError, LookupError, TypeError, RecursionError):
             pass  # Raised below, where no variable holds the server's answer.
-        raise UnknownOutcomeError(
-            "the API's answer is not a list of incidents",
-            code="no_list",
-            http_status=answer.http_status,
-            request_id=answer.request_id,
-        )
+        raise _not_as_asked("a list of incidents", answer)
 
     async def _post(self, path: str, body: bytes, most_bytes: int = MAX_ANSWER_BYTES) -> Answer:
         answer = await self._answer(path, body, most_bytes)
@@ -161,6 +203,15 @@ class Client:
             return read_answer(response.status, response.headers, content)
         except RequestError as error:
             return error.with_traceback(None)
+
+
+def _not_as_asked(what: str, answer: Answer) -> RequestError:
+    return UnknownOutcomeError(
+        f"the API's answer is not {what}",
+        code="no_list",
+        http_status=answer.http_status,
+        request_id=answer.request_id,
+    )
 
 
 def _url(credentials: Credentials, path: str) -> URL:

@@ -14,6 +14,7 @@ from bulk_reset.cli import next_steps, shared
 from bulk_reset.cli.app_command import AppCommand
 from bulk_reset.cli.arguments import SetOption
 from bulk_reset.cli.console import Output
+from bulk_reset.cli.pull_memory import PullMemory, forget_pull, refuse_other_file
 from bulk_reset.cli.shared import CommonOptions, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.counting import counted
@@ -155,6 +156,7 @@ def pull(
                 rules=set,
                 overwrite=force,
             )
+        forget_pull(sheet)
         code = ExitCode.NOT_ALL if totals.missing else ExitCode.DONE
         _show(totals, output, sheet, has_rules=bool(set))
         output.json({**dataclasses.asdict(totals), "exit_code": int(code)})
@@ -193,9 +195,12 @@ def pull_first(
                 "--set: requires --from-pull. Use --from-pull 'FILTERS', or use --set with pull."
             )
         return
+    memory = PullMemory(from_pull, tuple(rules))
     if Path(sheet).exists():
+        memory.refuse_other(Path(sheet))
         callbacks.on_notice(f"{sheet}: exists; reusing it, nothing is pulled")
         return
+    refuse_other_file(Path(sheet))
     command = typer.main.get_command(typer_of_pull())
     try:
         words = shlex.split(from_pull)
@@ -218,6 +223,7 @@ def pull_first(
         custom=[f"field:{name}" for name in values["field"] or ()],
         rules=[*(values["set"] or ()), *rules],
     )
+    memory.write(Path(sheet))
     callbacks.on_notice(
         f"{sheet}: pulled {totals.rows:,} of {counted(totals.incidents, 'incident')}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,10 +129,13 @@ def run(
         callbacks = record.logged(options, callbacks)
         try:
             pull_first(sheet, from_pull, set, options, callbacks)
+            stamp = _stamp_of(sheet)
             if plan:
                 _confirm_plan(sheet, options, callbacks, output)
             elif not (yes or dry_run) and view.can_ask:
                 _confirm(sheet, options, notify, output, view)
+            if _stamp_of(sheet) != stamp:
+                raise InputError(f"{sheet}: modified after it was shown. Run the command again.")
             totals = _send(sheet, options, callbacks)
         finally:
             view.close()
@@ -142,6 +146,14 @@ def run(
         page = _page_of(totals, output) if html and totals.report else ""
         output.json({**totals_as_json(totals), "page": page})
     raise typer.Exit(totals.exit_code)
+
+
+def _stamp_of(sheet: str) -> tuple[int, int, int] | None:
+    """Return what differs once a sheet is saved again; None for standard input."""
+    with contextlib.suppress(OSError):
+        stat = Path(sheet).stat()
+        return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return None
 
 
 def _send(sheet: str, options: Options, callbacks: Callbacks) -> Totals:

@@ -161,9 +161,7 @@ def _show_requests(output: Output, totals: Totals) -> None:
 def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iterator[str]:
     reason = totals.stop.reason if totals.stop is not None else None
     if reason is StopReason.CANARY:
-        # A failed canary must not be followed by the other rows.
-        if is_declined:
-            yield f"To resume: {next_steps.same_command(plus={'yes': ''})}"
+        yield from _after_canary(totals, is_declined=is_declined)
     elif reason is StopReason.FATAL:
         yield f"Next: fix the error, then run again: {next_steps.same_command()}"
     elif totals.counts[Status.PENDING]:
@@ -182,6 +180,16 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
         yield f"To verify: {verify}"
     if has_updates and (undo := next_steps.undo_of(totals.report)):
         yield f"To undo: {undo}"
+
+
+def _after_canary(totals: Totals, *, is_declined: bool) -> Iterator[str]:
+    """Yield the next step; a failed canary must not be followed by the other rows at once."""
+    if is_declined:
+        yield f"To resume: {next_steps.same_command(plus={'yes': ''})}"
+    elif totals.failed:
+        plus = {"retry-failed": ""} if next_steps.accepts("retry-failed") else {}
+        again = next_steps.same_command(plus=plus)
+        yield f"Next: compare the rows in {totals.failed} with their incidents, then: {again}"
 
 
 def show_verification(output: Output, verification: Verification) -> None:
@@ -232,7 +240,8 @@ def show_lost(output: Output, sheet: UndoSheet) -> None:
         )
     if not sheet.lost:
         return
-    table = new_table("incident", "field", "previous value", "current value", "reason")
+    verb = "was" if len(sheet.lost) == 1 else "were"
+    table = new_table("incident", "field", "previous value", "the run wrote", "reason")
     for one in sheet.lost[:_SHOWN_LOST]:
         table.add_row(
             cell(one.incident_id),
@@ -243,7 +252,7 @@ def show_lost(output: Output, sheet: UndoSheet) -> None:
         )
     output.table(table)
     output.line(
-        f"{len(sheet.lost):,} of {counted(sheet.values, 'value')} cannot be restored. "
+        f"{len(sheet.lost):,} of {counted(sheet.values, 'value')} {verb} not restored. "
         f"All of them, with links: {sheet.lost_file}"
     )
 

@@ -28,8 +28,8 @@ from bulk_reset.cli.shared import (
 )
 from bulk_reset.cli.summary import show_lost, show_totals, totals_as_json
 from bulk_reset.cli.view import ProgressView
+from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import WORKERS
-from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bulk_reset.workflows.undo import UndoResult
@@ -51,16 +51,16 @@ def undo(
     """Restore the values from before the run of REPORT.
 
     It shows a plan and asks (--yes skips the question). Only values that still are as the run
-    wrote them are restored; all others are listed. An undo is a run: it has a report, resumes, and
-    can be undone.
+    wrote them are restored, field by field; all others are listed. An undo is a run: it has a
+    report, resumes, and can be undone.
 
     Examples:
         bulk-reset undo incidents.report.csv
         bulk-reset undo incidents.report.csv --yes --verify
 
     Exit codes:
-        0  all values are restored
-        1  some rows failed, or their previous values are unknown
+        0  all values are restored, or the run wrote none
+        1  some values are not restored, or their previous values are unknown
         2  nothing was sent: the report, an option or the key is wrong
         3  the undo stopped early, or was not confirmed
         4  another run uses the report or the account
@@ -93,29 +93,32 @@ def undo(
             undone = undoing.undo(
                 report, options, callbacks, plan.add, plan.show, handles_signals=True
             )
-        show_lost(output, undone.undo_sheet)
-        code = _show(undone, output, view)
-        if undone.undo_sheet.values_unknown and code is ExitCode.DONE:
-            code = ExitCode.NOT_ALL
+        code = undone.exit_code
+        _show(undone, output, view)
         record.end(undone.totals, code)
         output.json(
             {
                 **(totals_as_json(undone.totals) if undone.totals else {}),
                 "not_restored": [dataclasses.asdict(one) for one in undone.undo_sheet.lost],
                 "previous_values_unknown": undone.undo_sheet.values_unknown,
+                "values": undone.undo_sheet.values,
                 "exit_code": int(code),
             }
         )
     raise typer.Exit(code)
 
 
-def _show(undone: UndoResult, output: Output, view: ProgressView) -> ExitCode:
-    """Print the result of an undo; return its exit code."""
+def _show(undone: UndoResult, output: Output, view: ProgressView) -> None:
+    """Print the result of an undo."""
+    sheet = undone.undo_sheet
+    show_lost(output, sheet)
+    if not sheet.values and not sheet.values_unknown:
+        output.line("The run wrote no values; nothing was sent.")
+    elif undone.is_confirmed and (undone.totals is None or undone.totals.stop is None):
+        restored = sheet.values - len(sheet.lost)
+        verb = "is" if sheet.values == 1 else "are"
+        output.line(f"{restored:,} of {counted(sheet.values, 'value')} {verb} restored.")
     if undone.totals is not None:
         show_totals(output, undone.totals, is_declined=view.is_declined)
-        return undone.totals.exit_code
-    if undone.is_confirmed:
-        output.line("All values are restored already; nothing was sent.")
-        return ExitCode.DONE
-    print_error(CANCELLED, is_red=False)
-    return ExitCode.STOPPED
+    elif not undone.is_confirmed:
+        print_error(CANCELLED, is_red=False)

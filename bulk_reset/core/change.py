@@ -31,6 +31,8 @@ class Change(NamedTuple):
     """The other requests, in their order: custom fields, then the comment."""
     was: Mapping[str, Any] | None = None
     """Field -> pulled value, for the fields that are set; None if the sheet was not pulled."""
+    comment_since: float = 0.0
+    """The earliest time at which an earlier run may have added the comment; 0 if none has."""
 
     @classmethod
     def of(

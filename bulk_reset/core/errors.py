@@ -135,6 +135,10 @@ class NoRowsError(SheetError):
     """The sheet has a header but no rows."""
 
 
+class SheetChangedError(SheetError):
+    """The sheet was modified after it was checked; the rest of it is not sent."""
+
+
 class MissingColumnError(SheetError):
     """A required column is missing from the sheet's header."""
 

@@ -111,6 +111,8 @@ class StopReason(StrEnum):
     MAX_FAILURES = "max-failures"
     CANARY = "canary"
     DEADLINE = "deadline"
+    SHEET = "sheet"
+    """The sheet was modified during the run."""
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
     HUNG_UP = "hung-up"

@@ -89,6 +89,8 @@ class Verification:
         values_unknown: rows written without a record of their values, so they cannot be compared.
         requests: number of requests used.
         unsettled: rows whose result is still unknown; they must be sent again.
+        not_applied: rows that the API confirmed and that were read back with other values right
+            after the run; they are failed now.
     """
 
     report: str
@@ -98,6 +100,7 @@ class Verification:
     values_unknown: int = 0
     requests: int = 0
     unsettled: int = 0
+    not_applied: int = 0
 
     @property
     def not_known(self) -> int:

@@ -45,6 +45,8 @@ class Trail:
     row_number: int
     is_read: bool = False
     """Whether it only reads."""
+    is_once: bool = False
+    """Whether a second request does it a second time: it adds a comment."""
     attempts: int = 0
     """How often it was sent and counted as an attempt."""
     throttled: int = 0
@@ -99,7 +101,7 @@ class Attempts:
             except RequestError as raised:
                 error = self._as_outage(raised)
                 is_answered = not isinstance(error, ConnectError)
-                trail.is_in_doubt = was_in_doubt or error.may_be_applied
+                trail.is_in_doubt = was_in_doubt or _may_be_applied(trail, error)
                 is_free = self._note_failure(trail, error, is_probe=is_probe)
                 if not is_free or self.has_ended:
                     raise error from None
@@ -120,6 +122,10 @@ class Attempts:
 
     async def retry(self, trail: Trail, send: Callable[[], Awaitable[T]], first: RequestError) -> T:
         """Attempt again until the API has answered, or the attempts are used up."""
+        return await self.retry_by(lambda: self.attempt(trail, send), first)
+
+    async def retry_by(self, one_try: Callable[[], Awaitable[T]], first: RequestError) -> T:
+        """Try again as ``retry`` does; what a try is decides the caller."""
         if not self._may_retry(first):
             raise first
         _choose_retry_hook()
@@ -131,7 +137,7 @@ class Attempts:
                 if attempt.num == 1:
                     # The first attempt was made outside: most rows need no back-off at all.
                     raise first
-                return await self.attempt(trail, send)
+                return await one_try()
         raise InternalError("the back-off ended without an answer or an error")
 
     def _may_retry(self, error: Exception) -> bool:
@@ -192,7 +198,8 @@ class Attempts:
         trail.attempts += not is_connect
         # An error answer may be caused by the row, so it counts as an attempt even for a probe:
         # otherwise rows that always break the server would never get an outcome.
-        return is_connect or (is_probe and (trail.is_read or error.may_be_applied))
+        is_free = trail.is_read or (error.may_be_applied and not trail.is_once)
+        return is_connect or (is_probe and is_free)
 
     def _pause(self, error: ThrottledError, now: float) -> None:
         """Pause all requests after HTTP 429; stop the run where that lasts too long."""
@@ -211,6 +218,14 @@ class Attempts:
         pause_s = self._policy.pause_s(error, max(1, self._pauses_in_a_row), jitter)
         self._paused_until = max(self._paused_until, now + pause_s)
         self._limiter.pause(pause_s)
+
+
+def _may_be_applied(trail: Trail, error: RequestError) -> bool:
+    """Return whether a request that failed may have been applied."""
+    if not trail.is_once:
+        return error.may_be_applied
+    # A server may fail after it has added a comment.
+    return error.is_retryable and not isinstance(error, (ConnectError, ThrottledError))
 
 
 def _choose_retry_hook() -> None:

@@ -47,9 +47,12 @@ class CurrentValues:
     _own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def compare(
-        self, changes: Sequence[Change], read: Read
+        self, changes: Sequence[Change], read: Read, most: int | None = None
     ) -> tuple[list[Change], list[Outcome]]:
         """Read the incidents of up to 100 rows, and keep the values that will be overwritten.
+
+        Args:
+            most: up to so many rows are sent; those after the last of them have no outcome.
 
         Returns: what is left to send, and the outcomes of the rows that are not sent.
 
@@ -58,12 +61,14 @@ class CurrentValues:
             RunError: the previous values could not be written; none of the rows may be sent.
         """
         comparisons = await self.comparisons(changes, read)
+        if most is not None:
+            comparisons = _up_to(most, comparisons)
         to_send = [one for one in comparisons if one.verdict is Verdict.UPDATE]
         if self.file is not None and to_send:
             await asyncio.to_thread(self.file.append, [_previous_values(one) for one in to_send])
         now = time.time()
         outcomes = []
-        for change, comparison in zip(changes, comparisons, strict=True):
+        for change, comparison in zip(changes, comparisons, strict=False):
             outcome = outcome_unless_sent(comparison, now)
             if outcome is not None:
                 outcomes.append(self._if_sent_before(change, outcome))
@@ -93,6 +98,12 @@ class CurrentValues:
         if is_repeated and comparison.verdict is Verdict.UPDATE:
             self._own.setdefault(change.incident_id, {}).update(comparison.wanted)
         return comparison
+
+
+def _up_to(most: int, comparisons: list[Comparison]) -> list[Comparison]:
+    """Return the comparisons up to the last row that may be sent."""
+    places = [n for n, one in enumerate(comparisons) if one.verdict is Verdict.UPDATE]
+    return comparisons[: places[most - 1] + 1] if 0 < most <= len(places) else comparisons
 
 
 def _previous_values(comparison: Comparison) -> PreviousValues:

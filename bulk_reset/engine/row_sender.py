@@ -1,7 +1,8 @@
 """One row: its requests, their attempts, the read-back where needed, and one outcome.
 
 A row whose attempts are used up by requests that may have been applied is read back, so its
-outcome is updated or failed. It is unknown only where reading fails too.
+outcome is updated or failed. It is unknown only where reading fails too. A comment is looked up in
+the incident's timeline instead; see ``comment_sender``.
 
 State, changed between two awaits of the event loop only:
   * ``_doubtful``: requests that a stop left without a readable answer. ``send`` adds to it;
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
+from bulk_reset.api.client import CommentPage
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_custom
 from bulk_reset.core.errors import FatalError, PermanentError, RequestError
@@ -23,23 +25,12 @@ from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.option_names import option_name
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.engine.attempts import Attempts, Trail
+from bulk_reset.engine.comment_sender import Answer, CommentSender, comment_of, in_doubt
 from bulk_reset.engine.readback import MAX_IDS, Incident, ReadBack, differing_fields
+from bulk_reset.engine.timeline import Timelines
+from bulk_reset.records.written_fields import read_back_text
 
 _COMMENT: Final = (COMMENT_FIELD,)
-
-
-class Answer(Protocol):
-    """A successful answer of the API."""
-
-    @property
-    def http_status(self) -> int:
-        """The HTTP status."""
-        ...
-
-    @property
-    def request_id(self) -> str:
-        """The API's id of the request."""
-        ...
 
 
 class Api(Protocol):
@@ -61,6 +52,10 @@ class Api(Protocol):
         """Read up to 100 incidents; raises RequestError and nothing else."""
         ...
 
+    async def comment_page(self, incident_id: str, page: int) -> CommentPage:
+        """Read a page of an incident's comments; raises RequestError and nothing else."""
+        ...
+
 
 Call = Callable[[], Awaitable[Answer]]
 
@@ -73,6 +68,8 @@ class _Doubtful(NamedTuple):
     """What the request sets: the row's change, or a part of it."""
     trail: Trail
     error: RequestError
+    comment_since: float = 0.0
+    """The earliest time at which it may have added the comment."""
 
 
 class RowSender:
@@ -94,6 +91,7 @@ class RowSender:
     ) -> None:
         self._api, self._attempts, self._stop = api, attempts, stop
         self._readback = ReadBack(api.list_by_ids, attempts)
+        self._timelines = Timelines(api.comment_page, attempts)
         self._max_failures, self._failures = max_failures, 0
         self._wall_clock = wall_clock
         self._doubtful: list[_Doubtful] = []
@@ -141,20 +139,37 @@ class RowSender:
         self, row: Change, part: Change, call: Call, worker: asyncio.Task[None] | None
     ) -> Outcome | None:
         """Send one request of a row, which may be all that the row needs."""
+        if part.fields == _COMMENT:
+            return await self._send_comment(row, part, call, worker)
         trail = Trail(worker, part.row_number)
         try:
             try:
                 answer = await self._attempts.attempt(trail, call)
             except RequestError as error:
-                if part.fields == _COMMENT and error.may_be_applied:
-                    # A comment cannot be read back, and sending it again might add it twice.
-                    return self._conclude(row, part, trail, _comment_in_doubt(error))
                 return await self._retry(row, part, trail, call, error)
         except asyncio.CancelledError:
             if trail.is_in_doubt:
                 self._doubtful.append(_Doubtful(row, part, trail, _interrupted()))
             raise
         return self._updated(part, trail, answer)
+
+    async def _send_comment(
+        self, row: Change, part: Change, call: Call, worker: asyncio.Task[None] | None
+    ) -> Outcome | None:
+        trail = Trail(worker, part.row_number, is_once=True)
+        comment = CommentSender(part, self._timelines, self._attempts, self._wall_clock)
+        try:
+            answer = await comment.send(trail, call)
+        except RequestError as error:
+            return self._conclude(row, part, trail, error, comment.since)
+        except asyncio.CancelledError:
+            if trail.is_in_doubt:
+                doubtful = _Doubtful(row, part, trail, _interrupted(), comment.since)
+                self._doubtful.append(doubtful)
+            raise
+        if answer is not None:
+            return self._updated(part, trail, answer)
+        return self._added(part, trail, comment.found)
 
     async def _retry(
         self, row: Change, part: Change, trail: Trail, call: Call, error: RequestError
@@ -208,8 +223,18 @@ class RowSender:
             trail.throttled,
         )
 
+    def _added(self, part: Change, trail: Trail, why: str) -> Outcome:
+        """Return the outcome of a comment that the timeline has."""
+        text = f"{why}; found in the timeline: the comment was added"
+        return self._outcome(part, trail, Status.UPDATED, RequestError(text, code=""))
+
     def _conclude(
-        self, row: Change, part: Change, trail: Trail, error: RequestError
+        self,
+        row: Change,
+        part: Change,
+        trail: Trail,
+        error: RequestError,
+        comment_since: float = 0.0,
     ) -> Outcome | None:
         """Return the outcome of a request that ended in an error; None where it is pending."""
         if isinstance(error, FatalError):
@@ -217,9 +242,9 @@ class RowSender:
         is_final = isinstance(error, PermanentError)
         if self._attempts.has_ended and not is_final:
             if trail.is_in_doubt:
-                self._doubtful.append(_Doubtful(row, part, trail, error))
+                self._doubtful.append(_Doubtful(row, part, trail, error, comment_since))
             return None
-        is_unknown = trail.is_in_doubt and not is_final
+        is_unknown = trail.is_in_doubt and not is_final and not trail.is_once
         status = Status.UNKNOWN if is_unknown else Status.FAILED
         outcome = self._outcome(part, trail, status, error)
         self.count_failure()
@@ -249,11 +274,11 @@ class RowSender:
             # Reading failed for a while as well, so the attempts were used up by an outage.
             return False, None
         trail.is_in_doubt = False
-        text = f"{error}; read back: not applied ({', '.join(differing)})"
+        text = f"{error}; {read_back_text(differing)}"
         return True, self._conclude(row, part, trail, _with_text(error, text))
 
     def _found_applied(self, part: Change, trail: Trail, error: RequestError) -> Outcome:
-        text = f"{error}; read back: applied"
+        text = f"{error}; {read_back_text(())}"
         return self._outcome(part, trail, Status.UPDATED, _with_text(error, text, code=""))
 
     # --- After a stop ------------------------------------------------------------------------
@@ -265,40 +290,50 @@ class RowSender:
 
     async def read_doubtful(self, record: Callable[[Outcome], None]) -> None:
         """Read back what a stop left in doubt, and record the rows that were updated."""
-        while self._doubtful:
-            batch = self._doubtful[:MAX_IDS]
+        comments = [one for one in self._doubtful if one.part.fields == _COMMENT]
+        others = [one for one in self._doubtful if one.part.fields != _COMMENT]
+        while others:
+            batch = others[:MAX_IDS]
             try:
                 incidents = await self._readback.last([one.part.incident_id for one in batch])
             except RequestError:
                 return
-            del self._doubtful[:MAX_IDS]
-            for row, part, trail, error in batch:
+            del others[:MAX_IDS]
+            self._doubtful = others + comments
+            for row, part, trail, error, _ in batch:
                 incident = incidents.get(part.incident_id)
                 # Where it was not applied, or was not the row's last request, the row is pending.
                 is_last = part.fields[-1] == row.fields[-1]
                 if incident is not None and is_last and not differing_fields(part, incident):
                     outcome = self._found_applied(part, trail, error)
                     record(outcome._replace(fields=row.fields))
+        await self._look_up(comments, record)
+
+    async def _look_up(
+        self, comments: Sequence[_Doubtful], record: Callable[[Outcome], None]
+    ) -> None:
+        for one in comments:
+            text = comment_of(one.part)
+            try:
+                is_added = await self._timelines.has_comment(
+                    one.part.incident_id, text, one.comment_since, is_last=True
+                )
+            except RequestError:
+                return
+            if is_added:
+                self._doubtful.remove(one)
+                outcome = self._added(one.part, one.trail, str(one.error))
+                record(outcome._replace(fields=one.row.fields))
 
     def take_doubtful(self) -> Iterator[Outcome]:
         """Yield an outcome for each row that is still in doubt."""
         while self._doubtful:
-            row, part, trail, error = self._doubtful.pop(0)
+            row, part, trail, error, _ = self._doubtful.pop(0)
             outcome = self._outcome(part, trail, Status.UNKNOWN, error)
             if part.fields == _COMMENT:
-                # An unknown row is sent again, which might add the comment twice.
-                outcome = self._outcome(part, trail, Status.FAILED, _comment_in_doubt(error))
+                unseen = in_doubt(error, "the timeline did not show it")
+                outcome = self._outcome(part, trail, Status.FAILED, unseen)
             yield outcome._replace(fields=row.fields)
-
-
-def _comment_in_doubt(error: RequestError) -> RequestError:
-    text = f"{error}; the comment may have been added, which cannot be read back: see the incident"
-    return PermanentError(
-        text,
-        code="comment_in_doubt",
-        http_status=error.http_status,
-        request_id=error.request_id,
-    )
 
 
 def _merged(row: Change, parts: Sequence[Outcome]) -> Outcome:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from bulk_reset.api.client import open_client
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
-from bulk_reset.core.errors import FatalError, RequestError
+from bulk_reset.core.errors import FatalError, RequestError, SheetChangedError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.core.totals import Progress, StatusCounts, Totals
@@ -65,6 +65,7 @@ class RunSender:
         report: where outcomes are written; without one they are part of the result.
         current_values: compares rows with their incidents before they are sent; None to send
             without reading.
+        most: stop when so many rows were sent that need a change; None for all.
     """
 
     options: Options
@@ -74,6 +75,7 @@ class RunSender:
     report: Report | None
     callbacks: Callbacks
     current_values: CurrentValues | None = None
+    most: int | None = None
     recorder: OutcomeRecorder = field(init=False)
     _limiter: Limiter = field(init=False)
     _pool: WorkerPool | None = None
@@ -152,7 +154,7 @@ class RunSender:
             early, late = to_send[:-_LATE_ROWS], to_send[-_LATE_ROWS:]
             if early:
                 yield early
-            following = next(hundreds, None)
+            following = None if self.most == 0 else next(hundreds, None)
             if following is not None:
                 comparing = self._compare(self.current_values, following, pool)
                 self._reading_ahead = asyncio.create_task(comparing)
@@ -165,19 +167,26 @@ class RunSender:
     def _changes(self) -> Iterator[list[Change]]:
         # Read here, not in a thread: a thousand rows take some milliseconds, and a busy thread
         # would hold up the event loop for longer each time.
-        for changes, outcomes in self.work.batches():
-            self.recorder.record_not_sent(outcomes, time.time())
-            yield changes
+        try:
+            for changes, outcomes in self.work.batches():
+                self.recorder.record_not_sent(outcomes, time.time())
+                yield changes
+        except SheetChangedError as error:
+            if not self.work.sent or self._pool is None:
+                raise
+            self._pool.stop(Stop(StopReason.SHEET, str(error)))
 
     async def _compare(
         self, current_values: CurrentValues, changes: list[Change], pool: WorkerPool
     ) -> list[Change] | None:
         """Return what is left to send of some rows; None where they could not be read."""
         try:
-            to_send, outcomes = await current_values.compare(changes, pool.incidents)
+            to_send, outcomes = await current_values.compare(changes, pool.incidents, self.most)
         except RequestError as error:
             pool.stop(_cannot_read(error))
             return None
+        if self.most is not None:
+            self.most -= len(to_send)
         for outcome in outcomes:
             self.recorder.record_sent(outcome)
             if outcome.status is Status.FAILED:
@@ -215,7 +224,7 @@ class RunSender:
     def result(self, stop: Stop | None = None, elapsed_s: float = 0.0) -> SendResult:
         """Return the result; raises InternalError where the totals do not match."""
         work, recorder, limiter = self.work, self.recorder, self._limiter
-        counts = recorder.final_counts(work, has_stopped=stop is not None)
+        counts = recorder.final_counts(work, has_stopped=stop is not None or self.most == 0)
         file = self.current_values.file if self.current_values is not None else None
         totals = Totals(
             sheet=work.sheet.label,

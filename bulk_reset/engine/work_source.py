@@ -7,11 +7,12 @@ nothing where an earlier run has finished it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from bulk_reset.core.change import Change
+from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.history import History, status_of
 from bulk_reset.sheets.sheet import CHUNK_ROWS, Sheet
@@ -19,6 +20,8 @@ from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
 
 _BATCH_ROWS: Final = 1_000
+_UNFINISHED: Final = (Status.FAILED, Status.UNKNOWN)
+"""The results of rows that were sent, and whose comment may have been added."""
 
 
 @dataclass(slots=True)
@@ -29,6 +32,8 @@ class WorkSource:
         history: the results of earlier runs.
         limit: up to so many changes are sent; the others stay pending.
         chosen: which of the changes are sent, counted from 0; None for all.
+        sent_before: digests of rows that an earlier run has sent, or was about to send.
+        first_sent_at: when the first of them may have been sent.
         rows: how many rows were read so far; always the sum of the last four below.
         known: how many of them have a line in the report.
         resumed: rows with a final result of an earlier run, by status.
@@ -44,6 +49,8 @@ class WorkSource:
     retries_failed: bool = False
     limit: int | None = None
     chosen: Collection[int] | None = None
+    sent_before: Container[str] = frozenset()
+    first_sent_at: float = 0.0
     rows: int = 0
     known: int = 0
     resumed: Counter[Status] = field(default_factory=Counter)
@@ -114,9 +121,18 @@ class WorkSource:
             self.unsent += 1
         else:
             self.sent += 1
-            changes.append(item)
+            changes.append(self._with_doubt(item, before))
             if item.incident_id in self.sheet_check.contested_ids:
                 self._sent_again.add(item.incident_id)
+
+    def _with_doubt(self, change: Change, before: Status | None) -> Change:
+        """Return the change with the time since when an earlier run may have added its comment."""
+        if not change.rest or change.rest[-1].field != COMMENT_FIELD or change.comment_since:
+            return change
+        was_sent = before in _UNFINISHED or (
+            (before is None or not before.is_done) and change.digest in self.sent_before
+        )
+        return change._replace(comment_since=self.first_sent_at) if was_sent else change
 
     def _is_unsent(self) -> bool:
         if self.chosen is not None and self.sent + self.unsent not in self.chosen:

@@ -38,6 +38,7 @@ from bulk_reset.core.row_keys import keys_of
 from bulk_reset.core.safe_text import guard_formula, unguard_formula
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.columns import OWN_PREFIX
+from bulk_reset.sheets.validation import error_of
 
 _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "before", "wrote"))
 COLUMNS: Final = (*FIELDS, *_OWN)
@@ -130,6 +131,8 @@ def _cells(row: PreviousValues) -> list[str]:
         name: guard_formula(value)
         for name, value in row.before.items()
         if name in SETTABLE_FIELDS and not why_not_restorable(name, value)
+        # A sheet may not set all that an undo restores.
+        if not error_of(name, value)
     }
     return [
         row.incident_id,

@@ -51,8 +51,8 @@ def line_of(outcome: Outcome) -> str:
         f"{outcome.row_number},{_cell(outcome.incident_id)},{outcome.status},"
         f"{' '.join(outcome.fields)},{outcome.attempts},{outcome.throttled},"
         f"{outcome.http_status or ''},{_cell(outcome.error_code)},{_cell(outcome.error_message)},"
-        f"{_cell(outcome.request_id)},{_as_text(outcome.started_at)},"
-        f"{_as_text(outcome.finished_at)},{outcome.digest}\n"
+        f"{_cell(outcome.request_id)},{as_text(outcome.started_at)},"
+        f"{as_text(outcome.finished_at)},{outcome.digest}\n"
     )
 
 
@@ -109,15 +109,16 @@ def _cell(text: str) -> str:
     return '"' + line.replace('"', '""') + '"' if '"' in line or "," in line else line
 
 
-def _as_text(at: float) -> str:
+def as_text(at: float) -> str:
+    """Return a time as reports show it: UTC with milliseconds; empty for 0."""
     if not at:
         return ""
     milliseconds = round(at * 1000)
-    return f"{_second_as_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    return f"{_secondas_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 @functools.lru_cache(maxsize=8)
-def _second_as_text(second: int) -> str:
+def _secondas_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 

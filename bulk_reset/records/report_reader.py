@@ -38,6 +38,7 @@ from bulk_reset.records.report_columns import (
 _HEADERS: Final = frozenset({HEADER, HEADER[len(BOM.encode()) :]})
 _BOMS: Final = " \t\r\n\ufeff\u00ef\u00bb\u00bf"
 """A BOM, and the characters it becomes when it is decoded with a code page."""
+_LONGEST_ROW_S: Final = 600.0
 _LONGEST_HEADER: Final = 1 << 13
 _FIRST_LINE: Final = re.compile(r"([^\r\n]*)(?:\r|\n)")
 _BLOCK_BYTES: Final = 1 << 21
@@ -77,6 +78,15 @@ def read_report(path: str | os.PathLike[str]) -> Iterator[Outcome]:
         yield from _resaved_outcomes(path)
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
+
+
+def first_sent_at(path: Path) -> float:
+    """Return a time before the first request of a report's runs; UTC epoch seconds.
+
+    It is known from the first line only, whose row may have been sent again before it ended.
+    """
+    first = next((outcome.started_at or outcome.finished_at for outcome in read_report(path)), 0.0)
+    return (first or path.stat().st_mtime) - _LONGEST_ROW_S
 
 
 def _outcomes(path: Path, rows: Iterator[list[str]], fix: str) -> Iterator[Outcome]:

@@ -1,14 +1,17 @@
-"""Which previous values an undo can restore, and why the others cannot be restored."""
+"""Which previous values an undo can restore, and why the others cannot be restored.
+
+The API's rules alone decide: an undo also restores what a sheet may not set, such as control
+characters, a text of spaces or ``#N/A``.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import json
 
-from bulk_reset.core.custom_fields import is_custom, text_of
-from bulk_reset.core.fields import SETTABLE_FIELDS
-from bulk_reset.sheets.validation import error_of
-
-_TEXTS: Final = SETTABLE_FIELDS[:-1]
+from bulk_reset.core.custom_fields import is_custom, is_whole
+from bulk_reset.core.fields import SEVERITY_FIELD
+from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER
+from bulk_reset.sheets.validation import api_error_of
 
 
 def why_not_restorable(name: str, value: object) -> str:
@@ -16,14 +19,13 @@ def why_not_restorable(name: str, value: object) -> str:
     if is_custom(name):
         if value is None or value == "":
             return "it was not set, and the API cannot unset a custom field"
-        column = f"{name}:json"
-        problem = error_of(column, text_of(column, value))
+        problem = "" if is_whole(json.dumps(value, ensure_ascii=False)) else INCOMPLETE_CHARACTER
         return f"the API does not accept the previous value: {problem}" if problem else ""
     if value is None or value == "":
         return "it was empty, and the API cannot empty a field"
     if not isinstance(value, str):
         return "it was not a text"
-    if value == "Ok" and name not in _TEXTS:
+    if value == "Ok" and name == SEVERITY_FIELD:
         return "it was Ok, which the API cannot set"
-    problem = error_of(name, value)
+    problem = api_error_of(name, value)
     return f"the API does not accept the previous value: {problem}" if problem else ""

@@ -29,6 +29,7 @@ _ADVICE: Final = {
     "ResourceNotFound": "Check the id: this account has no such incident.",
     "InvalidParameter": "Change the value that the message names, then run the failed rows.",
     "changed_since": "Check the incident. Use {overwrite} to update it anyway.",
+    "not_applied": "Compare the incident with the sheet, then use {retry_failed}.",
     "comment_in_doubt": "Check whether the incident has the comment.",
     "EntityTooLarge": "Shorten the texts of the row.",
     **dict.fromkeys(

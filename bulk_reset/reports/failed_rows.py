@@ -12,18 +12,30 @@ import filecmp
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Final, NamedTuple, TextIO
 
-from bulk_reset.core.outcome import Outcome
+from bulk_reset.core.custom_fields import COMMENT_FIELD
+from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import escape_formula, guard_formula
-from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.engine.comment_sender import IN_DOUBT
+from bulk_reset.records.report_columns import as_text
+from bulk_reset.records.report_reader import beside, first_sent_at, read_report
 from bulk_reset.sheets.chunk import Chunk
-from bulk_reset.sheets.columns import FAILED_COLUMNS, GUARDED_COLUMN, is_own, was_field
+from bulk_reset.sheets.columns import (
+    COMMENT_SENT,
+    FAILED_COLUMNS,
+    GUARDED_COLUMN,
+    is_own,
+    was_field,
+)
 from bulk_reset.sheets.guards import guarded_row
 from bulk_reset.sheets.pulled_values import memory_header, shown_columns
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
+
+_REJECTIONS: Final = range(400, 500)
+"""HTTP statuses of requests that were not applied."""
 
 
 def failed_path(report_path: Path) -> Path:
@@ -45,7 +57,7 @@ def write_failed(
     Returns: the file, or None where every row is done or pending.
     """
     target = failed_path(report_path)
-    not_done = _not_done(report_path) if has_failed else {}
+    not_done = _NotDone.of(report_path) if has_failed else _NotDone({}, 0.0)
     fresh = target.with_name(f"{target.name}.tmp")
     # A run that was killed may have left one; or it may be a link to another file.
     fresh.unlink(missing_ok=True)
@@ -65,18 +77,30 @@ def write_failed(
     return target if rows else None
 
 
-def _not_done(report_path: Path) -> dict[str, Outcome]:
-    not_done: dict[str, Outcome] = {}
-    for outcome in read_report(report_path):
-        if outcome.status.is_done:
-            not_done.pop(outcome.digest, None)
-        else:
-            not_done[outcome.digest] = outcome
-    return not_done
+class _NotDone(NamedTuple):
+    """The rows that are not done.
+
+    Attributes:
+        outcomes: by digest.
+        first_sent_at: a time before the first request.
+    """
+
+    outcomes: dict[str, Outcome]
+    first_sent_at: float
+
+    @classmethod
+    def of(cls, report_path: Path) -> _NotDone:
+        outcomes: dict[str, Outcome] = {}
+        for outcome in read_report(report_path):
+            if outcome.status.is_done:
+                outcomes.pop(outcome.digest, None)
+            else:
+                outcomes[outcome.digest] = outcome
+        return cls(outcomes, first_sent_at(report_path))
 
 
 def _write(
-    sheet: Sheet, sheet_check: SheetCheck, scope: str, not_done: dict[str, Outcome], file: TextIO
+    sheet: Sheet, sheet_check: SheetCheck, scope: str, not_done: _NotDone, file: TextIO
 ) -> int:
     header = sheet.columns.header
     is_legacy = sheet.memory is not None and not sheet.memory.is_checked
@@ -87,17 +111,20 @@ def _write(
     ]
     names = [header[position] for position in kept]
     remembered = sheet.memory.names if sheet.memory is not None and not is_legacy else ()
+    has_comments = COMMENT_FIELD in sheet.columns.position
     own = [*(memory_header(remembered) if remembered else ()), *FAILED_COLUMNS]
+    own += [COMMENT_SENT] if has_comments else []
     # Without the last column, guards are removed everywhere, as in the sheet itself.
-    own += () if is_legacy else (GUARDED_COLUMN,)
+    own += [] if is_legacy else [GUARDED_COLUMN]
     rows = 0
     writer = csv.writer(file)
     writer.writerow([*map(guard_formula, names), *map(guard_formula, own)])
-    for chunk in sheet.chunks() if not_done else ():
-        decided = DecidedChunk(check_chunk(chunk, sheet.columns), sheet_check, scope)
+    for chunk in sheet.chunks() if not_done.outcomes else ():
+        checked = check_chunk(chunk, sheet.columns)
+        decided = DecidedChunk(checked, sheet_check, scope)
         shown = shown_columns(chunk, sheet.columns.position)
         for place, digest in enumerate(decided.digests):
-            outcome = not_done.get(digest.hex())
+            outcome = not_done.outcomes.get(digest.hex())
             if outcome is None:
                 continue
             rows += 1
@@ -108,6 +135,9 @@ def _write(
             cells += _memory_cells(chunk, remembered, place)
             reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
             cells += [str(number), outcome.status.value, escape_formula(reason)]
+            if has_comments:
+                since = checked.comment_since.get(place) or _comment_since(outcome, not_done)
+                cells.append(as_text(since))
             writer.writerow(cells if is_legacy else [*cells, record])
     return rows
 
@@ -118,3 +148,10 @@ def _memory_cells(chunk: Chunk, remembered: Sequence[str], place: int) -> list[s
         return []
     was = (guard_formula(chunk.recalled.was[name][place]) for name in remembered)
     return [*was, chunk.recalled.checks[place]]
+
+
+def _comment_since(outcome: Outcome, not_done: _NotDone) -> float:
+    """Return the earliest time at which a row's comment may have been added; 0 if it was not."""
+    is_rejected = outcome.http_status in _REJECTIONS and outcome.error_code != IN_DOUBT
+    was_sent = outcome.status in (Status.FAILED, Status.UNKNOWN) and not is_rejected
+    return not_done.first_sent_at if was_sent and COMMENT_FIELD in outcome.fields else 0.0

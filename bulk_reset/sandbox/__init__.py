@@ -3,9 +3,9 @@
 It shares no code with the rest of the package, so that client and sandbox cannot share a
 bug. A request passes the modules in this order: ``server`` (HTTP, latency, broken
 connections), ``api`` (key, quota, faults, operations, envelopes), ``windows`` (the quota),
-``faults`` (the script), ``rules`` and ``listing`` (what a request may say), ``incidents`` (what
-there is). ``state`` keeps the incidents in a file; ``page`` draws the numbers; ``codes`` are the
-API's errors.
+``faults`` (the script), ``rules``, ``listing`` and ``timeline`` (what a request may say),
+``incidents`` (what there is). ``state`` keeps the incidents in a file; ``page`` draws the numbers;
+``codes`` are the API's errors.
 
     sandbox = Sandbox(SandboxConfig(seed_incidents=100))
     async with sandbox.serve() as base_url:

@@ -5,8 +5,8 @@ route, the method, the content type, the size and the content. So a wrong key co
 and a wrong body does. Everything from counting a call to applying it happens in one step.
 
 Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
-``/incident/comment``, ``/incident/info``, ``/incident/list-by-ids`` and ``/incident/list``; any
-other path is ``RouteNotFound``.
+``/incident/comment``, ``/incident/info``, ``/incident/list-by-ids``, ``/incident/list`` and
+``/incident/feed``; any other path is ``RouteNotFound``.
 
 Which custom fields an account has defined is not known here: every name is a field, and a
 field's type is that of the value that the incident holds.
@@ -29,6 +29,7 @@ from bulk_reset.sandbox.codes import ApiError
 from bulk_reset.sandbox.faults import FaultScript
 from bulk_reset.sandbox.incidents import Incident, Incidents
 from bulk_reset.sandbox.listing import ListQuery, find_page
+from bulk_reset.sandbox.timeline import FeedQuery, Timelines, find_feed_page
 from bulk_reset.sandbox.windows import FixedWindow, Peak, Quota, SlidingWindow
 
 if TYPE_CHECKING:
@@ -89,13 +90,14 @@ class Api:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> None:
-        self._config, self._clock = config, clock
+        self._config, self._clock, self._wall_clock = config, clock, wall_clock
         window = SlidingWindow if config.window_kind == "sliding" else FixedWindow
         self._quota = Quota(window(config.per_second, 1.0), window(config.per_minute, 60.0))
         self._peak_1s, self._peak_60s = Peak(1.0), Peak(60.0)
         self._script = FaultScript(config.faults)
         self.incidents = Incidents(accepts_any_id=config.accepts_any_id, wall_clock=wall_clock)
         self.incidents.seed(config.seed_incidents, config.first_start_at, config.seed_step_s)
+        self._timelines = Timelines()
         self._requests = self._admitted = self._throttled = self._unauthorized = 0
         self._by_code: Counter[str] = Counter()
         self._operations: dict[str, Callable[[rules.Body], object]] = {
@@ -105,6 +107,7 @@ class Api:
             "/incident/info": self._info,
             "/incident/list-by-ids": self._list_by_ids,
             "/incident/list": self._list,
+            "/incident/feed": self._feed,
         }
 
     def __repr__(self) -> str:
@@ -195,7 +198,9 @@ class Api:
 
     def _reset(self, body: rules.Body) -> None:
         incident_id, changes = rules.read_id(body), rules.read_changes(body)
-        self.incidents.apply(self._find(incident_id), changes)
+        incident = self._find(incident_id)
+        self._timelines.add_reset(incident, changes, self._now_ms())
+        self.incidents.apply(incident, changes)
 
     def _reset_field(self, body: rules.Body) -> None:
         incident_id, (name, value) = rules.read_id(body), rules.read_field(body)
@@ -204,12 +209,14 @@ class Api:
         if rules.kind_of(held) != rules.kind_of(value):
             reason = f"its type must match the field definition, {rules.kind_of(held)}"
             raise rules.invalid("field_value", reason)
+        self._timelines.add_field(incident, name, value, self._now_ms())
         self.incidents.set_field(incident, name, value)
 
     def _comment(self, body: rules.Body) -> None:
         ids, comment = rules.read_comment(body)
         # All are looked up before the first is commented on: it is all of them or none.
         for incident in [self._find(incident_id) for incident_id in ids]:
+            self._timelines.add_comment(incident, comment, self._now_ms())
             self.incidents.add_comment(incident, comment)
 
     def _info(self, body: rules.Body) -> Incident:
@@ -222,6 +229,15 @@ class Api:
 
     def _list(self, body: rules.Body) -> dict[str, Any]:
         return find_page(ListQuery.read(body), self.incidents)
+
+    def _feed(self, body: rules.Body) -> dict[str, Any]:
+        query = FeedQuery.read(body)
+        incident = self._find(query.incident_id)
+        comments = self.incidents.comments(query.incident_id)
+        return find_feed_page(query, self._timelines.entries(incident, comments))
+
+    def _now_ms(self) -> int:
+        return int(self._wall_clock() * 1000)
 
     def _find(self, incident_id: str) -> Incident:
         incident = self.incidents.find(incident_id)

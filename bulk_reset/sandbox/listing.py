@@ -73,28 +73,31 @@ class ListQuery:
         Raises:
             ApiError: ``InvalidParameter``, naming the field.
         """
-        start_time, end_time = _read(body, "start_time", int), _read(body, "end_time", int)
+        start_time, end_time = (
+            read_value(body, "start_time", int),
+            read_value(body, "end_time", int),
+        )
         if not start_time < end_time <= start_time + MAX_WINDOW_S:
             raise invalid("end_time", "after start_time by at most 31 days")
-        limit = _read(body, "limit", int, 0) or DEFAULT_LIMIT
+        limit = read_value(body, "limit", int, 0) or DEFAULT_LIMIT
         if not 0 < limit <= MAX_LIMIT:
             raise invalid("limit", f"at most {MAX_LIMIT}")
-        after = _read_cursor(_read(body, "search_after_ctx", str, ""))
-        page = 1 if after else _read(body, "p", int, 0) or 1
+        after = _read_cursor(read_value(body, "search_after_ctx", str, ""))
+        page = 1 if after else read_value(body, "p", int, 0) or 1
         if page < 1 or page * limit > MAX_DEPTH:
             raise invalid("p", f"from 1 on, with p x limit at most {MAX_DEPTH}")
-        ids = _read_list(body, "incident_ids", str)
+        ids = read_list(body, "incident_ids", str)
         return cls(
             start_time=start_time,
             end_time=end_time,
             progress=_read_words(body, "progress", _PROGRESS),
             severities=_read_words(body, "incident_severity", _SEVERITIES),
-            query=_read(body, "query", str, "").casefold(),
-            channel_ids=_read_list(body, "channel_ids", int),
-            team_ids=_read_list(body, "team_ids", int),
+            query=read_value(body, "query", str, "").casefold(),
+            channel_ids=read_list(body, "channel_ids", int),
+            team_ids=read_list(body, "team_ids", int),
             incident_ids=frozenset(one.lower() for one in ids),
-            nums=_read_list(body, "nums", str),
-            is_ascending=_read(body, "asc", bool, False),
+            nums=read_list(body, "nums", str),
+            is_ascending=read_value(body, "asc", bool, False),
             limit=limit,
             page=page,
             after=after,
@@ -151,7 +154,8 @@ def _read_cursor(text: str) -> Place | None:
     return int(match[1]), match[2]
 
 
-def _read(body: Body, name: str, kind: type[T], default: T | None = None) -> T:
+def read_value(body: Body, name: str, kind: type[T], default: T | None = None) -> T:
+    """Return a value of exactly this type; raises ApiError."""
     value = body.get(name, default)
     # Exactly the type: a boolean would pass for a number.
     if type(value) is not kind:
@@ -159,7 +163,8 @@ def _read(body: Body, name: str, kind: type[T], default: T | None = None) -> T:
     return value
 
 
-def _read_list(body: Body, name: str, kind: type[T]) -> frozenset[T]:
+def read_list(body: Body, name: str, kind: type[T]) -> frozenset[T]:
+    """Return the values of a list, all of this type; raises ApiError."""
     values = body.get(name, [])
     if not isinstance(values, list) or any(type(value) is not kind for value in values):
         raise invalid(name, f"a list of values of type {kind.__name__} is required")
@@ -167,7 +172,7 @@ def _read_list(body: Body, name: str, kind: type[T]) -> frozenset[T]:
 
 
 def _read_words(body: Body, name: str, allowed: tuple[str, ...]) -> frozenset[str]:
-    words = frozenset(filter(None, _read(body, name, str, "").split(",")))
+    words = frozenset(filter(None, read_value(body, name, str, "").split(",")))
     if not words <= set(allowed):
         raise invalid(name, f"some of {','.join(allowed)}, separated by commas")
     return words

@@ -26,6 +26,8 @@ CHECK_COLUMN: Final = OWN_PREFIX + "check"
 """The column with the check of a row's pulled values."""
 GUARDED_COLUMN: Final = OWN_PREFIX + "guarded"
 """The column with the cells of a row that were guarded against formulas."""
+COMMENT_SENT: Final = OWN_PREFIX + "comment sent"
+"""The column of failed rows with the earliest time at which their comment may have been added."""
 FAILED_COLUMNS: Final = tuple(OWN_PREFIX + name for name in ("row", "status", "reason"))
 """The columns of a file of failed rows."""
 BEFORE_COLUMN: Final = OWN_PREFIX + "before"
@@ -36,8 +38,8 @@ ANSWER_COLUMNS: Final = tuple(
 """The columns of an answer workbook."""
 _OWN: Final = frozenset(
     {
-        *(CHECK_COLUMN, GUARDED_COLUMN, BEFORE_COLUMN, *FAILED_COLUMNS, *ANSWER_COLUMNS),
-        *(OWN_PREFIX + "digest", OWN_PREFIX + "wrote"),
+        *(CHECK_COLUMN, GUARDED_COLUMN, COMMENT_SENT, BEFORE_COLUMN),
+        *(*FAILED_COLUMNS, *ANSWER_COLUMNS, OWN_PREFIX + "digest", OWN_PREFIX + "wrote"),
     }
 )
 
@@ -81,11 +83,13 @@ class Columns:
             (``field:NAME`` or ``field:NAME:json``) and the comment.
         header: the column names in the sheet.
         notices: sentences for the user about unused columns and comments.
+        is_exact: whether texts are sent as they are, because the API has had them before.
     """
 
     position: dict[str, int]
     header: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    is_exact: bool = False
 
     def name(self, field: str) -> str:
         """Return the name of a field's column in the sheet."""

@@ -14,7 +14,7 @@ from typing import Final, TextIO
 import pandas as pd
 
 from bulk_reset.core.counting import counted
-from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.errors import InputError, SheetChangedError, SheetError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import Header, find_header, is_header, recognised
@@ -87,9 +87,9 @@ def _lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def changed_error(label: str) -> SheetError:
+def changed_error(label: str) -> SheetChangedError:
     """Return the error for a file that was changed after it was checked."""
-    return SheetError(
+    return SheetChangedError(
         f"{label}: the file was modified during the run. "
         "Run the command again; finished rows will not be sent again."
     )

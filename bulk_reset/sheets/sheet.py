@@ -31,6 +31,7 @@ from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
+from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.file_types import kind_of
 from bulk_reset.sheets.guards import Guards
 from bulk_reset.sheets.pulled_values import (
@@ -74,12 +75,13 @@ class Sheet:
         self, source: Source, label: str, path: Path | None, mapping: dict[str, str]
     ) -> None:
         self.source, self.label, self.path = source, label, path
-        self._guards = Guards(source.header)
-        header = self._guards.header
+        is_exact = isinstance(source, ExactTable)
+        self._guards = Guards(() if is_exact else source.header)
+        header = source.header if is_exact else self._guards.header
         hidden_rows = source.memory_rows() if isinstance(source, WorkbookSource) else None
         self.memory = memory_of(header, hidden_rows, label)
-        is_pulled = self.memory is not None
-        self.columns: Columns = bind(header, mapping, label, is_pulled=is_pulled)
+        columns = bind(header, mapping, label, is_pulled=self.memory is not None)
+        self.columns: Columns = replace(columns, is_exact=is_exact)
         notices = (source.notice, *self.columns.notices, unchecked_notice(self.memory))
         self.notices = tuple(f"{label}: {notice}" for notice in notices if notice)
         self.is_rewritten: IsRewritten | None = None
@@ -89,13 +91,13 @@ class Sheet:
         """Read the rows below the header.
 
         Yields: chunks of 0 to ``chunk_rows`` rows, in the sheet's order.
-        Raises: SheetError: the file cannot be decoded or parsed, or has changed since it
-            was opened.
+        Raises: SheetChangedError: the file has changed since it was opened; no row of its new
+            content was yielded. SheetError: it cannot be decoded or parsed.
         """
-        if self._read_stamp() != self._stamp:
-            raise changed_error(self.label)
+        self._require_unchanged()
         try:
             for chunk in self.source.read(chunk_rows):
+                self._require_unchanged()
                 self._guards.remove(chunk)
                 filled = _without_blank_rows(chunk)
                 if self.memory is not None:
@@ -105,6 +107,14 @@ class Sheet:
                 yield filled
         except OSError as exc:
             raise _unreadable(self.label, exc) from exc
+        except SheetError:
+            # It may have been parsed while it was written.
+            self._require_unchanged()
+            raise
+
+    def _require_unchanged(self) -> None:
+        if self._read_stamp() != self._stamp:
+            raise changed_error(self.label)
 
     def _read_stamp(self) -> tuple[int, ...] | None:
         if self.path is None:
@@ -137,7 +147,7 @@ def _without_blank_rows(chunk: Chunk) -> Chunk:
 
 @contextmanager
 def open_sheet(  # noqa: PLR0913  (the reading options)
-    sheet: str | os.PathLike[str] | pd.DataFrame,
+    sheet: str | os.PathLike[str] | pd.DataFrame | ExactTable,
     *,
     mapping: dict[str, str] | None = None,
     delimiter: str | None = None,
@@ -149,7 +159,8 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
     """Open a sheet of any type, find its header and match its columns to fields.
 
     Args:
-        sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, or a frame.
+        sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, a frame, or
+            a table in memory.
         mapping: field -> column name, for columns that are not matched by name.
         delimiter: ``comma``, ``semicolon``, ``tab``, ``pipe`` or one character; auto-detected
             if None.
@@ -170,6 +181,9 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
                 "Remove this option."
             )
         yield Sheet(FrameSource(sheet), "data frame", None, mapping)
+        return
+    if isinstance(sheet, ExactTable):
+        yield Sheet(sheet, sheet.label, None, {})
         return
     if os.fspath(sheet) == STDIN:
         label = "standard input"

@@ -292,7 +292,9 @@ class DecidedChunk:
         decision = self._sheet_check.decisions.get(number)
         if decision is None or decision.status is Status.PENDING:
             was = self.checked.was_at(place)
-            return Change.made(number, incident_id, values, digest, was)
+            made = Change.made(number, incident_id, values, digest, was)
+            since = self.checked.comment_since.get(place)
+            return made._replace(comment_since=since) if since else made
         return Outcome(
             number,
             incident_id,

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ from bulk_reset.core.look_alikes import is_invisible, may_be_invisible
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
-from bulk_reset.sheets.columns import Columns
+from bulk_reset.sheets.columns import COMMENT_SENT, Columns
 from bulk_reset.sheets.merged_cells import MERGED_ABOVE, MERGED_LEFT
 from bulk_reset.sheets.pulled_rows import (
     Broken,
@@ -87,6 +88,7 @@ class CheckedChunk:
         untouched: places in the chunk of rows in which nothing was edited since the pull.
         is_remembered: whether every row has pulled values, even if all of them are empty.
         json_names: place -> the columns whose pulled value was not a text; their cells are JSON.
+        comment_since: place -> since when an earlier run may have added the comment.
     """
 
     numbers: Sequence[int]
@@ -97,6 +99,7 @@ class CheckedChunk:
     untouched: frozenset[int] = frozenset()
     is_remembered: bool = False
     json_names: dict[int, frozenset[str]] = field(default_factory=dict)
+    comment_since: Mapping[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -166,6 +169,8 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     ]
     odd = {(place, name) for place, name, *_ in found}
     for name, texts in cells.items():
+        if columns.is_exact and name in TEXT_LENGTHS:
+            continue
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
@@ -188,7 +193,24 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         untouched,
         chunk.is_remembered,
         json_names,
+        _comment_since(chunk, columns),
     )
+
+
+def _comment_since(chunk: Chunk, columns: Columns) -> dict[int, float]:
+    if COMMENT_SENT not in columns.header:
+        return {}
+    times = chunk.columns[columns.header.index(COMMENT_SENT)]
+    return {place: _epoch_of(text) for place, text in enumerate(times) if text}
+
+
+def _epoch_of(text: str) -> float:
+    """Return a time as it was written, or as a spreadsheet shows it; else one before all others."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return 1.0
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _check_column(name: str, texts: list[str]) -> Broken:
@@ -290,10 +312,14 @@ def _text_error(name: str, text: str) -> _CellError | None:
         # It has no meaning as a value, even if it is long enough.
         what = "spaces" if text.isspace() else "invisible characters"
         return "only_spaces", f"contains only {what}", "Clear the cell"
-    if 0 < len(text) < shortest:
-        problem = f"{counted(len(text), 'character')}; the minimum is {shortest}"
-        return "too_short", problem, f"Enter at least {shortest} characters, or clear the cell"
-    return None
+    return _too_short(text, shortest)
+
+
+def _too_short(text: str, shortest: int) -> _CellError | None:
+    if not 0 < len(text) < shortest:
+        return None
+    problem = f"{counted(len(text), 'character')}; the minimum is {shortest}"
+    return "too_short", problem, f"Enter at least {shortest} characters, or clear the cell"
 
 
 def _too_long(text: str, longest: int) -> _CellError:
@@ -354,6 +380,18 @@ def problem_of(name: str, text: str) -> tuple[str, str] | None:
     if found is None and not is_whole(text):
         return INCOMPLETE_CHARACTER, "Enter the complete character"
     return found[1:] if found else None
+
+
+def api_error_of(name: str, text: str) -> str:
+    """Return why the API does not accept a text for a standard field; empty if it does."""
+    if name == SEVERITY_FIELD:
+        found = _severity_error(text)
+    else:
+        shortest, longest = TEXT_LENGTHS[name]
+        found = _too_long(text, longest) if len(text) > longest else _too_short(text, shortest)
+    if found is None and not is_whole(text):
+        return INCOMPLETE_CHARACTER
+    return found[1] if found else ""
 
 
 def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> Broken:

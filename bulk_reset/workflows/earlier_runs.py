@@ -13,9 +13,10 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Status
 from bulk_reset.engine.work_source import WorkSource, checked_chunks
+from bulk_reset.records.audit import destination_of
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import SentDigests
-from bulk_reset.records.report_reader import read_history
+from bulk_reset.records.report_reader import read_history, read_report
 from bulk_reset.sheets.sheet_check import DecidedChunk
 from bulk_reset.workflows.undo_reports import has_written, undo_reports, undone_by
 
@@ -45,7 +46,7 @@ def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbac
                     f"undone. Move it away, or use {other} for another report."
                 )
         return
-    if not work.known:
+    if not work.known and not _is_edited_sheet(work, report):
         raise InputError(
             f"{report}: belongs to another sheet or API; it has no row of {work.sheet.label}. "
             f"Use {other} for another report, or move this one away."
@@ -64,6 +65,16 @@ def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbac
             f"{report}: {counted(failed, 'row')} failed before (use {option('retry_failed')} to "
             "send them again)"
         )
+
+
+def _is_edited_sheet(work: WorkSource, report: Path) -> bool:
+    """Return whether a report is of the same incidents at the same API: every row was edited."""
+    there = destination_of(report)
+    if there is None or there.scope != work.scope:
+        return False
+    known = {outcome.incident_id for outcome in read_report(report)}
+    ids = {one for checked in checked_chunks(work.sheet) for one in checked.ids}
+    return 2 * len(ids & known) >= len(ids)
 
 
 def refuse_foreign_values(path: Path, sent: SentDigests, work: WorkSource) -> None:

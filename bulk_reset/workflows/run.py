@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 
 import pandas as pd
 
@@ -13,7 +11,7 @@ from bulk_reset.core.argument_types import or_default, require
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.outcome import Status, StopReason
-from bulk_reset.core.totals import StatusCounts, Totals, Verification
+from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options
 from bulk_reset.records.audit import audited
 from bulk_reset.workflows.canary import send_with_canary
@@ -48,27 +46,15 @@ def run(
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
     with open_run(sheet, options, callbacks) as session, _audited(session) as write_audit:
-        totals = send_with_canary(session, handles_signals=handles_signals).totals
+        sent = send_with_canary(session, handles_signals=handles_signals)
+        totals = sent.totals
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
-            totals = _with_verification(totals, session.verify(totals))
+            totals = session.verified(totals, sent.first_value, is_alone=False)
         write_audit(totals)
     is_interrupted = totals.stop is not None and totals.stop.reason is StopReason.INTERRUPTED
     if is_interrupted and not handles_signals:
         raise KeyboardInterrupt
     return totals
-
-
-def _with_verification(totals: Totals, verification: Verification) -> Totals:
-    """Return totals in which rows whose outcome was unknown are counted as verified."""
-    counts = Counter(totals.counts)
-    for status, rows in verification.settled.items():
-        counts[Status.UNKNOWN] -= rows
-        counts[status] += rows
-    return replace(
-        totals,
-        counts=StatusCounts((status, counts[status]) for status in Status),
-        verification=verification,
-    )
 
 
 def _audited(session: RunSession) -> AbstractContextManager[Callable[[Totals], None]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, InvalidRowsError
 from bulk_reset.core.option_names import option, option_name
-from bulk_reset.core.outcome import NOT_DONE, Outcome, Status
+from bulk_reset.core.outcome import NOT_DONE, ErrorGroup, Outcome, Status
 from bulk_reset.core.totals import StatusCounts, Totals, Verification
 from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.current_values import CurrentValues
@@ -28,7 +28,8 @@ from bulk_reset.records.audit import note_start
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests
 from bulk_reset.records.report_file import Report
-from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.records.report_reader import beside, first_sent_at, read_report
+from bulk_reset.records.summary import ErrorGroups
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
@@ -42,7 +43,7 @@ from bulk_reset.workflows.sheet_opening import (
     report_path,
     require_sheet,
 )
-from bulk_reset.workflows.verify import BEFORE, verify_report
+from bulk_reset.workflows.verify import BEFORE, FreshRun, verify_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,26 @@ class RunResult:
         totals: of the whole sheet.
         outcomes_by_row: returns row_number -> outcome, None for a pending row.
         sent: rows that were handed out to be sent, by status.
-        first_value: the place of the first previous values that were written by it.
+        first_value: the place of the first previous values that were written by it; None for none.
     """
 
     totals: Totals
     outcomes_by_row: Callable[[], dict[int, Outcome | None]]
     sent: Counter[Status] = field(default_factory=Counter)
-    first_value: int = 0
+    first_value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A part of the rows that is sent first.
+
+    Attributes:
+        rows: so many are compared, spread over the sheet.
+        most: up to so many of them are sent; those that need no change are not.
+    """
+
+    rows: int
+    most: int
 
 
 @contextlib.contextmanager
@@ -92,6 +106,7 @@ class RunSession:
 
     Attributes:
         path: of the report; None where none is kept.
+        last: the result of what was sent last.
     """
 
     table: Sheet
@@ -100,6 +115,8 @@ class RunSession:
     options: Options
     callbacks: Callbacks
     _sheet_check: SheetCheck | None = None
+    _sent: int = 0
+    last: RunResult | None = None
 
     # --- Reading -----------------------------------------------------------------------------
 
@@ -120,8 +137,14 @@ class RunSession:
             self.connection.scope,
             history,
             retries_failed=options.retry_failed,
-            limit=options.limit,
+            limit=self.left_to_send,
         )
+
+    @property
+    def left_to_send(self) -> int | None:
+        """How many rows the limit leaves; None without a limit."""
+        limit = self.options.limit
+        return None if limit is None else max(0, limit - self._sent)
 
     def _counted_work(self, history: History) -> WorkSource:
         """Read and check the sheet, the first time; return its rows counted; raises as ``work``."""
@@ -145,17 +168,16 @@ class RunSession:
 
     # --- Sending -----------------------------------------------------------------------------
 
-    def send(self, *, handles_signals: bool, canary: int | None = None) -> RunResult:
-        """Send what is left.
-
-        Args:
-            canary: send only so many rows, spread over the sheet.
-        """
+    def send(self, *, handles_signals: bool, canary: Canary | None = None) -> RunResult:
+        """Send what is left, or a canary of it."""
         with contextlib.ExitStack() as stack:
-            return self._send(stack, canary, handles_signals=handles_signals)
+            result = self._send(stack, canary, handles_signals=handles_signals)
+        self._sent += result.sent.total()
+        self.last = result
+        return result
 
     def _send(
-        self, stack: contextlib.ExitStack, canary: int | None, *, handles_signals: bool
+        self, stack: contextlib.ExitStack, canary: Canary | None, *, handles_signals: bool
     ) -> RunResult:
         options, path = self.options, self.path
         # An existing report is opened first: if another run writes it, that is known before a
@@ -185,7 +207,7 @@ class RunSession:
     def _send_work(
         self,
         counted: WorkSource,
-        canary: int | None,
+        canary: Canary | None,
         report: Report | None,
         values: CurrentValues | None,
         *,
@@ -195,8 +217,11 @@ class RunSession:
         if not counted.sent and not counted.settled:
             return RunSender(options, connection, counted, 0, report, callbacks, values).result()
         work, expected = self._new_work(counted.sheet_check, counted.history), counted.sent
+        if report is not None:
+            work.first_sent_at = first_sent_at(report.path)
+            work.sent_before = values.sent_before if values else frozenset()
         if canary is not None:
-            work.chosen = _spread(canary, counted.sent)
+            work.chosen = _spread(canary.rows, counted.sent)
             expected = len(work.chosen)
         with contextlib.ExitStack() as stack:
             if counted.sent:
@@ -204,22 +229,31 @@ class RunSession:
                 connection = stack.enter_context(
                     lock_account(connection, options, self.table.label, callbacks)
                 )
-            sender = RunSender(options, connection, work, expected, report, callbacks, values)
+            sender = RunSender(
+                options,
+                connection,
+                work,
+                expected,
+                report,
+                callbacks,
+                values,
+                canary.most if canary is not None else None,
+            )
             return in_new_loop(
                 lambda: sender.send(handles_signals=handles_signals), stop=sender.stop
             )
 
     def _current_values(
         self, report: Report | None, work: WorkSource, stack: contextlib.ExitStack
-    ) -> tuple[CurrentValues | None, int]:
+    ) -> tuple[CurrentValues | None, int | None]:
         """Return how rows are compared, and how many previous values are kept already."""
         overwrites, repeated_ids = self.options.overwrite, work.sheet_check.repeated_ids
         if not self.options.before or not work.sent:
-            return None, 0
+            return None, None
         if report is None:
             # Nothing is kept, but values that were modified since the pull are conflicts anyway.
             is_pulled = self.table.memory is not None
-            return (CurrentValues(None, overwrites, repeated_ids) if is_pulled else None), 0
+            return (CurrentValues(None, overwrites, repeated_ids) if is_pulled else None), None
         path = beside(report.path, BEFORE)
         sent_before = SentDigests(path)
         if sent_before.count and not report.history:
@@ -244,15 +278,28 @@ class RunSession:
 
     # --- Reading back ------------------------------------------------------------------------
 
-    def verify(self, totals: Totals, first_value: int = 0) -> Verification:
-        """Read back what was written; see ``verify_report``."""
+    def verified(self, totals: Totals, first_value: int | None, *, is_alone: bool) -> Totals:
+        """Read back what was written; rows of this run that have other values are failed now.
+
+        Args:
+            first_value, is_alone: see ``FreshRun``.
+        """
+        groups = ErrorGroups()
+
+        def fail(outcome: Outcome) -> None:
+            groups.add(outcome)
+            self.callbacks.on_failure(outcome)
+
         with lock_account(
             self.connection, self.options, self.table.label, self.callbacks
         ) as connection:
-            on_read = self.callbacks.on_incidents_read
-            return verify_report(
-                Path(totals.report), connection, self.options, on_read, first_value
-            )
+            report, on_read = Path(totals.report), self.callbacks.on_incidents_read
+            fresh = FreshRun(first_value, is_alone, fail) if first_value is not None else None
+            found = verify_report(report, connection, self.options, on_read, fresh)
+        totals = _with_verification(totals, found, groups.groups())
+        if not found.not_applied:
+            return totals
+        return self._with_failed_rows(totals, self._sheet_check or SheetCheck(), report)
 
 
 def _spread(count: int, total: int) -> frozenset[int]:
@@ -260,6 +307,28 @@ def _spread(count: int, total: int) -> frozenset[int]:
     count = min(count, total)
     steps = max(1, count - 1)
     return frozenset(place * (total - 1) // steps for place in range(count))
+
+
+def _with_verification(
+    totals: Totals, verification: Verification, errors: tuple[ErrorGroup, ...]
+) -> Totals:
+    """Return totals in which rows that were read back have the result of that.
+
+    Args:
+        errors: of the rows that were not applied.
+    """
+    counts = Counter(totals.counts)
+    for status, rows in verification.settled.items():
+        counts[Status.UNKNOWN] -= rows
+        counts[status] += rows
+    counts[Status.UPDATED] -= verification.not_applied
+    counts[Status.FAILED] += verification.not_applied
+    return replace(
+        totals,
+        counts=StatusCounts((status, counts[status]) for status in Status),
+        errors=(*totals.errors, *errors),
+        verification=verification,
+    )
 
 
 def _dry_totals(work: WorkSource, options: Options) -> Totals:

@@ -16,13 +16,14 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.engine.options import Options, PathLike, ReadingOptions
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
+from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.sheet import STDIN, Sheet, open_sheet
 from bulk_reset.sheets.sheet_check import SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk
 from bulk_reset.workflows.verify import BEFORE
 
-SheetLike = PathLike | pd.DataFrame
-"""A path, ``-`` for CSV on standard input, or a pandas DataFrame."""
+SheetLike = PathLike | pd.DataFrame | ExactTable
+"""A path, ``-`` for CSV on standard input, a pandas DataFrame, or a table in memory."""
 
 
 def require_sheet(sheet: object) -> None:
@@ -103,7 +104,7 @@ def check_sheet(
 
 def report_path(sheet: SheetLike, options: Options) -> Path | None:
     """Return where the report is written: beside the sheet by default; None for a data frame."""
-    if options.report is not None or isinstance(sheet, pd.DataFrame):
+    if options.report is not None or isinstance(sheet, (pd.DataFrame, ExactTable)):
         return options.report
     path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
     # A rehearsal has a report of its own, so that it never counts as work that was done.

@@ -1,8 +1,11 @@
 """The undo sheet: restores the previous values of a run.
 
 It also has the values that the run wrote, as a pulled sheet has the values that were pulled. So
-an undo is an ordinary run, and an incident that was modified since is a conflict. For an incident
-that was written several times, the previous values are followed from the last to the first.
+an undo is an ordinary run, and a field that was modified since is a conflict: such fields get a row
+of their own, so that the others of the incident are restored. For an incident that was written
+several times, the previous values are followed from the last to the first.
+
+Values are sent from memory, exactly as they were. ``NAME.undo.csv`` shows them.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
@@ -20,9 +24,8 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, i
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
-from bulk_reset.core.outcome import Status
+from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import guard_formula
-from bulk_reset.records.history import WRITES, may_be_written
 from bulk_reset.records.previous_values import (
     PreviousValues,
     read_previous_values,
@@ -30,19 +33,25 @@ from bulk_reset.records.previous_values import (
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.restorability import why_not_restorable
+from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
 from bulk_reset.sheets.columns import GUARDED_COLUMN, OWN_PREFIX
+from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.guards import guarded_row
-from bulk_reset.sheets.pulled_values import MemoryRow, memory_header
+from bulk_reset.sheets.pulled_values import check_of, memory_header
 from bulk_reset.workflows.undo_reports import is_undo_report, next_undo_report
 from bulk_reset.workflows.verify import BEFORE
 
+LOST: Final = "not-restored.csv"
 _ROW: Final = OWN_PREFIX + "row"
+_SENT: Final = (Status.UPDATED, Status.FAILED, Status.UNKNOWN)
+Field = tuple[str, str]
+"""incident_id, field"""
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
 
 
 @dataclass(frozen=True, slots=True)
 class NotRestored:
-    """A value that cannot be restored.
+    """A value that was not restored.
 
     Attributes:
         was: the value before the run.
@@ -67,10 +76,14 @@ class UndoSheet:
         rows: of the sheet.
         values: how many the run wrote, the lost ones included.
         lost: those that cannot be restored.
-        lost_file: has them, too; empty where there are none.
+        lost_path: where they are listed.
+        lost_file: the same; empty where there are none.
         comments: rows that added a comment, which stays.
         values_unknown: rows that were sent without reading, so their previous values are unknown.
-        row_numbers: of each row of the sheet: the row of the run's own sheet that wrote it last.
+        steps: incident -> field -> what will be restored, in the order of the sheet.
+        table: what is sent.
+        own_rows: row of the undo sheet that the undone run sent -> row of the user's sheet; empty
+            where the run sent the user's sheet.
     """
 
     sheet: Path
@@ -78,19 +91,38 @@ class UndoSheet:
     rows: int
     values: int
     lost: tuple[NotRestored, ...]
+    lost_path: Path
     lost_file: str
     comments: int
     values_unknown: int
-    row_numbers: tuple[int, ...] = field(default=(), repr=False)
+    steps: Mapping[str, Mapping[str, Step]] = field(default_factory=dict, repr=False)
+    table: ExactTable = field(default_factory=lambda: ExactTable("", (), ()), repr=False)
+    own_rows: Mapping[int, int] = field(default_factory=dict, repr=False)
 
     def row_number_of(self, row_number: int) -> int:
         """Return the row of the run's own sheet that a row of this sheet belongs to."""
         place = row_number - 2  # after the header
-        return self.row_numbers[place] if 0 <= place < len(self.row_numbers) else row_number
+        if not 0 <= place < len(self.table.rows):
+            return row_number
+        return int(self.table.rows[place][self.table.header.index(_ROW)])
+
+    def split(self, modified: Collection[Field]) -> UndoSheet:
+        """Return the sheet with rows of their own for fields that were modified since the run."""
+        table = _table_of(self.sheet, _rows_of(self.steps, modified), self.own_rows)
+        _write_sheet(self.sheet, table)
+        return replace(self, rows=len(table.rows), table=table)
+
+    def with_lost(self, more: Sequence[NotRestored]) -> UndoSheet:
+        """Return it with more values that were not restored; they are in the file, too."""
+        if not more:
+            return self
+        lost = (*self.lost, *more)
+        _write_lost(self.lost_path, lost)
+        return replace(self, lost=lost, lost_file=str(self.lost_path))
 
 
 @dataclass(slots=True)
-class _Step:
+class Step:
     """A field to restore."""
 
     values: PreviousValues
@@ -107,74 +139,111 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         LockedError: its run has not ended.
     """
     refuse_while_written(report)
-    last = {outcome.digest: outcome for outcome in read_report(report)}
+    lines = list(read_report(report))
+    last = {outcome.digest: outcome for outcome in lines}
     comments = sum(
-        COMMENT_FIELD in outcome.fields and outcome.status is Status.UPDATED
+        COMMENT_FIELD in set(outcome.fields) - unwritten_fields(outcome)
         for outcome in last.values()
     )
-    not_applied = {
-        digest
-        for digest, outcome in last.items()
-        if outcome.status is Status.FAILED and not may_be_written(outcome)
-    }
+    unknown = {digest for digest, outcome in last.items() if _may_have_written(outcome)}
     before = beside(report, BEFORE)
-    values_unknown = {digest for digest, outcome in last.items() if outcome.status in WRITES}
-    if not before.exists():
+    if unknown and not before.exists():
         raise InputError(
             f"{before}: no such file, so the previous values of {report} are unknown: its run used "
             f"{option('before', value=False)}, or the file was moved. Move it back."
         )
-    previous = list(read_previous_values(before))
-    values_unknown -= {one.digest for one in previous}
-    steps = _steps(previous, not_applied)
-    lost = tuple(
+    previous = list(read_previous_values(before)) if before.exists() else []
+    unknown -= {one.digest for one in previous}
+    steps = _steps(previous, _unwritten(lines, previous))
+    found = [
         NotRestored(incident_id, name, step.was, step.wrote, reason, step.values.link)
         for incident_id, fields in steps.items()
         for name, step in fields.items()
         if (reason := why_not_restorable(name, step.was))
+    ]
+    gone = {(one.incident_id, one.field) for one in found}
+    # What did not have the new value after the run still has the one before.
+    lost = tuple(
+        one
+        for one in found
+        if (digest := steps[one.incident_id][one.field].values.digest) not in last
+        or one.field not in not_applied_fields(last[digest])
     )
-    gone = {(one.incident_id, one.field) for one in lost}
     left = {
         incident_id: kept
         for incident_id, fields in reversed(steps.items())
         if (kept := {name: s for name, s in fields.items() if (incident_id, name) not in gone})
     }
-    undo_report, lost_file = next_undo_report(report), beside(report, "not-restored.csv")
+    undo_report, lost_path = next_undo_report(report), beside(report, LOST)
     sheet = beside(undo_report, "csv")
     _refuse_foreign(sheet)
-    row_numbers = _row_numbers(left, report)
-    _write_sheet(sheet, left, row_numbers)
-    _write_lost(lost_file, lost)
+    # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
+    own_rows = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else {}
+    table = _table_of(sheet, _rows_of(left), own_rows)
+    _write_sheet(sheet, table)
+    _write_lost(lost_path, lost)
     return UndoSheet(
         sheet,
         undo_report,
-        len(left),
-        sum(map(len, steps.values())),
+        len(table.rows),
+        sum(map(len, left.values())) + len(lost),
         lost,
-        str(lost_file) if lost else "",
+        lost_path,
+        str(lost_path) if lost else "",
         comments,
-        len(values_unknown),
-        tuple(row_numbers),
+        len(unknown),
+        left,
+        table,
+        own_rows,
     )
 
 
+def _may_have_written(outcome: Outcome) -> bool:
+    """Return whether a row wrote a field that has a previous value."""
+    return bool(set(outcome.fields) - unwritten_fields(outcome) - {COMMENT_FIELD})
+
+
+def _unwritten(
+    lines: Iterable[Outcome], previous: Iterable[PreviousValues]
+) -> dict[str, frozenset[str]]:
+    """Return digest -> the fields that were never written, so there is nothing to undo.
+
+    The last line with a field counts. A row that was sent more often than it has lines was killed
+    before the API answered, and may have written its fields.
+    """
+    sent = Counter((one.digest, name) for one in previous for name in one.wrote)
+    is_unwritten: dict[str, dict[str, bool]] = {}
+    for outcome in lines:
+        fields = is_unwritten.setdefault(outcome.digest, {})
+        unwritten = unwritten_fields(outcome)
+        if outcome.status in _SENT:
+            sent.subtract((outcome.digest, name) for name in outcome.fields)
+            fields.update((name, name in unwritten) for name in outcome.fields)
+    return {
+        digest: frozenset(
+            name for name, is_so in fields.items() if is_so and sent[digest, name] < 1
+        )
+        for digest, fields in is_unwritten.items()
+    }
+
+
 def _steps(
-    previous: Sequence[PreviousValues], not_applied: Collection[str]
-) -> dict[str, dict[str, _Step]]:
+    previous: Sequence[PreviousValues], unwritten: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, Step]]:
     """Return incident -> field -> what to restore, incidents in the order of their last writing.
 
     Args:
-        not_applied: digests of rows that were not applied, so there is nothing to undo. A later
-            row of the incident was compared as if they had been, so they lead further back.
+        unwritten: digest -> fields that the row did not write, so there is nothing to undo. A later
+            row of the incident was compared as if it had, so they lead further back.
     """
-    steps: dict[str, dict[str, _Step]] = {}
+    steps: dict[str, dict[str, Step]] = {}
     for one in reversed(previous):
         fields = steps.setdefault(one.incident_id, {})
         for name, was in one.before.items():
             step = fields.get(name)
             if step is None:
-                if one.digest not in not_applied:
-                    fields[name] = _Step(one, was, one.wrote[name])
+                if name not in unwritten.get(one.digest, ()):
+                    fields[name] = Step(one, was, one.wrote[name])
             elif is_same(one.wrote[name], step.was):
                 # This row wrote the value that the later row replaced.
                 step.was = was
@@ -202,14 +271,6 @@ def _is_undo_sheet(path: Path) -> bool:
         return False
 
 
-def _row_numbers(steps: Mapping[str, Mapping[str, _Step]], report: Path) -> list[int]:
-    """Return for each incident the row that wrote it last; of the user's sheet, if it is known."""
-    numbers = [next(iter(fields.values())).values.row_number for fields in steps.values()]
-    # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
-    own = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else {}
-    return [own.get(number, number) for number in numbers]
-
-
 def _own_row_numbers(sheet: Path) -> dict[int, int]:
     """Return row number -> row number in the user's sheet; empty if it is not an undo sheet."""
     if not _is_undo_sheet(sheet):
@@ -221,32 +282,56 @@ def _own_row_numbers(sheet: Path) -> dict[int, int]:
         }
 
 
-def _write_sheet(
-    path: Path, steps: Mapping[str, Mapping[str, _Step]], row_numbers: Iterable[int]
-) -> None:
-    customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
+_Row = tuple[str, Mapping[str, Step]]
+
+
+def _rows_of(
+    steps: Mapping[str, Mapping[str, Step]], modified: Collection[Field] = frozenset()
+) -> Iterator[_Row]:
+    """Yield a row for each incident, and one more for its fields that were modified."""
+    for incident_id, fields in steps.items():
+        own = {name: step for name, step in fields.items() if (incident_id, name) in modified}
+        others = {name: step for name, step in fields.items() if name not in own}
+        yield from ((incident_id, part) for part in (others, own) if part)
+
+
+def _table_of(sheet: Path, rows: Iterable[_Row], own_rows: Mapping[int, int]) -> ExactTable:
+    rows = list(rows)
+    customs = dict.fromkeys(name for _, fields in rows for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     names = [header_of(column) for column in columns.values()]
-    header = [ID_FIELD, *names, _ROW]
-    with atomic_file(path) as content, _as_csv(content) as file:
-        writer = csv.writer(file)
-        own = [*memory_header(columns.values()), GUARDED_COLUMN]
-        writer.writerow(map(guard_formula, [*header, *own]))
-        for (incident_id, fields), row_number in zip(steps.items(), row_numbers, strict=True):
-            texts = {which: _texts(columns, fields, which) for which in ("was", "wrote")}
-            cells = [incident_id, *texts["was"].values(), str(row_number)]
-            *guarded, record = guarded_row(header, cells)
-            memory = MemoryRow.of(incident_id, texts["wrote"], ())
-            wrote = map(guard_formula, memory.was.values())
-            writer.writerow([*guarded, *wrote, memory.check, record])
+    cells = []
+    for incident_id, fields in rows:
+        number = next(iter(fields.values())).values.row_number
+        wrote = _texts(columns, fields, "wrote")
+        cells.append(
+            (
+                incident_id,
+                *_texts(columns, fields, "was").values(),
+                str(own_rows.get(number, number)),
+                *wrote.values(),
+                check_of(incident_id, wrote),
+            )
+        )
+    return ExactTable(str(sheet), (ID_FIELD, *names, _ROW, *memory_header(columns.values())), cells)
 
 
-def _texts(columns: Mapping[str, str], fields: Mapping[str, _Step], which: str) -> dict[str, str]:
+def _texts(columns: Mapping[str, str], fields: Mapping[str, Step], which: str) -> dict[str, str]:
     """Return column -> text of the values before the run (``was``) or of those it wrote."""
     return {
         column: text_of(column, getattr(fields[name], which)) if name in fields else ""
         for name, column in columns.items()
     }
+
+
+def _write_sheet(path: Path, table: ExactTable) -> None:
+    width = table.header.index(_ROW) + 1
+    with atomic_file(path) as content, _as_csv(content) as file:
+        writer = csv.writer(file)
+        writer.writerow(map(guard_formula, [*table.header, GUARDED_COLUMN]))
+        for cells in table.rows:
+            *guarded, record = guarded_row(table.header[:width], cells[:width])
+            writer.writerow([*guarded, *map(guard_formula, cells[width:]), record])
 
 
 def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:

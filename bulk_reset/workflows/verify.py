@@ -7,9 +7,10 @@ current values decide rows whose outcome is unknown, with a line more in the rep
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
@@ -25,12 +26,27 @@ from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.previous_values import PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.records.written_fields import NOT_APPLIED, read_back_text
 from bulk_reset.workflows.report_destination import refuse_other_destination
 
 BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
 Field = tuple[str, str]
 """incident_id, field"""
+
+
+class FreshRun(NamedTuple):
+    """A run that has just ended: its rows that are not as written are failed, not modified since.
+
+    Attributes:
+        first_value: the place of its first previous values in their file.
+        is_alone: whether only its rows are verified.
+        on_failure: called with each row that was not applied.
+    """
+
+    first_value: int
+    is_alone: bool
+    on_failure: Callable[[Outcome], None]
 
 
 def verify(
@@ -60,15 +76,16 @@ def verify_report(
     connection: Connection,
     options: Options,
     on_read: Callable[[int, int], None],
-    first_value: int = 0,
+    fresh: FreshRun | None = None,
 ) -> Verification:
     """Read back what the rows of a report wrote; raises as ``verify``.
 
     Args:
         connection: with the account locked.
         on_read: called with how many incidents were read, of how many.
-        first_value: which of the previous values is the first to verify; 0 for all.
+        fresh: the run that has just ended, if it has.
     """
+    first_value = fresh.first_value if fresh is not None and fresh.is_alone else 0
     before_path = beside(path, BEFORE)
     last = {outcome.digest: outcome for outcome in read_report(path)}
     if not before_path.exists():
@@ -87,7 +104,11 @@ def verify_report(
         if not is_same(found.get(key), one.wrote[key[1]])
     )
     wrong = {(mismatch.incident_id, mismatch.field) for mismatch in mismatches}
-    settled = _settle(path, last, of_row, wrong)
+    own = values[fresh.first_value - first_value :] if fresh is not None else []
+    settled, not_applied = _settle(path, last, of_row, wrong, {one.digest for one in own})
+    if fresh is not None:
+        for outcome in not_applied:
+            fresh.on_failure(outcome)
     values_unknown = unsettled_rows = 0
     if not first_value:
         known = {one.digest for one in values}
@@ -106,6 +127,7 @@ def verify_report(
         values_unknown,
         requests,
         unsettled_rows,
+        len(not_applied),
     )
 
 
@@ -159,33 +181,39 @@ def _settle(
     last: Mapping[str, Outcome],
     of_row: Mapping[str, set[Field]],
     wrong: set[Field],
-) -> dict[Status, int]:
-    """Add a line to the report for each row whose outcome was unknown."""
-    unknown = [
-        digest
-        for digest in of_row
-        if last[digest].status is Status.UNKNOWN
-        # A comment is sent last, so it was not added; nor can it be read back.
-        if COMMENT_FIELD not in last[digest].fields or of_row[digest] & wrong
-    ]
-    settled: dict[Status, int] = {}
-    if not unknown:
-        return settled
-    with Report(path) as report:
-        for digest in unknown:
-            outcome = last[digest]
-            differing = sorted(name for _, name in of_row[digest] & wrong)
-            status = Status.FAILED if differing else Status.UPDATED
-            text = f"not applied ({', '.join(differing)})" if differing else "applied"
-            report.write(
-                outcome._replace(
-                    status=status,
-                    error_code=outcome.error_code if differing else "",
-                    error_message=f"{outcome.error_message}; read back: {text}".lstrip("; "),
-                    finished_at=time.time(),
-                )
-            )
-            settled[status] = settled.get(status, 0) + 1
-        report.flush()
-        report.sync()
-    return settled
+    fresh: Collection[str],
+) -> tuple[dict[Status, int], list[Outcome]]:
+    """Add a line to the report for each row whose outcome was unknown, or was not applied.
+
+    Args:
+        fresh: digests of the rows of the run that has just ended.
+
+    Returns: status -> rows that were unknown, and those that were confirmed but not applied.
+    """
+    settled: Counter[Status] = Counter()
+    not_applied, lines = list[Outcome](), list[Outcome]()
+    for digest, fields in of_row.items():
+        outcome, differing = last[digest], sorted(name for _, name in fields & wrong)
+        if outcome.status is Status.UNKNOWN:
+            # A comment is sent last, so it was not added; nor can it be read back.
+            if differing or COMMENT_FIELD not in outcome.fields:
+                lines.append(_settled(outcome, differing, outcome.error_code))
+                settled[lines[-1].status] += 1
+        elif outcome.status is Status.UPDATED and differing and digest in fresh:
+            not_applied.append(_settled(outcome, differing, NOT_APPLIED))
+    if lines or not_applied:
+        with Report(path) as report:
+            for line in [*lines, *not_applied]:
+                report.write(line)
+            report.flush()
+            report.sync()
+    return dict(settled), not_applied
+
+
+def _settled(outcome: Outcome, differing: Sequence[str], code: str) -> Outcome:
+    return outcome._replace(
+        status=Status.FAILED if differing else Status.UPDATED,
+        error_code=code if differing else "",
+        error_message=f"{outcome.error_message}; {read_back_text(differing)}".lstrip("; "),
+        finished_at=time.time(),
+    )

@@ -59,7 +59,7 @@ def test_a_row_sets_fields_of_all_kinds(
     assert (again.returncode, sandbox.get("/_stats")["comments"]) == (0, ROWS)
 
     undone = command("undo", "incidents.report.csv", "--yes", "--base-url", sandbox.url, *FAST)
-    assert undone.returncode == 0, undone.stderr
+    assert undone.returncode == 1, undone.stderr
     assert "12 comments remain: a comment cannot be removed" in undone.stdout
     lost = read_csv(tmp_path / "incidents.not-restored.csv")
     had_none = {one for one in before if "affected_service" not in before[one]["fields"]}
@@ -131,22 +131,96 @@ def test_the_part_that_failed_is_named_and_what_comes_after_is_not_sent(
     assert sandbox.get("/_stats")["comments"] == ROWS
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_comment_is_never_added_twice(
-    when: str, command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+def comments_of(sandbox: SandboxProcess) -> list[list[str]]:
+    return [incident.get("comments", []) for incident in values(sandbox).values()]
+
+
+EACH_ONCE = [[f"Retagged {n}"] for n in range(1, ROWS + 1)]
+
+
+def test_a_comment_whose_response_is_lost_is_found_in_the_timeline(
+    command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
 ) -> None:
-    """If its response is lost, the result is unknown: it is reported, and not sent again."""
-    rule = {"path": "/incident/comment", "requests": [3], "reset": when}
-    sandbox = start(start_sandbox, tmp_path, rule)
-    arguments = ("run", sheet, "--base-url", sandbox.url, *FAST)
-    codes = [command(*arguments).returncode for _ in range(2)]
-    assert codes == [1, 1]
+    """It was added, so the row is updated and not sent again."""
+    sandbox = start(
+        start_sandbox, tmp_path, {"path": "/incident/comment", "requests": [3], "reset": "after"}
+    )
+    done = command("run", sheet, "--base-url", sandbox.url, *FAST)
+    assert (done.returncode, comments_of(sandbox)) == (0, EACH_ONCE), done.stdout
+    [found] = [one for one in read_csv(tmp_path / "incidents.report.csv") if one["error_message"]]
+    assert found["status"] == "updated"
+    assert found["error_message"].endswith("; found in the timeline: the comment was added")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("again", ["incidents.failed.csv", "incidents.csv", "no-before"])
+def test_a_comment_in_doubt_is_looked_up_before_it_is_sent_again(
+    when: str,
+    again: str,
+    command: Command,
+    start_sandbox: StartSandbox,
+    sheet: Path,
+    tmp_path: Path,
+) -> None:
+    """By the command that is printed (the failed rows), and by --retry-failed."""
+    sandbox = start(
+        start_sandbox,
+        tmp_path,
+        {"path": "/incident/comment", "requests": [3], "reset": when},
+        {"path": "/incident/feed", "error": "AccessDenied", "times": 1},
+    )
+    reading = ["--no-before"] if again == "no-before" else []
+    connect = ("--base-url", sandbox.url, *FAST, *reading)
+    first = command("run", sheet, *connect)
+    assert (first.returncode, "incidents.failed.csv" in first.stdout) == (1, True)
     [line] = [
         one for one in read_csv(tmp_path / "incidents.report.csv") if one["status"] != "updated"
     ]
     assert (line["status"], line["error_code"]) == ("failed", "comment_in_doubt")
     assert "see the incident" in line["error_message"]
-    assert sandbox.get("/_stats")["comments"] == ROWS - (when == "before")
+    # The same command leaves it alone.
+    assert command("run", sheet, *connect).returncode == 1
+    assert sum(map(len, comments_of(sandbox))) == ROWS - (when == "before")
+    if again == "incidents.failed.csv":
+        second = command("run", again, *connect)
+    else:
+        second = command("run", "incidents.csv", "--retry-failed", *connect)
+    assert (second.returncode, comments_of(sandbox)) == (0, EACH_ONCE), second.stdout
+
+
+def test_a_run_that_was_killed_does_not_add_its_comments_again(
+    command: Command, start_sandbox: StartSandbox, sheet: Path, tmp_path: Path
+) -> None:
+    """Their rows have no line in the report; the previous values show that they were sent."""
+    sandbox = start(start_sandbox, tmp_path)
+    connect = ("--base-url", sandbox.url, *FAST)
+    assert command("run", sheet, *connect).returncode == 0
+    report = tmp_path / "incidents.report.csv"
+    report.write_bytes(b"".join(report.read_bytes().splitlines(keepends=True)[:5]))
+    assert command("run", sheet, *connect).returncode == 0
+    assert (statuses(report), comments_of(sandbox)) == ({"updated": ROWS}, EACH_ONCE)
+
+
+def test_a_failed_row_whose_comment_stays_in_doubt_is_looked_up_every_time(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Failed rows of failed rows, saved by a spreadsheet: since when is not forgotten."""
+    sandbox = start(
+        start_sandbox,
+        tmp_path,
+        {"path": "/incident/comment", "reset": "after", "times": 1},
+        {"path": "/incident/feed", "error": "InvalidParameter", "times": 2},
+    )
+    connect = ("--base-url", sandbox.url, *FAST)
+    write_rows(tmp_path / "x.csv", ["incident_id", "comment"], [seed_id(1), "Hello"])
+    assert command("run", "x.csv", *connect).returncode == 1
+    assert command("run", "x.failed.csv", *connect).returncode == 1
+    [row] = read_csv(tmp_path / "x.failed.failed.csv")
+    assert row["bulk-reset comment sent"].endswith("Z")
+    row["bulk-reset comment sent"] = row["bulk-reset comment sent"][:19].replace("T", " ")
+    write_rows(tmp_path / "y.csv", list(row), list(row.values()))
+    third = command("run", "y.csv", *connect)
+    assert (third.returncode, values(sandbox)[seed_id(1)]["comments"]) == (0, ["Hello"])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -163,7 +163,7 @@ def test_what_was_empty_is_listed_and_the_rest_restored(
     results = json.loads(undone.stdout)
     lost = read_csv(tmp_path / "incidents.not-restored.csv")
     restored = read_csv(tmp_path / "incidents.undo.report.csv")
-    assert (undone.returncode, len(lost), len(results["not_restored"])) == (0, 60, 60)
+    assert (undone.returncode, len(lost), len(results["not_restored"])) == (1, 60, 60)
     assert {(line["field"], line["it was"]) for line in lost} == {("impact", "")}
     assert {line["why"] for line in lost} == {"it was empty, and the API cannot empty a field"}
     assert all(line["link"].endswith(line["incident_id"]) for line in lost)
@@ -382,7 +382,14 @@ def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> Non
     write_sheet(tmp_path / "incidents.csv", 61)
     done = run("run", "incidents.csv", "--canary", "2", "--yes")
     assert done.returncode == 3
-    assert "stopped: Canary failed: 1 of 2 rows not updated. 59 rows are pending." in done.stderr
+    assert (
+        "stopped: Canary failed: 1 of 2 rows not updated (first: row 62, ResourceNotFound). "
+        "59 rows are pending.\n"
+    ) in done.stderr
+    assert (
+        "Next: compare the rows in incidents.failed.csv with their incidents, then: bulk-reset run "
+        "incidents.csv --canary 2 --yes"
+    ) in done.stdout
     assert len(read_csv(tmp_path / "incidents.report.csv")) == 2
 
 

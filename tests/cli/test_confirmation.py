@@ -113,6 +113,8 @@ def test_a_command_that_waits_for_the_api_prints_so(
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 3)
     assert command("run", "incidents.csv", "--base-url", sandbox.url, *FAST).returncode == 0
+    # Without an audit, another address is not refused.
+    (tmp_path / "incidents.audit.jsonl").unlink()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

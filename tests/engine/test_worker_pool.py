@@ -13,6 +13,7 @@ import pytest
 from virtual_clock import run_virtual
 
 from bulk_reset.api.answers import Answer
+from bulk_reset.api.client import CommentPage
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import (
     AccessError,
@@ -102,6 +103,10 @@ class ScriptedApi:
             for one, row in zip(incident_ids, rows, strict=True)
             if row not in self.gone
         }
+
+    async def comment_page(self, incident_id: str, page: int) -> CommentPage:
+        """Not read: no row of these tests has a comment."""
+        raise AssertionError(incident_id, page)
 
 
 @dataclass

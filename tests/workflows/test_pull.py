@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from programs import FAST, SandboxProcess, read_csv, seed_id
+from programs import FAST, SandboxProcess, read_csv, seed_id, statuses, values
 
 from bulk_reset.api.client import Page
 from bulk_reset.core.errors import InputError
@@ -361,3 +361,46 @@ async def test_an_incomplete_list_is_an_error(
         )
     assert (done.returncode, text in done.stderr) == (3, True), done.stderr
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_sheet_is_reused_only_by_the_filters_and_rules_that_made_it(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """Others would be ignored: they are refused, and nothing is sent."""
+    sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
+    connect = ("--base-url", sandbox.url, *FAST)
+    upper = ("--from-pull", "--since 30d", "--set", "title={{ title | upper }}")
+    first = command("run", "x.csv", *upper, "--limit", "2", "--yes", *connect)
+    assert first.returncode == 0, first.stderr
+    titles = values(sandbox)
+    for others, made in (
+        (("--from-pull", "--since 30d", "--set", "title={{ title | lower }}"), "--set: x.csv"),
+        (("--from-pull", "--since 30d"), "--set: x.csv"),
+        (("--from-pull", "--since 7d", *upper[2:]), "--from-pull: x.csv"),
+    ):
+        for words in (("run", "--yes"), ("plan",)):
+            refused = command(words[0], "x.csv", *others, *words[1:], *connect)
+            assert (refused.returncode, values(sandbox)) == (2, titles)
+            assert f"{made} exists and was made with '--since 30d' --set " in refused.stderr
+    again = command("run", "x.csv", *upper, "--yes", *connect)
+    assert again.returncode == 0, again.stderr
+    assert statuses(tmp_path / "x.report.csv") == {"updated": 5}
+    # Made by a pull, or by hand: there are no rules in it.
+    assert command("pull", "x.csv", "--since 30d", "--force", *connect).returncode == 2
+    assert command("pull", "x.csv", "--since", "30d", "--force", *connect).returncode == 0
+    assert not (tmp_path / "x.pull.json").exists()
+    refused = command("run", "x.csv", *upper, "--yes", "--report", "y.csv", *connect)
+    assert (refused.returncode, "made without --set" in refused.stderr) == (2, True)
+
+
+def test_a_file_of_others_is_not_replaced_by_the_memory_of_a_pull(
+    command: Command, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    """It has the name, but is another file: nothing is pulled."""
+    sandbox = start_sandbox("--seed-incidents", "5", *QUICK)
+    (tmp_path / "x.pull.json").write_text('{"mine": 1}')
+    filters = ("--from-pull", "--since 30d", "--base-url", sandbox.url, *FAST)
+    refused = command("run", "x.csv", "--yes", *filters)
+    assert (refused.returncode, (tmp_path / "x.csv").exists()) == (2, False)
+    assert "x.pull.json: not a file of --from-pull" in refused.stderr
+    assert (tmp_path / "x.pull.json").read_text() == '{"mine": 1}'

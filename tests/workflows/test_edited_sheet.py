@@ -1,0 +1,76 @@
+"""A sheet that was run and is edited again: its next run is an ordinary one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from programs import read_csv, seed_id, write_rows, write_sheet
+
+from bulk_reset import Options, run, undo
+from bulk_reset.core.errors import InputError
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    """Send to a sandbox that keeps its incidents."""
+    state = tmp_path / "state.json"
+    return Options(sandbox_state=state, per_second=5_000, per_minute=300_000)
+
+
+def statuses_of(report: Path) -> list[str]:
+    return [line["status"] for line in read_csv(report)]
+
+
+def test_a_sheet_of_which_every_row_was_edited_is_run_again(
+    options: Options, tmp_path: Path
+) -> None:
+    """It is not another sheet, and an undo restores the values from before the first run."""
+    sheet = write_sheet(tmp_path / "x.csv", 5)
+    run(sheet, options)
+    for title in ("Second", "Third"):
+        totals = run(write_sheet(sheet, 5, title=title), options)
+        assert (totals.counts["updated"], totals.done_before, totals.exit_code) == (5, 0, 0)
+    assert len(statuses_of(tmp_path / "x.sandbox.report.csv")) == 15
+    undone = undo(tmp_path / "x.sandbox.report.csv", options)
+    assert (undone.undo_sheet.values, undone.exit_code) == (5, 0)
+    check = run(write_sheet(tmp_path / "y.csv", 5, title="Third"), options)
+    assert check.counts["updated"] == 5
+
+
+def test_a_sheet_of_which_every_row_was_rejected_is_fixed_and_run_again(
+    options: Options, tmp_path: Path
+) -> None:
+    """Nothing of it was written; all of its rows are new to the report."""
+    header = ["incident_id", "title"]
+    rows = [[seed_id(n), "x"] for n in (1, 2)]
+    sheet = write_rows(tmp_path / "x.csv", header, *rows)
+    mixed = Options(**{**options.changed(), "skip_invalid": True})
+    assert run(sheet, mixed).counts["rejected"] == 2
+    write_rows(sheet, header, *[[seed_id(n), f"Renamed {n}"] for n in (1, 2)])
+    assert run(sheet, options).counts["updated"] == 2
+
+
+def test_a_sheet_of_other_incidents_is_another_sheet(options: Options, tmp_path: Path) -> None:
+    """Its report would mix two runs, and so would its undo."""
+    run(write_sheet(tmp_path / "x.csv", 5), options)
+    rows = [[seed_id(n), f"Renamed {n}"] for n in range(5, 15)]
+    write_rows(tmp_path / "x.csv", ["incident_id", "title"], *rows)
+    with pytest.raises(InputError, match="belongs to another sheet or API"):
+        run(tmp_path / "x.csv", options)
+
+
+def test_the_report_of_another_api_is_not_taken_for_that_of_the_edited_sheet(
+    options: Options, tmp_path: Path
+) -> None:
+    """The same incidents, but none of the rows was sent there."""
+    report = tmp_path / "x.report.csv"
+    run(write_sheet(tmp_path / "x.csv", 5), Options(**{**options.changed(), "report": report}))
+    write_sheet(tmp_path / "x.csv", 5, title="Second")
+    (tmp_path / "key").write_text("key")
+    (tmp_path / "key").chmod(0o600)
+    elsewhere = Options(
+        report=report, base_url="http://127.0.0.1:9", app_key_file=tmp_path / "key", dry_run=True
+    )
+    with pytest.raises(InputError, match="belongs to another sheet or API"):
+        run(tmp_path / "x.csv", elsewhere)
