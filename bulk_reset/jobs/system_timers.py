@@ -100,8 +100,10 @@ def cron_lines(job: Job, state: Path | None) -> str:
     else:
         # Without catching up, a due time has to be found while it is on time.
         often, when = ("minute", "*") if schedule.catch_up == "skip" else ("five minutes", "*/5")
-        lines.append(f"# Checked every {often}: a crontab has no time zones and no jitter, and")
-        lines.append("# does not catch up missed runs.")
+        lines.append(f"# cron starts this every {often}, and the job runs only if it is due: a")
+        lines.append(
+            "# crontab has no time zones and no jitter, and does not catch up missed runs."
+        )
         when, command = f"{when} * * * *", [*command, "--if-due"]
     text = shlex.join([*command, "--quiet"]).replace("%", r"\%")
     return "\n".join([*lines, f"{when} {text}", ""])
