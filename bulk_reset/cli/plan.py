@@ -102,9 +102,9 @@ def plan(
             overwrite=overwrite,
             report=report,
         )
-        has_file = html or xlsx
-        all_rows = "The file below has all." if has_file else next_steps.plan_as_page(sheet)
-        plan_view = PlanView(output, all_rows, keeps_all=output.is_json)
+        plan_view = PlanView(
+            output, _all_rows(sheet, has_file=html or xlsx), keeps_all=output.is_json
+        )
         callbacks = Callbacks(
             on_notice=output.notice, on_read=view.rows_read, on_incidents_read=view.incidents_read
         )
@@ -130,11 +130,19 @@ def plan(
         output.line("Nothing was sent.")
         if totals.counts.get("update", 0):
             output.line(f"Next: {next_steps.run_of(sheet)}")
-        has_trouble = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
-        code = ExitCode.NOT_ALL if has_trouble else ExitCode.DONE
-        facts = dataclasses.asdict(totals)
-        output.json({**facts, "plan": plan_view.as_json(), "exit_code": int(code)})
+        code = _code_of(totals)
+        rows = plan_view.as_json()
+        output.json({**dataclasses.asdict(totals), "plan": rows, "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _all_rows(sheet: str, *, has_file: bool) -> str:
+    return "The file below has all." if has_file else next_steps.plan_as_page(sheet)
+
+
+def _code_of(totals: PlanTotals) -> ExitCode:
+    has_trouble = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
+    return ExitCode.NOT_ALL if has_trouble else ExitCode.DONE
 
 
 def _writers(
