@@ -23,7 +23,7 @@ WORKBOOK_PART: Final = "xl/workbook.xml"
 STYLES_PART: Final = "xl/styles.xml"
 TEXTS_PART: Final = "xl/sharedstrings.xml"
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".bmp", ".tif", ".tiff")
-_HARMLESS_BYTES: Final = 1 << 28
+_HARMLESS_BYTES: Final = 1 << 26
 _MAX_BYTES: Final = 1 << 31
 _MAX_INDEX_BYTES: Final = 1 << 26
 """Of the workbook's part, its relationships and the styles; Excel's limits allow 10 MB."""

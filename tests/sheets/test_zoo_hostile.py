@@ -121,8 +121,8 @@ def test_file_that_would_fill_the_memory_is_an_error(
     ("unpacked_mb", "packed_mb", "expected"),
     [
         (1, 0.001, False),  # small ones may have any compression
-        (268, 0.3, False),
-        (269, 0.3, True),
+        (67, 0.07, False),
+        (68, 0.07, True),
         (700, 70, False),  # a million rows of text
         (700, 3, False),  # a million rows of nearly the same
         (700, 2.5, True),
