@@ -105,7 +105,7 @@ class Package:
         relations = self._relations(folder, posixpath.join(folder, "_rels", f"{name}.rels"))
         self._keys: dict[str, str] = {}
         self._workbook, self._relations_of_workbook = workbook, relations
-        self.styles = self._optional(relations.first("styles") or STYLES_PART)
+        self.styles = self._index_part(relations.first("styles") or STYLES_PART)
         self.texts = self._optional(relations.first("sharedStrings") or TEXTS_PART)
         self.is_from_1904 = self.is_calculated = False
         self.sheets: tuple[SheetPart, ...] = tuple(self._read_workbook())
