@@ -90,8 +90,8 @@ def cron_lines(job: Job, state: Path | None) -> str:
     cron = " ".join(schedule.cron.split())
     lines = [
         f"# {job.name}: {cron}, {schedule.time_zone}",
-        "# cron starts this every minute, and the job runs only if it is due: a crontab has no time",
-        "# zones and no jitter, and does not catch up missed runs.",
+        "# cron starts this every minute, and the job runs only if it is due: a crontab has no",
+        "# time zones and no jitter, and does not catch up missed runs.",
     ]
     text = shlex.join([*command, "--quiet"]).replace("%", r"\%")
     return "\n".join([*lines, f"* * * * * {text}", ""])

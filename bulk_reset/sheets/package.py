@@ -23,7 +23,7 @@ WORKBOOK_PART: Final = "xl/workbook.xml"
 STYLES_PART: Final = "xl/styles.xml"
 TEXTS_PART: Final = "xl/sharedstrings.xml"
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".bmp", ".tif", ".tiff")
-_HARMLESS_BYTES: Final = 1 << 28
+_HARMLESS_BYTES: Final = 1 << 26
 _MAX_BYTES: Final = 1 << 31
 _MAX_INDEX_BYTES: Final = 1 << 26
 """Of the workbook's part, its relationships and the styles; Excel's limits allow 10 MB."""
@@ -105,7 +105,7 @@ class Package:
         relations = self._relations(folder, posixpath.join(folder, "_rels", f"{name}.rels"))
         self._keys: dict[str, str] = {}
         self._workbook, self._relations_of_workbook = workbook, relations
-        self.styles = self._optional(relations.first("styles") or STYLES_PART)
+        self.styles = self._index_part(relations.first("styles") or STYLES_PART)
         self.texts = self._optional(relations.first("sharedStrings") or TEXTS_PART)
         self.is_from_1904 = self.is_calculated = False
         self.sheets: tuple[SheetPart, ...] = tuple(self._read_workbook())

@@ -62,7 +62,7 @@ class Readable:
         self._scans = [self._scan(part) for part in self._parts]
         self._facts: dict[int, WorksheetFacts] = {}
         self.has_broken = False
-        others = filter(None, (*package.index_parts, package.styles, package.texts))
+        others = filter(None, (*package.index_parts, package.texts))
         if (
             package.is_usual()
             and not any(scan.is_unusual for scan in self._scans)

@@ -25,7 +25,7 @@ from bulk_reset.sheets.merged_cells import MergedCells
 from bulk_reset.sheets.package import Package, SheetPart, part_key
 from bulk_reset.sheets.pulled_values import MEMORY_SHEET
 from bulk_reset.sheets.readable_workbook import DAMAGED, Readable
-from bulk_reset.sheets.workbook_xml import NEVER_CALCULATED, ErrorCell
+from bulk_reset.sheets.workbook_xml import NEVER_CALCULATED, ErrorCell, Places
 from bulk_reset.sheets.xml_parts import BROKEN
 
 _CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedstrings")
@@ -47,7 +47,7 @@ class WorkbookSheet:
     header: Header
     notice: str
     _sheet: calamine.CalamineSheet
-    _errors: dict[int, list[tuple[int, ErrorCell]]]
+    _errors: Places
     _merged: MergedCells
     _has_broken: bool
     memory_rows: Iterable[list[Any]] | None = None
@@ -78,8 +78,10 @@ class WorkbookSheet:
             if column >= left:
                 place = column - left
                 cells.extend([""] * (place + 1 - len(cells)))
-                if not error.is_number or isinstance(cells[place], (int, float)):
+                if not error.is_number:
                     cells[place] = error
+                elif isinstance(cells[place], (int, float)):
+                    cells[place] = ErrorCell(f"{cells[place]:.15g}", error.problem)
         return cells
 
 
@@ -172,20 +174,14 @@ def _open(path: Path, readable: Readable, header_row: int | None) -> WorkbookShe
     name = _only_table(path, headers, header_row)
     position, sheet, header = found[name]
     facts = readable.facts(position)
-    errors: dict[int, list[tuple[int, ErrorCell]]] = {}
-    for row_number, column, error in facts.errors:
-        errors.setdefault(row_number, []).append((column, error))
-    _require_names(path, header, errors)
+    _require_names(path, header, facts.errors)
     notice = f"; {counted(facts.hidden_rows, 'hidden row')} included" if facts.hidden_rows else ""
     merged = MergedCells(sheet.merged_cell_ranges or ())
-    return WorkbookSheet(
-        name, header, notice, sheet, errors, merged, readable.has_broken, memory_rows
-    )
+    broken = readable.has_broken
+    return WorkbookSheet(name, header, notice, sheet, facts.errors, merged, broken, memory_rows)
 
 
-def _require_names(
-    path: Path, header: Header, errors: dict[int, list[tuple[int, ErrorCell]]]
-) -> None:
+def _require_names(path: Path, header: Header, errors: Places) -> None:
     """Refuse a header with the name of a column that only a spreadsheet program can calculate."""
     for column, error in errors.get(header.row_number, ()):
         if error.problem == NEVER_CALCULATED:

@@ -12,7 +12,6 @@ value (openpyxl) or with the value 0 (XlsxWriter, Apache POI).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Final
 
@@ -23,7 +22,8 @@ SPECIAL_FORMAT: Final = "the cell contains a number with a special format, not t
 _PLAIN_FORMATS: Final = ("0", "1", "49")
 """Ids of the formats General, ``0`` and ``@``, which show a whole number as its digits."""
 _PLAIN_CODES: Final = frozenset({"", "general", "0", "@"})
-_VALUES: Final = frozenset({"v", "f"})
+_MAX_COLUMNS: Final = 1 << 14
+_MAX_NAMES: Final = 1_000
 _MAX_ARRAY_COLUMNS: Final = 1 << 20
 """Of all array formulas together; a larger number is not intended."""
 
@@ -33,13 +33,17 @@ class ErrorCell:
     """A cell whose text is uncertain for a reason that calamine does not report.
 
     Attributes:
-        text: ``#REF!``, ``#N/A`` …, the formula that was never calculated, or the number.
+        text: ``#REF!``, ``#N/A`` … or the formula that was never calculated; of a number, empty.
         is_number: whether this applies only if calamine reads the cell as a number, not a date.
     """
 
     text: str
     problem: str
     is_number: bool = False
+
+
+Places = dict[int, list[tuple[int, ErrorCell]]]
+"""row_number -> (0-based column of the worksheet, cell) of its uncertain cells."""
 
 
 @dataclass(slots=True)
@@ -50,13 +54,13 @@ class WorksheetFacts:
         rows: the last row.
         columns: the number of columns up to the last one.
         hidden_rows: number of hidden rows with cells.
-        errors: (row_number, 0-based column of the worksheet, cell) of every uncertain cell.
+        errors: the uncertain cells.
     """
 
     rows: int = 0
     columns: int = 0
     hidden_rows: int = 0
-    errors: list[tuple[int, int, ErrorCell]] = field(default_factory=list)
+    errors: Places = field(default_factory=dict)
 
 
 def read_facts(
@@ -77,7 +81,7 @@ def read_facts(
 
 
 class _Cells:
-    """Collects the facts while a worksheet is parsed.
+    """Collects the facts while a worksheet is parsed; called for every tag, so it is short.
 
     State: the position of the last cell; the value and formula of the open cell; the cells that
     array formulas fill.
@@ -85,45 +89,43 @@ class _Cells:
 
     def __init__(self, odd_styles: frozenset[int], *, is_calculated: bool) -> None:
         self.facts = WorksheetFacts()
-        self._odd_styles, self._is_calculated = odd_styles, is_calculated
+        self._odd_styles = frozenset(map(str, odd_styles))
+        self._is_calculated = is_calculated
         self._row = self._column = 0
         self._cell: dict[str, str] = {}
         self._pieces: dict[str, list[str]] = {}
         self._open: list[str] | None = None
         self._is_row_hidden = False
         self._arrays = _ArrayFormulas()
-        self._starts: dict[str, Callable[[dict[str, str]], None]] = {
-            "row": self._start_row,
-            "c": self._start_cell,
-            "f": self._start_formula,
-        }
+        self._shared: dict[tuple[int, str, str], tuple[int, ErrorCell]] = {}
+        self._local_names = _LocalNames()
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        own = local_name(name)
-        if own in self._starts:
-            self._starts[own](attributes)
-        if own in _VALUES:
+        own = self._local_names[name]
+        if own == "c":
+            self._start_cell(attributes)
+        elif own in {"v", "f"}:
             self._open = self._pieces.setdefault(own, [])
+            if ":" in attributes.get("ref", "") and attributes.get("t") in {"array", "dataTable"}:
+                self._arrays.add(attributes["ref"])
+        elif own == "row":
+            # A row or a cell without a position follows the one before.
+            place = attributes.get("r")
+            self._row = self._row + 1 if place is None else _number_of(place)
+            self._column = 0
+            self._is_row_hidden = attributes.get("hidden", "0") in {"1", "true"}
 
     def text(self, text: str) -> None:
         if self._open is not None:
             self._open.append(text)
 
     def end(self, name: str) -> None:
-        own = local_name(name)
+        own = self._local_names[name]
         if own == "c":
-            error = self._error()
-            if error is not None:
-                self.facts.errors.append((self._row, self._column - 1, error))
-        elif own in _VALUES:
+            if self._pieces or "t" in self._cell:
+                self._end_cell()
+        elif own in {"v", "f"}:
             self._open = None
-
-    def _start_row(self, attributes: dict[str, str]) -> None:
-        # A row or a cell without a position follows the one before.
-        place = attributes.get("r")
-        self._row = self._row + 1 if place is None else _number_of(place)
-        self._column = 0
-        self._is_row_hidden = attributes.get("hidden", "0") in {"1", "true"}
 
     def _start_cell(self, attributes: dict[str, str]) -> None:
         place = attributes.get("r")
@@ -132,28 +134,29 @@ class _Cells:
         else:
             letters = place.rstrip("0123456789")
             self._row, self._column = _number_of(place[len(letters) :]), _column_of(letters)
-        self.facts.hidden_rows += self._is_row_hidden
-        self._is_row_hidden = False
-        self.facts.rows = max(self.facts.rows, self._row)
-        self.facts.columns = max(self.facts.columns, self._column)
+        facts = self.facts
+        facts.rows = max(facts.rows, self._row)
+        if self._column > facts.columns:
+            if self._column > _MAX_COLUMNS and place is None:
+                raise DamagedError(f"row {self._row:,} has more than {_MAX_COLUMNS:,} cells")
+            facts.columns = self._column
+        if self._is_row_hidden:
+            facts.hidden_rows += 1
+            self._is_row_hidden = False
         self._cell = attributes
-        self._pieces.clear()
+        if self._pieces:
+            self._pieces = {}
 
-    def _start_formula(self, attributes: dict[str, str]) -> None:
-        if ":" in attributes.get("ref", "") and attributes.get("t") in {"array", "dataTable"}:
-            self._arrays.add(attributes["ref"])
-
-    def _error(self) -> ErrorCell | None:
+    def _end_cell(self) -> None:
         value = "".join(self._pieces.get("v", ()))
         kind = self._cell.get("t", "n")
         if kind == "e":
             code = value or "#"
-            return ErrorCell(code, f"the formula failed with {code}")
-        if self._is_never_calculated(kind, value):
-            return ErrorCell(f"={''.join(self._pieces.get('f', ()))}", NEVER_CALCULATED)
-        if kind == "n" and value and int(self._cell.get("s", "0")) in self._odd_styles:
-            return _special_format(value)
-        return None
+            self._add(code, f"the formula failed with {code}")
+        elif self._is_never_calculated(kind, value):
+            self._add(f"={''.join(self._pieces.get('f', ()))}", NEVER_CALCULATED)
+        elif kind == "n" and self._cell.get("s") in self._odd_styles and _is_whole(value):
+            self._add("", SPECIAL_FORMAT)
 
     def _is_never_calculated(self, kind: str, value: str) -> bool:
         is_formula = "f" in self._pieces
@@ -163,6 +166,23 @@ class _Cells:
         if self._is_calculated or kind != "n" or not _is_zero(value):
             return False
         return is_formula or self._arrays.has(self._row, self._column)
+
+    def _add(self, text: str, problem: str) -> None:
+        key = (self._column - 1, text, problem)
+        if key not in self._shared:
+            cell = ErrorCell(text, problem, is_number=problem == SPECIAL_FORMAT)
+            self._shared[key] = (key[0], cell)
+        self.facts.errors.setdefault(self._row, []).append(self._shared[key])
+
+
+class _LocalNames(dict[str, str]):
+    """Name -> the name without its prefix; a workbook has few."""
+
+    def __missing__(self, name: str) -> str:
+        own = local_name(name)
+        if len(self) < _MAX_NAMES:
+            self[name] = own
+        return own
 
 
 class _ArrayFormulas:
@@ -190,13 +210,12 @@ class _ArrayFormulas:
         return row <= self._last_row.get(column, 0)
 
 
-def _special_format(value: str) -> ErrorCell | None:
+def _is_whole(value: str) -> bool:
+    """Return whether a number is whole; calamine's reader reports the others."""
     try:
-        is_whole = float(value).is_integer()
+        return float(value).is_integer()
     except ValueError:
-        return None  # calamine reports it.
-    # A fraction is an error, whatever its format.
-    return ErrorCell(value, SPECIAL_FORMAT, is_number=True) if is_whole else None
+        return False
 
 
 def _is_zero(value: str) -> bool:

@@ -14,8 +14,10 @@ from typing import Final
 
 import pytest
 from programs import clean_environment
-from sheet_zoo import TABLE, A, Make, by_xlsxwriter, put
+from sheet_zoo import TABLE, A, Make, by_hand, by_xlsxwriter, inline, inspect_sheet, put
+from workbooks import change_part
 
+from bulk_reset.core.errors import SheetError
 from bulk_reset.sheets.package import is_bomb
 
 MB: Final = 1_000_000
@@ -121,8 +123,8 @@ def test_file_that_would_fill_the_memory_is_an_error(
     ("unpacked_mb", "packed_mb", "expected"),
     [
         (1, 0.001, False),  # small ones may have any compression
-        (268, 0.3, False),
-        (269, 0.3, True),
+        (67, 0.07, False),
+        (68, 0.07, True),
         (700, 70, False),  # a million rows of text
         (700, 3, False),  # a million rows of nearly the same
         (700, 2.5, True),
@@ -135,3 +137,104 @@ def test_zip_bomb_differs_from_a_large_workbook(
 ) -> None:
     """A million real rows are far below the limit."""
     assert is_bomb(int(unpacked_mb * MB), int(packed_mb * MB)) is expected
+
+
+# --- Workbooks that take long ----------------------------------------------------------------
+
+SPACES: Final = " " * MB
+
+
+def more(rows: str) -> Make:
+    """Make a workbook with a table and further rows."""
+    return by_hand(inline(TABLE, has_places=True) + rows)
+
+
+def with_merged(path: Path) -> None:
+    """A hundred thousand merged ranges, each over the whole worksheet."""
+    more("")(path)
+    ranges = "<mergeCell ref='A1:XFD1048576'/>" * 100_000
+    change_part(
+        path,
+        "xl/worksheets/s.xml",
+        lambda xml: xml.replace(
+            b"</sheetData>", f"</sheetData><mergeCells>{ranges}</mergeCells>".encode()
+        ),
+    )
+
+
+def with_styles(path: Path) -> None:
+    """As many special formats as Excel allows, and cells with the last of them."""
+    more("".join(f"<row><c s='64999'><v>{n}</v></c></row>" for n in range(3_000)))(path)
+    styles = "<styleSheet><cellXfs>" + "<xf numFmtId='9'/>" * 65_000 + "</cellXfs></styleSheet>"
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/styles.xml", styles)
+
+
+def with_parts(path: Path) -> None:
+    """Parts that are small each, and large together."""
+    more("")(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"xl/part{number}.XML", bytes(20 * MB))
+
+
+def with_index(path: Path) -> None:
+    """A part that names others, and is larger than all of them."""
+    more("")(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/styles.xml", (os.urandom(600) + bytes(100_000)) * 700)
+
+
+ATTRIBUTES: Final = " ".join(f"hidden{n}='1'" for n in range(90_000))
+ARRAY: Final = "<c r='A5'><f t='array' ref='A1:XFD1048576'>1</f></c>"
+SLOW: Final[dict[str, tuple[Make, str]]] = {
+    # name: how it is made, part of the error; none if it is read
+    "spaces after a formula": (more(f"<row><c><f>1</f>{SPACES}<v>1</v>{SPACES}</c></row>"), ""),
+    "spaces in a formula": (more(f"<row><c><f>{SPACES}</f>{SPACES}</c></row>"), ""),
+    "spaces in a tag": (more(f"<row{SPACES}>{SPACES}</row{SPACES}>"), ""),
+    "attributes of a row": (more(f"<row {ATTRIBUTES}/>"), ""),
+    "attributes of an open row": (more(f"<row {ATTRIBUTES}"), "cannot be read as a workbook"),
+    "hidden rows in a text": (
+        more("<row><c t='str'><v>" + "row hidden " * 100_000 + "</v></c></row>"),
+        "",
+    ),
+    "a long comment": (more("<!--" + "x>" * MB + "-->"), ""),
+    "cells without places": (
+        more(f"<row>{'<c/>' * 16_000}</row><row r='1048576'><c><v>1</v></c></row>"),
+        "cells up to row 1,048,576 and column 16,000. Delete the empty rows",
+    ),
+    "too many cells in a row": (
+        more(f"<row>{'<c/>' * 20_000}</row>"),
+        "cannot be read as a workbook (row 4 has more than 16,384 cells).",
+    ),
+    "a cell far to the right": (
+        more("<row r='9000'><c r='XFD9000'><v>1</v></c></row>"),
+        "cells up to row 9,000 and column 16,384. Delete the empty rows",
+    ),
+    "array formulas": (
+        more(f"<row>{ARRAY * 100}</row>"),
+        "cannot be read as a workbook (it has too many array formulas).",
+    ),
+    "merged ranges": (with_merged, "cannot be read as a workbook (its merged cells overlap)."),
+    "formats": (with_styles, ""),
+    "a bomb in parts": (with_parts, "MB expand to 100 MB, which is too much for a workbook."),
+    "a bomb in an index": (with_index, "expand to 70 MB, which is too much for a workbook."),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), SLOW.values(), ids=SLOW)
+def test_workbook_that_would_take_long_is_read_or_refused(
+    make: Make, words: str, tmp_path: Path
+) -> None:
+    """The time is linear in the size of the worksheet; a test that hangs has failed."""
+    path = tmp_path / "sheet.xlsx"
+    make(path)
+    try:
+        inspect_sheet(path)
+    except SheetError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+
+    assert words in refusal
+    assert bool(words) is bool(refusal)
