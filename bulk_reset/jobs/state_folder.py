@@ -120,6 +120,16 @@ class StateFolder:
         with atomic_file(self.folder(record.id) / RECORD) as file:
             file.write(_dumps(dataclasses.asdict(record)))
 
+    def overwrite(self, record: RunRecord) -> None:
+        """Write the record of a run over the previous one, which takes no space on a full disk.
+
+        Raises:
+            OSError: it does not fit or cannot be written.
+        """
+        with (self.folder(record.id) / RECORD).open("r+b") as file:
+            file.write(_dumps(dataclasses.asdict(record)))
+            file.truncate()
+
     def read(self, run_id: str) -> RunRecord:
         """Return the record of a run.
 
