@@ -28,6 +28,7 @@ from pydantic import TypeAdapter
 
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError, LockedError
+from bulk_reset.core.input_file import open_input
 from bulk_reset.jobs.run_record import (
     JOB_FILE,
     MISSED,
@@ -264,7 +265,8 @@ def _job_state_adapter() -> TypeAdapter[JobState]:
 def _read(adapter: TypeAdapter[T], path: Path) -> T | None:
     """Return what a file contains; None if it is missing or invalid."""
     try:
-        return adapter.validate_json(path.read_bytes(), strict=True)
+        with open_input(path) as file:
+            return adapter.validate_json(file.read(), strict=True)
     except (OSError, ValueError):
         return None
 
