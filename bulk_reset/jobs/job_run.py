@@ -276,14 +276,15 @@ class JobRun:
         self.state.write(self.record)
 
     def _note(self, **facts: object) -> None:
-        """Update the record of an end; a full disk does not change how the run ended.
-
-        The exit code and the notification are those of the end then, and the run can be resumed.
-        """
+        """Update the record of an end; a full disk does not change how the run ended."""
         try:
             self._update(**facts)
-        except (InputError, *SYSTEM_ERRORS) as error:
-            self.run_log.error("record_not_written", why=str(error))
+        except (InputError, *SYSTEM_ERRORS):
+            try:
+                self.state.overwrite(self.record)
+            except SYSTEM_ERRORS as error:
+                # The exit code and the notification show the end, and the run can be resumed.
+                self.run_log.error("record_not_written", why=str(error))
 
     def _record_end(self, code: int, text: str, stop: str = "", **facts: object) -> None:
         self._note(

@@ -31,6 +31,7 @@ from pydantic import TypeAdapter
 
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError, LockedError
+from bulk_reset.core.input_file import open_input
 from bulk_reset.jobs.run_record import (
     JOB_FILE,
     MISSED,
@@ -129,6 +130,16 @@ class StateFolder:
         """Write the record of a run, replacing the previous one."""
         with atomic_file(self.folder(record.id) / RECORD) as file:
             file.write(_dumps(dataclasses.asdict(record)))
+
+    def overwrite(self, record: RunRecord) -> None:
+        """Write the record of a run over the previous one, which takes no space on a full disk.
+
+        Raises:
+            OSError: it does not fit or cannot be written.
+        """
+        with (self.folder(record.id) / RECORD).open("r+b") as file:
+            file.write(_dumps(dataclasses.asdict(record)))
+            file.truncate()
 
     def read(self, run_id: str) -> RunRecord:
         """Return the record of a run.
@@ -302,7 +313,8 @@ def _job_state_adapter() -> TypeAdapter[JobState]:
 def _read(adapter: TypeAdapter[T], path: Path) -> T | None:
     """Return what a file contains; None if it is missing or invalid."""
     try:
-        return adapter.validate_json(path.read_bytes(), strict=True)
+        with open_input(path) as file:
+            return adapter.validate_json(file.read(), strict=True)
     except (OSError, ValueError):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import io
 import json
@@ -603,6 +604,11 @@ AGAIN = "Fix that (for example free disk space), then run the same command again
             3,
             f"this machine: out of memory. {AGAIN}",
         ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x.report.csv"),
+            3,
+            f"x.report.csv: No space left on device. {AGAIN}",
+        ),
     ],
 )
 def test_whatever_ends_it_is_kept(
@@ -611,14 +617,14 @@ def test_whatever_ends_it_is_kept(
     """The record shows the error; a run ended by a signal can be resumed."""
     stop_with(monkeypatch, error)
     record = place.begun(f"{SHEET}{PLAIN}{TELL}")
-    if isinstance(error, KeyboardInterrupt | MemoryError):
+    if isinstance(error, KeyboardInterrupt | MemoryError | OSError):
         place.go(record)
     else:
         with pytest.raises(type(error)):
             place.go(record)
     ended = place.state.read(record.id)
     assert said(ended) == (ENDED, code, words.strip())
-    assert ended.is_open is (code in {130, 143})
+    assert ended.is_open is (code not in {3, 70})
     assert f"(exit code {code})" in (place.folder / "told.txt").read_text()
     assert not place.state.is_locked("nightly")
 
