@@ -10,6 +10,7 @@ Source of the answers: the documentation of custom bots of Feishu (``code``), Di
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -106,7 +107,7 @@ async def _attempt(
             data=body or None,
             headers=headers,
             allow_redirects=False,
-            **_proxy_of(address),
+            **proxy_of(address),
         ) as answer:
             if answer.ok and answer.status < 300:  # noqa: PLR2004
                 code = _refusal(await answer.content.read(_MOST_BYTES))
@@ -129,9 +130,8 @@ def _refusal(answer: bytes) -> int:
     return next((one for one in codes if type(one) is int and one not in _SUCCESS), 0)
 
 
-def _proxy_of(address: str) -> dict[str, Any]:
+def proxy_of(address: str) -> dict[str, Any]:
     """Return the proxy that the environment sets for an address, as aiohttp takes it."""
-    import aiohttp  # noqa: PLC0415  (rarely needed)
     from yarl import URL  # noqa: PLC0415
 
     parts = urlsplit(address)
@@ -142,5 +142,6 @@ def _proxy_of(address: str) -> dict[str, Any]:
     proxy = URL(found if "://" in found else f"http://{found}")
     if proxy.user is None:
         return {"proxy": proxy}
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "")
-    return {"proxy": proxy.with_user(None), "proxy_auth": auth}
+    password = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+    headers = {"Proxy-Authorization": f"Basic {password}"}
+    return {"proxy": proxy.with_user(None), "proxy_headers": headers}
