@@ -235,7 +235,7 @@ def test_the_keys_of_a_job_are_those_it_takes() -> None:
     rows = table(section(page("jobs"), "## Keys of a job file"))
     shown = {name for row in rows for name in re.findall(r"`([\w.]+)`", row[0])}
     real = {f"{name}.{key}" for name, model in TABLES.items() for key in model.model_fields}
-    assert shown == real | {"columns.FIELD", "set.FIELD", "description"}
+    assert shown == real | {"columns.FIELD", "set.FIELD", "description", "keep"}
     pull = next(row for row in rows if row[0] == "`source.pull`")
     assert set(re.findall(r"`(\w+)`", pull[2])) == {*PullFrom.model_fields, "pull"}
 
@@ -280,7 +280,7 @@ def test_the_events_of_a_log_are_those_of_the_program() -> None:
     text = page("logs").read_text(encoding="utf-8")
     rows = [row for part in text.split("| event | when |")[1:] for row in table(f"|\n|{part}")]
     shown = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
-    event = re.compile(r"log\.(?:info|warning|error)\(\s*\"([\w ]+)\"")
+    event = re.compile(r"(?:log|self)\.(?:info|warning|error)\(\s*\"([\w ]+)\"")
     sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
     logged = {name for source in sources for name in event.findall(source)}
     # These are written by a level that is chosen while the run works.

@@ -48,7 +48,7 @@ def schedule(
     ] = 4,
     health: Annotated[
         bool,
-        typer.Option("--health", help="Check the running schedule of the state folder, and exit."),
+        typer.Option("--health", help="Check the running schedule, then exit."),
     ] = False,
     state_dir: StateDirOption = None,
     quiet: QuietOption = False,
@@ -62,7 +62,6 @@ def schedule(
 
     Examples:
         bulk-reset schedule jobs
-        bulk-reset schedule jobs --once
         bulk-reset schedule jobs --port 9100
         bulk-reset schedule --health
 

@@ -19,6 +19,7 @@ from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_schema import PullFrom
 from bulk_reset.jobs.job_value_types import seconds_of
+from bulk_reset.jobs.notify_webhook import host_of
 from bulk_reset.jobs.timetable import Timetable
 
 SHOWN_DUES: Final = 5
@@ -188,6 +189,8 @@ def _sending(job: Job) -> str:
         texts.append(f"canary of {counted(run.canary, 'row')}, then the rest if it passes")
     if limits.max_failures is not None:
         texts.append(f"stops if more than {limits.max_failures} fail")
+    if limits.max_duration is not None:
+        texts.append(f"stops after {limits.max_duration}; remaining rows stay pending")
     if run.skip_invalid:
         texts.append("invalid rows are skipped")
     if run.on_conflict != "error":
@@ -224,6 +227,8 @@ def _files(job: Job) -> str:
         texts.append(f"copies at {from_here(job.beside(job.report.copy_to))}")
     if job.report.metrics_file:
         texts.append(f"metrics in {from_here(job.beside(job.report.metrics_file))}")
+    if job.keep:
+        texts.append(f"runs older than {job.keep} are removed, except the last one")
     return "; ".join(texts)
 
 
@@ -232,9 +237,15 @@ def _notifications(job: Job) -> str:
         return "none"
     recipients = [job.notify.command[0]] if job.notify.command else []
     if job.notify.webhook:
-        recipients.append(urlsplit(job.notify.webhook).hostname or "webhook")
+        recipients.append(host_of(job.notify.webhook))
     when = "always" if job.notify.when == "always" else "if not all rows are done"
-    return f"{' and '.join(recipients)}, {when}"
+    texts = [f"{' and '.join(recipients)}, {when}"] if recipients else []
+    texts += [
+        f"ping at {event}: {host_of(address)}"
+        for event in ("start", "success", "failure")
+        if (address := getattr(job.notify, f"ping_{event}"))
+    ]
+    return "; ".join(texts)
 
 
 def _schedule(job: Job) -> Iterator[tuple[str, str]]:

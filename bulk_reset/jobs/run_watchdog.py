@@ -1,4 +1,4 @@
-"""Ends a run that continues too long, for example while it reads a sheet or an address hangs.
+"""Ends a run that exceeds its time, for example while it reads a sheet or a server hangs.
 
 The sending stops by itself when the deadline is reached; this is for all else. It sends SIGTERM to
 its own process, which then ends as it does for any other SIGTERM.

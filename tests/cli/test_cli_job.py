@@ -358,6 +358,49 @@ def test_if_due_counts_from_when_a_job_is_first_seen(command: Command, tmp_path:
         assert (record.due_at, record.is_scheduled, record.exit_code) == (midnight, True, 0)
 
 
+def test_of_ten_checks_at_once_one_runs_the_job_and_all_exit_0(
+    begin: Begin, tmp_path: Path
+) -> None:
+    """Machines start late checks together; a check during a run has nothing to do."""
+    write_sheet(tmp_path / "in.csv", 1)
+    file = write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}{SCHEDULE}")
+    state = StateFolder(tmp_path / "state")
+    text = file.read_text().replace('"* * * * *"', '"0 0 1 1 *"') + 'catch_up_within = "52w"\n'
+    file.write_text(text)
+    state.save_job_state(
+        "nightly", JobState(str(file), "0 0 1 1 * UTC", time.time() - 364 * 86_400)
+    )
+    ask = ("job", "run", "nightly.toml", "--state-dir", "state", "--if-due", "--quiet")
+    processes = [begin(*ask) for _ in range(10)]
+    ended = [(process.communicate(timeout=60), process.returncode) for process in processes]
+    assert ended == [(("", ""), 0)] * 10
+    [record] = runs_of(tmp_path)
+    assert (record.exit_code, record.words) == (0, "1 of 1 row done")
+
+
+def test_a_check_notifies_an_invalid_job_file_once(command: Command, tmp_path: Path) -> None:
+    """The check fails each minute, the notification is sent once."""
+    notify = '[notify]\ncommand = ["sh", "-c", "echo \\"$BULK_RESET_TEXT\\" >> told.txt"]\n'
+    write_job(tmp_path, f"{SHEET}x = 1\n{notify}{SCHEDULE}")
+    ask = ("job", "run", "nightly.toml", "--state-dir", "state", "--if-due")
+    assert [command(*ask).returncode for _ in range(2)] == [2, 2]
+    [line] = (tmp_path / "told.txt").read_text().splitlines()
+    assert "nightly.toml:3: source.x: no such key." in line
+
+
+def test_why_a_sheet_was_refused_is_shown(command: Command, tmp_path: Path) -> None:
+    """By the run itself, quietly too, and by runs show."""
+    (tmp_path / "in.csv").write_text("incident_id,title\nno-id,Disk full\n")
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}")
+    why = "row 2, incident_id: 'no-id': 5 characters; an ID has 24. Copy the whole ID."
+    run = ("job", "run", "nightly.toml", "--state-dir", "state")
+    assert why in command(*run).stdout.splitlines()
+    quiet = command(*run, "--quiet")
+    assert quiet.stderr.splitlines()[1:] == [why]
+    shown = command("runs", "show", runs_of(tmp_path)[-1].id, "--state-dir", "state")
+    assert f"Invalid   {why}" in shown.stdout.splitlines()
+
+
 # --- install ---------------------------------------------------------------------------------
 
 

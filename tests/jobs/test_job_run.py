@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -9,10 +10,13 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openpyxl
@@ -26,6 +30,7 @@ from bulk_reset.jobs import job_run, job_source, run_end
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
+from bulk_reset.jobs.run_watchdog import Watchdog
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
@@ -547,6 +552,111 @@ def test_notifications_are_sent_for_problems_or_always(
     file = place.folder / "told.txt"
     assert ended.notified == ("sh" if told else "")
     assert (told in file.read_text()) if told else not file.exists()
+
+
+def test_a_run_takes_no_longer_than_its_maximum_duration(place: Place) -> None:
+    """What is not sent by then stays pending; the run is not resumed by itself."""
+    write_sheet(place.folder / "in.csv", 40)
+    slow = PLAIN.replace("per_second = 5000", "per_second = 10")
+    text = f'{SHEET}{slow}[limits]\nmax_duration = "1s"\n'
+    ended = place.run(text)
+    assert said(ended) == (
+        ENDED,
+        3,
+        "stopped: it took longer than limits.max_duration (1s)",
+    )
+    assert (ended.stop, ended.is_open) == ("deadline", False)
+    assert 0 < ended.counts["pending"] < 40
+
+
+@pytest.mark.parametrize(
+    ("error", "has_fired", "result"),
+    [
+        (SystemExit(143), True, (ENDED, 3, "stopped: the deadline was reached")),
+        (SystemExit(143), False, (ENDED, 143, "terminated before the first row was sent")),
+    ],
+)
+def test_a_run_that_hangs_before_the_sending_ends_at_its_deadline(
+    error: BaseException,
+    has_fired: bool,
+    result: tuple[str, int, str],
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The watchdog's signal is the run's deadline, not an interruption to resume."""
+    schedule = '[schedule]\ncron = "0 2 * * *"\ntime_zone = "UTC"\ndeadline = "06:00"\n'
+    record = place.begun(f"{SHEET}{PLAIN}{schedule}")
+    stop_with(monkeypatch, error)
+    run = JobRun(
+        read_job(place.folder / "nightly.toml"), place.state, record, new_run_log(), Callbacks()
+    )
+    run._watchdog = SimpleNamespace(  # noqa: SLF001
+        has_fired=has_fired, watching=lambda _: contextlib.nullcontext()
+    )
+    if has_fired:
+        run.run()
+    else:
+        with pytest.raises(SystemExit):
+            run.run()
+    assert said(place.state.read(record.id)) == result
+
+
+def test_the_watchdog_sends_a_signal_to_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time and a grace period; never where there is no limit."""
+    monkeypatch.setattr("bulk_reset.jobs.run_watchdog.GRACE_S", 0.0)
+    got, arrived = [], threading.Event()
+
+    def on_signal(number: int, _: object) -> None:
+        got.append(number)
+        arrived.set()
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        watchdog = Watchdog()
+        with watchdog.watching(None):
+            assert watchdog.has_fired is False
+        with watchdog.watching(-5.0):
+            assert arrived.wait(30)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (got, watchdog.has_fired) == ([signal.SIGTERM], True)
+
+
+def test_start_and_end_are_pinged_whatever_when_is(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A monitoring service counts the successes that it hears of."""
+    pinged = []
+
+    def ping(address: str, _: object) -> str:
+        pinged.append(address.rpartition("/")[2])
+        return "127.0.0.1: HTTP 404" if address.endswith("success") else ""
+
+    monkeypatch.setattr("bulk_reset.jobs.notifications.ping", ping)
+    lines = [f'ping_{one} = "https://hc.example/{one}"' for one in ("start", "success", "failure")]
+    text = "\n".join([SHEET, PLAIN, "[notify]", *lines, ""])
+    assert place.run(text).exit_code == 2
+    write_sheet(place.folder / "in.csv", 1)
+    ended = place.run(text)
+    assert (ended.exit_code, ended.notified) == (0, "")
+    assert pinged == ["start", "failure", "start", "success"]
+    assert [one["why"] for one in place.events("notification_failed")] == ["127.0.0.1: HTTP 404"]
+
+
+def test_a_run_removes_older_ones_than_the_job_keeps(place: Place) -> None:
+    """Of its own job, with their previous values."""
+    write_sheet(place.folder / "in.csv", 1)
+    text = f'keep = "90d"\n{SHEET}{PLAIN}'
+    now_at = time.time()
+    ages = {100: now_at - 100 * 86_400, 80: now_at - 80 * 86_400}
+    place.clock = lambda: ages[100]
+    first = place.run(text)
+    place.clock = lambda: ages[80]
+    second = place.run(f"{text}# 2\n")
+    place.clock = lambda: now_at
+    third = place.run(f"{text}# 3\n")
+    assert [one.id for one in place.state.records()] == [second.id, third.id]
+    assert [one["runs"] for one in place.events("runs_removed")] == [[first.id]]
 
 
 def test_a_failed_notification_is_recorded_without_the_address(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -18,10 +19,20 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
+from bulk_reset.jobs import notify_limit
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.notifications import notification_of, send_notification
+from bulk_reset.jobs.notifications import (
+    notification_of,
+    ping_end,
+    ping_start,
+    send_notification,
+)
+from bulk_reset.jobs.notify_limit import NotifyLimit, stopped_by_signals
+from bulk_reset.jobs.notify_payload import EXAMPLE
+from bulk_reset.jobs.notify_webhook import proxy_of
 from bulk_reset.jobs.run_record import ENDED, MISSED, RunRecord
 
 KEY = "k3y-of-nobody-0123456789"
@@ -227,14 +238,23 @@ class Chat:
 
     statuses: list[int]
     got: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    pings: list[str] = field(default_factory=list)
+    says: str = "S3CRET"
     elsewhere: int = 0
     waits_s: list[float] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Record what was received."""
         self.got.append({"query": request.query_string, "body": await request.json()})
+        self.headers.append(dict(request.headers))
         status = self.statuses.pop(0)
-        return web.Response(status=status, headers={"Location": "/elsewhere"}, text="S3CRET")
+        return web.Response(status=status, headers={"Location": "/elsewhere"}, text=self.says)
+
+    async def pinged(self, request: web.Request) -> web.Response:
+        """Record a ping."""
+        self.pings.append(request.path)
+        return web.Response(status=self.statuses.pop(0))
 
     async def redirected(self, _: web.Request) -> web.Response:
         """Record a request that must not happen."""
@@ -250,7 +270,7 @@ Tell = Callable[[], Awaitable[str]]
 
 
 @asynccontextmanager
-async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]:
+async def chat(folder: Path, *statuses: int, more: str = "") -> AsyncIterator[tuple[Chat, Tell]]:
     """Run a chat service, and return a job that notifies it."""
     told = Chat(list(statuses))
     app = web.Application()
@@ -258,7 +278,7 @@ async def chat(folder: Path, *statuses: int) -> AsyncIterator[tuple[Chat, Tell]]
     app.router.add_route("*", "/elsewhere", told.redirected)
     async with TestServer(app) as server:
         address = str(server.make_url("/hooks/S3CRET?token=S3CRET"))
-        of_it = job(folder, f'webhook = "{address}"')
+        of_it = job(folder, f'webhook = "{address}"', more)
         yield (
             told,
             lambda: asyncio.to_thread(send_notification, of_it, RECORD, folder, sleep=told.sleep),
@@ -294,6 +314,175 @@ async def test_a_webhook_is_retried_after_an_outage_but_not_after_a_rejection(
         assert await notify() == says
     assert len(service.got) == len(statuses)
     assert (service.waits_s, service.elsewhere) == (waits_s, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("ok", "127.0.0.1"),
+        ('{"code": 0, "msg": "success"}', "127.0.0.1"),
+        ('{"StatusCode": 0, "code": 0}', "127.0.0.1"),
+        ('{"errcode": 0, "errmsg": "ok"}', "127.0.0.1"),
+        ('{"code": 200}', "127.0.0.1"),
+        ('{"code": "x"}', "127.0.0.1"),
+        ("[1]", "127.0.0.1"),
+        ("[" * 100_000, "127.0.0.1"),
+        ('{"code": 19024, "msg": "Key Words Not Found"}', "failed: 127.0.0.1: rejected with code "),
+        ('{"errcode": 310000, "errmsg": "x"}', "failed: 127.0.0.1: rejected with code 310000"),
+        ('{"errcode": 93000, "errmsg": "x"}', "failed: 127.0.0.1: rejected with code 93000"),
+    ],
+)
+async def test_a_rejection_in_an_answer_with_http_200_is_a_failure(
+    answer: str, says: str, tmp_path: Path
+) -> None:
+    """Chat services answer so; nothing else in an answer is read."""
+    async with chat(tmp_path, 200) as (service, notify):
+        service.says = answer
+        assert (await notify()).startswith(says)
+    assert len(service.got) == 1
+
+
+async def test_headers_and_payload_are_those_of_the_job(tmp_path: Path) -> None:
+    """A text with quotes, line breaks and angle brackets stays JSON."""
+    more = (
+        'headers = { "X-Token" = "S3CRET", "content-type" = "application/x-json" }\n'
+        'payload = \'{"text": {{ text | tojson }}, "rows": {{ rows }},'
+        ' "failed": {{ counts.get("failed", 0) }} }\'\n'
+    )
+    async with chat(tmp_path, 200, more=more) as (service, notify):
+        assert await notify() == "127.0.0.1"
+    assert service.got[0]["body"] == {
+        "text": "nightly: 2 of 3 rows done; «née» (exit code 1)",
+        "rows": 3,
+        "failed": 1,
+    }
+    assert service.headers[0]["X-Token"] == "S3CRET"
+
+
+async def test_a_payload_that_fails_for_a_run_is_reported(tmp_path: Path) -> None:
+    """The example of the check has more counts than this run."""
+    more = "payload = '{{ counts.failed }}'\n"
+    async with chat(tmp_path, more=more) as (service, _):
+        told = read_job(tmp_path / "nightly.toml")
+        clean = dataclasses.replace(RECORD, counts={})
+        said = await asyncio.to_thread(send_notification, told, clean, tmp_path)
+    assert (
+        said == "failed: notify.payload: 'dict object' has no attribute 'failed'. Fix the template."
+    )
+    assert service.got == []
+
+
+async def test_a_webhook_gets_no_password_of_the_users_netrc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is meant for other programs."""
+    (tmp_path / "netrc").write_text("default login me password S3CRET\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with chat(tmp_path, 200) as (service, notify):
+        await notify()
+    assert "Authorization" not in service.headers[0]
+
+
+def test_proxies_of_the_environment_are_used_for_other_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With their password, and not for hosts of NO_PROXY or this machine."""
+    for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert proxy_of("https://chat.example/x") == {}
+    monkeypatch.setenv("ALL_PROXY", "http://other:2")
+    assert proxy_of("https://chat.example/x") == {"proxy": URL("http://other:2")}
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:pw@proxy:1")
+    monkeypatch.setenv("NO_PROXY", "inside.example")
+    assert proxy_of("https://chat.example/x") == {
+        "proxy": URL("http://proxy:1"),
+        "proxy_headers": {"Proxy-Authorization": "Basic bWU6cHc="},
+    }
+    assert proxy_of("https://inside.example/x") == {}
+    assert proxy_of("http://127.0.0.1/x") == {}
+
+
+# --- Pings -----------------------------------------------------------------------------------
+
+
+async def test_start_success_and_failure_are_pinged(tmp_path: Path) -> None:
+    """One GET each; a failed ping is reported without its address."""
+    service = Chat([200, 200, 200, 200, 404])
+    app = web.Application()
+    app.router.add_get("/S3CRET/{what}", service.pinged)
+    async with TestServer(app) as server:
+        lines = [
+            f'ping_{what} = "{server.make_url(f"/S3CRET/{what}")}"'
+            for what in ("start", "success", "failure")
+        ]
+        told, limit = job(tmp_path, *lines), NotifyLimit()
+        done = dataclasses.replace(RECORD, exit_code=0)
+        missed = dataclasses.replace(RECORD, state=MISSED, exit_code=None)
+        failed = [
+            await asyncio.to_thread(ping, *arguments, limit)
+            for ping, *arguments in [
+                (ping_start, told),
+                (ping_end, told, done),
+                (ping_end, told, RECORD),
+                (ping_end, told, missed),
+                (ping_end, told, done),
+            ]
+        ]
+    names = ["start", "success", "failure", "failure", "success"]
+    assert service.pings == [f"/S3CRET/{name}" for name in names]
+    assert failed == ["", "", "", "", "127.0.0.1: HTTP 404"]
+    assert await asyncio.to_thread(send_notification, told, RECORD, tmp_path) == ""
+
+
+# --- A stop ----------------------------------------------------------------------------------
+
+
+def test_a_stop_ends_commands_and_webhooks_that_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together they get the grace period once."""
+    monkeypatch.setattr(notify_limit, "STOP_GRACE_S", 0.0)
+    limit = NotifyLimit()
+    limit.stop.set()
+    with socket.create_server(("127.0.0.1", 0)) as server:  # which accepts, and never answers
+        port = server.getsockname()[1]
+        told = job(
+            tmp_path,
+            f"command = [{PYTHON}, '-c', 'import signal; signal.pause()']",
+            f'webhook = "http://127.0.0.1:{port}/S3CRET"',
+        )
+        said = send_notification(told, RECORD, tmp_path, limit=limit)
+    assert said == f"failed: {sys.executable}: stopped by a signal, 127.0.0.1: stopped by a signal"
+
+
+def test_a_command_that_takes_longer_than_a_moment_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is checked on many times, and gets its whole input once."""
+    monkeypatch.setattr("bulk_reset.jobs.notify_command.POLL_S", 0.001)
+    assert send_notification(program(tmp_path, REPEAT), RECORD, tmp_path) == sys.executable
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["input"] == notification_of(RECORD, tmp_path)
+
+
+def test_the_example_that_payloads_are_checked_with_is_a_notification(tmp_path: Path) -> None:
+    """The same keys, each of the same kind."""
+    told = notification_of(RECORD, tmp_path)
+    assert {name: type(value) for name, value in EXAMPLE.items() if value is not None} == {
+        name: type(value) for name, value in told.items() if EXAMPLE[name] is not None
+    }
+
+
+def test_a_signal_begins_the_grace_period_and_a_second_one_ends_the_process() -> None:
+    """Then the usual handlers are back."""
+    limit, before = NotifyLimit(), signal.getsignal(signal.SIGTERM)
+    with stopped_by_signals(limit):
+        signal.raise_signal(signal.SIGTERM)
+        assert limit.stop.is_set()
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGTERM)
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 async def test_an_unreachable_webhook_is_reported_without_its_address(tmp_path: Path) -> None:

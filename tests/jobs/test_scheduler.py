@@ -18,6 +18,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_folder import JobFolder
 from bulk_reset.jobs.run_record import RunRecord
+from bulk_reset.jobs.schedule_metrics import ScheduleMetrics
 from bulk_reset.jobs.scheduler import Scheduler
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import LogOutput, new_run_log
@@ -573,6 +574,76 @@ def test_once_runs_what_is_due_and_ends(runner: Runner) -> None:
 
     assert run_virtual(pass_by()) == [0, 0, 1, 2]
     assert [due for due, _ in runner.when()] == [60, 120, 180]
+
+
+def test_no_more_runs_than_allowed_are_in_progress(
+    runner: Runner,
+) -> None:
+    """Each is a process; a run that waits for its account takes no place."""
+    for number in range(7):
+        account = "shared" if number < 3 else f"a{number}"
+        write_job(runner.folder, f"job{number}", api=f'account = "{account}"')
+    runner.takes_s = 20 * MINUTE
+    seen: list[tuple[int, int, int]] = []
+
+    async def pass_by() -> None:
+        scheduler = runner.open(runner.start)
+        for minute in (61, 81, 101, 121):
+            await runner.until(NOON + minute * MINUTE)
+            seen.append((len(scheduler.running), len(scheduler.busy), len(scheduler.retrying)))
+        await scheduler.shut_down()
+
+    run_virtual(pass_by())
+    assert seen[0][:2] == (4, 7)
+    assert seen[1][:2] == (2, 3)
+    assert runner.together == 4
+    assert len(runner.begun) >= 7
+
+
+def test_a_run_that_will_be_retried_is_counted_until_it_is(runner: Runner) -> None:
+    """A metric of an outage that lasts."""
+    write_job(runner.folder)
+    runner.ends = lambda record: replace(
+        record, state="ended", exit_code=3, stop="outage" if len(runner.begun) < 2 else ""
+    )
+    seen = []
+
+    async def pass_by() -> None:
+        scheduler = runner.open(runner.start)
+        metrics = ScheduleMetrics(scheduler)
+        for minute in (30, 60.1, 65, 75.25, 80):
+            await runner.until(NOON + minute * MINUTE)
+            values = {
+                sample.name.removeprefix("bulk_reset_"): sample.value
+                for metric in metrics.scrape()
+                for sample in metric.samples
+            }
+            names = ("running", "retrying", "last_success_timestamp_seconds")
+            seen.append(tuple(values[f"job_{name}"] for name in names))
+        await scheduler.shut_down()
+
+    run_virtual(pass_by())
+    assert seen == [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 0)]
+
+
+def test_a_job_file_that_becomes_invalid_is_notified_once(runner: Runner) -> None:
+    """By its last valid version; and again after it was valid."""
+    path = write_job(runner.folder, more=TELL)
+    valid = path.read_text()
+
+    async def pass_by() -> None:
+        scheduler = runner.open(runner.start)
+        for text in ("x", "x", valid, "x"):
+            path.write_text(text)
+            await scheduler.reread()
+            await scheduler.reread()
+            await runner.until(runner.clock() + MINUTE)
+        await scheduler.shut_down()
+
+    run_virtual(pass_by())
+    assert [line.partition(":")[2].partition(":")[0] for line in told(runner)] == [
+        " invalid job file; the job is not run"
+    ] * 2
 
 
 def checks(runner: Runner, *minutes: float) -> list[int]:

@@ -332,6 +332,52 @@ def test_only_who_calls_it_by_a_name_of_this_machine_is_answered(
     assert ask("/metrics", host=host)[0] == status
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("10.1.2.3:9100", 200),
+        ("10.1.2.3", 200),
+        ("[fd00::1]:9100", 200),
+        ("127.0.0.1:9100", 200),
+        ("jobs.example:9100", 200),
+        ("JOBS.example", 200),
+        ("other.example:9100", 421),
+        ("10.1.2.3.example", 421),
+        ("", 421),
+    ],
+)
+def test_a_probe_by_address_is_answered_where_others_can_connect(
+    host: str, status: int, health: Health
+) -> None:
+    """A kubelet uses the pod's address; a name has to be allowed, as any page could have one."""
+    server = MetricsServer(
+        0,
+        health.scrape,
+        health.healthz,
+        host="0.0.0.0",  # noqa: S104  (for this test)
+        names=("jobs.example",),
+    )
+    try:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("GET", "/healthz", headers={"Host": host})
+        assert connection.getresponse().status == status
+        connection.close()
+    finally:
+        server.close()
+
+
+def test_an_address_on_loopback_answers_its_own_names_only(ask: Ask) -> None:
+    """Without --host, other addresses are as foreign as other names."""
+    assert ask("/healthz", host="10.1.2.3")[0] == 421
+
+
+@pytest.mark.parametrize("host", ["example.com", "", "localhost", "1.2.3"])
+def test_a_host_that_is_no_address_is_an_error(host: str) -> None:
+    """A name could stand for several addresses, or for another machine."""
+    with pytest.raises(InputError, match="not an IP address"):
+        MetricsServer(0, list, host=host)
+
+
 def test_a_failing_scrape_is_an_error_without_details(
     ask: Ask, health: Health, capfd: pytest.CaptureFixture[str]
 ) -> None:
