@@ -27,12 +27,12 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
-from bulk_reset.core.atomic_file import atomic_file
+from bulk_reset.core.atomic_file import atomic_file, opener_like
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
 from bulk_reset.core.row_keys import keys_of
-from bulk_reset.core.safe_text import guard_formula, unguard_formula
+from bulk_reset.core.safe_text import guard_formula, guard_json, unguard_formula
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.columns import OWN_PREFIX
 
@@ -63,15 +63,18 @@ class PreviousValues:
 class PreviousValuesFile:
     """An open file of previous values; a torn last line is removed. The report's lock covers it.
 
+    Args:
+        like: the report; a new file gets no more permissions.
+
     Raises:
         InputError: it cannot be opened, or is another file; nothing was sent.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: Path | None = None) -> None:
         self.path = path
         try:
             _rewrite_resaved(path)
-            self._file = path.open("a+b", buffering=0)
+            self._file = open(path, "a+b", 0, opener=opener_like(like))  # noqa: SIM115
             end = _end_of_last_line(path)
             if end is None:
                 self._file.close()
@@ -144,8 +147,8 @@ def _json(values: Mapping[str, Any]) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(values)
-    return text
+        text = json.dumps(values)
+    return guard_json(text)
 
 
 def _rewrite_resaved(path: Path) -> None:

@@ -30,11 +30,13 @@ from bulk_reset.records.previous_values import (
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.restorability import why_not_restorable
+from bulk_reset.reports.own_files import refuse_other
 from bulk_reset.sheets.columns import OWN_PREFIX, WAS_PREFIX
 from bulk_reset.workflows.verify import BEFORE
 
 _ROW: Final = OWN_PREFIX + "row"
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
+_LOST_START: Final = f"{ID_FIELD},field,".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,9 @@ def make_undo_sheet(report: Path) -> UndoSheet:
     }
     sheet, lost_file = beside(report, "undo.csv"), beside(report, "not-restored.csv")
     _refuse_foreign(sheet)
-    _write_sheet(sheet, left)
-    _write_lost(lost_file, lost)
+    refuse_other(lost_file, _is_lost_file, "list of values that cannot be restored")
+    _write_sheet(sheet, left, report)
+    _write_lost(lost_file, lost, report)
     return UndoSheet(
         sheet,
         beside(report, "undo.report.csv"),
@@ -184,12 +187,17 @@ def _refuse_foreign(sheet: Path) -> None:
                 )
 
 
-def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]]) -> None:
+def _is_lost_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline(1 << 10).removeprefix(b"\xef\xbb\xbf").startswith(_LOST_START)
+
+
+def _write_sheet(path: Path, steps: Mapping[str, Mapping[str, _Step]], like: Path) -> None:
     customs = dict.fromkeys(name for fields in steps.values() for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     names = [header_of(column) for column in columns.values()]
     header = [ID_FIELD, *names, _ROW, *(WAS_PREFIX + name for name in names)]
-    with atomic_file(path) as content, _as_csv(content) as file:
+    with atomic_file(path, like) as content, _as_csv(content) as file:
         writer = csv.writer(file)
         writer.writerow(map(guard_formula, header))
         for incident_id, fields in steps.items():
@@ -207,7 +215,7 @@ def _cell(column: str, step: _Step | None, which: str) -> str:
     return "" if step is None else guard_formula(text_of(column, getattr(step, which)))
 
 
-def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:
+def _write_lost(path: Path, lost: Iterable[NotRestored], like: Path) -> None:
     rows = [
         [
             one.incident_id,
@@ -223,7 +231,7 @@ def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:
         if path.is_file():
             path.unlink()
         return
-    with atomic_file(path) as content, _as_csv(content) as file:
+    with atomic_file(path, like) as content, _as_csv(content) as file:
         csv.writer(file).writerows([_LOST_COLUMNS, *rows])
 
 
