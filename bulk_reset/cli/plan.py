@@ -155,9 +155,9 @@ def _writers(
     stem = sheet.with_suffix("")
     writers: list[PlanPage | PlanWorkbook] = []
     if html:
-        writers.append(stack.enter_context(PlanPage(Path(f"{stem}.plan.html"))))
+        writers.append(stack.enter_context(PlanPage(Path(f"{stem}.plan.html"), sheet)))
     if xlsx:
-        writers.append(stack.enter_context(PlanWorkbook(Path(f"{stem}.plan.xlsx"))))
+        writers.append(stack.enter_context(PlanWorkbook(Path(f"{stem}.plan.xlsx"), sheet)))
     return writers
 
 

@@ -1,24 +1,59 @@
 """Atomic writing: a file replaces the existing one only when it is complete.
 
 Until then, and after an error, the existing file is unchanged.
+
+A new file gets no more permissions than the files that its content comes from: a sheet that only
+its owner can read has no report that others can read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from bulk_reset.core.errors import InputError
 
 
+def opener_like(*likes: Path | None) -> Callable[[str, int], int]:
+    """Return an ``opener`` for ``open``: a new file is not readable by more users than these files.
+
+    Args:
+        likes: files that may not exist. A file that is opened to append can be opened again by
+            its owner.
+    """
+
+    def opener(path: str, flags: int) -> int:
+        found = [like.stat() for like in likes if like is not None and like.is_file()]
+        mode = 0o666
+        for one in found:
+            mode &= one.st_mode
+        descriptor = os.open(path, flags, mode | 0o600 if flags & os.O_APPEND else mode)
+        try:
+            _without_other_group(descriptor, {one.st_gid for one in found})
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    return opener
+
+
+def _without_other_group(descriptor: int, groups: set[int]) -> None:
+    """Take a new file from a group that is not the one of the files that it is like."""
+    own = os.fstat(descriptor)
+    if own.st_size == 0 and groups - {own.st_gid} and hasattr(os, "fchmod"):
+        os.fchmod(descriptor, stat.S_IMODE(own.st_mode) & ~stat.S_IRWXG)
+
+
 class AtomicFile:
     """A temporary file that ``keep`` renames to its final name. Always call ``discard`` at the end.
 
     Args:
-        like: an existing file; the new file gets no more permissions than this one.
+        like: a file; the new one gets no more permissions than it and the one it replaces.
 
     Attributes:
         file: the open file to write to.
@@ -31,13 +66,8 @@ class AtomicFile:
         self._path, self._fresh = path, path.with_name(f"{path.name}.tmp")
         # A killed run may have left one; or someone may have placed a link there.
         self._fresh.unlink(missing_ok=True)
-        self.file: BinaryIO = self._fresh.open("xb")
-        try:
-            if like is not None and like.is_file():
-                self._fresh.chmod(self._fresh.stat().st_mode & like.stat().st_mode)
-        except BaseException:
-            self.discard()
-            raise
+        opener = opener_like(path, like)
+        self.file: BinaryIO = open(self._fresh, "xb", opener=opener)  # noqa: SIM115
 
     def sync(self) -> None:
         """Write all data to the disk; raises OSError."""

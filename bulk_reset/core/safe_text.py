@@ -32,6 +32,7 @@ _PIECES: Final = re.compile(r"(?<=[;\r\n])")
 """Where a guard may be inside a text: a piece begins there."""
 _LINE_QUOTES: Final = re.compile(rf"'+(?={_ACTS})")
 _LONGEST_ALIGNED: Final = 200
+_STARTS_INSIDE: Final = re.compile(rf";[^\S\r\n]*([{re.escape(''.join(_STARTS))}])")
 _ACTIVE: Final = re.compile(
     # Control characters, 7-bit and 8-bit; line and paragraph separators; characters that change
     # the writing direction; invisible characters, except the joiners that some scripts and
@@ -75,6 +76,16 @@ def escape_formula(text: str) -> str:
 def guard_formula(text: str) -> str:
     """Return the text so that no spreadsheet runs it; ``unguard_formula`` reverses this."""
     return _ANY_QUOTES.sub(r"'\g<0>", text)
+
+
+def guard_json(json: str) -> str:
+    """Return an equivalent JSON text that no spreadsheet runs a part of.
+
+    Where ``;`` separates cells, a line with commas is split there, within quotes, too.
+    """
+    if ";" not in json:
+        return json
+    return _STARTS_INSIDE.sub(lambda found: f"{found[0][:-1]}\\u{ord(found[1]):04x}", json)
 
 
 def unguard_formula(text: str) -> str:

@@ -91,6 +91,8 @@ def copy_sheet(source: Path, target: Path) -> Path:
     try:
         before = source.stat()
         shutil.copyfile(source, target)
+        # What is made of it gets no more permissions, also outside the run's folder.
+        target.chmod(stat.S_IMODE(source.stat().st_mode) & 0o666 | 0o600)
         after = source.stat()
     except OSError as exc:
         raise InputError(

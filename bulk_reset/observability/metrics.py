@@ -9,6 +9,7 @@ Source: Prometheus' "Metric and label naming" and the textfile collector of its 
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +128,8 @@ def check_metrics_file(path: Path) -> None:
             f"in {SUFFIX}."
         )
     _last_success_at(path, "")
-    with _disk_errors(path):
-        trial = path.with_name(f"{path.name}.trial")
-        trial.unlink(missing_ok=True)
-        try:
-            trial.open("xb").close()
-        finally:
-            trial.unlink(missing_ok=True)
+    with _disk_errors(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}."):
+        pass
 
 
 def registry_of(scrape: Callable[[], Iterable[Metric]]) -> CollectorRegistry:
@@ -201,7 +197,7 @@ def _samples(content: bytes) -> list[Sample]:
         raise ValueError(len(content))
     metrics = list(text_string_to_metric_families(content.decode()))
     foreign = [metric.name for metric in metrics if not metric.name.startswith(_PREFIX)]
-    if foreign:
+    if foreign or (content.strip() and not metrics):
         raise ValueError(foreign)
     return [sample for metric in metrics for sample in metric.samples]
 

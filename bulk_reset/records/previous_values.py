@@ -27,7 +27,7 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
-from bulk_reset.core.atomic_file import atomic_file
+from bulk_reset.core.atomic_file import atomic_file, opener_like
 from bulk_reset.core.custom_fields import is_custom, trimmed
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
@@ -35,7 +35,7 @@ from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.input_file import open_input, why_not_text
 from bulk_reset.core.option_names import option
 from bulk_reset.core.row_keys import keys_of
-from bulk_reset.core.safe_text import guard_formula, unguard_formula
+from bulk_reset.core.safe_text import guard_formula, guard_json, unguard_formula
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.columns import OWN_PREFIX
 from bulk_reset.sheets.validation import error_of
@@ -67,15 +67,18 @@ class PreviousValues:
 class PreviousValuesFile:
     """An open file of previous values; a torn last line is removed. The report's lock covers it.
 
+    Args:
+        like: the report; a new file gets no more permissions.
+
     Raises:
         InputError: it cannot be opened, or is another file; nothing was sent.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: Path | None = None) -> None:
         self.path = path
         try:
             _rewrite_resaved(path)
-            self._file = path.open("a+b", buffering=0)
+            self._file = open(path, "a+b", 0, opener=opener_like(like))  # noqa: SIM115
             end = _end_of_last_line(path)
             if end is None:
                 self._file.close()
@@ -150,8 +153,8 @@ def _json(values: Mapping[str, Any]) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(values)
-    return text
+        text = json.dumps(values)
+    return guard_json(text)
 
 
 def _rewrite_resaved(path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import IO, Final, Self
 
 from filelock import lock_descriptor
 
+from bulk_reset.core.atomic_file import opener_like
 from bulk_reset.core.errors import InputError, InternalError, LockedError, RunError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
@@ -45,15 +46,18 @@ class Report:
         written: the lines of this run, by status.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: Path | None = None) -> None:
         """Open the file, or create it.
+
+        Args:
+            like: the sheet; a new report gets no more permissions.
 
         Raises:
             LockedError: another run is writing it.
             InputError: it cannot be opened, or it is not a report.
             RunError: the disk is full or gone; nothing was sent.
         """
-        self.path = path
+        self.path, self._like = path, like
         self.written: Counter[Status] = Counter()
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise InputError(
@@ -80,7 +84,8 @@ class Report:
 
     def _open(self) -> None:
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+            descriptor = opener_like(self._like)(str(self.path), flags)
         except OSError as exc:
             raise InputError(
                 f"{self.path}: the report cannot be written ({exc.strerror}). "
@@ -101,8 +106,7 @@ class Report:
         lines = [line_of(outcome) for outcome in read_report(self.path)]
         try:
             fresh.unlink(missing_ok=True)
-            with fresh.open("xb") as file:
-                shutil.copymode(path, fresh)
+            with open(fresh, "xb", opener=opener_like(path)) as file:
                 file.write(HEADER + "".join(lines).encode(errors="backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())

@@ -27,6 +27,7 @@ from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import guard_formula, without_controls
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.reports.own_files import is_answer, mark_answer, refuse_other
 from bulk_reset.sheets.columns import ANSWER_COLUMNS, is_own, was_field
 from bulk_reset.sheets.pulled_values import MEMORY_SHEET, memory_sheet_header, shown_columns
 from bulk_reset.sheets.sheet import Sheet, WorkbookSource
@@ -139,7 +140,7 @@ def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> l
     """Write a copy of a sheet as a workbook, with the result beside each row.
 
     Args:
-        target: an older file is replaced.
+        target: an older answer is replaced.
 
     Returns: what was not copied, in words.
 
@@ -148,11 +149,13 @@ def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> l
     """
     if sheet.path is not None and target.exists() and target.samefile(sheet.path):
         raise InputError(f"{target}: is the sheet itself. Choose another name.")
+    refuse_other(target, is_answer, "answer")
     with atomic_file(target, like=sheet.path) as file:
         if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
             book, notices = _copied(sheet, sheet.path, answers), _not_copied(sheet.path)
         else:
             book, notices = _made(sheet, answers), []
+        mark_answer(book)
         book.save(file)
     return notices
 

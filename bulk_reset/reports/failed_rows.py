@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
+from bulk_reset.core.atomic_file import opener_like
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import escape_formula, guard_formula
@@ -49,7 +50,8 @@ def write_failed(
     """Write the rows that were rejected, failed or have an unknown outcome.
 
     An older file of that name that differs (the user may have edited it) is kept with a ``~``, and
-    the new one is not readable by more users than the older one. A link is replaced, not followed.
+    the new one is not readable by more users than the older one, the sheet and the report. A link
+    is replaced, not followed.
 
     Args:
         has_failed: whether there are such rows at all; without any, the report is not read.
@@ -62,9 +64,8 @@ def write_failed(
     # A run that was killed may have left one; or it may be a link to another file.
     fresh.unlink(missing_ok=True)
     try:
-        with fresh.open("x", encoding="utf-8-sig", newline="") as file:
-            if target.is_file():
-                fresh.chmod(fresh.stat().st_mode & target.stat().st_mode)
+        opener = opener_like(target, report_path, sheet.path)
+        with open(fresh, "x", encoding="utf-8-sig", newline="", opener=opener) as file:
             rows = _write(sheet, sheet_check, scope, not_done, file)
             file.flush()
             os.fsync(file.fileno())

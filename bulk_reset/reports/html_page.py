@@ -30,8 +30,6 @@ from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.safe_text import shown
 from bulk_reset.reports.row_list import FIRST_ROWS, RowList
 
-GENERATOR: Final = b'<meta name="generator" content="bulk-reset'
-"""How a page made by this program is recognised."""
 _WHITE_SPACE_ONLY: Final = re.compile("[ \u3000\t\n]+")
 _SIGN_OF_SPACE: Final = str.maketrans({" ": "␣", "\u3000": "␣", "\t": "⇥", "\n": "↵\n"})
 _MINUTE_S: Final = 60

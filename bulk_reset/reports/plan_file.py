@@ -14,6 +14,7 @@ from typing import Self
 
 from bulk_reset.core.atomic_file import AtomicFile
 from bulk_reset.core.plan import PlanTotals, RowPlan
+from bulk_reset.reports.own_files import refuse_other
 from bulk_reset.sheets.streaming_workbook import writing_errors
 
 
@@ -24,18 +25,25 @@ class PlanFile(ABC):
     older plan unchanged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, like: Path | None = None) -> None:
+        """Name the file.
+
+        Args:
+            like: the sheet; the plan gets no more permissions.
+        """
+        self.path, self._like = path, like
         self._fresh: AtomicFile
 
     def __enter__(self) -> Self:
         """Create a temporary file beside the final name.
 
         Raises:
-            InputError: it cannot be written there; an older plan is unchanged.
+            InputError: it cannot be written there, or a file of that name is not a plan; it is
+                unchanged.
         """
+        refuse_other(self.path, self._is_own, "plan")
         with self._writing():
-            self._fresh = AtomicFile(self.path, like=self.path)
+            self._fresh = AtomicFile(self.path, self._like)
             try:
                 self._begin()
             except BaseException:
@@ -70,6 +78,11 @@ class PlanFile(ABC):
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing_errors(self.path)
+
+    @staticmethod
+    @abstractmethod
+    def _is_own(path: Path) -> bool:
+        """Return whether a file is a plan of this kind."""
 
     @abstractmethod
     def _begin(self) -> None:

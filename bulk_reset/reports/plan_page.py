@@ -7,6 +7,7 @@ from typing import Final
 from bulk_reset.core.plan import MEANING_OF, PlanTotals, RowPlan, counts, facts
 from bulk_reset.core.safe_text import is_link, shown
 from bulk_reset.reports.html_page import Design, render
+from bulk_reset.reports.own_files import is_page
 from bulk_reset.reports.plan_file import PlanFile
 from bulk_reset.reports.row_list import ListRow, RowList, field_change
 
@@ -50,6 +51,8 @@ class PlanPage(PlanFile):
             for piece in pieces:
                 self._fresh.file.write(piece.encode())
             self._fresh.keep()
+
+    _is_own = staticmethod(is_page)
 
     def _begin(self) -> None:
         self._verdicts = set()

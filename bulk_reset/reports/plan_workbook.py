@@ -12,6 +12,7 @@ from xlsxwriter.worksheet import Worksheet
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan, counts, facts
 from bulk_reset.core.safe_text import is_link, shown
 from bulk_reset.core.word_diff import Op, words_changed
+from bulk_reset.reports.own_files import is_plan_workbook
 from bulk_reset.reports.plan_file import PlanFile
 from bulk_reset.sheets.streaming_workbook import StreamedBook
 
@@ -96,6 +97,8 @@ class PlanWorkbook(PlanFile):
             self._add_totals(totals)
             self._fresh.file.write(self._made.packed())
             self._fresh.keep()
+
+    _is_own = staticmethod(is_plan_workbook)
 
     def _begin(self) -> None:
         self._made = StreamedBook("Plan", _STYLES)

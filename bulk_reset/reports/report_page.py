@@ -6,7 +6,6 @@ API, so the page can be made at any time, also while a run still writes the repo
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ import numpy as np
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
-from bulk_reset.core.errors import InputError
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.outcome import MEANING_OF, Outcome, Status, meaning_of
 from bulk_reset.core.safe_text import escape_formula, is_link, shown
@@ -29,7 +27,8 @@ from bulk_reset.records.report_reader import beside
 from bulk_reset.records.summary import ReportSummary, summarise
 from bulk_reset.reports import report_facts
 from bulk_reset.reports.chart_data import find_latency, find_timeline
-from bulk_reset.reports.html_page import GENERATOR, Design, render
+from bulk_reset.reports.html_page import Design, render
+from bulk_reset.reports.own_files import is_page, refuse_other
 from bulk_reset.reports.report_facts import ReportFacts
 from bulk_reset.reports.row_list import ListRow, RowList, field_change
 from bulk_reset.reports.run_files import ReportLines, RowPreviousValues
@@ -60,7 +59,7 @@ def write_page(report: str | os.PathLike[str]) -> Path:
     require_path("report", report)
     report = Path(report)
     target = beside(report, PAGE)
-    _refuse_other(target)
+    refuse_other(target, is_page, "page")
     summary = summarise(report)
     before = RowPreviousValues(beside(report, _BEFORE))
     lines = ReportLines.of(report)
@@ -71,18 +70,6 @@ def write_page(report: str | os.PathLike[str]) -> Path:
         for piece in _pieces(facts, rows):
             file.write(piece.encode())
     return target
-
-
-def _refuse_other(target: Path) -> None:
-    """Raise InputError if a file of that name was not made by this program."""
-    if target.is_file():
-        with contextlib.suppress(OSError), target.open("rb") as file:
-            if GENERATOR in file.read(1 << 10):
-                return
-        raise InputError(
-            f"{target}: already exists and was not made by bulk-reset. Move or rename it; the "
-            "page needs that name."
-        )
 
 
 def _facts(

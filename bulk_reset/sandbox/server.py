@@ -3,6 +3,9 @@
 Beside the API there are, without a key and outside the quota: ``GET /`` (a page of numbers),
 ``GET /_stats`` (the numbers) and ``GET /_incidents`` (every incident, with ``applied``).
 
+Any web page can make a browser on this machine send requests here (DNS rebinding), so requests
+whose Host or Origin is not a name of this machine are rejected.
+
 State: a sandbox keeps its incidents and its books for as long as it exists, so they can be
 read after ``serve`` has ended. With ``SandboxConfig.state`` its incidents are in a file, too,
 that ``serve`` reads when it begins and writes when it ends. It runs in one event loop and belongs
@@ -26,12 +29,13 @@ from bulk_reset.sandbox.rules import MAX_BODY_BYTES
 from bulk_reset.sandbox.state import load_state, save_state
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bulk_reset.sandbox.config import SandboxConfig
     from bulk_reset.sandbox.incidents import Incidents
 
 HOST: Final = "127.0.0.1"
+_OWN_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Requests in flight are cancelled after this time; no client needs their responses.
 _SHUTDOWN_S: Final = 0.1
 
@@ -115,7 +119,7 @@ class Sandbox:
             await runner.cleanup()
 
     def _application(self) -> web.Application:
-        application = web.Application(client_max_size=MAX_BODY_BYTES)
+        application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_guarded])
         application.router.add_get("/", self._show_page)
         application.router.add_get("/_stats", self._show_stats)
         application.router.add_get("/_incidents", self._show_incidents)
@@ -146,6 +150,26 @@ class Sandbox:
 
     async def _show_incidents(self, _request: web.Request) -> web.Response:
         return web.json_response(self.incidents.snapshot())
+
+
+@web.middleware
+async def _guarded(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Reject a request that a web page of another host has caused."""
+    if not _is_own(request.headers.get("Host", "")):
+        return web.Response(status=421, text="Misdirected Request\n")
+    origin = request.headers.get("Origin")
+    # A page of a file, or of another scheme, has the origin "null" or one without a host.
+    if origin is not None and not _is_own(origin.partition("://")[2]):
+        return web.Response(status=403, text="Forbidden\n")
+    return await handler(request)
+
+
+def _is_own(host: str) -> bool:
+    """Return whether a Host header, or what an Origin has after its scheme, is this machine."""
+    name, sign, port = host.rpartition(":")
+    return (name if sign and port.isdecimal() else host).lower() in _OWN_NAMES
 
 
 async def _read(request: web.Request) -> Call:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,9 +79,8 @@ def save_state(path: Path, incidents: dict[str, Incident]) -> None:
     fresh = target.with_name(f"{target.name}.tmp")
     try:
         fresh.unlink(missing_ok=True)
-        with fresh.open("xb") as file:
-            if target.exists():
-                shutil.copymode(target, fresh)
+        mode = target.stat().st_mode & 0o666 if target.exists() else 0o666
+        with open(fresh, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
             # Half of a surrogate pair is no UTF-8; with a backslash it is the JSON for itself.
             file.write(f"{{\n{lines}\n}}\n".encode(errors="backslashreplace"))
             file.flush()

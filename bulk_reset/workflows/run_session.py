@@ -191,7 +191,7 @@ class RunSession:
         if options.dry_run:
             return RunResult(_dry_totals(work, options), partial(by_row, ()))
         if report is None and path is not None:
-            report = stack.enter_context(Report(path))
+            report = stack.enter_context(Report(path, self.table.path))
         if report is not None:
             note_start(report.path, self.table, self.connection.scope, options.changed())
         values, first_value = self._current_values(report, work, stack)
@@ -258,7 +258,7 @@ class RunSession:
         sent_before = SentDigests(path)
         if sent_before.count and not report.history:
             refuse_foreign_values(path, sent_before, work)
-        file = stack.enter_context(PreviousValuesFile(path))
+        file = stack.enter_context(PreviousValuesFile(path, report.path))
         written = LastWritten(path)
         values = CurrentValues(file, overwrites, repeated_ids, sent_before, written)
         return values, sent_before.count

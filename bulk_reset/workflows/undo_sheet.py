@@ -34,6 +34,7 @@ from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
+from bulk_reset.reports.own_files import refuse_other
 from bulk_reset.sheets.columns import GUARDED_COLUMN, OWN_PREFIX
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.guards import guarded_row
@@ -47,6 +48,7 @@ _SENT: Final = (Status.UPDATED, Status.FAILED, Status.UNKNOWN)
 Field = tuple[str, str]
 """incident_id, field"""
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
+_LOST_START: Final = f"{ID_FIELD},field,".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class UndoSheet:
     def split(self, modified: Collection[Field]) -> UndoSheet:
         """Return the sheet with rows of their own for fields that were modified since the run."""
         table = _table_of(self.sheet, _rows_of(self.steps, modified), self.own_rows)
-        _write_sheet(self.sheet, table)
+        _write_sheet(self.sheet, table, self.sheet)
         return replace(self, rows=len(table.rows), table=table)
 
     def with_lost(self, more: Sequence[NotRestored]) -> UndoSheet:
@@ -117,7 +119,7 @@ class UndoSheet:
         if not more:
             return self
         lost = (*self.lost, *more)
-        _write_lost(self.lost_path, lost)
+        _write_lost(self.lost_path, lost, self.sheet)
         return replace(self, lost=lost, lost_file=str(self.lost_path))
 
 
@@ -177,11 +179,12 @@ def make_undo_sheet(report: Path) -> UndoSheet:
     undo_report, lost_path = next_undo_report(report), beside(report, LOST)
     sheet = beside(undo_report, "csv")
     _refuse_foreign(sheet)
+    refuse_other(lost_path, _is_lost_file, "list of values that cannot be restored")
     # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
     own_rows = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else {}
     table = _table_of(sheet, _rows_of(left), own_rows)
-    _write_sheet(sheet, table)
-    _write_lost(lost_path, lost)
+    _write_sheet(sheet, table, report)
+    _write_lost(lost_path, lost, report)
     return UndoSheet(
         sheet,
         undo_report,
@@ -324,9 +327,14 @@ def _texts(columns: Mapping[str, str], fields: Mapping[str, Step], which: str) -
     }
 
 
-def _write_sheet(path: Path, table: ExactTable) -> None:
+def _is_lost_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline(1 << 10).removeprefix(b"\xef\xbb\xbf").startswith(_LOST_START)
+
+
+def _write_sheet(path: Path, table: ExactTable, like: Path) -> None:
     width = table.header.index(_ROW) + 1
-    with atomic_file(path) as content, _as_csv(content) as file:
+    with atomic_file(path, like) as content, _as_csv(content) as file:
         writer = csv.writer(file)
         writer.writerow(map(guard_formula, [*table.header, GUARDED_COLUMN]))
         for cells in table.rows:
@@ -334,7 +342,7 @@ def _write_sheet(path: Path, table: ExactTable) -> None:
             writer.writerow([*guarded, *map(guard_formula, cells[width:]), record])
 
 
-def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:
+def _write_lost(path: Path, lost: Iterable[NotRestored], like: Path) -> None:
     rows = [
         [
             one.incident_id,
@@ -350,7 +358,7 @@ def _write_lost(path: Path, lost: Iterable[NotRestored]) -> None:
         if path.is_file():
             path.unlink()
         return
-    with atomic_file(path) as content, _as_csv(content) as file:
+    with atomic_file(path, like) as content, _as_csv(content) as file:
         csv.writer(file).writerows([_LOST_COLUMNS, *rows])
 
 

@@ -18,6 +18,7 @@ from bulk_reset.core.safe_text import (
     escape_controls,
     escape_formula,
     guard_formula,
+    guard_json,
     one_line,
     unguard_edited,
     unguard_formula,
@@ -188,6 +189,16 @@ def test_foreign_report_cannot_control_the_terminal(tmp_path: Path) -> None:
     for more in ([], ["--json"]):
         code, seen = seen_on_a_terminal(["report", path.name, *more], tmp_path, 300, TERM="xterm")
         assert (code, "[bold]b" in seen, is_quiet(seen, evil)) == (1, True, True)
+
+
+@given(st.text())
+def test_guarded_json_is_equivalent_and_inert(text: str) -> None:
+    """Nothing after a semicolon, where a spreadsheet may begin a cell, starts a formula."""
+    for value in (text, f"{text}; =1+1", f";\t@{text}", f"a;\uff1d{text};-{text}"):
+        guarded = guard_json(json.dumps({"title": value}, ensure_ascii=False))
+        assert json.loads(guarded) == {"title": value}
+        cells = guarded.split(";")[1:]
+        assert not any(cell.lstrip(" \u3000\xa0").startswith(STARTS) for cell in cells)
 
 
 @given(st.text())

@@ -497,6 +497,20 @@ def test_copies_of_the_night_before_do_not_stand_beside_those_of_this_one(place:
     assert len(read_csv(out / "nightly.report.csv")) == 3
 
 
+def test_a_copy_is_as_private_as_the_sheet_and_replaces_no_file_of_others(place: Place) -> None:
+    """What was there was not made by a job."""
+    report = '[report]\nhtml = false\ncopy_to = "out/{job}"\n'
+    sheet = write_sheet(place.folder / "in.csv", 1)
+    sheet.chmod(0o600)
+    assert said(place.run(f"{SHEET}{API}{report}")) == (ENDED, 0, "1 of 1 row done")
+    copy = place.folder / "out" / "nightly.report.csv"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copy.write_text("my notes\n")
+    ended = place.run(f"{SHEET}{API}{report}")
+    assert said(ended) == (ENDED, 0, "1 of 1 row done; failed steps: copy_to")
+    assert copy.read_text() == "my notes\n"
+
+
 def test_failed_copies_and_pages_are_reported_only(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

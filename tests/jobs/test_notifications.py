@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from yarl import URL
 
 from bulk_reset.jobs import notify_limit
 from bulk_reset.jobs.job import Job
@@ -32,7 +31,6 @@ from bulk_reset.jobs.notifications import (
 )
 from bulk_reset.jobs.notify_limit import NotifyLimit, stopped_by_signals
 from bulk_reset.jobs.notify_payload import EXAMPLE
-from bulk_reset.jobs.notify_webhook import proxy_of
 from bulk_reset.jobs.run_record import ENDED, MISSED, RunRecord
 
 KEY = "k3y-of-nobody-0123456789"
@@ -381,25 +379,6 @@ async def test_a_webhook_gets_no_password_of_the_users_netrc(
     async with chat(tmp_path, 200) as (service, notify):
         await notify()
     assert "Authorization" not in service.headers[0]
-
-
-def test_proxies_of_the_environment_are_used_for_other_machines(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """With their password, and not for hosts of NO_PROXY or this machine."""
-    for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    assert proxy_of("https://chat.example/x") == {}
-    monkeypatch.setenv("ALL_PROXY", "http://other:2")
-    assert proxy_of("https://chat.example/x") == {"proxy": URL("http://other:2")}
-    monkeypatch.setenv("HTTPS_PROXY", "http://me:pw@proxy:1")
-    monkeypatch.setenv("NO_PROXY", "inside.example")
-    assert proxy_of("https://chat.example/x") == {
-        "proxy": URL("http://proxy:1"),
-        "proxy_headers": {"Proxy-Authorization": "Basic bWU6cHc="},
-    }
-    assert proxy_of("https://inside.example/x") == {}
-    assert proxy_of("http://127.0.0.1/x") == {}
 
 
 # --- Pings -----------------------------------------------------------------------------------

@@ -9,17 +9,25 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import openpyxl
 import pytest
+from openpyxl.packaging.custom import CustomPropertyList
 from programs import read_csv, seed_id
 
-from bulk_reset import Options, run
+from bulk_reset import Options, answer, pull, query_of, run, undo
 from bulk_reset.api.credentials import AppKey, Credentials
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.plan import PlanTotals
+from bulk_reset.observability.metrics import write_metrics
 from bulk_reset.quota.account_ledger import AccountLedger
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import read_report
 from bulk_reset.reports.failed_rows import failed_path
+from bulk_reset.reports.plan_page import PlanPage
+from bulk_reset.reports.plan_workbook import PlanWorkbook
+from bulk_reset.reports.report_page import write_page
 
 _numbers = count()
 
@@ -58,6 +66,7 @@ def test_files_follow_the_umask_and_the_ledger_is_private(
     """Reports follow the umask and are not executable; only the owner can read the ledger."""
     monkeypatch.setenv("XDG_STATE_HOME", str(sheet.parent / "state"))
     set_umask(umask)
+    sheet.chmod(0o666)
     written = rehearse(sheet)
     whose = Credentials(AppKey("a-key-of-a-test"), f"https://api.example/{next(_numbers)}", "")
     with AccountLedger(whose) as account:
@@ -184,3 +193,109 @@ def test_a_temporary_folder_of_another_user_is_not_used(
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)  # whom no folder belongs to
     with pytest.raises(InputError, match=r"the account's lock cannot be created\."):
         AccountLedger(Credentials(AppKey("a-key-of-a-test"), "https://api.example", ""))
+
+
+STATE_FAST = {"per_second": 5_000, "per_minute": 300_000}
+
+
+def test_everything_made_from_a_private_sheet_is_private(
+    tmp_path: Path, set_umask: Callable[[int], int]
+) -> None:
+    """Reports, previous values, audits, plans, pages, answers and undo sheets."""
+    set_umask(0o022)
+    options = Options(sandbox_state=tmp_path / "state.json", skip_invalid=True, **STATE_FAST)
+    path = tmp_path / "it.csv"
+    pull(path, query_of("2d", "now"), options, rules=["title={{ title }};=1+1", "comment=x"])
+    with path.open("a") as file:
+        file.write(f"{seed_id(1)},x\n")
+    path.chmod(0o600)
+    inputs = {"it.csv", "state.json"}
+    totals = PlanTotals("it.csv", 0.0, 0, {}, {}, 0, 0, 0.0)
+    for kind, name in ((PlanPage, "it.plan.html"), (PlanWorkbook, "it.plan.xlsx")):
+        with kind(tmp_path / name, path) as plan:
+            plan.finish(totals)
+    report = Path(run(path, options).report)
+    answer(report, path, options)
+    write_page(report)
+    undo(report, options)
+    made = {one.name: oct(mode_of(one)) for one in tmp_path.iterdir() if one.name not in inputs}
+    names = {name.removeprefix("it.sandbox.").removeprefix("it.") for name in made}
+    assert names >= {"plan.html", "plan.xlsx", "report.csv", "before.csv", "audit.jsonl"}
+    assert names >= {"failed.csv", "answer.xlsx", "report.html", "undo.csv", "undo.report.csv"}
+    assert made == dict.fromkeys(made, "0o600")
+    assert ";=1+1" not in (tmp_path / "it.sandbox.before.csv").read_text(encoding="utf-8")
+    assert ";\\u003d1+1" in (tmp_path / "it.sandbox.before.csv").read_text(encoding="utf-8")
+
+
+def test_a_file_of_another_group_is_closed_to_the_own_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members of this group may be others than those who can read the sheet."""
+    sheet = tmp_path / "it.csv"
+    sheet.write_text("x")
+    sheet.chmod(0o640)
+    real = os.fstat
+
+    def other_group(descriptor: int) -> os.stat_result:
+        found = list(real(descriptor))
+        found[stat.ST_GID] += 1
+        return os.stat_result(found)
+
+    monkeypatch.setattr("bulk_reset.core.atomic_file.os.fstat", other_group)
+    with atomic_file(tmp_path / "made", sheet) as file:
+        file.write(b"y")
+    assert mode_of(tmp_path / "made") == 0o600
+
+
+def _foreign_workbook(path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active["A1"] = "bulk-reset old"
+    book.save(path)
+
+
+def _foreign_text(path: Path) -> None:
+    path.write_text("incident_id and my own notes\n")
+
+
+@pytest.mark.parametrize("foreign", [_foreign_text, _foreign_workbook])
+def test_files_of_others_are_not_replaced(foreign: Callable[[Path], None], tmp_path: Path) -> None:
+    """An answer, a plan, a page, a list of lost values or metrics: only our own are."""
+    options = Options(sandbox_state=tmp_path / "state.json", **STATE_FAST)
+    path = tmp_path / "it.csv"
+    pull(path, query_of("2d", "now"), options, rules=["title=x {{ title }}"])
+    report = Path(run(path, options).report)
+    actions: dict[str, Callable[[], object]] = {
+        "it.plan.html": lambda: PlanPage(tmp_path / "it.plan.html", path).__enter__(),
+        "it.plan.xlsx": lambda: PlanWorkbook(tmp_path / "it.plan.xlsx", path).__enter__(),
+        "it.sandbox.answer.xlsx": lambda: answer(report, path, options),
+        "it.sandbox.report.html": lambda: write_page(report),
+        "it.sandbox.not-restored.csv": lambda: undo(report, options),
+        "it.prom": lambda: write_metrics(tmp_path / "it.prom", None, started_at=1.0, ended_at=2.0),
+    }
+    for name, action in actions.items():
+        foreign(tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(InputError, match=r"not made by bulk-reset|not metrics of bulk-reset"):
+            action()
+        assert (tmp_path / name).read_bytes() == before
+        assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_own_files_are_replaced(tmp_path: Path) -> None:
+    """Each is made again where the one there was made by this program."""
+    options = Options(sandbox_state=tmp_path / "state.json", **STATE_FAST)
+    path = tmp_path / "it.csv"
+    pull(path, query_of("2d", "now"), options, rules=["title=x {{ title }}"])
+    report = Path(run(path, options).report)
+    totals = PlanTotals("it.csv", 0.0, 0, {}, {}, 0, 0, 0.0)
+    for _ in range(2):
+        for kind, name in ((PlanPage, "it.plan.html"), (PlanWorkbook, "it.plan.xlsx")):
+            with kind(tmp_path / name, path) as plan:
+                plan.finish(totals)
+        answer(report, path, options)
+        write_page(report)
+        write_metrics(tmp_path / "it.prom", None, started_at=1.0, ended_at=2.0)
+    earlier = openpyxl.load_workbook(tmp_path / "it.sandbox.answer.xlsx")
+    earlier.custom_doc_props = CustomPropertyList()
+    earlier.save(tmp_path / "it.sandbox.answer.xlsx")
+    answer(report, path, options)

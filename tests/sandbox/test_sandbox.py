@@ -569,3 +569,38 @@ async def test_the_command_refuses_a_port_that_is_taken() -> None:
             output = await asyncio.to_thread(process.communicate, timeout=30)
     message = f"error: port {port}: is used by another program. Use --port N for another port."
     assert (process.returncode, output) == (2, ("", f"{message}\n"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:8765"}, 200),
+        ({"Host": "LOCALHOST"}, 200),
+        ({"Host": "[::1]:8765"}, 200),
+        ({"Origin": "http://127.0.0.1:8765"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "evil.example:8765"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "localhost."}, 421),
+        ({"Host": ""}, 421),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://localhost.evil.example:80"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "file://"}, 403),
+    ],
+)
+async def test_a_web_page_cannot_use_the_sandbox(headers: dict[str, str], status: int) -> None:
+    """Its host is not a name of this machine, or its browser names the page's own."""
+    sandbox = Sandbox(SandboxConfig(seed_incidents=1, latency_s=0))
+    body = {"incident_id": FIRST, "title": "Renamed"}
+    async with sandbox.serve() as url, aiohttp.ClientSession() as session:
+        reset = session.post(
+            f"{url}/incident/reset?app_key=sandbox-key", json=body, headers=headers
+        )
+        async with reset as answer:
+            assert answer.status == status
+        for path in ("/", "/_stats", "/_incidents"):
+            async with session.get(url + path, headers=headers) as answer:
+                assert answer.status == status
+    assert sandbox.incidents.snapshot()[FIRST]["applied"] == (1 if status == 200 else 0)
