@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Final, TextIO
 
+from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.safe_text import escape_formula, guard_formula
 from bulk_reset.records.report_reader import beside, read_report
@@ -84,6 +85,7 @@ def _write(
     ]
     # Cells that were not edited are empty in the chunks; the file shows their values.
     was_at = {sheet.columns.position[name]: p for name, p in sheet.columns.was.items()}
+    id_at = sheet.columns.position[ID_FIELD]
     rows = 0
     writer = csv.writer(file)
     writer.writerow([*(guard_formula(header[p]) for p in kept), *_OWN_COLUMNS])
@@ -96,9 +98,10 @@ def _write(
             rows += 1
             number = chunk.numbers[place]
             # A cell whose text is not certain must not be sent as if it were certain.
+            is_odd_row = number in chunk.row_faults
             cells = [
                 ""
-                if (number, p) in chunk.odd_cells
+                if (number, p) in chunk.odd_cells or (is_odd_row and p != id_at)
                 else guard_formula(
                     chunk.columns[p][place] or chunk.columns[was_at.get(p, p)][place]
                 )

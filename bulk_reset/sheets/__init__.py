@@ -8,6 +8,6 @@ Public surface:
     sheet_check      ``check_rows``: the whole sheet, and rows of the same incident
     pulled_sheet     the sheet that a pull writes
     template         the empty workbook to fill in
-The other modules (delimited, workbook, workbook_xml, file_types, encoding, columns, chunk,
-streaming_workbook) are used by these.
+The other modules (delimited, record_reader, quoting, second_header, workbook, workbook_xml,
+file_types, encoding, columns, chunk, streaming_workbook) are used by these.
 """

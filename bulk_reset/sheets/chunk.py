@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 INCOMPLETE_CHARACTER: Final = "contains an incomplete character"
 """The problem of a text with half of a surrogate pair."""
+
+
+class RowFault(NamedTuple):
+    """Why the cells of a row are uncertain; such a row is never sent.
+
+    Attributes:
+        kind: a stable code for scripts, as of a ``RowError``.
+        column: the name of the column where it was found.
+        value: the text that was found there.
+    """
+
+    kind: str
+    column: str
+    value: str
+    problem: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +39,7 @@ class Chunk:
         was: field -> cells with the pulled values, if the sheet was pulled. Cells of ``columns``
             with the pulled value are empty, so that their fields are not sent.
         emptied: number of cells that had a pulled value and are empty now.
+        row_faults: row_number -> why all cells of the row are uncertain.
     """
 
     numbers: Sequence[int]
@@ -31,6 +48,7 @@ class Chunk:
     blank_rows: int = 0
     was: dict[str, list[str]] = field(default_factory=dict)
     emptied: int = 0
+    row_faults: dict[int, RowFault] = field(default_factory=dict)
 
     def rows(self) -> Iterator[tuple[int | str, ...]]:
         """Yield each row: its number, then its cells."""

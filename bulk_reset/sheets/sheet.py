@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, TypeGuard
 
@@ -27,12 +28,14 @@ import pandas as pd
 
 from bulk_reset.core.custom_fields import is_same
 from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import unguard_formula
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.file_types import kind_of
+from bulk_reset.sheets.second_header import report_headers
 from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
 from bulk_reset.sheets.workbook_xml import ErrorCell
 
@@ -90,6 +93,7 @@ class Sheet:
                     chunk.columns[:] = [
                         list(map(unguard_formula, cells)) for cells in chunk.columns
                     ]
+                report_headers(chunk, self.columns, self.label)
                 filled = _without_blank_rows(chunk)
                 yield _without_unedited(filled, self.columns) if self.columns.was else filled
         except OSError as exc:
@@ -109,6 +113,8 @@ class Sheet:
 def _without_blank_rows(chunk: Chunk) -> Chunk:
     """Remove the rows in which every cell is blank; stops early if no row can be blank."""
     blank: Sequence[int] = range(len(chunk.numbers))
+    if chunk.row_faults:
+        blank = [place for place in blank if chunk.numbers[place] not in chunk.row_faults]
     for cells in chunk.columns:
         if len(blank) == len(cells) and "" not in cells and not any(map(str.isspace, cells)):
             return chunk
@@ -116,11 +122,11 @@ def _without_blank_rows(chunk: Chunk) -> Chunk:
         if not blank:
             return chunk
     kept = sorted(set(range(len(chunk.numbers))).difference(blank))
-    return Chunk(
-        [chunk.numbers[place] for place in kept],
-        [[cells[place] for place in kept] for cells in chunk.columns],
-        chunk.odd_cells,
-        len(blank),
+    return replace(
+        chunk,
+        numbers=[chunk.numbers[place] for place in kept],
+        columns=[[cells[place] for place in kept] for cells in chunk.columns],
+        blank_rows=len(blank),
     )
 
 
@@ -140,7 +146,7 @@ def _without_unedited(chunk: Chunk, columns: Columns) -> Chunk:
                 odd_cells.pop((number, position), None)
             elif not text:
                 emptied += 1
-    return Chunk(chunk.numbers, texts, odd_cells, chunk.blank_rows, was, emptied)
+    return replace(chunk, columns=texts, odd_cells=odd_cells, was=was, emptied=emptied)
 
 
 @contextmanager
@@ -184,7 +190,9 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         _refuse_sheet_name(sheet_name, label)
         with _copied_input() as copy:
             source = DelimitedSource(copy, label, delimiter, encoding, header_row)
-            yield Sheet(source, label, None, mapping)
+            table = Sheet(source, label, None, mapping)
+            source.id_column = table.columns.position[ID_FIELD]
+            yield table
         return
     path = Path(sheet)
     try:
@@ -192,6 +200,7 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
             _refuse_sheet_name(sheet_name, str(path))
             text = DelimitedSource(path, str(path), delimiter, encoding, header_row)
             table = Sheet(text, str(path), path, mapping)
+            text.id_column = table.columns.position[ID_FIELD]
         else:
             if delimiter is not None or encoding is not None:
                 raise InputError(
