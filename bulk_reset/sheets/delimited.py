@@ -222,16 +222,18 @@ class DelimitedSource:
                 self._column(len(record)),
                 "",
                 f"the row has {cells}, the header has {width:,}",
-                "Add the missing delimiters. Put a cell with line breaks in double quotes",
+                "Add the missing cells, or put a cell that contains line breaks in double quotes",
             )
-        if self._has_extra_delimiter and len(over) == 1 and not over[0].strip():
+        left_over = one_line(self._delimiter.join(over))[:_SHOWN_CHARACTERS]
+        is_blank = not any(map(str.strip, over))
+        if self._has_extra_delimiter and len(over) == 1 and is_blank:
             return None
         return RowFault(
             "cell_count",
             self._column(width),
-            self._delimiter.join(over),
-            f"the row has {counted(len(record), 'cell')}, the header has {width:,}; left over: "
-            f"{one_line(self._delimiter.join(over))[:_SHOWN_CHARACTERS]!r}",
+            left_over,
+            f"the row has {counted(len(record), 'cell')}, the header has {width:,}"
+            + ("" if is_blank else f"; left over: {left_over!r}"),
             "Put a cell that contains the delimiter in double quotes, or remove the cells that "
             "are left over",
         )
