@@ -82,6 +82,10 @@ class NoRowsError(SheetError):
     """The sheet has a header but no rows."""
 
 
+class IncompleteSheetError(SheetError):
+    """The sheet is still being written; it can be sent later."""
+
+
 class MissingColumnError(SheetError):
     """A required column is missing from the sheet's header."""
 

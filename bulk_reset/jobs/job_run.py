@@ -24,6 +24,7 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import (
     BulkResetError,
     ExitCode,
+    IncompleteSheetError,
     LockedError,
     NoRowsError,
     UnansweredError,
@@ -36,7 +37,7 @@ from bulk_reset.jobs.job import Job
 from bulk_reset.jobs.job_outputs import copy_outputs, move_source
 from bulk_reset.jobs.job_source import copy_sheet, find_sheet, name_in_run_folder
 from bulk_reset.jobs.notifications import send_notification
-from bulk_reset.jobs.run_record import ENDED, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.run_record import ENDED, INCOMPLETE, OUTAGE, RUNNING, RunRecord
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import DEADLINE_PASSED, Timetable
 from bulk_reset.observability.run_log import RunLog, logged
@@ -54,6 +55,7 @@ class JobRun:
     Args:
         record: of a folder that ``StateFolder.begin`` created.
         clock: UTC epoch seconds now.
+        sleep: waits until a sheet that was just saved has settled.
     """
 
     job: Job
@@ -62,6 +64,7 @@ class JobRun:
     run_log: RunLog
     callbacks: Callbacks
     clock: Clock = time.time
+    sleep: Callable[[float], None] = time.sleep
     totals: Totals | None = None
     _failed_steps: list[str] = field(default_factory=list)
     """Steps after the sending that failed: ``page``, ``copy_to`` …"""
@@ -90,6 +93,8 @@ class JobRun:
             except (LockedError, UnansweredError) as error:
                 # The API is down, or another run uses the account: worth another attempt later.
                 self._record_end(error.exit_code, str(error), OUTAGE)
+            except IncompleteSheetError as error:
+                self._record_end(error.exit_code, str(error), INCOMPLETE)
             except BulkResetError as error:
                 self._record_end(error.exit_code, str(error))
             except KeyboardInterrupt:
@@ -164,7 +169,8 @@ class JobRun:
         if found is None:
             return None
         self._update(source=str(found))
-        return copy_sheet(found, self._path(name_in_run_folder(found)))
+        target = self._path(name_in_run_folder(found))
+        return copy_sheet(found, target, self.job.source.settle, self.sleep)
 
     def _pull(self, options: Options) -> Path:
         from bulk_reset.workflows.pull import pull  # noqa: PLC0415  (brings aiohttp)

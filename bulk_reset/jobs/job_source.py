@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bulk_reset.core.errors import InputError
+from bulk_reset.core.errors import IncompleteSheetError, InputError
 from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.job_value_types import seconds_of
 from bulk_reset.jobs.run_record import JOB_FILE, LOG, RECORD
+from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, is_last_line_ended
 
 DONE_FOLDER: Final = "done"
 """Where a sheet is moved with ``afterwards = "done"``, beside the sheet."""
@@ -19,6 +23,8 @@ _OUTPUT_ENDINGS: Final = (
     *(".answer.xlsx", ".audit.jsonl", ".html", ".tmp", "~"),
 )
 """Endings of files that runs write: never a sheet to send."""
+_LONGEST_WAIT_S: Final = 10.0
+"""A job that has to wait longer for its sheet ends, and is tried again later."""
 _LONGEST_NAME_BYTES: Final = 200
 """File systems allow 255, and the names of reports are longer than that of their sheet."""
 
@@ -73,14 +79,21 @@ def name_in_run_folder(sheet: Path) -> str:
     return name if is_usable else f"sheet{sheet.suffix}"
 
 
-def copy_sheet(source: Path, target: Path) -> Path:
-    """Copy a sheet that is not being written; return the copy.
+def copy_sheet(
+    source: Path, target: Path, settle: str, sleep: Callable[[float], None] = time.sleep
+) -> Path:
+    """Copy a sheet that is complete; return the copy.
+
+    Args:
+        settle: how long the sheet must not have changed; a few seconds are waited for here.
 
     Raises:
-        InputError: it cannot be read, or another program is writing it.
+        IncompleteSheetError: another program is writing it, or its last line has no end.
+        InputError: it cannot be read.
     """
     try:
         before = source.stat()
+        _wait_until_settled(source, before.st_mtime, settle, sleep)
         shutil.copyfile(source, target)
         after = source.stat()
     except OSError as exc:
@@ -89,10 +102,31 @@ def copy_sheet(source: Path, target: Path) -> Path:
         ) from exc
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         target.unlink()
-        raise InputError(
+        raise IncompleteSheetError(
             f"{source}: another program is writing it. Run the job again when the file is complete."
         )
+    if source.suffix.lower() in TEXT_EXTENSIONS and not is_last_line_ended(target):
+        target.unlink()
+        raise IncompleteSheetError(
+            f"{source}: the last line has no line break, so the file may be incomplete. "
+            "Complete the file, and end its last line with a line break."
+        )
     return target
+
+
+def _wait_until_settled(
+    source: Path, modified_at: float, settle: str, sleep: Callable[[float], None]
+) -> None:
+    settle_s = seconds_of(settle)
+    age_s = time.time() - modified_at
+    # A time in the future was set by another machine's clock.
+    wait_s = min(settle_s - age_s, settle_s) if abs(age_s) < settle_s else 0.0
+    if wait_s > _LONGEST_WAIT_S:
+        raise IncompleteSheetError(
+            f'{source}: modified less than source.settle = "{settle}" ago. Run the job again later.'
+        )
+    if wait_s > 0:
+        sleep(wait_s)
 
 
 def _modified_ns(path: Path) -> int | None:

@@ -19,6 +19,7 @@ LOG: Final = "log.jsonl"
 JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
 OUTAGE: Final = "outage"
+INCOMPLETE: Final = "incomplete-sheet"
 ABANDONED: Final = "given-up"
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 _INTERRUPTED: Final = frozenset({129, 130, 137, 143})
@@ -78,8 +79,11 @@ class RunRecord:
 
     @property
     def is_outage(self) -> bool:
-        """Whether it stopped because the API was down or another run used the account."""
-        return self.stop == OUTAGE
+        """Whether it is worth another attempt later.
+
+        The API was down, another run used the account, or the sheet was still being written.
+        """
+        return self.stop in {OUTAGE, INCOMPLETE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import Chunk, RowFault
-from bulk_reset.sheets.columns import Header, find_header, is_header, recognised
+from bulk_reset.sheets.columns import WAS_PREFIX, Header, find_header, is_header, recognised
 from bulk_reset.sheets.encoding import display_name, find_encoding, known_codec
-from bulk_reset.sheets.file_types import kind_of
+from bulk_reset.sheets.file_types import is_last_line_ended, kind_of
 from bulk_reset.sheets.quoting import QuoteFault
 from bulk_reset.sheets.record_reader import (
     LONGEST_CELL,
@@ -91,6 +91,8 @@ class DelimitedSource:
         delimiter_name = names.get(self._delimiter, repr(self._delimiter))
         self.notice = f"read as {display_name(self._encoding)}, {delimiter_name}-separated"
         self.notice += header.notice
+        if not is_last_line_ended(path):
+            self.notice += "; the last line has no line break, so check that the file is complete"
 
     def _open(self) -> TextIO:
         """Open the text after the delimiter hint, which Excel does not count as a row."""
@@ -149,7 +151,7 @@ class DelimitedSource:
         try:
             with self._open() as file:
                 before = _stamp(file)
-                reader = RecordReader(file, self._delimiter, self.id_column)
+                reader = RecordReader(file, self._delimiter, self._searched_column)
                 for block in reader.blocks(min(chunk_rows, _PARSED_ROWS)):
                     if _stamp(file) != before:
                         raise changed_error(self._label)
@@ -158,6 +160,12 @@ class DelimitedSource:
             raise self._undecodable() from exc
         except RecordError as exc:
             raise self._unreadable(exc) from exc
+
+    @property
+    def _searched_column(self) -> int | None:
+        """The column of the ID; None for a file of ours, whose quotes are in the right places."""
+        is_ours = any(name.startswith(WAS_PREFIX) for name in self.header)
+        return None if is_ours else self.id_column
 
     def _chunk(self, block: Block) -> Chunk:
         """Return the rows of a block that are below the header."""
@@ -224,8 +232,8 @@ class DelimitedSource:
                 f"the row has {cells}, the header has {width:,}",
                 "Add the missing cells, or put a cell that contains line breaks in double quotes",
             )
-        left_over = one_line(self._delimiter.join(over))[:_SHOWN_CHARACTERS]
         is_blank = not any(map(str.strip, over))
+        left_over = one_line(self._delimiter.join(over))[:_SHOWN_CHARACTERS] if not is_blank else ""
         if self._has_extra_delimiter and len(over) == 1 and is_blank:
             return None
         return RowFault(

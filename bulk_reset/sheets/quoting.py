@@ -107,11 +107,11 @@ def misplaced_quote(record: str, delimiter: str) -> QuoteFault | None:
     return None
 
 
-def swallowed_row(cells: Sequence[str], delimiter: str, id_column: int | None) -> QuoteFault | None:
+def swallowed_row(cells: Sequence[str], delimiter: str, id_column: int) -> QuoteFault | None:
     """Return the fault of a record in which a line of a cell is a row with an incident ID.
 
     Args:
-        id_column: 0-based; None if any column can contain the ID.
+        id_column: 0-based.
     """
     for column, cell in enumerate(cells):
         if delimiter not in cell:
@@ -129,7 +129,7 @@ def swallowed_row(cells: Sequence[str], delimiter: str, id_column: int | None) -
     return None
 
 
-def _has_id(line: str, delimiter: str, id_column: int | None, left: int) -> bool:
+def _has_id(line: str, delimiter: str, id_column: int, left: int) -> bool:
     """Return whether a line is a row with an ID, and not only a list of IDs.
 
     Args:
@@ -139,7 +139,5 @@ def _has_id(line: str, delimiter: str, id_column: int | None, left: int) -> bool
     is_id = [_ID.fullmatch(piece) is not None for piece in pieces]
     if len(pieces) == 1 or all(is_id):
         return False
-    if id_column is None:
-        return any(is_id[1 if left else 0 :])
     place = id_column - left
     return (place > 0 or left == 0) and 0 <= place < len(pieces) and is_id[place]

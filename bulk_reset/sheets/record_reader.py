@@ -71,7 +71,8 @@ class RecordReader:
 
     Args:
         file: opened with ``newline=""``.
-        id_column: 0-based column of the incident ID; None if it is not known.
+        id_column: 0-based column of the incident ID, in which rows inside of cells are searched;
+            None not to search them.
     """
 
     def __init__(self, file: TextIO, delimiter: str, id_column: int | None = None) -> None:
@@ -165,7 +166,7 @@ class RecordReader:
                 raw = lines[ends[index - 1] if index else 0 : ends[index]]
                 if fault := misplaced_quote("".join(raw), self._delimiter):
                     block.faults[index] = fault
-        if len(lines) == len(ends):
+        if self._id_column is None or len(lines) == len(ends):
             return
         for index, (start, end) in enumerate(pairwise([0, *ends])):
             if end - start > 1 and index not in block.faults:

@@ -11,7 +11,7 @@ from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import ID_DIGITS
 from bulk_reset.sheets.chunk import Chunk, RowFault
-from bulk_reset.sheets.columns import Columns, is_header, is_one_name
+from bulk_reset.sheets.columns import Columns, field_named, is_header, is_one_name
 
 _LONGEST_NAME: Final = 100
 """A longer text in the ID's column is not the column's name."""
@@ -28,7 +28,8 @@ def report_headers(chunk: Chunk, columns: Columns, label: str) -> None:
     if not set(map(len, ids)) - {ID_DIGITS}:
         return
     for place, text in enumerate(ids):
-        if 0 < len(text) <= _LONGEST_NAME and len(text) != ID_DIGITS and is_one_name(text, name):
+        is_short = 0 < len(text) <= _LONGEST_NAME and len(text) != ID_DIGITS
+        if is_short and (field_named(text) is not None or is_one_name(text, name)):
             cells = tuple(column[place] for column in chunk.columns)
             number = chunk.numbers[place]
             if _repeats_header(cells, columns):
@@ -44,5 +45,5 @@ def report_headers(chunk: Chunk, columns: Columns, label: str) -> None:
 
 
 def _repeats_header(cells: tuple[str, ...], columns: Columns) -> bool:
-    used = (*columns.position.values(), *columns.was.values())
+    used = columns.position.values()
     return all(is_one_name(cells[position], columns.header[position]) for position in used)

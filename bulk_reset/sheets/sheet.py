@@ -34,7 +34,7 @@ from bulk_reset.core.safe_text import unguard_formula
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import OWN_PREFIX, Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
-from bulk_reset.sheets.file_types import kind_of
+from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
 from bulk_reset.sheets.second_header import report_headers
 from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
 from bulk_reset.sheets.workbook_xml import ErrorCell
@@ -196,7 +196,7 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         return
     path = Path(sheet)
     try:
-        if _require_file(path) in _TEXT_EXTENSIONS:
+        if _require_file(path) in TEXT_EXTENSIONS:
             _refuse_sheet_name(sheet_name, str(path))
             text = DelimitedSource(path, str(path), delimiter, encoding, header_row)
             table = Sheet(text, str(path), path, mapping)
@@ -243,7 +243,6 @@ def _copied_input() -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-_TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
 _WORKBOOK_EXTENSIONS: Final = (".xlsx", ".xlsm")
 
 
@@ -269,7 +268,7 @@ def _require_file(path: Path) -> str:
     if path.stat().st_size == 0:
         raise SheetError(f"{path}: the file is empty. Add a header line and rows.")
     extension = path.suffix.lower()
-    if extension not in _TEXT_EXTENSIONS + _WORKBOOK_EXTENSIONS:
+    if extension not in TEXT_EXTENSIONS + _WORKBOOK_EXTENSIONS:
         kind, _ = kind_of(path)
         named = f"{extension} files are" if extension else "a file name without an extension is"
         is_news = kind and extension not in kind
