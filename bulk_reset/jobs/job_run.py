@@ -170,7 +170,7 @@ class JobRun:
             return None
         self._update(source=str(found))
         target = self._path(name_in_run_folder(found))
-        return copy_sheet(found, target, self.job.source.settle, self.sleep)
+        return copy_sheet(found, target, self.job.source.settle, self.clock, self.sleep)
 
     def _pull(self, options: Options) -> Path:
         from bulk_reset.workflows.pull import pull  # noqa: PLC0415  (brings aiohttp)

@@ -80,12 +80,17 @@ def name_in_run_folder(sheet: Path) -> str:
 
 
 def copy_sheet(
-    source: Path, target: Path, settle: str, sleep: Callable[[float], None] = time.sleep
+    source: Path,
+    target: Path,
+    settle: str,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
     """Copy a sheet that is complete; return the copy.
 
     Args:
         settle: how long the sheet must not have changed; a few seconds are waited for here.
+        clock: UTC epoch seconds now.
 
     Raises:
         IncompleteSheetError: another program is writing it, or its last line has no end.
@@ -93,7 +98,9 @@ def copy_sheet(
     """
     try:
         before = source.stat()
-        _wait_until_settled(source, before.st_mtime, settle, sleep)
+        wait_s = _seconds_to_settle(source, clock() - before.st_mtime, settle)
+        if wait_s > 0:
+            sleep(wait_s)
         shutil.copyfile(source, target)
         after = source.stat()
     except OSError as exc:
@@ -114,19 +121,15 @@ def copy_sheet(
     return target
 
 
-def _wait_until_settled(
-    source: Path, modified_at: float, settle: str, sleep: Callable[[float], None]
-) -> None:
+def _seconds_to_settle(source: Path, age_s: float, settle: str) -> float:
     settle_s = seconds_of(settle)
-    age_s = time.time() - modified_at
     # A time in the future was set by another machine's clock.
     wait_s = min(settle_s - age_s, settle_s) if abs(age_s) < settle_s else 0.0
     if wait_s > _LONGEST_WAIT_S:
         raise IncompleteSheetError(
             f'{source}: modified less than source.settle = "{settle}" ago. Run the job again later.'
         )
-    if wait_s > 0:
-        sleep(wait_s)
+    return wait_s
 
 
 def _modified_ns(path: Path) -> int | None:

@@ -123,7 +123,7 @@ def _uncertain(path: Path, label: str, found: str) -> SheetError:
     shown: dict[str, str] = {}
     for codec in _CANDIDATES:
         try:
-            text = cell.decode(codec).strip()
+            text = cell.decode(codec).replace("\u00a0", " ").strip()
         except UnicodeDecodeError:
             continue
         if text.isprintable() and _first_undecodable(path, codec) is None:

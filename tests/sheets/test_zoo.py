@@ -47,7 +47,7 @@ KANJI: Final = f"id,title\n{A},接続数の上限に到達、再起動を実施�
 KOREAN: Final = f"id,title\n{A},데이터베이스 연결 시간 초과 오류\n"
 RUSSIAN: Final = f"id,title\n{A},Диск на сервере переполнен\n"
 TRADITIONAL: Final = f"id,title\n{A},資料庫連線逾時故障\n"
-GUESSED: Final = "Set the encoding, for example encoding='cp1252' (or shift_jis, gb18030)"
+GUESSED: Final = "is uncertain. Use the one that shows the text correctly: encoding="
 
 
 def below(rows: dict[int, Any], by: int) -> dict[int, Any]:
@@ -363,7 +363,7 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     "gzip": ("csv", raw(gzip.compress(CSV.encode())), {}, "a compressed file (gzip)"),
     "picture": ("xlsx", raw(b"\x89PNG\r\n\x1a\n" + bytes(99)), {}, "the file is an image"),
     "rtf": ("txt", text(r"{\rtf1\ansi id}"), {}, "the file is a text document (RTF)"),
-    "random bytes": ("csv", raw(bytes(range(256)) * 9), {}, GUESSED),
+    "random bytes": ("csv", raw(bytes(range(256)) * 9), {}, "its encoding is unknown."),
     "zero bytes": ("csv", raw(b"id,title\n" + bytes(99)), {}, "it contains zero bytes"),
     "text called workbook": ("xlsx", text(CSV), {}, "rename it to .csv if it is text."),
     "workbook called csv": ("csv", by_openpyxl(TABLE), {}, "Rename it to .xlsx."),
