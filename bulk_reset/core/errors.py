@@ -139,6 +139,10 @@ class SheetChangedError(SheetError):
     """The sheet was modified after it was checked; the rest of it is not sent."""
 
 
+class IncompleteSheetError(SheetError):
+    """The sheet is still being written; it can be sent later."""
+
+
 class MissingColumnError(SheetError):
     """A required column is missing from the sheet's header."""
 

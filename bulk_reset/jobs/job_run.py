@@ -25,6 +25,7 @@ from bulk_reset.core.errors import (
     SYSTEM_ERRORS,
     BulkResetError,
     ExitCode,
+    IncompleteSheetError,
     InputError,
     InvalidRowsError,
     LockedError,
@@ -44,7 +45,15 @@ from bulk_reset.jobs.job_source import copy_sheet, modified_ns, name_in_run_fold
 from bulk_reset.jobs.job_value_types import seconds_of
 from bulk_reset.jobs.notifications import ping_start
 from bulk_reset.jobs.run_end import RunEnd
-from bulk_reset.jobs.run_record import DEADLINE, ENDED, MOST_ROW_ERRORS, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.run_record import (
+    DEADLINE,
+    ENDED,
+    INCOMPLETE,
+    MOST_ROW_ERRORS,
+    OUTAGE,
+    RUNNING,
+    RunRecord,
+)
 from bulk_reset.jobs.run_watchdog import Watchdog
 from bulk_reset.jobs.sent_sheets import move_source, next_sheet
 from bulk_reset.jobs.state_folder import StateFolder
@@ -65,6 +74,7 @@ class JobRun:
     Args:
         record: of a folder that ``StateFolder.begin`` created.
         clock: UTC epoch seconds now.
+        sleep: waits until a sheet that was just saved has settled.
     """
 
     job: Job
@@ -73,6 +83,7 @@ class JobRun:
     run_log: RunLog
     callbacks: Callbacks
     clock: Clock = time.time
+    sleep: Callable[[float], None] = time.sleep
     totals: Totals | None = None
     _failed_steps: list[str] = field(default_factory=list)
     """Steps after the sending that failed: ``page``, ``copy_to`` …"""
@@ -135,9 +146,11 @@ class JobRun:
         if isinstance(error, InvalidRowsError):
             self._keep_row_errors(error.row_errors)
         known = of_system(error) if isinstance(error, SYSTEM_ERRORS) else error
-        # The API is down, or another run uses the account: worth another attempt later.
-        is_outage = isinstance(error, LockedError | UnansweredError)
-        self._record_end(exit_code_of(error), str(known), OUTAGE if is_outage else "")
+        stop = INCOMPLETE if isinstance(error, IncompleteSheetError) else ""
+        if isinstance(error, LockedError | UnansweredError):
+            # The API is down, or another run uses the account: worth another attempt later.
+            stop = OUTAGE
+        self._record_end(exit_code_of(error), str(known), stop)
 
     def _deadline(self) -> tuple[float | None, str]:
         """Return when the run stops, and why in words."""
@@ -209,7 +222,8 @@ class JobRun:
         if found is None:
             return None
         self._update(source=str(found), source_modified_ns=modified_ns(found) or 0)
-        return copy_sheet(found, self._path(name_in_run_folder(found)))
+        target = self._path(name_in_run_folder(found))
+        return copy_sheet(found, target, self.job.source.settle, self.clock, self.sleep)
 
     def _pull(self, options: Options) -> Path:
         from bulk_reset.workflows.pull import pull  # noqa: PLC0415  (brings aiohttp)

@@ -102,6 +102,7 @@ class Source(JobTable):
     header_row: Annotated[int, Field(ge=1)] | None = None
     if_none: Annotated[Literal["error", "nothing"], BeforeValidator(_current_name)] = "error"
     afterwards: Literal["leave", "done"] = "leave"
+    settle: Duration = "5s"
 
     @model_validator(mode="after")
     def _check_one(self) -> Source:
@@ -110,7 +111,10 @@ class Source(JobTable):
             found = " and ".join(given) or "none"
             raise ValueError(f"has {found} of sheet, newest and pull. Use exactly one.")
         if given == ["pull"]:
-            of_sheets = ("worksheet", "delimiter", "encoding", "header_row", "afterwards")
+            of_sheets = (
+                *("worksheet", "delimiter", "encoding", "header_row", "afterwards"),
+                "settle",
+            )
             wrong = [name for name in of_sheets if name in self.model_fields_set]
             if wrong:
                 raise ValueError(f"{wrong[0]} is allowed only with a sheet. Remove this key.")

@@ -6,13 +6,17 @@ import os
 import re
 import shutil
 import stat
+import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-from bulk_reset.core.errors import InputError
+from bulk_reset.core.errors import IncompleteSheetError, InputError
 from bulk_reset.jobs.job import Job
+from bulk_reset.jobs.job_value_types import seconds_of
 from bulk_reset.jobs.run_record import JOB_FILE, LOG, RECORD
+from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, is_last_line_ended
 
 DONE_FOLDER: Final = "done"
 """Where a sheet is moved with ``afterwards = "done"``, beside the sheet."""
@@ -22,6 +26,8 @@ _OUTPUT_ENDINGS: Final = (
 )
 """Endings of files that runs write: never a sheet to send."""
 _UNDO_SHEET: Final = re.compile(r"\.undo-[0-9]+\.csv$")
+_LONGEST_WAIT_S: Final = 10.0
+"""A job that has to wait longer for its sheet ends, and is tried again later."""
 _LONGEST_NAME_BYTES: Final = 200
 """File systems allow 255, and the names of reports are longer than that of their sheet."""
 
@@ -82,14 +88,28 @@ def name_in_run_folder(sheet: Path) -> str:
     return name if is_usable else f"sheet{sheet.suffix}"
 
 
-def copy_sheet(source: Path, target: Path) -> Path:
-    """Copy a sheet that is not being written; return the copy.
+def copy_sheet(
+    source: Path,
+    target: Path,
+    settle: str,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Path:
+    """Copy a sheet that is complete; return the copy.
+
+    Args:
+        settle: how long the sheet must not have changed; a few seconds are waited for here.
+        clock: UTC epoch seconds now.
 
     Raises:
-        InputError: it cannot be read, or another program is writing it.
+        IncompleteSheetError: another program is writing it, or its last line has no end.
+        InputError: it cannot be read.
     """
     try:
         before = source.stat()
+        wait_s = _seconds_to_settle(source, clock() - before.st_mtime, settle)
+        if wait_s > 0:
+            sleep(wait_s)
         shutil.copyfile(source, target)
         # What is made of it gets no more permissions, also outside the run's folder.
         target.chmod(stat.S_IMODE(source.stat().st_mode) & 0o666 | 0o600)
@@ -101,10 +121,27 @@ def copy_sheet(source: Path, target: Path) -> Path:
         ) from exc
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         target.unlink()
-        raise InputError(
+        raise IncompleteSheetError(
             f"{source}: another program is writing it. Run the job again when the file is complete."
         )
+    if source.suffix.lower() in TEXT_EXTENSIONS and not is_last_line_ended(target):
+        target.unlink()
+        raise IncompleteSheetError(
+            f"{source}: the last line has no line break, so the file may be incomplete. "
+            "Complete the file, and end its last line with a line break."
+        )
     return target
+
+
+def _seconds_to_settle(source: Path, age_s: float, settle: str) -> float:
+    settle_s = seconds_of(settle)
+    # A time in the future was set by another machine's clock.
+    wait_s = min(settle_s - age_s, settle_s) if abs(age_s) < settle_s else 0.0
+    if wait_s > _LONGEST_WAIT_S:
+        raise IncompleteSheetError(
+            f'{source}: modified less than source.settle = "{settle}" ago. Run the job again later.'
+        )
+    return wait_s
 
 
 def modified_ns(path: Path) -> int | None:

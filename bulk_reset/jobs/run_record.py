@@ -20,6 +20,7 @@ JOB_FILE: Final = "job.toml"
 WAITING, RUNNING, ENDED, MISSED = "waiting", "running", "ended", "missed"
 OUTAGE: Final = "outage"
 DEADLINE: Final = "deadline"
+INCOMPLETE: Final = "incomplete-sheet"
 ABANDONED: Final = "given-up"
 MOST_ROW_ERRORS: Final = 20
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -95,8 +96,11 @@ class RunRecord:
 
     @property
     def is_outage(self) -> bool:
-        """Whether it stopped because the API was down or another run used the account."""
-        return self.stop == OUTAGE
+        """Whether it is worth another attempt later.
+
+        The API was down, another run used the account, or the sheet was still being written.
+        """
+        return self.stop in {OUTAGE, INCOMPLETE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TextIO
 
 from bulk_reset.core.atomic_file import opener_like
 from bulk_reset.core.custom_fields import COMMENT_FIELD
+from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import escape_formula, guard_formula
 from bulk_reset.engine.comment_sender import IN_DOUBT
@@ -117,6 +118,7 @@ def _write(
     own += [COMMENT_SENT] if has_comments else []
     # Without the last column, guards are removed everywhere, as in the sheet itself.
     own += [] if is_legacy else [GUARDED_COLUMN]
+    id_at = sheet.columns.position[ID_FIELD]
     rows = 0
     writer = csv.writer(file)
     writer.writerow([*map(guard_formula, names), *map(guard_formula, own)])
@@ -131,7 +133,13 @@ def _write(
             rows += 1
             number = chunk.numbers[place]
             # A cell whose text is not certain must not be sent as if it were certain.
-            texts = ["" if (number, p) in chunk.odd_cells else shown[p][place] for p in kept]
+            is_odd_row = number in chunk.row_faults
+            texts = [
+                ""
+                if (number, p) in chunk.odd_cells or (is_odd_row and p != id_at)
+                else shown[p][place]
+                for p in kept
+            ]
             *cells, record = guarded_row(names, texts)
             cells += _memory_cells(chunk, remembered, place)
             reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")

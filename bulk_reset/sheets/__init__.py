@@ -10,7 +10,8 @@ Public surface:
     template         the empty workbook to fill in
 What these use:
     encoding         the encoding of a text file; file_types: text, workbook or something else
-    delimited        reads text files; workbook and workbook_xml read Excel files
+    delimited        reads text files; record_reader and quoting check quotes and widths of rows
+    workbook         reads Excel files; workbook_xml and its neighbours read their XML
     columns          names of columns -> fields; chunk: rows that are read together
     streaming_workbook    writes a workbook row by row
 """

@@ -24,6 +24,22 @@ class Recalled(NamedTuple):
     problems: dict[int, tuple[str, str]]
 
 
+class RowFault(NamedTuple):
+    """Why the cells of a row are uncertain; such a row is never sent.
+
+    Attributes:
+        kind: a stable code for scripts, as of a ``RowError``.
+        column: the name of the column where it was found.
+        value: the text that was found there.
+    """
+
+    kind: str
+    column: str
+    value: str
+    problem: str
+    fix: str
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows that are read together, stored by column.
@@ -40,6 +56,7 @@ class Chunk:
         refused: row_number -> (problem, fix), of rows whose own columns cannot be used.
         recalled: everything that the sheet remembers of these rows; None if it was not pulled.
         is_remembered: whether every row has pulled values, even if all of them are empty.
+        row_faults: row_number -> why all cells of the row are uncertain.
     """
 
     numbers: Sequence[int]
@@ -51,6 +68,7 @@ class Chunk:
     refused: dict[int, tuple[str, str]] = field(default_factory=dict)
     recalled: Recalled | None = None
     is_remembered: bool = False
+    row_faults: dict[int, RowFault] = field(default_factory=dict)
 
     def rows(self) -> Iterator[tuple[int | str, ...]]:
         """Yield each row: its number, then its cells."""

@@ -152,6 +152,14 @@ def is_header(names: tuple[str, ...]) -> bool:
     return ID_FIELD in fields and len(fields) > 1
 
 
+def is_one_name(one: str, other: str) -> bool:
+    """Return whether two column names mean the same."""
+    named = field_named(one)
+    return plain_name(one) == plain_name(other) or (
+        named is not None and named == field_named(other)
+    )
+
+
 def find_header(rows: Iterable[Sequence[object]], header_row: int | None) -> Header:
     """Find the header, which may be below blank rows and a title.
 

@@ -1,90 +1,43 @@
-"""Reads delimited text files: detects encoding, delimiter and header; pandas reads the rows."""
+"""Reads delimited text files: detects encoding, delimiter and header, and checks each row's cells.
+
+A row whose cells may have moved to other columns is reported and never sent: one with more or
+fewer cells than the header, with text in a column without a name, or with a quote in the wrong
+place.
+"""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TextIO
-
-import pandas as pd
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError, SheetChangedError, SheetError
 from bulk_reset.core.option_names import option, option_name
-from bulk_reset.sheets.chunk import Chunk
-from bulk_reset.sheets.columns import Header, find_header, is_header, recognised
+from bulk_reset.core.safe_text import one_line
+from bulk_reset.sheets.chunk import Chunk, RowFault
+from bulk_reset.sheets.columns import WAS_PREFIX, Header, find_header, is_header, recognised
 from bulk_reset.sheets.encoding import display_name, find_encoding, known_codec
-from bulk_reset.sheets.file_types import kind_of
+from bulk_reset.sheets.file_types import is_last_line_ended, kind_of
+from bulk_reset.sheets.quoting import QuoteFault
+from bulk_reset.sheets.record_reader import (
+    LONGEST_CELL,
+    Block,
+    RecordError,
+    RecordReader,
+    UnclosedQuoteError,
+)
 
 _DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 _HINT: Final = re.compile(r"\"?sep=([\t !#-/:-@\[-`{-~])\"?[\r\n]*")
 """A first line that Excel reads as the delimiter and not as a row."""
 _LONGEST_HINT: Final = 16
 _PARSED_ROWS: Final = 2_000
-_HELD_BYTES: Final = 1 << 28
-"""Maximum number of bytes for one block of rows; enough for five full fields in each row."""
-_LONGEST_LINE: Final = 1 << 24
-
-
-class _TooLongError(ValueError):
-    """A line or a row is too long to be intended."""
-
-
-class _ParserInput(io.RawIOBase):
-    """The file that the parser reads: converted to UTF-8, with a limit on the memory used.
-
-    State: bytes read since the last end of a line, and since the last block of rows.
-    """
-
-    def __init__(self, path: Path, encoding: str, skipped: str) -> None:
-        self._file = path.open("rb")
-        self._line_bytes = self._held_bytes = 0
-        if encoding.startswith("utf-8"):
-            # No need to decode and encode it again.
-            has_bom = self._file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
-            self._file.seek(len(skipped) + has_bom * len(codecs.BOM_UTF8))
-            self._read: Callable[[int], bytes] = self._file.read
-        else:
-            text = io.TextIOWrapper(self._file, encoding=encoding, newline="")
-            text.read(len(skipped))
-            self._read = lambda size: text.read(size).encode("utf-8", "surrogatepass")
-
-    def close(self) -> None:
-        """Close the underlying file too."""
-        self._file.close()
-        super().close()
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next block; the parser calls this until it has enough rows."""
-        block = self._read(size)
-        has_end = b"\n" in block or b"\r" in block
-        self._line_bytes = 0 if has_end else self._line_bytes + len(block)
-        self._held_bytes += len(block)
-        if self._line_bytes > _LONGEST_LINE or self._held_bytes > _HELD_BYTES:
-            raise _TooLongError
-        return block
-
-    def start_block(self) -> None:
-        """Count from 0 again, because the parser has released its rows."""
-        self._held_bytes = 0
-
-    def stamp(self) -> tuple[int, int]:
-        """Return the size and time of the file, which change when the file is written."""
-        stat = os.fstat(self._file.fileno())
-        return stat.st_size, stat.st_mtime_ns
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    """Yield the lines, including their line endings."""
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE:
-            raise _TooLongError(f"a line of more than {_LONGEST_LINE:,} characters")
-        yield line
+_SHOWN_CHARACTERS: Final = 60
+_HEADER_BLOCK: Final = 1
+"""Rows that are read at once to find the header; an error may follow it."""
 
 
 def changed_error(label: str) -> SheetChangedError:
@@ -102,20 +55,12 @@ def _require_text(path: Path, label: str) -> None:
         raise SheetError(f"{label}: the file is {kind}, not text. {fix}")
 
 
-def _until_error(rows: Iterable[list[str]]) -> Iterator[list[str]]:
-    """Yield rows up to the first one that cannot be parsed; the header may be above it."""
-    is_first = True
-    try:
-        for row in rows:
-            yield row
-            is_first = False
-    except (csv.Error, _TooLongError):
-        if is_first:
-            raise
-
-
 class DelimitedSource:
-    """A delimited text file; pandas' C parser reads it in chunks."""
+    """A delimited text file.
+
+    Attributes:
+        id_column: 0-based column of the incident ID, set when the columns are known.
+    """
 
     def __init__(
         self,
@@ -135,10 +80,19 @@ class DelimitedSource:
             [_as_delimiter(known)] if known else list(_DELIMITERS.values()), header_row
         )
         self.header_row, self.header = header.row_number, header.names
+        named = [position for position, name in enumerate(self.header) if name]
+        self._named_width = named[-1] + 1
+        # Text never moves to the columns left of the first named one.
+        self._nameless = sorted(set(range(named[0], len(self.header))).difference(named))
+        self._has_extra_delimiter: bool | None = None
+        """Whether all rows of the first block end with a delimiter; None before it is read."""
+        self.id_column: int | None = None
         names = {character: name for name, character in _DELIMITERS.items()}
         delimiter_name = names.get(self._delimiter, repr(self._delimiter))
         self.notice = f"read as {display_name(self._encoding)}, {delimiter_name}-separated"
         self.notice += header.notice
+        if not is_last_line_ended(path):
+            self.notice += "; the last line has no line break, so check that the file is complete"
 
     def _open(self) -> TextIO:
         """Open the text after the delimiter hint, which Excel does not count as a row."""
@@ -160,15 +114,14 @@ class DelimitedSource:
     def _find_header(self, delimiters: list[str], header_row: int | None) -> tuple[Header, str]:
         """Return the header and the delimiter that fits it best."""
         candidates = []
-        problem, is_blank = None, False
+        problem: RecordError | None = None
+        is_blank = False
         for delimiter in delimiters:
             try:
-                with self._open() as file:
-                    rows = csv.reader(_lines(file), delimiter=delimiter)
-                    header = find_header(_until_error(rows), header_row)
+                header = self._header_with(delimiter, header_row)
             except UnicodeError as exc:
                 raise self._undecodable() from exc
-            except (csv.Error, _TooLongError) as exc:
+            except RecordError as exc:
                 problem = exc
                 continue
             # A file of delimiters only is blank, although other delimiters find text in it.
@@ -180,9 +133,7 @@ class DelimitedSource:
                 key=lambda c: (is_header(c[0].names), recognised(c[0].names), len(c[0].names)),
             )
         if problem is not None:
-            raise SheetError(
-                f"{self._label}: cannot be read as a table ({problem}). Save it as CSV or .xlsx."
-            ) from problem
+            raise self._unreadable(problem) from problem
         if header_row is not None:
             raise SheetError(
                 f"{self._label}: row {header_row:,} is blank or does not exist. "
@@ -190,91 +141,137 @@ class DelimitedSource:
             )
         raise SheetError(f"{self._label}: only blank lines. Add a header line and rows.")
 
+    def _header_with(self, delimiter: str, header_row: int | None) -> Header:
+        with self._open() as file:
+            reader = RecordReader(file, delimiter)
+            return find_header(_until_error(reader.blocks(_HEADER_BLOCK)), header_row)
+
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
         """Yield chunks; see ``sheet.Source``."""
-        row_number = 0
-        try:
-            with _ParserInput(self._path, self._encoding, self._hint) as file:
-                before = file.stamp()
-                for first, columns in self._parsed(file, min(chunk_rows, _PARSED_ROWS)):
-                    if file.stamp() != before:
-                        raise changed_error(self._label)
-                    row_number = first + len(columns[0]) - 1
-                    file.start_block()
-                    yield self._below_header(first, columns)
-        except UnicodeError as exc:
-            raise self._undecodable() from exc
-        except _TooLongError as exc:
-            raise self._too_long(row_number) from exc
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as exc:
-            raise self._unparsable(str(exc)) from exc
-
-    def _parsed(self, file: _ParserInput, rows: int) -> Iterator[tuple[int, list[list[str]]]]:
-        """Yield (first row number, columns) of every row, including those above the header."""
-        # Blank lines are kept, because without them the row numbers would not match Excel.
-        # One extra column catches cells to the right of the header. With dtype=object, cells
-        # are Python strings, whether pyarrow is installed or not.
-        with pd.read_csv(
-            file,
-            sep=self._delimiter,
-            header=None,
-            names=range(len(self.header) + 1),
-            index_col=False,
-            dtype=object,
-            keep_default_na=False,
-            na_filter=False,
-            skip_blank_lines=False,
-            chunksize=rows,
-        ) as frames:
-            for frame in frames:
-                columns = [frame[column].tolist() for column in frame.columns]
-                yield int(frame.index[0]) + 1, columns
-
-    def _too_long(self, after: int) -> SheetError:
-        """Find the row that is too long, with a reader that keeps only one cell in memory."""
-        row_number = 0
         try:
             with self._open() as file:
-                for _ in csv.reader(_lines(file), delimiter=self._delimiter):
-                    row_number += 1
-        except (csv.Error, _TooLongError):
-            after = row_number
-        return SheetError(
-            f"{self._label}: row {after + 1:,} has a cell of more than "
-            f"{csv.field_size_limit():,} characters. "
-            "If a double quote is not closed, close it; otherwise clear the cell."
+                before = _stamp(file)
+                reader = RecordReader(file, self._delimiter, self._searched_column)
+                for block in reader.blocks(min(chunk_rows, _PARSED_ROWS)):
+                    if _stamp(file) != before:
+                        raise changed_error(self._label)
+                    yield self._chunk(block)
+        except UnicodeError as exc:
+            raise self._undecodable() from exc
+        except RecordError as exc:
+            raise self._unreadable(exc) from exc
+
+    @property
+    def _searched_column(self) -> int | None:
+        """The column of the ID; None for a file of ours, whose quotes are in the right places."""
+        is_ours = any(name.startswith(WAS_PREFIX) for name in self.header)
+        return None if is_ours else self.id_column
+
+    def _chunk(self, block: Block) -> Chunk:
+        """Return the rows of a block that are below the header."""
+        above = max(0, self.header_row + 1 - block.first)
+        first, records = block.first + above, block.records[above:]
+        numbers = range(first, first + len(records))
+        if block.first <= self.header_row < block.first + len(block.records):
+            self._refuse_header_fault(block)
+        faults = {
+            block.first + index: self._quote_fault(fault, block.records[index])
+            for index, fault in block.faults.items()
+            if index >= above
+        }
+        width = len(self.header)
+        if self._has_extra_delimiter is None and any(map(any, records)):
+            self._has_extra_delimiter = _have_extra_delimiter(records, width)
+        if set(map(len, records)) - {width}:
+            for index, record in enumerate(records):
+                if len(record) != width:
+                    fault = self._count_fault(record)
+                    if fault is not None:
+                        faults.setdefault(numbers[index], fault)
+                    records[index] = [*record[:width], *[""] * (width - len(record))]
+        columns = [list(cells) for cells in zip(*records, strict=True)] or [
+            [] for _ in range(width)
+        ]
+        for column in self._nameless:
+            self._find_nameless_text(column, numbers, columns[column], faults)
+        return Chunk(numbers, columns, row_faults=faults)
+
+    def _refuse_header_fault(self, block: Block) -> None:
+        fault = block.faults.get(self.header_row - block.first)
+        if fault is not None:
+            raise SheetError(
+                f"{self._label}: row {self.header_row:,}, the header: {fault.problem}. {fault.fix}."
+            )
+
+    def _quote_fault(self, fault: QuoteFault, record: Sequence[str]) -> RowFault:
+        value = record[fault.column] if fault.column < len(record) else ""
+        return RowFault("quotes", self._column(fault.column), value, fault.problem, fault.fix)
+
+    def _column(self, position: int) -> str:
+        """Return a column's name, or its number if it has none."""
+        name = self.header[position] if position < len(self.header) else ""
+        return name or f"column {position + 1:,}"
+
+    def _count_fault(self, record: Sequence[str]) -> RowFault | None:
+        """Return the fault of a row with more or fewer cells than the header.
+
+        A cell may have moved to another column, even if no text is left over.
+        """
+        width = len(self.header)
+        over = record[width:]
+        if not any(map(str.strip, record)):
+            return None
+        if len(record) < width:
+            if len(record) >= self._named_width:
+                return None
+            cells = counted(len(record), "cell")
+            return RowFault(
+                "cell_count",
+                self._column(len(record)),
+                "",
+                f"the row has {cells}, the header has {width:,}",
+                "Add the missing cells, or put a cell that contains line breaks in double quotes",
+            )
+        is_blank = not any(map(str.strip, over))
+        left_over = one_line(self._delimiter.join(over))[:_SHOWN_CHARACTERS] if not is_blank else ""
+        if self._has_extra_delimiter and len(over) == 1 and is_blank:
+            return None
+        return RowFault(
+            "cell_count",
+            self._column(width),
+            left_over,
+            f"the row has {counted(len(record), 'cell')}, the header has {width:,}"
+            + ("" if is_blank else f"; left over: {left_over!r}"),
+            "Put a cell that contains the delimiter in double quotes, or remove the cells that "
+            "are left over",
         )
 
-    def _below_header(self, first: int, columns: list[list[str]]) -> Chunk:
-        above = max(0, self.header_row + 1 - first)
-        if above:
-            columns = [cells[above:] for cells in columns]
-        *columns, spilled = columns
-        numbers = range(first + above, first + above + len(spilled))
-        if any(spilled):
-            for number, cell in zip(numbers, spilled, strict=True):
-                if cell.strip():
-                    raise self._too_many_cells(number, len(self.header) + 1)
-        return Chunk(numbers, columns)
+    def _find_nameless_text(
+        self, column: int, numbers: range, cells: list[str], faults: dict[int, RowFault]
+    ) -> None:
+        if not any(cells):
+            return
+        for number, cell in zip(numbers, cells, strict=True):
+            if cell.strip() and number not in faults:
+                faults[number] = RowFault(
+                    "no_column_name",
+                    self._column(column),
+                    cell,
+                    f"the header has no name for column {column + 1:,}, which contains text",
+                    "Put a cell that contains the delimiter in double quotes, name the column, or "
+                    "clear the cell",
+                )
 
-    def _too_many_cells(self, row_number: int, cells: int) -> SheetError:
-        return SheetError(
-            f"{self._label}: row {row_number:,} has {counted(cells, 'cell')}, but the header has "
-            f"{len(self.header):,}. Put cells that contain the delimiter in double quotes."
-        )
-
-    def _unparsable(self, text: str) -> SheetError:
-        counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
-        if counts:
-            return self._too_many_cells(int(counts[2]), int(counts[3]))
-        opened = re.search(r"EOF inside string starting at row (\d+)", text)
-        if opened:
+    def _unreadable(self, error: RecordError) -> SheetError:
+        if isinstance(error, UnclosedQuoteError):
             return SheetError(
-                f"{self._label}: a double quote in row {int(opened[1]) + 1:,} is not closed. "
+                f"{self._label}: a double quote in row {error.row_number:,} is not closed. "
                 "Close it, or write it twice if it is part of the text."
             )
         return SheetError(
-            f"{self._label}: cannot be read as a table ({text.strip()}). Save it as CSV."
+            f"{self._label}: row {error.row_number:,} has a cell of more than "
+            f"{LONGEST_CELL:,} characters. "
+            "If a double quote is not closed, close it; otherwise clear the cell."
         )
 
     def _undecodable(self) -> SheetError:
@@ -282,6 +279,33 @@ class DelimitedSource:
             f"{self._label}: not {display_name(self._encoding)}. Set the encoding, for example "
             f"{option('encoding', 'shift_jis')}, or save the file as UTF-8."
         )
+
+
+def _until_error(blocks: Iterable[Block]) -> Iterator[list[str]]:
+    """Yield rows up to the first one that cannot be parsed; the header may be above it."""
+    is_first = True
+    try:
+        for block in blocks:
+            yield from block.records
+            is_first = False
+    except RecordError:
+        if is_first:
+            raise
+
+
+def _have_extra_delimiter(records: Iterable[Sequence[str]], width: int) -> bool:
+    """Return whether every row has one more cell than the header, and it is empty."""
+    return all(
+        len(record) == width + 1 and not record[-1].strip()
+        for record in records
+        if any(map(str.strip, record))
+    )
+
+
+def _stamp(file: TextIO) -> tuple[int, int]:
+    """Return the size and time of a file, which change when the file is written."""
+    stat = os.fstat(file.fileno())
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _as_delimiter(text: str) -> str:

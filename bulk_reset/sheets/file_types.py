@@ -10,6 +10,7 @@ the programs wrote.
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -17,7 +18,10 @@ from typing import Final
 
 from bulk_reset.sheets.package import part_key
 
+TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
 WORKBOOK: Final = "an Excel workbook"
+_LAST_BYTES: Final = 4
+"""The bytes of a line break in UTF-32."""
 _START_BYTES: Final = 4096
 _SAVE: Final = "Open it in a spreadsheet program and save it as .xlsx or .csv."
 _GET: Final = "Export the table as .xlsx or .csv."
@@ -67,6 +71,15 @@ def kind_of(path: Path) -> tuple[str, str]:
         if re.match(pattern, text, re.IGNORECASE | re.DOTALL):
             return kind, _SAVE
     return "", ""
+
+
+def is_last_line_ended(path: Path) -> bool:
+    """Return whether a text file in any encoding ends with a line break, or is empty."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LAST_BYTES))
+        last = file.read().rstrip(b"\0")
+    return size == 0 or last.endswith((b"\n", b"\r"))
 
 
 def _archive_of(path: Path) -> tuple[str, str]:

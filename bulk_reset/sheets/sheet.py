@@ -26,13 +26,14 @@ from typing import Final, Protocol, TypeGuard
 import pandas as pd
 
 from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import Columns, bind
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.exact_table import ExactTable
-from bulk_reset.sheets.file_types import kind_of
+from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
 from bulk_reset.sheets.guards import Guards
 from bulk_reset.sheets.pulled_values import (
     IsRewritten,
@@ -40,6 +41,7 @@ from bulk_reset.sheets.pulled_values import (
     unchecked_notice,
     without_unedited,
 )
+from bulk_reset.sheets.second_header import report_headers
 from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
 from bulk_reset.sheets.workbook_xml import ErrorCell
 
@@ -99,6 +101,7 @@ class Sheet:
             for chunk in self.source.read(chunk_rows):
                 self._require_unchanged()
                 self._guards.remove(chunk)
+                report_headers(chunk, self.columns, self.label)
                 filled = _without_blank_rows(chunk)
                 if self.memory is not None:
                     filled = without_unedited(
@@ -130,6 +133,8 @@ class Sheet:
 def _without_blank_rows(chunk: Chunk) -> Chunk:
     """Remove the rows in which every cell is blank; stops early if no row can be blank."""
     blank: Sequence[int] = range(len(chunk.numbers))
+    if chunk.row_faults:
+        blank = [place for place in blank if chunk.numbers[place] not in chunk.row_faults]
     for cells in chunk.columns:
         if len(blank) == len(cells) and "" not in cells and not any(map(str.isspace, cells)):
             return chunk
@@ -190,14 +195,17 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         _refuse_sheet_name(sheet_name, label)
         with _copied_input() as copy:
             source = DelimitedSource(copy, label, delimiter, encoding, header_row)
-            yield Sheet(source, label, None, mapping)
+            table = Sheet(source, label, None, mapping)
+            source.id_column = table.columns.position[ID_FIELD]
+            yield table
         return
     path = Path(sheet)
     try:
-        if _require_file(path) in _TEXT_EXTENSIONS:
+        if _require_file(path) in TEXT_EXTENSIONS:
             _refuse_sheet_name(sheet_name, str(path))
             text = DelimitedSource(path, str(path), delimiter, encoding, header_row)
             table = Sheet(text, str(path), path, mapping)
+            text.id_column = table.columns.position[ID_FIELD]
         else:
             if delimiter is not None or encoding is not None:
                 raise InputError(
@@ -240,7 +248,6 @@ def _copied_input() -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-_TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
 _WORKBOOK_EXTENSIONS: Final = (".xlsx", ".xlsm")
 
 
@@ -266,7 +273,7 @@ def _require_file(path: Path) -> str:
     if path.stat().st_size == 0:
         raise SheetError(f"{path}: the file is empty. Add a header line and rows.")
     extension = path.suffix.lower()
-    if extension not in _TEXT_EXTENSIONS + _WORKBOOK_EXTENSIONS:
+    if extension not in TEXT_EXTENSIONS + _WORKBOOK_EXTENSIONS:
         kind, _ = kind_of(path)
         named = f"{extension} files are" if extension else "a file name without an extension is"
         is_news = kind and extension not in kind

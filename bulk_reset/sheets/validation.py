@@ -174,6 +174,8 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
+    if chunk.row_faults:
+        invalid |= {p for p, number in enumerate(chunk.numbers) if number in chunk.row_faults}
     if chunk.recalled is not None:
         untouched = frozenset(untouched_rows(cells, chunk) - invalid)
     found += _check_emptiness(cells, invalid | untouched)
@@ -184,6 +186,8 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
         number = chunk.numbers[place]
         row_errors.append(RowError(number, columns.name(name), kind, value, problem, fix))
+    if chunk.row_faults:
+        row_errors = _with_faults(row_errors, chunk)
     return CheckedChunk(
         chunk.numbers,
         cells,
@@ -202,6 +206,17 @@ def _comment_since(chunk: Chunk, columns: Columns) -> dict[int, float]:
         return {}
     times = chunk.columns[columns.header.index(COMMENT_SENT)]
     return {place: _epoch_of(text) for place, text in enumerate(times) if text}
+
+
+def _with_faults(row_errors: list[RowError], chunk: Chunk) -> list[RowError]:
+    """Return the errors with those of uncertain rows, in place of errors of their cells."""
+    faults = chunk.row_faults
+    kept = [row_error for row_error in row_errors if row_error.row_number not in faults]
+    kept += [
+        RowError(number, fault.column, fault.kind, shorten(fault.value), fault.problem, fault.fix)
+        for number, fault in faults.items()
+    ]
+    return sorted(kept, key=lambda row_error: row_error.row_number)
 
 
 def _epoch_of(text: str) -> float:

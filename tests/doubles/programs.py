@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -86,11 +87,16 @@ def run_sandbox(*options: str) -> Iterator[SandboxProcess]:
 
 
 def write_sheet(path: Path, rows: int, title: str = "Renamed service") -> Path:
-    """Write a sheet of the first N seeded incidents, each with another title."""
+    """Write a sheet of the first N seeded incidents, each with another title.
+
+    It looks a minute old, so that jobs do not wait for it to settle.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["incident_id", "title"])
         writer.writerows([seed_id(n), f"{title} {n}"] for n in range(1, rows + 1))
+    settled_at = time.time() - 60
+    os.utime(path, (settled_at, settled_at))
     return path
 
 

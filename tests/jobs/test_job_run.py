@@ -30,6 +30,7 @@ from bulk_reset.jobs import job_run, job_source, run_end
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
+from bulk_reset.jobs.run_resume import is_retried
 from bulk_reset.jobs.run_watchdog import Watchdog
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.observability.run_log import LogOutput, new_run_log
@@ -49,6 +50,7 @@ class Place:
         self.log = io.StringIO()
         self.callbacks = Callbacks()
         self.clock: Callable[[], float] = time.time
+        self.sleep: Callable[[float], None] = lambda _: None
 
     def begun(self, text: str, due_at: float | None = None, **more: Any) -> RunRecord:  # noqa: ANN401
         """Write the job file, and begin a run of it."""
@@ -66,7 +68,9 @@ class Place:
         """Run what was begun."""
         run_log = new_run_log(LogOutput(self.log), job="nightly")
         job = read_job(self.folder / "nightly.toml")
-        run = JobRun(job, self.state, record, run_log, self.callbacks, clock=self.clock)
+        run = JobRun(
+            job, self.state, record, run_log, self.callbacks, clock=self.clock, sleep=lambda _: None
+        )
         ended = run.run()
         # Of a name that is no text, what is kept is as near as it can be.
         kept = dataclasses.replace(self.state.read(record.id), source=ended.source)
@@ -326,6 +330,82 @@ def test_a_job_that_is_running_is_not_run_again(place: Place) -> None:
 # --- What is left for people -----------------------------------------------------------------
 
 DONE = NEWEST.replace('.csv"\n', '.csv"\nafterwards = "done"\n', 1)
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_a_sheet_that_grows_before_it_has_settled_is_sent_later(place: Place, ending: str) -> None:
+    """Nothing is sent of it, and the same run sends all of it when it is complete."""
+    sheet = place.folder / f"in.{ending}"
+    write_sheet(sheet, 2)
+    place.clock = lambda: sheet.stat().st_mtime + 2
+    waits: list[float] = []
+
+    def grow(wait_s: float) -> None:
+        waits.append(wait_s)
+        write_sheet(sheet, 3)
+        os.utime(sheet, (0, 0))
+
+    place.sleep = grow
+    record = place.begun(f'[source]\nsheet = "{sheet.name}"\n{PLAIN}')
+    ended = place.go(record)
+
+    assert (said(ended), ended.stop, ended.sheet) == (
+        (
+            *(ENDED, 2),
+            f"{sheet}: another program is writing it. Run the job again when the file is complete.",
+        ),
+        *("incomplete-sheet", ""),
+    )
+    assert waits == [3.0]
+    assert place.kept(ended) == {"job.toml", "run.json"}
+    assert is_retried(dataclasses.replace(ended, is_scheduled=True))
+    place.clock = time.time
+    if ending == "csv":
+        assert said(place.go(ended)) == (ENDED, 0, "3 of 3 rows done")
+
+
+def test_a_sheet_that_has_settled_is_sent_at_once(place: Place) -> None:
+    """With ``settle = "0s"``, a sheet that was just saved is too."""
+    waits: list[float] = []
+    place.sleep = waits.append
+    sheet = write_sheet(place.folder / "in.csv", 1)
+    place.clock = lambda: sheet.stat().st_mtime
+    just_saved = place.run(f'{SHEET}settle = "0s"\n{PLAIN}', due_at=1e9)
+    place.clock = lambda: sheet.stat().st_mtime + 5
+    settled = place.run(f"{SHEET}{PLAIN}")
+
+    assert [just_saved.exit_code, settled.exit_code, waits] == [0, 0, []]
+
+
+def test_a_sheet_that_settles_for_long_is_sent_later(place: Place) -> None:
+    """A job does not wait for minutes; it is tried again."""
+    sheet = write_sheet(place.folder / "in.csv", 1)
+    ended = place.run(f'{SHEET}settle = "10m"\n{PLAIN}')
+
+    assert (ended.exit_code, ended.stop, ended.words) == (
+        *(2, "incomplete-sheet"),
+        f'{sheet}: modified less than source.settle = "10m" ago. Run the job again later.',
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_sheet_whose_last_line_has_no_end_is_not_sent(place: Place, encoding: str) -> None:
+    """A program that stopped writing has left a part of a title."""
+    sheet = place.folder / "in.csv"
+    sheet.write_bytes(f"incident_id,title\n{seed_id(1)},Disk fu".encode(encoding))
+    record = place.begun(f"{SHEET}{PLAIN}")
+    ended = place.go(record)
+
+    assert (ended.exit_code, ended.stop, ended.words) == (
+        *(2, "incomplete-sheet"),
+        (
+            f"{sheet}: the last line has no line break, so the file may be incomplete. "
+            "Complete the file, and end its last line with a line break."
+        ),
+    )
+    sheet.write_bytes(f"incident_id,title\n{seed_id(1)},Disk full\n".encode(encoding))
+    assert said(place.go(ended)) == (ENDED, 0, "1 of 1 row done")
+    assert place.titles()[seed_id(1)] == "Disk full"
 
 
 def test_a_sheet_that_is_through_is_moved_away(place: Place) -> None:

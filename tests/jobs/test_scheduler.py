@@ -262,7 +262,7 @@ def test_a_run_whose_process_dies_is_recorded_as_ended(runner: Runner) -> None:
     assert (runner.folder / "sent.txt").read_text() == f"job: {record.words} (exit code 137)\n"
 
 
-def notify_table(runner: Runner) -> list[str]:
+def notifications(runner: Runner) -> list[str]:
     """Return the notifications that were sent."""
     file = runner.folder / "sent.txt"
     return file.read_text().splitlines() if file.exists() else []
@@ -284,7 +284,7 @@ def test_a_killed_run_is_resumed_later_and_notified(runner: Runner) -> None:
     runner.passes(1.5)
     assert runner.when() == [(60, 60), (60, 75)]
     assert [one.exit_code for one in runner.state.records()] == [0]
-    assert notify_table(runner) == [
+    assert notifications(runner) == [
         "job: its process exited with code -9 without a result; rows may be pending (exit code 137)"
     ]
 
@@ -299,7 +299,7 @@ def test_an_abandoned_run_is_notified(runner: Runner) -> None:
     first, second = runner.state.records()
     assert first.words == "down; not resumed: the next run is due"
     assert (first.is_open, second.is_open) == (False, True)
-    assert notify_table(runner) == [f"job: {first.words} (exit code 3)"]
+    assert notifications(runner) == [f"job: {first.words} (exit code 3)"]
     assert first.notified == "sh"
 
 
@@ -641,7 +641,7 @@ def test_a_job_file_that_becomes_invalid_is_notified_once(runner: Runner) -> Non
         await scheduler.shut_down()
 
     run_virtual(pass_by())
-    assert [line.partition(":")[2].partition(":")[0] for line in told(runner)] == [
+    assert [line.partition(":")[2].partition(":")[0] for line in notifications(runner)] == [
         " invalid job file; the job is not run"
     ] * 2
 

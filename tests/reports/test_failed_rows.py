@@ -289,3 +289,21 @@ def test_failed_rows_of_a_workbook_are_csv(tmp_path: Path) -> None:
         [A, "1234", "Info", "4", "failed", "x: y", ""],
         [B, "b\nb", "", "5", "failed", "x: y", ""],
     ]
+
+
+def test_row_whose_cells_are_not_certain_keeps_only_its_id(path: Path) -> None:
+    """What was cut or moved is not made valid by copying it: the row is refused again."""
+    path.write_text(f'{",".join(HEADER)}\n{A},"Disk" full,x\n{B},Disk full, on db,y\n{C},good,z\n')
+    found = run(path)
+
+    first, second = cells(found)[1:]
+    assert first[:5] == [A, "", "", "2", "rejected"]
+    assert second[:5] == [B, "", "", "3", "rejected"]
+    assert second[5] == (
+        "cell_count: column 4: the row has 4 cells, the header has 3; left over: 'y'. Put a cell "
+        "that contains the delimiter in double quotes, or remove the cells that are left over."
+    )
+    assert found is not None
+    with open_sheet(found) as sheet:
+        kinds = [(one.row_number, one.kind) for one in check_rows(sheet).row_errors]
+    assert kinds == [(2, "nothing_to_set"), (3, "nothing_to_set")]

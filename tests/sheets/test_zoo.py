@@ -47,7 +47,7 @@ KANJI: Final = f"id,title\n{A},接続数の上限に到達、再起動を実施�
 KOREAN: Final = f"id,title\n{A},데이터베이스 연결 시간 초과 오류\n"
 RUSSIAN: Final = f"id,title\n{A},Диск на сервере переполнен\n"
 TRADITIONAL: Final = f"id,title\n{A},資料庫連線逾時故障\n"
-GUESSED: Final = "Set the encoding, for example encoding='cp1252' (or shift_jis, gb18030)"
+GUESSED: Final = "is uncertain. Use the one that shows the text correctly: encoding="
 
 
 def below(rows: dict[int, Any], by: int) -> dict[int, Any]:
@@ -184,7 +184,18 @@ READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = 
         *(below(ROWS, 1), "header in row 2"),
     ),
     "100,000 empty rows": ("csv", text(CSV + ",\n" * 100_000), {}, ROWS, ""),
-    "fewer cells": ("csv", text(f"id,title,impact\n{A},Disk full\n"), {}, one("Disk full"), ""),
+    "index of pandas": (
+        *("csv", text(f",id,title\n0,{A},Disk full\n1,{B},磁盘已满 😀\n"), {}),
+        *(ROWS, ""),
+    ),
+    "delimiter at the end of the header": (
+        *("csv", text(f"id,title,\n{A},Disk full\n{B},磁盘已满 😀,\n"), {}),
+        *(ROWS, ""),
+    ),
+    "title wider than the table": (
+        *("csv", text("Incidents,of,October,by,me\n" + CSV), {}),
+        *(below(ROWS, 1), "header in row 2"),
+    ),
     "one empty cell more": ("csv", text(f"id,title\n{A},Disk full,\n"), {}, one("Disk full"), ""),
     "16,384 columns": (
         *("csv", text(",".join(WIDE) + f"\n{A},Disk full{',' * 16_382}\n"), {}),
@@ -314,8 +325,10 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     "utf-16 without a bom": ("csv", text(CSV, "utf-16-le"), {}, "use encoding='utf-16-le'"),
     "cut utf-16": ("csv", raw(CSV.encode("utf-16")[:-1]), {}, "not UTF-16."),
     "wrong encoding set": ("csv", text(CSV), {"encoding": "shift_jis"}, "not SHIFT_JIS."),
-    "more cells": ("csv", text(CSV + f"{A},a,b\n"), {}, "row 4 has 3 cells, but the header has 2."),
-    "more empty cells": ("csv", text(CSV + f"{A},a,,,\n"), {}, "row 4 has 5 cells"),
+    "second header with other columns": (
+        *("csv", text(CSV + f"id,description\n{A},Disk full\n"), {}),
+        "row 4 is a second header, with other columns.",
+    ),
     "open quote": (
         "csv",
         text(CSV + f'{A},"a\nb,c\n'),
@@ -350,7 +363,7 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     "gzip": ("csv", raw(gzip.compress(CSV.encode())), {}, "a compressed file (gzip)"),
     "picture": ("xlsx", raw(b"\x89PNG\r\n\x1a\n" + bytes(99)), {}, "the file is an image"),
     "rtf": ("txt", text(r"{\rtf1\ansi id}"), {}, "the file is a text document (RTF)"),
-    "random bytes": ("csv", raw(bytes(range(256)) * 9), {}, GUESSED),
+    "random bytes": ("csv", raw(bytes(range(256)) * 9), {}, "its encoding is unknown."),
     "zero bytes": ("csv", raw(b"id,title\n" + bytes(99)), {}, "it contains zero bytes"),
     "text called workbook": ("xlsx", text(CSV), {}, "rename it to .csv if it is text."),
     "workbook called csv": ("csv", by_openpyxl(TABLE), {}, "Rename it to .xlsx."),
