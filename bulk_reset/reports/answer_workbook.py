@@ -6,14 +6,14 @@ checks and formulas are kept; for a CSV, a new workbook is made.
 
 from __future__ import annotations
 
-import zipfile
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from openpyxl import Workbook, load_workbook
+from openpyxl import Workbook
 from openpyxl.cell.cell import Cell, MergedCell
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
@@ -24,10 +24,11 @@ from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.safe_text import guard_formula, without_controls
+from bulk_reset.core.safe_text import guard_formula, is_link, shown
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.reports.own_files import is_answer, mark_answer, refuse_other
+from bulk_reset.reports.workbook_copy import load_for_copy, save_copy
 from bulk_reset.sheets.columns import ANSWER_COLUMNS, is_own, was_field
 from bulk_reset.sheets.pulled_values import MEMORY_SHEET, memory_sheet_header, shown_columns
 from bulk_reset.sheets.sheet import Sheet, WorkbookSource
@@ -36,9 +37,11 @@ from bulk_reset.sheets.validation import CheckedChunk, check_chunk
 COLUMNS: Final = ANSWER_COLUMNS
 _WIDTHS: Final = (18, 44, 44, 44, 62)
 _LONGEST_CELL: Final = 32_767
-_MOST_ROWS: Final = 1 << 20
+_MOST_ROWS, _MOST_COLUMNS = 1 << 20, 1 << 14
 _MOST_LINKS: Final = 65_000
 """Excel does not open a worksheet with more than 65,530."""
+_LIKE_ESCAPE: Final = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+"""Excel reads ``_x0041_`` as ``A``."""
 _GREEN, _GREY, _RED, _YELLOW = "C6EFCE", "E7E9EC", "FFC7CE", "FFEB9C"
 _COLOUR_OF: Final = {
     Status.UPDATED: _GREEN,
@@ -50,12 +53,6 @@ _COLOUR_OF: Final = {
     Status.UNKNOWN: _YELLOW,
     Status.PENDING: _YELLOW,
 }
-_NOT_KEPT: Final = {
-    "charts, pictures and shapes": ("xl/drawings/drawing", "xl/charts/", "xl/media/"),
-    "pivot tables": ("xl/pivotTables/",),
-    "slicers": ("xl/slicers/",),
-}
-
 
 _Row = tuple[int, str]
 """row_number, incident_id"""
@@ -152,42 +149,30 @@ def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> l
     refuse_other(target, is_answer, "answer")
     with atomic_file(target, like=sheet.path) as file:
         if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
-            book, notices = _copied(sheet, sheet.path, answers), _not_copied(sheet.path)
+            book, notices = _copied(sheet, sheet.path, answers)
         else:
             book, notices = _made(sheet, answers), []
         mark_answer(book)
-        book.save(file)
+        save_copy(book, file, sheet.path or target)
     return notices
-
-
-def _not_copied(path: Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    lost = [
-        what
-        for what, starts in _NOT_KEPT.items()
-        if any(name.startswith(start) for name in names for start in starts)
-    ]
-    return [f"{' and '.join(lost)} may not all be in the copy"] if lost else []
 
 
 # --- A copy of a workbook --------------------------------------------------------------------
 
 
-def _copied(sheet: Sheet, path: Path, answers: Mapping[int, Answer]) -> Workbook:
+def _copied(sheet: Sheet, path: Path, answers: Mapping[int, Answer]) -> tuple[Workbook, list[str]]:
     assert isinstance(sheet.source, WorkbookSource)  # noqa: S101  (checked by the caller)
-    try:
-        book = load_workbook(path, rich_text=True, keep_vba=path.suffix.lower() == ".xlsm")
-    except (ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as exc:
-        raise InputError(
-            f"{path}: its formatting cannot be copied ({exc}). Save it again in a spreadsheet "
-            "program, or save it as CSV and run that."
-        ) from exc
+    book, notices = load_for_copy(path)
     page: Worksheet = book[sheet.source.worksheet]
     book.active = book.index(page)
     header_row = sheet.source.header_row
     first = _first_column(page, header_row)
-    links = count(1)
+    if first + len(COLUMNS) - 1 > _MOST_COLUMNS:
+        raise InputError(
+            f"{path}: has no {len(COLUMNS)} free columns right of its cells. Delete columns, or "
+            "save it as CSV and run that."
+        )
+    links = count(1 + len(vars(page)["_hyperlinks"]))
     for place, (name, width) in enumerate(zip(COLUMNS, _WIDTHS, strict=True), first):
         _fill_header(_cell(page, header_row, place), name)
         column = page.column_dimensions[get_column_letter(place)]
@@ -200,7 +185,7 @@ def _copied(sheet: Sheet, path: Path, answers: Mapping[int, Answer]) -> Workbook
             elif page.cell(row, place).value is not None:
                 page.cell(row, place).value = None
     _arrange(page, header_row, first + len(COLUMNS) - 1)
-    return book
+    return book, notices
 
 
 def _first_column(page: Worksheet, header_row: int) -> int:
@@ -229,35 +214,41 @@ def _cell(page: Worksheet, row: int, column: int) -> Cell:
 
 
 def _fill_header(cell: Cell, name: str) -> None:
-    cell.value = name
+    _set_text(cell, name)
     cell.font = Font(bold=True, color="FFFFFF")
     cell.fill = PatternFill("solid", fgColor="2F5D8A")
     cell.alignment = Alignment(vertical="center", horizontal="left")
 
 
 def _fill(cell: Cell, place: int, text: str, answer: Answer, links: Iterator[int]) -> None:
-    shown = _shown(text)
-    cell.value = shown or None
-    if shown.startswith("="):
-        cell.data_type = "s"  # else openpyxl writes it as a formula
+    content = _shown(text)
+    _set_text(cell, content)
     cell.alignment = Alignment(vertical="top", wrap_text=place in {1, 2, 3})
-    if shown[:1] in "=+-@":
+    if content[:1] in {"=", "+", "-", "@"}:
         cell.quotePrefix = True
     if COLUMNS[place] == COLUMNS[0]:
         cell.fill = PatternFill("solid", fgColor=_COLOUR_OF[answer.status])
-    elif COLUMNS[place] == COLUMNS[-1] and _is_link(text) and next(links) <= _MOST_LINKS:
+    elif COLUMNS[place] == COLUMNS[-1] and is_link(text) and next(links) <= _MOST_LINKS:
         cell.hyperlink = text
         cell.font = Font(color="2F5D8A", underline="single")
 
 
+def _set_text(cell: Cell, text: str) -> None:
+    cell.value = text or None
+    if text:
+        cell.data_type = "s"  # else openpyxl writes a formula for =, and an error for #N/A
+
+
 def _shown(text: str) -> str:
-    """Return a text without control characters, cut to the length of a cell."""
-    shown = without_controls(text)
-    return shown if len(shown) <= _LONGEST_CELL else f"{shown[: _LONGEST_CELL - 1]}…"
+    """Return a text as a cell can contain it.
 
-
-def _is_link(text: str) -> bool:
-    return text.startswith(("https://", "http://")) and len(text) <= 2_000  # noqa: PLR2004
+    Control characters and halves of characters are replaced, what looks like an escape is
+    escaped, and the text is cut to the length of a cell, which Excel counts in UTF-16.
+    """
+    units = _LIKE_ESCAPE.sub("_x005F_", shown(text)).encode("utf-16-le")
+    if len(units) > 2 * _LONGEST_CELL:
+        return units[: 2 * (_LONGEST_CELL - 1)].decode("utf-16-le", "ignore") + "…"
+    return units.decode("utf-16-le")
 
 
 # --- A workbook for a CSV --------------------------------------------------------------------
@@ -302,9 +293,8 @@ def _made(sheet: Sheet, answers: Mapping[int, Answer]) -> Workbook:
 
 
 def _write_text(page: Worksheet, row: int, place: int, text: str) -> None:
-    cell = page.cell(row, place)
-    cell.value = _shown(text) or None
-    cell.data_type = "s" if text.startswith("=") else cell.data_type
+    cell = _cell(page, row, place)
+    _set_text(cell, _shown(text))
     cell.number_format = "@"
 
 
@@ -334,6 +324,6 @@ def _rows(sheet: Sheet, kept: Sequence[int]) -> Iterator[tuple[int, Iterable[str
     """Yield each row's number and cells; cells that were not edited have their pulled values."""
     for chunk in sheet.chunks():
         columns = shown_columns(chunk, sheet.columns.position)
-        shown = [columns[position] for position in kept]
-        for number, *texts in zip(chunk.numbers, *shown, strict=True):
+        visible = [columns[position] for position in kept]
+        for number, *texts in zip(chunk.numbers, *visible, strict=True):
             yield int(number), map(str, texts)

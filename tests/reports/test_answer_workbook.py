@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import stat
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import python_calamine as calamine
 import xlsxwriter
 from programs import seed_id
 
+from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
@@ -234,3 +238,143 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with open_sheet(sheet) as table, pytest.raises(InputError, match="cannot be written"):
         write_answer(table, tmp_path / "missing" / "x.xlsx", {})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own.xlsx"]
+
+
+# --- Workbooks that openpyxl does not know ----------------------------------------------------
+
+EXTENSION = """<extLst><ext xmlns:x14="http://schemas.microsoft.com/office/spreadsheetml/2009/9/main"
+ uri="{CCE6A557-97BC-4b89-ADB6-D9C93CAAB3DF}"><x14:dataValidations
+ xmlns:xm="http://schemas.microsoft.com/office/excel/2006/main" count="2">
+<x14:dataValidation type="list" allowBlank="1" showErrorMessage="1" error="Choose a team"
+ xr:uid="{1}" xmlns:xr="urn:x"><x14:formula1><xm:f>Owners!$A$1:$A$9</xm:f></x14:formula1>
+<xm:sqref>B3:B9 D3</xm:sqref></x14:dataValidation>
+<x14:dataValidation type="whole" operator="between"><x14:formula1><xm:f>Owners!$B$1</xm:f>
+</x14:formula1><x14:formula2><xm:f>Owners!$B$2</xm:f></x14:formula2><xm:sqref>C3</xm:sqref>
+</x14:dataValidation></x14:dataValidations></ext>
+<ext xmlns:x14="http://schemas.microsoft.com/office/spreadsheetml/2009/9/main"
+ uri="{78C0D931-6437-407d-A8EE-F0AAD7539E65}"><x14:conditionalFormattings/></ext></extLst>"""
+STRICT = re.compile(
+    rb"http://schemas\.openxmlformats\.org/(spreadsheetml|officeDocument|drawingml)/2006/"
+)
+
+
+def changed_members(path: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """Change every member of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: change(name, archive.read(name)) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def extend(name: str, content: bytes) -> bytes:
+    if name != "xl/worksheets/sheet1.xml":
+        return content
+    return content.replace(b"</worksheet>", EXTENSION.encode() + b"</worksheet>")
+
+
+def test_validations_that_refer_to_other_worksheets_are_kept(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Excel stores them in an extension; what is lost is a notice in our words."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    changed_members(sheet, extend)
+    reported(tmp_path, 3)
+    notices: list[str] = []
+    target = answer(
+        tmp_path / "own.report.csv", sheet, callbacks=Callbacks(on_notice=notices.append)
+    )
+    found = openpyxl.load_workbook(target)["Titles"].data_validations.dataValidation
+
+    assert [(one.type, one.formula1, one.formula2, str(one.sqref)) for one in found] == [
+        ("textLength", "2", None, "B3:B21"),
+        ("list", "Owners!$A$1:$A$9", None, "B3:B9 D3"),
+        ("whole", "Owners!$B$1", "Owners!$B$2", "C3"),
+    ]
+    assert (found[1].allowBlank, found[1].showErrorMessage, found[1].error) == (
+        True,
+        True,
+        "Choose a team",
+    )
+    assert notices[-1] == (
+        f"{target}: conditional formats with references, bars or icons may not all be in the copy"
+    )
+    assert list(recwarn) == []
+
+
+def test_copy_of_a_strict_workbook_has_its_worksheets(tmp_path: Path) -> None:
+    """Excel's "Strict Open XML" has other names, which openpyxl does not know."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    changed_members(
+        sheet, lambda _, content: STRICT.sub(rb"http://purl.oclc.org/ooxml/\1/", content)
+    )
+    reported(tmp_path, 3)
+    book = answered(tmp_path, sheet)
+
+    assert book.sheetnames == ["Titles", "Owners"]
+    assert [cell.value for cell in book["Titles"][3]][:5] == [
+        *(seed_id(1), "New 1", "=LEN(B3)", None, "updated"),
+    ]
+
+
+DAMAGES: dict[str, Callable[[str, bytes], bytes]] = {
+    "a font": lambda name, xml: (
+        xml.replace(b'<family val="2"/>', b'<family val="99"/>') if "styles" in name else xml
+    ),
+    "styles": lambda name, xml: b"<styleSheet/>" if "styles" in name else xml,
+    "a validation": lambda _, xml: xml.replace(b'type="textLength"', b'type="none such"'),
+    "a theme": lambda name, xml: xml[:100] if "comments" in name else xml,
+}
+
+
+@pytest.mark.parametrize("change", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_workbook_is_an_error_or_a_valid_copy(
+    change: Callable[[str, bytes], bytes], tmp_path: Path
+) -> None:
+    """Whatever openpyxl raises is an error of the workbook, and no file is left."""
+    sheet = workbook(tmp_path / "own.xlsx")
+    changed_members(sheet, change)
+    reported(tmp_path, 3)
+    try:
+        answer(tmp_path / "own.report.csv", sheet)
+    except InputError as error:
+        assert str(error).startswith(f"{sheet}: its formatting cannot be copied (")  # noqa: PT017
+        assert not (tmp_path / "own.answer.xlsx").exists()
+    else:
+        assert openpyxl.load_workbook(tmp_path / "own.answer.xlsx").sheetnames[0] == "Titles"
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "csv"])
+def test_copy_is_valid_whatever_the_texts(ending: str, tmp_path: Path) -> None:
+    """No text makes a file that Excel repairs, and each is read as it was written."""
+    header = ["incident_id", "title"]
+    texts = ["\ufffe", "\ud83d half", "\x07", "_x0041_", "#N/A", "=1+1", "😀" * 20_000, "a\r\nb"]
+    path = tmp_path / f"own.{ending}"
+    if ending == "csv":
+        path.write_text("\n".join([",".join(header), *(f"{seed_id(1)},x" for _ in texts)]))
+    else:
+        with xlsxwriter.Workbook(path) as book:
+            page = book.add_worksheet()
+            for row, cells in enumerate([header, *([seed_id(1), "x"] for _ in texts)]):
+                page.write_row(row, 0, cells)
+    answers = {row: Answer(Status.FAILED, text, "", text) for row, text in enumerate(texts, 2)}
+    target = tmp_path / "own.answer.xlsx"
+    with open_sheet(path) as table:
+        write_answer(table, target, answers)
+    rows = calamine.CalamineWorkbook.from_path(str(target)).get_sheet_by_index(0).to_python()
+
+    expected = ["�", "� half", "�", "_x0041_", "#N/A", "=1+1", f"{'😀' * 16_383}…", "a\nb"]
+    assert [row[3] for row in rows[1:]] == expected
+    assert [row[5] for row in rows[1:]] == expected
+
+
+def test_workbook_without_free_columns_is_an_error(tmp_path: Path) -> None:
+    """Excel has 16,384 columns."""
+    with xlsxwriter.Workbook(tmp_path / "own.xlsx") as book:
+        page = book.add_worksheet()
+        page.write_row(0, 0, ["incident_id", "title"])
+        page.write_row(1, 0, [seed_id(1), "New 1"])
+        page.write(0, 16_383, "Last")
+    reported(tmp_path, 2)
+    with pytest.raises(InputError, match="has no 5 free columns right of its cells"):
+        answer(tmp_path / "own.report.csv", tmp_path / "own.xlsx")
