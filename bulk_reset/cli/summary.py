@@ -150,8 +150,7 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
         if is_declined:
             yield f"To resume: {next_steps.same_command(plus=['yes'])}"
         elif totals.failed:
-            again = next_steps.same_command(plus=["retry-failed"])
-            yield f"Next: compare the rows in {totals.failed} with their incidents, then: {again}"
+            yield f"Compare the rows in {totals.failed} with their incidents before you run again."
     elif reason is StopReason.FATAL:
         yield f"Next: fix the error, then run again: {next_steps.same_command()}"
     elif totals.counts[Status.PENDING]:
