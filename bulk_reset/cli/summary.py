@@ -187,9 +187,7 @@ def _after_canary(totals: Totals, *, is_declined: bool) -> Iterator[str]:
     if is_declined:
         yield f"To resume: {next_steps.same_command(plus={'yes': ''})}"
     elif totals.failed:
-        plus = {"retry-failed": ""} if next_steps.accepts("retry-failed") else {}
-        again = next_steps.same_command(plus=plus)
-        yield f"Next: compare the rows in {totals.failed} with their incidents, then: {again}"
+        yield f"Compare the rows in {totals.failed} with their incidents before you run again."
 
 
 def show_verification(output: Output, verification: Verification) -> None:

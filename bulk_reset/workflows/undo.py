@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,7 +164,10 @@ def _keeping_failures(callbacks: Callbacks, failures: list[Outcome]) -> Callback
         failures.append(outcome)
         callbacks.on_failure(outcome)
 
-    keeping = copy(callbacks)
+    keeping = Callbacks()
+    for name in vars(Callbacks):
+        if not name.startswith("_"):
+            setattr(keeping, name, getattr(callbacks, name))
     setattr(keeping, "on_failure", keep)  # noqa: B010  (a method, for mypy)
     return keeping
 

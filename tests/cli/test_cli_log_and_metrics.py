@@ -71,7 +71,6 @@ def test_a_run_and_its_undo_are_logged_and_counted(
         "run_started",
         "incidents_read",
         "confirmation",
-        "notice",
         "progress",
         "run_ended",
     ]

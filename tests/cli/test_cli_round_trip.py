@@ -387,8 +387,7 @@ def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> Non
         "59 rows are pending.\n"
     ) in done.stderr
     assert (
-        "Next: compare the rows in incidents.failed.csv with their incidents, then: bulk-reset run "
-        "incidents.csv --canary 2 --yes"
+        "Compare the rows in incidents.failed.csv with their incidents before you run again.\n"
     ) in done.stdout
     assert len(read_csv(tmp_path / "incidents.report.csv")) == 2
 

@@ -172,7 +172,7 @@ def test_a_comment_that_was_found_is_reported_with_the_error_before() -> None:
 
 @pytest.mark.parametrize("feed", [[denied], [invalid], [internal, denied]])
 def test_without_a_timeline_a_comment_is_in_doubt(feed: list[RequestError]) -> None:
-    """It is not added again, and the run goes on."""
+    """It is not added again, and the run continues."""
     api = Incident([(True, internal)], feed=list(feed))
     outcome = send(api)
     assert result(api, outcome) == ("failed", "comment_in_doubt", 1)
@@ -205,7 +205,7 @@ def test_a_comment_in_doubt_of_an_earlier_run_is_looked_up_first() -> None:
     )
 
 
-def test_a_stop_while_a_comment_is_retried_reads_the_timeline_once_more() -> None:
+def test_a_stop_while_a_comment_is_retried_reads_the_timeline_again() -> None:
     """What it shows is updated; what it does not show is in doubt."""
     for is_added, expected in ((True, "updated"), (False, "failed")):
         # The first read of the timeline comes after a wait of a second; the stop comes before it.

@@ -171,7 +171,7 @@ def test_a_later_verification_does_not_fail_rows(
     assert (int(totals.exit_code), comparable(totals)) == (1, {"updated": 4})
 
 
-# --- A sheet that is saved while its run goes on ---------------------------------------------
+# --- A sheet that is saved during its run ---------------------------------------------
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
