@@ -136,6 +136,7 @@ DAMAGES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "deep": lambda _: b"[" * 100_000,
     "deep-line": lambda good: good + b"[" * 100_000 + b"\n",
     "deep-object": lambda good: good + b'{"a":' * 100_000 + b"\n",
+    "deep-value": lambda good: good + b"a = " + b"[" * 100_000 + b"\n",
     "huge-number": lambda good: good + b"9" * 5_000 + b"\n",
     "huge-numbers": lambda good: re.sub(rb"[0-9]+", b"9" * 5_000, good),
     "infinite-numbers": lambda good: re.sub(rb"(?<=[:,= ])[0-9.]+", b"1e999", good),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from typer.core import TyperGroup, TyperOption
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.input_file import open_input
 
 if TYPE_CHECKING:
     from typer._click.core import Command
@@ -143,17 +144,19 @@ def read_settings(root: TyperGroup) -> SettingsFile:
         SettingError: it cannot be read, or has a table or key that no command has.
     """
     path = config_path()
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         return SettingsFile(path)
     import tomllib  # noqa: PLC0415  (few users have the file)
 
     from bulk_reset.jobs.toml_lines import line_of, lines_of  # noqa: PLC0415
 
     try:
-        text = path.read_text(encoding="utf-8")
+        with open_input(path) as file:
+            text = file.read().decode("utf-8-sig")
         tables = tomllib.loads(text)
-    except (OSError, ValueError) as exc:
-        raise SettingError(f"{path}: {exc}. Fix the file, or move it away.") from exc
+    except (OSError, ValueError, RecursionError) as exc:
+        why = getattr(exc, "strerror", None) or exc
+        raise SettingError(f"{path}: {why}. Fix the file, or move it away.") from exc
     places = options_by_place(root)
     keys = {place: frozenset(options) for place, options in places.items()}
     keys[COMMON,] = shared_keys(places)

@@ -367,6 +367,46 @@ main()
 """
 
 
+IN_A_TEXT = """
+import sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "rich.console":
+            exec("raise KeyboardInterrupt")
+sys.meta_path.insert(0, Finder())
+from bulk_reset.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_within_code_of_a_library_has_the_same_exit_code(tmp_path: Path) -> None:
+    """Python itself would end by the signal, which is another code for a program that waits."""
+    write_sheet(tmp_path / "incidents.csv", 3)
+    done = run_program(IN_A_TEXT, ["run", "incidents.csv", "--sandbox"], tmp_path)
+    assert (done.returncode, NOISE.search(done.stderr)) == (130, None)
+
+
+def test_warnings_as_errors_change_nothing(tmp_path: Path) -> None:
+    """PYTHONWARNINGS=error is for programmers: a library's warning is neither printed nor fatal."""
+    write_sheet(tmp_path / "incidents.csv", 3)
+    program = (
+        "import warnings, bulk_reset.cli.console as console\n"
+        "notice = console.Output.notice\n"
+        "console.Output.notice = lambda *a: (warnings.warn('of a library'), notice(*a))\n"
+        "from bulk_reset.__main__ import main\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, "check", "incidents.csv"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "of a library" in done.stderr) == (0, False)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_after_the_last_line_changes_nothing(
     number: signal.Signals, arguments: list[str], tmp_path: Path

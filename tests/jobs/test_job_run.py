@@ -25,7 +25,7 @@ from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.core.errors import LockedError
+from bulk_reset.core.errors import InputError, LockedError
 from bulk_reset.jobs import job_run, job_source, run_end
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
@@ -831,6 +831,30 @@ def test_whatever_ends_it_is_kept(
     assert ended.is_open is (code not in {3, 70})
     assert f"(exit code {code})" in (place.folder / "told.txt").read_text()
     assert not place.state.is_locked("nightly")
+
+
+def test_the_end_of_a_run_fits_on_a_full_disk(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code, record and notification are the same, although no file can be created."""
+    error = OSError(errno.ENOSPC, "No space left on device", "x.report.csv")
+    stop_with(monkeypatch, error)
+    record = place.begun(f"{SHEET}{PLAIN}{TELL}")
+    write = StateFolder.write
+
+    def write_until_full(state: StateFolder, record: RunRecord) -> None:
+        if record.state == ENDED:
+            raise InputError("run.json: cannot be written (No space left on device).")
+        write(state, record)
+
+    monkeypatch.setattr(StateFolder, "write", write_until_full)
+    ended = place.go(record)
+    words = (
+        "x.report.csv: No space left on device. Fix that (for example free disk space), then run "
+        "the same command again."
+    )
+    assert said(place.state.read(record.id)) == said(ended) == (ENDED, 3, words)
+    assert "(exit code 3)" in (place.folder / "told.txt").read_text()
 
 
 def test_a_key_in_an_error_of_ours_is_not_kept(
