@@ -24,7 +24,7 @@ def json_names_by_place(chunk: Chunk, cells: dict[str, list[str]]) -> dict[int, 
     """Return place -> the columns whose pulled value was not a text."""
     checks = chunk.recalled.checks if chunk.recalled is not None else ()
     return {
-        place: frozenset(names.intersection(cells))
+        place: frozenset(names.intersection(cells, chunk.was))
         for place, check in enumerate(checks)
         if (names := frozenset(json_names_of(check)))
     }

@@ -11,6 +11,7 @@ Sheets of version 0.1 and 0.2.0 have columns without a check; they are read with
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,17 +74,35 @@ def check_of(incident_id: str, was: Mapping[str, str], json_names: Iterable[str]
         was: column -> pulled text.
         json_names: the columns whose value was not a text, but a list, a number …
     """
-    marked = sorted(json_names)
-    digest = hashlib.blake2b(incident_id.encode(), digest_size=_CHECK_BYTES, person=b"pulled 1")
-    for part in (*marked, "", *(part for name in sorted(was) for part in (name, was[name]))):
-        digest.update(b"\0" + _stable(part).encode("utf-8", "replace"))
+    names = sorted(was)
+    return _check(incident_id, names, [_stable(was[name]) for name in names], sorted(json_names))
+
+
+def _check(
+    incident_id: str, names: Sequence[str], texts: Sequence[str], marked: Sequence[str]
+) -> str:
+    # No part contains the separator: ``_stable`` removes it.
+    text = "\0".join([incident_id, *marked, "", *names, "", *texts]).encode("utf-8", "replace")
+    digest = hashlib.blake2b(text, digest_size=_CHECK_BYTES, person=b"pulled 1").hexdigest()
     # It begins with a letter, so that no spreadsheet reads it as a number.
-    return " ".join([f"k{digest.hexdigest()}", *marked])
+    return " ".join([f"k{digest}", *marked]) if marked else f"k{digest}"
+
+
+def _recalled(ids: Sequence[str], was: dict[str, list[str]], checks: list[str]) -> Recalled:
+    """Return pulled values with the problems of those whose check does not fit."""
+    names = sorted(was)
+    stable = [_stable_column(was[name]) for name in names]
+    rows = zip(*stable, strict=True) if stable else itertools.repeat((), len(ids))
+    problems = {}
+    for place, (incident_id, check, texts) in enumerate(zip(ids, checks, rows, strict=True)):
+        if check != _check(incident_id, names, texts, json_names_of(check)):
+            problems[place] = _CHANGED if check or any(texts) else _MISSING
+    return Recalled(was, checks, problems)
 
 
 def json_names_of(check: str) -> list[str]:
     """Return the columns whose pulled value was not a text."""
-    return check.split(" ")[1:]
+    return check.split(" ")[1:] if " " in check else []
 
 
 def _stable(text: str) -> str:
@@ -91,11 +110,18 @@ def _stable(text: str) -> str:
 
     Some programs write white space alone as an empty cell.
     """
+    if text.isprintable() and "_" not in text and "\ufffd" not in text and not text.isspace():
+        return text
     if text.isspace():
         return ""
-    if text.isprintable() and "_" not in text and "\ufffd" not in text:
-        return text
     return _UNSTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _stable_column(texts: Sequence[str]) -> Sequence[str]:
+    joined = "".join(texts)
+    if joined.isprintable() and not any(mark in joined for mark in "_\ufffd"):
+        return texts if not any(map(str.isspace, texts)) else list(map(_stable, texts))
+    return list(map(_stable, texts))
 
 
 def memory_header(names: Iterable[str]) -> list[str]:
@@ -116,15 +142,7 @@ class ColumnMemory:
         was = {name: list(columns[at]) for name, at in self._was.items()}
         if self._check is None:
             return Recalled(was, [""] * len(ids), {})
-        checks = list(columns[self._check])
-        problems = {}
-        rows = zip(*was.values(), strict=True)
-        for place, (incident_id, check, texts) in enumerate(zip(ids, checks, rows, strict=True)):
-            made = check_of(incident_id, dict(zip(was, texts, strict=True)), json_names_of(check))
-            if made != check:
-                is_missing = not check and not any(texts)
-                problems[place] = _MISSING if is_missing else _CHANGED
-        return Recalled(was, checks, problems)
+        return _recalled(ids, was, list(columns[self._check]))
 
 
 class SheetMemory:
@@ -146,7 +164,7 @@ class SheetMemory:
     def _rows(self, rows: Iterator[Sequence[Any]]) -> Iterator[tuple[str, tuple[str, ...]]]:
         width = len(self.names) + 1
         for cells in rows:
-            incident_id, *texts = map(str, cells)
+            incident_id, *texts = map(str, cells or [""])
             yield incident_id, (*texts[:width], *[""] * (width - len(texts)))
 
     def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
@@ -154,17 +172,9 @@ class SheetMemory:
         del columns
         nothing = ("",) * (len(self.names) + 1)
         found = [self._row_of.get(incident_id, nothing) for incident_id in ids]
-        problems = {}
-        for place, (incident_id, row) in enumerate(zip(ids, found, strict=True)):
-            *texts, check = row
-            was = dict(zip(self.names, texts, strict=True))
-            if row is nothing:
-                problems[place] = _MISSING
-            elif check_of(incident_id, was, json_names_of(check)) != check:
-                problems[place] = _CHANGED
         by_column = list(zip(*found, strict=True)) or [()] * len(nothing)
-        *was_columns, checks = map(list, by_column)
-        return Recalled(dict(zip(self.names, was_columns, strict=True)), checks, problems)
+        *was, checks = map(list, by_column)
+        return _recalled(ids, dict(zip(self.names, was, strict=True)), checks)
 
 
 @dataclass(frozen=True, slots=True)

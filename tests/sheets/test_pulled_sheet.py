@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_reset.core.custom_fields import header_of
-from bulk_reset.core.errors import InputError
+from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.sheets import pulled_sheet
 from bulk_reset.sheets.pulled_sheet import PulledSheet
-from bulk_reset.sheets.pulled_values import MEMORY_SHEET, check_of, shown_columns
+from bulk_reset.sheets.pulled_values import MEMORY_SHEET, check_of, memory_of, shown_columns
 from bulk_reset.sheets.sheet import open_sheet
 from bulk_reset.sheets.validation import check_chunk
 
@@ -500,3 +500,30 @@ def test_check_belongs_to_the_incident_and_each_field() -> None:
     assert check_of(ID, was) == check_of(ID, {"impact": "b", "title": "a"})
     assert check_of(ID, was) not in others
     assert check_of(ID, was)[0] == "k"
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [["x"]], [["incident_id", "title"], [ID, "a"]]])
+def test_changed_worksheet_of_pulled_values_is_refused(rows: list[list[str]]) -> None:
+    """It is named; nothing is sent."""
+    with pytest.raises(SheetError) as caught:
+        memory_of(("Incident ID", "Title"), rows, "x.xlsx")
+    assert str(caught.value) == (
+        "x.xlsx: worksheet 'bulk-reset pulled values' was changed. Undo that, or pull again."
+    )
+
+
+def test_rows_of_the_hidden_worksheet_may_be_short_or_blank() -> None:
+    """A spreadsheet program writes them so; an incident with a changed value is refused."""
+    was = dict.fromkeys(SETTABLE_FIELDS, "") | {"title": "a"}
+    check = check_of(ID, was)
+    header = ["incident_id", *SETTABLE_FIELDS, "bulk-reset check"]
+    other = incident(2)["incident_id"]
+    rows = [header, [], [ID, *was.values(), check, ""], [other, "a"], [""]]
+    memory = memory_of(("Incident ID", "Title"), rows, "x.xlsx")
+    assert memory is not None
+    recalled = memory.recall([ID, other, incident(3)["incident_id"]], [])
+    assert recalled.was["title"] == ["a", "a", ""]
+    assert {place: problem for place, (problem, _) in recalled.problems.items()} == {
+        1: "the pulled values of this row were changed or moved",
+        2: "the pulled values of this row are missing",
+    }
