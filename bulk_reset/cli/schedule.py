@@ -89,7 +89,7 @@ def schedule(
     raise typer.Exit(code)
 
 
-def _run_jobs(  # noqa: PLR0913  (the options of the command)
+def _run_jobs(
     folder: Path,
     state: StateFolder,
     output: Output,
