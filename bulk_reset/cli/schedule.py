@@ -74,20 +74,8 @@ def schedule(
     """
     output = Output(is_quiet=quiet, verbose=verbose)
     with output.errors():
-        import asyncio  # noqa: PLC0415
-
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
-        from bulk_reset.jobs.schedule_process import (  # noqa: PLC0415
-            Port,
-            RunProcesses,
-            run_schedule,
-        )
-        from bulk_reset.jobs.scheduler import (  # noqa: PLC0415  (imports APScheduler)
-            Scheduler,
-        )
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
-        from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         if health:
@@ -96,16 +84,39 @@ def schedule(
             raise InputError("DIR: missing. Use a folder with job files (*.toml).")
         if port is None and (host != "127.0.0.1" or allow_host):
             raise InputError("--host, --allow-host: require --port. Add --port 9100.")
-        use_temporary_folder(state)
-        served = (
-            Port(port, host, tuple(map(str.lower, allow_host or ()))) if port is not None else None
-        )
-        processes = RunProcesses(state, is_quiet=quiet)
-        jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output), is_once=once)
-        scheduler = Scheduler(jobs, processes.start, most_runs=max_runs)
-        with state.scheduled():
-            code = asyncio.run(run_schedule(scheduler, processes, once=once, port=served))
+        names = tuple(map(str.lower, allow_host or ()))
+        code = _run_jobs(folder, state, output, max_runs, once=once, served=(port, host, names))
     raise typer.Exit(code)
+
+
+def _run_jobs(
+    folder: Path,
+    state: StateFolder,
+    output: Output,
+    max_runs: int,
+    *,
+    once: bool,
+    served: tuple[int | None, str, tuple[str, ...]],
+) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
+    from bulk_reset.jobs.schedule_process import (  # noqa: PLC0415
+        Port,
+        RunProcesses,
+        run_schedule,
+    )
+    from bulk_reset.jobs.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
+    from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
+
+    use_temporary_folder(state)
+    number, host, names = served
+    port = Port(number, host, names) if number is not None else None
+    processes = RunProcesses(state, is_quiet=output.is_quiet)
+    jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output), is_once=once)
+    scheduler = Scheduler(jobs, processes.start, most_runs=max_runs)
+    with state.scheduled():
+        return asyncio.run(run_schedule(scheduler, processes, once=once, port=port))
 
 
 def _check_health(state: StateFolder, output: Output) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import LockedError
-from bulk_reset.jobs.scheduler import Scheduler
 from bulk_reset.jobs.state_folder import StateFolder
+
+if TYPE_CHECKING:
+    from bulk_reset.jobs.scheduler import Scheduler
 
 BEAT_S: Final = 5.0
 _STUCK_S: Final = 60.0

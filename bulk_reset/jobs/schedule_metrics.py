@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -56,26 +56,7 @@ class ScheduleMetrics:
                 "retrying", "1 while a run will be retried, else 0.", _flags(names, retrying)
             ),
             _job_gauge("next_run_timestamp_seconds", "When the job starts next.", starts),
-            _job_gauge(
-                "last_run_ended_timestamp_seconds",
-                "When the last run ended.",
-                {job: record.ended_at for job, record in last.items()},
-            ),
-            _job_gauge(
-                "last_run_exit_code",
-                "Exit code of the last run.",
-                {job: record.exit_code for job, record in last.items()},
-            ),
-            _job_gauge(
-                "last_run_rows",
-                "Rows of the last run.",
-                {job: record.rows for job, record in last.items()},
-            ),
-            _job_gauge(
-                "last_run_requests",
-                "Requests of the last run.",
-                {job: record.requests for job, record in last.items()},
-            ),
+            *_last_runs(last),
             _job_gauge(
                 "last_success_timestamp_seconds",
                 "When the last run with exit code 0 ended; 0 before the first.",
@@ -103,6 +84,21 @@ class ScheduleMetrics:
         if record.exit_code == 0:
             success_at = self._success_at.get(record.job, 0.0)
             self._success_at[record.job] = max(success_at, record.ended_at)
+
+
+def _last_runs(last: Mapping[str, RunRecord]) -> Iterator[Metric]:
+    yield _job_gauge(
+        "last_run_ended_timestamp_seconds",
+        "When the last run ended.",
+        {job: record.ended_at for job, record in last.items()},
+    )
+    for name, text in (
+        ("exit_code", "Exit code of the last run."),
+        ("rows", "Rows of the last run."),
+        ("requests", "Requests of the last run."),
+    ):
+        values = {job: getattr(record, name) for job, record in last.items()}
+        yield _job_gauge(f"last_run_{name}", text, values)
 
 
 def _flags(names: Iterable[str], some: frozenset[str]) -> dict[str, float]:

@@ -47,7 +47,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _BEGIN_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.01
 _ASKED_S: Final = 0.2
-"""Longer than ``is_locked`` of another process holds the lock that it asks for."""
+"""Longer than another process holds a lock only to learn whether it is locked."""
 _MOST_RUNS_AT_ONCE: Final = 1_000
 T = TypeVar("T")
 
@@ -226,7 +226,7 @@ class StateFolder:
             LockedError: another schedule uses it.
         """
         busy = f"{self.path}: in use by another schedule. Stop that one, or use --state-dir DIR."
-        with _locked(self.path / "schedule.lock", busy):
+        with _locked(self.path / "schedule.lock", busy, _ASKED_S):
             yield
 
     def is_locked(self, job: str) -> bool:
