@@ -1,4 +1,4 @@
-"""Opens files that users name, so that a named pipe never makes a command wait for good.
+"""Opens files that users name, so that a named pipe never makes a command wait forever.
 
 A pipe that no program writes to blocks its reader, and a device may have no end.
 """

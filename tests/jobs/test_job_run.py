@@ -530,8 +530,8 @@ def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
             OSError(errno.ENOSPC, "No space left on device", "x.report.csv"),
             3,
             (
-                "x.report.csv: No space left on device. Fix that (for example free disk space), then "
-                "run the same command again."
+                "x.report.csv: No space left on device. Fix that (for example free disk space), "
+                "then run the same command again."
             ),
         ),
     ],
