@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 from programs import seed_id
-from report_samples import write_small
+from report_samples import RECORD, write_small
 
 from bulk_reset.api.credentials import find_credentials
 from bulk_reset.cli import app, settings
@@ -55,6 +56,19 @@ def all_of(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
     return lambda path: list(read(path))
 
 
+def report_of(path: Path) -> Path:
+    return path.parent / "nightly.report.csv"
+
+
+def page_of(path: Path) -> None:
+    write_page(report_of(path))
+
+
+def opened_values(path: Path) -> None:
+    with PreviousValuesFile(path):
+        pass
+
+
 def opened_sheet(path: Path) -> None:
     with open_sheet(path) as sheet:
         list(sheet.chunks())
@@ -90,12 +104,12 @@ READERS: Final = {
     "report-page": Reader("nightly.report.csv", write_page),
     "values": Reader("nightly.before.csv", all_of(read_previous_values)),
     "values-digests": Reader("nightly.before.csv", SentDigests),
-    "values-resumed": Reader("nightly.before.csv", lambda path: PreviousValuesFile(path).__exit__(None, None, None)),
-    "values-page": Reader("nightly.before.csv", lambda path: write_page(path.parent / "nightly.report.csv")),
-    "audit": Reader("nightly.audit.jsonl", lambda path: read_audit(path.parent / "nightly.report.csv")),
-    "audit-resumed": Reader("nightly.audit.jsonl", lambda path: refuse_other(path.parent / "nightly.report.csv")),
-    "audit-page": Reader("nightly.audit.jsonl", lambda path: write_page(path.parent / "nightly.report.csv")),
-    "page": Reader("nightly.report.html", lambda path: write_page(path.parent / "nightly.report.csv")),
+    "values-resumed": Reader("nightly.before.csv", opened_values),
+    "values-page": Reader("nightly.before.csv", page_of),
+    "audit": Reader("nightly.audit.jsonl", lambda path: read_audit(report_of(path))),
+    "audit-resumed": Reader("nightly.audit.jsonl", lambda path: refuse_other(report_of(path))),
+    "audit-page": Reader("nightly.audit.jsonl", page_of),
+    "page": Reader("nightly.report.html", page_of),
     "log": Reader("log.jsonl", opened_log),
     "metrics": Reader("m.prom", check_metrics_file),
     "sandbox-state": Reader("state.json", load_state),
@@ -113,6 +127,24 @@ READERS: Final = {
 
 def in_half(good: bytes, piece: bytes) -> bytes:
     return good[: len(good) // 2] + piece + good[len(good) // 2 :]
+
+
+def with_values(good: bytes, value: object) -> bytes:
+    """Return JSON, or lines of JSON or TOML, in which every value of the top level is this one."""
+    try:
+        try:
+            records = [json.loads(good)]
+        except ValueError:
+            records = [json.loads(line) for line in good.splitlines()]
+    except ValueError:
+        return re.sub(rb"(?<=[=:] ).+", json.dumps(value).encode(), good)
+    damaged = [dict.fromkeys(one, value) if isinstance(one, dict) else value for one in records]
+    # The first key of an audit's line, by which the file is recognised.
+    texts = [
+        json.dumps({**one, "version": "1"} if isinstance(one, dict) and "version" in one else one)
+        for one in damaged
+    ]
+    return ("\n".join(texts) + "\n").encode()
 
 
 def as_text(good: bytes, codec: str) -> bytes:
@@ -141,9 +173,11 @@ DAMAGES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "huge-numbers": lambda good: re.sub(rb"[0-9]+", b"9" * 5_000, good),
     "infinite-numbers": lambda good: re.sub(rb"(?<=[:,= ])[0-9.]+", b"1e999", good),
     "negative-numbers": lambda good: re.sub(rb"(?<=[:,= ])(?=[0-9])", b"-", good),
-    "lists": lambda good: re.sub(rb'(?<=": )[^,}]+|(?<=":)[^,} ]+', b"[[1]]", good),
-    "texts": lambda good: re.sub(rb'(?<=": )[^,}]+|(?<=":)[^,} ]+', b'"text"', good),
-    "nulls": lambda good: re.sub(rb'(?<=": )[^,}]+|(?<=":)[^,} ]+', b"null", good),
+    "lists": lambda good: with_values(good, [[1]]),
+    "objects": lambda good: with_values(good, {"a": "text"}),
+    "texts": lambda good: with_values(good, "text"),
+    "numbers": lambda good: with_values(good, -1.5),
+    "nulls": lambda good: with_values(good, None),
     "long-line": lambda good: good + b"x" * (1 << 20) + b"\n",
     "half": lambda good: good[: len(good) // 2],
     "twice": lambda good: good + good,
@@ -247,3 +281,60 @@ def test_what_is_no_file_is_read_or_an_error(reader: str, folder: Path) -> None:
         put(path)
         problems[place] = problem_of(reader, folder)
     assert {place: problem for place, problem in problems.items() if problem} == {}
+
+
+PIPE: Final = "a pipe or a device, not a file"
+UNDO: Final = "the line may have been edited. Undo the edit, or remove the line."
+USE: Final = "Use the NAME.report.csv of a run."
+SAVE: Final = "Save it as CSV in UTF-8."
+LINE: Final = (
+    "not a line of a report; it may have been edited. Remove the line to send its row again, move "
+    "the file to start from scratch, or undo the edit."
+)
+EXACT: Final = [
+    (
+        "report",
+        "utf-16",
+        f"nightly.report.csv: not a report of bulk-reset (saved in UTF-16). {SAVE} {USE}",
+    ),
+    ("report", "cr", f"nightly.report.csv: line 5: {LINE}"),
+    ("report", "deep-object", f"nightly.report.csv: line 10: {LINE}"),
+    (
+        "values",
+        "utf-16",
+        f"nightly.before.csv: not a file of previous values (saved in UTF-16). {SAVE}",
+    ),
+    (
+        "audit",
+        "texts",
+        f"nightly.audit.jsonl: line 1: started_at is not a time; {UNDO}",
+    ),
+    ("report", "pipe", f"nightly.report.csv: cannot be read ({PIPE}). Check the name."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reader", "damage", "text"), EXACT)
+def test_an_error_names_line_and_fix(reader: str, damage: str, text: str, folder: Path) -> None:
+    """What a user reads: where, what, and how to fix it."""
+    path = folder / READERS[reader].file
+    good = path.read_bytes()
+    if damage in PLACES:
+        path.unlink()
+        PLACES[damage](path)
+    else:
+        path.write_bytes(DAMAGES[damage](good))
+    with pytest.raises(InputError) as caught:
+        READERS[reader].read(path)
+    assert str(caught.value).replace(f"{folder}/", "") == text
+
+
+def test_every_value_of_an_audit_has_its_type_or_is_an_error(folder: Path) -> None:
+    """The page of a report is written, or the line is named, whatever was edited."""
+    path = folder / READERS["audit-page"].file
+    wrong: list[object] = [[1], "x", {"a": "x"}, -1, True]
+    problems = {}
+    for name in RECORD:
+        for value in wrong:
+            path.write_text(json.dumps({"version": "1", **RECORD, name: value}) + "\n")
+            problems[name, str(value)] = problem_of("audit-page", folder)
+    assert {edit: problem for edit, problem in problems.items() if problem} == {}

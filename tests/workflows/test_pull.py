@@ -97,6 +97,16 @@ def test_an_unknown_time_zone_is_named(command: Command) -> None:
     assert (done.returncode, shown in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.parametrize("zone", ["Europe", "/etc/passwd", "..", "/dev/null", "x" * 5_000])
+def test_what_is_no_time_zone_is_named(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of zones, another file or too long a name is an error of the variable."""
+    monkeypatch.setenv("TZ", zone)
+    with pytest.raises(InputError) as caught:
+        parse_time("30d", "--since")
+    fix = "Use for example TZ=Europe/Berlin or TZ=UTC."
+    assert str(caught.value) == f"TZ={zone}: unknown time zone. {fix}"
+
+
 def test_times_are_shown_in_the_zone_of_the_environment(command: Command, tmp_path: Path) -> None:
     """Also where the variable has a name of the old kind."""
     state = ("--sandbox-state", "state.json", *FAST)
