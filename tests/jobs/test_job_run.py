@@ -811,14 +811,7 @@ AGAIN = "Fix that (for example free disk space), then run the same command again
         (
             OSError(errno.ENOSPC, "No space left on device", "x.report.csv"),
             3,
-<<<<<<< HEAD
             f"x.report.csv: No space left on device. {AGAIN}",
-=======
-            (
-                "x.report.csv: No space left on device. Fix that (for example free disk space), "
-                "then run the same command again."
-            ),
->>>>>>> wt-i6
         ),
     ],
 )
