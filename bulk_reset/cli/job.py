@@ -217,14 +217,14 @@ def run(
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
+        from bulk_reset.core.temporary_folder import use_temporary_folder  # noqa: PLC0415
         from bulk_reset.jobs.job_summary import from_here  # noqa: PLC0415
         from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
-        from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
 
         if if_due and run_id is not None:
             raise InputError("--if-due: cannot be combined with --run. Remove one of them.")
         state = StateFolder(state_dir)
-        use_temporary_folder(state)
+        use_temporary_folder(state.path)
         if if_due:
             raise typer.Exit(_check_due(file, state, output))
         read, record = _new_run(file, state) if run_id is None else _open_run(file, state, run_id)

@@ -100,6 +100,7 @@ def _run_jobs(
 ) -> int:
     import asyncio  # noqa: PLC0415
 
+    from bulk_reset.core.temporary_folder import use_temporary_folder  # noqa: PLC0415
     from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
     from bulk_reset.jobs.schedule_process import (  # noqa: PLC0415
         Port,
@@ -107,9 +108,8 @@ def _run_jobs(
         run_schedule,
     )
     from bulk_reset.jobs.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
-    from bulk_reset.jobs.temporary_folder import use_temporary_folder  # noqa: PLC0415
 
-    use_temporary_folder(state)
+    use_temporary_folder(state.path)
     number, host, names = served
     port = Port(number, host, names) if number is not None else None
     processes = RunProcesses(state, is_quiet=output.is_quiet)

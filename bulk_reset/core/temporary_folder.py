@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -21,3 +22,23 @@ def temporary_folder() -> Path:
             "no folder for temporary files can be written. Set TMPDIR to a folder that this user "
             "can write."
         ) from exc
+
+
+def use_temporary_folder(state_folder: Path) -> None:
+    """Let this process, and those that it starts, use ``tmp`` in a folder if there is no other.
+
+    Raises:
+        InputError: it cannot be created.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = state_folder / "tmp"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise InputError(
+                f"{folder}: cannot be created ({exc.strerror}). Set TMPDIR to a folder that can be "
+                "written."
+            ) from exc
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)

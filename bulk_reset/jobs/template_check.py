@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.sheets.cell_rules import problem_of
 from bulk_reset.sheets.columns import field_named
-from bulk_reset.sheets.validation import problem_of
 from bulk_reset.workflows.edit_rules import Rules
 
 _FOR_CELLS = ", or clear the cell"

@@ -37,8 +37,8 @@ from bulk_reset.core.option_names import option
 from bulk_reset.core.row_keys import keys_of
 from bulk_reset.core.safe_text import guard_formula, guard_json, unguard_formula
 from bulk_reset.records.restorability import why_not_restorable
+from bulk_reset.sheets.cell_rules import error_of
 from bulk_reset.sheets.columns import OWN_PREFIX
-from bulk_reset.sheets.validation import error_of
 
 _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "before", "wrote"))
 COLUMNS: Final = (*FIELDS, *_OWN)

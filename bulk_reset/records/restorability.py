@@ -10,8 +10,8 @@ import json
 
 from bulk_reset.core.custom_fields import is_custom, is_whole
 from bulk_reset.core.fields import SEVERITY_FIELD
+from bulk_reset.sheets.cell_rules import api_error_of
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER
-from bulk_reset.sheets.validation import api_error_of
 
 
 def why_not_restorable(name: str, value: object) -> str:

@@ -5,6 +5,7 @@ State: the open file of a ``Sheet``. May be imported by engine and everything ab
 Public surface:
     sheet            ``open_sheet``: CSV, Excel, standard input or a data frame -> ``Sheet``
     validation       ``check_chunk``: the API's rules for single rows, a chunk at a time
+    cell_rules       the API's rules for the text of a cell
     sheet_check      ``check_rows``: the whole sheet, and rows of the same incident
     pulled_sheet     the sheet that a pull writes
     template         the empty workbook to fill in

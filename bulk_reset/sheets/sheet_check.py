@@ -24,9 +24,10 @@ from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, Outcome, Status
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.row_keys import keys_of
+from bulk_reset.sheets.cell_rules import shorten
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.sheet import Sheet
-from bulk_reset.sheets.validation import CheckedChunk, check_chunk, shorten
+from bulk_reset.sheets.validation import CheckedChunk, check_chunk
 
 
 @dataclass(frozen=True, slots=True)

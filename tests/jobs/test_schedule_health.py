@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from bulk_reset.cli import app
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.temporary_folder import use_temporary_folder
 from bulk_reset.jobs.job_folder import JobFolder
 from bulk_reset.jobs.run_record import RunRecord
 from bulk_reset.jobs.schedule_health import read_health, write_health
 from bulk_reset.jobs.scheduler import Scheduler
 from bulk_reset.jobs.state_folder import StateFolder
-from bulk_reset.jobs.temporary_folder import use_temporary_folder
 from bulk_reset.observability.run_log import new_run_log
 
 
@@ -80,7 +80,7 @@ def test_a_machine_without_temporary_files_uses_the_state_folder(
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
     monkeypatch.setenv("TMPDIR", "")
-    use_temporary_folder(state)
+    use_temporary_folder(state.path)
     assert tempfile.gettempdir() == str(state.path / "tmp")
     with tempfile.TemporaryFile() as file:
         file.write(b"x")
@@ -95,7 +95,7 @@ def test_without_any_folder_the_variable_is_named(
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
     with pytest.raises(InputError, match="Set TMPDIR to a folder that can be written"):
-        use_temporary_folder(state)
+        use_temporary_folder(state.path)
 
 
 def test_old_runs_of_one_job_are_removed(tmp_path: Path) -> None:
