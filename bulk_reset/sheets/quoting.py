@@ -24,6 +24,7 @@ _ID: Final = re.compile(
     r"[0-9a-f]{20,28}|https?://\S*[0-9a-f]{24}\S*|[0-9]+([.,][0-9]+)?e\+[0-9]+", re.IGNORECASE
 )
 """An incident ID, a link to one, or what is left of an ID in a spreadsheet."""
+_MAY_BE_ID: Final = re.compile(r"[0-9a-fA-F]{20}|[0-9][eE]\+[0-9]")
 _WRITE_TWICE: Final = (
     "Put the cell in double quotes, and write each double quote inside of it twice"
 )
@@ -105,6 +106,11 @@ def misplaced_quote(record: str, delimiter: str) -> QuoteFault | None:
             problem = "a backslash before a double quote is part of the text"
             return QuoteFault(column, problem, f"{_WRITE_TWICE}, without the backslash")
     return None
+
+
+def may_have_id(text: str) -> bool:
+    """Return whether a text may contain an incident ID; quick."""
+    return _MAY_BE_ID.search(text) is not None
 
 
 def swallowed_row(cells: Sequence[str], delimiter: str, id_column: int) -> QuoteFault | None:
