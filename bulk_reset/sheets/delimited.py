@@ -22,7 +22,7 @@ from bulk_reset.sheets.clean_blocks import CleanReader, Utf8Stream
 from bulk_reset.sheets.columns import WAS_PREFIX, Header, find_header, is_header, recognised
 from bulk_reset.sheets.encoding import display_name, find_encoding, known_codec
 from bulk_reset.sheets.file_types import is_last_line_ended, kind_of
-from bulk_reset.sheets.quoting import QuoteFault, may_have_id, swallowed_row
+from bulk_reset.sheets.quoting import QuoteFault, id_search, swallowed_row
 from bulk_reset.sheets.record_reader import (
     LONGEST_CELL,
     Block,
@@ -195,12 +195,15 @@ class DelimitedSource:
 
     def _taken_in(self, first: int, columns: list[list[str]]) -> dict[int, RowFault]:
         """Return the faults of rows that take in other rows."""
-        id_column = self._searched_column
         faults: dict[int, RowFault] = {}
-        for cells in columns if id_column is not None else ():
+        id_column = self._searched_column
+        if id_column is None:
+            return faults
+        for column, cells in enumerate(columns):
+            may_have_row = id_search(self._delimiter, column, id_column)
             for place, cell in enumerate(cells):
-                if "\n" in cell and may_have_id(cell) and first + place not in faults:
-                    row = [column[place] for column in columns]
+                if "\n" in cell and may_have_row(cell):
+                    row = [texts[place] for texts in columns]
                     if fault := swallowed_row(row, self._delimiter, id_column):
                         faults[first + place] = self._quote_fault(fault, row)
         return faults
