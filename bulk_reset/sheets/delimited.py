@@ -7,7 +7,7 @@ place.
 
 from __future__ import annotations
 
-import os
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,10 +18,11 @@ from bulk_reset.core.errors import InputError, SheetChangedError, SheetError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import Chunk, RowFault
+from bulk_reset.sheets.clean_blocks import CleanReader, Utf8Stream
 from bulk_reset.sheets.columns import WAS_PREFIX, Header, find_header, is_header, recognised
 from bulk_reset.sheets.encoding import display_name, find_encoding, known_codec
 from bulk_reset.sheets.file_types import is_last_line_ended, kind_of
-from bulk_reset.sheets.quoting import QuoteFault
+from bulk_reset.sheets.quoting import QuoteFault, id_search, swallowed_row
 from bulk_reset.sheets.record_reader import (
     LONGEST_CELL,
     Block,
@@ -36,8 +37,6 @@ _HINT: Final = re.compile(r"\"?sep=([\t !#-/:-@\[-`{-~])\"?[\r\n]*")
 _LONGEST_HINT: Final = 16
 _PARSED_ROWS: Final = 2_000
 _SHOWN_CHARACTERS: Final = 60
-_HEADER_BLOCK: Final = 1
-"""Rows that are read at once to find the header; an error may follow it."""
 
 
 def changed_error(label: str) -> SheetChangedError:
@@ -76,7 +75,7 @@ class DelimitedSource:
         self._hint = ""
         hint = self._find_hint()
         known = delimiter or hint
-        header, self._delimiter = self._find_header(
+        header, self._delimiter, self._bytes_above = self._find_header(
             [_as_delimiter(known)] if known else list(_DELIMITERS.values()), header_row
         )
         self.header_row, self.header = header.row_number, header.names
@@ -111,14 +110,16 @@ class DelimitedSource:
             self._hint = found[0]
         return found[1] if found else None
 
-    def _find_header(self, delimiters: list[str], header_row: int | None) -> tuple[Header, str]:
-        """Return the header and the delimiter that fits it best."""
+    def _find_header(
+        self, delimiters: list[str], header_row: int | None
+    ) -> tuple[Header, str, int]:
+        """Return the header, the delimiter that fits it best, and the bytes up to its end."""
         candidates = []
         problem: RecordError | None = None
         is_blank = False
         for delimiter in delimiters:
             try:
-                header = self._header_with(delimiter, header_row)
+                header, size = self._header_with(delimiter, header_row)
             except UnicodeError as exc:
                 raise self._undecodable() from exc
             except RecordError as exc:
@@ -126,7 +127,7 @@ class DelimitedSource:
                 continue
             # A file of delimiters only is blank, although other delimiters find text in it.
             is_blank = is_blank or not header.names
-            candidates.append((header, delimiter))
+            candidates.append((header, delimiter, size))
         if candidates and not is_blank:
             return max(
                 candidates,
@@ -141,25 +142,71 @@ class DelimitedSource:
             )
         raise SheetError(f"{self._label}: only blank lines. Add a header line and rows.")
 
-    def _header_with(self, delimiter: str, header_row: int | None) -> Header:
+    def _header_with(self, delimiter: str, header_row: int | None) -> tuple[Header, int]:
+        """Return the header, and the bytes up to its end in UTF-8.
+
+        Raises:
+            SheetError: the header has a double quote in the wrong place.
+        """
+        sizes: list[int] = []
+        faults: dict[int, QuoteFault] = {}
         with self._open() as file:
             reader = RecordReader(file, delimiter)
-            return find_header(_until_error(reader.blocks(_HEADER_BLOCK)), header_row)
+            rows = _until_error(reader, sizes, faults)
+            header = find_header(rows, header_row)
+        fault = faults.get(header.row_number)
+        if fault is not None and len(header.names) > 1:
+            raise SheetError(
+                f"{self._label}: row {header.row_number:,}, the header: {fault.problem}. "
+                f"{fault.fix}."
+            )
+        return header, sum(sizes[: header.row_number])
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
         """Yield chunks; see ``sheet.Source``."""
         try:
-            with self._open() as file:
-                before = _stamp(file)
-                reader = RecordReader(file, self._delimiter, self._searched_column)
-                for block in reader.blocks(min(chunk_rows, _PARSED_ROWS)):
-                    if _stamp(file) != before:
+            with Utf8Stream(self._path, self._encoding) as stream:
+                before = stream.stamp()
+                stream.skip(len(self._hint) + self._bytes_above)
+                for chunk in self._chunks(stream, chunk_rows):
+                    if stream.stamp() != before:
                         raise changed_error(self._label)
-                    yield self._chunk(block)
+                    yield chunk
         except UnicodeError as exc:
             raise self._undecodable() from exc
         except RecordError as exc:
             raise self._unreadable(exc) from exc
+
+    def _chunks(self, stream: Utf8Stream, chunk_rows: int) -> Iterator[Chunk]:
+        first = self.header_row + 1
+        clean = CleanReader(stream, self._delimiter, len(self.header))
+        while (found := clean.next()) is not None:
+            self._has_extra_delimiter = False
+            rows = len(found.columns[0])
+            for start in range(0, rows, chunk_rows):
+                columns = [cells[start : start + chunk_rows] for cells in found.columns]
+                faults = self._taken_in(first + start, columns) if found.has_breaks else {}
+                yield self._with_nameless(first + start, columns, faults)
+            first += rows
+        text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
+        reader = RecordReader(text, self._delimiter, self._searched_column)
+        for block in reader.blocks(min(chunk_rows, _PARSED_ROWS), first):
+            yield self._chunk(block)
+
+    def _taken_in(self, first: int, columns: list[list[str]]) -> dict[int, RowFault]:
+        """Return the faults of rows that take in other rows."""
+        faults: dict[int, RowFault] = {}
+        id_column = self._searched_column
+        if id_column is None:
+            return faults
+        for column, cells in enumerate(columns):
+            may_have_row = id_search(self._delimiter, column, id_column)
+            for place, cell in enumerate(cells):
+                if "\n" in cell and may_have_row(cell):
+                    row = [texts[place] for texts in columns]
+                    if fault := swallowed_row(row, self._delimiter, id_column):
+                        faults[first + place] = self._quote_fault(fault, row)
+        return faults
 
     @property
     def _searched_column(self) -> int | None:
@@ -168,40 +215,31 @@ class DelimitedSource:
         return None if is_ours else self.id_column
 
     def _chunk(self, block: Block) -> Chunk:
-        """Return the rows of a block that are below the header."""
-        above = max(0, self.header_row + 1 - block.first)
-        first, records = block.first + above, block.records[above:]
-        numbers = range(first, first + len(records))
-        if block.first <= self.header_row < block.first + len(block.records):
-            self._refuse_header_fault(block)
+        """Return the rows of a block, with their faults."""
+        records, width = block.records, len(self.header)
         faults = {
-            block.first + index: self._quote_fault(fault, block.records[index])
+            block.first + index: self._quote_fault(fault, records[index])
             for index, fault in block.faults.items()
-            if index >= above
         }
-        width = len(self.header)
         if self._has_extra_delimiter is None and any(map(any, records)):
             self._has_extra_delimiter = _have_extra_delimiter(records, width)
-        if set(map(len, records)) - {width}:
-            for index, record in enumerate(records):
-                if len(record) != width:
-                    fault = self._count_fault(record)
-                    if fault is not None:
-                        faults.setdefault(numbers[index], fault)
-                    records[index] = [*record[:width], *[""] * (width - len(record))]
-        columns = [list(cells) for cells in zip(*records, strict=True)] or [
-            [] for _ in range(width)
-        ]
+        for index, record in enumerate(records):
+            if len(record) != width:
+                fault = self._count_fault(record)
+                if fault is not None:
+                    faults.setdefault(block.first + index, fault)
+                records[index] = [*record[:width], *[""] * (width - len(record))]
+        columns = [list(cells) for cells in zip(*records, strict=True)]
+        return self._with_nameless(block.first, columns, faults)
+
+    def _with_nameless(
+        self, first: int, columns: list[list[str]], faults: dict[int, RowFault]
+    ) -> Chunk:
+        """Return a chunk, with faults for text in columns without a name."""
+        numbers = range(first, first + len(columns[0]))
         for column in self._nameless:
             self._find_nameless_text(column, numbers, columns[column], faults)
         return Chunk(numbers, columns, row_faults=faults)
-
-    def _refuse_header_fault(self, block: Block) -> None:
-        fault = block.faults.get(self.header_row - block.first)
-        if fault is not None:
-            raise SheetError(
-                f"{self._label}: row {self.header_row:,}, the header: {fault.problem}. {fault.fix}."
-            )
 
     def _quote_fault(self, fault: QuoteFault, record: Sequence[str]) -> RowFault:
         value = record[fault.column] if fault.column < len(record) else ""
@@ -281,15 +319,22 @@ class DelimitedSource:
         )
 
 
-def _until_error(blocks: Iterable[Block]) -> Iterator[list[str]]:
-    """Yield rows up to the first one that cannot be parsed; the header may be above it."""
-    is_first = True
+def _until_error(
+    reader: RecordReader, sizes: list[int], faults: dict[int, QuoteFault]
+) -> Iterator[list[str]]:
+    """Yield rows up to the first one that cannot be parsed; the header may be above it.
+
+    Args:
+        sizes: gets the bytes of each row.
+        faults: gets the faults of rows, by row number.
+    """
     try:
-        for block in blocks:
-            yield from block.records
-            is_first = False
+        for block in reader.blocks(1):
+            sizes.append(reader.block_bytes)
+            faults.update((block.first, fault) for fault in block.faults.values())
+            yield block.records[0]
     except RecordError:
-        if is_first:
+        if not sizes:
             raise
 
 
@@ -300,12 +345,6 @@ def _have_extra_delimiter(records: Iterable[Sequence[str]], width: int) -> bool:
         for record in records
         if any(map(str.strip, record))
     )
-
-
-def _stamp(file: TextIO) -> tuple[int, int]:
-    """Return the size and time of a file, which change when the file is written."""
-    stat = os.fstat(file.fileno())
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _as_delimiter(text: str) -> str:

@@ -3,7 +3,7 @@
 Such a file has a column with the guarded cells of each row, as they were written: JSON, column ->
 cell. So a quote that a user types is told from a guard, and only guards are removed.
 
-Files without that column (version 0.1 and 0.2.0) have guards wherever a text may have one.
+Files without that column (version 0.1.0) have guards wherever a text may have one.
 """
 
 from __future__ import annotations

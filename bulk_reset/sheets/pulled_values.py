@@ -5,7 +5,7 @@ protected, where no search and no sorting reaches; a CSV has them in columns bes
 have a check for each incident: a hash of its id and all its pulled values. A row whose check does
 not fit is refused, because its edits cannot be told from its pulled values.
 
-Sheets of version 0.1 and 0.2.0 have columns without a check; they are read with a notice.
+Sheets of version 0.1.0 have columns without a check; they are read with a notice.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ pairs of them (``5" and 7" disks``), because every program reads them alike.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from bulk_reset.core.counting import counted
@@ -24,6 +24,7 @@ _ID: Final = re.compile(
     r"[0-9a-f]{20,28}|https?://\S*[0-9a-f]{24}\S*|[0-9]+([.,][0-9]+)?e\+[0-9]+", re.IGNORECASE
 )
 """An incident ID, a link to one, or what is left of an ID in a spreadsheet."""
+_MAY_BE_ID: Final = re.compile(r"[0-9a-fA-F]{20}|[0-9][eE]\+[0-9]")
 _WRITE_TWICE: Final = (
     "Put the cell in double quotes, and write each double quote inside of it twice"
 )
@@ -105,6 +106,20 @@ def misplaced_quote(record: str, delimiter: str) -> QuoteFault | None:
             problem = "a backslash before a double quote is part of the text"
             return QuoteFault(column, problem, f"{_WRITE_TWICE}, without the backslash")
     return None
+
+
+def id_search(delimiter: str, column: int, id_column: int) -> Callable[[str], object]:
+    """Return a quick test of cells of a column: whether ``swallowed_row`` may find a row in one.
+
+    Args:
+        column: 0-based, as ``id_column``.
+    """
+    if column < id_column:
+        # The first line of the cell may have the ID too, and this takes longer.
+        return _MAY_BE_ID.search
+    other = f"[^{re.escape(delimiter)}\r\n]*{re.escape(delimiter)}"
+    start = "[ \t\"'\ufeff]*(?:[0-9a-fA-F]{20}|https?:|[0-9.,]+[eE][+])"
+    return re.compile(f"\n(?:{other}){{{id_column}}}{start}").search
 
 
 def swallowed_row(cells: Sequence[str], delimiter: str, id_column: int) -> QuoteFault | None:

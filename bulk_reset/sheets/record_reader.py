@@ -9,6 +9,7 @@ State: the position in the open file, and the lines of the records read last.
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,16 +79,25 @@ class RecordReader:
     def __init__(self, file: TextIO, delimiter: str, id_column: int | None = None) -> None:
         self._file, self._delimiter, self._id_column = file, delimiter, id_column
         self._lines: list[str] = []
+        self._removed = 0
         self._reader = csv.reader(self._fed(), delimiter=delimiter, strict=True)
 
-    def blocks(self, rows: int) -> Iterator[Block]:
+    @property
+    def block_bytes(self) -> int:
+        """The size of the last block, in UTF-8."""
+        size = len("".join(self._lines).encode("utf-8", "surrogatepass"))
+        return size + self._removed * len(codecs.BOM_UTF8)
+
+    def blocks(self, rows: int, first: int = 1) -> Iterator[Block]:
         """Yield all records in blocks of up to this many.
+
+        Args:
+            first: the row number of the first record.
 
         Raises:
             UnclosedQuoteError: at the end of the file.
             TooLongError: as soon as the limit is exceeded.
         """
-        first = 1
         while (block := self._next(first, rows)).records:
             first += len(block.records)
             yield block
@@ -107,6 +117,7 @@ class RecordReader:
         block = Block(first)
         records, lines = block.records, self._lines
         lines.clear()
+        self._removed = 0
         ends: list[int] = []
         is_at_end = False
         with _long_cells():
@@ -147,6 +158,7 @@ class RecordReader:
                 start = ends[index - 1] if index else 0
                 raw = self._lines[start : ends[index]]
                 raw[0] = raw[0].lstrip(_BOM)
+                self._removed += len(self._lines[start]) - len(raw[0])
                 self._lines[start] = raw[0]
                 try:
                     # Without the BOM, a quote after it encloses a cell.

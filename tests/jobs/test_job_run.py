@@ -69,7 +69,7 @@ class Place:
         run_log = new_run_log(LogOutput(self.log), job="nightly")
         job = read_job(self.folder / "nightly.toml")
         run = JobRun(
-            job, self.state, record, run_log, self.callbacks, clock=self.clock, sleep=lambda _: None
+            job, self.state, record, run_log, self.callbacks, clock=self.clock, sleep=self.sleep
         )
         ended = run.run()
         # Of a name that is no text, what is kept is as near as it can be.
