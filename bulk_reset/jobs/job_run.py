@@ -37,6 +37,7 @@ from bulk_reset.jobs.job_outputs import copy_outputs, move_source
 from bulk_reset.jobs.job_source import copy_sheet, find_sheet, name_in_run_folder
 from bulk_reset.jobs.notifications import send_notification
 from bulk_reset.jobs.run_record import ENDED, OUTAGE, RUNNING, RunRecord
+from bulk_reset.jobs.sheet_trial import require_readable
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import DEADLINE_PASSED, Timetable
 from bulk_reset.observability.run_log import RunLog, logged
@@ -116,6 +117,8 @@ class JobRun:
         if sheet is None:
             self._record_end(ExitCode.DONE, "nothing to do: no sheet found")
             return
+        if self.job.source.pull is None:
+            require_readable(sheet, options, self.job.source.read_within)
         report = self._path(f"{sheet.stem}.report.csv")
         options = dataclasses.replace(options, report=report)
         self._update(sheet=sheet.name, sheet_sha256=hash_file(sheet).sha256, report=report.name)

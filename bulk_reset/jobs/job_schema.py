@@ -97,8 +97,16 @@ class Source(JobTable):
     delimiter: Text | None = None
     encoding: Text | None = None
     header_row: Annotated[int, Field(ge=1)] | None = None
+    read_within: Duration = "10m"
     if_none: Annotated[Literal["error", "nothing"], BeforeValidator(_current_name)] = "error"
     afterwards: Literal["leave", "done"] = "leave"
+
+    @field_validator("read_within")
+    @classmethod
+    def _check_read_within(cls, text: str) -> str:
+        if not seconds_of(text):
+            raise ValueError("must not be zero. Use 1m or more.")
+        return text
 
     @model_validator(mode="after")
     def _check_one(self) -> Source:
@@ -107,7 +115,14 @@ class Source(JobTable):
             found = " and ".join(given) or "none"
             raise ValueError(f"has {found} of sheet, newest and pull. Use exactly one.")
         if given == ["pull"]:
-            of_sheets = ("worksheet", "delimiter", "encoding", "header_row", "afterwards")
+            of_sheets = (
+                "worksheet",
+                "delimiter",
+                "encoding",
+                "header_row",
+                "read_within",
+                "afterwards",
+            )
             wrong = [name for name in of_sheets if name in self.model_fields_set]
             if wrong:
                 raise ValueError(f"{wrong[0]} is allowed only with a sheet. Remove this key.")
