@@ -8,6 +8,13 @@ Public surface:
     sheet_check      ``check_rows``: the whole sheet, and rows of the same incident
     pulled_sheet     the sheet that a pull writes
     template         the empty workbook to fill in
-The other modules (delimited, workbook, workbook_xml, file_types, encoding, columns, chunk,
-streaming_workbook) are used by these.
+The other modules are used by these. A workbook is read by
+    workbook           the worksheet with the table
+    readable_workbook  calamine, which reads the cells
+    package            the parts of the archive, by their relationships
+    plain_copy         a copy with the names and the markup that calamine reads
+    worksheet_scan     whether there is anything that calamine does not report
+    workbook_xml       formulas without results, special formats, hidden rows
+    merged_cells       cells that merged ranges cover
+    xml_parts          XML of unknown origin, in linear time
 """

@@ -702,15 +702,15 @@ def killed_by(name: str) -> Callable[..., list[str]]:
         (
             "SIGALRM",
             (
-                "reading it takes longer than 90s. Remove what is not needed from it, save it as CSV, "
-                "or use a higher source.read_within."
+                "reading it takes longer than 90s. Remove what is not needed from it, save it as "
+                "CSV, or use a higher source.read_within."
             ),
         ),
         (
             "SIGKILL",
             (
-                "the process that read it was ended by signal 9, probably because it needs too much "
-                "memory. Save it as CSV, or free memory."
+                "the process that read it was ended by signal 9, probably because it needs too "
+                "much memory. Save it as CSV, or free memory."
             ),
         ),
     ],

@@ -273,6 +273,16 @@ def test_invalid_ids_have_errors_by_their_cause(text: str, kind: str, problem: s
             "contains only spaces",
             "Clear the cell",
         ),
+        *(
+            ({name: text}, "only_spaces", "contains only invisible characters", "Clear the cell")
+            for name in ("title", "impact")
+            for text in (
+                "\u200b\u200b\u200b",
+                " \u2060\u200d ",
+                "\u3164\u3164\u3164",
+                "\u2800\ufe0f\u2800",
+            )
+        ),
         (
             {"title": 0.5},
             "cell_type",
@@ -476,3 +486,19 @@ def test_row_is_sent_independently_of_other_rows() -> None:
         ("root_cause",),
         ("title", "resolution"),
     ]
+
+
+@pytest.mark.parametrize("name", ["title", "field:team", "comment"])
+def test_invisible_text_is_an_error_in_every_column(name: str) -> None:
+    """Custom fields and comments have no minimum length, so the text itself is the error."""
+    assert error_of(name, "\u200b\u3164 \u2060") == "contains only invisible characters"
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200b\u200b", "\u200b\u200ba", "\u200d👩\u200d💻 on call", "\u2060磁盘"]
+)
+def test_text_with_invisible_characters_among_others_is_sent_unchanged(text: str) -> None:
+    """Joiners are part of emoji and of some scripts."""
+    found = checked({"incident_id": ID, "title": text})
+
+    assert (found.row_errors, found.values(0)) == ([], {"title": text})
