@@ -20,7 +20,7 @@ from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
-from bulk_reset.sheets.validation import CheckedChunk, check_chunk, shorten
+from bulk_reset.sheets.validation import CheckedChunk, check_chunk, error_of, shorten
 
 ID: Final = "66d1f0a2c3b4a5968778695a"
 SAMPLES = ROOT / "samples"
