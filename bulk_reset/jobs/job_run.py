@@ -56,6 +56,7 @@ from bulk_reset.jobs.run_record import (
 )
 from bulk_reset.jobs.run_watchdog import Watchdog
 from bulk_reset.jobs.sent_sheets import move_source, next_sheet
+from bulk_reset.jobs.sheet_trial import require_readable
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import DEADLINE_PASSED, Timetable
 from bulk_reset.observability.run_log import RunLog, logged
@@ -172,6 +173,8 @@ class JobRun:
             text = "; ".join(self._not_moved) or "nothing to do: no sheet found"
             self._record_end(ExitCode.NOT_ALL if self._not_moved else ExitCode.DONE, text)
             return
+        if self.job.source.pull is None:
+            require_readable(sheet, options, self.job.source.read_within)
         report = self._path(f"{sheet.stem}.report.csv")
         options = dataclasses.replace(options, report=report)
         self._update(sheet=sheet.name, sheet_sha256=hash_file(sheet).sha256, report=report.name)

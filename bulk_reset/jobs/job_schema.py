@@ -100,9 +100,17 @@ class Source(JobTable):
     delimiter: Text | None = None
     encoding: Text | None = None
     header_row: Annotated[int, Field(ge=1)] | None = None
+    read_within: Duration = "10m"
     if_none: Annotated[Literal["error", "nothing"], BeforeValidator(_current_name)] = "error"
     afterwards: Literal["leave", "done"] = "leave"
     settle: Duration = "5s"
+
+    @field_validator("read_within")
+    @classmethod
+    def _check_read_within(cls, text: str) -> str:
+        if not seconds_of(text):
+            raise ValueError("must not be zero. Use 1m or more.")
+        return text
 
     @model_validator(mode="after")
     def _check_one(self) -> Source:
@@ -112,8 +120,8 @@ class Source(JobTable):
             raise ValueError(f"has {found} of sheet, newest and pull. Use exactly one.")
         if given == ["pull"]:
             of_sheets = (
-                *("worksheet", "delimiter", "encoding", "header_row", "afterwards"),
-                "settle",
+                *("worksheet", "delimiter", "encoding", "header_row", "read_within"),
+                *("afterwards", "settle"),
             )
             wrong = [name for name in of_sheets if name in self.model_fields_set]
             if wrong:

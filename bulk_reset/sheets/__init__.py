@@ -12,7 +12,15 @@ Public surface:
 What these use:
     encoding         the encoding of a text file; file_types: text, workbook or something else
     delimited        reads text files; record_reader and quoting check quotes and widths of rows
-    workbook         reads Excel files; workbook_xml and its neighbours read their XML
     columns          names of columns -> fields; chunk: rows that are read together
     streaming_workbook    writes a workbook row by row
+A workbook is read by
+    workbook           the worksheet with the table
+    readable_workbook  calamine, which reads the cells
+    package            the parts of the archive, by their relationships
+    plain_copy         a copy with the names and the markup that calamine reads
+    worksheet_scan     whether there is anything that calamine does not report
+    workbook_xml       formulas without results, special formats, hidden rows
+    merged_cells       cells that merged ranges cover
+    xml_parts          XML of unknown origin, in linear time
 """

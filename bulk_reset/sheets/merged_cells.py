@@ -1,7 +1,7 @@
 """Finds the cells that a merged range covers.
 
 A spreadsheet shows only the first cell of a merged range. The others are empty, or have a text
-that no one sees; both would be sent or left out silently.
+that is not shown; both would be left out or sent silently.
 """
 
 from __future__ import annotations

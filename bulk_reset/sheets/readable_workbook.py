@@ -84,7 +84,7 @@ class Readable:
 
     def _scan(self, part: zipfile.ZipInfo) -> WorksheetScan:
         with self._archive.open(part) as file:
-            return scan_worksheet(file, self._odd_styles)
+            return scan_worksheet(file, self._odd_styles, is_calculated=self._package.is_calculated)
 
     def _is_unusual(self, part: zipfile.ZipInfo) -> bool:
         with self._package.archive.open(part) as file:

@@ -17,6 +17,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.safe_text import without_invalid
 from bulk_reset.core.temporary_folder import temporary_folder
 
 
@@ -51,7 +52,11 @@ class StreamedBook:
         }
 
     def write_text(self, sheet: Worksheet, row: int, column: int, text: str, style: Format) -> None:
-        """Write a text unchanged, even if it looks like a formula or markup."""
+        """Write a text unchanged, even if it looks like a formula or markup.
+
+        Characters that no file can contain are replaced.
+        """
+        text = without_invalid(text)
         if text.startswith("<r>") and text.endswith("</r>"):
             # XlsxWriter reads such a text as its own markup, unless it is written in pieces.
             pieces = (text[:1], self.formats["text"], text[1:])

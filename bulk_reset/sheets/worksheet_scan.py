@@ -1,9 +1,9 @@
 """Scans a worksheet's XML as bytes, some twenty times faster than a parser.
 
-The scan answers whether calamine's cells are all that there is to know: no formulas, no errors,
-no special number formats, no hidden rows, every cell with its place. If it finds anything else,
-the worksheet is parsed. It works on whole blocks with numpy, so its time is linear in the size,
-whatever the content.
+The scan answers whether calamine's cells are all that there is to know: no formulas without a
+certain result, no errors, no special number formats, no hidden rows, every cell with its place.
+If it finds anything else, the worksheet is parsed. It works on whole blocks with numpy, so its
+time is linear in the size, whatever the content.
 
 Source of the markup (``<c r="B7" s="3" t="e"><f>A9</f><v>#REF!</v></c>``): ECMA-376 part 1,
 18.3.1. Programs differ in the prefix and the order of attributes.
@@ -22,6 +22,9 @@ from bulk_reset.sheets.xml_parts import is_unusual
 _BLOCK_BYTES: Final = 1 << 20
 _OVERLAP_BYTES: Final = 1 << 10
 """Of two blocks; longer than all that is searched."""
+_CUT_BYTES: Final = 32
+"""What begins in the last bytes of a block may be cut; it is complete in the next one. The end of
+a worksheet, ``</row></sheetData></worksheet>``, is nearly as long."""
 _ROW_TAG_BYTES: Final = 1 << 9
 _LETTERS, _DIGITS = 3, 8
 Codes = npt.NDArray[np.uint8]
@@ -45,7 +48,8 @@ class WorksheetScan:
     Attributes:
         is_unusual: whether calamine may read it wrongly, see ``xml_parts``.
         is_measured: whether ``rows`` and ``columns`` are right.
-        has_suspects: whether there may be formulas, errors, special formats or hidden rows.
+        has_suspects: whether there may be formulas without a certain result, errors, special
+            formats or hidden rows.
         rows: the last row.
         columns: the number of columns up to the last one.
     """
@@ -57,12 +61,16 @@ class WorksheetScan:
     columns: int = 0
 
 
-def scan_worksheet(file: IO[bytes], odd_styles: frozenset[int]) -> WorksheetScan:
+def scan_worksheet(
+    file: IO[bytes], odd_styles: frozenset[int], *, is_calculated: bool
+) -> WorksheetScan:
     """Scan a worksheet.
 
     Args:
         odd_styles: the cell styles that do not show a whole number as its digits.
+        is_calculated: whether a formula's result is certain, if there is one.
     """
+    formulas = results = 0
     scan = WorksheetScan()
     is_odd = np.zeros(max(odd_styles, default=0) + 2, bool)
     is_odd[list(odd_styles)] = True
@@ -75,12 +83,34 @@ def scan_worksheet(file: IO[bytes], odd_styles: frozenset[int]) -> WorksheetScan
         _measure(codes, scan)
         scan.has_suspects = (
             scan.has_suspects
-            or _has_formula_or_error(codes)
+            or _has_error(codes)
             or _has_style(codes, is_odd)
             or _has_hidden_row(text)
         )
+        formulas += _count_within(_elements(codes, "f") + 1, rest, text)
+        results += _count_within(_results(codes), rest, text)
         rest, is_start = text[-_OVERLAP_BYTES:], False
+    scan.has_suspects |= formulas > (results if is_calculated else 0)
     return scan
+
+
+def _count_within(at: Places, rest: bytes, text: bytes) -> int:
+    """Return how many of the places were not counted with the block before."""
+    return int(np.count_nonzero((at >= len(rest)) & (at < len(text))))
+
+
+def _results(codes: Codes) -> Places:
+    """Return where the results of formulas begin: ``</f><v>5`` or ``<f t="shared" si="0"/><v>5``.
+
+    Of prefixed names none is found; then, the worksheet is parsed.
+    """
+    at = np.flatnonzero(codes[4:-2] == ord("v")) + 4
+    for offset, code in ((-2, ">"), (-1, "<"), (1, ">")):
+        at = at[codes[at + offset] == ord(code)]
+    is_closed = (codes[at - 4] == ord("/")) & (codes[at - 3] == ord("f"))
+    is_closed |= codes[at - 3] == ord("/")
+    results: Places = at[is_closed & (codes[at + 2] != ord("<"))] + 2
+    return results
 
 
 def _elements(codes: Codes, letter: str) -> Places:
@@ -92,7 +122,7 @@ def _elements(codes: Codes, letter: str) -> Places:
 def _attributes(codes: Codes, letter: str) -> tuple[Places, bool]:
     """Return where the values of an attribute of one letter begin, and whether all are found."""
     at = np.flatnonzero(codes[1:-1] == ord(letter)) + 1
-    at = at[_IS_SPACE[codes[at - 1]]]
+    at = at[_IS_SPACE[codes[at - 1]] & (at < len(codes) - _OVERLAP_BYTES - _CUT_BYTES)]
     is_plain = (codes[at + 1] == ord("=")) & _IS_QUOTE[codes[at + 2]]
     is_spaced = _IS_SPACE[codes[at + 1]] | ((codes[at + 1] == ord("=")) & ~is_plain)
     return at[is_plain] + 3, not is_spaced.any()
@@ -113,8 +143,7 @@ def _numbers(codes: Codes, at: Places) -> tuple[npt.NDArray[np.int64], Places]:
 def _measure(codes: Codes, scan: WorksheetScan) -> None:
     """Find the last row and column, if every cell begins with its place: ``<c r="B7"``."""
     cells = _elements(codes, "c")
-    # A tag at the end of the block is complete in the next one.
-    cells = cells[cells < len(codes) - _OVERLAP_BYTES - 32]
+    cells = cells[cells < len(codes) - _OVERLAP_BYTES - _CUT_BYTES]
     is_placed = _IS_QUOTE[codes[cells + 4]]
     for offset, code in enumerate(b" r=", 1):
         is_placed &= codes[cells + offset] == code
@@ -136,10 +165,10 @@ def _measure(codes: Codes, scan: WorksheetScan) -> None:
     scan.columns = max(scan.columns, int(columns.max(initial=0)))
 
 
-def _has_formula_or_error(codes: Codes) -> bool:
+def _has_error(codes: Codes) -> bool:
     quoted = np.flatnonzero(codes[1:-1] == ord("e")) + 1
     is_error = _IS_QUOTE[codes[quoted - 1]] & (codes[quoted - 1] == codes[quoted + 1])
-    return bool(len(_elements(codes, "f")) or is_error.any())
+    return bool(is_error.any())
 
 
 def _has_style(codes: Codes, is_odd: npt.NDArray[np.bool_]) -> bool:

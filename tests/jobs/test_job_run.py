@@ -12,6 +12,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.jobs import job_run, job_source, run_end
+from bulk_reset.jobs import job_run, job_source, run_end, sheet_trial
 from bulk_reset.jobs.job_file import read_job
 from bulk_reset.jobs.job_run import JobRun, new_record
 from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
@@ -994,3 +996,68 @@ def test_a_record_is_running_during_the_run(place: Place) -> None:
     assert set(seen) == {(RUNNING, True, "in.csv")}
     assert ended.started_at <= ended.ended_at
     assert ended.version != ""
+
+
+# --- The time of reading ----------------------------------------------------------------------
+
+
+def workbook_job(place: Place) -> str:
+    book = openpyxl.Workbook()
+    for row in (["id", "title"], [seed_id(1), "Disk full on db-01"]):
+        book.active.append(row)
+    book.save(place.folder / "in.xlsx")
+    return f'[source]\nsheet = "in.xlsx"\nread_within = "90s"\n{PLAIN}'
+
+
+def killed_by(name: str) -> Callable[..., list[str]]:
+    code = f"import os, signal; os.kill(os.getpid(), signal.{name})"
+    return lambda *_: [sys.executable, "-c", code]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "SIGALRM",
+            (
+                "reading it takes longer than 90s. Remove what is not needed from it, save it as "
+                "CSV, or use a higher source.read_within."
+            ),
+        ),
+        (
+            "SIGKILL",
+            (
+                "the process that read it was ended by signal 9, probably because it needs too "
+                "much memory. Save it as CSV, or free memory."
+            ),
+        ),
+    ],
+)
+def test_sheet_that_cannot_be_read_in_time_ends_the_run(
+    name: str, problem: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that reads it is ended, and the run says so; nothing is sent."""
+    monkeypatch.setattr(sheet_trial, "_command", killed_by(name))
+    record = place.run(workbook_job(place))
+
+    assert (record.state, record.exit_code, record.rows) == (ENDED, 2, 0)
+    assert record.words == f"{place.state.folder(record.id) / 'in.xlsx'}: {problem}"
+
+
+def test_workbook_that_is_read_in_time_is_sent(place: Place) -> None:
+    """It is read in a process of its own first, with the options of the job."""
+    record = place.run(workbook_job(place))
+
+    assert (record.state, record.exit_code, record.counts) == (ENDED, 0, {"updated": 1})
+
+
+def test_alarm_ends_the_process_that_reads(tmp_path: Path) -> None:
+    """The system ends it, even if it never returns to Python."""
+    path = tmp_path / "in.csv"
+    path.write_text("id,title\n")
+    command = sheet_trial._command(path, 0)  # noqa: SLF001  (the process itself is tested)
+    # A timer of a microsecond rings while pandas is imported.
+    command[-1] = "0.000001"
+    done = subprocess.run(command, input=b"{}", capture_output=True, check=False)
+
+    assert done.returncode == -signal.SIGALRM

@@ -44,6 +44,49 @@ def test_name_written_another_way_is_the_same_column(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("Тitle", "title"),  # Cyrillic
+        ("тіtlе", "title"),
+        ("Τitle", "title"),  # Greek
+        ("ＴＩＴＬＥ", "title"),
+        ("𝐓𝐢𝐭𝐥𝐞", "title"),
+        ("Ti\u200btle", "title"),
+        ("\u2066Title\u2069", "title"),
+        ("Ti\u00adtle", "title"),
+        ("\u202fRoot\u2009Cause\u3000", "root_cause"),
+        ("Root\u2013Cause", "root_cause"),
+        ("RОOТ_САUSЕ", "root_cause"),
+        ("Ѕeverity", "incident_severity"),
+        ("标\u200d题", "title"),
+        ("сommеnt", "comment"),
+        ("ｆｉｅｌｄ：team", "field:team"),
+        ("fіeld:te\u200bam : JSОN", "field:team:json"),
+    ],
+)
+def test_name_that_looks_alike_is_the_same_column(name: str, field: str) -> None:
+    """What a person reads as a field's name is that field, whatever the letters are."""
+    assert bound(("id", name)) == {"incident_id": "id", field: name}
+
+
+def test_two_names_that_look_alike_are_an_error() -> None:
+    """Which of the two is meant is not guessed."""
+    assert refusal(("id", "Title", "Тitle")) == (
+        "s.csv: more than one column for title: 'Title' (column 2) and 'Тitle' (column 3). "
+        "Remove or rename one, or use mapping={'title': 'Title'}."
+    )
+
+
+def test_name_in_another_alphabet_is_no_look_alike() -> None:
+    """A Russian or Persian name keeps its letters and its joiners."""
+    header = ("id", "title", "описание", "field:нам", "field:می\u200cشود")
+    columns = bind(header, {}, "s.csv")
+
+    assert list(columns.position) == ["incident_id", "title", "field:нам", "field:می\u200cشود"]
+    assert columns.notices == ("not used: 'описание'",)
+
+
+@pytest.mark.parametrize(
     "header",
     [
         FIELDS,

@@ -18,7 +18,7 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
-from bulk_reset.sheets.cell_rules import shorten
+from bulk_reset.sheets.cell_rules import error_of, shorten
 from bulk_reset.sheets.sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
@@ -274,6 +274,16 @@ def test_invalid_ids_have_errors_by_their_cause(text: str, kind: str, problem: s
             "contains only spaces",
             "Clear the cell",
         ),
+        *(
+            ({name: text}, "only_spaces", "contains only invisible characters", "Clear the cell")
+            for name in ("title", "impact")
+            for text in (
+                "\u200b\u200b\u200b",
+                " \u2060\u200d ",
+                "\u3164\u3164\u3164",
+                "\u2800\ufe0f\u2800",
+            )
+        ),
         (
             {"title": 0.5},
             "cell_type",
@@ -443,7 +453,11 @@ def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
     (item,) = DecidedChunk(found, SheetCheck(), "").items()
 
     kinds_found = {row_error.kind for row_error in found.row_errors}
-    if is_allowed and kinds_found and kinds_found <= {"only_spaces", "control_character", "formula_error"}:
+    if (
+        is_allowed
+        and kinds_found
+        and kinds_found <= {"only_spaces", "control_character", "formula_error"}
+    ):
         return
     assert isinstance(item, Change) is is_allowed
     if isinstance(item, Change):
@@ -477,3 +491,19 @@ def test_row_is_sent_independently_of_other_rows() -> None:
         ("root_cause",),
         ("title", "resolution"),
     ]
+
+
+@pytest.mark.parametrize("name", ["title", "field:team", "comment"])
+def test_invisible_text_is_an_error_in_every_column(name: str) -> None:
+    """Custom fields and comments have no minimum length, so the text itself is the error."""
+    assert error_of(name, "\u200b\u3164 \u2060") == "contains only invisible characters"
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200b\u200b", "\u200b\u200ba", "\u200d👩\u200d💻 on call", "\u2060磁盘"]
+)
+def test_text_with_invisible_characters_among_others_is_sent_unchanged(text: str) -> None:
+    """Joiners are part of emoji and of some scripts."""
+    found = checked({"incident_id": ID, "title": text})
+
+    assert (found.row_errors, found.values(0)) == ([], {"title": text})
