@@ -3,7 +3,7 @@
 A value becomes a text as a sheet shows it: null is empty, true is ``true``. What has no text (a
 list, an object, a method) is an error, also inside ``~``, ``%``, ``format`` and ``join``.
 
-Bounds, so that a mistake in a rule neither fills the memory nor runs forever: every result of an
+Bounds, so that an error in a rule neither fills the memory nor runs forever: every result of an
 operator, a call or a filter has a maximum size, which is estimated before it is made, and a
 rendering has a maximum of steps (loop rounds, calls, filters).
 
