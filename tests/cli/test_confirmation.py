@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -113,9 +112,8 @@ def test_a_command_that_waits_for_the_api_prints_so(
     sandbox = start_sandbox("--seed-incidents", "3", *QUICK)
     write_sheet(tmp_path / "incidents.csv", 3)
     assert command("run", "incidents.csv", "--base-url", sandbox.url, *FAST).returncode == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    sandbox.stop()  # another address would be refused
+    url = sandbox.url
     more = ["--report", "fresh.report.csv"] if words[0] == "plan" else []
     process = subprocess.Popen(
         [*PROGRAM, *words, *more, "--base-url", url],
