@@ -103,8 +103,8 @@ class Environment(ImmutableSandboxedEnvironment):
         )
         self._steps = self._made = 0
         self.code_generator_class = _Generator
-        # It makes random paragraphs.
-        del self.globals["lipsum"]
+        # The one makes random paragraphs, the other prints objects as Python does.
+        del self.globals["lipsum"], self.filters["pprint"]
         self.filters |= {"regex_replace": _regex_replace, "tojson": _to_json, _JOIN: _join}
         self.filters = {
             name: self._bounded_filter(name, function) for name, function in self.filters.items()

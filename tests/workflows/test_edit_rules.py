@@ -62,6 +62,7 @@ def test_a_rule_returns_what_will_change(rule: str, wanted: dict[str, str]) -> N
         ("title=", "title: the template is empty, and would set nothing"),
         ("title={{ title", "unexpected end of template"),
         ("title={{ title | shout }}", "No filter named 'shout'"),
+        ("title={{ labels | pprint }}", "No filter named 'pprint'"),
     ],
 )
 def test_an_invalid_rule_is_refused_at_once(rule: str, text: str) -> None:
