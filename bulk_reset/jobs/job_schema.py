@@ -100,17 +100,10 @@ class Source(JobTable):
     delimiter: Text | None = None
     encoding: Text | None = None
     header_row: Annotated[int, Field(ge=1)] | None = None
-    read_within: Duration = "10m"
+    read_within: PositiveDuration = "10m"
     if_none: Annotated[Literal["error", "nothing"], BeforeValidator(_current_name)] = "error"
     afterwards: Literal["leave", "done"] = "leave"
     settle: Duration = "5s"
-
-    @field_validator("read_within")
-    @classmethod
-    def _check_read_within(cls, text: str) -> str:
-        if not seconds_of(text):
-            raise ValueError("must not be zero. Use 1m or more.")
-        return text
 
     @model_validator(mode="after")
     def _check_one(self) -> Source:

@@ -87,6 +87,11 @@ def destination_of(report: Path) -> Destination | None:
     return _destination(records[-1]) if records else None
 
 
+def sheet_names_of(report: Path) -> frozenset[str]:
+    """Return the names of the sheets of a report's runs, without their folders."""
+    return frozenset(Path(str(record.get("sheet", ""))).name for record in _records(report))
+
+
 def note_start(report: Path, sheet: SheetName, scope: str, options: Mapping[str, object]) -> None:
     """Write which API a report's rows are about to be sent to, unless the audit's end has it.
 

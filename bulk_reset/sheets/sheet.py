@@ -100,7 +100,8 @@ class Sheet:
         try:
             for chunk in self.source.read(chunk_rows):
                 self._require_unchanged()
-                self._guards.remove(chunk)
+                if not self.columns.is_exact:
+                    self._guards.remove(chunk)
                 report_headers(chunk, self.columns, self.label)
                 filled = _without_blank_rows(chunk)
                 if self.memory is not None:

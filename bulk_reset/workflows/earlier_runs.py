@@ -13,7 +13,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Status
 from bulk_reset.engine.work_source import WorkSource, checked_chunks
-from bulk_reset.records.audit import destination_of
+from bulk_reset.records.audit import destination_of, sheet_names_of
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import SentDigests
 from bulk_reset.records.report_reader import read_history, read_report
@@ -68,9 +68,11 @@ def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbac
 
 
 def _is_edited_sheet(work: WorkSource, report: Path) -> bool:
-    """Return whether a report is of the same incidents at the same API: every row was edited."""
+    """Return whether a report is of this sheet and this API, and every row was edited since."""
     there = destination_of(report)
     if there is None or there.scope != work.scope:
+        return False
+    if Path(work.sheet.label).name not in sheet_names_of(report):
         return False
     known = {outcome.incident_id for outcome in read_report(report)}
     ids = {one for checked in checked_chunks(work.sheet) for one in checked.ids}

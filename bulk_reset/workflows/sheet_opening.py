@@ -32,7 +32,7 @@ def require_sheet(sheet: object) -> None:
     Raises:
         InputError: it is of another type.
     """
-    if not isinstance(sheet, pd.DataFrame):
+    if not isinstance(sheet, (pd.DataFrame, ExactTable)):
         require_path("sheet", sheet)
 
 

@@ -159,7 +159,7 @@ def test_undo_is_a_complete_command(tmp_path: Path) -> None:
     report = write_small(tmp_path)
     assert section(page_of(report), "undo") == (
         f"Undo The previous values of 5 rows are in {tmp_path}/nightly.before.csv. "
-        "3 values cannot be restored (empty before, or not accepted by the API); they are marked "
+        "2 values cannot be restored (empty before, or not accepted by the API); they are marked "
         f"under Changes. To undo: bulk-reset undo {report} --base-url https://api.example "
         f"To verify: bulk-reset verify {report} --base-url https://api.example"
     )
@@ -175,7 +175,7 @@ def test_a_row_that_was_sent_twice_counts_once_in_undo(tmp_path: Path) -> None:
     page = page_of(report)
 
     assert section(page, "undo").startswith(
-        f"Undo The previous values of 5 rows are in {tmp_path}/nightly.before.csv. 3 values cannot"
+        f"Undo The previous values of 5 rows are in {tmp_path}/nightly.before.csv. 2 values cannot"
     )
     assert re.findall(r'<td class="number">(\d+)</td>\n<td class="message">', page) == ["2", "1"]
 

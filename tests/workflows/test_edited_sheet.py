@@ -72,5 +72,5 @@ def test_the_report_of_another_api_is_not_taken_for_that_of_the_edited_sheet(
     elsewhere = Options(
         report=report, base_url="http://127.0.0.1:9", app_key_file=tmp_path / "key", dry_run=True
     )
-    with pytest.raises(InputError, match="belongs to another sheet or API"):
+    with pytest.raises(InputError, match="is from a sandbox run"):
         run(tmp_path / "x.csv", elsewhere)

@@ -303,7 +303,7 @@ def test_an_undo_on_another_server_is_refused_and_the_right_one_still_works(
     for words in (("undo", "--yes"), ("verify",)):
         wrong = command(*words, "x.report.csv", "--base-url", other.url, *FAST)
         assert (wrong.returncode, other.get("/_stats")["requests"]) == (2, 0)
-        assert f"its run used {sandbox.url}, not {other.url}" in wrong.stderr
+        assert f"is the report of a run at {sandbox.url}, not at {other.url}" in wrong.stderr
         assert f"Use --base-url {sandbox.url}" in wrong.stderr
     assert values(sandbox) == after
     assert (run("undo", "x.report.csv", "--yes").returncode, values(sandbox)) == (0, before)
