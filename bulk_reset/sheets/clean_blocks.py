@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 _BLOCK_BYTES: Final = 1 << 20
-_LONGEST_ROW: Final = 1 << 24
+_LONGEST_ROW: Final = 1 << 22
 """Bytes; a longer row is not searched for its end here."""
 _QUOTE, _LINE_FEED, _RETURN = b'"\n\r'
 _Places = npt.NDArray[np.intp]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,8 @@ _EMOJI_BITS: Final = 3.0
 _CERTAIN_BITS: Final = 7.0
 _DOUBTFUL_BITS: Final = 4.8
 """Text in other encodings has up to 1.8 bits, of all that were tried; two common hanzi have 4.8."""
-_LAST_OF_TWO_BYTES: Final = "\u07ff"
+_THREE_BYTES: Final = re.compile("[^\\x00-\u07ff]")
+"""A character of three or four bytes in UTF-8."""
 _PUNCTUATION: Final = (0xA1, 0xA3)
 """First bytes that mean punctuation in the encodings of China, Japan and Korea alike."""
 _CANDIDATES: Final = (
@@ -113,8 +115,13 @@ def find_encoding(path: Path, label: str) -> str:
 
 def _is_doubtful_utf8(path: Path) -> bool:
     """Return whether all characters that are not ASCII have two bytes, as hanzi in GB18030."""
-    sample = _sample(path, "utf-8")
-    return bool(sample) and max(sample) <= _LAST_OF_TWO_BYTES
+    is_ascii = True
+    for block in _blocks(path, "utf-8"):
+        if not block.isascii():
+            is_ascii = False
+            if _THREE_BYTES.search(block):
+                return False
+    return not is_ascii
 
 
 def _uncertain(path: Path, label: str, found: str) -> SheetError:
@@ -154,15 +161,21 @@ def _first_foreign_cell(path: Path) -> bytes:
 def _sample(path: Path, codec: str) -> list[str]:
     """Return the first characters that are not ASCII, each once: a sheet repeats its texts."""
     characters: dict[str, None] = {}
+    for block in _blocks(path, codec):
+        if not block.isascii():
+            characters |= dict.fromkeys(c for c in dict.fromkeys(block) if not c.isascii())
+        if len(characters) >= _SAMPLE_CHARACTERS:
+            break
+    return list(characters)[:_SAMPLE_CHARACTERS]
+
+
+def _blocks(path: Path, codec: str) -> Iterator[str]:
+    """Yield the text that is checked."""
     offset = 0
     with path.open(encoding=codec, newline="") as file:
-        while offset < _CHECKED_BYTES and len(characters) < _SAMPLE_CHARACTERS:
-            if not (block := file.read(_BLOCK_BYTES)):
-                break
+        while offset < _CHECKED_BYTES and (block := file.read(_BLOCK_BYTES)):
             offset += len(block)
-            if not block.isascii():
-                characters |= dict.fromkeys(c for c in block if not c.isascii())
-    return list(characters)[:_SAMPLE_CHARACTERS]
+            yield block
 
 
 def _bits(character: str) -> float:
