@@ -6,6 +6,7 @@ Facts that calamine does not report are read from the XML, see ``worksheet_scan`
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -174,9 +175,10 @@ def _open(path: Path, readable: Readable, header_row: int | None) -> WorkbookShe
     name = _only_table(path, headers, header_row)
     position, sheet, header = found[name]
     facts = readable.facts(position)
-    _require_names(path, header, facts.errors)
-    notice = f"; {counted(facts.hidden_rows, 'hidden row')} included" if facts.hidden_rows else ""
     merged = MergedCells(sheet.merged_cell_ranges or ())
+    _require_names(path, header, facts.errors)
+    _refuse_covered_names(path, header, merged, (sheet.start or (0, 0))[1])
+    notice = f"; {counted(facts.hidden_rows, 'hidden row')} included" if facts.hidden_rows else ""
     broken = readable.has_broken
     return WorkbookSheet(name, header, notice, sheet, facts.errors, merged, broken, memory_rows)
 
@@ -189,6 +191,20 @@ def _require_names(path: Path, header: Header, errors: Places) -> None:
                 f"{path}: row {header.row_number:,} is the header, and in column {column + 1:,} "
                 f"{NEVER_CALCULATED} ({one_line(error.text[:60])}). Open the workbook in a "
                 "spreadsheet program and save it, or enter the name itself."
+            )
+
+
+def _refuse_covered_names(path: Path, header: Header, merged: MergedCells, left: int) -> None:
+    """Refuse a header with a name under a merged cell, which names its column unseen."""
+    if not merged:
+        return
+    covered = next(itertools.islice(merged.by_row(), header.row_number - 1, None))
+    names = dict(enumerate(header.names, left))
+    for column, problem in covered:
+        if name := names.get(column):
+            raise SheetError(
+                f"{path}: row {header.row_number:,} is the header, and its name {one_line(name)!r} "
+                f"in column {column + 1:,} is {problem}, so it is not shown. Unmerge the cells."
             )
 
 

@@ -366,6 +366,15 @@ def test_text_under_merged_cells_is_an_error(
     assert found == expected
 
 
+@pytest.mark.parametrize("ranges", ["B1:C1", "A1:D1"])
+def test_column_name_under_merged_cells_is_an_error(ranges: str, tmp_path: Path) -> None:
+    """A column whose name is not shown is not sent under that name."""
+    path = tmp_path / "sheet.xlsx"
+    merged(ranges, FULL)(path)
+    with pytest.raises(InputError, match="is merged with a cell to its left, so it is not shown"):
+        inspect_sheet(path)
+
+
 # --- Texts -----------------------------------------------------------------------------------
 
 
