@@ -36,7 +36,7 @@ from bulk_reset.sandbox import load_faults
 from bulk_reset.sandbox.incidents import Incidents
 from bulk_reset.sandbox.state import StateError, load_state, save_state
 from bulk_reset.sheets.sheet import open_sheet
-from bulk_reset.workflows.pull import read_id_file
+from bulk_reset.workflows.id_file import read_id_file
 
 JOB: Final = '[source]\nsheet = "in.csv"\n[schedule]\ncron = "0 1 * * *"\ntime_zone = "UTC"\n'
 SHEET: Final = f"incident_id,title\n{seed_id(1)},Disk full\n{seed_id(2)},Queue full\n"

@@ -26,7 +26,6 @@ from bulk_reset.core.errors import (
     BulkResetError,
     ExitCode,
     IncompleteSheetError,
-    InputError,
     InvalidRowsError,
     LockedError,
     NoRowsError,
@@ -294,14 +293,12 @@ class JobRun:
 
     def _note(self, **facts: object) -> None:
         """Update the record of an end; a full disk does not change how the run ended."""
+        self.record = dataclasses.replace(self.record, **facts)  # type: ignore[arg-type]
         try:
-            self._update(**facts)
-        except (InputError, *SYSTEM_ERRORS):
-            try:
-                self.state.overwrite(self.record)
-            except SYSTEM_ERRORS as error:
-                # The exit code and the notification show the end, and the run can be resumed.
-                self.run_log.error("record_not_written", why=str(error))
+            self.state.write_anyway(self.record)
+        except SYSTEM_ERRORS as error:
+            # The exit code and the notification show the end, and the run can be resumed.
+            self.run_log.error("record_not_written", why=str(error))
 
     def _record_end(self, code: int, text: str, stop: str = "", **facts: object) -> None:
         self._note(

@@ -69,7 +69,7 @@ class RunEnd:
             raise
         record = dataclasses.replace(record, notified=notified)
         # A full disk does not change how the run ended.
-        self._try("record", lambda: self.state.write(record))
+        self._try("record", lambda: self.state.write_anyway(record))
         if "failed: " in notified:
             self.run_log.error("notification_failed", why=notified)
         return record

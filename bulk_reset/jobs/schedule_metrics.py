@@ -93,12 +93,12 @@ def _last_runs(last: Mapping[str, RunRecord]) -> Iterator[Metric]:
         {job: record.ended_at for job, record in last.items()},
     )
     for name, text in (
-        ("exit_code", "Exit code of the last run."),
-        ("rows", "Rows of the last run."),
-        ("requests", "Requests of the last run."),
+        ("last_run_exit_code", "Exit code of the last run."),
+        ("last_run_rows", "Rows of the last run."),
+        ("last_run_requests", "Requests of the last run."),
     ):
-        values = {job: getattr(record, name) for job, record in last.items()}
-        yield _job_gauge(f"last_run_{name}", text, values)
+        fact = name.removeprefix("last_run_")
+        yield _job_gauge(name, text, {job: getattr(record, fact) for job, record in last.items()})
 
 
 def _flags(names: Iterable[str], some: frozenset[str]) -> dict[str, float]:

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from bulk_reset.core.atomic_file import atomic_file
-from bulk_reset.core.errors import InputError, LockedError
+from bulk_reset.core.errors import SYSTEM_ERRORS, InputError, LockedError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.jobs.run_record import (
     JOB_FILE,
@@ -130,6 +130,17 @@ class StateFolder:
         """Write the record of a run, replacing the previous one."""
         with atomic_file(self.folder(record.id) / RECORD) as file:
             file.write(_dumps(dataclasses.asdict(record)))
+
+    def write_anyway(self, record: RunRecord) -> None:
+        """Write the record of a run; over the previous one where the disk is full.
+
+        Raises:
+            OSError: it cannot be written at all.
+        """
+        try:
+            self.write(record)
+        except (InputError, *SYSTEM_ERRORS):
+            self.overwrite(record)
 
     def overwrite(self, record: RunRecord) -> None:
         """Write the record of a run over the previous one, which takes no space on a full disk.

@@ -16,7 +16,7 @@ class ExactTable:
     """A table of texts in memory that are sent as they are; a ``Source``.
 
     Attributes:
-        label: the name used in messages.
+        label: the name used in messages: the file that shows the table.
         header: names of fields, and of columns of bulk-reset.
         rows: the cells of each row; the first one is row 2.
     """

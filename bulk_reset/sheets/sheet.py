@@ -121,7 +121,7 @@ class Sheet:
             raise changed_error(self.label)
 
     def _read_stamp(self) -> tuple[int, ...] | None:
-        if self.path is None:
+        if self.path is None or isinstance(self.source, ExactTable):
             return None
         try:
             stat = self.path.stat()
@@ -189,7 +189,7 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         yield Sheet(FrameSource(sheet), "data frame", None, mapping)
         return
     if isinstance(sheet, ExactTable):
-        yield Sheet(sheet, sheet.label, None, {})
+        yield Sheet(sheet, sheet.label, Path(sheet.label), {})
         return
     if os.fspath(sheet) == STDIN:
         label = "standard input"

@@ -57,7 +57,7 @@ def _plan(output: Output) -> None:
 
 def _lost(output: Output) -> None:
     lost = NotRestored(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)
-    sheet = UndoSheet(Path("x"), Path("y"), 1, 1, (lost,), f"file {EVIL}", 0, 0)
+    sheet = UndoSheet(Path("x"), Path("y"), 1, 1, (lost,), Path("z"), f"file {EVIL}", 0, 0)
     show_lost(output, sheet)
 
 

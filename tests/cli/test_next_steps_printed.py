@@ -103,12 +103,6 @@ SITUATIONS = (
         {"Next": 0},
     ),
     Situation("job_install_cron", (("job", "install", "nightly.toml", "--cron"),)),
-    Situation(
-        "job_install_of_a_schedule_that_systemd_has_not",
-        (("job", "install", "odd.toml", "--systemd", "--state-dir", "my runs"),),
-        {"Or run all jobs of the folder": 0, "More": 0},
-        2,
-    ),
     Situation("runs", (_JOB, ("runs", "--state-dir", "my runs"))),
     Situation("runs_of_no_job", (("runs", "--state-dir", "my runs"),)),
     Situation(
