@@ -109,20 +109,20 @@ class CleanReader:
     def next(self) -> CleanBlock | None:
         """Return the next block; None if the rest of the stream is not clean or empty."""
         content = self._stream.take(_BLOCK_BYTES)
-        while True:
+        end, is_clean, has_breaks = self._inspect(content)
+        while not end and len(content) <= _LONGEST_ROW:
             more = self._stream.take(max(_BLOCK_BYTES, len(content)))
-            end, is_clean, has_breaks = self._inspect(content, is_last=not more)
-            if end or not more or len(content) > _LONGEST_ROW:
-                break
             content += more
-        self._stream.put_back(more)
+            end, is_clean, has_breaks = self._inspect(content, is_last=not more)
+            if not more:
+                break
         if not (is_clean and end):
             self._stream.put_back(content)
             return None
         self._stream.put_back(content[end:])
         return CleanBlock(self._parse(content[:end]), has_breaks)
 
-    def _inspect(self, content: bytes, *, is_last: bool) -> tuple[int, bool, bool]:
+    def _inspect(self, content: bytes, *, is_last: bool = False) -> tuple[int, bool, bool]:
         """Return the end of the last row, whether rows are clean, and contain line breaks."""
         codes = np.frombuffer(content, np.uint8)
         quotes = np.flatnonzero(codes == _QUOTE)

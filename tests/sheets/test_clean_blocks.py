@@ -85,7 +85,7 @@ def clean_rows(path: Path, text: str) -> list[list[str]]:
         ("a,b\nc\n", []),
         ("a,b\rc,d\r", []),
         ('a,b\nc,d"\n', [["a", "b"]]),
-        ('a,b\nc,"d', []),
+        ('a,b\nc,"d', [["a", "b"]]),
         ("a,b\n\ufeffc,d\n", []),
     ],
 )
