@@ -119,7 +119,7 @@ class DelimitedSource:
         is_blank = False
         for delimiter in delimiters:
             try:
-                header, size = self._header_with(delimiter, header_row)
+                header, size, fault = self._header_with(delimiter, header_row)
             except UnicodeError as exc:
                 raise self._undecodable() from exc
             except RecordError as exc:
@@ -127,12 +127,18 @@ class DelimitedSource:
                 continue
             # A file of delimiters only is blank, although other delimiters find text in it.
             is_blank = is_blank or not header.names
-            candidates.append((header, delimiter, size))
+            candidates.append((header, delimiter, size, fault))
         if candidates and not is_blank:
-            return max(
+            header, delimiter, size, fault = max(
                 candidates,
                 key=lambda c: (is_header(c[0].names), recognised(c[0].names), len(c[0].names)),
             )
+            if fault is not None and len(header.names) > 1:
+                raise SheetError(
+                    f"{self._label}: row {header.row_number:,}, the header: {fault.problem}. "
+                    f"{fault.fix}."
+                )
+            return header, delimiter, size
         if problem is not None:
             raise self._unreadable(problem) from problem
         if header_row is not None:
@@ -142,25 +148,17 @@ class DelimitedSource:
             )
         raise SheetError(f"{self._label}: only blank lines. Add a header line and rows.")
 
-    def _header_with(self, delimiter: str, header_row: int | None) -> tuple[Header, int]:
-        """Return the header, and the bytes up to its end in UTF-8.
-
-        Raises:
-            SheetError: the header has a double quote in the wrong place.
-        """
+    def _header_with(
+        self, delimiter: str, header_row: int | None
+    ) -> tuple[Header, int, QuoteFault | None]:
+        """Return the header, the bytes up to its end in UTF-8, and a misplaced double quote."""
         sizes: list[int] = []
         faults: dict[int, QuoteFault] = {}
         with self._open() as file:
             reader = RecordReader(file, delimiter)
             rows = _until_error(reader, sizes, faults)
             header = find_header(rows, header_row)
-        fault = faults.get(header.row_number)
-        if fault is not None and len(header.names) > 1:
-            raise SheetError(
-                f"{self._label}: row {header.row_number:,}, the header: {fault.problem}. "
-                f"{fault.fix}."
-            )
-        return header, sum(sizes[: header.row_number])
+        return header, sum(sizes[: header.row_number]), faults.get(header.row_number)
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
         """Yield chunks; see ``sheet.Source``."""

@@ -13,7 +13,7 @@ import selectors
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from bulk_reset.api.answers import Answer
 from bulk_reset.core.change import Change
@@ -165,6 +165,10 @@ class FarServer:
                 "too many", code="RequestTooFrequently", http_status=429, retry_after_s=wait_s
             )
         return Answer(200, "request", None)
+
+    async def comment_page(self, _incident_id: str, _page: int) -> NoReturn:
+        """Answer never: no row has a comment."""
+        raise NotImplementedError
 
     async def list_by_ids(self, _ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Fail: this server leaves no update unconfirmed, so none is read back."""

@@ -12,6 +12,7 @@ import typer
 from python_calamine import CalamineWorkbook
 from typer.testing import CliRunner
 
+from bulk_reset.cli.app_command import AppCommand
 from bulk_reset.cli.template import template
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS
@@ -38,7 +39,7 @@ def workbook(path: Path) -> openpyxl.Workbook:
 @pytest.fixture
 def app() -> typer.Typer:
     app = typer.Typer()
-    app.command()(template)
+    app.command(cls=AppCommand)(template)
     return app
 
 
