@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import openpyxl
 import pytest
-import typer
 from python_calamine import CalamineWorkbook
 from typer.testing import CliRunner
 
-from bulk_reset.cli.app_command import AppCommand
-from bulk_reset.cli.template import template
+from bulk_reset.cli import app
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.sheets.columns import bind
@@ -34,13 +32,6 @@ def path(tmp_path: Path) -> Path:
 def workbook(path: Path) -> openpyxl.Workbook:
     write_template(path, rows=500)
     return openpyxl.load_workbook(path)
-
-
-@pytest.fixture
-def app() -> typer.Typer:
-    app = typer.Typer()
-    app.command(cls=AppCommand)(template)
-    return app
 
 
 def test_template_has_one_header_and_no_rows(path: Path) -> None:
@@ -192,10 +183,10 @@ def test_name_of_another_file_type_is_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_command_prints_the_file_and_the_next_command(app: typer.Typer, tmp_path: Path) -> None:
+def test_command_prints_the_file_and_the_next_command(tmp_path: Path) -> None:
     """The next command can be copied, even if the name has a space."""
     path = tmp_path / "my incidents.xlsx"
-    result = CliRunner().invoke(app, [str(path)])
+    result = CliRunner().invoke(app, ["template", str(path)])
 
     assert (result.exit_code, result.stderr, path.exists()) == (0, "", True)
     assert result.stdout == (
@@ -205,11 +196,11 @@ def test_command_prints_the_file_and_the_next_command(app: typer.Typer, tmp_path
 
 
 def test_command_without_a_name_writes_incidents_xlsx(
-    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a name, the template is written to the current folder."""
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, [])
+    result = CliRunner().invoke(app, ["template"])
 
     assert (result.exit_code, [file.name for file in tmp_path.iterdir()]) == (
         0,
@@ -217,14 +208,14 @@ def test_command_without_a_name_writes_incidents_xlsx(
     )
 
 
-def test_command_keeps_a_file_unless_forced(app: typer.Typer, path: Path) -> None:
+def test_command_keeps_a_file_unless_forced(path: Path) -> None:
     """The error goes to standard error with exit code 2; --force replaces the file."""
     path.write_bytes(b"filled in")
-    refused = CliRunner().invoke(app, [str(path)])
+    refused = CliRunner().invoke(app, ["template", str(path)])
 
     assert (refused.exit_code, refused.stdout, path.read_bytes()) == (2, "", b"filled in")
     assert refused.stderr.startswith(f"error: {path}: already exists")
-    assert CliRunner().invoke(app, [str(path), "--force"]).exit_code == 0
+    assert CliRunner().invoke(app, ["template", str(path), "--force"]).exit_code == 0
     assert path.read_bytes() != b"filled in"
 
 
