@@ -180,7 +180,8 @@ def test_any_text_of_a_cell_is_read_back_and_never_runs(name: str, texts: list[s
     Also where a spreadsheet takes the lines apart at ``;``, as it does in some countries.
     """
     name, texts = csv_text(name), [csv_text(text) for text in texts]
-    assume(field_named(name) is None)
+    # Text in a column without a name is invalid: of such a row, only the id is kept.
+    assume(name.strip() and field_named(name) is None)
     rows = [[f"{n:024x}", f"title {n}", text] for n, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.csv"

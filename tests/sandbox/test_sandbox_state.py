@@ -231,7 +231,7 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     """A folder is no file."""
     with pytest.raises(StateError) as caught:
         load_state(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: cannot be read (Is a directory). {MEND}"
+    assert str(caught.value) == f"{tmp_path}: not a regular file. {MEND}"
 
 
 async def test_a_place_that_cannot_be_written_is_known_at_the_start(tmp_path: Path) -> None:
