@@ -53,6 +53,7 @@ class Chunk:
         was: field -> cells with the pulled values, if the sheet was pulled. Cells of ``columns``
             with the pulled value are empty, so that their fields are not sent.
         emptied: number of cells that had a pulled value and are empty now.
+        read_only_edits: number of rows with an edit in a column that is never sent.
         refused: row_number -> (problem, fix), of rows whose own columns cannot be used.
         recalled: everything that the sheet remembers of these rows; None if it was not pulled.
         is_remembered: whether every row has pulled values, even if all of them are empty.
@@ -65,6 +66,7 @@ class Chunk:
     blank_rows: int = 0
     was: dict[str, list[str]] = field(default_factory=dict)
     emptied: int = 0
+    read_only_edits: int = 0
     refused: dict[int, tuple[str, str]] = field(default_factory=dict)
     recalled: Recalled | None = None
     is_remembered: bool = False

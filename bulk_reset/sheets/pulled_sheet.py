@@ -39,6 +39,7 @@ from bulk_reset.sheets.guards import guarded_row
 from bulk_reset.sheets.pulled_values import (
     MEMORY_SHEET,
     READ_ONLY,
+    READ_ONLY_EDITED,
     STARTED,
     MemoryRow,
     memory_header,
@@ -215,7 +216,8 @@ class PulledSheet:
             _LINK: _text(incident, "detail_url"),
         }
         texts = {name: without_invalid(text) for name, text in cells.items()}
-        memory = MemoryRow.of(cells[ID_FIELD].lower(), current, _json_names(values))
+        read_only = [cells[name] for name in READ_ONLY_EDITED]
+        memory = MemoryRow.of(cells[ID_FIELD].lower(), current, _json_names(values), read_only)
         if isinstance(self._writer, _Xlsx):
             self._require_space(texts, memory.was)
         with self._errors():

@@ -31,6 +31,8 @@ STARTED: Final = "Started ("
 """Start of the name of a read-only column; the time zone follows."""
 READ_ONLY: Final = ("Number", "Progress", "Channel", "Link")
 """The names of the other read-only columns of a pulled sheet."""
+READ_ONLY_EDITED: Final = READ_ONLY[:3]
+"""Those whose edits are reported, because they look as if they could be edited."""
 _CHANGED: Final = (
     "the pulled values of this row were changed or moved",
     "Pull again, or undo what changed them (replace all, or sorting some of the columns)",
@@ -44,6 +46,7 @@ _UNSTABLE: Final = re.compile(
 )
 """What file formats change in a text: escapes of a workbook, control and invalid characters."""
 _CHECK_BYTES: Final = 9
+_READ_ONLY_MARK: Final = "r:"
 
 
 class Memory(Protocol):
@@ -95,14 +98,36 @@ def _recalled(ids: Sequence[str], was: dict[str, list[str]], checks: list[str]) 
     rows = zip(*stable, strict=True) if stable else itertools.repeat((), len(ids))
     problems = {}
     for place, (incident_id, check, texts) in enumerate(zip(ids, checks, rows, strict=True)):
-        if check != _check(incident_id, names, texts, json_names_of(check)):
+        if check != _check(incident_id, names, texts, _marks_of(check)):
             problems[place] = _CHANGED if check or any(texts) else _MISSING
     return Recalled(was, checks, problems)
 
 
 def json_names_of(check: str) -> list[str]:
     """Return the columns whose pulled value was not a text."""
+    return [mark for mark in _marks_of(check) if not mark.startswith(_READ_ONLY_MARK)]
+
+
+def _marks_of(check: str) -> list[str]:
     return check.split(" ")[1:] if " " in check else []
+
+
+def _read_only_mark(cells: Iterable[str]) -> str:
+    """Return a short hash of the cells that are shown and never sent."""
+    # Spreadsheets remove the zeros at the start of a number in a CSV.
+    texts = (_stable(cell).strip().lstrip("0") for cell in cells)
+    text = "\0".join(texts).encode("utf-8", "replace")
+    digest = hashlib.blake2b(text, digest_size=4, person=b"read only").hexdigest()
+    return f"{_READ_ONLY_MARK}{digest}"
+
+
+def _read_only_edits(checks: Iterable[str], columns: Sequence[Sequence[str]]) -> int:
+    """Return the number of rows whose read-only cells are not as they were pulled."""
+    edits = 0
+    for check, *cells in zip(checks, *columns, strict=True) if columns else ():
+        marks = [mark for mark in _marks_of(check) if mark.startswith(_READ_ONLY_MARK)]
+        edits += bool(marks) and marks != [_read_only_mark(cells)]
+    return edits
 
 
 def _stable(text: str) -> str:
@@ -190,10 +215,21 @@ class MemoryRow:
     check: str
 
     @classmethod
-    def of(cls, incident_id: str, was: Mapping[str, str], json_names: Iterable[str]) -> MemoryRow:
-        """Make a row from its texts; characters that no file can hold become U+FFFD."""
+    def of(
+        cls,
+        incident_id: str,
+        was: Mapping[str, str],
+        json_names: Iterable[str],
+        read_only: Iterable[str],
+    ) -> MemoryRow:
+        """Make a row from its texts; characters that no file can hold become U+FFFD.
+
+        Args:
+            read_only: the cells of ``READ_ONLY_EDITED``, in their order.
+        """
         texts = {name: without_invalid(text) for name, text in was.items()}
-        return cls(incident_id, texts, check_of(incident_id, texts, json_names))
+        marks = [*json_names, _read_only_mark(map(without_invalid, read_only))]
+        return cls(incident_id, texts, check_of(incident_id, texts, marks))
 
     def cells(self) -> list[str]:
         """Return the row of the worksheet ``MEMORY_SHEET``."""
@@ -261,11 +297,13 @@ def without_unedited(
     position: Mapping[str, int],
     memory: Memory,
     is_rewritten: IsRewritten | None = None,
+    read_only: Sequence[int] = (),
 ) -> Chunk:
     """Clear the cells that still have the pulled value, so that they are not sent.
 
     Args:
         position: field -> 0-based column.
+        read_only: the columns of ``READ_ONLY_EDITED``; none if one of them was removed.
         is_rewritten: a cell that was set back to the pulled value after a run is sent.
     """
     ids = [text.strip().lower() for text in chunk.columns[position[ID_FIELD]]]
@@ -298,6 +336,9 @@ def without_unedited(
         odd_cells=odd_cells,
         was=was,
         emptied=emptied,
+        read_only_edits=_read_only_edits(
+            recalled.checks, [chunk.columns[column] for column in read_only]
+        ),
         refused=chunk.refused | problems,
         recalled=recalled,
         is_remembered=memory.is_checked,

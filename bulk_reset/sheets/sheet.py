@@ -36,6 +36,7 @@ from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
 from bulk_reset.sheets.guards import Guards
 from bulk_reset.sheets.pulled_values import (
+    READ_ONLY_EDITED,
     IsRewritten,
     memory_of,
     unchecked_notice,
@@ -87,6 +88,8 @@ class Sheet:
         notices = (source.notice, *self.columns.notices, unchecked_notice(self.memory))
         self.notices = tuple(f"{label}: {notice}" for notice in notices if notice)
         self.is_rewritten: IsRewritten | None = None
+        has_all = set(READ_ONLY_EDITED) <= set(header)
+        self._read_only = tuple(map(header.index, READ_ONLY_EDITED if has_all else ()))
         self._stamp = self._read_stamp()
 
     def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
@@ -106,7 +109,11 @@ class Sheet:
                 filled = _without_blank_rows(chunk)
                 if self.memory is not None:
                     filled = without_unedited(
-                        filled, self.columns.position, self.memory, self.is_rewritten
+                        filled,
+                        self.columns.position,
+                        self.memory,
+                        self.is_rewritten,
+                        self._read_only,
                     )
                 yield filled
         except OSError as exc:

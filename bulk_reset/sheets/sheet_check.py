@@ -56,6 +56,7 @@ class SheetCheck:
         readings: counts of ids that were not plain ids.
         emptied: cells that were cleared since the pull; their fields will not be changed.
         untouched: rows in which nothing was edited since the pull.
+        read_only_edits: rows with an edit in a column that is never sent.
     """
 
     rows: int = 0
@@ -67,6 +68,7 @@ class SheetCheck:
     readings: Readings = field(default_factory=Readings)
     emptied: int = 0
     untouched: int = 0
+    read_only_edits: int = 0
 
 
 def check_rows(
@@ -82,7 +84,7 @@ def check_rows(
     Raises:
         SheetError: the sheet cannot be read to its end.
     """
-    rows = blank_rows = emptied = untouched = 0
+    rows = blank_rows = emptied = untouched = read_only_edits = 0
     row_errors: list[RowError] = []
     keys: list[npt.NDArray[np.uint64]] = []
     readings = Readings()
@@ -91,6 +93,7 @@ def check_rows(
         rows += len(checked)
         blank_rows += chunk.blank_rows
         emptied += chunk.emptied
+        read_only_edits += chunk.read_only_edits
         untouched += len(checked.untouched)
         row_errors += checked.row_errors
         readings.add(checked.readings)
@@ -121,6 +124,7 @@ def check_rows(
         readings,
         emptied,
         untouched,
+        read_only_edits,
     )
 
 

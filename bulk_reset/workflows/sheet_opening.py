@@ -17,6 +17,7 @@ from bulk_reset.engine.options import Options, PathLike, ReadingOptions
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.sheets.exact_table import ExactTable
+from bulk_reset.sheets.pulled_values import READ_ONLY_EDITED
 from bulk_reset.sheets.sheet import STDIN, Sheet, open_sheet
 from bulk_reset.sheets.sheet_check import SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk
@@ -86,6 +87,12 @@ def check_sheet(
         callbacks.on_notice(
             f"{table.label}: {counted(sheet_check.emptied, 'cell')} emptied since the pull; the "
             "API cannot empty a field, so the values stay"
+        )
+    if sheet_check.read_only_edits:
+        callbacks.on_notice(
+            f"{table.label}: {counted(sheet_check.read_only_edits, 'row')} with edits in "
+            f"{', '.join(READ_ONLY_EDITED[:-1])} or {READ_ONLY_EDITED[-1]}; these columns are "
+            "never sent"
         )
     if sheet_check.blank_rows:
         callbacks.on_notice(

@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,7 +23,13 @@ from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.sheets import pulled_sheet
 from bulk_reset.sheets.pulled_sheet import PulledSheet
-from bulk_reset.sheets.pulled_values import MEMORY_SHEET, check_of, memory_of, shown_columns
+from bulk_reset.sheets.pulled_values import (
+    MEMORY_SHEET,
+    MemoryRow,
+    check_of,
+    memory_of,
+    shown_columns,
+)
 from bulk_reset.sheets.sheet import open_sheet
 from bulk_reset.sheets.validation import check_chunk
 
@@ -44,6 +51,12 @@ def incident(number: int = 1, **values: Any) -> dict[str, Any]:  # noqa: ANN401 
         "fields": {},
         **values,
     }
+
+
+def checked(incident_id: str, was: dict[str, str], json_names: Sequence[str] = ()) -> str:
+    """Return the check of an incident's pulled values and read-only cells."""
+    read_only = [str(incident()[name]) for name in ("num", "progress", "channel_name")]
+    return MemoryRow.of(incident_id, was, json_names, read_only).check
 
 
 def written(path: Path, *incidents: dict[str, Any], **more: Any) -> Path:  # noqa: ANN401
@@ -447,7 +460,7 @@ def test_pulled_values_are_in_a_worksheet_that_no_search_reaches(tmp_path: Path)
     values = dict(zip(names, ["=1+1", "", "", "", "", "Critical", '["a"]'], strict=True))
     assert [[cell.value or "" for cell in row] for row in page.iter_rows()] == [
         ["incident_id", *names, "bulk-reset check"],
-        [ID, *values.values(), check_of(ID, values, ["field:tags"])],
+        [ID, *values.values(), checked(ID, values, ["field:tags"])],
     ]
     assert {cell.data_type for row in page.iter_rows() for cell in row if cell.value} == {"s"}
 
@@ -462,10 +475,10 @@ def test_pulled_values_of_a_csv_are_at_the_far_right(tmp_path: Path) -> None:
     assert header[12:] == [*columns, "bulk-reset guarded"]
     assert first[12:] == [
         *(was | {"title": "'=1+1"}).values(),
-        check_of(ID, was | {"title": "=1+1"}),
+        checked(ID, was | {"title": "=1+1"}),
         '{"Title": "\'=1+1"}',
     ]
-    assert second[-2:] == [check_of(incident(2)["incident_id"], was | {"title": "Disk full"}), ""]
+    assert second[-2:] == [checked(incident(2)["incident_id"], was | {"title": "Disk full"}), ""]
 
 
 @pytest.mark.parametrize(

@@ -499,3 +499,25 @@ def test_a_users_column_with_our_prefix_is_the_users(tmp_path: Path, options: Op
     with Path(totals.failed).open(encoding="utf-8-sig", newline="") as file:
         [line] = csv.DictReader(file)
     assert line["bulk-reset notes"] == "''-mine"  # guarded, and unguarded when it is read
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.xlsx"])
+def test_edits_of_columns_that_are_never_sent_are_reported(
+    name: str, tmp_path: Path, options: Options
+) -> None:
+    """Number, Progress and Channel cannot be set; the other edits of such a row are sent."""
+    sheet = seeded(tmp_path / name, options)
+    notices: list[str] = []
+    callbacks = Callbacks(on_notice=notices.append)
+    run(sheet, replace(options, dry_run=True), callbacks)
+    text = "with edits in Number, Progress or Channel; these columns are never sent"
+    assert [notice for notice in notices if text in notice] == []
+    for change in (
+        set_cell(3, "Progress", "Closed"),
+        set_cell(3, "Title", "Disk replaced"),
+        set_cell(5, "Number", "7"),
+    ):
+        edit(sheet, change)
+    totals = run(sheet, options, callbacks)
+    assert f"{sheet}: 2 rows {text}" in notices
+    assert (totals.counts["updated"], totals.not_edited) == (1, 9)
