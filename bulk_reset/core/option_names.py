@@ -61,7 +61,10 @@ _KEY_OF: Final = {
 }
 """Keys of a job file outside its table ``run``."""
 _RUN_KEYS: Final = frozenset(
-    {"on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"}
+    {
+        *("on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"),
+        *("note", "approved_by", "allowed_signers", "hmac_key_file", "allow_own_approval"),
+    }
 )
 """Keys of a job file in its table ``run``. All other options are only on the command line."""
 _JOB_FLAG_OF: Final = {"report": "--state-dir"}

@@ -1,4 +1,4 @@
-"""Options of a check, a run, a plan, a verification or a pull, in five groups.
+"""Options of a check, a run, a plan, a verification or a pull, in six groups.
 
 ``Options`` has all of them. A function that needs one group only takes that group.
 
@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, overload
 
-from bulk_reset.core.argument_types import require_path
+from bulk_reset.core.argument_types import require, require_path
 from bulk_reset.core.defaults import (
     ATTEMPTS,
     PATIENCE_S,
@@ -27,6 +27,7 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.quota.limiter import Window, windows_of
 
+_LONGEST_NOTE = 1_000
 PathLike = str | os.PathLike[str]
 """What public functions and options take as a path."""
 
@@ -175,6 +176,39 @@ class SafetyOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApprovalOptions(_OptionGroup):
+    """Why a run is made, and who must have approved its plan.
+
+    Attributes:
+        note: why, for example a change number: in the audit, the page and the log.
+        require_approval: send only a saved plan with a valid approval of another user.
+        approved_by: the approvers of which one must have approved; requires an approval.
+        allowed_signers: the file with the SSH keys of approvers (``man ssh-keygen``).
+        hmac_key_file: the key of approvals that are not signed by an SSH key.
+        allow_own_approval: accept the approval of the user who runs the plan or made it.
+    """
+
+    note: str = ""
+    require_approval: bool = False
+    approved_by: tuple[str, ...] = ()
+    allowed_signers: PathOption = PathOption()
+    hmac_key_file: PathOption = PathOption()
+    allow_own_approval: bool = False
+
+    def _check(self) -> None:
+        check_note(self.note)
+        if isinstance(self.approved_by, str) or not all(map(str.strip, self.approved_by)):
+            raise InputError(
+                f"{option_name('approved_by')}: must be a list of names, none of them empty."
+            )
+
+    @property
+    def is_approval_required(self) -> bool:
+        """Whether only an approved plan is sent."""
+        return self.require_approval or bool(self.approved_by)
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuotaOptions(_OptionGroup):
     """How much of the account's quota is used.
 
@@ -240,8 +274,15 @@ class ConnectionOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, ConnectionOptions):
-    """All options, each by its name; see the five groups for what they mean.
+class Options(
+    ReadingOptions,
+    SendingOptions,
+    SafetyOptions,
+    ApprovalOptions,
+    QuotaOptions,
+    ConnectionOptions,
+):
+    """All options, each by its name; see the six groups for what they mean.
 
     Raises:
         InputError: a value that cannot be used; the message names the option and what it takes.
@@ -251,6 +292,8 @@ class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, Conne
     report: PathOption = PathOption()
     app_key_file: PathOption = PathOption()
     sandbox_state: PathOption = PathOption()
+    allowed_signers: PathOption = PathOption()
+    hmac_key_file: PathOption = PathOption()
 
     def changed(self) -> dict[str, Any]:
         """Return option -> value of those that are not at their default."""
@@ -261,6 +304,20 @@ class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, Conne
             if values[one.name]
             != (one.default if one.default_factory is MISSING else one.default_factory())
         }
+
+
+def check_note(note: object) -> None:
+    """Check a note: why a run is made, or a plan is approved.
+
+    Raises:
+        InputError: it is no text, or too long for a line of a table.
+    """
+    require("note", note, str, "a text")
+    if len(str(note)) > _LONGEST_NOTE:
+        raise InputError(
+            f"{option_name('note')}: {len(str(note)):,} characters; the maximum is "
+            f"{_LONGEST_NOTE:,}. Use a shorter text, such as a change number."
+        )
 
 
 def _require_positive(name: str, value: int | None) -> None:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import getpass
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +30,7 @@ from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals, Verification
 from bulk_reset.records.audit_types import Record, wrong_types
+from bulk_reset.records.login import host_name, user_name
 from bulk_reset.records.report_reader import beside
 
 AUDIT: Final = "audit.jsonl"
@@ -197,8 +196,8 @@ class Audit:
         self._fingerprint = _Fingerprint(sheet.path)
         self._record: Record = {
             "version": version("bulk-reset"),
-            "user": _user(),
-            "host": _host(),
+            "user": user_name(),
+            "host": host_name(),
             "started_at": round(time.time(), 3),
             "sheet": sheet.label,
             "scope": scope,
@@ -274,20 +273,6 @@ def audited(
     except BaseException as error:
         audit.fail(error)
         raise
-
-
-def _user() -> str:
-    """Return the user's login name; empty where the system knows none."""
-    # A container's user may have neither a name nor an environment (OSError since Python 3.13).
-    with contextlib.suppress(OSError, KeyError, ImportError):
-        return getpass.getuser()
-    return ""
-
-
-def _host() -> str:
-    with contextlib.suppress(OSError):
-        return socket.gethostname()
-    return ""
 
 
 def _as_json(options: Mapping[str, object]) -> Record:
