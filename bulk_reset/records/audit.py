@@ -38,6 +38,7 @@ _START: Final = b'{"version":'
 """The start of every line; a file without it is not an audit."""
 _EVENT: Final = "event"
 """Only the lines that are written before a run have it."""
+_NO_FACTS: Final[Mapping[str, object]] = {}
 
 
 class Destination(NamedTuple):
@@ -191,6 +192,7 @@ class Audit:
         scope: str,
         options: Mapping[str, object],
         callbacks: Callbacks,
+        facts: Mapping[str, object] = _NO_FACTS,
     ) -> None:
         self._report, self._callbacks = report, callbacks
         self._fingerprint = _Fingerprint(sheet.path)
@@ -202,6 +204,8 @@ class Audit:
             "sheet": sheet.label,
             "scope": scope,
             "options": _as_json(options),
+            **({"note": options["note"]} if options.get("note") else {}),
+            **facts,
         }
 
     def end(self, totals: Totals) -> None:
@@ -250,6 +254,7 @@ def audited(
     scope: str,
     options: Mapping[str, object],
     callbacks: Callbacks,
+    facts: Mapping[str, object] = _NO_FACTS,
 ) -> Iterator[Callable[[Totals], None]]:
     """Audit a run until the block ends; a run without a report has no audit.
 
@@ -257,6 +262,7 @@ def audited(
         sheet: its label, and its path if it is a file.
         options: those that are not at their default.
         scope: identifies the API: its address, or the sandbox.
+        facts: more keys of the line, such as ``approvals``.
 
     Yields: a function to call with the totals at the end.
 
@@ -267,7 +273,7 @@ def audited(
         yield lambda _: None
         return
     refuse_other(report)
-    audit = Audit(report, sheet, scope, options, callbacks)
+    audit = Audit(report, sheet, scope, options, callbacks, facts)
     try:
         yield audit.end
     except BaseException as error:
@@ -276,8 +282,11 @@ def audited(
 
 
 def _as_json(options: Mapping[str, object]) -> Record:
+    """Return options as JSON has them; the note is a key of the line itself."""
     return {
-        name: str(value) if isinstance(value, Path) else value for name, value in options.items()
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if name != "note"
     }
 
 

@@ -116,6 +116,8 @@ def _refuse_sheet_options(options: Options) -> None:
         "retry_failed": options.retry_failed,
         "canary": options.canary,
         "verify": options.verify,
+        "require_approval": options.require_approval,
+        "approved_by": options.approved_by,
     }
     given = [name for name, value in for_sheets.items() if value]
     if given:
