@@ -4,7 +4,7 @@ A report has the results of rows; the audit has the facts of runs: which sheet (
 with which options, when, by which version, and how it ended. Lines are appended and never
 rewritten, so a report of several runs has one line of each. Before the first row is sent to an
 API, one line more names it: a run that is killed has no other. This is the file's only writer and
-reader.
+reader, but for ``audit_chain``, which links the lines and verifies the links.
 
 Units: ``*_at`` UTC epoch seconds, ``*_s`` seconds.
 """
@@ -22,6 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
+from filelock import lock_descriptor
+
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, LockedError, exit_code_of
@@ -29,6 +31,7 @@ from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals, Verification
+from bulk_reset.records.audit_chain import next_link
 from bulk_reset.records.audit_types import Record, wrong_types
 from bulk_reset.records.login import host_name, user_name
 from bulk_reset.records.report_reader import beside
@@ -144,15 +147,18 @@ def append_audit(report: Path, record: Mapping[str, Any]) -> None:
     """
     path = beside(report, AUDIT)
     refuse_other(report)
-    text = redact(json.dumps({"version": "", **record}, ensure_ascii=True, separators=(",", ":")))
     try:
         mode = report.stat().st_mode & 0o666 if report.exists() else 0o666
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
         with os.fdopen(descriptor, "a+b", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(0, end - 1))
-            is_torn = file.read(1) not in {b"", b"\n"}
-            file.write(b"\n" * is_torn + text.encode() + b"\n")
+            # Two runs that end at once must not continue the same line.
+            lock_descriptor(descriptor)
+            file.seek(0)
+            content = file.read()
+            link = next_link(content)._asdict()
+            text = json.dumps({"version": "", **record, **link}, separators=(",", ":"))
+            is_torn = content[-1:] not in {b"", b"\n"}
+            file.write(b"\n" * is_torn + redact(text).encode() + b"\n")
             os.fsync(descriptor)
     except OSError as exc:
         raise InputError(
@@ -185,7 +191,7 @@ def refuse_other(report: Path) -> None:
 class Audit:
     """The audit of a run in progress; use ``audited`` to get one."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  (the facts of a run)
         self,
         report: Path,
         sheet: SheetName,
@@ -248,7 +254,7 @@ class Audit:
 
 
 @contextlib.contextmanager
-def audited(
+def audited(  # noqa: PLR0913, PLR0917  (the facts of a run)
     report: Path | None,
     sheet: SheetName,
     scope: str,
