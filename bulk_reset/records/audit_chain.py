@@ -201,12 +201,15 @@ def _paths(
 
 
 def _all_after(head: int, after: dict[int, list[int]]) -> list[int]:
-    found, waiting = [], [head]
+    """Return the places that continue a place, itself first; also of a circle each one once."""
+    found: dict[int, None] = {}
+    waiting = [head]
     while waiting:
         place = waiting.pop()
-        found.append(place)
-        waiting += after.get(place, [])
-    return found
+        if place not in found:
+            found[place] = None
+            waiting += after.get(place, [])
+    return list(found)
 
 
 def _lengths(heads: Sequence[int], after: dict[int, list[int]]) -> dict[int, int]:
