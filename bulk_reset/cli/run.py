@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bulk_reset.cli import shared
+from bulk_reset.cli.approval_options import approvals
 from bulk_reset.cli.arguments import (
     CanaryOption,
     DryRunOption,
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
 
 
-@takes_options(read=shared.reading, common=shared.common_options, record=recording)
+@takes_options(
+    approval=approvals, read=shared.reading, common=shared.common_options, record=recording
+)
 def run(
     sheet: SheetArgument,
     *,
@@ -72,6 +75,7 @@ def run(
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     workers: WorkersOption = WORKERS,
     html: HtmlOption = False,
+    approval: OptionValues,
     read: OptionValues,
     common: CommonOptions,
     record: Recording,
@@ -104,6 +108,7 @@ def run(
         options = Options(
             **common.options,
             **read,
+            **approval,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
             workers=workers,
@@ -127,6 +132,7 @@ def run(
             confirm=lambda text: view.confirm(text, is_yes=yes),
         )
         callbacks = record.logged(options, callbacks)
+        _require_approval(sheet, options)
         try:
             pull_first(sheet, from_pull, set, options, callbacks)
             stamp = _stamp_of(sheet)
@@ -146,6 +152,18 @@ def run(
         page = _page_of(totals, output) if html and totals.report else ""
         output.json({**totals_as_json(totals), "page": page})
     raise typer.Exit(totals.exit_code)
+
+
+def _require_approval(sheet: str, options: Options) -> None:
+    """Refuse a plan without a valid approval, before any question; ``run`` checks again.
+
+    Raises:
+        InputError: an approval is required, and there is no valid one.
+    """
+    if options.is_approval_required:
+        from bulk_reset.workflows.approve import require_approval  # noqa: PLC0415
+
+        require_approval(sheet, options)
 
 
 def _stamp_of(sheet: str) -> tuple[int, int, int] | None:

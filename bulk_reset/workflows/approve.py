@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -119,15 +120,16 @@ def require_approval(
         else:
             valid.append(verified)
     if not valid:
-        raise InputError(_refusal(plan, problems))
+        raise InputError(_refusal(plan, problems, options))
     return tuple(valid)
 
 
-def _refusal(plan: Path, problems: list[str]) -> str:
-    fix = f"Approve it with: bulk-reset approve {plan}."
+def _refusal(plan: Path, problems: list[str], options: Options) -> str:
+    key = "--key ~/.ssh/id_ed25519" if options.allowed_signers else "--hmac-key-file FILE"
+    fix = f"Another user approves it with: bulk-reset approve {shlex.quote(str(plan))} {key}."
     if not problems:
-        return f"{plan}: not approved ({approval_path(plan).name} is missing or empty). {fix}"
-    return f"{plan}: no valid approval; {'; '.join(dict.fromkeys(problems))}. {fix}"
+        return f"{plan}: not approved: {approval_path(plan)} is missing or empty. {fix}"
+    return f"{plan}: no valid approval: {'; '.join(dict.fromkeys(problems))}. {fix}"
 
 
 def _required_by(options: Options) -> str:
