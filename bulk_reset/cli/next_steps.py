@@ -59,6 +59,10 @@ _OF_ONE_FILE: Final = frozenset(
         "set",
         "plan",
         "dry-run",
+        "require-approval",
+        "allowed-signers",
+        "hmac-key-file",
+        "allow-own-approval",
     }
 )
 """Options of a run that do not suit the file of its failed rows, which is a plain CSV file."""

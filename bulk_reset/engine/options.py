@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from bulk_reset.core.argument_types import require, require_path
 from bulk_reset.core.defaults import (
@@ -27,7 +27,8 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.quota.limiter import Window, windows_of
 
-_LONGEST_NOTE = 1_000
+LONGEST_NOTE: Final = 1_000
+"""Characters of a note: it is shown in tables."""
 PathLike = str | os.PathLike[str]
 """What public functions and options take as a path."""
 
@@ -313,10 +314,10 @@ def check_note(note: object) -> None:
         InputError: it is no text, or too long for a line of a table.
     """
     require("note", note, str, "a text")
-    if len(str(note)) > _LONGEST_NOTE:
+    if len(str(note)) > LONGEST_NOTE:
         raise InputError(
             f"{option_name('note')}: {len(str(note)):,} characters; the maximum is "
-            f"{_LONGEST_NOTE:,}. Use a shorter text, such as a change number."
+            f"{LONGEST_NOTE:,}. Use a shorter text, such as a change number."
         )
 
 

@@ -140,15 +140,30 @@ def _approval_of(values: object) -> Approval | None:
 _FIELDS: Final = dataclasses.fields(Approval)
 
 
+def copy_approvals(plan: Path, copy: Path) -> None:
+    """Copy the approvals of a plan to those of its copy, which may have another name.
+
+    Raises:
+        InputError: they cannot be read or written.
+    """
+    approvals = read_approvals(plan)
+    if approvals:
+        _write(copy, approvals)
+
+
 def add_approval(plan: Path, approval: Approval) -> Path:
     """Add an approval to those of a plan; return their file.
 
     Raises:
         InputError: the file is another one, or cannot be written; it is unchanged.
     """
+    return _write(plan, [*read_approvals(plan), approval])
+
+
+def _write(plan: Path, approvals: list[Approval]) -> Path:
     path = approval_path(plan)
-    approvals = [dataclasses.asdict(one) for one in [*read_approvals(plan), approval]]
-    values = {"format": _FORMAT, "version": _VERSION, "approvals": approvals}
+    items = [dataclasses.asdict(one) for one in approvals]
+    values = {"format": _FORMAT, "version": _VERSION, "approvals": items}
     with atomic_file(path, like=plan) as file:
         file.write(json.dumps(values, indent=1).encode() + b"\n")
     return path

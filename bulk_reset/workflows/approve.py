@@ -85,12 +85,18 @@ def _seconds_of(age: str) -> int:
 
 
 def require_approval(
-    sheet: object, options: Options, *, made_by: str = "", now_at: float | None = None
+    sheet: object,
+    options: Options,
+    *,
+    label: str = "",
+    made_by: str = "",
+    now_at: float | None = None,
 ) -> tuple[Approval, ...]:
     """Return the valid approvals of the plan that a run is about to send; none if none is required.
 
     Args:
         sheet: what the run was given.
+        label: the plan's name in an error, where ``sheet`` is a copy of it.
         made_by: the login of the user who made the plan, where the plan has it.
         now_at: UTC epoch seconds; the clock's time when None.
 
@@ -120,7 +126,7 @@ def require_approval(
         else:
             valid.append(verified)
     if not valid:
-        raise InputError(_refusal(plan, problems, options))
+        raise InputError(_refusal(Path(label or plan), problems, options))
     return tuple(valid)
 
 
