@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 PROGRAM: Final = "bulk-reset"
 _NOTHING: Final[Mapping[str, str]] = {}
 _GIVEN: Final = frozenset({"COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"})
-OUTPUTS: Final = frozenset({"json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"})
+OUTPUTS: Final = frozenset(
+    {
+        *("json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"),
+        *("sarif", "junit", "exit-code"),
+    }
+)
 """Options that say how a result is shown, which another command does not need."""
 CONNECTION: Final = frozenset(
     {

@@ -50,6 +50,12 @@ HtmlOption = Annotated[
 XlsxOption = Annotated[
     bool, typer.Option("--xlsx", help="Write NAME.plan.xlsx.", rich_help_panel=OUTPUT)
 ]
+ExitCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--exit-code", help="Exit with 5 if rows will be updated.", rich_help_panel=OUTPUT
+    ),
+]
 
 
 @takes_options(read=shared.reading, common=shared.common_options)
@@ -58,6 +64,7 @@ def plan(
     *,
     html: HtmlOption = False,
     xlsx: XlsxOption = False,
+    exit_code: ExitCodeOption = False,
     from_pull: FromPullOption = None,
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     report: ReportOption = None,
@@ -82,6 +89,7 @@ def plan(
         1  some rows conflict or have no incident
         2  the sheet, an option or the key is wrong
         3  the API cannot be read
+        5  rows will be updated (only with --exit-code)
     """
     output = common.output
     view = ProgressView(output)
@@ -130,7 +138,7 @@ def plan(
         output.line("Nothing was sent.")
         if totals.counts.get("update", 0):
             output.line(f"Next: {next_steps.run_of(sheet)}")
-        code = _code_of(totals)
+        code = _code_of(totals, has_code_of_changes=exit_code)
         rows = plan_view.as_json()
         output.json({**dataclasses.asdict(totals), "plan": rows, "exit_code": int(code)})
     raise typer.Exit(code)
@@ -140,9 +148,11 @@ def _all_rows(sheet: str, *, has_file: bool) -> str:
     return "The file below has all." if has_file else next_steps.plan_as_page(sheet)
 
 
-def _code_of(totals: PlanTotals) -> ExitCode:
-    has_trouble = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
-    return ExitCode.NOT_ALL if has_trouble else ExitCode.DONE
+def _code_of(totals: PlanTotals, *, has_code_of_changes: bool) -> ExitCode:
+    if totals.counts.get("conflict", 0) + totals.counts.get("missing", 0):
+        return ExitCode.NOT_ALL
+    has_changes = has_code_of_changes and totals.counts.get("update", 0)
+    return ExitCode.CHANGES if has_changes else ExitCode.DONE
 
 
 def _writers(
