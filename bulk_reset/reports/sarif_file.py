@@ -10,6 +10,7 @@ sections 3.13 (sarifLog), 3.14 (run), 3.27 (result), 3.29 (physicalLocation), 3.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -65,11 +66,17 @@ def _pieces(
     yield b',"columnKind":"unicodeCodePoints","results":['
     column_of = {name: place for place, name in reversed(list(enumerate(header, 1)))}
     rule_of = {kind: place for place, kind in enumerate(kinds)}
-    uri = quote(Path("stdin.csv" if sheet == "-" else sheet).as_posix())
+    uri = _uri_of(Path("stdin.csv" if sheet == "-" else sheet))
     for place, error in enumerate(errors):
         result = _result(error, uri, column_of) | {"ruleIndex": rule_of[_kind_of(error)]}
         yield b",\n" * bool(place) + dumps(result)
     yield b"]}]}\n"
+
+
+def _uri_of(sheet: Path) -> str:
+    """Return a relative reference, or a URI for an absolute path; a name may be no text."""
+    path = quote(os.fsencode(sheet.as_posix()))
+    return f"file://{path}" if sheet.is_absolute() else path
 
 
 def _kind_of(error: RowError | SheetError) -> str:
