@@ -115,6 +115,7 @@ def require_approval(
             f"{_required_by(options)}: needs the keys of the approvers. Use "
             f"{option('allowed_signers', 'FILE')} or {option('hmac_key_file', 'FILE')}."
         )
+    _refuse_other_changes(options)
     plan = Path(sheet)
     digest, approvals = plan_digest(plan), read_approvals(plan)
     check = _Check(options, digest, {*login_names(), made_by} - {""}, now_at or time.time())
@@ -128,6 +129,21 @@ def require_approval(
     if not valid:
         raise InputError(_refusal(Path(label or plan), problems, options))
     return tuple(valid)
+
+
+def _refuse_other_changes(options: Options) -> None:
+    """Refuse options by which a run changes what the approver did not see.
+
+    Raises:
+        InputError: it would overwrite what other users changed since the plan.
+    """
+    given = {"overwrite": options.overwrite, "before": not options.before}
+    for name, is_given in given.items():
+        if is_given:
+            raise InputError(
+                f"{option(name, value=name != 'before')}: would overwrite changes that are not in "
+                f"the approved plan. Remove it, or {option_name('require_approval')}."
+            )
 
 
 def _refusal(plan: Path, problems: list[str], options: Options) -> str:

@@ -332,6 +332,17 @@ async def _first(outcomes: AsyncIterator[Outcome]) -> Outcome:
     return await anext(outcomes)
 
 
+@pytest.mark.parametrize("more", [{"overwrite": True}, {"before": False}])
+def test_an_approved_plan_is_sent_without_overwriting(
+    plan: Path, key_file: Path, approved: Approval, more: dict[str, Any]
+) -> None:
+    """The approver did not see what other users changed since; such rows stay conflicts."""
+    options = Options(require_approval=True, hmac_key_file=key_file)
+    assert require_approval(plan, options) == (approved,)
+    text = _refusal(plan, dataclasses.replace(options, **more))
+    assert "would overwrite changes that are not in the approved plan" in text
+
+
 def test_the_keys_of_the_approvers_are_required(plan: Path) -> None:
     """Without them, any approval would do."""
     assert "needs the keys of the approvers" in _refusal(plan, Options(require_approval=True))
