@@ -7,12 +7,9 @@ Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 
 from __future__ import annotations
 
-import os
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any
 
-from bulk_reset.core.argument_types import require, require_path
 from bulk_reset.core.defaults import (
     ATTEMPTS,
     PATIENCE_S,
@@ -24,51 +21,25 @@ from bulk_reset.core.defaults import (
 )
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.engine.approval_options import ApprovalOptions
+from bulk_reset.engine.option_group import OptionGroup, PathLike, PathOption, empty_option
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.quota.limiter import Window, windows_of
 
-LONGEST_NOTE: Final = 1_000
-"""Characters of a note: it is shown in tables."""
-PathLike = str | os.PathLike[str]
-"""What public functions and options take as a path."""
-
-
-class PathOption:
-    """A field of an option group: given as ``str`` or ``Path``, kept as ``Path``."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, group: None, owner: type) -> None: ...
-    @overload
-    def __get__(self, group: object, owner: type) -> Path | None: ...
-    def __get__(self, group: object | None, owner: type) -> Path | None:
-        """Return the path; of the class the default, which dataclasses ask for."""
-        return None if group is None else group.__dict__[self._name]
-
-    def __set__(self, group: object, value: PathLike | None) -> None:
-        """Keep a path; frozen dataclasses come here once, when they are made."""
-        if value is not None:
-            require_path(self._name, value)
-            if not str(value).strip():
-                raise _empty(self._name)
-        group.__dict__[self._name] = None if value is None else Path(value)
-
-
-class _OptionGroup:
-    """Checks the values of every group that a class consists of."""
-
-    def __post_init__(self) -> None:
-        """Check all groups; raises InputError, which names the option and what it takes."""
-        for group in type(self).__mro__:
-            check = vars(group).get("_check")
-            if check is not None:
-                check(self)
+__all__ = [
+    "ApprovalOptions",
+    "ConnectionOptions",
+    "Options",
+    "PathLike",
+    "QuotaOptions",
+    "ReadingOptions",
+    "SafetyOptions",
+    "SendingOptions",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingOptions(_OptionGroup):
+class ReadingOptions(OptionGroup):
     """How a sheet is read and checked.
 
     Attributes:
@@ -94,13 +65,13 @@ class ReadingOptions(_OptionGroup):
         _require_positive("max_rows", self.max_rows)
         for name in ("encoding", "sheet_name", "delimiter"):
             if getattr(self, name) == "":
-                raise _empty(name)
+                raise empty_option(name)
         if not all(column.strip() for column in self.mapping.values()):
-            raise _empty("mapping")
+            raise empty_option("mapping")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SendingOptions(_OptionGroup):
+class SendingOptions(OptionGroup):
     """What is sent and how.
 
     Attributes:
@@ -134,7 +105,7 @@ class SendingOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SafetyOptions(_OptionGroup):
+class SafetyOptions(OptionGroup):
     """What protects incidents from a wrong sheet.
 
     Attributes:
@@ -177,40 +148,7 @@ class SafetyOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApprovalOptions(_OptionGroup):
-    """Why a run is made, and who must have approved its plan.
-
-    Attributes:
-        note: why, for example a change number: in the audit, the page and the log.
-        require_approval: send only a saved plan with a valid approval of another user.
-        approved_by: the approvers of which one must have approved; requires an approval.
-        allowed_signers: the file with the SSH keys of approvers (``man ssh-keygen``).
-        hmac_key_file: the key of approvals that are not signed by an SSH key.
-        allow_own_approval: accept the approval of the user who runs the plan or made it.
-    """
-
-    note: str = ""
-    require_approval: bool = False
-    approved_by: tuple[str, ...] = ()
-    allowed_signers: PathOption = PathOption()
-    hmac_key_file: PathOption = PathOption()
-    allow_own_approval: bool = False
-
-    def _check(self) -> None:
-        check_note(self.note)
-        if isinstance(self.approved_by, str) or not all(map(str.strip, self.approved_by)):
-            raise InputError(
-                f"{option_name('approved_by')}: must be a list of names, none of them empty."
-            )
-
-    @property
-    def is_approval_required(self) -> bool:
-        """Whether only an approved plan is sent."""
-        return self.require_approval or bool(self.approved_by)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuotaOptions(_OptionGroup):
+class QuotaOptions(OptionGroup):
     """How much of the account's quota is used.
 
     Attributes:
@@ -231,7 +169,7 @@ class QuotaOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConnectionOptions(_OptionGroup):
+class ConnectionOptions(OptionGroup):
     """Which API a run uses: the account's, a sandbox, or none (``dry_run``).
 
     Attributes:
@@ -258,7 +196,7 @@ class ConnectionOptions(_OptionGroup):
     def _check(self) -> None:
         if self.base_url is not None and not self.base_url.strip():
             # It must not be replaced by the production API.
-            raise _empty("base_url")
+            raise empty_option("base_url")
         if self.timeout_s <= 0:
             raise InputError(f"{_given('timeout_s', self.timeout_s)}: must be more than 0 seconds.")
         if self.is_rehearsal and (self.base_url or self.app_key_file):
@@ -307,27 +245,9 @@ class Options(
         }
 
 
-def check_note(note: object) -> None:
-    """Check a note: why a run is made, or a plan is approved.
-
-    Raises:
-        InputError: it is no text, or too long for a line of a table.
-    """
-    require("note", note, str, "a text")
-    if len(str(note)) > LONGEST_NOTE:
-        raise InputError(
-            f"{option_name('note')}: {len(str(note)):,} characters; the maximum is "
-            f"{LONGEST_NOTE:,}. Use a shorter text, such as a change number."
-        )
-
-
 def _require_positive(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise InputError(f"{option(name, value)}: must be 1 or more.")
-
-
-def _empty(name: str) -> InputError:
-    return InputError(f"{option_name(name)}: is empty. Set a value, or leave it out.")
 
 
 def _given(name: str, seconds: float) -> str:

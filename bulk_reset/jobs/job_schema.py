@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
 from bulk_reset.core.errors import InputError
-from bulk_reset.engine.options import LONGEST_NOTE
+from bulk_reset.engine.approval_options import LONGEST_NOTE
 from bulk_reset.jobs.job_value_types import (
     BaseUrl,
     CopyName,

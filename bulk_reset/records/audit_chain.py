@@ -271,16 +271,14 @@ def _breaks(lines: Sequence[Line], paths: Sequence[Sequence[int]]) -> Iterator[C
         number = _last_number([lines[place] for place in path], is_first=path is paths[0])
         gap = other.number - number - 1 if number and other.number else 0
         if gap > 0:
-            verb = "was" if gap == 1 else "were"
-            text = (
-                f"{counted(gap, 'line')} between line {one.at} and line {other.at} {verb} removed"
-            )
+            # The hash of the line before the gap was in the first one that is missing.
+            text = f"{_were_removed(gap)} before it; line {one.at} cannot be verified"
             yield ChainProblem(other.at, "removed", text)
         elif len(following) > 1:
-            text = f"altered: it has not the hash that line {other.at} has of it"
+            text = f"altered: line {other.at} has another hash of it"
             yield ChainProblem(one.at, "altered", text)
         else:
-            text = f"altered, or line {other.at}: the hash in that line is not of this one"
+            text = f"altered, or line {other.at} was: that line has another hash of it"
             yield ChainProblem(one.at, "altered", text)
 
 

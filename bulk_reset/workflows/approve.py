@@ -12,7 +12,8 @@ from typing import Final
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
-from bulk_reset.engine.options import Options, PathLike, check_note
+from bulk_reset.engine.approval_options import check_note
+from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.approvals import (
     HMAC,
     SSH,
