@@ -184,7 +184,7 @@ class PlanView:
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return all rows as plain values."""
-        return [dataclasses.asdict(row) for row in self._rows]
+        return [_as_json(row) for row in self._rows]
 
     def show(self, totals: PlanTotals) -> None:
         """Print the rows and the totals."""
@@ -224,6 +224,14 @@ class PlanView:
         if more > 0:
             all_rows = self._all_rows or f"All rows: {sheet}"
             self._output.line(f"… and {counted(more, 'more row')}. {all_rows}")
+
+
+def _as_json(row: RowPlan) -> dict[str, Any]:
+    """Return a row as plain values, with the texts of its fields."""
+    plain = dataclasses.asdict(row)
+    for field in plain["fields"]:
+        del field["old_value"], field["new_value"]
+    return plain
 
 
 def _text_of(field: FieldPlan) -> Text:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import not_edited_of
@@ -25,6 +26,7 @@ MEANING_OF: Final = {
     "skipped": "duplicate of another row; will not be sent",
     "done before": "settled in an earlier run; will not be sent",
     "beyond the limit": "not processed, because of the row limit",
+    "left out": "not selected; will not be sent",
 }
 """The meaning of each count of the totals, in the order in which tables list them."""
 
@@ -39,6 +41,7 @@ class FieldPlan:
         new: the value that the row sets.
         was: the pulled value, if it differs from the current one (a conflict); else None.
         lost: why ``old`` cannot be restored afterwards; empty if it can.
+        old_value, new_value: both as the API has them; a custom field may be no text.
     """
 
     field: str
@@ -46,6 +49,8 @@ class FieldPlan:
     new: str
     was: str | None = None
     lost: str = ""
+    old_value: Any = attribute(default=None, repr=False, compare=False)
+    new_value: Any = attribute(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class PlanTotals:
         not_edited: rows in which nothing was edited since the pull; part of the unchanged rows.
         sha256: hash of the sheet's file, in hexadecimal.
         version: version of bulk-reset that made the plan.
+        plan_sha256: hash of the saved plan; empty if it was not saved.
     """
 
     sheet: str
@@ -94,6 +100,7 @@ class PlanTotals:
     not_edited: int = 0
     sha256: str = ""
     version: str = ""
+    plan_sha256: str = ""
 
 
 def facts(totals: PlanTotals) -> dict[str, str]:

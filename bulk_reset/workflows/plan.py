@@ -6,13 +6,16 @@ length takes little memory.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
-from bulk_reset.core.argument_types import or_default
+from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, text_of
@@ -25,14 +28,16 @@ from bulk_reset.engine.connection import lock_account
 from bulk_reset.engine.current_values import CurrentValues, Read
 from bulk_reset.engine.event_loop import in_new_loop
 from bulk_reset.engine.incident_reader import open_incident_reader
-from bulk_reset.engine.options import Options
+from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.quota.limiter import ideal_s
 from bulk_reset.records.previous_values import LastWritten
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
-from bulk_reset.workflows.run_session import open_run
+from bulk_reset.reports.saved_plan_file import SavedPlanFile
+from bulk_reset.workflows.run_session import RunSession, open_run
+from bulk_reset.workflows.saved_plans import EXPIRES_S, header_for
 from bulk_reset.workflows.sheet_opening import SheetLike
 from bulk_reset.workflows.verify import BEFORE
 
@@ -40,16 +45,21 @@ DONE_BEFORE: Final = "done before"
 BEYOND_LIMIT: Final = "beyond the limit"
 
 
-def plan(
+def plan(  # noqa: PLR0913  (its options)
     sheet: SheetLike,
     options: Options | None = None,
     callbacks: Callbacks | None = None,
     add: Callable[[RowPlan], None] = lambda _: None,
+    *,
+    out: PathLike | None = None,
+    expires_s: float = EXPIRES_S,
 ) -> PlanTotals:
     """Return what a run of a sheet will do.
 
     Args:
         add: called with each row that is left to send or is rejected, in the sheet's order.
+        out: save the plan in this file, to be run later.
+        expires_s: the saved plan is refused after so many seconds.
 
     Raises:
         InputError: as for a run.
@@ -57,23 +67,50 @@ def plan(
     """
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
-    with open_run(sheet, options, callbacks) as session:
-        work = session.work()
-        written = LastWritten(beside(session.path, BEFORE) if session.path else None)
-        current_values = CurrentValues(
-            None, options.overwrite, work.sheet_check.repeated_ids, written=written
-        )
-        planning = _Planning(work, current_values, add)
-        with lock_account(
-            session.connection, options, session.table.label, callbacks
-        ) as connection:
+    with open_run(sheet, options, callbacks) as session, contextlib.ExitStack() as stack:
+        file = None
+        if out is not None:
+            file = stack.enter_context(_saved_plan(session, out, expires_s))
+        totals = planned_totals(session, _adding_to(file, add) if file is not None else add)
+        if file is None:
+            return totals
+        file.finish(totals)
+        return replace(totals, plan_sha256=file.sha256)
 
-            async def read() -> int:
-                async with open_incident_reader(connection, options) as reader:
-                    await planning.run(reader.incidents, callbacks.on_incidents_read)
-                    return reader.limiter.requests
 
-            reads = in_new_loop(read)
+def _saved_plan(session: RunSession, out: PathLike, expires_s: float) -> SavedPlanFile:
+    table = session.table
+    require_path("out", out)
+    path = Path(out)
+    header = header_for(table, session.connection, session.options, expires_s)
+    return SavedPlanFile(path, header, table.path)
+
+
+def _adding_to(file: SavedPlanFile, add: Callable[[RowPlan], None]) -> Callable[[RowPlan], None]:
+    def add_to_both(row: RowPlan) -> None:
+        file.add(row)
+        add(row)
+
+    return add_to_both
+
+
+def planned_totals(session: RunSession, add: Callable[[RowPlan], None]) -> PlanTotals:
+    """Read the incidents of what is left to send; return what a run will do."""
+    options, callbacks = session.options, session.callbacks
+    work = session.work()
+    written = LastWritten(beside(session.path, BEFORE) if session.path else None)
+    current_values = CurrentValues(
+        None, options.overwrite, work.sheet_check.repeated_ids, written=written
+    )
+    planning = _Planning(work, current_values, add)
+    with lock_account(session.connection, options, session.table.label, callbacks) as connection:
+
+        async def read() -> int:
+            async with open_incident_reader(connection, options) as reader:
+                await planning.run(reader.incidents, callbacks.on_incidents_read)
+                return reader.limiter.requests
+
+        reads = in_new_loop(read)
     counts = planning.counts + Counter(
         {
             DONE_BEFORE: work.resumed.total(),
@@ -159,12 +196,15 @@ def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
             text_of(name, wanted),
             text_of(name, comparison.conflicts[name]) if name in comparison.conflicts else None,
             why_not_restorable(name, comparison.before[name]),
+            comparison.before[name],
+            wanted,
         )
         for name, wanted in comparison.wanted.items()
     ]
     if comparison.verdict is Verdict.UPDATE and COMMENT_FIELD in comparison.change.fields:
         text = loads(change.rest[-1].body)[COMMENT_FIELD]
-        fields.append(FieldPlan(COMMENT_FIELD, "", text, None, "a comment cannot be undone"))
+        lost = "a comment cannot be undone"
+        fields.append(FieldPlan(COMMENT_FIELD, "", text, None, lost, "", text))
     return RowPlan(
         change.row_number,
         change.incident_id,

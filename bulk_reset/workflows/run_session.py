@@ -35,6 +35,7 @@ from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
 from bulk_reset.workflows.report_destination import refuse_other_destination
+from bulk_reset.workflows.saved_plans import require_applicable
 from bulk_reset.workflows.sheet_opening import (
     SheetLike,
     check_sheet,
@@ -85,6 +86,7 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
         connect(options, callbacks) as connection,
         opened_sheet(sheet, options, callbacks) as table,
     ):
+        require_applicable(table, connection, options)
         path = report_path(sheet, options)
         if path is None and (options.canary or options.verify):
             raise InputError(
