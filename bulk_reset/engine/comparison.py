@@ -38,6 +38,7 @@ class Comparison:
         wanted: field -> the row's value, of the same fields.
         conflicts: field -> the value that was pulled, where it was modified since.
         link: the incident's page.
+        incident: as it was read; None where there is no such incident.
     """
 
     verdict: Verdict
@@ -46,6 +47,7 @@ class Comparison:
     wanted: Mapping[str, Any]
     conflicts: Mapping[str, Any]
     link: str = ""
+    incident: Mapping[str, Any] | None = None
 
 
 def compare(
@@ -92,6 +94,7 @@ def compare(
         {name: wanted[name] for name in differing},
         conflicts,
         link if isinstance(link, str) else "",
+        incident,
     )
 
 

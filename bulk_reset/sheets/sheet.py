@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 import pandas as pd
 
+from bulk_reset.core.custom_fields import field_of
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option, option_name
@@ -30,7 +31,7 @@ from bulk_reset.core.saved_plan import SavedPlan, is_saved_plan
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.cell_texts import text_chunk, text_columns
 from bulk_reset.sheets.chunk import Chunk
-from bulk_reset.sheets.columns import Columns, bind
+from bulk_reset.sheets.columns import Columns, bind, field_named
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
@@ -72,6 +73,8 @@ class Sheet:
         memory: the pulled values; None for a sheet that was not pulled.
         plan: the saved plan that the rows are from; None for other sheets.
         is_rewritten: set it to send cells that were set back to their pulled value after a run.
+        without_fields: rows that were left out while reading, because they set none of the fields
+            that were selected by ``restrict``.
         notices: sentences for the user about how the sheet was read.
     """
 
@@ -89,7 +92,30 @@ class Sheet:
         notices = (source.notice, *self.columns.notices, unchecked_notice(self.memory))
         self.notices = tuple(f"{label}: {notice}" for notice in notices if notice)
         self.is_rewritten: IsRewritten | None = None
+        self.without_fields = 0
+        self._is_restricted = False
         self._stamp = self._read_stamp()
+
+    def restrict(self, fields: Iterable[str]) -> None:
+        """Use only the columns of these fields.
+
+        Raises:
+            InputError: the sheet has no column for one of them.
+        """
+        position, wanted = self.columns.position, {ID_FIELD}
+        for name in fields:
+            field = field_named(name) or name
+            found = {one for one in position if field_of(one) == field_of(field)} - {ID_FIELD}
+            if not found:
+                known = ", ".join(field_of(one) for one in position if one != ID_FIELD)
+                raise InputError(
+                    f"{option('only_fields', name)}: no column for it in {self.label}. Use one of "
+                    f"{known}."
+                )
+            wanted |= found
+        kept = {name: place for name, place in position.items() if name in wanted}
+        self.columns = replace(self.columns, position=kept)
+        self._is_restricted = self.plan is not None or self.memory is None
 
     def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         """Read the rows below the header.
@@ -99,6 +125,7 @@ class Sheet:
             content was yielded. SheetError: it cannot be decoded or parsed.
         """
         self._require_unchanged()
+        self.without_fields = 0
         try:
             for chunk in self.source.read(chunk_rows):
                 self._require_unchanged()
@@ -110,6 +137,8 @@ class Sheet:
                     filled = without_unedited(
                         filled, self.columns.position, self.memory, self.is_rewritten
                     )
+                if self._is_restricted:
+                    filled = self._with_fields(filled)
                 yield filled
         except OSError as exc:
             raise _unreadable(self.label, exc) from exc
@@ -117,6 +146,14 @@ class Sheet:
             # It may have been parsed while it was written.
             self._require_unchanged()
             raise
+
+    def _with_fields(self, chunk: Chunk) -> Chunk:
+        """Leave out the rows that set none of the selected fields."""
+        places = [place for name, place in self.columns.position.items() if name != ID_FIELD]
+        rows = zip(*(chunk.columns[place] for place in places), strict=True)
+        kept = [place for place, cells in enumerate(rows) if any(cells)]
+        self.without_fields += len(chunk.numbers) - len(kept)
+        return chunk.rows_at(kept, self.columns.position)
 
     def others(self) -> str:
         """Return the rows of a saved plan that are not updated, after it was read; or nothing."""

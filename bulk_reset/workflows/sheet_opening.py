@@ -94,6 +94,11 @@ def check_sheet(
         callbacks.on_notice(
             f"{table.label}: {counted(sheet_check.blank_rows, 'blank row')} ignored"
         )
+    if table.without_fields:
+        callbacks.on_notice(
+            f"{table.label}: {counted(table.without_fields, 'row')} left out, because "
+            f"{option_name('only_fields')} selects none of the fields"
+        )
     if table.plan is not None and (others := table.others()):
         callbacks.on_notice(f"{table.label}: not in this run: {others}")
     if not sheet_check.rows and table.plan is None:
