@@ -129,6 +129,11 @@ def run_of(sheet: object) -> str:
     return other_command("run", sheet, without={*OUTPUTS, "from-pull", "set"})
 
 
+def run_of_plan(plan: object) -> str:
+    """Return the run of a plan that was just saved."""
+    return other_command("run", plan, keeps=CONNECTION)
+
+
 def run_of_failed_rows(failed: object) -> str:
     """Return the run of the file with the failed rows of the run that just ended."""
     return other_command("run", failed, without={*OUTPUTS, *_OF_ONE_FILE})

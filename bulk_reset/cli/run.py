@@ -16,6 +16,8 @@ from bulk_reset.cli.arguments import (
     FromPullOption,
     HtmlOption,
     LimitOption,
+    MaxChangeOption,
+    MaxCriticalOption,
     MaxFailuresOption,
     MaxRowsOption,
     NoBeforeOption,
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
 
 
-@takes_options(read=shared.reading, common=shared.common_options, record=recording)
+@takes_options(
+    select=shared.selecting, read=shared.reading, common=shared.common_options, record=recording
+)
 def run(
     sheet: SheetArgument,
     *,
@@ -62,6 +66,8 @@ def run(
     on_conflict: OnConflictOption = OnConflict.ERROR,
     max_rows: MaxRowsOption = None,
     max_failures: MaxFailuresOption = None,
+    max_change: MaxChangeOption = None,
+    max_critical: MaxCriticalOption = None,
     no_before: NoBeforeOption = False,
     overwrite: OverwriteOption = False,
     canary: CanaryOption = None,
@@ -72,13 +78,15 @@ def run(
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     workers: WorkersOption = WORKERS,
     html: HtmlOption = False,
+    select: OptionValues,
     read: OptionValues,
     common: CommonOptions,
     record: Recording,
 ) -> None:
     """Update the incidents of SHEET within the quota, with a report of every row.
 
-    The same command again resumes an interrupted run. On a terminal it asks before it sends.
+    A saved plan (see plan --out) is sent exactly as it was planned. The same command again resumes
+    an interrupted run. On a terminal it asks before it sends.
 
     Examples:
         bulk-reset run incidents.xlsx --sandbox
@@ -104,12 +112,15 @@ def run(
         options = Options(
             **common.options,
             **read,
+            **select,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
             workers=workers,
             limit=limit,
             max_rows=max_rows,
             max_failures=max_failures,
+            max_change=max_change,
+            max_critical=max_critical,
             retry_failed=retry_failed,
             report=report,
             dry_run=dry_run,
@@ -118,6 +129,7 @@ def run(
             canary=canary,
             verify=verify,
         )
+        _refuse_blind_selection(options)
         notify = output.once()
         callbacks = Callbacks(
             on_notice=notify,
@@ -146,6 +158,19 @@ def run(
         page = _page_of(totals, output) if html and totals.report else ""
         output.json({**totals_as_json(totals), "page": page})
     raise typer.Exit(totals.exit_code)
+
+
+def _refuse_blind_selection(options: Options) -> None:
+    """Refuse a dry run that would have to read current values.
+
+    Raises:
+        InputError: it would.
+    """
+    if options.dry_run and options.reads_first:
+        raise InputError(
+            "--dry-run: reads no current values, which --where, --exclude-where, --max-change and "
+            "--max-critical need. Use plan, or remove one of them."
+        )
 
 
 def _stamp_of(sheet: str) -> tuple[int, int, int] | None:

@@ -53,6 +53,8 @@ def show_totals(output: Output, totals: Totals, *, is_declined: bool = False) ->
     _show_counts(output, totals.counts, totals.rows, totals.not_edited, recorded)
     _show_errors(output, totals.errors)
     _show_requests(output, totals)
+    if totals.left_out:
+        output.line(f"{counted(totals.left_out, 'row')} not selected; pending.")
     has_updates = bool(totals.before and totals.counts[Status.UPDATED])
     files = {
         "Report": totals.report,
@@ -77,6 +79,8 @@ def _show_dry_run(output: Output, totals: Totals) -> None:
     parts = [counted(totals.rows, "row")]
     if totals.done_before:
         parts.append(f"{totals.done_before:,} settled in an earlier run")
+    if totals.left_out:
+        parts.append(f"{totals.left_out:,} not selected")
     not_sent = totals.counts[Status.SKIPPED] + totals.counts[Status.REJECTED]
     if not_sent:
         parts.append(f"{not_sent:,} will not be sent")

@@ -5,7 +5,7 @@ Frozen, plain data. Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from datetime import UTC, datetime
@@ -61,7 +61,8 @@ class RowPlan:
         row_number: 1-based, including the header, as Excel shows it.
         fields: the fields that will change; none for an unchanged, missing or rejected row.
         link: the address of the incident's page; empty if unknown.
-        reason: why the row is rejected; empty otherwise.
+        reason: why the row is rejected, or which values were expected; empty otherwise.
+        expected: field -> the text that the incident must have, else the row is a conflict.
     """
 
     row_number: int
@@ -70,6 +71,7 @@ class RowPlan:
     fields: tuple[FieldPlan, ...]
     link: str = ""
     reason: str = ""
+    expected: Mapping[str, str] = attribute(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,13 +119,16 @@ class SavedRow:
     fields: tuple[SavedField, ...] = ()
     link: str = ""
     reason: str = ""
+    expected: Mapping[str, str] = field(default_factory=dict)
 
     def line(self) -> bytes:
         """Return the row as a line of JSON."""
-        values: dict[str, Any] = {
-            "fields": {one.field: one.as_json() for one in sorted(self.fields, key=_name_of)},
-            "id": self.incident_id,
-        }
+        values: dict[str, Any] = {}
+        if self.expected:
+            values["expected"] = _sorted(self.expected)
+        names = sorted(self.fields, key=_name_of)
+        values["fields"] = {one.field: one.as_json() for one in names}
+        values["id"] = self.incident_id
         if self.link:
             values["link"] = self.link
         if self.reason:
@@ -149,8 +152,9 @@ class SavedRow:
             tuple(SavedField(name, **one) for name, one in sorted(found.items(), key=_place_of)),
             values.get("link", ""),
             values.get("reason", ""),
+            values.get("expected", {}),
         )
-        texts = (row.incident_id, row.link, row.reason)
+        texts = (row.incident_id, row.link, row.reason, *row.expected.values())
         if type(row.row_number) is not int or not all(isinstance(one, str) for one in texts):
             raise TypeError
         if row.verdict not in VERDICTS:

@@ -73,4 +73,5 @@ def saved_row(row: RowPlan) -> SavedRow:
         ),
         row.link,
         row.reason,
+        row.expected,
     )

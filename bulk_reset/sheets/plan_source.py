@@ -14,6 +14,7 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of, header_of, te
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.saved_plan import SavedPlan, SavedRow, field_place
 from bulk_reset.sheets.chunk import Chunk, Recalled
+from bulk_reset.sheets.columns import ONLY_IF
 
 PLAN_CHECK = "plan"
 """The check of a planned row: the hash of the file protects all rows together."""
@@ -39,9 +40,13 @@ class PlanSource:
 
     def __init__(self, plan: SavedPlan) -> None:
         self.plan = plan
-        columns = {field_of(name) for name in plan.header.columns} - {ID_FIELD}
-        self.fields = tuple(sorted(columns, key=field_place))
-        self.header = (ID_FIELD, *map(header_of, self.fields))
+        names = {name for name in plan.header.columns if not name.startswith(ONLY_IF)}
+        self.fields = tuple(
+            sorted({field_of(name) for name in names - {ID_FIELD}}, key=field_place)
+        )
+        self.expected = tuple(sorted(plan.header.columns.keys() - names))
+        expected = (ONLY_IF + header_of(name.removeprefix(ONLY_IF)) for name in self.expected)
+        self.header = (ID_FIELD, *map(header_of, self.fields), *expected)
         self.memory = PlanMemory(self.fields)
         self.notice = f"plan of {plan.header.sheet}, SHA-256 {plan.sha256}"
 
@@ -62,6 +67,7 @@ class PlanSource:
     def _chunk(self, rows: Sequence[SavedRow]) -> Chunk:
         new = {name: [""] * len(rows) for name in self.fields}
         was = {name: [""] * len(rows) for name in self.memory.names}
+        expected = {name: [""] * len(rows) for name in self.expected}
         checks = [PLAN_CHECK] * len(rows)
         for place, row in enumerate(rows):
             for one in row.fields:
@@ -74,9 +80,13 @@ class PlanSource:
                 new[one.field][place] = text_of(column, one.new)
                 if one.field in was:
                     was[one.field][place] = text_of(column, one.old)
+            for name, text in row.expected.items():
+                if f"{ONLY_IF}{name}" not in expected:
+                    raise self.plan.damaged(f"row {row.row_number} expects a value of no column")
+                expected[f"{ONLY_IF}{name}"][place] = text
         return Chunk(
             [row.row_number for row in rows],
-            [[row.incident_id for row in rows], *new.values()],
+            [[row.incident_id for row in rows], *new.values(), *expected.values()],
             was=was,
             recalled=Recalled(was, checks, {}),
             is_remembered=True,

@@ -29,12 +29,13 @@ from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.saved_plan import SavedPlan, is_saved_plan
 from bulk_reset.core.temporary_folder import temporary_folder
-from bulk_reset.sheets.cell_texts import text_chunk, text_columns
+from bulk_reset.sheets.cell_texts import text_chunk
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import Columns, bind, field_named
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
+from bulk_reset.sheets.frame_source import FrameSource
 from bulk_reset.sheets.guards import Guards
 from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.pulled_values import (
@@ -373,25 +374,6 @@ class WorkbookSource:
         rows = enumerate(self._found.rows(), 1)
         for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
             yield text_chunk([number for number, _ in chunk], [row for _, row in chunk], width)
-
-
-class FrameSource:
-    """A pandas DataFrame; its first row is row 2, as in a sheet with a header."""
-
-    header_row = 1
-    notice = ""
-
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
-        self.header = tuple(str(name) for name in frame.columns)
-
-    def read(self, chunk_rows: int) -> Iterator[Chunk]:
-        """Yield chunks; see ``Source``."""
-        for start in range(0, len(self._frame), chunk_rows):
-            part = self._frame.iloc[start : start + chunk_rows]
-            columns = [part.iloc[:, position].tolist() for position in range(part.shape[1])]
-            numbers = list(range(start + 2, start + 2 + len(part)))
-            yield text_columns(numbers, columns)
 
 
 def _chunked(

@@ -24,7 +24,7 @@ from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
-from bulk_reset.engine.comparison import Comparison, Verdict
+from bulk_reset.engine.comparison import Comparison, Verdict, unexpected_values
 from bulk_reset.engine.connection import lock_account
 from bulk_reset.engine.current_values import CurrentValues, Read
 from bulk_reset.engine.event_loop import in_new_loop
@@ -247,7 +247,7 @@ def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
             name,
             text_of(name, comparison.before[name]),
             text_of(name, wanted),
-            text_of(name, comparison.conflicts[name]) if name in comparison.conflicts else None,
+            _expected_text(name, comparison),
             why_not_restorable(name, comparison.before[name]),
             comparison.before[name],
             wanted,
@@ -264,4 +264,13 @@ def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
         comparison.verdict.value,
         tuple(fields),
         comparison.link,
+        "; ".join(unexpected_values(comparison)),
+        change.expected or {},
     )
+
+
+def _expected_text(name: str, comparison: Comparison) -> str | None:
+    """Return the value that a field had when it was pulled, or should have, if it has another."""
+    if name in comparison.conflicts:
+        return text_of(name, comparison.conflicts[name])
+    return comparison.unexpected.get(name)

@@ -88,6 +88,11 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
         opened_sheet(sheet, options, callbacks) as table,
     ):
         require_applicable(table, connection, options)
+        if table.columns.expected and not options.before:
+            raise InputError(
+                f"{option('before', value=False)}: {table.label} has columns with expected values, "
+                "which are compared with current values. Remove this option."
+            )
         if options.only_fields:
             table.restrict(options.only_fields)
         path = report_path(sheet, options)
@@ -269,7 +274,7 @@ class RunSession:
             return None, None
         if report is None:
             # Nothing is kept, but values that were modified since the pull are conflicts anyway.
-            is_pulled = self.table.memory is not None
+            is_pulled = self.table.memory is not None or bool(self.table.columns.expected)
             return (CurrentValues(None, overwrites, repeated_ids) if is_pulled else None), None
         path = beside(report.path, BEFORE)
         sent_before = SentDigests(path)

@@ -16,6 +16,7 @@ from bulk_reset.core.saved_plan import PlanFileError, PlanHeader, SavedPlan
 from bulk_reset.engine.connection import SANDBOX, Connection
 from bulk_reset.engine.options import Options
 from bulk_reset.quota.account_ledger import account_hash
+from bulk_reset.sheets.columns import ONLY_IF
 from bulk_reset.sheets.sheet import Sheet
 
 EXPIRES_S: Final = 24 * 3600.0
@@ -35,7 +36,9 @@ def header_for(
     A plan of a plan names the sheet of the first one.
     """
     now = time.time()
-    columns = {name: table.columns.name(name) for name in table.columns.position}
+    found = table.columns
+    columns = {name: found.name(name) for name in found.position}
+    columns |= {f"{ONLY_IF}{name}": found.header[at] for name, at in found.expected.items()}
     sheet, sha256 = Path(table.label).name, hash_file(table.path).sha256 if table.path else ""
     if table.plan is not None:
         sheet, sha256 = table.plan.header.sheet, table.plan.header.sheet_sha256
