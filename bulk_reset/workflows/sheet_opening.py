@@ -14,6 +14,7 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import InputError, NoRowsError
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.saved_plan import is_saved_plan
 from bulk_reset.engine.options import Options, PathLike, ReadingOptions
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
@@ -117,8 +118,10 @@ def report_path(sheet: SheetLike, options: Options) -> Path | None:
     if options.report is not None or isinstance(sheet, (pd.DataFrame, ExactTable)):
         return options.report
     path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
+    # A sheet and its plan are beside each other, and have other rows.
+    name = path.name if is_saved_plan(path) else path.stem
     # A rehearsal has a report of its own, so that it never counts as work that was done.
-    return path.with_name(f"{path.stem}{'.sandbox' if options.is_rehearsal else ''}.report.csv")
+    return path.with_name(f"{name}{'.sandbox' if options.is_rehearsal else ''}.report.csv")
 
 
 def refuse_to_overwrite(sheet: Path | None, report: Path | None) -> None:

@@ -19,6 +19,7 @@ from bulk_reset import (
     OnConflict,
     Options,
     Status,
+    Totals,
     plan,
     pull,
     read_report,
@@ -80,7 +81,7 @@ def rename(options: Options, *numbers: int) -> None:
     run(path, options)
 
 
-def counts(totals: Any) -> dict[str, int]:
+def counts(totals: Totals) -> dict[str, int]:
     return {status.value: rows for status, rows in totals.counts.items() if rows}
 
 
@@ -94,7 +95,7 @@ def test_a_plan_is_sent_exactly_and_undone(options: Options) -> None:
     rename(options, 3, 4, 5, 6, 7)
     edited = titles(options)
     assert counts(run(path, options)) == {"updated": 7, "conflict": 5}
-    report = path.with_name("x.sandbox.report.csv")
+    report = path.with_name("x.plan.sandbox.report.csv")
     assert {one.row_number: one.status for one in read_report(report)} == {
         n + 1: Status.CONFLICT if 3 <= n <= 7 else Status.UPDATED for n in range(1, 13)
     }
@@ -163,11 +164,6 @@ def test_values_keep_their_types(options: Options) -> None:
     plan(source, options, out=path)
     assert counts(run(path, options)) == {"updated": 1}
     assert custom_fields(options) == {"tags": ["a", 1], "level": "5"}
-    source.write_text(f"id,field:level:json\n{ID.format(1)},5\n", encoding="utf-8")
-    plan(source, options, out=path)
-    again = replace(options, report=_folder(options) / "again.report.csv")
-    assert counts(run(path, again)) == {"updated": 1}
-    assert custom_fields(options) == {"tags": ["a", 1], "level": 5}
 
 
 def test_rows_of_one_incident_are_sent_in_their_order(options: Options) -> None:
@@ -232,6 +228,7 @@ def test_a_plan_of_another_api_or_account_is_refused(
     quick = {"per_second": 5000, "per_minute": 300_000}
     there = Options(base_url=api.url, **quick)
     plan(sheet(options), replace(there, account="one"), out=path)
+    read = api.get("/_stats")["requests"]
     content = gzip.decompress(path.read_bytes()[len(MAGIC) : -73])
     assert KEY.encode() not in content
     refused(path, options, "made for http.*would use the built-in sandbox")
@@ -241,7 +238,7 @@ def test_a_plan_of_another_api_or_account_is_refused(
     refused(path, Options(base_url=other.url, account="one", **quick), "Use base_url=")
     plan(sheet(options), options, out=path)
     refused(path, there, "made for the built-in sandbox")
-    assert (api.get("/_stats")["by_operation"].get("/incident/reset", 0)) == 0
+    assert api.get("/_stats")["requests"] == read
 
 
 @pytest.mark.parametrize(
@@ -285,7 +282,7 @@ def test_a_plan_that_fails_leaves_the_older_one(options: Options) -> None:
     path = _folder(options) / "x.plan"
     plan(sheet(options), options, out=path)
     content = path.read_bytes()
-    with pytest.raises(InputError, match="old.titel"):
+    with pytest.raises(InputError, match=r"old\.titel"):
         plan(sheet(options), replace(options, where="row < 9 or old.titel"), out=path)
     assert path.read_bytes() == content
     assert not list(_folder(options).glob("*.tmp"))
