@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, NamedTuple, Self
 
 from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
@@ -36,6 +36,10 @@ _GZIP: Final = 31
 _LEVEL: Final = 3
 _BLOCK_BYTES: Final = 1 << 18
 _LONGEST_LINE: Final = 1 << 24
+_LINES: Final = 256
+"""So many rows are packed together."""
+_NOTHING: Final[Mapping[str, str]] = {}
+_TEXT: Final = {str}
 _AGAIN: Final = "Make the plan again."
 _LAST: Final = len(SETTABLE_FIELDS)
 VERDICTS: Final = frozenset({"update", "unchanged", "conflict", "missing", "rejected"})
@@ -92,9 +96,11 @@ class PlanFooter:
     not_edited: int
 
 
-@dataclass(frozen=True, slots=True)
-class SavedField:
-    """The planned change of a field: its values, as JSON has them; see ``FieldPlan``."""
+class SavedField(NamedTuple):
+    """The planned change of a field: its values, as JSON has them; see ``FieldPlan``.
+
+    A named tuple, as ``SavedRow``, because one is made for every row.
+    """
 
     field: str
     old: Any
@@ -109,8 +115,7 @@ class SavedField:
         return {**lost, "new": self.new, "old": self.old, **was}
 
 
-@dataclass(frozen=True, slots=True)
-class SavedRow:
+class SavedRow(NamedTuple):
     """A row of a plan; see ``RowPlan``."""
 
     row_number: int
@@ -119,14 +124,14 @@ class SavedRow:
     fields: tuple[SavedField, ...] = ()
     link: str = ""
     reason: str = ""
-    expected: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = _NOTHING
 
     def line(self) -> bytes:
         """Return the row as a line of JSON."""
         values: dict[str, Any] = {}
         if self.expected:
             values["expected"] = _sorted(self.expected)
-        names = sorted(self.fields, key=_name_of)
+        names = self.fields if len(self.fields) == 1 else sorted(self.fields, key=_name_of)
         values["fields"] = {one.field: one.as_json() for one in names}
         values["id"] = self.incident_id
         if self.link:
@@ -145,17 +150,19 @@ class SavedRow:
             LookupError, TypeError, ValueError, AttributeError: this program did not write it.
         """
         found = values["fields"]
+        items = found.items() if len(found) == 1 else sorted(found.items(), key=_place_of)
         row = cls(
             values["row"],
             values["id"],
             values["verdict"],
-            tuple(SavedField(name, **one) for name, one in sorted(found.items(), key=_place_of)),
+            tuple([SavedField(name, **one) for name, one in items]),
             values.get("link", ""),
             values.get("reason", ""),
-            values.get("expected", {}),
+            values.get("expected", _NOTHING),
         )
-        texts = (row.incident_id, row.link, row.reason, *row.expected.values())
-        if type(row.row_number) is not int or not all(isinstance(one, str) for one in texts):
+        texts = {type(row.incident_id), type(row.link), type(row.reason)}
+        texts.update(map(type, row.expected.values()))
+        if type(row.row_number) is not int or texts != _TEXT:
             raise TypeError
         if row.verdict not in VERDICTS:
             raise ValueError
@@ -192,27 +199,32 @@ class PlanWriter:
     def __init__(self, file: IO[bytes], header: PlanHeader) -> None:
         self._file, self.lines, self.sha256 = file, 0, ""
         self._hash = hashlib.sha256()
+        self._lines: list[bytes] = []
         self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         self._write(MAGIC)
-        self._pack(_encoded(asdict(header)))
+        self._lines.append(_encoded(asdict(header)))
 
-    def add(self, row: SavedRow) -> None:
-        """Write a row; raises OSError."""
+    def add(self, row: SavedRow) -> bool:
+        """Add a row; return whether it is time to ``flush``."""
         self.lines += 1
-        self._pack(row.line())
+        self._lines.append(row.line())
+        return len(self._lines) >= _LINES
+
+    def flush(self) -> None:
+        """Write the rows that were added; raises OSError."""
+        lines, self._lines = self._lines, []
+        packed = self._packer.compress(b"".join([line + b"\n" for line in lines]))
+        if packed:
+            self._write(packed)
 
     def finish(self, footer: PlanFooter) -> None:
         """Write the footer and the hash; raises OSError."""
-        self._pack(_encoded({"footer": asdict(footer)}))
+        self._lines.append(_encoded({"footer": asdict(footer)}))
+        self.flush()
         self._write(self._packer.flush())
         self._write(b"\n")
         self.sha256 = self._hash.hexdigest()
         self._file.write(b"sha256 %s\n" % self.sha256.encode())
-
-    def _pack(self, line: bytes) -> None:
-        packed = self._packer.compress(line + b"\n")
-        if packed:
-            self._write(packed)
 
     def _write(self, content: bytes) -> None:
         self._hash.update(content)

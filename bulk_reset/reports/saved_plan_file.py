@@ -32,8 +32,9 @@ class SavedPlanFile(PlanFile):
 
     def add(self, row: RowPlan) -> None:
         """Write a row; see ``PlanFile.add``."""
-        with self._writing():
-            self._writer.add(saved_row(row))
+        if self._writer.add(saved_row(row)):
+            with self._writing():
+                self._writer.flush()
 
     def finish(self, totals: PlanTotals) -> None:
         """Write the totals and the hash; see ``PlanFile.finish``."""
@@ -68,8 +69,10 @@ def saved_row(row: RowPlan) -> SavedRow:
         row.incident_id,
         row.verdict,
         tuple(
-            SavedField(one.field, one.old_value, one.new_value, one.was, one.lost)
-            for one in row.fields
+            [
+                SavedField(one.field, one.old_value, one.new_value, one.was, one.lost)
+                for one in row.fields
+            ]
         ),
         row.link,
         row.reason,

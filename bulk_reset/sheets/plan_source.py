@@ -73,13 +73,14 @@ class PlanSource:
             for one in row.fields:
                 if one.field not in new:
                     raise self.plan.damaged(f"row {row.row_number} sets a field of no column")
-                column = one.field
-                if not isinstance(one.new, str) or not isinstance(one.old, str | None):
-                    column = f"{one.field}:json"
-                    checks[place] += f" {one.field}"
-                new[one.field][place] = text_of(column, one.new)
-                if one.field in was:
-                    was[one.field][place] = text_of(column, one.old)
+                name, set_to = one.field, one.new
+                old = "" if one.old is None else one.old
+                if not (isinstance(set_to, str) and isinstance(old, str)):
+                    checks[place] += f" {name}"
+                    set_to, old = (text_of(f"{name}:json", value) for value in (set_to, one.old))
+                new[name][place] = set_to
+                if name in was:
+                    was[name][place] = old
             for name, text in row.expected.items():
                 if f"{ONLY_IF}{name}" not in expected:
                     raise self.plan.damaged(f"row {row.row_number} expects a value of no column")
