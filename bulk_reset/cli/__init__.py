@@ -40,6 +40,7 @@ from bulk_reset.cli import (
     docs,
     job,
     plan,
+    plan_show,
     pull,
     report,
     run,
@@ -85,6 +86,8 @@ for command in (
 ):
     app.command(cls=AppCommand, rich_help_panel=_INCIDENTS)(command)
 app.add_typer(audit.audit, rich_help_panel=_INCIDENTS)
+app.command("plan show", cls=AppCommand, rich_help_panel=_INCIDENTS)(plan_show.show)
+app.command("plan diff", cls=AppCommand, rich_help_panel=_INCIDENTS)(plan_show.diff)
 app.add_typer(job.job, rich_help_panel=_JOBS)
 app.command(cls=AppCommand, rich_help_panel=_JOBS)(schedule.schedule)
 app.add_typer(runs.runs, rich_help_panel=_JOBS)

@@ -17,6 +17,8 @@ from bulk_reset.cli.arguments import (
     FromPullOption,
     HtmlOption,
     LimitOption,
+    MaxChangeOption,
+    MaxCriticalOption,
     MaxFailuresOption,
     MaxRowsOption,
     NoBeforeOption,
@@ -52,7 +54,11 @@ if TYPE_CHECKING:
 
 
 @takes_options(
-    approval=approvals, read=shared.reading, common=shared.common_options, record=recording
+    select=shared.selecting,
+    approval=approvals,
+    read=shared.reading,
+    common=shared.common_options,
+    record=recording,
 )
 def run(
     sheet: SheetArgument,
@@ -65,6 +71,8 @@ def run(
     on_conflict: OnConflictOption = OnConflict.ERROR,
     max_rows: MaxRowsOption = None,
     max_failures: MaxFailuresOption = None,
+    max_change: MaxChangeOption = None,
+    max_critical: MaxCriticalOption = None,
     no_before: NoBeforeOption = False,
     overwrite: OverwriteOption = False,
     canary: CanaryOption = None,
@@ -76,13 +84,15 @@ def run(
     workers: WorkersOption = WORKERS,
     html: HtmlOption = False,
     approval: OptionValues,
+    select: OptionValues,
     read: OptionValues,
     common: CommonOptions,
     record: Recording,
 ) -> None:
     """Update the incidents of SHEET within the quota, with a report of every row.
 
-    The same command again resumes an interrupted run. On a terminal it asks before it sends.
+    A saved plan (see plan --out) is sent exactly as it was planned. The same command again resumes
+    an interrupted run. On a terminal it asks before it sends.
 
     Examples:
         bulk-reset run incidents.xlsx --sandbox
@@ -109,12 +119,15 @@ def run(
             **common.options,
             **read,
             **approval,
+            **select,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
             workers=workers,
             limit=limit,
             max_rows=max_rows,
             max_failures=max_failures,
+            max_change=max_change,
+            max_critical=max_critical,
             retry_failed=retry_failed,
             report=report,
             dry_run=dry_run,
@@ -123,6 +136,7 @@ def run(
             canary=canary,
             verify=verify,
         )
+        _refuse_blind_selection(options)
         notify = output.once()
         callbacks = Callbacks(
             on_notice=notify,
@@ -164,6 +178,19 @@ def _require_approval(sheet: str, options: Options) -> None:
         from bulk_reset.workflows.approve import require_approval  # noqa: PLC0415
 
         require_approval(sheet, options)
+
+
+def _refuse_blind_selection(options: Options) -> None:
+    """Refuse a dry run that would have to read current values.
+
+    Raises:
+        InputError: it would.
+    """
+    if options.dry_run and options.reads_first:
+        raise InputError(
+            "--dry-run: reads no current values, which --where, --exclude-where, --max-change and "
+            "--max-critical need. Use plan, or remove one of them."
+        )
 
 
 def _stamp_of(sheet: str) -> tuple[int, int, int] | None:

@@ -30,6 +30,7 @@ _style: ContextVar[OptionStyle] = ContextVar("option_style", default=OptionStyle
 _FLAG_OF: Final = {
     "mapping": "--map",
     "sheet_name": "--sheet",
+    "only_fields": "--only-field",
     "timeout_s": "--timeout",
     "patience_s": "--patience",
     "before": "--no-before",
@@ -46,6 +47,8 @@ _KEY_OF: Final = {
     "header_row": "source.header_row",
     "max_rows": "limits.max_rows",
     "max_failures": "limits.max_failures",
+    "max_change": "limits.max_change",
+    "max_critical": "limits.max_critical",
     "timeout_s": "api.timeout",
     "patience_s": "api.patience",
     "app_key_file": "api.app_key_file",

@@ -1,4 +1,4 @@
-"""Options of a check, a run, a plan, a verification or a pull, in six groups.
+"""Options of a check, a run, a plan, a verification or a pull, in groups.
 
 ``Options`` has all of them. A function that needs one group only takes that group.
 
@@ -21,6 +21,7 @@ from bulk_reset.core.defaults import (
 )
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.row_ranges import RowRanges
 from bulk_reset.engine.approval_options import ApprovalOptions
 from bulk_reset.engine.option_group import OptionGroup, PathLike, PathOption, empty_option
 from bulk_reset.engine.retry_policy import RetryPolicy
@@ -34,6 +35,7 @@ __all__ = [
     "QuotaOptions",
     "ReadingOptions",
     "SafetyOptions",
+    "SelectionOptions",
     "SendingOptions",
 ]
 
@@ -135,16 +137,60 @@ class SafetyOptions(OptionGroup):
 
     def failure_limit(self, rows: int) -> float:
         """Return how many of so many rows may fail before the run stops."""
-        if self.max_failures is None:
-            return float("inf")
-        text = str(self.max_failures).strip()
-        number = text.removesuffix("%")
-        if not number.isdecimal():
+        return _row_limit("max_failures", self.max_failures, rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionOptions(OptionGroup):
+    """Which rows and fields are sent; the others stay as they are.
+
+    Attributes:
+        only_rows: row numbers, such as ``2-40,77``.
+        only_fields: only these fields of every row.
+        where, exclude_where: expressions over ``old``, ``new`` and ``row``.
+        max_change: refuse to send if more rows will change; a number, or a share like ``30%``.
+        max_critical: refuse to send if more Critical incidents will change.
+    """
+
+    only_rows: str | None = None
+    only_fields: tuple[str, ...] = ()
+    where: str | None = None
+    exclude_where: str | None = None
+    max_change: int | str | None = None
+    max_critical: int | None = None
+
+    def _check(self) -> None:
+        self.selected_rows()
+        self.change_limit(1)
+        for name in ("where", "exclude_where"):
+            if getattr(self, name) is not None and not getattr(self, name).strip():
+                raise empty_option(name)
+        if isinstance(self.only_fields, str) or not all(map(str.strip, self.only_fields)):
+            raise InputError(f"{option_name('only_fields')}: must be a list of names of fields.")
+        if self.max_critical is not None and self.max_critical < 0:
+            raise InputError(f"{option('max_critical', self.max_critical)}: must be 0 or more.")
+
+    def selected_rows(self) -> RowRanges | None:
+        """Return the rows of ``only_rows``; None for all."""
+        if self.only_rows is None:
+            return None
+        try:
+            return RowRanges.of(self.only_rows)
+        except ValueError as exc:
             raise InputError(
-                f"{option('max_failures', text)}: not a number of rows. Use a number, or a share "
-                "of the rows like 5%."
-            )
-        return rows * int(number) / 100 if text.endswith("%") else int(number)
+                f"{option('only_rows', self.only_rows)}: {exc}. Use rows as Excel shows them, such "
+                "as 2-40,77."
+            ) from None
+
+    def change_limit(self, rows: int) -> float:
+        """Return how many of so many rows may change."""
+        return _row_limit("max_change", self.max_change, rows)
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether all incidents are read before anything is sent."""
+        given = (self.where, self.exclude_where, self.max_change, self.max_critical)
+        return any(one is not None for one in given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,10 +264,11 @@ class Options(
     SendingOptions,
     SafetyOptions,
     ApprovalOptions,
+    SelectionOptions,
     QuotaOptions,
     ConnectionOptions,
 ):
-    """All options, each by its name; see the six groups for what they mean.
+    """All options, each by its name; see the groups for what they mean.
 
     Raises:
         InputError: a value that cannot be used; the message names the option and what it takes.
@@ -243,6 +290,20 @@ class Options(
             if values[one.name]
             != (one.default if one.default_factory is MISSING else one.default_factory())
         }
+
+
+def _row_limit(name: str, limit: int | str | None, rows: int) -> float:
+    """Return how many of so many rows a limit allows."""
+    if limit is None:
+        return float("inf")
+    text = str(limit).strip()
+    number = text.removesuffix("%")
+    if not number.isdecimal():
+        raise InputError(
+            f"{option(name, text)}: not a number of rows. Use a number, or a share of the rows "
+            "like 5%."
+        )
+    return rows * int(number) / 100 if text.endswith("%") else int(number)
 
 
 def _require_positive(name: str, value: int | None) -> None:
