@@ -90,6 +90,7 @@ def require_approval(
     options: Options,
     *,
     label: str = "",
+    opened_sha256: str = "",
     made_by: str = "",
     now_at: float | None = None,
 ) -> tuple[Approval, ...]:
@@ -98,6 +99,7 @@ def require_approval(
     Args:
         sheet: what the run was given.
         label: the plan's name in an error, where ``sheet`` is a copy of it.
+        opened_sha256: the digest of the plan that is open already; the file may be another by now.
         made_by: the login of the user who made the plan, where the plan has it.
         now_at: UTC epoch seconds; the clock's time when None.
 
@@ -119,6 +121,8 @@ def require_approval(
     _refuse_other_changes(options)
     plan = Path(sheet)
     digest, approvals = plan_digest(plan), read_approvals(plan)
+    if opened_sha256 not in {"", digest}:
+        raise InputError(f"{plan}: modified after it was opened. Run the command again.")
     check = _Check(options, digest, {*login_names(), made_by} - {""}, now_at or time.time())
     valid, problems = [], []
     for approval in approvals:

@@ -49,7 +49,7 @@ def run(
     callbacks = or_default("callbacks", callbacks, Callbacks)
     with (
         open_run(sheet, options, callbacks) as session,
-        _audited(session, _approvals(sheet, options, callbacks)) as write_audit,
+        _audited(session, _approvals(session, sheet)) as write_audit,
     ):
         sent = send_with_canary(session, handles_signals=handles_signals)
         totals = sent.totals
@@ -62,15 +62,15 @@ def run(
     return totals
 
 
-def _approvals(sheet: SheetLike, options: Options, callbacks: Callbacks) -> tuple[Approval, ...]:
+def _approvals(session: RunSession, sheet: SheetLike) -> tuple[Approval, ...]:
     """Return the approvals of an open plan; a sheet that changes after it was opened is not sent.
 
     Raises:
         InputError: an approval is required, and there is no valid one.
     """
-    approvals = require_approval(sheet, options)
+    approvals = require_approval(sheet, session.options)
     for approval in approvals:
-        callbacks.on_notice(f"{sheet}: approved by {approval}")
+        session.callbacks.on_notice(f"{sheet}: approved by {approval}")
     return approvals
 
 

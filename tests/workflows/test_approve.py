@@ -225,6 +225,10 @@ def test_every_reason_to_refuse_is_named(
     assert "alice: an own approval" in _refusal(plan, options)
     logins("bob")
 
+    assert "modified after it was opened" in _refusal(plan, options, opened_sha256="0" * 64)
+    same = require_approval(plan, options, opened_sha256=approved.plan_sha256)
+    assert same == (approved,)
+
     write_plan(plan, b"other rows")
     assert "alice: approved another version of the plan" in _refusal(plan, options)
     assert str(plan) in _refusal(plan, options)
