@@ -142,6 +142,8 @@ class Job(JobTable):
             patience_s=api.patience,
             max_failures=self.limits.max_failures,
             max_rows=self.limits.max_rows,
+            max_change=self.limits.max_change,
+            max_critical=self.limits.max_critical,
             report=report,
             before=run.before,
             overwrite=run.overwrite,

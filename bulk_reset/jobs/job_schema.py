@@ -162,9 +162,11 @@ class Limits(JobTable):
 
     max_rows: Annotated[int, Field(ge=1)] = _MAX_ROWS
     max_failures: Annotated[int, Field(ge=0)] | str | None = None
+    max_change: Annotated[int, Field(ge=0)] | str | None = None
+    max_critical: Annotated[int, Field(ge=0)] | None = None
     max_duration: PositiveDuration | None = None
 
-    @field_validator("max_failures")
+    @field_validator("max_failures", "max_change")
     @classmethod
     def _check_share(cls, limit: int | str | None) -> int | str | None:
         if not isinstance(limit, str):

@@ -68,7 +68,9 @@ def _approvals(session: RunSession, sheet: SheetLike) -> tuple[Approval, ...]:
     Raises:
         InputError: an approval is required, and there is no valid one.
     """
-    approvals = require_approval(sheet, session.options)
+    plan = session.table.plan
+    opened = plan.sha256 if plan is not None else ""
+    approvals = require_approval(sheet, session.options, opened_sha256=opened)
     for approval in approvals:
         session.callbacks.on_notice(f"{sheet}: approved by {approval}")
     return approvals
