@@ -85,7 +85,7 @@ def _seconds_of(age: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def require_approval(
+def require_approval(  # noqa: PLR0913  (what a caller knows of the plan)
     sheet: object,
     options: Options,
     *,
