@@ -56,7 +56,7 @@ TABLES = {
 }
 TOPICS = {
     *("sheets", "options", "report", "jobs", "quota", "figures", "logs", "python", "sandbox"),
-    *("key", "troubleshooting"),
+    *("key", "troubleshooting", "plans"),
 }
 PAGES = sorted(MANUAL.glob("*.md"))
 COMMANDS = known_commands()

@@ -8,7 +8,7 @@ State: the context of the command that runs. Imported by no other package.
 Public surface:
     main, app            the program
     check, run, plan …   one module for each command
-    arguments, shared    options that several commands have
+    arguments, shared, approval_options    options that several commands have
     view                 progress, and how a question is asked
     console, summary     tables, errors and summaries on the terminal
     run_confirmation     what ``run`` shows and asks before it sends
@@ -32,12 +32,15 @@ import typer
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.cli import (
+    approve,
+    audit,
     check,
     completion,
     config,
     docs,
     job,
     plan,
+    plan_show,
     pull,
     report,
     run,
@@ -74,6 +77,7 @@ for command in (
     pull.pull,
     check.check,
     plan.plan,
+    approve.approve,
     run.run,
     verify.verify,
     undo.undo,
@@ -81,6 +85,9 @@ for command in (
     template.template,
 ):
     app.command(cls=AppCommand, rich_help_panel=_INCIDENTS)(command)
+app.add_typer(audit.audit, rich_help_panel=_INCIDENTS)
+app.command("plan show", cls=AppCommand, rich_help_panel=_INCIDENTS)(plan_show.show)
+app.command("plan diff", cls=AppCommand, rich_help_panel=_INCIDENTS)(plan_show.diff)
 app.add_typer(job.job, rich_help_panel=_JOBS)
 app.command(cls=AppCommand, rich_help_panel=_JOBS)(schedule.schedule)
 app.add_typer(runs.runs, rich_help_panel=_JOBS)

@@ -46,7 +46,7 @@ def place_of(context: Context) -> settings.Place:
     names: list[str] = []
     node: Context | None = context
     while node is not None and node.parent is not None:
-        names.insert(0, node.info_name or "")
+        names[:0] = (node.info_name or "").split()
         node = node.parent
     return tuple(names)
 
@@ -90,7 +90,19 @@ class AppCommand(_OwnHelp, TyperCommand):
 
 
 class AppGroup(_OwnHelp, TyperGroup):
-    """A group of commands of this program, or the program itself."""
+    """A group of commands of this program, or the program itself.
+
+    A command may have a name of two words, such as ``plan show`` beside ``plan SHEET``.
+    """
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """Return the command that the first words name, and the other words."""
+        two = " ".join(args[:2])
+        if two in self.commands:
+            return two, self.commands[two], args[2:]
+        return super().resolve_command(ctx, args)
 
 
 def _show_all(context: Context, _: Parameter, value: bool) -> None:

@@ -23,7 +23,7 @@ SheetArgument = Annotated[
     str,
     typer.Argument(
         metavar="SHEET",
-        help="A .csv, .tsv, .txt or .xlsx file; - reads CSV from standard input.",
+        help="A .csv, .tsv, .txt or .xlsx file, or a saved plan; - reads CSV from standard input.",
         show_default=False,
     ),
 ]
@@ -86,6 +86,31 @@ SetOption = Annotated[
     ),
 ]
 
+OnlyRowsOption = Annotated[
+    str | None,
+    typer.Option(metavar="ROWS", help="Only these rows, such as 2-40,77.", rich_help_panel=WHAT),
+]
+OnlyFieldOption = Annotated[
+    list[str],
+    typer.Option(
+        "--only-field", metavar="FIELD", help="Only this field; repeatable.", rich_help_panel=WHAT
+    ),
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help="Only rows for which it is true; of old, new and row.",
+        rich_help_panel=WHAT,
+    ),
+]
+ExcludeWhereOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION", help="Leave out rows for which it is true.", rich_help_panel=WHAT
+    ),
+]
+
 # --- Safety ----------------------------------------------------------------------------------
 
 DryRunOption = Annotated[
@@ -128,6 +153,20 @@ MaxFailuresOption = Annotated[
         metavar="N|N%", help="Stop when more rows than this fail.", rich_help_panel=SAFETY
     ),
 ]
+MaxChangeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|N%", help="Send nothing if more rows will change.", rich_help_panel=SAFETY
+    ),
+]
+MaxCriticalOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Send nothing if more Critical incidents will change.",
+        rich_help_panel=SAFETY,
+    ),
+]
 NoBeforeOption = Annotated[
     bool,
     typer.Option(
@@ -153,6 +192,11 @@ SandboxStateOption = Annotated[
     ),
 ]
 
+ExpiresOption = Annotated[
+    str,
+    typer.Option(metavar="AGE", help="How long the saved plan can be run.", rich_help_panel=SAFETY),
+]
+
 # --- Output ----------------------------------------------------------------------------------
 
 ReportOption = Annotated[
@@ -162,6 +206,12 @@ ReportOption = Annotated[
         help="The report file.",
         show_default="NAME.report.csv beside SHEET",
         rich_help_panel=OUTPUT,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.plan", help="Save the plan, to show, approve and run.", rich_help_panel=OUTPUT
     ),
 ]
 HtmlOption = Annotated[

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bulk_reset.cli import next_steps, shared
 from bulk_reset.cli.arguments import (
+    OUTPUT,
     JsonOption,
     OnConflictOption,
     PerMinuteOption,
@@ -23,10 +26,21 @@ from bulk_reset.cli.shared import OptionValues, takes_options
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND, OnConflict
-from bulk_reset.core.errors import ExitCode
+from bulk_reset.core.errors import ExitCode, SheetError
 
 if TYPE_CHECKING:
+    from bulk_reset.core.row_error import RowError
     from bulk_reset.workflows.check import CheckResult
+
+SarifOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write the errors as SARIF 2.1.0, for CI.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes_options(read=shared.reading)
@@ -37,6 +51,7 @@ def check(
     per_second: PerSecondOption = PER_SECOND,
     per_minute: PerMinuteOption = PER_MINUTE,
     share: ShareOption = 1.0,
+    sarif: SarifOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -49,6 +64,7 @@ def check(
     Examples:
         bulk-reset check incidents.xlsx
         bulk-reset check incidents.csv --map title="New title"
+        bulk-reset check incidents.csv --sarif incidents.sarif
 
     Exit codes:
         0  all rows are valid
@@ -71,14 +87,29 @@ def check(
         try:
             callbacks = Callbacks(on_notice=output.notice, on_read=view.rows_read)
             result = checking.check(sheet, options, callbacks)
+        except SheetError as error:
+            if sarif is not None:
+                _write_sarif(sarif, sheet, (), [error])
+            raise
         finally:
             view.close()
         code = ExitCode.INPUT if result.row_errors else ExitCode.DONE
         if result.row_errors:
             output.row_errors(result.row_errors)
         _show(result, output, sheet)
+        if sarif is not None:
+            _write_sarif(sarif, sheet, result.header, result.row_errors)
+            output.line(f"SARIF: {sarif}")
         output.json({**dataclasses.asdict(result), "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _write_sarif(
+    path: Path, sheet: str, header: Sequence[str], errors: Iterable[RowError | SheetError]
+) -> None:
+    from bulk_reset.reports.sarif_file import write_sarif  # noqa: PLC0415  (rarely needed)
+
+    write_sarif(path, sheet, header, errors)
 
 
 def _show(result: CheckResult, output: Output, sheet: str) -> None:

@@ -130,12 +130,16 @@ def _show_page(topic: str) -> None:
 
 def _find_command(root: Context, words: list[str]) -> Context | None:
     context = root
-    for word in words:
+    left = list(words)
+    while left:
         command = context.command
-        found = command.commands.get(word) if isinstance(command, TyperGroup) else None
-        if found is None:
+        names = [" ".join(left[:2]), left[0]]
+        commands = command.commands if isinstance(command, TyperGroup) else {}
+        name = next((name for name in names if name in commands), None)
+        if name is None:
             return None
-        context = context.__class__(found, info_name=word, parent=context)
+        del left[: len(name.split())]
+        context = context.__class__(commands[name], info_name=name, parent=context)
     return context
 
 

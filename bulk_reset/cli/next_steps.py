@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 PROGRAM: Final = "bulk-reset"
 _NOTHING: Final[Mapping[str, str]] = {}
 _GIVEN: Final = frozenset({"COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"})
-OUTPUTS: Final = frozenset({"json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"})
+OUTPUTS: Final = frozenset(
+    {
+        *("json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"),
+        *("sarif", "junit", "exit-code"),
+    }
+)
 """Options that say how a result is shown, which another command does not need."""
 CONNECTION: Final = frozenset(
     {
@@ -59,6 +64,10 @@ _OF_ONE_FILE: Final = frozenset(
         "set",
         "plan",
         "dry-run",
+        "require-approval",
+        "allowed-signers",
+        "hmac-key-file",
+        "allow-own-approval",
     }
 )
 """Options of a run that do not suit the file of its failed rows, which is a plain CSV file."""
@@ -96,9 +105,7 @@ def other_command(
     """
     context = running_context()
     path = name.split()
-    command: Command = context.find_root().command
-    for one in path:
-        command = cast("TyperGroup", command).commands[one]
+    command = _command(cast("TyperGroup", context.find_root().command), name)
     accepted = _keys(command)
     options = {
         key: words
@@ -106,6 +113,14 @@ def other_command(
         if key in accepted and (keeps is None or key in keeps)
     }
     return _joined(path, [str(one) for one in arguments], options, without, plus)
+
+
+def _command(group: TyperGroup, name: str) -> Command:
+    """Return a command of a group by its name; the name of one command may have two words."""
+    if name in group.commands:
+        return group.commands[name]
+    first, _, rest = name.partition(" ")
+    return _command(cast("TyperGroup", group.commands[first]), rest)
 
 
 def command_line(*words: object) -> str:
@@ -121,6 +136,11 @@ def plan_of(sheet: object) -> str:
 def run_of(sheet: object) -> str:
     """Return the run of a sheet that was just checked or planned."""
     return other_command("run", sheet, without={*OUTPUTS, "from-pull", "set"})
+
+
+def run_of_plan(plan: object) -> str:
+    """Return the run of a plan that was just saved."""
+    return other_command("run", plan, keeps=CONNECTION)
 
 
 def run_of_failed_rows(failed: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,9 +13,11 @@ import typer
 from bulk_reset.cli import next_steps, shared
 from bulk_reset.cli.arguments import (
     OUTPUT,
+    ExpiresOption,
     FromPullOption,
     LimitOption,
     OnConflictOption,
+    OutOption,
     OverwriteOption,
     ReportOption,
     RetryFailedOption,
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from bulk_reset.reports.plan_workbook import PlanWorkbook
 
 _SHOWN_ROWS: Final = 10
-_CONTEXT: Final = 40
+_UNITS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _STYLE: Final = {"same": "none", "old": "red strike", "new": "green underline"}
 HtmlOption = Annotated[
     bool,
@@ -50,14 +53,23 @@ HtmlOption = Annotated[
 XlsxOption = Annotated[
     bool, typer.Option("--xlsx", help="Write NAME.plan.xlsx.", rich_help_panel=OUTPUT)
 ]
+ExitCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--exit-code", help="Exit with 5 if rows will be updated.", rich_help_panel=OUTPUT
+    ),
+]
 
 
-@takes_options(read=shared.reading, common=shared.common_options)
+@takes_options(select=shared.selecting, read=shared.reading, common=shared.common_options)
 def plan(
     sheet: SheetArgument,
     *,
     html: HtmlOption = False,
     xlsx: XlsxOption = False,
+    exit_code: ExitCodeOption = False,
+    out: OutOption = None,
+    expires: ExpiresOption = "24h",
     from_pull: FromPullOption = None,
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     report: ReportOption = None,
@@ -66,6 +78,7 @@ def plan(
     retry_failed: RetryFailedOption = False,
     overwrite: OverwriteOption = False,
     on_conflict: OnConflictOption = OnConflict.ERROR,
+    select: OptionValues,
     read: OptionValues,
     common: CommonOptions,
 ) -> None:
@@ -76,12 +89,14 @@ def plan(
     Examples:
         bulk-reset plan incidents.xlsx
         bulk-reset plan incidents.xlsx --html --xlsx
+        bulk-reset plan incidents.xlsx --out incidents.plan
 
     Exit codes:
         0  the run can start
         1  some rows conflict or have no incident
         2  the sheet, an option or the key is wrong
         3  the API cannot be read
+        5  rows will be updated (only with --exit-code)
     """
     output = common.output
     view = ProgressView(output)
@@ -95,6 +110,7 @@ def plan(
         options = Options(
             **common.options,
             **read,
+            **select,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
             limit=limit,
@@ -113,24 +129,29 @@ def plan(
             contextlib.ExitStack() as stack,
         ):
             pull_first(sheet, from_pull, set, options, callbacks)
-            writers = _writers(Path(sheet), stack, html=html, xlsx=xlsx)
+            expires_s = _seconds_of(expires)
+            writers = plan_files(Path(sheet), stack, html=html, xlsx=xlsx)
 
             def add(row: RowPlan) -> None:
                 plan_view.add(row)
                 for writer in writers:
                     writer.add(row)
 
-            totals = planned(sheet, options, callbacks, add)
+            totals = planned(sheet, options, callbacks, add, out=out, expires_s=expires_s)
             view.close()
             for writer in writers:
                 writer.finish(totals)
         plan_view.show(totals)
         for writer in writers:
             output.line(f"Plan: {writer.path}")
+        if out is not None:
+            output.line(f"Saved plan: {out}, expires in {expires}")
+            output.line(f"SHA-256 of the plan: {totals.plan_sha256}")
         output.line("Nothing was sent.")
         if totals.counts.get("update", 0):
-            output.line(f"Next: {next_steps.run_of(sheet)}")
-        code = _code_of(totals)
+            run = next_steps.run_of(sheet) if out is None else next_steps.run_of_plan(out)
+            output.line(f"Next: {run}")
+        code = _code_of(totals, has_code_of_changes=exit_code)
         rows = plan_view.as_json()
         output.json({**dataclasses.asdict(totals), "plan": rows, "exit_code": int(code)})
     raise typer.Exit(code)
@@ -140,12 +161,28 @@ def _all_rows(sheet: str, *, has_file: bool) -> str:
     return "The file below has all." if has_file else next_steps.plan_as_page(sheet)
 
 
-def _code_of(totals: PlanTotals) -> ExitCode:
-    has_trouble = totals.counts.get("conflict", 0) + totals.counts.get("missing", 0)
-    return ExitCode.NOT_ALL if has_trouble else ExitCode.DONE
+def _code_of(totals: PlanTotals, *, has_code_of_changes: bool) -> ExitCode:
+    if totals.counts.get("conflict", 0) + totals.counts.get("missing", 0):
+        return ExitCode.NOT_ALL
+    has_changes = has_code_of_changes and totals.counts.get("update", 0)
+    return ExitCode.CHANGES if has_changes else ExitCode.DONE
 
 
-def _writers(
+def _seconds_of(age: str) -> float:
+    """Return the seconds of an age such as ``24h``.
+
+    Raises:
+        InputError: it is not an age.
+    """
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+
+    found = re.fullmatch(r"(\d{1,5})([mhdw])", age.strip(), re.ASCII)
+    if found is None or not int(found[1]):
+        raise InputError(f"--expires {age}: not an age. Use for example 8h, 24h or 7d.")
+    return float(int(found[1]) * _UNITS[found[2]])
+
+
+def plan_files(
     sheet: Path, stack: contextlib.ExitStack, *, html: bool, xlsx: bool
 ) -> list[PlanPage | PlanWorkbook]:
     """Open the files of a plan beside its sheet, until the stack closes."""
@@ -184,7 +221,7 @@ class PlanView:
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return all rows as plain values."""
-        return [dataclasses.asdict(row) for row in self._rows]
+        return [row_as_json(row) for row in self._rows]
 
     def show(self, totals: PlanTotals) -> None:
         """Print the rows and the totals."""
@@ -217,7 +254,7 @@ class PlanView:
         for row in [row for row in self._rows if row.fields][:_SHOWN_ROWS]:
             number = str(row.row_number)
             for field in row.fields:
-                table.add_row(number, cell(field.field), _text_of(field))
+                table.add_row(number, cell(field.field), text_of_field(field))
                 number = ""
         self._output.table(table)
         more = self._changing - _SHOWN_ROWS
@@ -226,7 +263,16 @@ class PlanView:
             self._output.line(f"… and {counted(more, 'more row')}. {all_rows}")
 
 
-def _text_of(field: FieldPlan) -> Text:
+def row_as_json(row: RowPlan) -> dict[str, Any]:
+    """Return a row as plain values, with the texts of its fields."""
+    plain = dataclasses.asdict(row)
+    del plain["expected"]
+    for field in plain["fields"]:
+        del field["old_value"], field["new_value"]
+    return plain
+
+
+def text_of_field(field: FieldPlan) -> Text:
     """Return a field's change: removed words struck and in [-…-], added ones in {+…+}."""
     from rich.text import Text  # noqa: PLC0415
 

@@ -45,6 +45,15 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the rows as JUnit XML, for CI.",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -55,6 +64,7 @@ def report(
     Examples:
         bulk-reset report incidents.report.csv
         bulk-reset report incidents.report.csv --html --xlsx
+        bulk-reset report incidents.report.csv --junit incidents.xml
 
     Exit codes:
         0  all rows of the report are done
@@ -77,6 +87,11 @@ def report(
             options = Options(**read)
             path = answer(file, of, options, Callbacks(on_notice=output.notice))
             output.line(f"Answer: {path}")
+        if junit is not None:
+            from bulk_reset.reports.junit_file import write_junit  # noqa: PLC0415  (rarely needed)
+
+            write_junit(junit, file)
+            output.line(f"JUnit: {junit}")
         page = ""
         if html:
             from bulk_reset.reports.report_page import (  # noqa: PLC0415  (rarely wanted)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from bulk_reset.cli import shared
+from bulk_reset.cli.approval_options import approvals
 from bulk_reset.cli.arguments import (
     CanaryOption,
     DryRunOption,
     FromPullOption,
     HtmlOption,
     LimitOption,
+    MaxChangeOption,
+    MaxCriticalOption,
     MaxFailuresOption,
     MaxRowsOption,
     NoBeforeOption,
@@ -50,7 +53,13 @@ if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
 
 
-@takes_options(read=shared.reading, common=shared.common_options, record=recording)
+@takes_options(
+    select=shared.selecting,
+    approval=approvals,
+    read=shared.reading,
+    common=shared.common_options,
+    record=recording,
+)
 def run(
     sheet: SheetArgument,
     *,
@@ -62,6 +71,8 @@ def run(
     on_conflict: OnConflictOption = OnConflict.ERROR,
     max_rows: MaxRowsOption = None,
     max_failures: MaxFailuresOption = None,
+    max_change: MaxChangeOption = None,
+    max_critical: MaxCriticalOption = None,
     no_before: NoBeforeOption = False,
     overwrite: OverwriteOption = False,
     canary: CanaryOption = None,
@@ -72,13 +83,16 @@ def run(
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
     workers: WorkersOption = WORKERS,
     html: HtmlOption = False,
+    approval: OptionValues,
+    select: OptionValues,
     read: OptionValues,
     common: CommonOptions,
     record: Recording,
 ) -> None:
     """Update the incidents of SHEET within the quota, with a report of every row.
 
-    The same command again resumes an interrupted run. On a terminal it asks before it sends.
+    A saved plan (see plan --out) is sent exactly as it was planned. The same command again resumes
+    an interrupted run. On a terminal it asks before it sends.
 
     Examples:
         bulk-reset run incidents.xlsx --sandbox
@@ -104,12 +118,16 @@ def run(
         options = Options(
             **common.options,
             **read,
+            **approval,
+            **select,
             on_conflict=on_conflict,
             skip_invalid=skip_invalid,
             workers=workers,
             limit=limit,
             max_rows=max_rows,
             max_failures=max_failures,
+            max_change=max_change,
+            max_critical=max_critical,
             retry_failed=retry_failed,
             report=report,
             dry_run=dry_run,
@@ -118,6 +136,7 @@ def run(
             canary=canary,
             verify=verify,
         )
+        _refuse_blind_selection(options)
         notify = output.once()
         callbacks = Callbacks(
             on_notice=notify,
@@ -127,6 +146,7 @@ def run(
             confirm=lambda text: view.confirm(text, is_yes=yes),
         )
         callbacks = record.logged(options, callbacks)
+        _require_approval(sheet, options)
         try:
             pull_first(sheet, from_pull, set, options, callbacks)
             stamp = _stamp_of(sheet)
@@ -146,6 +166,31 @@ def run(
         page = _page_of(totals, output) if html and totals.report else ""
         output.json({**totals_as_json(totals), "page": page})
     raise typer.Exit(totals.exit_code)
+
+
+def _require_approval(sheet: str, options: Options) -> None:
+    """Refuse a plan without a valid approval, before any question; ``run`` checks again.
+
+    Raises:
+        InputError: an approval is required, and there is no valid one.
+    """
+    if options.is_approval_required:
+        from bulk_reset.workflows.approve import require_approval  # noqa: PLC0415
+
+        require_approval(sheet, options)
+
+
+def _refuse_blind_selection(options: Options) -> None:
+    """Refuse a dry run that would have to read current values.
+
+    Raises:
+        InputError: it would.
+    """
+    if options.dry_run and options.reads_first:
+        raise InputError(
+            "--dry-run: reads no current values, which --where, --exclude-where, --max-change and "
+            "--max-critical need. Use plan, or remove one of them."
+        )
 
 
 def _stamp_of(sheet: str) -> tuple[int, int, int] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bulk_reset.cli.console import Output
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import Status
+from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
     from bulk_reset.cli.view import ProgressView
@@ -50,14 +51,22 @@ def _facts(planned: Totals, options: Options) -> dict[str, str]:
         "duplicate": planned.counts[Status.SKIPPED],
         "invalid": planned.counts[Status.REJECTED],
         "beyond --limit": planned.beyond_limit,
+        "not selected": planned.left_out,
     }
     details = ", ".join(f"{rows:,} {name}" for name, rows in others.items() if rows)
     rows = f"{planned.requests:,} of {counted(planned.rows, 'row')}"
     return {
         "Rows to update": f"{rows} ({details})" if details else rows,
+        **_conditions(options),
         "Time needed": f"at least {duration(planned.elapsed_s)}",
         **_destination(options),
     }
+
+
+def _conditions(options: Options) -> dict[str, str]:
+    """Return the conditions that are compared with current values, before sending."""
+    where = {"Only where": options.where, "Except where": options.exclude_where}
+    return {name: one_line(text) for name, text in where.items() if text is not None}
 
 
 def _destination(options: Options) -> dict[str, str]:

@@ -123,6 +123,8 @@ def show(
             "Requests": f"{record.requests:,}" if record.requests else "",
             "Source": record.source,
             "SHA-256": record.sheet_sha256,
+            "Note": record.note,
+            "Approved": "; ".join(record.approved_by),
             "Notified": record.notified,
             "Version": record.version,
             "Folder": str(folder),

@@ -89,9 +89,10 @@ def options_by_place(root: TyperGroup) -> dict[Place, dict[str, TyperOption]]:
 
 def _walk(group: TyperGroup, place: Place) -> Iterator[tuple[Place, dict[str, TyperOption]]]:
     for name, command in group.commands.items():
-        yield (*place, name), _options_of(command)
+        below = (*place, *name.split())
+        yield below, _options_of(command)
         if isinstance(command, TyperGroup):
-            yield from _walk(command, (*place, name))
+            yield from _walk(command, below)
 
 
 def _options_of(command: Command) -> dict[str, TyperOption]:

@@ -17,10 +17,13 @@ from bulk_reset.cli.arguments import (
     BaseUrlOption,
     DelimiterOption,
     EncodingOption,
+    ExcludeWhereOption,
     HeaderRowOption,
     JsonOption,
     MapOption,
     NoWaitOption,
+    OnlyFieldOption,
+    OnlyRowsOption,
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
@@ -31,6 +34,7 @@ from bulk_reset.cli.arguments import (
     SheetNameOption,
     TimeoutOption,
     VerboseOption,
+    WhereOption,
     mapping_of,
 )
 from bulk_reset.cli.console import Output
@@ -101,6 +105,22 @@ def reading(
         "encoding": encoding,
         "sheet_name": sheet_name,
         "header_row": header_row,
+    }
+
+
+def selecting(
+    *,
+    only_rows: OnlyRowsOption = None,
+    only_field: OnlyFieldOption = [],  # noqa: B006  (typer copies it)
+    where: WhereOption = None,
+    exclude_where: ExcludeWhereOption = None,
+) -> OptionValues:
+    """Return the options of every command that can leave out rows of a sheet."""
+    return {
+        "only_rows": only_rows,
+        "only_fields": tuple(only_field),
+        "where": where,
+        "exclude_where": exclude_where,
     }
 
 

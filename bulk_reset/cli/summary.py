@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.cli import next_steps
@@ -19,6 +20,7 @@ from bulk_reset.cli.console import (
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PACE
 from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason, meaning_of
+from bulk_reset.core.saved_plan import is_saved_plan
 from bulk_reset.core.totals import Totals, Verification
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def show_totals(output: Output, totals: Totals, *, is_declined: bool = False) ->
     _show_counts(output, totals.counts, totals.rows, totals.not_edited, recorded)
     _show_errors(output, totals.errors)
     _show_requests(output, totals)
+    if totals.left_out:
+        output.line(f"{counted(totals.left_out, 'row')} not selected; pending.")
     has_updates = bool(totals.before and totals.counts[Status.UPDATED])
     files = {
         "Report": totals.report,
@@ -77,6 +81,8 @@ def _show_dry_run(output: Output, totals: Totals) -> None:
     parts = [counted(totals.rows, "row")]
     if totals.done_before:
         parts.append(f"{totals.done_before:,} settled in an earlier run")
+    if totals.left_out:
+        parts.append(f"{totals.left_out:,} not selected")
     not_sent = totals.counts[Status.SKIPPED] + totals.counts[Status.REJECTED]
     if not_sent:
         parts.append(f"{not_sent:,} will not be sent")
@@ -164,13 +170,12 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
         yield from _after_canary(totals, is_declined=is_declined)
     elif reason is StopReason.FATAL:
         yield f"Next: fix the error, then run again: {next_steps.same_command()}"
-    elif totals.counts[Status.PENDING]:
+    elif totals.counts[Status.PENDING] > totals.left_out:
         yield f"To resume: {next_steps.same_command()}"
     elif totals.counts[Status.UNKNOWN]:
         yield f"Next: send the unconfirmed rows again: {next_steps.same_command()}"
     if totals.counts[Status.CONFLICT] and reason is None:
-        again = next_steps.same_command(plus={"overwrite": ""})
-        yield f"Next: to overwrite the modified incidents: {again}"
+        yield _after_conflicts(totals.sheet)
     has_failed = totals.failed and reason is not StopReason.CANARY
     if has_failed and totals.counts[Status.FAILED] + totals.counts[Status.REJECTED]:
         again = next_steps.run_of_failed_rows(totals.failed)
@@ -180,6 +185,13 @@ def _next_steps(totals: Totals, *, has_updates: bool, is_declined: bool) -> Iter
         yield f"To verify: {verify}"
     if has_updates and (undo := next_steps.undo_of(totals.report)):
         yield f"To undo: {undo}"
+
+
+def _after_conflicts(sheet: str) -> str:
+    if is_saved_plan(Path(sheet)):
+        return "Next: the incidents were modified since the plan; make the plan again"
+    again = next_steps.same_command(plus={"overwrite": ""})
+    return f"Next: to overwrite the modified incidents: {again}"
 
 
 def _after_canary(totals: Totals, *, is_declined: bool) -> Iterator[str]:

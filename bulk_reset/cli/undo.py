@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bulk_reset.cli import shared
+from bulk_reset.cli.approval_options import NoteOption
 from bulk_reset.cli.arguments import (
     CanaryOption,
     MaxFailuresOption,
@@ -44,6 +45,7 @@ def undo(
     verify: VerifyOption = False,
     overwrite: OverwriteOption = False,
     max_failures: MaxFailuresOption = None,
+    note: NoteOption = "",
     workers: WorkersOption = WORKERS,
     common: CommonOptions,
     record: Recording,
@@ -78,6 +80,7 @@ def undo(
             verify=verify,
             overwrite=overwrite,
             max_failures=max_failures,
+            note=note,
             workers=workers,
         )
         callbacks = Callbacks(

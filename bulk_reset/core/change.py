@@ -33,6 +33,8 @@ class Change(NamedTuple):
     """Field -> pulled value, for the fields that are set; None if the sheet was not pulled."""
     comment_since: float = 0.0
     """The earliest time at which an earlier run may have added the comment; 0 if none has."""
+    expected: Mapping[str, str] | None = None
+    """Field -> the text that the incident must have now, else the row is a conflict."""
 
     @classmethod
     def of(

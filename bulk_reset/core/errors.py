@@ -36,6 +36,8 @@ class ExitCode(IntEnum):
     """The run stopped early (credentials, outage, too many failures); rows are pending."""
     LOCKED = 4
     """Another run uses the same report, or the same account and waiting is turned off."""
+    CHANGES = 5
+    """A plan, with ``--exit-code``: rows will be updated, and nothing prevents it."""
     INTERNAL = 70
     """An error in bulk-reset itself (EX_SOFTWARE of sysexits.h)."""
     HUNG_UP = 129

@@ -30,6 +30,7 @@ _style: ContextVar[OptionStyle] = ContextVar("option_style", default=OptionStyle
 _FLAG_OF: Final = {
     "mapping": "--map",
     "sheet_name": "--sheet",
+    "only_fields": "--only-field",
     "timeout_s": "--timeout",
     "patience_s": "--patience",
     "before": "--no-before",
@@ -46,6 +47,8 @@ _KEY_OF: Final = {
     "header_row": "source.header_row",
     "max_rows": "limits.max_rows",
     "max_failures": "limits.max_failures",
+    "max_change": "limits.max_change",
+    "max_critical": "limits.max_critical",
     "timeout_s": "api.timeout",
     "patience_s": "api.patience",
     "app_key_file": "api.app_key_file",
@@ -61,7 +64,10 @@ _KEY_OF: Final = {
 }
 """Keys of a job file outside its table ``run``."""
 _RUN_KEYS: Final = frozenset(
-    {"on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"}
+    {
+        *("on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"),
+        *("note", "approved_by", "allowed_signers", "hmac_key_file", "allow_own_approval"),
+    }
 )
 """Keys of a job file in its table ``run``. All other options are only on the command line."""
 _JOB_FLAG_OF: Final = {"report": "--state-dir"}

@@ -5,10 +5,11 @@ Frozen, plain data. Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import not_edited_of
@@ -25,6 +26,7 @@ MEANING_OF: Final = {
     "skipped": "duplicate of another row; will not be sent",
     "done before": "settled in an earlier run; will not be sent",
     "beyond the limit": "not processed, because of the row limit",
+    "left out": "not selected; will not be sent",
 }
 """The meaning of each count of the totals, in the order in which tables list them."""
 
@@ -39,6 +41,7 @@ class FieldPlan:
         new: the value that the row sets.
         was: the pulled value, if it differs from the current one (a conflict); else None.
         lost: why ``old`` cannot be restored afterwards; empty if it can.
+        old_value, new_value: both as the API has them; a custom field may be no text.
     """
 
     field: str
@@ -46,6 +49,8 @@ class FieldPlan:
     new: str
     was: str | None = None
     lost: str = ""
+    old_value: Any = attribute(default=None, repr=False, compare=False)
+    new_value: Any = attribute(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,8 @@ class RowPlan:
         row_number: 1-based, including the header, as Excel shows it.
         fields: the fields that will change; none for an unchanged, missing or rejected row.
         link: the address of the incident's page; empty if unknown.
-        reason: why the row is rejected; empty otherwise.
+        reason: why the row is rejected, or which values were expected; empty otherwise.
+        expected: field -> the text that the incident must have, else the row is a conflict.
     """
 
     row_number: int
@@ -65,6 +71,7 @@ class RowPlan:
     fields: tuple[FieldPlan, ...]
     link: str = ""
     reason: str = ""
+    expected: Mapping[str, str] = attribute(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class PlanTotals:
         not_edited: rows in which nothing was edited since the pull; part of the unchanged rows.
         sha256: hash of the sheet's file, in hexadecimal.
         version: version of bulk-reset that made the plan.
+        plan_sha256: hash of the saved plan; empty if it was not saved.
     """
 
     sheet: str
@@ -94,6 +102,7 @@ class PlanTotals:
     not_edited: int = 0
     sha256: str = ""
     version: str = ""
+    plan_sha256: str = ""
 
 
 def facts(totals: PlanTotals) -> dict[str, str]:

@@ -135,6 +135,8 @@ class Totals:
     """Rows that this run finished, by status; the others of ``counts`` are of earlier runs."""
     beyond_limit: int = 0
     """Rows that are pending because of the option ``limit``."""
+    left_out: int = 0
+    """Rows that are pending because they were not selected."""
     not_edited: int = 0
     """Rows in which nothing was edited since the pull; part of ``counts``, as ``unchanged``."""
     blank_rows: int = 0

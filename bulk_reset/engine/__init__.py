@@ -11,7 +11,7 @@ State: everything of a run while it sends; it belongs to the run's event loop. M
 by reports, workflows and everything above them.
 
 Public surface besides:
-    options            ``Options`` and its five groups
+    options            ``Options`` and its six groups; approval_options, option_group: parts of it
     connection         ``connect``, ``lock_account``: the account or sandbox of a command
     incident_reader    reads incidents for plan, verify and pull
     event_loop         ``in_new_loop``: from plain code into asyncio, with Ctrl-C

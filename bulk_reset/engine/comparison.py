@@ -6,13 +6,22 @@ what the row sets, and what the incident has now.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from bulk_reset.core.change import Change
-from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, is_trimmed, live_value, text_of
+from bulk_reset.core.custom_fields import (
+    COMMENT_FIELD,
+    field_of,
+    is_same,
+    is_trimmed,
+    live_value,
+    text_of,
+    value_of,
+)
 from bulk_reset.core.outcome import SAME_VALUES, Outcome, Status
 from bulk_reset.core.safe_text import one_line
 
@@ -38,6 +47,8 @@ class Comparison:
         wanted: field -> the row's value, of the same fields.
         conflicts: field -> the value that was pulled, where it was modified since.
         link: the incident's page.
+        unexpected: field -> the value that the sheet expects and the incident does not have.
+        incident: as it was read; None where there is no such incident.
     """
 
     verdict: Verdict
@@ -46,6 +57,8 @@ class Comparison:
     wanted: Mapping[str, Any]
     conflicts: Mapping[str, Any]
     link: str = ""
+    incident: Mapping[str, Any] | None = None
+    unexpected: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare(
@@ -82,7 +95,14 @@ def compare(
     }
     left = change.only([*differing, *(name for name in change.fields if name == COMMENT_FIELD)])
     verdict = Verdict.UPDATE if left.fields else Verdict.UNCHANGED
-    if conflicts and not overwrites:
+    unexpected = {
+        name: text
+        for name, text in (change.expected or {}).items()
+        if left.fields and name not in own
+        if not _is_expected(name, text, live_value(incident, name))
+        if not is_last_written(field_of(name), live_value(incident, name))
+    }
+    if (conflicts or unexpected) and not overwrites:
         verdict = Verdict.CONFLICT
     link = incident.get("detail_url")
     return Comparison(
@@ -92,7 +112,18 @@ def compare(
         {name: wanted[name] for name in differing},
         conflicts,
         link if isinstance(link, str) else "",
+        incident,
+        unexpected,
     )
+
+
+def _is_expected(column: str, text: str, live: object) -> bool:
+    """Return whether an incident has the value that a sheet expects, as the sheet writes it."""
+    if is_same(text, text_of(column, live)) or is_trimmed(live, text):
+        return True
+    with contextlib.suppress(ValueError):
+        return is_same(value_of(column, text), live)
+    return False
 
 
 def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome | None:
@@ -122,11 +153,21 @@ def outcome_unless_sent(comparison: Comparison, finished_at: float) -> Outcome |
 
 def _describe(comparison: Comparison) -> str:
     """Return each conflict with its three values."""
-    return "; ".join(
+    modified = (
         f"{name}: {_shown(was)} when pulled, {_shown(comparison.before[name])} now, "
         f"{_shown(comparison.wanted[name])} in the sheet"
         for name, was in comparison.conflicts.items()
     )
+    return "; ".join([*modified, *unexpected_values(comparison)])
+
+
+def unexpected_values(comparison: Comparison) -> list[str]:
+    """Return each value that the sheet expects and the incident does not have, in words."""
+    incident = comparison.incident or {}
+    return [
+        f"{name}: {_shown(text)} expected, {_shown(text_of(name, live_value(incident, name)))} now"
+        for name, text in comparison.unexpected.items()
+    ]
 
 
 def _shown(value: object) -> str:

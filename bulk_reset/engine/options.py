@@ -1,4 +1,4 @@
-"""Options of a check, a run, a plan, a verification or a pull, in five groups.
+"""Options of a check, a run, a plan, a verification or a pull, in groups.
 
 ``Options`` has all of them. A function that needs one group only takes that group.
 
@@ -7,12 +7,9 @@ Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 
 from __future__ import annotations
 
-import os
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
-from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.defaults import (
     ATTEMPTS,
     PATIENCE_S,
@@ -24,49 +21,27 @@ from bulk_reset.core.defaults import (
 )
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.row_ranges import RowRanges
+from bulk_reset.engine.approval_options import ApprovalOptions
+from bulk_reset.engine.option_group import OptionGroup, PathLike, PathOption, empty_option
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.quota.limiter import Window, windows_of
 
-PathLike = str | os.PathLike[str]
-"""What public functions and options take as a path."""
-
-
-class PathOption:
-    """A field of an option group: given as ``str`` or ``Path``, kept as ``Path``."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, group: None, owner: type) -> None: ...
-    @overload
-    def __get__(self, group: object, owner: type) -> Path | None: ...
-    def __get__(self, group: object | None, owner: type) -> Path | None:
-        """Return the path; of the class the default, which dataclasses ask for."""
-        return None if group is None else group.__dict__[self._name]
-
-    def __set__(self, group: object, value: PathLike | None) -> None:
-        """Keep a path; frozen dataclasses come here once, when they are made."""
-        if value is not None:
-            require_path(self._name, value)
-            if not str(value).strip():
-                raise _empty(self._name)
-        group.__dict__[self._name] = None if value is None else Path(value)
-
-
-class _OptionGroup:
-    """Checks the values of every group that a class consists of."""
-
-    def __post_init__(self) -> None:
-        """Check all groups; raises InputError, which names the option and what it takes."""
-        for group in type(self).__mro__:
-            check = vars(group).get("_check")
-            if check is not None:
-                check(self)
+__all__ = [
+    "ApprovalOptions",
+    "ConnectionOptions",
+    "Options",
+    "PathLike",
+    "QuotaOptions",
+    "ReadingOptions",
+    "SafetyOptions",
+    "SelectionOptions",
+    "SendingOptions",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingOptions(_OptionGroup):
+class ReadingOptions(OptionGroup):
     """How a sheet is read and checked.
 
     Attributes:
@@ -92,13 +67,13 @@ class ReadingOptions(_OptionGroup):
         _require_positive("max_rows", self.max_rows)
         for name in ("encoding", "sheet_name", "delimiter"):
             if getattr(self, name) == "":
-                raise _empty(name)
+                raise empty_option(name)
         if not all(column.strip() for column in self.mapping.values()):
-            raise _empty("mapping")
+            raise empty_option("mapping")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SendingOptions(_OptionGroup):
+class SendingOptions(OptionGroup):
     """What is sent and how.
 
     Attributes:
@@ -132,7 +107,7 @@ class SendingOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SafetyOptions(_OptionGroup):
+class SafetyOptions(OptionGroup):
     """What protects incidents from a wrong sheet.
 
     Attributes:
@@ -162,20 +137,64 @@ class SafetyOptions(_OptionGroup):
 
     def failure_limit(self, rows: int) -> float:
         """Return how many of so many rows may fail before the run stops."""
-        if self.max_failures is None:
-            return float("inf")
-        text = str(self.max_failures).strip()
-        number = text.removesuffix("%")
-        if not number.isdecimal():
-            raise InputError(
-                f"{option('max_failures', text)}: not a number of rows. Use a number, or a share "
-                "of the rows like 5%."
-            )
-        return rows * int(number) / 100 if text.endswith("%") else int(number)
+        return _row_limit("max_failures", self.max_failures, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuotaOptions(_OptionGroup):
+class SelectionOptions(OptionGroup):
+    """Which rows and fields are sent; the others stay as they are.
+
+    Attributes:
+        only_rows: row numbers, such as ``2-40,77``.
+        only_fields: only these fields of every row.
+        where, exclude_where: expressions over ``old``, ``new`` and ``row``.
+        max_change: refuse to send if more rows will change; a number, or a share like ``30%``.
+        max_critical: refuse to send if more Critical incidents will change.
+    """
+
+    only_rows: str | None = None
+    only_fields: tuple[str, ...] = ()
+    where: str | None = None
+    exclude_where: str | None = None
+    max_change: int | str | None = None
+    max_critical: int | None = None
+
+    def _check(self) -> None:
+        self.selected_rows()
+        self.change_limit(1)
+        for name in ("where", "exclude_where"):
+            if getattr(self, name) is not None and not getattr(self, name).strip():
+                raise empty_option(name)
+        if isinstance(self.only_fields, str) or not all(map(str.strip, self.only_fields)):
+            raise InputError(f"{option_name('only_fields')}: must be a list of names of fields.")
+        if self.max_critical is not None and self.max_critical < 0:
+            raise InputError(f"{option('max_critical', self.max_critical)}: must be 0 or more.")
+
+    def selected_rows(self) -> RowRanges | None:
+        """Return the rows of ``only_rows``; None for all."""
+        if self.only_rows is None:
+            return None
+        try:
+            return RowRanges.of(self.only_rows)
+        except ValueError as exc:
+            raise InputError(
+                f"{option('only_rows', self.only_rows)}: {exc}. Use rows as Excel shows them, such "
+                "as 2-40,77."
+            ) from None
+
+    def change_limit(self, rows: int) -> float:
+        """Return how many of so many rows may change."""
+        return _row_limit("max_change", self.max_change, rows)
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether all incidents are read before anything is sent."""
+        given = (self.where, self.exclude_where, self.max_change, self.max_critical)
+        return any(one is not None for one in given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaOptions(OptionGroup):
     """How much of the account's quota is used.
 
     Attributes:
@@ -196,7 +215,7 @@ class QuotaOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConnectionOptions(_OptionGroup):
+class ConnectionOptions(OptionGroup):
     """Which API a run uses: the account's, a sandbox, or none (``dry_run``).
 
     Attributes:
@@ -223,7 +242,7 @@ class ConnectionOptions(_OptionGroup):
     def _check(self) -> None:
         if self.base_url is not None and not self.base_url.strip():
             # It must not be replaced by the production API.
-            raise _empty("base_url")
+            raise empty_option("base_url")
         if self.timeout_s <= 0:
             raise InputError(f"{_given('timeout_s', self.timeout_s)}: must be more than 0 seconds.")
         if self.is_rehearsal and (self.base_url or self.app_key_file):
@@ -240,8 +259,16 @@ class ConnectionOptions(_OptionGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, ConnectionOptions):
-    """All options, each by its name; see the five groups for what they mean.
+class Options(
+    ReadingOptions,
+    SendingOptions,
+    SafetyOptions,
+    ApprovalOptions,
+    SelectionOptions,
+    QuotaOptions,
+    ConnectionOptions,
+):
+    """All options, each by its name; see the groups for what they mean.
 
     Raises:
         InputError: a value that cannot be used; the message names the option and what it takes.
@@ -251,6 +278,8 @@ class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, Conne
     report: PathOption = PathOption()
     app_key_file: PathOption = PathOption()
     sandbox_state: PathOption = PathOption()
+    allowed_signers: PathOption = PathOption()
+    hmac_key_file: PathOption = PathOption()
 
     def changed(self) -> dict[str, Any]:
         """Return option -> value of those that are not at their default."""
@@ -263,13 +292,23 @@ class Options(ReadingOptions, SendingOptions, SafetyOptions, QuotaOptions, Conne
         }
 
 
+def _row_limit(name: str, limit: int | str | None, rows: int) -> float:
+    """Return how many of so many rows a limit allows."""
+    if limit is None:
+        return float("inf")
+    text = str(limit).strip()
+    number = text.removesuffix("%")
+    if not number.isdecimal():
+        raise InputError(
+            f"{option(name, text)}: not a number of rows. Use a number, or a share of the rows "
+            "like 5%."
+        )
+    return rows * int(number) / 100 if text.endswith("%") else int(number)
+
+
 def _require_positive(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise InputError(f"{option(name, value)}: must be 1 or more.")
-
-
-def _empty(name: str) -> InputError:
-    return InputError(f"{option_name(name)}: is empty. Set a value, or leave it out.")
 
 
 def _given(name: str, seconds: float) -> str:

@@ -88,6 +88,7 @@ class OutcomeRecorder:
         unread, unanswered = work.sheet_check.rows - work.rows, work.sent - self.sent.total()
         unrecorded = work.settled.total() - self.not_sent
         counts[Status.PENDING] = unread + unanswered + unrecorded + work.unsent
+        counts[Status.PENDING] += work.unselected
         is_matching = (
             counts.total() == work.sheet_check.rows
             and recorded.total() == self.sent.total() + self.not_sent

@@ -233,6 +233,7 @@ class RunSender:
             done_before=work.resumed.total(),
             recorded=dict(recorder.counts),
             beyond_limit=work.unsent,
+            left_out=work.unselected,
             not_edited=min(work.sheet_check.untouched, counts[Status.UNCHANGED]),
             blank_rows=work.sheet_check.blank_rows,
             requests=limiter.requests,

@@ -33,13 +33,15 @@ class WorkSource:
         limit: up to so many changes are sent; the others stay pending.
         chosen: which of the changes are sent, counted from 0; None for all.
         sent_before: digests of rows that an earlier run has sent, or was about to send.
+        left_out: the rows that were not selected; they stay pending.
         first_sent_at: when the first of them may have been sent.
-        rows: how many rows were read so far; always the sum of the last four below.
+        rows: how many rows were read so far; always the sum of the last five below.
         known: how many of them have a line in the report.
         resumed: rows with a final result of an earlier run, by status.
         settled: rows whose outcome needed no sending, by status.
         sent: changes handed out.
         unsent: changes beyond the limit, or not chosen.
+        unselected: rows that were not selected.
     """
 
     sheet: Sheet
@@ -50,6 +52,7 @@ class WorkSource:
     limit: int | None = None
     chosen: Collection[int] | None = None
     sent_before: Container[str] = frozenset()
+    left_out: Container[int] = frozenset()
     first_sent_at: float = 0.0
     rows: int = 0
     known: int = 0
@@ -57,6 +60,7 @@ class WorkSource:
     settled: Counter[Status] = field(default_factory=Counter)
     sent: int = 0
     unsent: int = 0
+    unselected: int = 0
     _sent_again: set[str] = field(default_factory=set)
 
     def batches(self) -> Iterator[tuple[list[Change], list[Outcome]]]:
@@ -66,7 +70,7 @@ class WorkSource:
 
     def count(self) -> None:
         """Count the rows without handing them out; a first run need not read the sheet for it."""
-        if len(self.history):
+        if len(self.history) or self.left_out:
             for checked in checked_chunks(self.sheet):
                 self.add(checked)
             return
@@ -114,6 +118,8 @@ class WorkSource:
         self.known += before is not None
         if before is not None and self._is_final(item, before):
             self.resumed[before] += 1
+        elif item.row_number in self.left_out:
+            self.unselected += 1
         elif isinstance(item, Outcome):
             self.settled[item.status] += 1
             outcomes.append(item)

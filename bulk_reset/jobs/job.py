@@ -98,6 +98,9 @@ class Job(JobTable):
 
     @model_validator(mode="after")
     def _check_together(self) -> Job:
+        if self.source.pull is not None and self.run.approved_by:
+            problem = "allowed only with a saved plan; the source is a pull. Remove this key."
+            raise JobKeyError({"run": f"approved_by: {problem}"})
         if self.source.pull is None and self.set:
             problem = "allowed only with [source.pull]; the source is a sheet. Remove this table."
             raise JobKeyError({"set": problem})
@@ -139,11 +142,18 @@ class Job(JobTable):
             patience_s=api.patience,
             max_failures=self.limits.max_failures,
             max_rows=self.limits.max_rows,
+            max_change=self.limits.max_change,
+            max_critical=self.limits.max_critical,
             report=report,
             before=run.before,
             overwrite=run.overwrite,
             canary=run.canary,
             verify=run.verify,
+            note=run.note,
+            approved_by=tuple(run.approved_by),
+            allowed_signers=self.beside(run.allowed_signers) if run.allowed_signers else None,
+            hmac_key_file=self.beside(run.hmac_key_file) if run.hmac_key_file else None,
+            allow_own_approval=run.allow_own_approval,
             sandbox_state=self.beside(api.sandbox_state) if api.sandbox_state else None,
             deadline_at=deadline_at,
         )

@@ -59,6 +59,8 @@ from bulk_reset.jobs.sheet_trial import require_readable
 from bulk_reset.jobs.state_folder import StateFolder
 from bulk_reset.jobs.timetable import DEADLINE_PASSED, Timetable
 from bulk_reset.observability.run_log import RunLog, logged
+from bulk_reset.records.approvals import copy_approvals
+from bulk_reset.workflows.approve import require_approval
 
 if TYPE_CHECKING:
     from bulk_reset.core.totals import Totals
@@ -178,6 +180,7 @@ class JobRun:
         options = dataclasses.replace(options, report=report)
         self._update(sheet=sheet.name, sheet_sha256=hash_file(sheet).sha256, report=report.name)
         try:
+            self._record_approvals(sheet, options)
             totals = self._send(sheet, options, handles_signals=handles_signals)
         except NoRowsError:
             # A pull without anything to change is the usual case.
@@ -202,6 +205,17 @@ class JobRun:
             raise
         self.run_log.run_ended(self.totals)
         return self.totals
+
+    def _record_approvals(self, sheet: Path, options: Options) -> None:
+        """Record who approved the plan by now; the run checks it again.
+
+        Raises:
+            InputError: an approval is required, and there is no valid one.
+        """
+        if options.is_approval_required:
+            copy_approvals(Path(self.record.source), sheet)
+        approved = require_approval(sheet, options, label=self.record.source)
+        self._update(note=options.note, approved_by=[str(one) for one in approved])
 
     def _path(self, name: str) -> Path:
         return self.state.folder(self.record.id) / name

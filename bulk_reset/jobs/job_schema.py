@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
 from bulk_reset.core.errors import InputError
+from bulk_reset.engine.approval_options import LONGEST_NOTE
 from bulk_reset.jobs.job_value_types import (
     BaseUrl,
     CopyName,
@@ -131,6 +132,20 @@ class RunSettings(JobTable):
     before: bool = True
     canary: Annotated[int, Field(ge=1)] | None = None
     verify: bool = False
+    note: Annotated[str, Field(max_length=LONGEST_NOTE)] = ""
+    approved_by: list[Text] = []
+    allowed_signers: FilePath | None = None
+    hmac_key_file: FilePath | None = None
+    allow_own_approval: bool = False
+
+    @model_validator(mode="after")
+    def _check_approval(self) -> RunSettings:
+        keys = self.allowed_signers or self.hmac_key_file
+        if self.approved_by and not keys:
+            raise ValueError("approved_by needs allowed_signers or hmac_key_file. Add one of them.")
+        if not self.approved_by and (keys or self.allow_own_approval):
+            raise ValueError("approval keys have no effect without approved_by. Add this key.")
+        return self
 
     @model_validator(mode="after")
     def _check_before(self) -> RunSettings:
@@ -148,9 +163,11 @@ class Limits(JobTable):
 
     max_rows: Annotated[int, Field(ge=1)] = _MAX_ROWS
     max_failures: Annotated[int, Field(ge=0)] | str | None = None
+    max_change: Annotated[int, Field(ge=0)] | str | None = None
+    max_critical: Annotated[int, Field(ge=0)] | None = None
     max_duration: PositiveDuration | None = None
 
-    @field_validator("max_failures")
+    @field_validator("max_failures", "max_change")
     @classmethod
     def _check_share(cls, limit: int | str | None) -> int | str | None:
         if not isinstance(limit, str):

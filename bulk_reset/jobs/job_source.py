@@ -22,7 +22,7 @@ DONE_FOLDER: Final = "done"
 """Where a sheet is moved with ``afterwards = "done"``, beside the sheet."""
 _OUTPUT_ENDINGS: Final = (
     *(".report.csv", ".before.csv", ".failed.csv", ".undo.csv", ".not-restored.csv"),
-    *(".answer.xlsx", ".audit.jsonl", ".html", ".tmp", "~"),
+    *(".answer.xlsx", ".audit.jsonl", ".approval", ".html", ".tmp", "~"),
 )
 """Endings of files that runs write: never a sheet to send."""
 _UNDO_SHEET: Final = re.compile(r"\.undo-[0-9]+\.csv$")

@@ -201,6 +201,13 @@ def _sending(job: Job) -> str:
 
 
 def _safety(job: Job) -> str:
+    if job.run.approved_by:
+        names = " or ".join(job.run.approved_by)
+        return f"sends only a saved plan that {names} approved; {_safety_of_values(job)}"
+    return _safety_of_values(job)
+
+
+def _safety_of_values(job: Job) -> str:
     if not job.run.before:
         return "current values are not read; no undo and no conflict detection"
     if job.run.overwrite:

@@ -111,6 +111,8 @@ def notification_of(record: RunRecord, folder: Path) -> dict[str, Any]:
     for name in ("sheet", "report", "page"):
         content[name] = str(folder / content[name]) if content[name] else ""
     text = f"{record.job}: {record.words} (exit code {record.exit_code})"
+    if record.note:
+        text += f" Note: {one_line(record.note)}"
     if record.row_errors:
         more = ["…"] if len(record.row_errors) > _ROWS_IN_TEXT else []
         text += f" {' '.join([*record.row_texts()[:_ROWS_IN_TEXT], *more])}"

@@ -37,6 +37,8 @@ EXAMPLE: Final[dict[str, Any]] = {
     "not_moved": "",
     "missed": 0,
     "last_due_at": None,
+    "note": "CHG-123",
+    "approved_by": ["alice (SSH key), 2026-11-28 02:00 UTC: CHG-123"],
 }
 """What a template is checked with: the keys that every notification has."""
 

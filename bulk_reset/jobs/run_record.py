@@ -48,6 +48,8 @@ class RunRecord:
         not_moved: why a sheet that was sent could not be moved to ``done/``.
         connect: options with which verify and undo reach the same API.
         notified: who was notified, or why that failed.
+        note: ``run.note`` of the job: why it runs.
+        approved_by: who approved the plan, a line for each approval.
     """
 
     id: str
@@ -78,6 +80,8 @@ class RunRecord:
     not_moved: str = ""
     missed: int = 0
     last_due_at: EpochS = 0.0
+    note: str = ""
+    approved_by: list[str] = field(default_factory=list)
 
     def row_texts(self) -> list[str]:
         """Return why rows are invalid: ``row 2, title: 'ab': 2 characters; … Enter more.``."""

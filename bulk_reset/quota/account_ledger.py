@@ -93,7 +93,7 @@ class AccountLedger:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self.path = _folder() / f"{_hash_of(credentials, name)}.ledger"
+        self.path = _folder() / f"{account_hash(credentials, name)}.ledger"
         self._map: mmap.mmap | None = None
         self._words = memoryview(b"").cast("Q")
         with self._disk_errors():
@@ -224,7 +224,8 @@ def wait_for_account(
         yield _POLL_S
 
 
-def _hash_of(credentials: Credentials, name: str) -> str:
+def account_hash(credentials: Credentials, name: str) -> str:
+    """Return the hash that identifies an account: of its address, and its key or its name."""
     name = unicodedata.normalize("NFC", " ".join(name.split()))
     secret = f"name\0{name}" if name else f"key\0{credentials.app_key.reveal().strip()}"
     text = f"{one_host(credentials.base_url)}\0{secret}"

@@ -4,7 +4,7 @@ A report has the results of rows; the audit has the facts of runs: which sheet (
 with which options, when, by which version, and how it ended. Lines are appended and never
 rewritten, so a report of several runs has one line of each. Before the first row is sent to an
 API, one line more names it: a run that is killed has no other. This is the file's only writer and
-reader.
+reader, but for ``audit_chain``, which links the lines and verifies the links.
 
 Units: ``*_at`` UTC epoch seconds, ``*_s`` seconds.
 """
@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import getpass
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
+
+from filelock import lock_descriptor
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.callbacks import Callbacks
@@ -31,7 +31,9 @@ from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals, Verification
+from bulk_reset.records.audit_chain import next_link
 from bulk_reset.records.audit_types import Record, wrong_types
+from bulk_reset.records.login import host_name, user_name
 from bulk_reset.records.report_reader import beside
 
 AUDIT: Final = "audit.jsonl"
@@ -39,6 +41,7 @@ _START: Final = b'{"version":'
 """The start of every line; a file without it is not an audit."""
 _EVENT: Final = "event"
 """Only the lines that are written before a run have it."""
+_NO_FACTS: Final[Mapping[str, object]] = {}
 
 
 class Destination(NamedTuple):
@@ -149,15 +152,18 @@ def append_audit(report: Path, record: Mapping[str, Any]) -> None:
     """
     path = beside(report, AUDIT)
     refuse_other(report)
-    text = redact(json.dumps({"version": "", **record}, ensure_ascii=True, separators=(",", ":")))
     try:
         mode = report.stat().st_mode & 0o666 if report.exists() else 0o666
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
         with os.fdopen(descriptor, "a+b", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(0, end - 1))
-            is_torn = file.read(1) not in {b"", b"\n"}
-            file.write(b"\n" * is_torn + text.encode() + b"\n")
+            # Two runs that end at once must not continue the same line.
+            lock_descriptor(descriptor)
+            file.seek(0)
+            content = file.read()
+            link = next_link(content)._asdict()
+            text = json.dumps({"version": "", **record, **link}, separators=(",", ":"))
+            is_torn = content[-1:] not in {b"", b"\n"}
+            file.write(b"\n" * is_torn + redact(text).encode() + b"\n")
             os.fsync(descriptor)
     except OSError as exc:
         raise InputError(
@@ -190,24 +196,27 @@ def refuse_other(report: Path) -> None:
 class Audit:
     """The audit of a run in progress; use ``audited`` to get one."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  (the facts of a run)
         self,
         report: Path,
         sheet: SheetName,
         scope: str,
         options: Mapping[str, object],
         callbacks: Callbacks,
+        facts: Mapping[str, object] = _NO_FACTS,
     ) -> None:
         self._report, self._callbacks = report, callbacks
         self._fingerprint = _Fingerprint(sheet.path)
         self._record: Record = {
             "version": version("bulk-reset"),
-            "user": _user(),
-            "host": _host(),
+            "user": user_name(),
+            "host": host_name(),
             "started_at": round(time.time(), 3),
             "sheet": sheet.label,
             "scope": scope,
             "options": _as_json(options),
+            **({"note": options["note"]} if options.get("note") else {}),
+            **facts,
         }
 
     def end(self, totals: Totals) -> None:
@@ -250,12 +259,13 @@ class Audit:
 
 
 @contextlib.contextmanager
-def audited(
+def audited(  # noqa: PLR0913, PLR0917  (the facts of a run)
     report: Path | None,
     sheet: SheetName,
     scope: str,
     options: Mapping[str, object],
     callbacks: Callbacks,
+    facts: Mapping[str, object] = _NO_FACTS,
 ) -> Iterator[Callable[[Totals], None]]:
     """Audit a run until the block ends; a run without a report has no audit.
 
@@ -263,6 +273,7 @@ def audited(
         sheet: its label, and its path if it is a file.
         options: those that are not at their default.
         scope: identifies the API: its address, or the sandbox.
+        facts: more keys of the line, such as ``approvals``.
 
     Yields: a function to call with the totals at the end.
 
@@ -273,7 +284,7 @@ def audited(
         yield lambda _: None
         return
     refuse_other(report)
-    audit = Audit(report, sheet, scope, options, callbacks)
+    audit = Audit(report, sheet, scope, options, callbacks, facts)
     try:
         yield audit.end
     except BaseException as error:
@@ -281,23 +292,12 @@ def audited(
         raise
 
 
-def _user() -> str:
-    """Return the user's login name; empty where the system knows none."""
-    # A container's user may have neither a name nor an environment (OSError since Python 3.13).
-    with contextlib.suppress(OSError, KeyError, ImportError):
-        return getpass.getuser()
-    return ""
-
-
-def _host() -> str:
-    with contextlib.suppress(OSError):
-        return socket.gethostname()
-    return ""
-
-
 def _as_json(options: Mapping[str, object]) -> Record:
+    """Return options as JSON has them; the note is a key of the line itself."""
     return {
-        name: str(value) if isinstance(value, Path) else value for name, value in options.items()
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if name != "note"
     }
 
 

@@ -48,6 +48,10 @@ def _are_peaks(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_peak, value))
 
 
+def _are_objects(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_object, value))
+
+
 def _is_peak(value: object) -> bool:
     return isinstance(value, dict) and all(
         _is_amount(value.get(name)) for name in ("window_s", "limit", "started")
@@ -56,16 +60,17 @@ def _is_peak(value: object) -> bool:
 
 _TYPES: Final[Mapping[str, tuple[_Check, str]]] = {
     **dict.fromkeys(("version", "user", "host", "sheet", "scope"), (_is_text, "a text")),
-    "sheet_sha256": (_is_text, "a text"),
+    **dict.fromkeys(("sheet_sha256", "note", "previous"), (_is_text, "a text")),
     **dict.fromkeys(("started_at", "ended_at"), (_is_time, "a time")),
     **dict.fromkeys(
-        ("rows", "requests", "throttled", "sheet_bytes", "not_as_written", "exit_code"),
+        ("rows", "requests", "throttled", "sheet_bytes", "not_as_written", "exit_code", "line"),
         (_is_count, "a whole number"),
     ),
     "counts": (_are_counts, "an object of whole numbers"),
     "waited_s": (_are_amounts, "an object of numbers"),
     "peaks": (_are_peaks, "a list of objects with window_s, limit and started"),
     **dict.fromkeys(("options", "stop"), (_is_object, "an object")),
+    "approvals": (_are_objects, "a list of objects"),
 }
 """Key -> whether a value has its type, and the type's name. Every value may also be null."""
 

@@ -31,7 +31,13 @@ from bulk_reset.sheets.columns import (
     was_field,
 )
 from bulk_reset.sheets.guards import guarded_row
-from bulk_reset.sheets.pulled_values import memory_header, shown_columns
+from bulk_reset.sheets.plan_source import PLAN_CHECK
+from bulk_reset.sheets.pulled_values import (
+    check_of,
+    json_names_of,
+    memory_header,
+    shown_columns,
+)
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
@@ -141,7 +147,7 @@ def _write(
                 for p in kept
             ]
             *cells, record = guarded_row(names, texts)
-            cells += _memory_cells(chunk, remembered, place)
+            cells += _memory_cells(chunk, remembered, place, checked.ids[place])
             reason = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
             cells += [str(number), outcome.status.value, escape_formula(reason)]
             if has_comments:
@@ -151,12 +157,18 @@ def _write(
     return rows
 
 
-def _memory_cells(chunk: Chunk, remembered: Sequence[str], place: int) -> list[str]:
+def _memory_cells(
+    chunk: Chunk, remembered: Sequence[str], place: int, incident_id: str
+) -> list[str]:
     """Return the pulled values of a row and their check, as the sheet has them."""
     if not remembered or chunk.recalled is None:
         return []
-    was = (guard_formula(chunk.recalled.was[name][place]) for name in remembered)
-    return [*was, chunk.recalled.checks[place]]
+    was = {name: chunk.recalled.was[name][place] for name in remembered}
+    check = chunk.recalled.checks[place]
+    if check.split(" ")[0] == PLAN_CHECK:
+        # The hash of the plan protected all rows together; here each row is alone.
+        check = check_of(incident_id, was, json_names_of(check))
+    return [*map(guard_formula, was.values()), check]
 
 
 def _comment_since(outcome: Outcome, not_done: _NotDone) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +41,27 @@ def refuse_other(path: Path, is_own: Callable[[Path], bool], what: str) -> None:
         f"{path}: already exists and was not made by bulk-reset. Move or rename it; the {what} "
         "needs that name."
     )
+
+
+@contextlib.contextmanager
+def own_file(
+    path: Path, is_own: Callable[[Path], bool], what: str, like: Path | None = None
+) -> Iterator[BinaryIO]:
+    """Open a file for atomic writing; one that was not made by this program is not replaced.
+
+    Args:
+        what: needs the name, for the error.
+        like: a file; the new one gets no more permissions.
+
+    Raises:
+        InputError: there is another file, a folder or a device of that name, or it cannot be
+            written.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file. Choose another name for the {what}.")
+    refuse_other(path, is_own, what)
+    with atomic_file(path, like) as file:
+        yield file
 
 
 def is_page(path: Path) -> bool:

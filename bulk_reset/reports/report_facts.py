@@ -16,6 +16,7 @@ from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND
 from bulk_reset.core.option_names import OptionStyle, name_options_as, option_name
 from bulk_reset.core.outcome import MEANING_OF, NOT_DONE, ErrorGroup, Status
+from bulk_reset.records.approvals import text_of
 from bulk_reset.records.summary import ReportSummary, advice_on
 from bulk_reset.reports.chart_data import Latency, Timeline
 from bulk_reset.reports.html_page import milliseconds, utc
@@ -248,6 +249,8 @@ def run_table(run: Mapping[str, Any]) -> dict[str, str]:
         {
             "Started": utc(run.get("started_at")),
             "Ended": utc(run.get("ended_at")),
+            "Note": str(run.get("note") or ""),
+            "Approved by": "; ".join(map(text_of, run.get("approvals") or ())),
             "User": str(run.get("user", "")),
             "Host": str(run.get("host", "")),
             "Program": f"bulk-reset {run.get('version', '')}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 INCOMPLETE_CHARACTER: Final = "contains an incomplete character"
@@ -71,6 +71,30 @@ class Chunk:
     recalled: Recalled | None = None
     is_remembered: bool = False
     row_faults: dict[int, RowFault] = field(default_factory=dict)
+
+    def rows_at(self, places: Sequence[int], names: Container[str]) -> Chunk:
+        """Return some rows alone, with the pulled values of some fields."""
+        if len(places) == len(self.numbers) and all(name in names for name in self.was):
+            return self
+
+        def some(cells: Sequence[str]) -> list[str]:
+            return [cells[place] for place in places]
+
+        recalled = self.recalled
+        if recalled is not None:
+            place_of = {place: at for at, place in enumerate(places)}
+            recalled = Recalled(
+                {name: some(cells) for name, cells in recalled.was.items()},
+                some(recalled.checks),
+                {place_of[at]: one for at, one in recalled.problems.items() if at in place_of},
+            )
+        return replace(
+            self,
+            numbers=[self.numbers[place] for place in places],
+            columns=[some(cells) for cells in self.columns],
+            was={name: some(cells) for name, cells in self.was.items() if name in names},
+            recalled=recalled,
+        )
 
     def rows(self) -> Iterator[tuple[int | str, ...]]:
         """Yield each row: its number, then its cells."""

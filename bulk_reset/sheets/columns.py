@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import Final, NamedTuple
 
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
@@ -42,6 +44,10 @@ _OWN: Final = frozenset(
         *(*FAILED_COLUMNS, *ANSWER_COLUMNS, OWN_PREFIX + "digest", OWN_PREFIX + "wrote"),
     }
 )
+
+ONLY_IF: Final = "only if "
+"""Prefix of columns with the values that incidents are expected to have."""
+_ONLY_IF: Final = re.compile(r"\s*(?:only[\s_-]+if|仅当)[\s_-]*(?=\S)", re.IGNORECASE)
 
 _NAMES: Final = {
     "incident_id": "id, incident, 故障ID, 故障编号, 事件ID, 事件编号",
@@ -83,6 +89,8 @@ class Columns:
             (``field:NAME`` or ``field:NAME:json``) and the comment.
         header: the column names in the sheet.
         notices: sentences for the user about unused columns and comments.
+        expected: field -> 0-based column with the value that an incident must have, else its row
+            is a conflict.
         is_exact: whether texts are sent as they are, because the API has had them before.
     """
 
@@ -90,6 +98,7 @@ class Columns:
     header: tuple[str, ...]
     notices: tuple[str, ...] = ()
     is_exact: bool = False
+    expected: dict[str, int] = attribute(default_factory=dict)
 
     def name(self, field: str) -> str:
         """Return the name of a field's column in the sheet."""
@@ -207,11 +216,50 @@ def bind(
     position_of = _positions_of_fields(header, _mapped_fields(mapping), path)
     _require(position_of, header, path)
     _refuse_two_types(position_of, path)
-    notices = () if is_pulled else _notices(header, set(position_of.values()))
+    expected = _expected_positions(header, path)
+    used = {*position_of.values(), *expected.values()}
+    notices = () if is_pulled else _notices(header, used)
     if COMMENT_FIELD in position_of:
         name = header[position_of[COMMENT_FIELD]]
         notices += (f"{name!r} will be added as comments, which cannot be undone",)
-    return Columns(position_of, header, notices)
+    return Columns(position_of, header, notices, expected=expected)
+
+
+def expected_field(name: str) -> str | None:
+    """Return the field of a column ``only if FIELD``; empty for no field; None for other names."""
+    found = _ONLY_IF.match(name)
+    if found is None:
+        return None
+    field = field_named(name[found.end() :])
+    return field if field not in (None, ID_FIELD, COMMENT_FIELD) else ""
+
+
+def _expected_positions(header: tuple[str, ...], path: str) -> dict[str, int]:
+    """Return field -> column with its expected values.
+
+    Raises:
+        SheetError: two columns for one field, or a misspelled field: its condition would be
+            ignored.
+    """
+    found: dict[str, int] = {}
+    for position, name in enumerate(header):
+        field = expected_field(name)
+        if field is None:
+            continue
+        rest = _ONLY_IF.sub("", name)
+        if not field and (near := _near(rest)):
+            raise SheetError(
+                f"{path}: column {name!r}: {rest!r} is not a field. Rename the column to "
+                f"'{ONLY_IF}{near}'."
+            )
+        if field in found:
+            raise SheetError(
+                f"{path}: more than one column '{ONLY_IF}{field}': {header[found[field]]!r} and "
+                f"{name!r}. Remove one."
+            )
+        if field:
+            found[field] = position
+    return found
 
 
 def _mapped_fields(mapping: dict[str, str]) -> dict[str, str]:

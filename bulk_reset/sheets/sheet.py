@@ -10,9 +10,7 @@ Units: ``row_number`` is 1-based and counts the header and blank lines.
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
-import math
 import os
 import secrets
 import shutil
@@ -21,30 +19,35 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol, TypeGuard
+from typing import Final, Protocol
 
 import pandas as pd
 
+from bulk_reset.core.custom_fields import field_of
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.saved_plan import SavedPlan, is_saved_plan
 from bulk_reset.core.temporary_folder import temporary_folder
-from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
-from bulk_reset.sheets.columns import Columns, bind
+from bulk_reset.sheets.cell_texts import text_chunk
+from bulk_reset.sheets.chunk import Chunk
+from bulk_reset.sheets.columns import Columns, bind, field_named
 from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
+from bulk_reset.sheets.frame_source import FrameSource
 from bulk_reset.sheets.guards import Guards
+from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.pulled_values import (
     READ_ONLY_EDITED,
     IsRewritten,
+    Memory,
     memory_of,
     unchecked_notice,
     without_unedited,
 )
 from bulk_reset.sheets.second_header import report_headers
 from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
-from bulk_reset.sheets.workbook_xml import ErrorCell
 
 CHUNK_ROWS: Final = 10_000
 STDIN: Final = "-"
@@ -70,7 +73,10 @@ class Sheet:
         path: the file; None for standard input and data frames.
         columns: the columns of the fields.
         memory: the pulled values; None for a sheet that was not pulled.
+        plan: the saved plan that the rows are from; None for other sheets.
         is_rewritten: set it to send cells that were set back to their pulled value after a run.
+        without_fields: rows that were left out while reading, because they set none of the fields
+            that were selected by ``restrict``.
         notices: sentences for the user about how the sheet was read.
     """
 
@@ -78,11 +84,11 @@ class Sheet:
         self, source: Source, label: str, path: Path | None, mapping: dict[str, str]
     ) -> None:
         self.source, self.label, self.path = source, label, path
-        is_exact = isinstance(source, ExactTable)
+        self.plan = source.plan if isinstance(source, PlanSource) else None
+        is_exact = isinstance(source, ExactTable | PlanSource)
         self._guards = Guards(() if is_exact else source.header)
         header = source.header if is_exact else self._guards.header
-        hidden_rows = source.memory_rows() if isinstance(source, WorkbookSource) else None
-        self.memory = memory_of(header, hidden_rows, label)
+        self.memory = _memory_of(source, header, label)
         columns = bind(header, mapping, label, is_pulled=self.memory is not None)
         self.columns: Columns = replace(columns, is_exact=is_exact)
         notices = (source.notice, *self.columns.notices, unchecked_notice(self.memory))
@@ -90,7 +96,30 @@ class Sheet:
         self.is_rewritten: IsRewritten | None = None
         has_all = set(READ_ONLY_EDITED) <= set(header)
         self._read_only = tuple(map(header.index, READ_ONLY_EDITED if has_all else ()))
+        self.without_fields = 0
+        self._is_restricted = False
         self._stamp = self._read_stamp()
+
+    def restrict(self, fields: Iterable[str]) -> None:
+        """Use only the columns of these fields.
+
+        Raises:
+            InputError: the sheet has no column for one of them.
+        """
+        position, wanted = self.columns.position, {ID_FIELD}
+        for name in fields:
+            field = field_named(name) or name
+            found = {one for one in position if field_of(one) == field_of(field)} - {ID_FIELD}
+            if not found:
+                known = ", ".join(field_of(one) for one in position if one != ID_FIELD)
+                raise InputError(
+                    f"{option('only_fields', name)}: no column for it in {self.label}. Use one of "
+                    f"{known}."
+                )
+            wanted |= found
+        kept = {name: place for name, place in position.items() if name in wanted}
+        self.columns = replace(self.columns, position=kept)
+        self._is_restricted = self.plan is not None or self.memory is None
 
     def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         """Read the rows below the header.
@@ -100,6 +129,7 @@ class Sheet:
             content was yielded. SheetError: it cannot be decoded or parsed.
         """
         self._require_unchanged()
+        self.without_fields = 0
         try:
             for chunk in self.source.read(chunk_rows):
                 self._require_unchanged()
@@ -107,7 +137,7 @@ class Sheet:
                     self._guards.remove(chunk)
                 report_headers(chunk, self.columns, self.label)
                 filled = _without_blank_rows(chunk)
-                if self.memory is not None:
+                if self.memory is not None and self.plan is None:
                     filled = without_unedited(
                         filled,
                         self.columns.position,
@@ -115,6 +145,8 @@ class Sheet:
                         self.is_rewritten,
                         self._read_only,
                     )
+                if self._is_restricted:
+                    filled = self._with_fields(filled)
                 yield filled
         except OSError as exc:
             raise _unreadable(self.label, exc) from exc
@@ -122,6 +154,18 @@ class Sheet:
             # It may have been parsed while it was written.
             self._require_unchanged()
             raise
+
+    def _with_fields(self, chunk: Chunk) -> Chunk:
+        """Leave out the rows that set none of the selected fields."""
+        places = [place for name, place in self.columns.position.items() if name != ID_FIELD]
+        rows = zip(*(chunk.columns[place] for place in places), strict=True)
+        kept = [place for place, cells in enumerate(rows) if any(cells)]
+        self.without_fields += len(chunk.numbers) - len(kept)
+        return chunk.rows_at(kept, self.columns.position)
+
+    def others(self) -> str:
+        """Return the rows of a saved plan that are not updated, after it was read; or nothing."""
+        return self.source.left_out() if isinstance(self.source, PlanSource) else ""
 
     def _require_unchanged(self) -> None:
         if self._read_stamp() != self._stamp:
@@ -136,6 +180,13 @@ class Sheet:
             return ()
         # st_ctime_ns detects a replaced file, and a modification time that was set back.
         return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _memory_of(source: Source, header: tuple[str, ...], label: str) -> Memory | None:
+    if isinstance(source, PlanSource):
+        return source.memory
+    hidden_rows = source.memory_rows() if isinstance(source, WorkbookSource) else None
+    return memory_of(header, hidden_rows, label)
 
 
 def _without_blank_rows(chunk: Chunk) -> Chunk:
@@ -209,7 +260,10 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         return
     path = Path(sheet)
     try:
-        if _require_file(path) in TEXT_EXTENSIONS:
+        if is_saved_plan(path):
+            options = (mapping, delimiter, encoding, sheet_name, header_row)
+            table = _plan_as_sheet(path, *options)
+        elif _require_file(path) in TEXT_EXTENSIONS:
             _refuse_sheet_name(sheet_name, str(path))
             text = DelimitedSource(path, str(path), delimiter, encoding, header_row)
             table = Sheet(text, str(path), path, mapping)
@@ -226,6 +280,21 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
     except OSError as exc:
         raise _unreadable(str(path), exc) from exc
     yield table
+
+
+def _plan_as_sheet(path: Path, mapping: dict[str, str], *reading: object) -> Sheet:
+    """Open a saved plan, whose columns were matched when it was made.
+
+    Raises:
+        SheetError: it was altered or is incomplete.
+        InputError: an option says how a sheet is read.
+    """
+    names = ("delimiter", "encoding", "sheet_name", "header_row")
+    given = [name for name, value in zip(names, reading, strict=True) if value is not None]
+    if mapping or given:
+        name = option_name("mapping" if mapping else given[0])
+        raise InputError(f"{name}: {path} is a saved plan, not a sheet. Remove this option.")
+    return Sheet(PlanSource(SavedPlan.open(path)), str(path), path, {})
 
 
 def _refuse_sheet_name(sheet_name: str | None, label: str) -> None:
@@ -314,93 +383,9 @@ class WorkbookSource:
             yield text_chunk([number for number, _ in chunk], [row for _, row in chunk], width)
 
 
-class FrameSource:
-    """A pandas DataFrame; its first row is row 2, as in a sheet with a header."""
-
-    header_row = 1
-    notice = ""
-
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
-        self.header = tuple(str(name) for name in frame.columns)
-
-    def read(self, chunk_rows: int) -> Iterator[Chunk]:
-        """Yield chunks; see ``Source``."""
-        for start in range(0, len(self._frame), chunk_rows):
-            part = self._frame.iloc[start : start + chunk_rows]
-            columns = [part.iloc[:, position].tolist() for position in range(part.shape[1])]
-            numbers = list(range(start + 2, start + 2 + len(part)))
-            yield _text_columns(numbers, columns)
-
-
 def _chunked(
     rows: Iterable[tuple[int, Sequence[object]]], size: int
 ) -> Iterator[list[tuple[int, Sequence[object]]]]:
     iterator = iter(rows)
     while chunk := list(itertools.islice(iterator, size)):
         yield chunk
-
-
-def text_chunk(numbers: list[int], rows: Sequence[Sequence[object]], width: int) -> Chunk:
-    """Convert rows of typed cells to text; short rows are padded, long ones cut to the width."""
-    if any(len(row) != width for row in rows):
-        rows = [(*row[:width], *[""] * (width - len(row))) for row in rows]
-    columns = [list(cells) for cells in zip(*rows, strict=True)] or [[] for _ in range(width)]
-    return _text_columns(numbers, columns)
-
-
-def _text_columns(numbers: list[int], columns: Sequence[Sequence[object]]) -> Chunk:
-    """Convert typed cells to text, and record the cells whose text is uncertain."""
-    odd_cells: dict[tuple[int, int], str] = {}
-    texts = []
-    for column, cells in enumerate(columns):
-        if _is_all_text(cells):
-            texts.append(list(cells))
-            continue
-        pairs = [_text_of(value) for value in cells]
-        texts.append([text for text, _ in pairs])
-        for number, (_, oddity) in zip(numbers, pairs, strict=True):
-            if oddity:
-                odd_cells[number, column] = oddity
-    return Chunk(numbers, texts, odd_cells)
-
-
-def _is_all_text(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:
-    if set(map(type, cells)) != {str}:
-        return False
-    try:
-        "".join(cells).encode()  # type: ignore[arg-type]  # all are text, see above
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-# Excel shows whole numbers of up to 11 digits completely, longer ones as 1.2E+11.
-_CERTAIN_BELOW: Final = 10**11
-
-
-def _text_of_number(value: float) -> tuple[str, str]:
-    if math.isnan(value):  # pandas' empty cell
-        return "", ""
-    if abs(value) < _CERTAIN_BELOW and value == int(value):
-        return str(int(value)), ""
-    return f"{value:.15g}".upper(), "the cell contains a number, not text"
-
-
-def _text_of(value: object) -> tuple[str, str]:
-    """Return a cell's text, and why it is uncertain (empty if it is certain)."""
-    if isinstance(value, str):
-        # A data frame can contain half of a surrogate pair, a request cannot.
-        whole = value.encode(errors="replace").decode()
-        return (value, "") if whole == value else (whole, INCOMPLETE_CHARACTER)
-    if value is None or value is pd.NaT or value is pd.NA:
-        return "", ""
-    if isinstance(value, bool):
-        return str(value).upper(), ""
-    if isinstance(value, (int, float)):
-        return _text_of_number(value)
-    if isinstance(value, ErrorCell):
-        return value.text, value.problem
-    is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
-    kind = "a date or time" if is_time else f"a value of type {type(value).__name__}"
-    return str(value), f"the cell contains {kind}, not text"

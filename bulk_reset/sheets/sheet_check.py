@@ -298,8 +298,10 @@ class DecidedChunk:
         if decision is None or decision.status is Status.PENDING:
             was = self.checked.was_at(place)
             made = Change.made(number, incident_id, values, digest, was)
-            since = self.checked.comment_since.get(place)
-            return made._replace(comment_since=since) if since else made
+            since = self.checked.comment_since.get(place, 0.0)
+            expected = self.checked.expected.get(place)
+            is_whole = not since and expected is None
+            return made if is_whole else made._replace(comment_since=since, expected=expected)
         return Outcome(
             number,
             incident_id,

@@ -75,6 +75,7 @@ class CheckedChunk:
         is_remembered: whether every row has pulled values, even if all of them are empty.
         json_names: place -> the columns whose pulled value was not a text; their cells are JSON.
         comment_since: place -> since when an earlier run may have added the comment.
+        expected: place -> field -> the text that its incident must have.
     """
 
     numbers: Sequence[int]
@@ -86,6 +87,7 @@ class CheckedChunk:
     is_remembered: bool = False
     json_names: dict[int, frozenset[str]] = field(default_factory=dict)
     comment_since: Mapping[int, float] = field(default_factory=dict)
+    expected: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -103,7 +105,9 @@ class CheckedChunk:
     @property
     def is_plain(self) -> bool:
         """Whether there are only columns of ``FIELDS``, and no pulled values."""
-        return not (self.was or self.is_remembered) and self.columns.keys() <= _PLAIN
+        return (
+            not (self.was or self.is_remembered or self.expected) and self.columns.keys() <= _PLAIN
+        )
 
     def are_to_set(self) -> list[bool]:
         """Return for each row whether it is valid and sets a field."""
@@ -151,7 +155,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     found = [
         *_odd_cells(chunk, columns),
         *refused_rows(chunk),
-        *other_types(cells, chunk, json_names),
+        *(() if columns.is_exact else other_types(cells, chunk, json_names)),
     ]
     odd = {(place, name) for place, name, *_ in found}
     for name, texts in cells.items():
@@ -184,7 +188,20 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         chunk.is_remembered,
         json_names,
         comment_since(chunk, columns),
+        _expected(chunk, columns),
     )
+
+
+def _expected(chunk: Chunk, columns: Columns) -> dict[int, dict[str, str]]:
+    """Return place -> field -> expected text; an empty cell expects nothing."""
+    if not columns.expected:
+        return {}
+    rows = zip(*(chunk.columns[position] for position in columns.expected.values()), strict=True)
+    return {
+        place: {name: text for name, text in zip(columns.expected, texts, strict=True) if text}
+        for place, texts in enumerate(rows)
+        if any(texts)
+    }
 
 
 def _with_faults(row_errors: list[RowError], chunk: Chunk) -> list[RowError]:
@@ -272,3 +289,7 @@ def _odd_cells(chunk: Chunk, columns: Columns) -> Broken:
         if name is not None and number in place_of:
             fix = _FIX_OF.get(problem, "Format the cell as Text, then enter the text")
             yield place_of[number], name, "cell_type", problem, fix
+        elif position in columns.expected.values() and number in place_of:
+            fix = _FIX_OF.get(problem, "Format the cell as Text, then enter the text")
+            where = f"{columns.header[position]}: {problem}"
+            yield place_of[number], ID_FIELD, "cell_type", where, fix

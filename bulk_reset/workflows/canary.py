@@ -10,10 +10,12 @@ from bulk_reset.core.errors import SheetChangedError
 from bulk_reset.core.outcome import NOT_DONE, Status, Stop, StopReason
 from bulk_reset.core.totals import Totals
 from bulk_reset.workflows.run_session import Canary, RunResult, RunSession
+from bulk_reset.workflows.selection import select_rows
 
 
 def send_with_canary(session: RunSession, *, handles_signals: bool) -> RunResult:
     """Send what is left: the canary first, where the options ask for one."""
+    select_rows(session)
     count = session.options.canary
     if count is None or session.options.dry_run:
         return session.send(handles_signals=handles_signals)
@@ -54,7 +56,7 @@ def _send_canary(session: RunSession, count: int, *, handles_signals: bool) -> R
 
 def _remaining(session: RunSession, totals: Totals) -> int:
     """Return how many rows are sent after the canary."""
-    pending, left = totals.counts[Status.PENDING], session.left_to_send
+    pending, left = totals.counts[Status.PENDING] - totals.left_out, session.left_to_send
     return pending if left is None else min(pending, left)
 
 

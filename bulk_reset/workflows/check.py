@@ -28,6 +28,7 @@ class CheckResult:
         fields: field -> rows that set it.
         row_errors: of invalid rows, in the sheet's order.
         not_edited: rows of a pulled sheet in which nothing was edited.
+        header: the names of the sheet's columns.
     """
 
     sheet: str
@@ -39,6 +40,7 @@ class CheckResult:
     fields: dict[str, int]
     row_errors: tuple[RowError, ...]
     not_edited: int = 0
+    header: tuple[str, ...] = ()
 
 
 def check(
@@ -75,6 +77,7 @@ def check(
             {name: n for name, n in fields.items() if n and name != ID_FIELD},
             sheet_check.row_errors,
             sheet_check.untouched,
+            tuple(table.columns.header),
         )
 
 

@@ -13,7 +13,9 @@ from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options
+from bulk_reset.records.approvals import Approval
 from bulk_reset.records.audit import audited
+from bulk_reset.workflows.approve import require_approval
 from bulk_reset.workflows.canary import send_with_canary
 from bulk_reset.workflows.run_session import RunSession, open_run
 from bulk_reset.workflows.sheet_opening import SheetLike
@@ -45,7 +47,10 @@ def run(
     """
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
-    with open_run(sheet, options, callbacks) as session, _audited(session) as write_audit:
+    with (
+        open_run(sheet, options, callbacks) as session,
+        _audited(session, _approvals(session, sheet)) as write_audit,
+    ):
         sent = send_with_canary(session, handles_signals=handles_signals)
         totals = sent.totals
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
@@ -57,11 +62,28 @@ def run(
     return totals
 
 
-def _audited(session: RunSession) -> AbstractContextManager[Callable[[Totals], None]]:
+def _approvals(session: RunSession, sheet: SheetLike) -> tuple[Approval, ...]:
+    """Return the approvals of an open plan; a sheet that changes after it was opened is not sent.
+
+    Raises:
+        InputError: an approval is required, and there is no valid one.
+    """
+    plan = session.table.plan
+    opened = plan.sha256 if plan is not None else ""
+    approvals = require_approval(sheet, session.options, opened_sha256=opened)
+    for approval in approvals:
+        session.callbacks.on_notice(f"{sheet}: approved by {approval}")
+    return approvals
+
+
+def _audited(
+    session: RunSession, approvals: tuple[Approval, ...]
+) -> AbstractContextManager[Callable[[Totals], None]]:
     options = session.options
     path = None if options.dry_run else session.path
     scope = session.connection.scope
-    return audited(path, session.table, scope, options.changed(), session.callbacks)
+    facts = {"approvals": [one.facts() for one in approvals]} if approvals else {}
+    return audited(path, session.table, scope, options.changed(), session.callbacks, facts)
 
 
 def run_frame(
@@ -80,7 +102,10 @@ def run_frame(
     require("frame", frame, pd.DataFrame, "a pandas DataFrame")
     if options.verify:
         raise InputError("verify: not available in run_frame. Call verify(report) afterwards.")
-    with open_run(frame, options, callbacks) as session, _audited(session) as write_audit:
+    with (
+        open_run(frame, options, callbacks) as session,
+        _audited(session, require_approval(frame, options)) as write_audit,
+    ):
         ended = send_with_canary(session, handles_signals=False)
         by_row = ended.outcomes_by_row()
         write_audit(ended.totals)

@@ -16,6 +16,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, InvalidRowsError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.outcome import NOT_DONE, ErrorGroup, Outcome, Status
+from bulk_reset.core.row_ranges import LeftOut
 from bulk_reset.core.totals import StatusCounts, Totals, Verification
 from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.current_values import CurrentValues
@@ -35,6 +36,7 @@ from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
 from bulk_reset.workflows.report_destination import refuse_other_destination
+from bulk_reset.workflows.saved_plans import require_applicable
 from bulk_reset.workflows.sheet_opening import (
     SheetLike,
     check_sheet,
@@ -85,6 +87,14 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
         connect(options, callbacks) as connection,
         opened_sheet(sheet, options, callbacks) as table,
     ):
+        require_applicable(table, connection, options)
+        if table.columns.expected and not options.before:
+            raise InputError(
+                f"{option('before', value=False)}: {table.label} has columns with expected values, "
+                "which are compared with current values. Remove this option."
+            )
+        if options.only_fields:
+            table.restrict(options.only_fields)
         path = report_path(sheet, options)
         if path is None and (options.canary or options.verify):
             raise InputError(
@@ -107,6 +117,7 @@ class RunSession:
     Attributes:
         path: of the report; None where none is kept.
         last: the result of what was sent last.
+        left_out: the rows that are not selected.
     """
 
     table: Sheet
@@ -117,6 +128,10 @@ class RunSession:
     _sheet_check: SheetCheck | None = None
     _sent: int = 0
     last: RunResult | None = None
+    left_out: LeftOut = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left_out = LeftOut(self.options.selected_rows())
 
     # --- Reading -----------------------------------------------------------------------------
 
@@ -138,6 +153,7 @@ class RunSession:
             history,
             retries_failed=options.retry_failed,
             limit=self.left_to_send,
+            left_out=self.left_out,
         )
 
     @property
@@ -154,17 +170,23 @@ class RunSession:
             return work
         # What is left is counted while the sheet is checked, as if no rows shared an incident.
         # Where some do, it is read again.
-        on_chunk = work.add if history else lambda _: None
+        on_chunk = work.add if history and not self.left_out else lambda _: None
         sheet_check = check_sheet(self.table, self.options, self.callbacks, on_chunk)
         self._sheet_check = sheet_check
-        if sheet_check.row_errors and not self.options.skip_invalid:
-            raise InvalidRowsError(self.table.label, sheet_check.row_errors, sheet_check.rows)
-        if sheet_check.decisions or not history:
+        found = [one for one in sheet_check.row_errors if one.row_number not in self.left_out]
+        if found and not self.options.skip_invalid:
+            raise InvalidRowsError(self.table.label, tuple(found), sheet_check.rows)
+        if sheet_check.decisions or not history or self.left_out:
             work = self._new_work(sheet_check, history)
             work.count()
         work.sheet_check = sheet_check
         check_earlier_runs(work, self.path, self.callbacks)
         return work
+
+    @property
+    def sheet_rows(self) -> int:
+        """The number of rows of the sheet, after it was checked."""
+        return self._sheet_check.rows if self._sheet_check is not None else 0
 
     # --- Sending -----------------------------------------------------------------------------
 
@@ -252,7 +274,7 @@ class RunSession:
             return None, None
         if report is None:
             # Nothing is kept, but values that were modified since the pull are conflicts anyway.
-            is_pulled = self.table.memory is not None
+            is_pulled = self.table.memory is not None or bool(self.table.columns.expected)
             return (CurrentValues(None, overwrites, repeated_ids) if is_pulled else None), None
         path = beside(report.path, BEFORE)
         sent_before = SentDigests(path)
@@ -333,13 +355,14 @@ def _with_verification(
 
 def _dry_totals(work: WorkSource, options: Options) -> Totals:
     counts = work.resumed + work.settled
-    counts[Status.PENDING] = work.sent + work.unsent
+    counts[Status.PENDING] = work.sent + work.unsent + work.unselected
     return Totals(
         sheet=work.sheet.label,
         rows=work.sheet_check.rows,
         counts=StatusCounts((status, counts[status]) for status in Status),
         done_before=work.resumed.total(),
         beyond_limit=work.unsent,
+        left_out=work.unselected,
         not_edited=work.sheet_check.untouched,
         blank_rows=work.sheet_check.blank_rows,
         requests=work.sent,

@@ -11,8 +11,10 @@ import pandas as pd
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
+from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import InputError, NoRowsError
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.saved_plan import is_saved_plan
 from bulk_reset.engine.options import Options, PathLike, ReadingOptions
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
@@ -80,7 +82,9 @@ def check_sheet(
         callbacks.on_read(rows)
         on_chunk(checked)
 
-    sheet_check = check_rows(table, options.on_conflict, count)
+    # The rows of a plan were decided when it was made, and stay in their order.
+    policy = options.on_conflict if table.plan is None else OnConflict.IN_ORDER
+    sheet_check = check_rows(table, policy, count)
     for notice in sheet_check.readings.notices:
         callbacks.on_notice(f"{table.label}: {notice}")
     if sheet_check.emptied:
@@ -98,7 +102,14 @@ def check_sheet(
         callbacks.on_notice(
             f"{table.label}: {counted(sheet_check.blank_rows, 'blank row')} ignored"
         )
-    if not sheet_check.rows:
+    if table.without_fields:
+        callbacks.on_notice(
+            f"{table.label}: {counted(table.without_fields, 'row')} left out, because "
+            f"{option_name('only_fields')} selects none of the fields"
+        )
+    if table.plan is not None and (others := table.others()):
+        callbacks.on_notice(f"{table.label}: not in this run: {others}")
+    if not sheet_check.rows and table.plan is None:
         raise NoRowsError(f"{table.label}: no rows below the header. Add a row for each incident.")
     if options.max_rows is not None and sheet_check.rows > options.max_rows:
         raise InputError(
@@ -114,8 +125,10 @@ def report_path(sheet: SheetLike, options: Options) -> Path | None:
     if options.report is not None or isinstance(sheet, (pd.DataFrame, ExactTable)):
         return options.report
     path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
+    # A sheet and its plan are beside each other, and have other rows.
+    name = path.name if is_saved_plan(path) else path.stem
     # A rehearsal has a report of its own, so that it never counts as work that was done.
-    return path.with_name(f"{path.stem}{'.sandbox' if options.is_rehearsal else ''}.report.csv")
+    return path.with_name(f"{name}{'.sandbox' if options.is_rehearsal else ''}.report.csv")
 
 
 def refuse_to_overwrite(sheet: Path | None, report: Path | None) -> None:

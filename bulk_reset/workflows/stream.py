@@ -22,8 +22,8 @@ from bulk_reset.engine.options import Options
 from bulk_reset.engine.worker_pool import WorkerPool
 from bulk_reset.quota.account_ledger import AccountLedger, wait_for_account
 from bulk_reset.quota.limiter import Limiter
+from bulk_reset.sheets.cell_texts import text_chunk
 from bulk_reset.sheets.columns import Columns
-from bulk_reset.sheets.sheet import text_chunk
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
 
@@ -116,6 +116,8 @@ def _refuse_sheet_options(options: Options) -> None:
         "retry_failed": options.retry_failed,
         "canary": options.canary,
         "verify": options.verify,
+        "require_approval": options.require_approval,
+        "approved_by": options.approved_by,
     }
     given = [name for name, value in for_sheets.items() if value]
     if given:

@@ -89,6 +89,9 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
         sheet_name=None,
         delimiter=None,
         encoding=None,
+        # It has no plan to approve: it restores what the run replaced.
+        require_approval=False,
+        approved_by=(),
     )
     undo_sheet, planned = _planned(undo_sheet, own, callbacks, add)
     show(planned)

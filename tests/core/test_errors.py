@@ -108,6 +108,7 @@ def test_exit_codes_are_the_documented_numbers() -> None:
         "INPUT": 2,
         "STOPPED": 3,
         "LOCKED": 4,
+        "CHANGES": 5,
         "INTERNAL": 70,
         "INTERRUPTED": 130,
         "TERMINATED": 143,

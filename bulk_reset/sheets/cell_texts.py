@@ -1,0 +1,82 @@
+"""Cells of a workbook or a data frame as texts; only texts that are certain are used.
+
+Whole numbers and TRUE/FALSE have one text each. Dates, fractions and failed formulas do not, so
+such cells are recorded as odd.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from typing import Final, TypeGuard
+
+import pandas as pd
+
+from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
+from bulk_reset.sheets.workbook_xml import ErrorCell
+
+
+def text_chunk(numbers: list[int], rows: Sequence[Sequence[object]], width: int) -> Chunk:
+    """Convert rows of typed cells to text; short rows are padded, long ones cut to the width."""
+    if any(len(row) != width for row in rows):
+        rows = [(*row[:width], *[""] * (width - len(row))) for row in rows]
+    columns = [list(cells) for cells in zip(*rows, strict=True)] or [[] for _ in range(width)]
+    return text_columns(numbers, columns)
+
+
+def text_columns(numbers: list[int], columns: Sequence[Sequence[object]]) -> Chunk:
+    """Convert typed cells to text, and record the cells whose text is uncertain."""
+    odd_cells: dict[tuple[int, int], str] = {}
+    texts = []
+    for column, cells in enumerate(columns):
+        if _is_all_text(cells):
+            texts.append(list(cells))
+            continue
+        pairs = [_text_of(value) for value in cells]
+        texts.append([text for text, _ in pairs])
+        for number, (_, oddity) in zip(numbers, pairs, strict=True):
+            if oddity:
+                odd_cells[number, column] = oddity
+    return Chunk(numbers, texts, odd_cells)
+
+
+def _is_all_text(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:
+    if set(map(type, cells)) != {str}:
+        return False
+    try:
+        "".join(cells).encode()  # type: ignore[arg-type]  # all are text, see above
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# Excel shows whole numbers of up to 11 digits completely, longer ones as 1.2E+11.
+_CERTAIN_BELOW: Final = 10**11
+
+
+def _text_of_number(value: float) -> tuple[str, str]:
+    if math.isnan(value):  # pandas' empty cell
+        return "", ""
+    if abs(value) < _CERTAIN_BELOW and value == int(value):
+        return str(int(value)), ""
+    return f"{value:.15g}".upper(), "the cell contains a number, not text"
+
+
+def _text_of(value: object) -> tuple[str, str]:
+    """Return a cell's text, and why it is uncertain (empty if it is certain)."""
+    if isinstance(value, str):
+        # A data frame can contain half of a surrogate pair, a request cannot.
+        whole = value.encode(errors="replace").decode()
+        return (value, "") if whole == value else (whole, INCOMPLETE_CHARACTER)
+    if value is None or value is pd.NaT or value is pd.NA:
+        return "", ""
+    if isinstance(value, bool):
+        return str(value).upper(), ""
+    if isinstance(value, (int, float)):
+        return _text_of_number(value)
+    if isinstance(value, ErrorCell):
+        return value.text, value.problem
+    is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
+    kind = "a date or time" if is_time else f"a value of type {type(value).__name__}"
+    return str(value), f"the cell contains {kind}, not text"

@@ -1,0 +1,94 @@
+"""A saved plan as a sheet: the rows that it updates, with their previous values as pulled values.
+
+So an incident that was modified since the plan is a conflict, and a run of a plan is resumed,
+reported, verified and undone like a run of a sheet. Texts are sent exactly as they are planned.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from bulk_reset.core.counting import counted
+from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of, header_of, text_of
+from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.core.saved_plan import SavedPlan, SavedRow, field_place
+from bulk_reset.sheets.chunk import Chunk, Recalled
+from bulk_reset.sheets.columns import ONLY_IF
+
+PLAN_CHECK = "plan"
+"""The check of a planned row: the hash of the file protects all rows together."""
+
+
+class PlanMemory:
+    """The previous values of a plan; see ``Memory``."""
+
+    is_checked = True
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self.names = tuple(name for name in fields if name != COMMENT_FIELD)
+
+    def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
+        """Return no values: the chunks of a plan have them; see ``Memory``."""
+        raise NotImplementedError
+
+
+class PlanSource:
+    """The rows of a plan that will be updated; a ``Source``."""
+
+    header_row = 1
+
+    def __init__(self, plan: SavedPlan) -> None:
+        self.plan = plan
+        names = {name for name in plan.header.columns if not name.startswith(ONLY_IF)}
+        self.fields = tuple(
+            sorted({field_of(name) for name in names - {ID_FIELD}}, key=field_place)
+        )
+        self.expected = tuple(sorted(plan.header.columns.keys() - names))
+        expected = (ONLY_IF + header_of(name.removeprefix(ONLY_IF)) for name in self.expected)
+        self.header = (ID_FIELD, *map(header_of, self.fields), *expected)
+        self.memory = PlanMemory(self.fields)
+        self.notice = f"plan of {plan.header.sheet}, SHA-256 {plan.sha256}"
+
+    def read(self, chunk_rows: int) -> Iterator[Chunk]:
+        """Yield chunks with pulled values; see ``Source``."""
+        rows = (row for row in self.plan.rows() if row.verdict == "update")
+        while some := list(itertools.islice(rows, chunk_rows)):
+            yield self._chunk(some)
+
+    def left_out(self) -> str:
+        """Return the rows of the plan that are not updated, after it was read; or nothing."""
+        footer = self.plan.footer
+        others = footer.counts if footer is not None else {}
+        return ", ".join(
+            f"{counted(rows, 'row')} {name}" for name, rows in others.items() if name != "update"
+        )
+
+    def _chunk(self, rows: Sequence[SavedRow]) -> Chunk:
+        new = {name: [""] * len(rows) for name in self.fields}
+        was = {name: [""] * len(rows) for name in self.memory.names}
+        expected = {name: [""] * len(rows) for name in self.expected}
+        checks = [PLAN_CHECK] * len(rows)
+        for place, row in enumerate(rows):
+            for one in row.fields:
+                if one.field not in new:
+                    raise self.plan.damaged(f"row {row.row_number} sets a field of no column")
+                name, set_to = one.field, one.new
+                old = "" if one.old is None else one.old
+                if not (isinstance(set_to, str) and isinstance(old, str)):
+                    checks[place] += f" {name}"
+                    set_to, old = (text_of(f"{name}:json", value) for value in (set_to, one.old))
+                new[name][place] = set_to
+                if name in was:
+                    was[name][place] = old
+            for name, text in row.expected.items():
+                if f"{ONLY_IF}{name}" not in expected:
+                    raise self.plan.damaged(f"row {row.row_number} expects a value of no column")
+                expected[f"{ONLY_IF}{name}"][place] = text
+        return Chunk(
+            [row.row_number for row in rows],
+            [[row.incident_id for row in rows], *new.values(), *expected.values()],
+            was=was,
+            recalled=Recalled(was, checks, {}),
+            is_remembered=True,
+        )
