@@ -172,6 +172,42 @@ def test_a_report_saved_by_a_spreadsheet_during_the_run_stops_it(
     assert sum(one["applied"] for one in incidents) <= 600 + applied
 
 
+def test_a_plan_and_its_run_that_are_killed_leave_no_half_plan_and_no_lost_row(
+    begin: Begin,
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    start_sandbox: Callable[..., SandboxProcess],
+    tmp_path: Path,
+) -> None:
+    """A killed ``plan --out`` leaves no plan; a killed run of a plan resumes with the next one."""
+    sandbox = start_sandbox("--seed-incidents", "600", "--latency", "0.2", *FAST)
+    write_sheet(tmp_path / "incidents.csv", 600)
+    api = ["--base-url", sandbox.url]
+    begun = begin("plan", "incidents.csv", "--out", "x.plan", *api)
+    while sandbox.get("/_stats")["requests"] < 2:
+        assert begun.poll() is None
+    begun.kill()
+    begun.communicate(timeout=30)
+    assert not (tmp_path / "x.plan").exists()
+    for name in ("x.plan", "x.plan.tmp"):
+        refused = command("run", name, *api, "--yes")
+        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
+    assert command("plan", "incidents.csv", "--out", "x.plan", *api, *FAST).returncode == 0
+    begun = begin("run", "x.plan", *api)
+    while sandbox.get("/_stats")["applied"] < 60:
+        assert begun.poll() is None
+    begun.kill()
+    begun.communicate(timeout=30)
+    applied = sandbox.get("/_stats")["applied"]
+    assert applied < 600
+    done = command("run", "x.plan", *api, *FAST)
+    assert done.returncode == 0, done.stderr
+    lines = read_csv(tmp_path / "x.plan.report.csv")
+    assert Counter(line["status"] for line in lines) == {"updated": 600}
+    incidents = sandbox.get("/_incidents").values()
+    assert {one["title"] for one in incidents} == {f"Renamed service {n}" for n in range(1, 601)}
+    assert sum(one["applied"] for one in incidents) == 600
+
+
 def on_a_full_disk(
     arguments: list[str], folder: Path, blocks: int = 400
 ) -> subprocess.CompletedProcess[str]:

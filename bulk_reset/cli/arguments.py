@@ -100,14 +100,14 @@ WhereOption = Annotated[
     str | None,
     typer.Option(
         metavar="EXPRESSION",
-        help="Only rows for which it is true; of old, new and row.",
+        help="Only rows for which this holds: old, new, row.",
         rich_help_panel=WHAT,
     ),
 ]
 ExcludeWhereOption = Annotated[
     str | None,
     typer.Option(
-        metavar="EXPRESSION", help="Leave out rows for which it is true.", rich_help_panel=WHAT
+        metavar="EXPRESSION", help="Leave out rows for which this holds.", rich_help_panel=WHAT
     ),
 ]
 

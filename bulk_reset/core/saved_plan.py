@@ -4,8 +4,8 @@
     (gzip)                            JSON lines: a header, one line a row, a footer
     sha256 HEX                        the last line: the hash of all bytes before it
 
-The lines have sorted keys, so that equal plans are equal bytes. Whoever opens a plan checks its
-hash over the whole file first, so a plan that was altered or cut is refused and never read.
+The lines have sorted keys, so that equal plans are equal bytes. The hash
+of the whole file is checked when it is opened, so a plan that was altered or cut is refused.
 
 Units: ``*_at`` UTC epoch seconds.
 """

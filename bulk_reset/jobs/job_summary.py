@@ -189,6 +189,11 @@ def _sending(job: Job) -> str:
         texts.append(f"canary of {counted(run.canary, 'row')}, then the rest if it passes")
     if limits.max_failures is not None:
         texts.append(f"stops if more than {limits.max_failures} fail")
+    if limits.max_change is not None:
+        texts.append(f"sends nothing if more than {limits.max_change} of the rows change")
+    if limits.max_critical is not None:
+        incidents = counted(limits.max_critical, "Critical incident")
+        texts.append(f"sends nothing if more than {incidents} change")
     if limits.max_duration is not None:
         texts.append(f"stops after {limits.max_duration}; remaining rows stay pending")
     if run.skip_invalid:

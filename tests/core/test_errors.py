@@ -11,6 +11,7 @@ import pytest
 from bulk_reset.core import errors
 from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
 from bulk_reset.core.row_error import RowError
+from bulk_reset.core.saved_plan import PlanFileError
 from bulk_reset.jobs.job_file import JobFileError, JobFileProblem
 
 ROW_ERROR = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
@@ -40,6 +41,9 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
             errors.BulkResetError,
             errors.InputError,
             errors.SheetError,
+            errors.SheetChangedError,
+            errors.IncompleteSheetError,
+            PlanFileError,
             errors.NoRowsError,
             errors.SheetChangedError,
             errors.IncompleteSheetError,
@@ -79,6 +83,9 @@ def test_pickled_error_keeps_its_text_and_facts(kind, carry) -> None:  # noqa: A
 EXIT_CODES = {
     errors.InputError: ExitCode.INPUT,
     errors.SheetError: ExitCode.INPUT,
+    errors.SheetChangedError: ExitCode.INPUT,
+    errors.IncompleteSheetError: ExitCode.INPUT,
+    PlanFileError: ExitCode.INPUT,
     errors.NoRowsError: ExitCode.INPUT,
     errors.SheetChangedError: ExitCode.INPUT,
     errors.IncompleteSheetError: ExitCode.INPUT,
