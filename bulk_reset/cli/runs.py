@@ -97,8 +97,8 @@ def show(
     """Show one run: its result, its files, and the commands to resume or undo it.
 
     Examples:
-        bulk-reset runs show nightly-20260601T010000Z
-        bulk-reset runs show nightly-20260601T010000Z --json
+        bulk-reset runs show 20260601T010000Z-nightly
+        bulk-reset runs show 20260601T010000Z-nightly --json
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
+from bulk_reset.core.option_names import option
 
 MAGIC: Final = b"bulk-reset plan "
 """The start of the first line; the version of the format follows."""
@@ -41,7 +42,7 @@ def plan_digest(path: Path) -> str:
 def _digest_of(file: BinaryIO, path: Path) -> str:
     if file.read(len(MAGIC)) != MAGIC:
         raise InputError(
-            f"{path}: not a saved plan. Make one with: bulk-reset plan SHEET --out FILE.plan."
+            f"{path}: not a saved plan. Make one by a plan with {option('out', 'FILE.plan')}."
         )
     end = max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES)
     file.seek(0)

@@ -110,8 +110,8 @@ def require_approval(  # noqa: PLR0913  (what a caller knows of the plan)
         return ()
     if not isinstance(sheet, str | Path) or str(sheet) == "-":
         raise InputError(
-            f"{_required_by(options)}: only a saved plan can be approved. Make one with: "
-            "bulk-reset plan SHEET --out FILE.plan."
+            f"{_required_by(options)}: only a saved plan can be approved. Make one by a plan with "
+            f"{option('out', 'FILE.plan')}."
         )
     if options.allowed_signers is None and options.hmac_key_file is None:
         raise InputError(

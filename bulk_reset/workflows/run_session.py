@@ -97,10 +97,8 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
             table.restrict(options.only_fields)
         path = report_path(sheet, options)
         if path is None and (options.canary or options.verify):
-            raise InputError(
-                f"{option_name('canary')}, {option_name('verify')}: need a report. Use "
-                f"{option('report', 'FILE')}."
-            )
+            name = option_name("canary" if options.canary else "verify")
+            raise InputError(f"{name}: needs a report. Use {option('report', 'FILE')}.")
         refuse_to_overwrite(table.path, path)
         if path is not None:
             refuse_other_destination(path, options, adds=True)
@@ -363,7 +361,7 @@ def _dry_totals(work: WorkSource, options: Options) -> Totals:
         done_before=work.resumed.total(),
         beyond_limit=work.unsent,
         left_out=work.unselected,
-        not_edited=work.sheet_check.untouched,
+        not_edited=min(work.sheet_check.untouched, work.settled[Status.UNCHANGED]),
         blank_rows=work.sheet_check.blank_rows,
         requests=work.sent,
         elapsed_s=ideal_s(work.sent, options.windows()),

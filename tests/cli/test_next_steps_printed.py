@@ -188,6 +188,7 @@ def test_every_suggested_command_works(
 
 _WRITTEN_AS_TEXT = {
     "cli/help_text.py": "help",
+    "reports/sarif_file.py": "help of a rule, shown by other programs",
     "sheets/template.py": "instructions in the workbook, with FILE.xlsx",
 }
 _COMMANDS = (

@@ -87,7 +87,7 @@ def test_the_approvals_are_copied_recorded_and_required_of_the_copy(
         return (APPROVAL,)
 
     monkeypatch.setattr(job_run, "require_approval", require)
-    monkeypatch.setattr("bulk_reset.workflows.run.require_approval", lambda *_: (APPROVAL,))
+    monkeypatch.setattr("bulk_reset.workflows.run.require_approval", lambda *_, **__: (APPROVAL,))
     record, state = run_job(folder, JOB + APPROVED)
     copy = state.folder(record.id) / "in.csv"
     assert (record.exit_code, record.approved_by) == (0, [SHOWN])

@@ -405,7 +405,7 @@ def test_the_note_and_the_approvals_are_in_audit_and_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, approved: Approval
 ) -> None:
     """Why, and who approved it; the note is no option of the run there."""
-    monkeypatch.setattr("bulk_reset.workflows.run.require_approval", lambda *_: (approved,))
+    monkeypatch.setattr("bulk_reset.workflows.run.require_approval", lambda *_, **__: (approved,))
     sheet, notices = write_sheet(tmp_path / "it.csv", 1), []
     run(sheet, Options(sandbox=True, note="CHG-123"), Callbacks(on_notice=notices.append))
     (line,) = read_audit(tmp_path / "it.sandbox.report.csv")
