@@ -19,8 +19,8 @@ from bulk_reset.api.credentials import find_credentials
 from bulk_reset.cli import app, settings
 from bulk_reset.core import input_file
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.observability.log_output import log_file
 from bulk_reset.observability.metrics import check_metrics_file
 from bulk_reset.records.audit import read_audit, refuse_other

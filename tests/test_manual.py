@@ -30,8 +30,8 @@ from documents import (
 from bulk_reset.core.errors import BulkResetError, ExitCode
 from bulk_reset.core.fields import FIELDS, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.outcome import Status
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_schema import (
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_files.job_schema import (
     Api,
     Limits,
     Notify,

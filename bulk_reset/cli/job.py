@@ -21,9 +21,9 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.jobs.job import Job
-    from bulk_reset.jobs.run_record import RunRecord
-    from bulk_reset.jobs.state_folder import StateFolder
+    from bulk_reset.jobs.job_files.job import Job
+    from bulk_reset.jobs.job_runs.run_record import RunRecord
+    from bulk_reset.jobs.job_runs.state_folder import StateFolder
     from bulk_reset.observability.run_log import LogOutput
 
 job = typer.Typer(
@@ -74,11 +74,11 @@ def check(
 
 def _checked(file: Path, output: Output) -> dict[str, Any]:
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
-    from bulk_reset.jobs.job_file import (  # noqa: PLC0415  (imports pydantic)
+    from bulk_reset.jobs.job_files.job_file import (  # noqa: PLC0415  (imports pydantic)
         JobFileError,
         read_job,
     )
-    from bulk_reset.jobs.job_summary import (  # noqa: PLC0415
+    from bulk_reset.jobs.job_files.job_summary import (  # noqa: PLC0415
         FREE_TEXT,
         concerns,
         describe,
@@ -142,9 +142,9 @@ def list_jobs(
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
-        from bulk_reset.jobs.job_summary import describe_due, next_dues  # noqa: PLC0415
-        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.job_files.job_file import read_job  # noqa: PLC0415  (imports pydantic)
+        from bulk_reset.jobs.job_files.job_summary import describe_due, next_dues  # noqa: PLC0415
+        from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
 
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder. Use a folder with job files (*.toml).")
@@ -218,8 +218,8 @@ def run(
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.core.temporary_folder import use_temporary_folder  # noqa: PLC0415
-        from bulk_reset.jobs.job_summary import from_here  # noqa: PLC0415
-        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.job_files.job_summary import from_here  # noqa: PLC0415
+        from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
 
         if if_due and run_id is not None:
             raise InputError("--if-due: cannot be combined with --run. Remove one of them.")
@@ -244,9 +244,9 @@ def run(
 
 
 def _new_run(file: Path, state: StateFolder) -> tuple[Job, RunRecord]:
-    from bulk_reset.jobs.job_file import content_of, read_job  # noqa: PLC0415
-    from bulk_reset.jobs.job_run import new_record  # noqa: PLC0415
-    from bulk_reset.jobs.run_record import run_id_of  # noqa: PLC0415
+    from bulk_reset.jobs.job_files.job_file import content_of, read_job  # noqa: PLC0415
+    from bulk_reset.jobs.job_runs.job_run import new_record  # noqa: PLC0415
+    from bulk_reset.jobs.job_runs.run_record import run_id_of  # noqa: PLC0415
 
     content = content_of(file)
     read = read_job(file, content=content)
@@ -265,9 +265,9 @@ def _open_run(file: Path, state: StateFolder, run_id: str) -> tuple[Job, RunReco
         InputError: it is a run of another job, or has nothing left to do.
     """
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
-    from bulk_reset.jobs.job_run import deadline_of  # noqa: PLC0415
-    from bulk_reset.jobs.kept_job import job_of_run  # noqa: PLC0415
-    from bulk_reset.jobs.run_record import ABANDONED, DEADLINE  # noqa: PLC0415
+    from bulk_reset.jobs.job_files.kept_job import job_of_run  # noqa: PLC0415
+    from bulk_reset.jobs.job_runs.job_run import deadline_of  # noqa: PLC0415
+    from bulk_reset.jobs.job_runs.run_record import ABANDONED, DEADLINE  # noqa: PLC0415
 
     record = state.read(run_id)
     if record.job != file.stem:
@@ -291,8 +291,8 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
     """Run a job; log to standard error and to the folder of the run."""
     from bulk_reset.cli.schedule import stderr_output  # noqa: PLC0415
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
-    from bulk_reset.jobs.job_run import JobRun  # noqa: PLC0415  (imports structlog)
-    from bulk_reset.jobs.run_record import LOG  # noqa: PLC0415
+    from bulk_reset.jobs.job_runs.job_run import JobRun  # noqa: PLC0415  (imports structlog)
+    from bulk_reset.jobs.job_runs.run_record import LOG  # noqa: PLC0415
     from bulk_reset.observability.run_log import new_run_log  # noqa: PLC0415
 
     with _log_of(state.folder(record.id) / LOG) as outputs:
@@ -305,8 +305,8 @@ def _run(read: Job, state: StateFolder, record: RunRecord, output: Output) -> Ru
 def _check_due(file: Path, state: StateFolder, output: Output) -> int:
     """Run one job if it is due and not running; return the exit code."""
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
-    from bulk_reset.jobs.invalid_job import InvalidJob, notify_invalid  # noqa: PLC0415
-    from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
+    from bulk_reset.jobs.job_files.invalid_job import InvalidJob, notify_invalid  # noqa: PLC0415
+    from bulk_reset.jobs.job_files.job_file import read_job  # noqa: PLC0415  (imports pydantic)
 
     try:
         read = read_job(file)
@@ -345,9 +345,9 @@ def _run_if_due(read: Job, state: StateFolder, output: Output) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.cli.schedule import run_log_on_stderr  # noqa: PLC0415
-    from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
-    from bulk_reset.jobs.schedule_process import RunProcesses, run_schedule  # noqa: PLC0415
-    from bulk_reset.jobs.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
+    from bulk_reset.jobs.schedule.job_folder import JobFolder  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.schedule_process import RunProcesses, run_schedule  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
 
     # In a separate process, as the schedule does: this one could not handle a signal.
     processes = RunProcesses(state, is_quiet=output.is_quiet)

@@ -45,8 +45,8 @@ def install(
     with output.errors():
         from bulk_reset.core.atomic_file import atomic_file  # noqa: PLC0415
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.job_file import read_job  # noqa: PLC0415  (imports pydantic)
-        from bulk_reset.jobs.system_timers import cron_lines, systemd_units  # noqa: PLC0415
+        from bulk_reset.jobs.job_files.job_file import read_job  # noqa: PLC0415  (imports pydantic)
+        from bulk_reset.jobs.schedule.system_timers import cron_lines, systemd_units  # noqa: PLC0415
 
         if systemd == cron:
             raise InputError("--systemd, --cron: use exactly one of them.")

@@ -18,7 +18,7 @@ from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bulk_reset.jobs.run_record import RunRecord
+    from bulk_reset.jobs.job_runs.run_record import RunRecord
 
 runs = typer.Typer(name="runs", cls=AppGroup)
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -53,7 +53,7 @@ def list_runs(
         return
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         records = state.records(job)
@@ -102,7 +102,7 @@ def show(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
-        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         record = state.read(run_id)
@@ -166,7 +166,7 @@ def clean(
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
 
         found = re.fullmatch(r"(\d{1,6})([hdw])", older_than)
         if found is None:

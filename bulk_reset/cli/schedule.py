@@ -13,7 +13,7 @@ from bulk_reset.cli.console import Output, print_error
 from bulk_reset.cli.streams import has_colour
 
 if TYPE_CHECKING:
-    from bulk_reset.jobs.state_folder import StateFolder
+    from bulk_reset.jobs.job_runs.state_folder import StateFolder
     from bulk_reset.observability.run_log import LogOutput, RunLog
 
 
@@ -75,7 +75,7 @@ def schedule(
     output = Output(is_quiet=quiet, verbose=verbose)
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
-        from bulk_reset.jobs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         if health:
@@ -101,13 +101,13 @@ def _run_jobs(
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.core.temporary_folder import use_temporary_folder  # noqa: PLC0415
-    from bulk_reset.jobs.job_folder import JobFolder  # noqa: PLC0415
-    from bulk_reset.jobs.schedule_process import (  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.job_folder import JobFolder  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.schedule_process import (  # noqa: PLC0415
         Port,
         RunProcesses,
         run_schedule,
     )
-    from bulk_reset.jobs.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
+    from bulk_reset.jobs.schedule.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
 
     use_temporary_folder(state.path)
     number, host, names = served
@@ -121,7 +121,7 @@ def _run_jobs(
 
 def _check_health(state: StateFolder, output: Output) -> int:
     from bulk_reset.core.errors import ExitCode  # noqa: PLC0415
-    from bulk_reset.jobs.schedule_health import read_health  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.schedule_health import read_health  # noqa: PLC0415
 
     is_healthy, text = read_health(state)
     if is_healthy:

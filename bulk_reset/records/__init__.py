@@ -10,6 +10,8 @@ Public surface:
     previous_values    ``NAME.before.csv``: values before a run, and what it wrote
     restorability      which previous values an undo can restore
     audit              ``NAME.audit.jsonl``: one line a run
-    audit_types        the types of an audit's values
+    audit_types        the types of an audit's values; audit_chain: the hash chain of its lines
+    plan_digest        the hash of a saved plan; approvals, signatures: who approved it; login
+    written_fields     which fields of a row were not written
     summary            what a report alone shows: counts, errors, the quota's proof
 """

@@ -15,7 +15,7 @@ from typing import Self
 from bulk_reset.core.atomic_file import AtomicFile
 from bulk_reset.core.plan import PlanTotals, RowPlan
 from bulk_reset.reports.own_files import refuse_other
-from bulk_reset.sheets.streaming_workbook import writing_errors
+from bulk_reset.sheets.workbooks.streaming_workbook import writing_errors
 
 
 class PlanFile(ABC):

@@ -14,7 +14,7 @@ from bulk_reset.core.safe_text import is_link, shown
 from bulk_reset.core.word_diff import Op, words_changed
 from bulk_reset.reports.own_files import is_plan_workbook
 from bulk_reset.reports.plan_file import PlanFile
-from bulk_reset.sheets.streaming_workbook import StreamedBook
+from bulk_reset.sheets.workbooks.streaming_workbook import StreamedBook
 
 _NOTE: Final[dict[str, object]] = {"valign": "top", "font_color": "#59636E"}
 _TEXT: Final[dict[str, object]] = {"valign": "top", "text_wrap": True}

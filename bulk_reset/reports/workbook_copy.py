@@ -24,8 +24,8 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from bulk_reset.core.errors import BulkResetError, InputError
 from bulk_reset.core.safe_text import one_line
-from bulk_reset.sheets.package import Package
-from bulk_reset.sheets.xml_parts import local_name, parse
+from bulk_reset.sheets.workbooks.package import Package
+from bulk_reset.sheets.workbooks.xml_parts import local_name, parse
 
 _STRICT: Final = re.compile(rb"http://purl\.oclc\.org/ooxml/([A-Za-z]{1,40})/([A-Za-z]{1,40})")
 _RENAMED: Final = {

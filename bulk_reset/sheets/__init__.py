@@ -9,18 +9,14 @@ Public surface:
     sheet_check      ``check_rows``: the whole sheet, and rows of the same incident
     pulled_sheet     the sheet that a pull writes
     template         the empty workbook to fill in
+    pulled_values    what a pulled sheet remembers; pulled_rows: checks against it
+    plan_source, frame_source, exact_table    a saved plan, a data frame, texts in memory as a sheet
 What these use:
-    encoding         the encoding of a text file; file_types: text, workbook or something else
-    delimited        reads text files; record_reader and quoting check quotes and widths of rows
     columns          names of columns -> fields; chunk: rows that are read together
-    streaming_workbook    writes a workbook row by row
-A workbook is read by
-    workbook           the worksheet with the table
-    readable_workbook  calamine, which reads the cells
-    package            the parts of the archive, by their relationships
-    plain_copy         a copy with the names and the markup that calamine reads
-    worksheet_scan     whether there is anything that calamine does not report
-    workbook_xml       formulas without results, special formats, hidden rows
-    merged_cells       cells that merged ranges cover
-    xml_parts          XML of unknown origin, in linear time
+    file_types       text, workbook or something else; cell_texts: typed cells as texts
+    guards           quotes that keep a spreadsheet from running cells
+    comment_times    when the comments of failed rows may have been added
+Two rooms, each with a page of its own:
+    text_files       CSV and its relatives: encoding, delimiter, quotes, widths of rows
+    workbooks        Excel: what calamine reads, what it does not report, and writing
 """

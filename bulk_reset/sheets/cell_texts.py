@@ -14,7 +14,7 @@ from typing import Final, TypeGuard
 import pandas as pd
 
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
-from bulk_reset.sheets.workbook_xml import ErrorCell
+from bulk_reset.sheets.workbooks.workbook_xml import ErrorCell
 
 
 def text_chunk(numbers: list[int], rows: Sequence[Sequence[object]], width: int) -> Chunk:

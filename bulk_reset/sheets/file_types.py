@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from bulk_reset.sheets.package import part_key
+from bulk_reset.sheets.workbooks.package import part_key
 
 TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
 WORKBOOK: Final = "an Excel workbook"

@@ -45,7 +45,6 @@ from bulk_reset.sheets.pulled_values import (
     memory_header,
     memory_sheet_header,
 )
-from bulk_reset.sheets.streaming_workbook import StreamedBook, writing_errors
 from bulk_reset.sheets.template import (
     HEADER_HEIGHT,
     HEADER_OF,
@@ -55,6 +54,7 @@ from bulk_reset.sheets.template import (
     validation_of,
     width_of,
 )
+from bulk_reset.sheets.workbooks.streaming_workbook import StreamedBook, writing_errors
 
 _LINK: Final = READ_ONLY[-1]
 _MAX_ROWS: Final = (1 << 20) - 1

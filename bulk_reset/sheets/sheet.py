@@ -32,7 +32,6 @@ from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.cell_texts import text_chunk
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import Columns, bind, field_named
-from bulk_reset.sheets.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
 from bulk_reset.sheets.frame_source import FrameSource
@@ -46,8 +45,9 @@ from bulk_reset.sheets.pulled_values import (
     unchecked_notice,
     without_unedited,
 )
-from bulk_reset.sheets.second_header import report_headers
-from bulk_reset.sheets.workbook import large_workbook_notice, open_workbook_sheet
+from bulk_reset.sheets.text_files.delimited import DelimitedSource, changed_error
+from bulk_reset.sheets.text_files.second_header import report_headers
+from bulk_reset.sheets.workbooks.workbook import large_workbook_notice, open_workbook_sheet
 
 CHUNK_ROWS: Final = 10_000
 STDIN: Final = "-"

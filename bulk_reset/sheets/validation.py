@@ -37,7 +37,6 @@ from bulk_reset.sheets.cell_rules import (
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.comment_times import comment_since
-from bulk_reset.sheets.merged_cells import MERGED_ABOVE, MERGED_LEFT
 from bulk_reset.sheets.pulled_rows import (
     Broken,
     json_names_by_place,
@@ -46,7 +45,8 @@ from bulk_reset.sheets.pulled_rows import (
     untouched_rows,
 )
 from bulk_reset.sheets.pulled_values import pulled_value
-from bulk_reset.sheets.workbook_xml import NEVER_CALCULATED
+from bulk_reset.sheets.workbooks.merged_cells import MERGED_ABOVE, MERGED_LEFT
+from bulk_reset.sheets.workbooks.workbook_xml import NEVER_CALCULATED
 
 _PLAIN: Final = frozenset(FIELDS)
 _FIRST_PRINTABLE: Final = 0x20

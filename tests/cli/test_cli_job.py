@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from programs import KEY, Begin, SandboxProcess, read_csv, seed_id, write_sheet
 
-from bulk_reset.jobs.run_record import JobState, RunRecord
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_runs.run_record import JobState, RunRecord
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]

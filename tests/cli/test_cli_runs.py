@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from programs import SandboxProcess, seed_id, write_sheet
 
-from bulk_reset.jobs.run_record import ENDED, MISSED, RUNNING, RunRecord, run_id_of
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_runs.run_record import ENDED, MISSED, RUNNING, RunRecord, run_id_of
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]

@@ -19,8 +19,8 @@ import pytest
 from programs import KEY, SandboxProcess, clean_environment, read_csv, write_sheet
 from prometheus_client.parser import text_string_to_metric_families
 
-from bulk_reset.jobs.run_record import JobState, RunRecord
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_runs.run_record import JobState, RunRecord
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
 JOB = """
 [source]

@@ -12,7 +12,7 @@ from bulk_reset.core import errors
 from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.saved_plan import PlanFileError
-from bulk_reset.jobs.job_file import JobFileError, JobFileProblem
+from bulk_reset.jobs.job_files.job_file import JobFileError, JobFileProblem
 
 ROW_ERROR = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
 REQUEST_KINDS = (

@@ -13,9 +13,9 @@ from typing import Any
 import apscheduler.schedulers.base
 import pytest
 
-from bulk_reset.jobs.job_folder import JobFolder
-from bulk_reset.jobs.scheduler import Scheduler, Starter
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
+from bulk_reset.jobs.schedule.job_folder import JobFolder
+from bulk_reset.jobs.schedule.scheduler import Scheduler, Starter
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 

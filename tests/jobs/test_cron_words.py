@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulk_reset.jobs.cron_words import cron_words
+from bulk_reset.jobs.job_files.cron_words import cron_words
 
 WORDS = {
     # Steps that do not divide the hour, the day or the year

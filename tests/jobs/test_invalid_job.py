@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.invalid_job import InvalidJob, notify_invalid
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.run_record import JobState, RunRecord
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_files.invalid_job import InvalidJob, notify_invalid
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_runs.run_record import JobState, RunRecord
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
 TELL = """
 [notify]

@@ -12,13 +12,13 @@ from programs import write_sheet
 
 from bulk_reset import InputError
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.jobs import job_run
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_run import JobRun, new_record
-from bulk_reset.jobs.job_summary import describe
-from bulk_reset.jobs.notifications import notification_of
-from bulk_reset.jobs.run_record import RunRecord, run_id_of
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_files.job_summary import describe
+from bulk_reset.jobs.job_runs import job_run
+from bulk_reset.jobs.job_runs.job_run import JobRun, new_record
+from bulk_reset.jobs.job_runs.run_record import RunRecord, run_id_of
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
+from bulk_reset.jobs.notify.notifications import notification_of
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 from bulk_reset.records.approvals import HMAC, Approval, add_approval, approval_path
 from bulk_reset.records.audit import read_audit

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import OptionStyle, name_options_as, option_name
 from bulk_reset.engine.options import Options
-from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import JobFileError, read_job
+from bulk_reset.jobs.job_files.job import Job
+from bulk_reset.jobs.job_files.job_file import JobFileError, read_job
 
 KEY = "k3y-of-nobody-0123456789"
 ENVIRONMENT = {"FLASHDUTY_APP_KEY": KEY, "ROWS": "20", "EMPTY": "", "HOOK": "http://chat.example/s"}

@@ -28,13 +28,13 @@ from programs import KEY, SandboxProcess, read_csv, seed_id, write_sheet
 from bulk_reset.api.credentials import AppKey
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.jobs import job_run, job_source, run_end, sheet_trial
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_run import JobRun, new_record
-from bulk_reset.jobs.run_record import ENDED, RUNNING, RunRecord, run_id_of
-from bulk_reset.jobs.run_resume import is_retried
-from bulk_reset.jobs.run_watchdog import Watchdog
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_runs import job_run, job_source, run_end, sheet_trial
+from bulk_reset.jobs.job_runs.job_run import JobRun, new_record
+from bulk_reset.jobs.job_runs.run_record import ENDED, RUNNING, RunRecord, run_id_of
+from bulk_reset.jobs.job_runs.run_resume import is_retried
+from bulk_reset.jobs.job_runs.run_watchdog import Watchdog
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 FAST = "per_second = 5000\nper_minute = 300000\n"
@@ -699,7 +699,7 @@ def test_a_run_that_hangs_before_the_sending_ends_at_its_deadline(
 
 def test_the_watchdog_sends_a_signal_to_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time and a grace period; never where there is no limit."""
-    monkeypatch.setattr("bulk_reset.jobs.run_watchdog.GRACE_S", 0.0)
+    monkeypatch.setattr("bulk_reset.jobs.job_runs.run_watchdog.GRACE_S", 0.0)
     got, arrived = [], threading.Event()
 
     def on_signal(number: int, _: object) -> None:
@@ -728,7 +728,7 @@ def test_start_and_end_are_pinged_whatever_when_is(
         pinged.append(address.rpartition("/")[2])
         return "127.0.0.1: HTTP 404" if address.endswith("success") else ""
 
-    monkeypatch.setattr("bulk_reset.jobs.notifications.ping", ping)
+    monkeypatch.setattr("bulk_reset.jobs.notify.notifications.ping", ping)
     lines = [f'ping_{one} = "https://hc.example/{one}"' for one in ("start", "success", "failure")]
     text = "\n".join([SHEET, PLAIN, "[notify]", *lines, ""])
     assert place.run(text).exit_code == 2

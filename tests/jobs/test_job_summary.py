@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_summary import concerns, describe, describe_due, next_dues
+from bulk_reset.jobs.job_files.job import Job
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_files.job_summary import concerns, describe, describe_due, next_dues
 
 SHEET = '[source]\nsheet = "in.csv"\n'
 PULL = '[source.pull]\nsince = "1d"\n'

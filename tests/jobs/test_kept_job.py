@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.kept_job import job_of_run
-from bulk_reset.jobs.run_record import ENDED, RUNNING, WAITING, RunRecord
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_files.kept_job import job_of_run
+from bulk_reset.jobs.job_runs.run_record import ENDED, RUNNING, WAITING, RunRecord
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
 OLD = '[source]\nsheet = "old.csv"\n'
 NEW = '[source]\nsheet = "new.csv"\n'

@@ -20,18 +20,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bulk_reset.jobs import notify_limit
-from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.notifications import (
+from bulk_reset.jobs.job_files.job import Job
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_runs.run_record import ENDED, MISSED, RunRecord
+from bulk_reset.jobs.notify import notify_limit
+from bulk_reset.jobs.notify.notifications import (
     notification_of,
     ping_end,
     ping_start,
     send_notification,
 )
-from bulk_reset.jobs.notify_limit import NotifyLimit, stopped_by_signals
-from bulk_reset.jobs.notify_payload import EXAMPLE
-from bulk_reset.jobs.run_record import ENDED, MISSED, RunRecord
+from bulk_reset.jobs.notify.notify_limit import NotifyLimit, stopped_by_signals
+from bulk_reset.jobs.notify.notify_payload import EXAMPLE
 
 KEY = "k3y-of-nobody-0123456789"
 NIGHT = 1_795_833_000.0
@@ -186,7 +186,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_has_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that waits forever for a mail server does not block the run."""
-    monkeypatch.setattr("bulk_reset.jobs.notify_command._TIMEOUT_S", 0)
+    monkeypatch.setattr("bulk_reset.jobs.notify.notify_command._TIMEOUT_S", 0)
     told = program(tmp_path, HANG)
 
     def communicate(self: Any, *_: object, timeout: float) -> None:  # noqa: ANN401
@@ -438,7 +438,7 @@ def test_a_command_that_takes_longer_than_a_moment_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is checked on many times, and gets its whole input once."""
-    monkeypatch.setattr("bulk_reset.jobs.notify_command.POLL_S", 0.001)
+    monkeypatch.setattr("bulk_reset.jobs.notify.notify_command.POLL_S", 0.001)
     assert send_notification(program(tmp_path, REPEAT), RECORD, tmp_path) == sys.executable
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["input"] == notification_of(RECORD, tmp_path)

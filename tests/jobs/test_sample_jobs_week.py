@@ -22,10 +22,10 @@ from virtual_clock import run_virtual
 from virtual_schedule import VirtualSchedule
 
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.job_run import JobRun
-from bulk_reset.jobs.run_record import RunRecord
+from bulk_reset.jobs.job_files.job import Job
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.job_runs.job_run import JobRun
+from bulk_reset.jobs.job_runs.run_record import RunRecord
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 from bulk_reset.sandbox import Sandbox, SandboxConfig
 

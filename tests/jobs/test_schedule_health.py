@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from bulk_reset.cli import app
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.temporary_folder import use_temporary_folder
-from bulk_reset.jobs.job_folder import JobFolder
-from bulk_reset.jobs.run_record import RunRecord
-from bulk_reset.jobs.schedule_health import read_health, write_health
-from bulk_reset.jobs.scheduler import Scheduler
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_runs.run_record import RunRecord
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
+from bulk_reset.jobs.schedule.job_folder import JobFolder
+from bulk_reset.jobs.schedule.schedule_health import read_health, write_health
+from bulk_reset.jobs.schedule.scheduler import Scheduler
 from bulk_reset.observability.run_log import new_run_log
 
 

@@ -15,12 +15,12 @@ from virtual_clock import run_virtual
 from virtual_schedule import VirtualSchedule
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_folder import JobFolder
-from bulk_reset.jobs.run_record import RunRecord
-from bulk_reset.jobs.schedule_metrics import ScheduleMetrics
-from bulk_reset.jobs.scheduler import Scheduler
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_files.job import Job
+from bulk_reset.jobs.job_runs.run_record import RunRecord
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
+from bulk_reset.jobs.schedule.job_folder import JobFolder
+from bulk_reset.jobs.schedule.schedule_metrics import ScheduleMetrics
+from bulk_reset.jobs.schedule.scheduler import Scheduler
 from bulk_reset.observability.run_log import LogOutput, new_run_log
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()

@@ -14,7 +14,7 @@ import pytest
 from programs import clean_environment
 
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.jobs.run_record import (
+from bulk_reset.jobs.job_runs.run_record import (
     ENDED,
     MISSED,
     RECORD,
@@ -25,8 +25,8 @@ from bulk_reset.jobs.run_record import (
     missed_record,
     run_id_of,
 )
-from bulk_reset.jobs.state_folder import StateFolder
-from bulk_reset.jobs.timetable import Due, Missed
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
+from bulk_reset.jobs.schedule.timetable import Due, Missed
 
 NIGHT = 1_795_833_000.0  # 2026-11-28 02:30 UTC
 DAY = 86_400.0
@@ -110,8 +110,8 @@ def test_a_folder_without_a_word_in_it_is_taken_over(state: StateFolder) -> None
 RACER = """
 import sys
 from pathlib import Path
-from bulk_reset.jobs.run_record import RunRecord, run_id_of
-from bulk_reset.jobs.state_folder import StateFolder
+from bulk_reset.jobs.job_runs.run_record import RunRecord, run_id_of
+from bulk_reset.jobs.job_runs.state_folder import StateFolder
 state = StateFolder(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -405,7 +405,7 @@ def test_a_run_that_cannot_be_removed_is_an_error(
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("bulk_reset.jobs.state_folder.shutil.rmtree", refuse)
+    monkeypatch.setattr("bulk_reset.jobs.job_runs.state_folder.shutil.rmtree", refuse)
     with pytest.raises(InputError, match=r"nightly: cannot be removed \(Permission denied\)\."):
         state.clean(NIGHT + 50 * DAY)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.jobs.job import Job
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.system_timers import cron_lines, systemd_units
-from bulk_reset.jobs.timetable import Timetable
+from bulk_reset.jobs.job_files.job import Job
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.schedule.system_timers import cron_lines, systemd_units
+from bulk_reset.jobs.schedule.timetable import Timetable
 
 # --- Units -----------------------------------------------------------------------------------
 

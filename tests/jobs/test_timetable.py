@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_reset.jobs.job_file import read_job
-from bulk_reset.jobs.timetable import ON_TIME_S, Decision, Missed, Timetable
+from bulk_reset.jobs.job_files.job_file import read_job
+from bulk_reset.jobs.schedule.timetable import ON_TIME_S, Decision, Missed, Timetable
 
 BERLIN, NEW_YORK, LORD_HOWE, KOLKATA, HAVANA, UTC = map(
     ZoneInfo,

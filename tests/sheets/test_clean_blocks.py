@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_reset.core.errors import SheetError
-from bulk_reset.sheets import clean_blocks
-from bulk_reset.sheets.clean_blocks import CleanReader, Utf8Stream
 from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.text_files import clean_blocks
+from bulk_reset.sheets.text_files.clean_blocks import CleanReader, Utf8Stream
 
 A = "69da451ef77b1b51f40e83ee"
 PIECES = [

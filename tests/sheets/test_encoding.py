@@ -9,7 +9,7 @@ import pytest
 
 from bulk_reset.core.errors import SheetError
 from bulk_reset.core.option_names import OptionStyle, name_options_as
-from bulk_reset.sheets.encoding import find_encoding
+from bulk_reset.sheets.text_files.encoding import find_encoding
 
 CHINESE: Final = (
     *("磁盘已满", "数据库磁盘已满", "支付服务延迟升高", "网络中断", "主库宕机", "接口超时"),

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from bulk_reset.sheets.worksheet_scan import WorksheetScan, scan_worksheet
+from bulk_reset.sheets.workbooks.worksheet_scan import WorksheetScan, scan_worksheet
 
 BLOCK = 1 << 20
 CELL = b'<row r="1"><c r="A1"><v>1</v></c></row>'

@@ -18,7 +18,7 @@ from sheet_zoo import TABLE, A, Make, by_hand, by_xlsxwriter, inline, inspect_sh
 from workbooks import change_part
 
 from bulk_reset.core.errors import SheetError
-from bulk_reset.sheets.package import is_bomb
+from bulk_reset.sheets.workbooks.package import is_bomb
 
 MB: Final = 1_000_000
 HEADER: Final = f"id,title\n{A},Disk full\n".encode()

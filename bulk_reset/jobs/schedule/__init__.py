@@ -1,0 +1,11 @@
+"""The schedule: which job is due, and one process for each run.
+
+State: the last due time of each job. Part of ``jobs``.
+
+Public surface:
+    timetable        when a job is due, and whether it runs now: no clock is read
+    scheduler        the jobs of a folder, run when they are due
+    schedule_process    ``bulk-reset schedule`` as a process: signals and the metrics port
+    system_timers    a job as a systemd timer or a crontab line
+    job_folder, wake_ups, schedule_health, schedule_metrics, schedule_notices    serve these
+"""

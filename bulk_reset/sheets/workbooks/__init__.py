@@ -1,0 +1,15 @@
+"""Excel workbooks: what calamine reads, what it does not report, and writing them row by row.
+
+State: the open archive. Part of ``sheets``.
+
+Public surface:
+    workbook           the worksheet with the table
+    readable_workbook  calamine, which reads the cells
+    package            the parts of the archive, by their relationships
+    plain_copy         a copy with the names and the markup that calamine reads
+    worksheet_scan     whether there is anything that calamine does not report
+    workbook_xml       formulas without results, special formats, hidden rows
+    merged_cells       cells that merged ranges cover
+    xml_parts          XML of unknown origin, in linear time
+    streaming_workbook    writes a workbook row by row
+"""
