@@ -11,6 +11,7 @@ Public surface:
     arguments, shared, approval_options    options that several commands have
     view                 progress, and how a question is asked
     console, summary     tables, errors and summaries on the terminal
+    approval_options     options of notes and approvals; job_install, plan_show, pull_memory
     run_confirmation     what ``run`` shows and asks before it sends
     next_steps           the commands that are suggested
     settings, config     defaults from the configuration file and variables

@@ -11,7 +11,7 @@ State: everything of a run while it sends; it belongs to the run's event loop. M
 by reports, workflows and everything above them.
 
 Public surface besides:
-    options            ``Options`` and its six groups; approval_options, option_group: parts of it
+    options            ``Options`` and its groups; option_group, approval_options
     connection         ``connect``, ``lock_account``: the account or sandbox of a command
     incident_reader    reads incidents for plan, verify and pull
     event_loop         ``in_new_loop``: from plain code into asyncio, with Ctrl-C
@@ -20,5 +20,6 @@ Rules that these follow:
     retry_policy       how often a request is tried, and how long it waits (429 and Retry-After too)
     circuit_breaker    when an outage begins, is probed, and ends the run (patience)
     readback           was a request without an answer applied
+    comment_sender     adds a comment once; timeline: the comments that an incident has
     stop_signals       Ctrl-C, SIGTERM and SIGHUP end a run gracefully
 """

@@ -8,6 +8,8 @@ Public surface:
     plan_workbook      ``NAME.plan.xlsx``
     answer_workbook    ``NAME.answer.xlsx``: the user's workbook with the result beside each row
     failed_rows        ``NAME.failed.csv``: rows that are not done, to fix and run
+    sarif_file, junit_file    errors of a check and results of a run for CI systems
+    own_files          which files were made by this program: only those are replaced
 Both pages share html_page (templates, escaping, security policy), row_list (the list of rows),
 ``templates/`` and ``assets/`` (``base.css`` has the colours). The rest (report_facts, run_files,
 chart_data, plan_file) serves one of the above.
