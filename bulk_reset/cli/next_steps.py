@@ -177,12 +177,14 @@ def plan_as_page(sheet: object) -> str:
 
 def steps_of(error: BulkResetError) -> list[str]:
     """Return what to do about an error: lines with a complete command."""
-    keeps = {*CONNECTION, *_PLACES}
-    return [
-        f"{step.purpose}: "
-        + other_command(step.name, *step.arguments, keeps=keeps, plus=step.options)
-        for step in error.next_steps
-    ]
+    lines = []
+    for step in error.next_steps:
+        keeps = {*CONNECTION, *_PLACES}
+        if "sandbox-state" in step.options:
+            keeps -= {"sandbox", "sandbox-state", "base-url", "account", "app-key-file"}
+        command = other_command(step.name, *step.arguments, keeps=keeps, plus=step.options)
+        lines.append(f"{step.purpose}: {command}")
+    return lines
 
 
 def accepts(key: str) -> bool:

@@ -224,8 +224,10 @@ def show_verification(output: Output, verification: Verification) -> None:
     read += f" in {counted(verification.requests, 'request')}: "
     if rows:
         read += f"{counted(rows, 'row')} {'differs' if rows == 1 else 'differ'}"
-    else:
+    elif verification.rows or not verification.values_unknown:
         read += "all verified"
+    else:
+        read += "nothing verified"
     output.line(read)
     for status, count in verification.settled.items():
         output.line(f"{counted(count, 'unconfirmed row')} now confirmed as {status.value}")
@@ -235,7 +237,10 @@ def show_verification(output: Output, verification: Verification) -> None:
         output.line(f"{rows_left} {remain} unconfirmed. Run the sheet again to send the rest.")
     if verification.values_unknown:
         rows_unknown = counted(verification.values_unknown, "row")
-        output.line(f"{rows_unknown} cannot be verified: sent with --no-before")
+        output.line(
+            f"{rows_unknown} cannot be verified: their values are not in the "
+            "file of previous values (sent with --no-before, or the file was cut)"
+        )
 
 
 def show_lost(output: Output, sheet: UndoSheet) -> None:
@@ -245,8 +250,8 @@ def show_lost(output: Output, sheet: UndoSheet) -> None:
         output.line(f"{counted(sheet.comments, 'comment')} {verb}: a comment cannot be removed")
     if sheet.values_unknown:
         output.line(
-            f"{counted(sheet.values_unknown, 'row')} cannot be restored: sent with --no-before, "
-            "so the previous values are unknown"
+            f"{counted(sheet.values_unknown, 'row')} cannot be restored: their values are not in "
+            "the file of previous values (sent with --no-before, or the file was cut)"
         )
     if not sheet.lost:
         return

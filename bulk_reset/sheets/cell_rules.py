@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.custom_fields import (
@@ -77,6 +78,9 @@ def text_error(name: str, text: str) -> CellError | None:
     if text in FORMULA_ERRORS:
         problem = f"the formula failed with {text}"
         return "formula_error", problem, "Enter the text itself, or clear the cell"
+    if text.startswith('="') and text.endswith('"'):
+        problem = "a formula of a spreadsheet around the text"
+        return "formula", problem, 'Remove =" and the " at the end'
     if len(text) > longest:
         return _too_long(text, longest)
     if control := CONTROL.search(text):
@@ -120,7 +124,7 @@ def further_error(name: str, text: str) -> CellError | None:
         return None
     if name == COMMENT_FIELD and len(text) > LONGEST_COMMENT:
         return _too_long(text, LONGEST_COMMENT)
-    if text in FORMULA_ERRORS or is_invisible(text) or CONTROL.search(text):
+    if text in FORMULA_ERRORS or text[:2] == '="' or is_invisible(text) or CONTROL.search(text):
         return text_error("description", text)
     return _value_error(name, text)
 
@@ -134,9 +138,23 @@ def _value_error(name: str, text: str) -> CellError | None:
         return "json", problem, 'Use for example ["a", "b"], 5, true, or "a" for a text'
     if not is_whole(json.dumps(value, ensure_ascii=False)):
         return "json", INCOMPLETE_CHARACTER, "Enter the complete character"
+    for one in _texts_in(value):
+        if one and (is_invisible(one) or CONTROL.search(one)):
+            return text_error("description", one)
     if value is None:
         return "json", "null cannot be set", "Clear the cell to leave the field unchanged"
     return None
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts within a value; names of objects too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    for one in value if isinstance(value, list) else ():
+        yield from _texts_in(one)
 
 
 def error_of(name: str, text: str) -> str:

@@ -22,7 +22,7 @@ from bulk_reset.sheets.columns import (
     was_positions,
 )
 
-_DAMAGED: Final = (
+DAMAGED: Final = (
     f"{GUARDED_COLUMN!r} was changed, so quotes that guard cells against formulas are not known",
     "Undo the change, or use the file as it was written",
 )
@@ -84,7 +84,7 @@ class Guards:
                 continue
             guarded = _parsed(record)
             if guarded is None:
-                chunk.refused[int(chunk.numbers[place])] = _DAMAGED
+                chunk.refused[int(chunk.numbers[place])] = DAMAGED
                 continue
             for name, text in guarded.items():
                 column = self._place_of.get(name)

@@ -21,9 +21,10 @@ from bulk_reset.core.custom_fields import custom_column, field_of, header_of, is
 from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import Readings, is_id, read_ids
-from bulk_reset.core.safe_text import without_invalid
+from bulk_reset.core.safe_text import guard_formula, without_invalid
 from bulk_reset.sheets.chunk import Chunk, Recalled
 from bulk_reset.sheets.columns import CHECK_COLUMN, GUARDED_COLUMN, WAS_PREFIX, was_positions
+from bulk_reset.sheets.guards import DAMAGED
 
 MEMORY_SHEET: Final = "bulk-reset pulled values"
 """The worksheet with the pulled values."""
@@ -315,6 +316,8 @@ def without_unedited(
     for name, old in was.items():
         now = chunk.columns[position[name]]
         same = [is_same(text, pulled) for text, pulled in zip(now, old, strict=True)]
+        if isinstance(memory, ColumnMemory):
+            _find_unrecorded_guards(now, old, recalled)
         for place in recalled.problems:
             same[place] = False
         if is_rewritten is not None:
@@ -343,6 +346,13 @@ def without_unedited(
         recalled=recalled,
         is_remembered=memory.is_checked,
     )
+
+
+def _find_unrecorded_guards(now: Sequence[str], old: Sequence[str], recalled: Recalled) -> None:
+    """Refuse rows with a guarded cell that the record of their guards does not have."""
+    for place, (text, pulled) in enumerate(zip(now, old, strict=True)):
+        if text != pulled and text == guard_formula(pulled):
+            recalled.problems.setdefault(place, DAMAGED)
 
 
 def pulled_value(name: str, text: str, json_names: Iterable[str]) -> Any:  # noqa: ANN401  (JSON)

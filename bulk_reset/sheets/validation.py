@@ -232,6 +232,8 @@ def _check_column(name: str, texts: list[str]) -> Broken:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         short = (lengths > 0) & (lengths <= _LONGEST_FORMULA_ERROR)
         is_suspect = short | (lengths > longest)
+        if '="' in {text[:2] for text in texts}:
+            is_suspect |= np.fromiter((text[:2] == '="' for text in texts), bool, len(texts))
         if may_be_invisible({text[:1] for text in texts if text}):
             is_suspect |= np.fromiter(map(is_invisible, texts), bool, len(texts))
         suspects = np.flatnonzero(is_suspect).tolist()

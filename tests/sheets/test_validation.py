@@ -18,7 +18,7 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
-from bulk_reset.sheets.cell_rules import error_of, shorten
+from bulk_reset.sheets.cell_rules import error_of, problem_of, shorten
 from bulk_reset.sheets.sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
@@ -507,3 +507,28 @@ def test_text_with_invisible_characters_among_others_is_sent_unchanged(text: str
     found = checked({"incident_id": ID, "title": text})
 
     assert (found.row_errors, found.values(0)) == ([], {"title": text})
+
+
+@pytest.mark.parametrize("text", ['="Disk full"', '="0012"'])
+@pytest.mark.parametrize("name", ["title", "description", "field:team", "comment"])
+def test_text_within_a_formula_is_an_error(name: str, text: str) -> None:
+    """Exports write it so that a spreadsheet shows a text as it is."""
+    assert problem_of(name, text) == (
+        "a formula of a spreadsheet around the text",
+        'Remove =" and the " at the end',
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (r'"\u001b[2J"', "contains the control character U+001B at position 1"),
+        (r'["\u200b"]', "contains only invisible characters"),
+        (r'{"a": ["b", "\u0000"]}', "contains the control character U+0000 at position 1"),
+        (r'{"\u0007": 1}', "contains the control character U+0007 at position 1"),
+        (r'["a", ""]', ""),
+    ],
+)
+def test_texts_within_json_are_checked_as_others(text: str, problem: str) -> None:
+    """Escapes do not hide what a text contains."""
+    assert error_of("field:x:json", text) == problem

@@ -521,3 +521,14 @@ def test_edits_of_columns_that_are_never_sent_are_reported(
     totals = run(sheet, options, callbacks)
     assert f"{sheet}: 2 rows {text}" in notices
     assert (totals.counts["updated"], totals.not_edited) == (1, 9)
+
+
+def test_a_cleared_record_of_guards_refuses_the_row(tmp_path: Path, options: Options) -> None:
+    """Else the quote that guards a formula would be sent as a part of the text."""
+    set_in_api(options, 1, title="=cmd")
+    sheet = seeded(tmp_path / "x.csv", options)
+    edit(sheet, set_cell(2, GUARDED_COLUMN, ""))
+    with pytest.raises(InvalidRowsError) as caught:
+        run(sheet, options)
+    assert [(one.row_number, one.kind) for one in caught.value.row_errors] == [(2, "pulled_values")]
+    assert values_of(options, "title")[0] == "=cmd"

@@ -109,7 +109,10 @@ def test_rows_without_previous_values_are_reported_by_an_undo(start: Start, tmp_
         results["previous_values_unknown"],
     ) == (1, 4, 2)
     again = run("undo", "x.report.csv", "--yes")
-    assert "2 rows cannot be restored: sent with --no-before" in again.stdout
+    assert (
+        "2 rows cannot be restored: their values are not in the file of previous values"
+        in again.stdout
+    )
 
 
 def test_a_run_does_not_add_to_the_previous_values_of_another(start: Start, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Final, TextIO
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError, SheetChangedError, SheetError
+from bulk_reset.core.look_alikes import is_invisible
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import Chunk, RowFault
@@ -79,7 +80,8 @@ class DelimitedSource:
             [_as_delimiter(known)] if known else list(_DELIMITERS.values()), header_row
         )
         self.header_row, self.header = header.row_number, header.names
-        named = [position for position, name in enumerate(self.header) if name]
+        named = [position for position, name in enumerate(self.header) if _is_name(name, position)]
+        named = named or list(range(len(self.header)))
         self._named_width = named[-1] + 1
         # Text never moves to the columns left of the first named one.
         self._nameless = sorted(set(range(named[0], len(self.header))).difference(named))
@@ -334,6 +336,11 @@ def _until_error(
     except RecordError:
         if not sizes:
             raise
+
+
+def _is_name(name: str, position: int) -> bool:
+    """Return whether a column has a name; pandas numbers those without one."""
+    return bool(name) and not is_invisible(name) and name != f"Unnamed: {position}"
 
 
 def _have_extra_delimiter(records: Iterable[Sequence[str]], width: int) -> bool:

@@ -155,7 +155,7 @@ class _Cells:
             self._add(code, f"the formula failed with {code}")
         elif self._is_never_calculated(kind, value):
             self._add(f"={''.join(self._pieces.get('f', ()))}", NEVER_CALCULATED)
-        elif kind == "n" and self._cell.get("s") in self._odd_styles and _is_whole(value):
+        elif kind == "n" and self._cell.get("s", "0") in self._odd_styles and _is_whole(value):
             self._add("", SPECIAL_FORMAT)
 
     def _is_never_calculated(self, kind: str, value: str) -> bool:

@@ -172,8 +172,9 @@ def _has_error(codes: Codes) -> bool:
 
 
 def _has_style(codes: Codes, is_odd: npt.NDArray[np.bool_]) -> bool:
-    if not is_odd.any():
-        return False
+    if is_odd[0] or not is_odd.any():
+        # Cells without a style have the first one.
+        return bool(is_odd[0])
     at, are_all = _attributes(codes, "s")
     styles, _ = _numbers(codes, at)
     return not are_all or bool(is_odd[np.minimum(styles, len(is_odd) - 1)].any())
