@@ -146,7 +146,7 @@ def _value_error(name: str, text: str) -> CellError | None:
     return None
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def _texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401  (JSON)
     """Yield the texts within a value; names of objects too."""
     if isinstance(value, str):
         yield value
