@@ -11,6 +11,7 @@ from typing import Literal
 
 from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.option_names import option
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.core.saved_plan import SavedPlan, SavedRow, is_saved_plan
 from bulk_reset.engine.options import PathLike
@@ -29,7 +30,7 @@ def open_plan(path: PathLike) -> SavedPlan:
     path = Path(path)
     if path.is_file() and not is_saved_plan(path):
         raise InputError(
-            f"{path}: not a saved plan. Make one with: bulk-reset plan SHEET --out FILE.plan."
+            f"{path}: not a saved plan. Save one with {option('out', 'FILE.plan')} of plan."
         )
     try:
         return SavedPlan.open(path)
