@@ -13,11 +13,10 @@ Units: ``*_at`` UTC epoch seconds.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
@@ -25,21 +24,21 @@ from typing import IO, Any, Final, NamedTuple, Self
 from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.input_file import open_input
-from bulk_reset.core.json_codec import dumps, loads
+from bulk_reset.core.json_codec import loads
 
 _NAME: Final = b"bulk-reset plan "
 FORMAT: Final = 1
 MAGIC: Final = b"%s%d\n" % (_NAME, FORMAT)
 _END: Final = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
 _END_BYTES: Final = len("\nsha256 ") + 64 + len("\n")
-_GZIP: Final = 31
-_LEVEL: Final = 3
+GZIP: Final = 31
+"""zlib's word for a gzip header; its time is always 0, so equal plans are equal bytes."""
 _BLOCK_BYTES: Final = 1 << 18
 _LONGEST_LINE: Final = 1 << 24
-_LINES: Final = 256
-"""So many rows are packed together."""
-_NOTHING: Final[Mapping[str, str]] = {}
+NOTHING: Final[Mapping[str, str]] = {}
 _TEXT: Final = {str}
+DAMAGES: Final = (LookupError, TypeError, ValueError, AttributeError)
+"""What reading a row raises that this program did not write."""
 _AGAIN: Final = "Make the plan again."
 _LAST: Final = len(SETTABLE_FIELDS)
 VERDICTS: Final = frozenset({"update", "unchanged", "conflict", "missing", "rejected"})
@@ -108,12 +107,6 @@ class SavedField(NamedTuple):
     was: str | None = None
     lost: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the values of its line, with sorted keys."""
-        lost = {"lost": self.lost} if self.lost else {}
-        was = {"was": self.was} if self.was is not None else {}
-        return {**lost, "new": self.new, "old": self.old, **was}
-
 
 class SavedRow(NamedTuple):
     """A row of a plan; see ``RowPlan``."""
@@ -124,53 +117,31 @@ class SavedRow(NamedTuple):
     fields: tuple[SavedField, ...] = ()
     link: str = ""
     reason: str = ""
-    expected: Mapping[str, str] = _NOTHING
-
-    def line(self) -> bytes:
-        """Return the row as a line of JSON."""
-        values: dict[str, Any] = {}
-        if self.expected:
-            values["expected"] = _sorted(self.expected)
-        names = self.fields if len(self.fields) == 1 else sorted(self.fields, key=_name_of)
-        values["fields"] = {one.field: one.as_json() for one in names}
-        values["id"] = self.incident_id
-        if self.link:
-            values["link"] = self.link
-        if self.reason:
-            values["reason"] = self.reason
-        values["row"] = self.row_number
-        values["verdict"] = self.verdict
-        return _encoded(values)
+    expected: Mapping[str, str] = NOTHING
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Read a row from its line.
 
         Raises:
-            LookupError, TypeError, ValueError, AttributeError: this program did not write it.
+            DAMAGES: this program did not write it.
         """
+        number, incident_id, verdict = values["row"], values["id"], values["verdict"]
         found = values["fields"]
         items = found.items() if len(found) == 1 else sorted(found.items(), key=_place_of)
-        row = cls(
-            values["row"],
-            values["id"],
-            values["verdict"],
-            tuple([SavedField(name, **one) for name, one in items]),
-            values.get("link", ""),
-            values.get("reason", ""),
-            values.get("expected", _NOTHING),
-        )
-        texts = {type(row.incident_id), type(row.link), type(row.reason)}
-        texts.update(map(type, row.expected.values()))
-        if type(row.row_number) is not int or texts != _TEXT:
+        fields = [
+            SavedField(name, one["old"], one["new"], one.get("was"), one.get("lost", ""))
+            for name, one in items
+        ]
+        link, reason = values.get("link", ""), values.get("reason", "")
+        expected = values.get("expected", NOTHING)
+        if type(number) is not int or verdict not in VERDICTS:
             raise TypeError
-        if row.verdict not in VERDICTS:
-            raise ValueError
-        return row
-
-
-def _name_of(one: SavedField) -> str:
-    return one.field
+        if not (type(incident_id) is type(link) is type(reason) is str):
+            raise TypeError
+        if expected and set(map(type, expected.values())) != _TEXT:
+            raise TypeError
+        return cls(number, incident_id, verdict, tuple(fields), link, reason, expected)
 
 
 def _place_of(pair: tuple[str, Any]) -> tuple[int, str]:
@@ -191,61 +162,6 @@ def is_saved_plan(path: Path) -> bool:
             return file.read(len(_NAME)) == _NAME
     except OSError:
         return False
-
-
-class PlanWriter:
-    """Writes a plan into a file, line by line; ``sha256`` is its hash after ``finish``."""
-
-    def __init__(self, file: IO[bytes], header: PlanHeader) -> None:
-        self._file, self.lines, self.sha256 = file, 0, ""
-        self._hash = hashlib.sha256()
-        self._lines: list[bytes] = []
-        self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        self._write(MAGIC)
-        self._lines.append(_encoded(asdict(header)))
-
-    def add(self, row: SavedRow) -> bool:
-        """Add a row; return whether it is time to ``flush``."""
-        self.lines += 1
-        self._lines.append(row.line())
-        return len(self._lines) >= _LINES
-
-    def flush(self) -> None:
-        """Write the rows that were added; raises OSError."""
-        lines, self._lines = self._lines, []
-        packed = self._packer.compress(b"".join([line + b"\n" for line in lines]))
-        if packed:
-            self._write(packed)
-
-    def finish(self, footer: PlanFooter) -> None:
-        """Write the footer and the hash; raises OSError."""
-        self._lines.append(_encoded({"footer": asdict(footer)}))
-        self.flush()
-        self._write(self._packer.flush())
-        self._write(b"\n")
-        self.sha256 = self._hash.hexdigest()
-        self._file.write(b"sha256 %s\n" % self.sha256.encode())
-
-    def _write(self, content: bytes) -> None:
-        self._hash.update(content)
-        self._file.write(content)
-
-
-def _encoded(values: Mapping[str, Any]) -> bytes:
-    """Return a line of JSON in UTF-8; keys of header and footer are sorted here."""
-    if "verdict" not in values:
-        values = _sorted(values)
-    try:
-        return dumps(values)
-    except (TypeError, ValueError):
-        # Half of a surrogate pair, or a whole number of more than 64 bits.
-        return json.dumps(values, separators=(",", ":")).encode()
-
-
-def _sorted(values: Any) -> Any:  # noqa: ANN401  (JSON)
-    if isinstance(values, Mapping):
-        return {key: _sorted(values[key]) for key in sorted(values)}
-    return values
 
 
 @dataclass(slots=True)
@@ -294,6 +210,19 @@ class SavedPlan:
         Raises:
             PlanFileError: a row or the footer is damaged or missing.
         """
+        for number, line in enumerate(self.lines(), 1):
+            try:
+                row = SavedRow.of(line)
+            except DAMAGES as exc:
+                raise self.damaged(f"its row {number:,} is damaged") from exc
+            yield row
+
+    def lines(self) -> Iterator[Any]:
+        """Yield the JSON of each row, not checked; ``footer`` is set at the end.
+
+        Raises:
+            PlanFileError: the footer is damaged or missing.
+        """
         lines = self._lines()
         next(lines, None)
         for number, line in enumerate(lines):
@@ -302,11 +231,7 @@ class SavedPlan:
                 if next(lines, None) is not None:
                     raise self.damaged("there are lines behind its footer")
                 return
-            try:
-                row = SavedRow.of(line)
-            except (LookupError, TypeError, AttributeError, ValueError) as exc:
-                raise self.damaged(f"its row {number + 1:,} is damaged") from exc
-            yield row
+            yield line
         raise self.damaged("its footer is missing")
 
     def damaged(self, what: str) -> PlanFileError:
@@ -337,7 +262,7 @@ class SavedPlan:
             raise self.damaged("its last line has no end")
 
     def _blocks(self) -> Iterator[bytes]:
-        unpacker = zlib.decompressobj(_GZIP)
+        unpacker = zlib.decompressobj(GZIP)
         with open_input(self.path) as file:
             file.seek(len(MAGIC))
             left = self._end - len(MAGIC)

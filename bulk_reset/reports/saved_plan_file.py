@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bulk_reset.core.plan import PlanTotals, RowPlan
-from bulk_reset.core.saved_plan import (
-    PlanFooter,
-    PlanHeader,
-    PlanWriter,
-    SavedField,
-    SavedRow,
-    is_saved_plan,
-)
+from bulk_reset.core.plan_writer import PlanWriter, row_line
+from bulk_reset.core.saved_plan import PlanFooter, PlanHeader, is_saved_plan
 from bulk_reset.reports.plan_file import PlanFile
 
 
@@ -32,7 +26,19 @@ class SavedPlanFile(PlanFile):
 
     def add(self, row: RowPlan) -> None:
         """Write a row; see ``PlanFile.add``."""
-        if self._writer.add(saved_row(row)):
+        fields = [
+            (one.field, one.old_value, one.new_value, one.was, one.lost) for one in row.fields
+        ]
+        line = row_line(
+            row.row_number,
+            row.incident_id,
+            row.verdict,
+            fields,
+            row.link,
+            row.reason,
+            row.expected,
+        )
+        if self._writer.add_line(line):
             with self._writing():
                 self._writer.flush()
 
@@ -60,21 +66,3 @@ class SavedPlanFile(PlanFile):
 
     def _end(self) -> None:
         """Nothing but the file is open."""
-
-
-def saved_row(row: RowPlan) -> SavedRow:
-    """Return a planned row as the file has it."""
-    return SavedRow(
-        row.row_number,
-        row.incident_id,
-        row.verdict,
-        tuple(
-            [
-                SavedField(one.field, one.old_value, one.new_value, one.was, one.lost)
-                for one in row.fields
-            ]
-        ),
-        row.link,
-        row.reason,
-        row.expected,
-    )

@@ -23,6 +23,8 @@ _EXAMPLES: Final = {
 def json_names_by_place(chunk: Chunk, cells: dict[str, list[str]]) -> dict[int, frozenset[str]]:
     """Return place -> the columns whose pulled value was not a text."""
     checks = chunk.recalled.checks if chunk.recalled is not None else ()
+    if " " not in "".join(checks):
+        return {}
     return {
         place: frozenset(names.intersection(cells, chunk.was))
         for place, check in enumerate(checks)
@@ -33,6 +35,8 @@ def json_names_by_place(chunk: Chunk, cells: dict[str, list[str]]) -> dict[int, 
 def untouched_rows(cells: dict[str, list[str]], chunk: Chunk) -> set[int]:
     """Return the places of rows that have pulled values and set no field."""
     settable = [texts for name, texts in cells.items() if name != ID_FIELD]
+    if any("" not in texts for texts in settable):
+        return set()
     made_from = list(chunk.was.values())
     return {
         place

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.plan_writer import PlanWriter
 from bulk_reset.core.saved_plan import (
     MAGIC,
     PlanFooter,
     PlanHeader,
-    PlanWriter,
     SavedField,
     SavedPlan,
     SavedRow,
