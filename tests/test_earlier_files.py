@@ -192,7 +192,7 @@ def test_the_audit_is_continued(command: Command, folder: Path) -> None:
         {"updated": 3, "pending": 3},
         {"updated": 6},
     ]
-    assert records[1].keys() - records[0].keys() == {"user", "host"}
+    assert records[1].keys() - records[0].keys() == {"user", "host", "line", "previous"}
     assert records[0]["sheet_sha256"] == records[1]["sheet_sha256"]
 
 

@@ -14,7 +14,7 @@ NoteOption = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="Why, such as a change number; kept in the audit.",
+        help="Why, such as a change number.",
         show_default=False,
         rich_help_panel=WHAT,
     ),

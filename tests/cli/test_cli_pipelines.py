@@ -105,4 +105,4 @@ def test_approve_prints_hash_approval_and_the_next_command(
     (tmp_path / "it.csv").write_text("id,title\n")
     sheet = command("run", "it.csv", "--sandbox", "--require-approval", "--hmac-key-file", "key")
     assert sheet.returncode == 2
-    assert "it.csv: not a saved plan. Make one with: bulk-reset plan SHEET --out" in sheet.stderr
+    assert "it.csv: not a saved plan. Make one by a plan with --out" in sheet.stderr

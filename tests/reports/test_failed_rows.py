@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write_sheet(path: Path, rows: list[list[str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows(rows)
 
 
