@@ -162,6 +162,7 @@ def suggested_in(done: subprocess.CompletedProcess[str]) -> Iterator[tuple[str, 
             yield re.split(r"[:\s]{2,}|:", before)[0], words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_every_suggested_command_works(
     situation: Situation, command: Command, tmp_path: Path

@@ -374,7 +374,10 @@ def check_report(
     assert summarise(Path(totals.report)).lines >= len(report)
 
 
-@pytest.mark.parametrize("looks", [False, True], ids=["blind", "looks"])
+@pytest.mark.parametrize(
+    "looks",
+    [pytest.param(False, marks=pytest.mark.slow, id="blind"), pytest.param(True, id="looks")],
+)
 @pytest.mark.parametrize("which", ["few", "every"])
 @pytest.mark.parametrize("when", ["first", "all"])
 @pytest.mark.parametrize("case", CASES, ids=repr)
