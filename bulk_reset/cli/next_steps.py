@@ -128,9 +128,14 @@ def command_line(*words: object) -> str:
     return shlex.join([PROGRAM, *map(str, words)])
 
 
-def plan_of(sheet: object) -> str:
-    """Return the plan of a sheet that was just pulled."""
-    return other_command("plan", sheet, keeps=CONNECTION)
+def plan_of(sheet: object, report: object = None) -> str:
+    """Return the plan of a sheet that was just pulled.
+
+    Args:
+        report: another one than the usual.
+    """
+    plus = {"report": str(report)} if report is not None else {}
+    return other_command("plan", sheet, keeps=CONNECTION, plus=plus)
 
 
 def run_of(sheet: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
     from bulk_reset.workflows.pull import PullTotals
 
+_REPORT: Final = ".report.csv"
 _SHOWN_MISSING: Final = 20
 _WHICH = "Which incidents"
 SinceOption = Annotated[
@@ -158,12 +160,31 @@ def pull(
             )
         forget_pull(sheet)
         code = ExitCode.NOT_ALL if totals.missing else ExitCode.DONE
-        _show(totals, output, sheet, has_rules=bool(set))
+        report = _own_report(sheet, options) if totals.rows else None
+        _show(totals, output, sheet, report, has_rules=bool(set))
         output.json({**dataclasses.asdict(totals), "exit_code": int(code)})
     raise typer.Exit(code)
 
 
-def _show(totals: PullTotals, output: Output, sheet: Path, *, has_rules: bool) -> None:
+def _own_report(sheet: Path, options: Options) -> Path | None:
+    """Return the report for the run of a sheet that was pulled again; None for the usual one.
+
+    With the report of the earlier pull, an undo would restore the values from before both runs,
+    and the report of a run that was undone is refused.
+    """
+    from bulk_reset.workflows.sheet_opening import report_path  # noqa: PLC0415
+
+    usual = report_path(sheet, options)
+    if usual is None or not usual.exists():
+        return None
+    name = usual.name.removesuffix(_REPORT)
+    others = (usual.with_name(f"{name}-{number}{_REPORT}") for number in itertools.count(2))
+    return next(path for path in others if not path.exists())
+
+
+def _show(
+    totals: PullTotals, output: Output, sheet: Path, report: Path | None, *, has_rules: bool
+) -> None:
     edited = f", {totals.rows:,} of them edited by --set" if has_rules else ""
     output.line(
         f"{counted(totals.incidents, 'incident')}{edited}, "
@@ -175,7 +196,12 @@ def _show(totals: PullTotals, output: Output, sheet: Path, *, has_rules: bool) -
     if more > 0:
         output.line(f"… and {more:,} more; --json lists all.")
     output.line(f"Sheet: {sheet}")
-    output.line(f"Next: edit the sheet, then: {next_steps.plan_of(sheet)}")
+    if not totals.rows:
+        output.line("No incident matches the filters. Pull again with others.")
+        return
+    if report is not None:
+        output.line("An earlier pull was run with this name. This one gets a report of its own.")
+    output.line(f"Next: edit the sheet, then: {next_steps.plan_of(sheet, report)}")
 
 
 def pull_first(

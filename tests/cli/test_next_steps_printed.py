@@ -22,6 +22,8 @@ _STATE = ("--sandbox-state", "my state.json", *FAST)
 _RUN = ("run", "my sheet.csv", *_STATE)
 _UNDO = ("undo", "my sheet.sandbox.report.csv", "--yes", *_STATE)
 _AGAIN = ("undo", "my sheet.sandbox.undo.report.csv", "--yes", *_STATE)
+_PULL = ("pull", "p.csv", "--since", "2d", "--set", "title=x {{ title }}", "--force", *_STATE)
+_PULLED = (_PULL, ("run", "p.csv", *_STATE), ("undo", "p.sandbox.report.csv", "--yes", *_STATE))
 _JOB = ("job", "run", "nightly.toml", "--state-dir", "my runs")
 _PLACEHOLDERS = ("TOPIC", "SHEET")
 
@@ -51,6 +53,8 @@ SITUATIONS = (
     Situation(
         "run_limited", ((*_RUN, "--limit", "2", "--verify"),), {"To resume": 0, "To undo": 0}
     ),
+    Situation("pull_again_after_an_undo", (*_PULLED, _PULL), {"Next": 0}),
+    Situation("pull_without_incidents", ((*_PULL, "--query", "no such title"),)),
     Situation("run_dry", ((*_RUN, "--dry-run"),), {"Next": 0}),
     Situation("run_with_a_plan", ((*_RUN, "--plan", "--yes"),), {"To show all": 0, **_AFTER_A_RUN}),
     Situation("run_into_an_undone_report", (_RUN, _UNDO, _RUN), _UNDONE, 2),
