@@ -49,7 +49,7 @@ demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as 
 	$(RUN) undo $(DEMO)/month.sandbox.report.csv --yes --verify $(STATE)
 	@echo; echo "Files created:"; ls $(DEMO)
 
-test: $(STAMP) browser  ## Run the tests (under 5 minutes on 2 cores)
+test: $(STAMP) browser  ## Run the tests (6 to 7 minutes on 2 cores)
 	$(TESTS) $(call select,not slow)
 
 test-slow: $(STAMP) browser  ## Run the tests marked slow: kills, a week of jobs, the benchmarks
