@@ -188,7 +188,7 @@ class SavedPlan:
             OSError: it cannot be read.
         """
         with open_input(path) as file:
-            sha256, end = _checked_hash(file, path)
+            sha256, end = checked_hash(file, path)
         plan = cls(path, PlanHeader("", "", {}, {}, "", "", "", 0.0, 0.0), sha256, _end=end)
         first = next(plan._lines(), None)
         known = {one.name for one in fields(PlanHeader)}
@@ -276,8 +276,12 @@ class SavedPlan:
             raise self.damaged("its compressed data is incomplete")
 
 
-def _checked_hash(file: IO[bytes], path: Path) -> tuple[str, int]:
-    """Return the hash of a plan and where its compressed data ends."""
+def checked_hash(file: IO[bytes], path: Path) -> tuple[str, int]:
+    """Return the hash of a plan and where its compressed data ends.
+
+    Raises:
+        PlanFileError: it was altered, is incomplete, or has a newer format.
+    """
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(len(MAGIC))

@@ -207,6 +207,11 @@ def test_the_report_of_a_sandbox_run_needs_its_sandbox(
     """Whatever its name: the audit beside it has the state, and the command is suggested."""
     write_sheet(tmp_path / "incidents.csv", 2)
     assert command("run", "incidents.csv", "--report", report, *_STATE).returncode == 0
+    for other in (("--sandbox-state", "other.json"), ("--base-url", "http://127.0.0.1:9")):
+        refused = command("verify", report, *other)
+        assert refused.returncode == 2
+        again = command(*steps(refused.stderr)["Next"])
+        assert again.returncode == 0, again.stderr
     for words in (("verify", report), ("undo", report, "--yes")):
         refused = command(*words)
         assert (refused.returncode, refused.stdout) == (2, "")

@@ -251,6 +251,28 @@ COUNTS: Final[dict[str, tuple[str, list[tuple[int, str, str, str, str, str]], di
         ],
         {3: "Last one"},
     ),
+    "text in a column with an invisible character as its name": (
+        f"id,title,\u200b\n{A},Disk full, on db\n{LAST}",
+        [
+            (
+                *(2, "\u200b", "no_column_name", "on db"),
+                "the header has no name for column 3, which contains text",
+                f"{QUOTE}, name the column, or clear the cell",
+            )
+        ],
+        {3: "Last one"},
+    ),
+    "text in a column with the number that pandas gives it as its name": (
+        f"id,title,Unnamed: 2\n{A},Disk full, on db\n{LAST}",
+        [
+            (
+                *(2, "Unnamed: 2", "no_column_name", "on db"),
+                "the header has no name for column 3, which contains text",
+                f"{QUOTE}, name the column, or clear the cell",
+            )
+        ],
+        {3: "Last one"},
+    ),
     "text right of the header": (
         f"id,title,\n{A},Disk full, on db\n{LAST}",
         [

@@ -203,6 +203,26 @@ def test_format_of_a_number_is_found_in_any_part(
 COLUMNS: Final = ["id", "title", "impact", "field:team", "field:n:json", "comment"]
 
 
+def test_cells_without_a_style_have_the_first_one(tmp_path: Path) -> None:
+    """Where that shows percent, a spreadsheet shows 500 % for the number 5."""
+    path = tmp_path / "x.xlsx"
+    plain = '<cellXfs count="1"><xf numFmtId="0"'
+    percent = '<cellXfs count="1"><xf applyNumberFormat="1" numFmtId="9"'
+    cells = {(0, 0): "id", (0, 1): "field:x", (1, 0): A, (1, 1): 5}
+
+    def write(_: object, ws: Any) -> None:  # noqa: ANN401
+        for (row, column), value in cells.items():
+            ws.write(row, column, value)
+
+    changed(by_xlsxwriter(write), replaced("xl/styles.xml", plain, percent))(path)
+    with open_sheet(path) as sheet:
+        (chunk,) = sheet.chunks()
+        errors = check_chunk(chunk, sheet.columns).row_errors
+    assert [(one.row_number, one.column, one.kind) for one in errors] == [
+        (2, "field:x", "cell_type")
+    ]
+
+
 def uncalculated(_: object, ws: Any) -> None:  # noqa: ANN401
     put(ws, [COLUMNS, [A, "Disk full"], *([f"{row:024}", "Disk full"] for row in range(1, 5))])
     for column in range(2, len(COLUMNS)):
