@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import IO, Any, Final
 
 from bulk_reset.core.json_codec import dumps
-from bulk_reset.core.saved_plan import GZIP, MAGIC, NOTHING, PlanFooter, PlanHeader, SavedRow
+from bulk_reset.core.plan import NOTHING
+from bulk_reset.core.saved_plan import GZIP, MAGIC, PlanFooter, PlanHeader, SavedRow
 
 _LEVEL: Final = 3
 _LINES: Final = 256

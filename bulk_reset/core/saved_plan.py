@@ -25,6 +25,7 @@ from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.json_codec import loads
+from bulk_reset.core.plan import NOTHING
 
 _NAME: Final = b"bulk-reset plan "
 FORMAT: Final = 1
@@ -35,7 +36,6 @@ GZIP: Final = 31
 """zlib's word for a gzip header; its time is always 0, so equal plans are equal bytes."""
 _BLOCK_BYTES: Final = 1 << 18
 _LONGEST_LINE: Final = 1 << 24
-NOTHING: Final[Mapping[str, str]] = {}
 _TEXT: Final = {str}
 DAMAGES: Final = (LookupError, TypeError, ValueError, AttributeError)
 """What reading a row raises that this program did not write."""
