@@ -42,7 +42,8 @@ class PlanWriter:
     def flush(self) -> None:
         """Write the rows that were added; raises OSError."""
         lines, self._lines = self._lines, []
-        packed = self._packer.compress(b"".join([line + b"\n" for line in lines]))
+        lines.append(b"")
+        packed = self._packer.compress(b"\n".join(lines))
         if packed:
             self._write(packed)
 
