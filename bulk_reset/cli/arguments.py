@@ -316,6 +316,14 @@ HeaderRowOption = Annotated[
         rich_help_panel=READING,
     ),
 ]
+CorrectionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Corrected cells, as the web page writes them.",
+        rich_help_panel=READING,
+    ),
+]
 
 # --- Connection ------------------------------------------------------------------------------
 

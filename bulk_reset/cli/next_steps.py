@@ -56,6 +56,7 @@ _OF_ONE_FILE: Final = frozenset(
         "delimiter",
         "encoding",
         "header-row",
+        "corrections",
         "limit",
         "skip-invalid",
         "retry-failed",

@@ -15,6 +15,7 @@ from bulk_reset.cli.arguments import (
     AppKeyFileOption,
     AttemptsOption,
     BaseUrlOption,
+    CorrectionsOption,
     DelimiterOption,
     EncodingOption,
     ExcludeWhereOption,
@@ -97,6 +98,7 @@ def reading(
     encoding: EncodingOption = None,
     sheet_name: SheetNameOption = None,
     header_row: HeaderRowOption = None,
+    corrections: CorrectionsOption = None,
 ) -> OptionValues:
     """Return the options of every command that reads a sheet."""
     return {
@@ -105,6 +107,7 @@ def reading(
         "encoding": encoding,
         "sheet_name": sheet_name,
         "header_row": header_row,
+        "corrections": corrections,
     }
 
 

@@ -35,6 +35,7 @@ class Callbacks:
         on_incidents_read: Callable[[int, int], None] | None = None,
         on_failure: Callable[[Outcome], None] | None = None,
         confirm: Callable[[str], bool] | None = None,
+        on_start: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         given = {
             "on_notice": on_notice,
@@ -43,6 +44,7 @@ class Callbacks:
             "on_incidents_read": on_incidents_read,
             "on_failure": on_failure,
             "confirm": confirm,
+            "on_start": on_start,
         }
         for name, function in given.items():
             if function is not None:
@@ -67,3 +69,9 @@ class Callbacks:
         """Return whether the run continues after a canary or a plan; True by default."""
         del text
         return True
+
+    def on_start(self, stop: Callable[[], None]) -> None:
+        """Receive a function that stops the run gracefully; it may be called in any thread.
+
+        It is called when sending starts, for a canary and for the rest.
+        """

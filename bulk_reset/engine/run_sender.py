@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from bulk_reset.engine.event_loop import first_cause
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.outcome_recorder import OutcomeRecorder
 from bulk_reset.engine.readback import MAX_IDS
-from bulk_reset.engine.stop_signals import CTRL_C, stop_on_signals
+from bulk_reset.engine.stop_signals import CTRL_C, STOPPED, stop_on_signals
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.engine.worker_pool import WorkerPool
 from bulk_reset.quota.limiter import Limiter
@@ -109,6 +109,7 @@ class RunSender:
                 max_failures=self.options.failure_limit(self.work.sheet_check.rows),
                 is_in_order=self.work.sheet_check.repeated_ids.__contains__,
             )
+            self.callbacks.on_start(_stopper(pool))
             with stop_on_signals(pool) if handles_signals else contextlib.nullcontext():
                 stop = await self._run(pool)
         return self.result(stop, time.monotonic() - started_at)
@@ -248,6 +249,17 @@ class RunSender:
             row_errors=work.sheet_check.row_errors,
         )
         return SendResult(totals, recorder.sent, tuple(recorder.outcomes))
+
+
+def _stopper(pool: WorkerPool) -> Callable[[], None]:
+    """Return a function that stops a pool from any thread; nothing happens once it has ended."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(pool.stop, STOPPED)
+
+    return stop
 
 
 def _in_hundreds(batches: Iterable[list[Change]]) -> Iterator[list[Change]]:

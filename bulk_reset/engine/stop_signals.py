@@ -12,6 +12,7 @@ from bulk_reset.core.outcome import Stop, StopReason
 from bulk_reset.engine.worker_pool import WorkerPool
 
 CTRL_C: Final = Stop(StopReason.INTERRUPTED, "Ctrl-C")
+STOPPED: Final = Stop(StopReason.INTERRUPTED, "stopped by the program")
 _STOPS: Final = {
     "SIGINT": CTRL_C,
     "SIGTERM": Stop(StopReason.TERMINATED, "SIGTERM"),

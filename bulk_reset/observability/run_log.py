@@ -180,7 +180,7 @@ class LoggingCallbacks(Callbacks):
     """
 
     def __init__(self, callbacks: Callbacks, run_log: RunLog, clock: Callable[[], float]) -> None:
-        super().__init__(on_read=callbacks.on_read)
+        super().__init__(on_read=callbacks.on_read, on_start=callbacks.on_start)
         self._callbacks, self._run_log, self._clock = callbacks, run_log, clock
         self._logged = self._latest = _NOTHING
         self._logged_at = clock()

@@ -18,6 +18,7 @@ from bulk_reset.core.saved_plan import is_saved_plan
 from bulk_reset.engine.options import Options, PathLike, ReadingOptions
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
+from bulk_reset.sheets.corrections import CorrectedSource, Corrections
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.pulled_values import READ_ONLY_EDITED
 from bulk_reset.sheets.sheet import STDIN, Sheet, open_sheet
@@ -54,6 +55,9 @@ def opened_sheet(
         header_row=options.header_row,
         notify=callbacks.on_notice,
     ) as table:
+        if options.corrections is not None:
+            corrections = Corrections.read(options.corrections, table.path)
+            table.source = CorrectedSource(table.source, corrections)
         for notice in table.notices:
             callbacks.on_notice(notice)
         yield table
