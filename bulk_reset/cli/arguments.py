@@ -317,6 +317,16 @@ HeaderRowOption = Annotated[
     ),
 ]
 
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Read SHEET by this profile.",
+        show_default="NAME.profile.toml beside SHEET",
+        rich_help_panel=READING,
+    ),
+]
+
 # --- Connection ------------------------------------------------------------------------------
 
 AppKeyFileOption = Annotated[

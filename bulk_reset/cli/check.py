@@ -42,6 +42,16 @@ SarifOption = Annotated[
     ),
 ]
 
+SaveProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Write how SHEET was read as a new profile.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 
 @takes_options(read=shared.reading)
 def check(
@@ -52,6 +62,7 @@ def check(
     per_minute: PerMinuteOption = PER_MINUTE,
     share: ShareOption = 1.0,
     sarif: SarifOption = None,
+    save_profile: SaveProfileOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -64,7 +75,7 @@ def check(
     Examples:
         bulk-reset check incidents.xlsx
         bulk-reset check incidents.csv --map title="New title"
-        bulk-reset check incidents.csv --sarif incidents.sarif
+        bulk-reset check log.xlsx --map title=Alarm --save-profile log.profile.toml
 
     Exit codes:
         0  all rows are valid
@@ -86,7 +97,7 @@ def check(
         view = ProgressView(output)
         try:
             callbacks = Callbacks(on_notice=output.notice, on_read=view.rows_read)
-            result = checking.check(sheet, options, callbacks)
+            result = checking.check(sheet, options, callbacks, save_profile=save_profile)
         except SheetError as error:
             if sarif is not None:
                 _write_sarif(sarif, sheet, (), [error])
@@ -100,6 +111,8 @@ def check(
         if sarif is not None:
             _write_sarif(sarif, sheet, result.header, result.row_errors)
             output.line(f"SARIF: {sarif}")
+        if save_profile is not None:
+            output.line(f"Profile: {save_profile}")
         output.json({**dataclasses.asdict(result), "exit_code": int(code)})
     raise typer.Exit(code)
 

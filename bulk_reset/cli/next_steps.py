@@ -27,7 +27,7 @@ _GIVEN: Final = frozenset({"COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"})
 OUTPUTS: Final = frozenset(
     {
         *("json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"),
-        *("sarif", "junit", "exit-code"),
+        *("sarif", "junit", "exit-code", "save-profile"),
     }
 )
 """Options that say how a result is shown, which another command does not need."""
@@ -56,6 +56,7 @@ _OF_ONE_FILE: Final = frozenset(
         "delimiter",
         "encoding",
         "header-row",
+        "profile",
         "limit",
         "skip-invalid",
         "retry-failed",

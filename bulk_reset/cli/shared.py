@@ -27,6 +27,7 @@ from bulk_reset.cli.arguments import (
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
+    ProfileOption,
     QuietOption,
     SandboxOption,
     SandboxStateOption,
@@ -97,6 +98,7 @@ def reading(
     encoding: EncodingOption = None,
     sheet_name: SheetNameOption = None,
     header_row: HeaderRowOption = None,
+    profile: ProfileOption = None,
 ) -> OptionValues:
     """Return the options of every command that reads a sheet."""
     return {
@@ -105,6 +107,7 @@ def reading(
         "encoding": encoding,
         "sheet_name": sheet_name,
         "header_row": header_row,
+        "profile": profile,
     }
 
 

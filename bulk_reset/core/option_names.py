@@ -45,6 +45,7 @@ _KEY_OF: Final = {
     "delimiter": "source.delimiter",
     "encoding": "source.encoding",
     "header_row": "source.header_row",
+    "profile": "source.profile",
     "max_rows": "limits.max_rows",
     "max_failures": "limits.max_failures",
     "max_change": "limits.max_change",

@@ -3,7 +3,9 @@
 State: the open file of a ``Sheet``. May be imported by engine and everything above it.
 
 Public surface:
-    sheet            ``open_sheet``: CSV, Excel, standard input or a data frame -> ``Sheet``
+    open_sheet       ``open_sheet``: CSV, Excel, standard input or a data frame -> ``Sheet``
+    sheet            ``Sheet``: the table, read as chunks
+    profile          ``read_profile``, ``write_profile``: how one kind of sheet is read
     validation       ``check_chunk``: the API's rules for single rows, a chunk at a time
     cell_rules       the API's rules for the text of a cell
     sheet_check      ``check_rows``: the whole sheet, and rows of the same incident
@@ -13,6 +15,7 @@ Public surface:
     plan_source, frame_source, exact_table    a saved plan, a data frame, texts in memory as a sheet
 What these use:
     columns          names of columns -> fields; chunk: rows that are read together
+    profile_rows     a profile applied to rows; row_templates, cell_formats: its texts
     file_types       text, workbook or something else; cell_texts: typed cells as texts
     guards           quotes that keep a spreadsheet from running cells
     comment_times    when the comments of failed rows may have been added

@@ -34,7 +34,7 @@ from bulk_reset.sheets.cell_rules import (
     shorten,
     text_error,
 )
-from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
+from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk, origin_of
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.comment_times import comment_since
 from bulk_reset.sheets.pulled_rows import (
@@ -58,6 +58,8 @@ _FIX_OF: Final = {
     INCOMPLETE_CHARACTER: "Enter the complete character",
 }
 """The fix of a cell's problem, where it is not the format of the cell."""
+_MAPPABLE: Final = frozenset({"severity", "too_short"})
+"""Errors of texts that a profile may map."""
 _VALID_SEVERITIES: Final = frozenset({"", *SEVERITIES})
 
 
@@ -154,6 +156,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     json_names = json_names_by_place(chunk, cells)
     found = [
         *_odd_cells(chunk, columns),
+        *_profile_faults(chunk, columns),
         *refused_rows(chunk),
         *(() if columns.is_exact else other_types(cells, chunk, json_names)),
     ]
@@ -172,9 +175,14 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     order = list(cells)
     found.sort(key=lambda entry: (entry[0], order.index(entry[1])))
     row_errors = []
-    for place, name, kind, problem, fix in found:
+    for place, name, kind, what, how in found:
+        problem, fix = what, how
         value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
         number = chunk.numbers[place]
+        if chunk.origins and (rule := origin_of(chunk, columns.position[name], place)):
+            problem += f" (from {rule})"
+        if name in columns.mapped_values and kind in _MAPPABLE:
+            fix += f", or map it in [values.{name}] of the profile"
         row_errors.append(RowError(number, columns.name(name), kind, value, problem, fix))
     if chunk.row_faults:
         row_errors = _with_faults(row_errors, chunk)
@@ -279,6 +287,17 @@ def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> Broken
         if place not in invalid and not any(cells[place] for cells in settable):
             fix = "Fill in a field, or remove the row"
             yield place, ID_FIELD, "nothing_to_set", "the row has no field to update", fix
+
+
+def _profile_faults(chunk: Chunk, columns: Columns) -> Broken:
+    """Find cells for which the profile has no text."""
+    if not chunk.profile_faults:
+        return
+    name_at = {position: name for name, position in columns.position.items()}
+    place_of = {number: place for place, number in enumerate(chunk.numbers)}
+    for (number, position), fault in chunk.profile_faults.items():
+        if position in name_at and number in place_of:
+            yield place_of[number], name_at[position], *fault
 
 
 def _odd_cells(chunk: Chunk, columns: Columns) -> Broken:

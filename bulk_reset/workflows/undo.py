@@ -86,6 +86,7 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
         retry_failed=True,
         mapping={},
         header_row=None,
+        profile=None,
         sheet_name=None,
         delimiter=None,
         encoding=None,
