@@ -165,6 +165,13 @@ class Sheet:
             self._require_unchanged()
             raise
 
+    def source_chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """Read the rows as they are in the file, also blank and ignored ones; see ``chunks``."""
+        self._require_unchanged()
+        for chunk in self.source.read(chunk_rows):
+            self._guards.remove(chunk)
+            yield chunk
+
     def _with_fields(self, chunk: Chunk) -> Chunk:
         """Leave out the rows that set none of the selected fields."""
         places = [place for name, place in self.columns.position.items() if name != ID_FIELD]

@@ -78,6 +78,7 @@ class CheckedChunk:
         json_names: place -> the columns whose pulled value was not a text; their cells are JSON.
         comment_since: place -> since when an earlier run may have added the comment.
         expected: place -> field -> the text that its incident must have.
+        origin: returns the rules of a profile that a cell is from: place, field -> text.
     """
 
     numbers: Sequence[int]
@@ -90,6 +91,7 @@ class CheckedChunk:
     json_names: dict[int, frozenset[str]] = field(default_factory=dict)
     comment_since: Mapping[int, float] = field(default_factory=dict)
     expected: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    origin: Callable[[int, str], str] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -106,10 +108,9 @@ class CheckedChunk:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there are only columns of ``FIELDS``, and no pulled values."""
-        return (
-            not (self.was or self.is_remembered or self.expected) and self.columns.keys() <= _PLAIN
-        )
+        """Whether there are only columns of ``FIELDS``, and nothing is known of their values."""
+        is_known = self.was or self.is_remembered or self.expected or self.origin
+        return not is_known and self.columns.keys() <= _PLAIN
 
     def are_to_set(self) -> list[bool]:
         """Return for each row whether it is valid and sets a field."""
@@ -134,6 +135,13 @@ class CheckedChunk:
         return {
             field_of(name): pulled_value(name, text, json_names) for name, text in found.items()
         }
+
+    def origins(self, place: int) -> dict[str, str] | None:
+        """Return field -> the rules of a profile that its value is from; None without a profile."""
+        if self.origin is None:
+            return None
+        found = {name: self.origin(place, name) for name in self.columns}
+        return {field_of(name): rules for name, rules in found.items() if rules}
 
     def values(self, place: int) -> dict[str, str]:
         """Return the values that the row at this place sets: column -> text."""
@@ -197,7 +205,12 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         json_names,
         comment_since(chunk, columns),
         _expected(chunk, columns),
+        partial(_origin, chunk, columns) if chunk.origins else None,
     )
+
+
+def _origin(chunk: Chunk, columns: Columns, place: int, name: str) -> str:
+    return origin_of(chunk, columns.position[name], place)
 
 
 def _expected(chunk: Chunk, columns: Columns) -> dict[int, dict[str, str]]:

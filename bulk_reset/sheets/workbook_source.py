@@ -20,6 +20,7 @@ class WorkbookSource:
         self.header_row, self.header = self._found.header.row_number, self._found.header.names
         self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
         self.notice += self._found.notice
+        self.first_column = self._found.first_column
         self.formats: Formats = {}
 
     def memory_rows(self) -> Iterable[Sequence[object]] | None:

@@ -53,11 +53,13 @@ def check(
     callbacks: Callbacks | None = None,
     *,
     save_profile: PathLike | None = None,
+    xlsx: PathLike | None = None,
 ) -> CheckResult:
     """Check every row of a sheet; nothing is sent, and no key is needed.
 
     Args:
         save_profile: a new file for the profile by which the sheet was read.
+        xlsx: a copy of the sheet as a workbook, with each error at its cell.
 
     Raises:
         SheetError: the sheet cannot be read as a table of incidents.
@@ -78,6 +80,11 @@ def check(
         sheet_check = check_sheet(table, options, callbacks, count)
         if save_profile is not None:
             write_profile(Path(save_profile), _profile_in_use(table, options))
+        if xlsx is not None:
+            from bulk_reset.reports.check_workbook import write_check  # noqa: PLC0415  (openpyxl)
+
+            for notice in write_check(table, Path(xlsx), sheet_check.row_errors):
+                callbacks.on_notice(f"{xlsx}: {notice}")
         invalid = len({row_error.row_number for row_error in sheet_check.row_errors})
         skipped = sum(d.status is Status.SKIPPED for d in sheet_check.decisions.values())
         to_send = sheet_check.rows - invalid - skipped - sheet_check.untouched + further
