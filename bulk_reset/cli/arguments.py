@@ -326,6 +326,15 @@ ProfileOption = Annotated[
         rich_help_panel=READING,
     ),
 ]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Check cells by your own rules too.",
+        show_default="[rules] of the profile",
+        rich_help_panel=READING,
+    ),
+]
 
 # --- Connection ------------------------------------------------------------------------------
 

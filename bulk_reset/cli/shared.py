@@ -29,6 +29,7 @@ from bulk_reset.cli.arguments import (
     PerSecondOption,
     ProfileOption,
     QuietOption,
+    RulesOption,
     SandboxOption,
     SandboxStateOption,
     ShareOption,
@@ -99,6 +100,7 @@ def reading(
     sheet_name: SheetNameOption = None,
     header_row: HeaderRowOption = None,
     profile: ProfileOption = None,
+    rules: RulesOption = None,
 ) -> OptionValues:
     """Return the options of every command that reads a sheet."""
     return {
@@ -108,6 +110,7 @@ def reading(
         "sheet_name": sheet_name,
         "header_row": header_row,
         "profile": profile,
+        "rules": rules,
     }
 
 

@@ -46,6 +46,7 @@ _KEY_OF: Final = {
     "encoding": "source.encoding",
     "header_row": "source.header_row",
     "profile": "source.profile",
+    "rules": "source.rules",
     "max_rows": "limits.max_rows",
     "max_failures": "limits.max_failures",
     "max_change": "limits.max_change",

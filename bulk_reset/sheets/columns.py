@@ -12,13 +12,16 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
 from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.core.option_names import option, option_name
+
+if TYPE_CHECKING:
+    from bulk_reset.sheets.user_rules import UserRules
 
 OWN_PREFIX: Final = "bulk-reset "
 """Prefix of columns that bulk-reset added to a file."""
@@ -91,6 +94,7 @@ class Columns:
         notices: sentences for the user about unused columns and comments.
         expected: field -> 0-based column with the value that an incident must have, else its row
             is a conflict.
+        rules: the user's own rules for the texts of fields.
         made_from: field -> the columns that its text is made of by a template of a profile.
         mapped_values: the fields whose texts a profile maps.
         is_exact: whether texts are sent as they are, because the API has had them before.
@@ -101,6 +105,7 @@ class Columns:
     notices: tuple[str, ...] = ()
     is_exact: bool = False
     expected: dict[str, int] = attribute(default_factory=dict)
+    rules: UserRules | None = None
     made_from: dict[str, tuple[int, ...]] = attribute(default_factory=dict)
     mapped_values: frozenset[str] = frozenset()
 

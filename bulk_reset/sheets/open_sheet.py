@@ -26,37 +26,58 @@ from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
 from bulk_reset.sheets.frame_source import FrameSource
 from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.profile import Profile, find_profile, read_profile
-from bulk_reset.sheets.sheet import Sheet, unreadable_error
+from bulk_reset.sheets.sheet import Sheet, Source, unreadable_error
 from bulk_reset.sheets.text_files.delimited import DelimitedSource
+from bulk_reset.sheets.user_rules import UserRules, read_rules
 from bulk_reset.sheets.workbook_source import WorkbookSource
 from bulk_reset.sheets.workbooks.workbook import large_workbook_notice
 
+PathLike = str | os.PathLike[str]
 STDIN: Final = "-"
 _WORKBOOK_EXTENSIONS: Final = (".xlsx", ".xlsm")
 
 
 class _Reading(NamedTuple):
-    """How the file of a sheet is read; auto-detected where None."""
+    """How a sheet is read; auto-detected where None."""
 
+    mapping: dict[str, str]
     delimiter: str | None
     encoding: str | None
     sheet_name: str | None
     header_row: int | None
+    profile: Profile | PathLike | None
+    rules: PathLike | None
 
     def given(self) -> list[str]:
         """Return the names of the options that were set."""
-        return [name for name, value in self._asdict().items() if value is not None]
+        return [name for name, value in self._asdict().items() if value not in (None, {})]
+
+    def profile_for(self, path: Path | None) -> Profile | None:
+        """Return the profile that was given, or the one beside a file; None if there is none."""
+        if isinstance(self.profile, Profile):
+            return self.profile
+        found = find_profile(path) if self.profile is None and path else self.profile
+        return None if found is None else read_profile(Path(found))
 
     def by(self, profile: Profile | None, *, is_text: bool) -> _Reading:
         """Return it with what the profile says about such a file."""
         if profile is None:
             return self
-        return _Reading(
-            self.delimiter or (profile.delimiter if is_text else None),
-            self.encoding or (profile.encoding if is_text else None),
-            self.sheet_name or (None if is_text else profile.worksheet),
-            self.header_row or profile.header_row,
+        return self._replace(
+            delimiter=self.delimiter or (profile.delimiter if is_text else None),
+            encoding=self.encoding or (profile.encoding if is_text else None),
+            sheet_name=self.sheet_name or (None if is_text else profile.worksheet),
+            header_row=self.header_row or profile.header_row,
         )
+
+    def sheet(
+        self, source: Source, label: str, path: Path | None, profile: Profile | None
+    ) -> Sheet:
+        """Return the sheet of a source."""
+        rules = None if self.rules is None else read_rules(Path(self.rules))
+        if rules is None and profile is not None and profile.rules:
+            rules = UserRules(profile.rules)
+        return Sheet(source, label, path, self.mapping, profile, rules=rules)
 
 
 @contextmanager
@@ -68,7 +89,8 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
     encoding: str | None = None,
     sheet_name: str | None = None,
     header_row: int | None = None,
-    profile: Profile | str | os.PathLike[str] | None = None,
+    profile: Profile | PathLike | None = None,
+    rules: PathLike | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Sheet]:
     """Open a sheet of any type, find its header and match its columns to fields.
@@ -83,60 +105,40 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         sheet_name: the worksheet of a workbook; auto-detected if None.
         header_row: the 1-based row of the header; auto-detected if None.
         profile: a profile or its file; the one beside the sheet if None. The other options win.
+        rules: a file with the user's own rules; those of the profile if None.
         notify: called with a sentence before an operation that takes long.
 
     Raises:
         SheetError: the sheet cannot be used; nothing was sent.
         InputError: an option does not fit the sheet.
     """
-    mapping = mapping or {}
-    reading = _Reading(delimiter, encoding, sheet_name, header_row)
+    reading = _Reading(mapping or {}, delimiter, encoding, sheet_name, header_row, profile, rules)
     if isinstance(sheet, pd.DataFrame):
         if header_row is not None:
             raise InputError(
                 f"{option_name('header_row')}: a data frame has column names already. "
                 "Remove this option."
             )
-        found = _profile_of(profile, None)
-        yield Sheet(FrameSource(sheet), "data frame", None, mapping, found)
+        yield reading.sheet(FrameSource(sheet), "data frame", None, reading.profile_for(None))
     elif isinstance(sheet, ExactTable):
         yield Sheet(sheet, sheet.label, Path(sheet.label), {})
     elif os.fspath(sheet) == STDIN:
         with _copied_input() as copy:
-            found = _profile_of(profile, None)
-            yield _text_sheet(copy, None, mapping, reading, found)
+            yield _text_sheet(copy, None, reading)
     else:
         path = Path(sheet)
         try:
-            table = _file_as_sheet(path, mapping, reading, profile, notify)
+            table = _file_as_sheet(path, reading, notify)
         except OSError as exc:
             raise unreadable_error(str(path), exc) from exc
         yield table
 
 
-def _profile_of(
-    given: Profile | str | os.PathLike[str] | None, path: Path | None
-) -> Profile | None:
-    """Return the profile that was given, or the one beside the sheet; None if there is none."""
-    if isinstance(given, Profile):
-        return given
-    found = given if given is not None or path is None else find_profile(path)
-    return None if found is None else read_profile(Path(found))
-
-
-def _file_as_sheet(
-    path: Path,
-    mapping: dict[str, str],
-    reading: _Reading,
-    profile: Profile | str | os.PathLike[str] | None,
-    notify: Callable[[str], None],
-) -> Sheet:
+def _file_as_sheet(path: Path, reading: _Reading, notify: Callable[[str], None]) -> Sheet:
     if is_saved_plan(path):
-        return _plan_as_sheet(path, mapping, reading, has_profile=profile is not None)
-    extension = _require_file(path)
-    found = _profile_of(profile, path)
-    if extension in TEXT_EXTENSIONS:
-        return _text_sheet(path, path, mapping, reading, found)
+        return _plan_as_sheet(path, reading)
+    if _require_file(path) in TEXT_EXTENSIONS:
+        return _text_sheet(path, path, reading)
     if reading.delimiter is not None or reading.encoding is not None:
         raise InputError(
             f"{option_name('delimiter')}, {option_name('encoding')}: {path} is a workbook. "
@@ -144,41 +146,34 @@ def _file_as_sheet(
         )
     if notice := large_workbook_notice(path):
         notify(f"{path}: {notice}")
-    how = reading.by(found, is_text=False)
+    profile = reading.profile_for(path)
+    how = reading.by(profile, is_text=False)
     source = WorkbookSource(path, how.sheet_name, how.header_row)
-    return Sheet(source, str(path), path, mapping, found)
+    return reading.sheet(source, str(path), path, profile)
 
 
-def _text_sheet(
-    file: Path,
-    path: Path | None,
-    mapping: dict[str, str],
-    reading: _Reading,
-    profile: Profile | None,
-) -> Sheet:
+def _text_sheet(file: Path, path: Path | None, reading: _Reading) -> Sheet:
     """Open a text file; ``path`` is None for a copy of standard input."""
     label = "standard input" if path is None else str(path)
     if reading.sheet_name is not None:
         name = option("sheet_name", reading.sheet_name)
         raise InputError(f"{name}: {label} is not a workbook. Remove this option.")
+    profile = reading.profile_for(path)
     how = reading.by(profile, is_text=True)
     source = DelimitedSource(file, label, how.delimiter, how.encoding, how.header_row)
-    table = Sheet(source, label, path, mapping, profile)
+    table = reading.sheet(source, label, path, profile)
     source.id_column = table.columns.position[ID_FIELD]
     return table
 
 
-def _plan_as_sheet(
-    path: Path, mapping: dict[str, str], reading: _Reading, *, has_profile: bool
-) -> Sheet:
+def _plan_as_sheet(path: Path, reading: _Reading) -> Sheet:
     """Open a saved plan, whose columns were matched when it was made.
 
     Raises:
         SheetError: it was altered or is incomplete.
         InputError: an option says how a sheet is read.
     """
-    given = ["mapping"] * bool(mapping) + ["profile"] * has_profile + reading.given()
-    if given:
+    if given := reading.given():
         name = option_name(given[0])
         raise InputError(f"{name}: {path} is a saved plan, not a sheet. Remove this option.")
     return Sheet(PlanSource(SavedPlan.open(path)), str(path), path, {})

@@ -31,8 +31,6 @@ sheet as ``NAME.profile.toml``. ``profile_rows`` applies it.
 from __future__ import annotations
 
 import json
-import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,23 +38,19 @@ from typing import Any, Final
 
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.errors import InputError
-from bulk_reset.core.input_file import open_input
-from bulk_reset.core.safe_text import one_line
-from bulk_reset.core.toml_lines import line_of, lines_of
-from bulk_reset.sheets.columns import field_named
-from bulk_reset.sheets.profile_tables import (
-    SOURCE_KEYS,
+from bulk_reset.sheets.profile_tables import SOURCE_KEYS, TableReader, Texts, with_fields
+from bulk_reset.sheets.toml_file import (
     Keys,
+    Lines,
     Problem,
-    TableReader,
-    Texts,
+    TomlFileError,
     dotted,
     quoted,
+    read_toml,
 )
+from bulk_reset.sheets.user_rules import FieldRule, rule_table
 
 SUFFIX: Final = ".profile.toml"
-_MAX_BYTES: Final = 1 << 20
-_AT_LINE: Final = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +66,7 @@ class Profile:
         formats: column -> format of its dates and numbers.
         ignore_blank_id: leave out rows without an incident id.
         ignore_values: column -> texts; a row with one of them is left out.
+        rules: field -> the user's own rules for its texts.
         path: the file that it was read from.
         lines: the line of each key in it.
     """
@@ -87,37 +82,16 @@ class Profile:
     formats: Texts = field(default_factory=dict)
     ignore_blank_id: bool = False
     ignore_values: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rules: Mapping[str, FieldRule] = field(default_factory=dict)
     path: Path | None = None
-    lines: Mapping[Keys, int] = field(default_factory=dict, repr=False, compare=False)
+    lines: Lines = field(default_factory=dict, repr=False, compare=False)
 
 
-class ProfileError(InputError):
-    """An invalid profile, or one that does not fit the sheet; nothing was sent.
-
-    Attributes:
-        path: the file; empty for a profile that was made in Python.
-        problems: all errors, in the file's order.
-    """
-
-    topic = "sheets"
+class ProfileError(TomlFileError):
+    """An invalid profile, or one that does not fit the sheet; nothing was sent."""
 
     def __init__(self, profile: Profile, problems: Iterable[Problem]) -> None:
-        self.path = str(profile.path or "profile")
-        lines = {
-            one: line_of(profile.lines, one.keys) if one.keys else profile.lines.get((), 1)
-            for one in dict.fromkeys(problems)
-        }
-        self.problems = tuple(sorted(lines, key=lambda one: lines[one]))
-        where = {one: f"{self.path}:{lines[one]}" if profile.lines else self.path for one in lines}
-        self._lines = [
-            f"{where[one]}: {': '.join(filter(None, (dotted(one.keys), one.text)))}"
-            for one in self.problems
-        ]
-        super().__init__("\n".join(self._lines))
-
-    def lines(self) -> list[str]:
-        """Return each error as a line: where, what, and how to fix it."""
-        return list(self._lines)
+        super().__init__(profile.path or "profile", profile.lines, problems)
 
 
 def find_profile(sheet: Path) -> Path | None:
@@ -130,34 +104,15 @@ def read_profile(path: Path) -> Profile:
     """Read a profile.
 
     Raises:
-        ProfileError: it is invalid: every error, each with its line.
+        TomlFileError: it is invalid: every error, each with its line.
         InputError: it cannot be read.
     """
-    empty = Profile(path=path, lines={(): 1})
-    try:
-        with open_input(path) as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be read ({exc.strerror}). Use a profile.") from exc
-    if len(content) > _MAX_BYTES:
-        raise InputError(f"{path}: too large for a profile. Use a profile, not the sheet.")
-    try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
-        tables = tomllib.loads(text)
-    except UnicodeDecodeError as exc:
-        raise ProfileError(empty, [Problem((), "not UTF-8. Save the file as UTF-8.")]) from exc
-    except (ValueError, RecursionError) as exc:
-        found = _AT_LINE.search(str(exc))
-        line = int(found[1]) if found and found[1] else content.count(b"\n") + 1
-        what = _AT_LINE.sub("", one_line(str(exc))).rstrip(".")
-        fix = 'Write keys as name = "text", and names that are not ASCII letters in quotes.'
-        at_line = Profile(path=path, lines={(): line})
-        raise ProfileError(at_line, [Problem((), f"not TOML: {what}. {fix}")]) from exc
-    return profile_of(tables, path, lines_of(text))
+    file = read_toml(path, "profile")
+    return profile_of(file.tables, path, file.lines)
 
 
 def profile_of(
-    tables: Mapping[str, Any], path: Path | None = None, lines: Mapping[Keys, int] | None = None
+    tables: Mapping[str, Any], path: Path | None = None, lines: Lines | None = None
 ) -> Profile:
     """Make a profile of the tables of a file, which may also come from a program.
 
@@ -166,13 +121,7 @@ def profile_of(
     """
     reader = TableReader()
     values = reader.read(tables)
-    given = dict(lines or {})
-    # An error names a field, whatever the file calls it.
-    given |= {
-        (table, field_named(name) or name, *rest): line
-        for (table, name, *rest), line in ((one, at) for one, at in given.items() if len(one) > 1)
-        if table in {"columns", "templates", "values"}
-    }
+    given = with_fields(lines or {}, {"columns", "templates", "values", "rules"})
     profile = Profile(path=path, lines=given, **values)
     if reader.problems:
         raise ProfileError(profile, reader.problems)
@@ -206,13 +155,12 @@ def profile_text(profile: Profile) -> str:
         ("templates",): profile.templates,
         **{("values", name): texts for name, texts in profile.values.items()},
         ("formats",): profile.formats,
+        **{("rules", name): rule_table(rule) for name, rule in profile.rules.items()},
         ("ignore",): blank,
         ("ignore", "values"): profile.ignore_values,
     }
     parts = ["\n".join(_table_lines(keys, table)) for keys, table in tables.items() if table]
-    return (
-        "# How bulk-reset reads this sheet: bulk-reset docs sheets\n\n" + "\n\n".join(parts) + "\n"
-    )
+    return "# How bulk-reset reads this sheet\n\n" + "\n\n".join(parts) + "\n"
 
 
 def _table_lines(keys: Keys, table: Mapping[str, Any]) -> Iterator[str]:

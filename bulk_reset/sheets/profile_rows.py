@@ -23,8 +23,8 @@ from bulk_reset.sheets.cell_formats import CellFormat
 from bulk_reset.sheets.chunk import Chunk, Origin, ProfileFault
 from bulk_reset.sheets.columns import bind, field_named
 from bulk_reset.sheets.profile import Profile, ProfileError
-from bulk_reset.sheets.profile_tables import Keys, Problem
 from bulk_reset.sheets.row_templates import RowTemplate
+from bulk_reset.sheets.toml_file import Keys, Problem
 
 TEMPLATE_COLUMN: Final = "{} (template)"
 """The name of a column that a template makes."""

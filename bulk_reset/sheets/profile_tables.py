@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
 
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.fields import FIELDS, ID_FIELD
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.cell_formats import CellFormat
 from bulk_reset.sheets.columns import field_named
-
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+from bulk_reset.sheets.toml_file import Keys, Lines, Problem, dotted
+from bulk_reset.sheets.user_rules import rules_in
 
 Texts = Mapping[str, str]
-Keys = tuple[str, ...]
-"""The names of the tables, then the key."""
-
-
-class Problem(NamedTuple):
-    """An error of a profile.
-
-    Attributes:
-        keys: the names of its tables, then the key.
-        text: what is wrong, and how to fix it.
-    """
-
-    keys: Keys
-    text: str
-
 
 SOURCE_KEYS: Final[dict[str, type]] = {
     "worksheet": str,
@@ -51,15 +34,13 @@ def _shown(value: object) -> str:
     return one_line(repr(value))[:60]
 
 
-def dotted(keys: Keys) -> str:
-    """Return the path of a key as TOML writes it."""
-    return ".".join(one if _BARE_KEY.fullmatch(one) else quoted(one) for one in keys)
-
-
-def quoted(text: str) -> str:
-    """Return a text as TOML writes it."""
-    # As in JSON, except for DEL, which TOML escapes too.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def with_fields(lines: Lines, tables: Collection[str]) -> dict[Keys, int]:
+    """Return the lines of keys also under the names of fields, which errors use."""
+    found = dict(lines)
+    for keys, line in lines.items():
+        if len(keys) > 1 and keys[0] in tables and (field := field_named(keys[1])):
+            found.setdefault((keys[0], field, *keys[2:]), line)
+    return found
 
 
 class TableReader:
@@ -70,7 +51,7 @@ class TableReader:
 
     def read(self, tables: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of the profile; what is wrong is added to ``problems``."""
-        names = ("source", "columns", "templates", "values", "formats", "ignore")
+        names = ("source", "columns", "templates", "values", "formats", "ignore", "rules")
         self._refuse_unknown((), tables, names)
         source = self._table(("source",), tables)
         self._refuse_unknown(("source",), source, SOURCE_KEYS)
@@ -106,6 +87,7 @@ class TableReader:
             "ignore_blank_id": self._value(
                 ("ignore", "blank_id"), ignore.get("blank_id", False), bool
             ),
+            "rules": rules_in(self._table(("rules",), tables), ("rules",), self.problems),
             "ignore_values": {name: self._several(name, one) for name, one in ignored.items()},
         }
 

@@ -37,6 +37,7 @@ from bulk_reset.sheets.pulled_values import (
 )
 from bulk_reset.sheets.text_files.delimited import changed_error
 from bulk_reset.sheets.text_files.second_header import report_headers
+from bulk_reset.sheets.user_rules import UserRules
 from bulk_reset.sheets.workbook_source import WorkbookSource
 
 CHUNK_ROWS: Final = 10_000
@@ -71,13 +72,15 @@ class Sheet:
         profile: the profile by which it is read; None without one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what decides how it is read)
         self,
         source: Source,
         label: str,
         path: Path | None,
         mapping: dict[str, str],
         profile: Profile | None = None,
+        *,
+        rules: UserRules | None = None,
     ) -> None:
         self.source, self.label, self.path, self.profile = source, label, path, profile
         self.plan = source.plan if isinstance(source, PlanSource) else None
@@ -94,8 +97,11 @@ class Sheet:
             columns = self._profile_rows.columns
             if isinstance(source, WorkbookSource | FrameSource):
                 source.formats = self._profile_rows.formats
-        self.columns: Columns = replace(columns, is_exact=is_exact)
-        notices = (source.notice, *self.columns.notices, unchecked_notice(self.memory))
+        self.columns: Columns = replace(columns, is_exact=is_exact, rules=rules)
+        notices = (
+            *(source.notice, *self.columns.notices, unchecked_notice(self.memory)),
+            *(rules.notices(columns.position) if rules is not None else ()),
+        )
         self.notices = tuple(f"{label}: {notice}" for notice in notices if notice)
         if profile is not None and profile.path is not None:
             self.notices = (f"{label}: read by the profile {profile.path}", *self.notices)
@@ -138,6 +144,8 @@ class Sheet:
         self.without_fields = 0
         if self._profile_rows is not None:
             self._profile_rows.start()
+        if self.columns.rules is not None:
+            self.columns.rules.start()
         try:
             for chunk in self.source.read(chunk_rows):
                 self._require_unchanged()

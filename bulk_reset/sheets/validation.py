@@ -10,7 +10,7 @@ The rules for the text of a cell are in ``cell_rules``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -174,6 +174,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
             continue
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
+    found += _broken_rules(cells, chunk, columns, {(place, name) for place, name, *_ in found})
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
     if chunk.row_faults:
         invalid |= {p for p, number in enumerate(chunk.numbers) if number in chunk.row_faults}
@@ -182,16 +183,10 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     found += _check_emptiness(cells, invalid | untouched)
     order = list(cells)
     found.sort(key=lambda entry: (entry[0], order.index(entry[1])))
-    row_errors = []
-    for place, name, kind, what, how in found:
-        problem, fix = what, how
-        value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
-        number = chunk.numbers[place]
-        if chunk.origins and (rule := origin_of(chunk, columns.position[name], place)):
-            problem += f" (from {rule})"
-        if name in columns.mapped_values and kind in _MAPPABLE:
-            fix += f", or map it in [values.{name}] of the profile"
-        row_errors.append(RowError(number, columns.name(name), kind, value, problem, fix))
+    row_errors = [
+        _row_error(entry, raw_ids if entry[1] == ID_FIELD else cells[entry[1]], chunk, columns)
+        for entry in found
+    ]
     if chunk.row_faults:
         row_errors = _with_faults(row_errors, chunk)
     return CheckedChunk(
@@ -207,6 +202,32 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         _expected(chunk, columns),
         partial(_origin, chunk, columns) if chunk.origins else None,
     )
+
+
+def _broken_rules(
+    cells: Mapping[str, list[str]],
+    chunk: Chunk,
+    columns: Columns,
+    broken_before: Container[tuple[int, str]],
+) -> Broken:
+    """Find cells that break the user's own rules, and no other."""
+    if columns.rules is None:
+        return
+    for entry in columns.rules.errors(cells, chunk.was):
+        if entry[:2] not in broken_before:
+            yield entry
+
+
+def _row_error(
+    entry: tuple[int, str, str, str, str], texts: Sequence[str], chunk: Chunk, columns: Columns
+) -> RowError:
+    place, name, kind, problem, fix = entry
+    if chunk.origins and (rule := origin_of(chunk, columns.position[name], place)):
+        problem += f" (from {rule})"
+    if name in columns.mapped_values and kind in _MAPPABLE:
+        fix += f", or map it in [values.{name}] of the profile"
+    value = shorten(texts[place])
+    return RowError(chunk.numbers[place], columns.name(name), kind, value, problem, fix)
 
 
 def _origin(chunk: Chunk, columns: Columns, place: int, name: str) -> str:

@@ -22,7 +22,7 @@ from bulk_reset.sheets.sheet import Sheet
 
 EXPIRES_S: Final = 24 * 3600.0
 _DECIDING: Final = (
-    *("mapping", "delimiter", "encoding", "sheet_name", "header_row", "profile"),
+    *("mapping", "delimiter", "encoding", "sheet_name", "header_row", "profile", "rules"),
     *("on_conflict", "skip_invalid", "limit", "retry_failed", "overwrite"),
     *("only_rows", "only_fields", "where", "exclude_where"),
 )

@@ -54,6 +54,7 @@ def opened_sheet(
         sheet_name=options.sheet_name,
         header_row=options.header_row,
         profile=options.profile,
+        rules=options.rules,
         notify=callbacks.on_notice,
     ) as table:
         for notice in table.notices:

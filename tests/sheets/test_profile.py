@@ -114,7 +114,7 @@ def test_every_error_of_a_profile_has_its_line_and_the_nearest_name(tmp_path: Pa
         "22: ignore.values: not a table. Write [ignore.values] above its keys.",
         (
             "23: value: no such table. Did you mean values? Allowed are source, columns, "
-            "templates, values, formats, ignore."
+            "templates, values, formats, ignore, rules."
         ),
     ]
 

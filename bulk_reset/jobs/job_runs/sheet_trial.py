@@ -41,7 +41,9 @@ def require_readable(sheet: Path, options: ReadingOptions, limit: str) -> None:
     if is_text and sheet.stat().st_size < _SMALL_TEXT_BYTES:
         return
     how = {name: getattr(options, name) for name in _OPTIONS}
-    how["profile"] = None if options.profile is None else str(options.profile)
+    how["profile"], how["rules"] = (
+        None if path is None else str(path) for path in (options.profile, options.rules)
+    )
     seconds = seconds_of(limit)
     try:
         done = subprocess.run(  # noqa: S603  (this program)
