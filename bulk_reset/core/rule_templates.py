@@ -44,18 +44,8 @@ _BRACES: Final = re.compile(r"\{[^{}]*:[^{}]*?(\d+)(?:\.(\d+))?")
 _NESTED_BRACES: Final = re.compile(r"\{[^{}]*:[^{}]*\{")
 _TAKES_TEXT: Final = frozenset(
     {"capitalize", "center", "e", "escape", "forceescape", "format", "indent", "lower"}
-    | {
-        "regex_replace",
-        "replace",
-        "replace_all",
-        "string",
-        "striptags",
-        "title",
-        "trim",
-        "truncate",
-        "upper",
-    }
-    | {"urlencode", "urlize", "wordcount", "wordwrap"}
+    | {"regex_replace", "replace", "replace_all", "string", "striptags", "title", "trim"}
+    | {"truncate", "upper", "urlencode", "urlize", "wordcount", "wordwrap"}
 )
 """Filters that turn their value into a text."""
 _TAKES_ANY_NUMBER: Final = frozenset(
@@ -117,12 +107,8 @@ class Environment(ImmutableSandboxedEnvironment):
         self.code_generator_class = _Generator
         # The one makes random paragraphs, the other prints objects as Python does.
         del self.globals["lipsum"], self.filters["pprint"]
-        self.filters |= {
-            "regex_replace": _regex_replace,
-            "replace_all": _replace_all,
-            "tojson": _to_json,
-            _JOIN: _join,
-        }
+        self.filters |= {"regex_replace": _regex_replace, "replace_all": _replace_all}
+        self.filters |= {"tojson": _to_json, _JOIN: _join}
         self.filters = {
             name: self._bounded_filter(name, function) for name, function in self.filters.items()
         }

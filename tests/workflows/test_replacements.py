@@ -79,7 +79,7 @@ def test_a_glossary_that_is_uncertain_is_refused(
 
 def test_a_field_without_a_text_is_refused() -> None:
     """Severity has no text to search in."""
-    with pytest.raises(InputError, match="severity: not a text field. Use title, description"):
+    with pytest.raises(InputError, match=r"severity: not a text field\. Use title, description"):
         replacement_rules({"a": "b"}, ["title", "severity"])
 
 
