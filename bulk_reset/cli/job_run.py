@@ -148,9 +148,11 @@ def _run(
     from bulk_reset.cli.view import ProgressView  # noqa: PLC0415
     from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
     from bulk_reset.jobs.job_runs.job_run import JobRun  # noqa: PLC0415  (imports structlog)
+    from bulk_reset.jobs.job_runs.run_lifeline import watch_lifeline  # noqa: PLC0415
     from bulk_reset.jobs.job_runs.run_record import LOG  # noqa: PLC0415
     from bulk_reset.observability.run_log import new_run_log  # noqa: PLC0415
 
+    watch_lifeline()
     with _log_of(state.folder(record.id) / LOG) as outputs:
         callbacks, view = Callbacks(), ProgressView(output)
         if is_terminal(sys.stderr) and not is_verbose:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,7 +16,10 @@ from bulk_reset.cli.streams import has_colour
 
 if TYPE_CHECKING:
     from bulk_reset.jobs.job_runs.state_folder import StateFolder
+    from bulk_reset.jobs.schedule.claims import ClaimStore
     from bulk_reset.observability.run_log import LogOutput, RunLog
+
+_PASSWORD: Final = "REDIS_PASSWORD"  # noqa: S105  (a variable's name)
 
 
 def schedule(
@@ -46,6 +51,16 @@ def schedule(
     max_runs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Run up to N jobs at the same time.")
     ] = 4,
+    claims: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE", help="Share the jobs with other schedules: local or redis://HOST."
+        ),
+    ] = None,
+    claims_password_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The password of the store; with --claims."),
+    ] = None,
     health: Annotated[
         bool,
         typer.Option("--health", help="Check the running schedule, then exit."),
@@ -60,9 +75,12 @@ def schedule(
     passed while the schedule was down is handled as each job defines. SIGTERM and Ctrl-C end the
     runs gracefully; they resume at the next start.
 
+    With --claims, several schedules have the same jobs: each due time runs once, and when a
+    schedule or its machine is lost, another continues.
+
     Examples:
         bulk-reset schedule jobs
-        bulk-reset schedule jobs --port 9100
+        bulk-reset schedule jobs --claims redis://store.example:6379/0
         bulk-reset schedule --health
 
     Exit codes:
@@ -85,7 +103,14 @@ def schedule(
         if port is None and (host != "127.0.0.1" or allow_host):
             raise InputError("--host, --allow-host: require --port. Add --port 9100.")
         names = tuple(map(str.lower, allow_host or ()))
-        code = _run_jobs(folder, state, output, max_runs, once=once, served=(port, host, names))
+        if claims is None and claims_password_file is not None:
+            raise InputError("--claims-password-file: requires --claims. Add it.")
+        if claims is not None and once:
+            raise InputError("--claims: cannot be combined with --once. Remove one of them.")
+        store = _store(claims, claims_password_file, state)
+        code = _run_jobs(
+            folder, state, output, max_runs, once=once, served=(port, host, names), store=store
+        )
     raise typer.Exit(code)
 
 
@@ -97,10 +122,12 @@ def _run_jobs(
     *,
     once: bool,
     served: tuple[int | None, str, tuple[str, ...]],
+    store: ClaimStore | None,
 ) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.core.temporary_folder import use_temporary_folder  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.claims import Claims  # noqa: PLC0415
     from bulk_reset.jobs.schedule.job_folder import JobFolder  # noqa: PLC0415
     from bulk_reset.jobs.schedule.schedule_process import (  # noqa: PLC0415
         Port,
@@ -112,11 +139,37 @@ def _run_jobs(
     use_temporary_folder(state.path)
     number, host, names = served
     port = Port(number, host, names) if number is not None else None
-    processes = RunProcesses(state, is_quiet=output.is_quiet)
-    jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output), is_once=once)
-    scheduler = Scheduler(jobs, processes.start, most_runs=max_runs)
-    with state.scheduled():
+    has_claims = store is not None
+    processes = RunProcesses(state, is_quiet=output.is_quiet, ends_with_parent=has_claims)
+    run_log = run_log_on_stderr(output)
+    jobs = JobFolder(folder.absolute(), state, run_log, is_once=once)
+    held = Claims(store, run_log, processes.stop_run) if store is not None else None
+    scheduler = Scheduler(jobs, processes.start, most_runs=max_runs, claims=held)
+    with contextlib.nullcontext() if has_claims else state.scheduled():
         return asyncio.run(run_schedule(scheduler, processes, once=once, port=port))
+
+
+def _store(
+    address: str | None, password_file: Path | None, state: StateFolder
+) -> ClaimStore | None:
+    """Return the store of the claims; None without one."""
+    if address is None:
+        return None
+    from bulk_reset.core.errors import InputError  # noqa: PLC0415
+    from bulk_reset.core.input_file import open_input  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.claim_stores import claim_store  # noqa: PLC0415
+
+    password = os.environ.get(_PASSWORD)
+    if password_file is not None:
+        try:
+            with open_input(password_file) as file:
+                password = file.read().decode().strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise InputError(
+                f"--claims-password-file {password_file}: cannot be read. Use a text file with "
+                "the password alone."
+            ) from exc
+    return claim_store(address, state, password)
 
 
 def _check_health(state: StateFolder, output: Output) -> int:
