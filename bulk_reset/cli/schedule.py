@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from bulk_reset.jobs.job_runs.state_folder import StateFolder
     from bulk_reset.jobs.schedule.claims import ClaimStore
     from bulk_reset.observability.run_log import LogOutput, RunLog
-
-_PASSWORD: Final = "REDIS_PASSWORD"  # noqa: S105  (a variable's name)
 
 
 def schedule(
@@ -57,10 +54,6 @@ def schedule(
             metavar="STORE", help="Share the jobs with other schedules: local or redis://HOST."
         ),
     ] = None,
-    claims_password_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The password of the store; with --claims."),
-    ] = None,
     health: Annotated[
         bool,
         typer.Option("--health", help="Check the running schedule, then exit."),
@@ -94,6 +87,7 @@ def schedule(
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.schedule.claim_stores import claim_store  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         if health:
@@ -103,11 +97,9 @@ def schedule(
         if port is None and (host != "127.0.0.1" or allow_host):
             raise InputError("--host, --allow-host: require --port. Add --port 9100.")
         names = tuple(map(str.lower, allow_host or ()))
-        if claims is None and claims_password_file is not None:
-            raise InputError("--claims-password-file: requires --claims. Add it.")
         if claims is not None and once:
             raise InputError("--claims: cannot be combined with --once. Remove one of them.")
-        store = _store(claims, claims_password_file, state)
+        store = claim_store(claims, state) if claims is not None else None
         code = _run_jobs(
             folder, state, output, max_runs, once=once, served=(port, host, names), store=store
         )
@@ -147,29 +139,6 @@ def _run_jobs(
     scheduler = Scheduler(jobs, processes.start, most_runs=max_runs, claims=held)
     with contextlib.nullcontext() if has_claims else state.scheduled():
         return asyncio.run(run_schedule(scheduler, processes, once=once, port=port))
-
-
-def _store(
-    address: str | None, password_file: Path | None, state: StateFolder
-) -> ClaimStore | None:
-    """Return the store of the claims; None without one."""
-    if address is None:
-        return None
-    from bulk_reset.core.errors import InputError  # noqa: PLC0415
-    from bulk_reset.core.input_file import open_input  # noqa: PLC0415
-    from bulk_reset.jobs.schedule.claim_stores import claim_store  # noqa: PLC0415
-
-    password = os.environ.get(_PASSWORD)
-    if password_file is not None:
-        try:
-            with open_input(password_file) as file:
-                password = file.read().decode().strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise InputError(
-                f"--claims-password-file {password_file}: cannot be read. Use a text file with "
-                "the password alone."
-            ) from exc
-    return claim_store(address, state, password)
 
 
 def _check_health(state: StateFolder, output: Output) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import apscheduler.schedulers.base
 import fakeredis
 import pytest
-from fakeredis import FakeAsyncRedis
+from fakeredis import FakeRedis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from two_schedulers import TwoSchedulers
@@ -28,6 +28,7 @@ from bulk_reset.jobs.schedule.claim_stores import (
 )
 from bulk_reset.jobs.schedule.claims import LEASE_S, Answer, Claims, Taken
 from bulk_reset.observability.run_log import new_run_log
+from bulk_reset.quota.redis_connection import StoreUnreachableError
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()
 
@@ -75,9 +76,13 @@ def test_both_stores_give_the_same_answers(calls: list[tuple[Any, ...]]) -> None
                 (Path(folder) / "job.claim").unlink(missing_ok=True)
 
             local = await drive(LocalClaims(Path(folder), lambda: now_s[0]), remove)
-        client = FakeAsyncRedis(decode_responses=True, server=fakeredis.FakeServer())
-        redis = await drive(RedisClaims(client, "fake"), client.flushall)
-        await client.aclose()
+        client = FakeRedis(decode_responses=True, server=fakeredis.FakeServer())
+
+        async def flush() -> None:
+            client.flushall()
+
+        redis = await drive(RedisClaims(client, "redis://fake"), flush)
+        client.close()
         assert local == redis
 
     server = sys.modules["fakeredis.commands_mixins.server_mixin"]
@@ -154,9 +159,8 @@ def test_a_run_is_stopped_before_its_claim_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("redis://user:s3cret@host/0", "contains a password"),
-        ("http://host", "not an address of Redis"),
-        ("redis://", "not an address of Redis"),
+        ("redis://user:s3cret@host/0", "claims: the address contains a password"),
+        ("http://host", "claims: not an address of Redis"),
         ("redis://host:port/0", "not an address"),
     ],
 )
@@ -169,11 +173,11 @@ def test_an_unusable_address_is_refused(address: str, why: str, tmp_path: Path) 
 
 async def test_a_store_that_does_not_respond_is_named(tmp_path: Path, unused_tcp_port: int) -> None:
     """By host and port; nothing is started."""
-    store = claim_store(f"redis://127.0.0.1:{unused_tcp_port}/0", StateFolder(tmp_path), "s3cret")
-    with pytest.raises(ClaimStoreError, match=rf"127\.0\.0\.1:{unused_tcp_port}: the store") as why:
+    address = f"redis://127.0.0.1:{unused_tcp_port}/0"
+    store = claim_store(address, StateFolder(tmp_path))
+    with pytest.raises(StoreUnreachableError, match=rf"claims {address}: no usable answer"):
         await store.take("job", "a", 1.0)
     await store.close()
-    assert "s3cret" not in str(why.value)
 
 
 def test_a_damaged_file_is_a_store_without_memory(tmp_path: Path) -> None:

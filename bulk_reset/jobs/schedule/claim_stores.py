@@ -7,17 +7,18 @@ machine's clock.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from filelock import FileLock
 
 from bulk_reset.core.atomic_file import atomic_file
-from bulk_reset.core.errors import InputError, RunError
+from bulk_reset.core.errors import RunError
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.jobs.schedule.claims import (
     Answer,
@@ -28,54 +29,33 @@ from bulk_reset.jobs.schedule.claims import (
     renewed,
     taken,
 )
+from bulk_reset.quota.redis_connection import StoreUnreachableError, open_redis, redis_errors
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis import Redis
 
 LOCAL: Final = "local"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _LOCK_S: Final = 10.0
-_TIMEOUT_S: Final = 5.0
 
 
 class ClaimStoreError(RunError):
-    """The store of the claims cannot be used now; nothing was started."""
+    """The claims cannot be written now; nothing was started."""
 
 
-def claim_store(address: str, state: StateFolder, password: str | None = None) -> ClaimStore:
+def claim_store(address: str, state: StateFolder) -> ClaimStore:
     """Return the store of this address: ``local``, ``redis://…`` or ``rediss://…``.
 
     Raises:
-        InputError: there is no such store, or the address contains a password.
+        InputError: there is no such store, or it refuses the password.
     """
     if address == LOCAL:
         return LocalClaims(state.jobs)
-    try:
-        parts = urlsplit(address)
-        _ = parts.port
-    except ValueError as exc:
-        raise InputError(f"--claims: not an address ({exc}). Use redis://HOST:PORT/0.") from exc
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise InputError("--claims: not an address of Redis. Use local, or redis://HOST:PORT/0.")
-    if parts.password:
-        raise InputError(
-            "--claims: contains a password, which others on this machine can read. Use "
-            "--claims-password-file."
-        )
-    try:
-        from redis.asyncio import Redis  # noqa: PLC0415  (an extra)
-    except ImportError as exc:
-        raise InputError(
-            "--claims: requires the extra [shared]. Install it: pip install 'bulk-reset[shared]'."
-        ) from exc
-    client = Redis.from_url(
-        address,
-        password=password,
-        decode_responses=True,
-        socket_timeout=_TIMEOUT_S,
-        socket_connect_timeout=_TIMEOUT_S,
-    )
-    return RedisClaims(client, f"{parts.hostname}:{parts.port or 6379}")
+    store = RedisClaims(open_redis(address, "claims"), address)
+    # A store that is down now may respond later.
+    with contextlib.suppress(StoreUnreachableError):
+        store.check()
+    return store
 
 
 @dataclass(slots=True)
@@ -196,42 +176,40 @@ class RedisClaims:
     """Claims in Redis or Valkey, for schedulers on several machines.
 
     Args:
-        client: with ``decode_responses``.
-        label: the store in messages.
+        client: with ``decode_responses``; called in threads.
+        address: the store in messages.
     """
 
-    def __init__(self, client: Redis, label: str) -> None:
-        self._client, self._label = client, label
+    def __init__(self, client: Redis, address: str) -> None:
+        self._client, self._address = client, address
         self._script = client.register_script(_SCRIPT)
+
+    def check(self) -> None:
+        """Raise an error if the store cannot be used."""
+        with redis_errors(self._address, "claims"):
+            self._client.ping()
 
     async def take(self, job: str, holder: str, lease_s: float) -> Answer:
         """Claim a job, or learn how long another holds it."""
-        return await self._call(job, "take", holder, 0, lease_s)
+        return await asyncio.to_thread(self._call, job, "take", holder, 0, lease_s)
 
     async def renew(self, job: str, holder: str, epoch: int, lease_s: float) -> Answer:
         """Move the deadline of a claim."""
-        return await self._call(job, "renew", holder, epoch, lease_s)
+        return await asyncio.to_thread(self._call, job, "renew", holder, epoch, lease_s)
 
     async def release(self, job: str, holder: str, epoch: int, handled_at: float) -> Answer:
         """End a claim."""
-        return await self._call(job, "release", holder, epoch, 0, handled_at)
+        return await asyncio.to_thread(self._call, job, "release", holder, epoch, 0, handled_at)
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._client.aclose()
+        await asyncio.to_thread(self._client.close)
 
-    async def _call(self, job: str, call: str, holder: str, epoch: int, *more: float) -> Answer:
+    def _call(self, job: str, call: str, holder: str, epoch: int, *more: float) -> Answer:
         """Call the script; ``more`` is the lease, and the time that a release settles."""
-        from redis.exceptions import RedisError  # noqa: PLC0415  (an extra)
-
-        key = f"bulk-reset:claim:{{{job}}}"
         lease_s, handled_at = (*more, 0.0)[:2]
         arguments: list[Any] = [call, holder, epoch, f"{lease_s * 1e6:.0f}", repr(handled_at)]
-        try:
-            is_ours, now_epoch, wait_us, at = await self._script(keys=[key], args=arguments)
-        except (RedisError, OSError) as exc:
-            raise ClaimStoreError(
-                f"{self._label}: the store of the claims does not respond "
-                f"({type(exc).__name__}). Check the address, the password and the server."
-            ) from exc
+        with redis_errors(self._address, "claims"):
+            answer: Any = self._script(keys=[f"bulk-reset:claim:{{{job}}}"], args=arguments)
+        is_ours, now_epoch, wait_us, at = answer
         return Answer(bool(is_ours), int(now_epoch), float(wait_us) / 1e6, float(at))
