@@ -54,6 +54,10 @@ def schedule(
             metavar="STORE", help="Share the jobs with other schedules: local or redis://HOST."
         ),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run jobs on the workers of this Dask cluster."),
+    ] = None,
     health: Annotated[
         bool,
         typer.Option("--health", help="Check the running schedule, then exit."),
@@ -69,7 +73,8 @@ def schedule(
     runs gracefully; they resume at the next start.
 
     With --claims, several schedules have the same jobs: each due time runs once, and when a
-    schedule or its machine is lost, another continues.
+    schedule or its machine is lost, another continues. With --dask, runs are tasks of a cluster
+    whose workers share the state folder.
 
     Examples:
         bulk-reset schedule jobs
@@ -101,7 +106,14 @@ def schedule(
             raise InputError("--claims: cannot be combined with --once. Remove one of them.")
         store = claim_store(claims, state) if claims is not None else None
         code = _run_jobs(
-            folder, state, output, max_runs, once=once, served=(port, host, names), store=store
+            folder,
+            state,
+            output,
+            max_runs,
+            once=once,
+            served=(port, host, names),
+            store=store,
+            dask=dask,
         )
     raise typer.Exit(code)
 
@@ -115,6 +127,7 @@ def _run_jobs(
     once: bool,
     served: tuple[int | None, str, tuple[str, ...]],
     store: ClaimStore | None,
+    dask: str | None,
 ) -> int:
     import asyncio  # noqa: PLC0415
 
@@ -124,6 +137,7 @@ def _run_jobs(
     from bulk_reset.jobs.schedule.schedule_process import (  # noqa: PLC0415
         Port,
         RunProcesses,
+        Runs,
         run_schedule,
     )
     from bulk_reset.jobs.schedule.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
@@ -132,13 +146,19 @@ def _run_jobs(
     number, host, names = served
     port = Port(number, host, names) if number is not None else None
     has_claims = store is not None
-    processes = RunProcesses(state, is_quiet=output.is_quiet, ends_with_parent=has_claims)
     run_log = run_log_on_stderr(output)
     jobs = JobFolder(folder.absolute(), state, run_log, is_once=once)
-    held = Claims(store, run_log, processes.stop_run) if store is not None else None
-    scheduler = Scheduler(jobs, processes.start, most_runs=max_runs, claims=held)
+    runs: Runs
+    if dask is None:
+        runs = RunProcesses(state, is_quiet=output.is_quiet, ends_with_parent=has_claims)
+    else:
+        from bulk_reset.jobs.schedule.dask_runs import DaskRuns  # noqa: PLC0415
+
+        runs = DaskRuns(dask, state)
+    held = Claims(store, run_log, runs.stop_run) if store is not None else None
+    scheduler = Scheduler(jobs, runs.start, most_runs=max_runs, claims=held)
     with contextlib.nullcontext() if has_claims else state.scheduled():
-        return asyncio.run(run_schedule(scheduler, processes, once=once, port=port))
+        return asyncio.run(run_schedule(scheduler, runs, once=once, port=port))
 
 
 def _check_health(state: StateFolder, output: Output) -> int:

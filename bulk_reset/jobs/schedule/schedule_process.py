@@ -1,4 +1,4 @@
-"""``bulk-reset schedule`` as a process: one process for each run, signals, and the metrics port."""
+"""``bulk-reset schedule`` as a process: where runs are, signals, and the metrics port."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.jobs.job_files.job import Job
@@ -17,6 +18,22 @@ from bulk_reset.jobs.job_runs.run_record import RunRecord
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.jobs.schedule.schedule_health import BEAT_S, health_of, write_health
 from bulk_reset.jobs.schedule.scheduler import Scheduler
+
+
+class Runs(Protocol):
+    """Where runs are: processes of this machine, or a cluster."""
+
+    async def start(self, job: Job, record: RunRecord) -> int:
+        """Run a job to its end; return its exit code."""
+
+    def stop(self) -> None:
+        """Stop all runs gracefully."""
+
+    def stop_run(self, job: str) -> None:
+        """Stop the run of a job gracefully."""
+
+    async def aclose(self) -> None:
+        """End what is left of them."""
 
 
 class RunProcesses:
@@ -67,6 +84,9 @@ class RunProcesses:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
 
+    async def aclose(self) -> None:
+        """Do nothing: all processes have ended."""
+
     def stop_run(self, job: str) -> None:
         """Stop the run of a job gracefully, or else kill it."""
         for process in [process for process, name in self._running.items() if name == job]:
@@ -97,7 +117,7 @@ class Port:
 
 
 async def run_schedule(
-    scheduler: Scheduler, processes: RunProcesses, *, once: bool, port: Port | None
+    scheduler: Scheduler, processes: Runs, *, once: bool, port: Port | None
 ) -> int:
     """Run until a signal arrives or, with ``once``, until nothing is due; return the exit code."""
     stopping = asyncio.Event()
@@ -112,7 +132,9 @@ async def run_schedule(
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, stop)
-    with _metrics_served(scheduler, port):
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_metrics_served(scheduler, port))
+        stack.push_async_callback(processes.aclose)
         if once:
             work = asyncio.create_task(scheduler.run_due())
             await asyncio.wait(
