@@ -47,6 +47,10 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
             ["check, CSV", "pandas.read_csv", "run", "resume, all done", "check, XLSX"],
         ),
         (("startup", "--rounds", "1"), ["bulk-reset --help", "three lines of typer"]),
+        (
+            ("plans", "--rows", "200", "--rounds", "1"),
+            ["check of the sheet", "make and write them", "apply: run --dry-run"],
+        ),
     ],
 )
 def test_a_part_has_a_line_for_everything_it_measures(

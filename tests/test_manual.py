@@ -148,6 +148,26 @@ def test_the_rehearsal_ends_where_it_began(folder: Path) -> None:
     assert (folder / "month.sandbox.answer.xlsx").exists()
 
 
+@pytest.mark.slow
+def test_the_story_of_a_plan_ends_where_it_began(folder: Path) -> None:
+    """Planned, thinned out, approved, sent, undone: only the edits of the other team remain."""
+    block = next(one for one in blocks(page("plans"), "console") if "LOGNAME=bob" in one.body)
+    lines = [line for line, _ in steps(block.body)]
+    others = next(at for at, line in enumerate(lines) if line.startswith("bulk-reset run other"))
+    state, seen = folder / "october.json", []
+    for line in lines:
+        code, printed = shell(line, folder)
+        assert code in {0, 1}, printed
+        seen.append(values_of(state))
+    assert len(seen[0]) == 300
+    assert all(one == seen[0] for one in seen[:others])
+    edited = [one != other for one, other in zip(seen[others], seen[0], strict=True)]
+    assert sum(edited) == 5
+    sent = [one != other for one, other in zip(seen[others + 1], seen[others], strict=True)]
+    assert sum(sent) == 275
+    assert seen[-1] == seen[others]
+
+
 @pytest.mark.parametrize(
     "block",
     [block for path in documents() for block in blocks(path, "sh", "console")],

@@ -265,8 +265,9 @@ class PlanView:
 
 def row_as_json(row: RowPlan) -> dict[str, Any]:
     """Return a row as plain values, with the texts of its fields."""
-    plain = dataclasses.asdict(row)
+    plain = row._asdict()
     del plain["expected"]
+    plain["fields"] = [one._asdict() for one in row.fields]
     for field in plain["fields"]:
         del field["old_value"], field["new_value"]
     return plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from bulk_reset.core.plan import RowPlan
     from bulk_reset.core.saved_plan import SavedPlan
+    from bulk_reset.records.approvals import Approval
     from bulk_reset.workflows.plan_reading import Difference
 
 _SHOWN: Final = 20
@@ -53,6 +55,7 @@ def show(
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
     with output.errors():
+        from bulk_reset.records.approvals import read_approvals  # noqa: PLC0415
         from bulk_reset.workflows.plan_reading import open_plan, read_plan  # noqa: PLC0415
 
         found = open_plan(plan)
@@ -73,10 +76,17 @@ def show(
                 writer.finish(totals)
         for name, text in _facts(found).items():
             output.line(f"{name:<16}{text}")
+        approvals = read_approvals(plan)
+        for approval in approvals:
+            output.line(f"{'Approval':<16}{_shown_approval(approval, found)}")
         view.show(totals)
         for writer in writers:
             output.line(f"Plan: {writer.path}")
-        facts = {**dataclasses.asdict(found.header), "plan_sha256": found.sha256}
+        facts = {
+            **dataclasses.asdict(found.header),
+            "plan_sha256": found.sha256,
+            "approvals": [approval.facts() for approval in approvals],
+        }
         rows = {"plan": view.as_json(), "exit_code": int(ExitCode.DONE)}
         output.json({**facts, **dataclasses.asdict(totals), **rows})
 
@@ -90,12 +100,22 @@ def _facts(plan: SavedPlan) -> dict[str, str]:
         "Sheet": header.sheet,
         "Sheet's SHA-256": header.sheet_sha256,
         "Planned": f"{_time(header.made_at)} by bulk-reset {header.version}",
+        "Planned by": header.made_by,
         "Expires": _time(header.expires_at),
         "Address": header.address,
         "Account": header.account,
         "Options": options,
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _shown_approval(approval: Approval, plan: SavedPlan) -> str:
+    """Return an approval in a line; only ``run`` has the keys that verify its signature."""
+    if approval.plan_sha256 != plan.sha256:
+        return f"{approval} (of another version of the plan)"
+    if time.time() >= approval.expires_at:
+        return f"{approval} (expired)"
+    return f"{approval} (signature not verified; run verifies it)"
 
 
 def _time(at: float) -> str:

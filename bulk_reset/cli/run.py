@@ -186,7 +186,7 @@ def _refuse_blind_selection(options: Options) -> None:
     Raises:
         InputError: it would.
     """
-    if options.dry_run and options.reads_first:
+    if options.dry_run and options.reads_first():
         raise InputError(
             "--dry-run: reads no current values, which --where, --exclude-where, --max-change and "
             "--max-critical need. Use plan, or remove one of them."

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from dataclasses import field as attribute
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import not_edited_of
 
 Verdict = Literal["update", "unchanged", "conflict", "missing", "rejected"]
 """The planned result of a row; see ``MEANING_OF``."""
+
+NOTHING: Final[Mapping[str, str]] = {}
+"""Of rows that expect no value."""
 
 MEANING_OF: Final = {
     "update": "will be updated",
@@ -31,9 +33,10 @@ MEANING_OF: Final = {
 """The meaning of each count of the totals, in the order in which tables list them."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldPlan:
+class FieldPlan(NamedTuple):
     """The planned change of one field of an incident.
+
+    A named tuple, as ``RowPlan``, because one is made for every row.
 
     Attributes:
         field: its name; ``field:NAME`` for a custom field; ``comment``.
@@ -49,12 +52,11 @@ class FieldPlan:
     new: str
     was: str | None = None
     lost: str = ""
-    old_value: Any = attribute(default=None, repr=False, compare=False)
-    new_value: Any = attribute(default=None, repr=False, compare=False)
+    old_value: Any = None
+    new_value: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class RowPlan:
+class RowPlan(NamedTuple):
     """The planned result of one row.
 
     Attributes:
@@ -71,7 +73,7 @@ class RowPlan:
     fields: tuple[FieldPlan, ...]
     link: str = ""
     reason: str = ""
-    expected: Mapping[str, str] = attribute(default_factory=dict, repr=False, compare=False)
+    expected: Mapping[str, str] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import IO, Any, Final
 
 from bulk_reset.core.json_codec import dumps
-from bulk_reset.core.saved_plan import GZIP, MAGIC, NOTHING, PlanFooter, PlanHeader, SavedRow
+from bulk_reset.core.plan import NOTHING
+from bulk_reset.core.saved_plan import GZIP, MAGIC, PlanFooter, PlanHeader, SavedRow
 
 _LEVEL: Final = 3
 _LINES: Final = 256
@@ -41,7 +42,8 @@ class PlanWriter:
     def flush(self) -> None:
         """Write the rows that were added; raises OSError."""
         lines, self._lines = self._lines, []
-        packed = self._packer.compress(b"".join([line + b"\n" for line in lines]))
+        lines.append(b"")
+        packed = self._packer.compress(b"\n".join(lines))
         if packed:
             self._write(packed)
 

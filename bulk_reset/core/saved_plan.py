@@ -25,6 +25,7 @@ from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.json_codec import loads
+from bulk_reset.core.plan import NOTHING
 
 _NAME: Final = b"bulk-reset plan "
 FORMAT: Final = 1
@@ -35,7 +36,6 @@ GZIP: Final = 31
 """zlib's word for a gzip header; its time is always 0, so equal plans are equal bytes."""
 _BLOCK_BYTES: Final = 1 << 18
 _LONGEST_LINE: Final = 1 << 24
-NOTHING: Final[Mapping[str, str]] = {}
 _TEXT: Final = {str}
 DAMAGES: Final = (LookupError, TypeError, ValueError, AttributeError)
 """What reading a row raises that this program did not write."""
@@ -64,6 +64,8 @@ class PlanHeader:
         address: the API's address, or ``sandbox``.
         account: a hash of the account's key or name; empty for a sandbox.
         made_at, expires_at: when the plan was made, and from when on it is refused.
+        made_by: the login of the user who made the plan; of a plan that was thinned out, of the
+            first one.
     """
 
     sheet: str
@@ -75,6 +77,7 @@ class PlanHeader:
     account: str
     made_at: float
     expires_at: float
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,8 @@ class SavedPlan:
         plan = cls(path, PlanHeader("", "", {}, {}, "", "", "", 0.0, 0.0), sha256, _end=end)
         first = next(plan._lines(), None)
         known = {one.name for one in fields(PlanHeader)}
+        if isinstance(first, dict):
+            first.setdefault("made_by", "")  # Plans of version 0.2.0 may have no maker.
         if not isinstance(first, dict) or first.keys() != known or not _are_typed(first):
             raise plan.damaged("its header is missing")
         plan.header = PlanHeader(**first)
@@ -307,7 +312,7 @@ def checked_hash(file: IO[bytes], path: Path) -> tuple[str, int]:
 
 def _are_typed(values: Mapping[str, Any]) -> bool:
     """Return whether the values of a header have the types of ``PlanHeader``."""
-    texts = ("sheet", "sheet_sha256", "version", "address", "account")
+    texts = ("sheet", "sheet_sha256", "version", "address", "account", "made_by")
     return (
         all(isinstance(values[name], str) for name in texts)
         and all(isinstance(values[name], int | float) for name in ("made_at", "expires_at"))

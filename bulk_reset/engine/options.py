@@ -8,7 +8,7 @@ Units: ``*_s`` seconds, ``*_at`` UTC epoch seconds.
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 from bulk_reset.core.defaults import (
     ATTEMPTS,
@@ -38,6 +38,10 @@ __all__ = [
     "SelectionOptions",
     "SendingOptions",
 ]
+
+
+_ANY_SHEET: Final = 10**9
+"""More rows than a sheet has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,11 +190,10 @@ class SelectionOptions(OptionGroup):
         """Return how many of so many rows may change."""
         return _row_limit("max_change", self.max_change, rows)
 
-    @property
-    def reads_first(self) -> bool:
-        """Whether all incidents are read before anything is sent."""
-        given = (self.where, self.exclude_where, self.max_change, self.max_critical)
-        return any(one is not None for one in given)
+    def reads_first(self, rows: int = _ANY_SHEET) -> bool:
+        """Return whether the incidents of so many rows are all read before anything is sent."""
+        given = (self.where, self.exclude_where, self.max_critical)
+        return any(one is not None for one in given) or rows > self.change_limit(rows)
 
 
 @dataclass(frozen=True, kw_only=True)

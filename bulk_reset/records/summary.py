@@ -28,7 +28,7 @@ _LONGEST_WAIT_S: Final = 300.0
 _ADVICE: Final = {
     "ResourceNotFound": "Check the id: this account has no such incident.",
     "InvalidParameter": "Change the value that the message names, then run the failed rows.",
-    "changed_since": "Check the incident. Use {overwrite} to update it anyway.",
+    "changed_since": "Check the incident. Then use {overwrite}, or make a saved plan again.",
     "not_applied": "Compare the incident with the sheet, then use {retry_failed}.",
     "comment_in_doubt": "Check whether the incident has the comment.",
     "EntityTooLarge": "Shorten the texts of the row.",

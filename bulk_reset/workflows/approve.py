@@ -12,6 +12,7 @@ from typing import Final
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.core.saved_plan import PlanFileError, SavedPlan
 from bulk_reset.engine.approval_options import check_note
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.approvals import (
@@ -85,13 +86,12 @@ def _seconds_of(age: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def require_approval(  # noqa: PLR0913  (what a caller knows of the plan)
+def require_approval(
     sheet: object,
     options: Options,
     *,
     label: str = "",
     opened_sha256: str = "",
-    made_by: str = "",
     now_at: float | None = None,
 ) -> tuple[Approval, ...]:
     """Return the valid approvals of the plan that a run is about to send; none if none is required.
@@ -100,7 +100,6 @@ def require_approval(  # noqa: PLR0913  (what a caller knows of the plan)
         sheet: what the run was given.
         label: the plan's name in an error, where ``sheet`` is a copy of it.
         opened_sha256: the digest of the plan that is open already; the file may be another by now.
-        made_by: the login of the user who made the plan, where the plan has it.
         now_at: UTC epoch seconds; the clock's time when None.
 
     Raises:
@@ -123,7 +122,7 @@ def require_approval(  # noqa: PLR0913  (what a caller knows of the plan)
     digest, approvals = plan_digest(plan), read_approvals(plan)
     if opened_sha256 not in {"", digest}:
         raise InputError(f"{plan}: modified after it was opened. Run the command again.")
-    check = _Check(options, digest, {*login_names(), made_by} - {""}, now_at or time.time())
+    check = _Check(options, digest, login_names() | _makers(plan), now_at or time.time())
     valid, problems = [], []
     for approval in approvals:
         verified, problem = check.of(approval)
@@ -134,6 +133,14 @@ def require_approval(  # noqa: PLR0913  (what a caller knows of the plan)
     if not valid:
         raise InputError(_refusal(Path(label or plan), problems, options))
     return tuple(valid)
+
+
+def _makers(plan: Path) -> frozenset[str]:
+    """Return the login of the user who made a plan, if the plan has it."""
+    try:
+        return frozenset({SavedPlan.open(plan).header.made_by} - {""})
+    except PlanFileError:  # Its hash is correct: what it lacks is reported when it is run.
+        return frozenset()
 
 
 def _refuse_other_changes(options: Options) -> None:
@@ -167,11 +174,13 @@ class _Check:
     """Decides about single approvals.
 
     Args:
-        own_names: the logins of the user who runs the plan or made it.
+        own_names: the logins of the user who runs the plan and of the one who made it.
         now_at: UTC epoch seconds.
     """
 
-    def __init__(self, options: Options, digest: str, own_names: set[str], now_at: float) -> None:
+    def __init__(
+        self, options: Options, digest: str, own_names: frozenset[str], now_at: float
+    ) -> None:
         self._options, self._digest = options, digest
         self._own_names = {name.casefold() for name in own_names}
         self._now_at = now_at

@@ -16,6 +16,7 @@ from bulk_reset.core.saved_plan import PlanFileError, PlanHeader, SavedPlan
 from bulk_reset.engine.connection import SANDBOX, Connection
 from bulk_reset.engine.options import Options
 from bulk_reset.quota.account_ledger import account_hash
+from bulk_reset.records.login import user_name
 from bulk_reset.sheets.columns import ONLY_IF
 from bulk_reset.sheets.sheet import Sheet
 
@@ -33,15 +34,18 @@ def header_for(
 ) -> PlanHeader:
     """Return the header of a plan that is made now.
 
-    A plan of a plan names the sheet of the first one.
+    A plan of a plan names the sheet and the maker of the first one: it can only leave out rows, so
+    who thins a plan out may approve it.
     """
     now = time.time()
     found = table.columns
     columns = {name: found.name(name) for name in found.position}
     columns |= {f"{ONLY_IF}{name}": found.header[at] for name, at in found.expected.items()}
     sheet, sha256 = Path(table.label).name, hash_file(table.path).sha256 if table.path else ""
+    made_by = user_name()
     if table.plan is not None:
-        sheet, sha256 = table.plan.header.sheet, table.plan.header.sheet_sha256
+        first = table.plan.header
+        sheet, sha256, made_by = first.sheet, first.sheet_sha256, first.made_by
     changed = options.changed()
     return PlanHeader(
         sheet,
@@ -53,6 +57,7 @@ def header_for(
         _account_of(connection, options),
         now,
         now + expires_s,
+        made_by,
     )
 
 

@@ -19,7 +19,10 @@ def select_rows(session: RunSession) -> None:
         InputError: an expression failed, or more will change than is allowed; nothing was sent.
     """
     options = session.options
-    if not options.reads_first or options.dry_run:
+    if options.dry_run or not options.reads_first():
+        return
+    session.work()  # Counts the rows.
+    if not options.reads_first(base_rows(session)):
         return
     planned = plan_rows(session, lambda _: None)
     _refuse_too_much(session, planned)

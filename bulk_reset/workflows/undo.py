@@ -140,7 +140,7 @@ def _planned(
         rows.clear()
         planned = plan(undo_sheet.table, options, quiet, rows.append)
     for row in rows:
-        add(replace(row, row_number=undo_sheet.row_number_of(row.row_number)))
+        add(row._replace(row_number=undo_sheet.row_number_of(row.row_number)))
     return undo_sheet, planned
 
 

@@ -30,6 +30,7 @@ class Part(StrEnum):
     DASK = "dask"
     ENGINE = "engine"
     PAGE = "page"
+    PLANS = "plans"
     QUOTA = "quota"
     SCHEDULE = "schedule"
     SHEETS = "sheets"
@@ -46,7 +47,8 @@ def main(
         typer.Option(
             min=1,
             help="Rows of the largest sheet. "
-            f"[default: engine {engine.ROWS:,}, sheets {sheets_table.ROWS:,}, page 100,000]",
+            f"[default: engine {engine.ROWS:,}, sheets {sheets_table.ROWS:,}, page 100,000, "
+            f"plans 1,000,000]",
         ),
     ] = None,
     rounds: Annotated[
@@ -54,7 +56,8 @@ def main(
         typer.Option(
             min=1,
             help="Rounds of measurements. [default: "
-            f"engine {engine.ROUNDS}, sheets {sheets_table.ROUNDS}, startup {startup.ROUNDS}]",
+            f"engine {engine.ROUNDS}, sheets {sheets_table.ROUNDS}, "
+            f"startup {startup.ROUNDS}, plans 3]",
         ),
     ] = None,
     full: Annotated[
@@ -80,7 +83,9 @@ def log(text: str) -> None:
     console.print(text, style="dim", highlight=False)
 
 
-def _tables(part: Part, rows: int | None, rounds: int | None, *, is_full: bool) -> list[Table]:
+def _tables(  # noqa: PLR0911  (one for each part)
+    part: Part, rows: int | None, rounds: int | None, *, is_full: bool
+) -> list[Table]:
     match part:
         case Part.ENGINE:
             return engine.tables(rows or engine.ROWS, rounds or engine.ROUNDS, log)
@@ -89,6 +94,11 @@ def _tables(part: Part, rows: int | None, rounds: int | None, *, is_full: bool) 
             import page  # noqa: PLC0415
 
             return page.tables(rows or page.ROWS, rounds or page.ROUNDS, log)
+        case Part.PLANS:
+            # Imported only now, as quota_table is.
+            import plans  # noqa: PLC0415
+
+            return plans.tables(rows or plans.ROWS, rounds or plans.ROUNDS, log)
         case Part.QUOTA:
             # Imported only now: it imports bulk_reset, and the memory of this process matters.
             import quota_table  # noqa: PLC0415

@@ -1,29 +1,28 @@
-"""Writes and applies a saved plan of many rows; prints processor time, memory and size.
-
-python tests/bench/plans.py 1000000
-"""
+"""Writing and applying a saved plan of many rows, compared with the check of its sheet."""
 
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
+
+from processes import measure, our_command
+from rich.table import Table
+from table_style import new_table
 
 from bulk_reset.api.credentials import DEFAULT_BASE_URL
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.core.saved_plan import PlanHeader
 from bulk_reset.reports.saved_plan_file import SavedPlanFile
 
-_KIB = 1024
-_TIMES = 3
-"""The fastest counts: other programs use the machine, too."""
-THRESHOLDS = (50_000, 50, 50)
+ROWS: Final = 1_000_000
+ROUNDS: Final = 3
+THRESHOLDS: Final = (50_000, 50, 50)
 """As the command sets them."""
 
 
@@ -46,7 +45,7 @@ def write_plan(path: Path, rows: int) -> None:
 
 
 def planned_rows(rows: int) -> Iterator[RowPlan]:
-    """Yield rows as a planning makes them, which takes longer than writing them."""
+    """Yield rows as a planning makes them, which takes about as long as writing them."""
     for n in range(rows):
         old, new = f"CPU usage high - host-{n:07}", _new(n)
         fields = (FieldPlan("title", old, new, None, "", old, new),)
@@ -58,39 +57,40 @@ def _new(number: int) -> str:
     return f"CPU saturated - host-{number:07}"
 
 
-def measure(*words: str) -> tuple[float, float]:
-    """Return the processor's seconds and the peak memory in MB of a process."""
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, words
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / _KIB
-
-
-def main() -> None:
-    """Measure, and print a line for each step."""
-    if sys.argv[1] == "rows":
-        gc.set_threshold(*THRESHOLDS)
-        deque(planned_rows(int(sys.argv[2])), maxlen=0)
-        return
-    if sys.argv[1] == "write":
-        gc.set_threshold(*THRESHOLDS)
-        write_plan(Path(sys.argv[2]), int(sys.argv[3]))
-        return
-    rows = sys.argv[1]
+def tables(rows: int, rounds: int, log: Callable[[str], None]) -> list[Table]:
+    """Measure whole processes by turns and return one table."""
+    log(f"plans: {rounds} rounds of {rows:,} rows")
     with tempfile.TemporaryDirectory() as folder:
         sheet, plan = Path(folder, "x.csv"), Path(folder, "x.plan")
-        write_sheet(sheet, int(rows))
+        write_sheet(sheet, rows)
         steps = {
-            "check": ("-m", "bulk_reset", "check", str(sheet), "--quiet"),
-            "make the rows": (__file__, "rows", rows),
-            "make and write them": (__file__, "write", str(plan), rows),
-            "apply": ("-m", "bulk_reset", "run", str(plan), "--sandbox", "--dry-run"),
+            "check of the sheet": our_command("check", str(sheet), "--quiet"),
+            "make the rows of the plan": [sys.executable, __file__, "rows", str(rows)],
+            "make and write them": [sys.executable, __file__, str(plan), str(rows)],
+            "apply: run --dry-run": our_command("run", str(plan), "--sandbox", "--dry-run"),
         }
-        for name, words in steps.items():
-            took_s, memory_mb = min(measure(*words) for _ in range(_TIMES))
-            print(f"{name}: {took_s:.1f} s, {memory_mb:.0f} MB")  # noqa: T201
-        print(f"size: {plan.stat().st_size / 1e6:.1f} MB")  # noqa: T201
+        found: dict[str, list[tuple[float, int]]] = {name: [] for name in steps}
+        for _ in range(rounds):
+            for name, command in steps.items():
+                ended = measure(command)
+                found[name].append((ended.seconds, ended.peak_bytes))
+        size_mb = plan.stat().st_size / 1e6
+    table = new_table(
+        f"A saved plan of {rows:,} rows",
+        *("step", "seconds", "of check", "MB"),
+        caption=f"The fastest of {rounds}. The file has {size_mb:.1f} MB.",
+    )
+    check_s = min(found["check of the sheet"])[0]
+    for name, results in found.items():
+        seconds, peak_bytes = min(results)
+        ratio, memory_mb = f"{seconds / check_s:.2f}", f"{peak_bytes / 1e6:,.0f}"
+        table.add_row(name, f"{seconds:.1f}", ratio, memory_mb)
+    return [table]
 
 
 if __name__ == "__main__":
-    main()
+    gc.set_threshold(*THRESHOLDS)
+    if sys.argv[1] == "rows":
+        deque(planned_rows(int(sys.argv[2])), maxlen=0)
+    else:
+        write_plan(Path(sys.argv[1]), int(sys.argv[2]))

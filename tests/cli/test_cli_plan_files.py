@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,18 @@ def test_a_plan_is_saved_shown_compared_and_run(command: Command, tmp_path: Path
     text = command("plan", "show", "x.plan", "--html", "--xlsx", key=None)
     assert text.stdout.splitlines()[:2] == ["Plan            x.plan", f"SHA-256         {sha256}"]
     assert {"x.plan.html", "x.plan.xlsx"} <= {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "key").write_text("0123456789abcdef")
+    for expires in ("1h", "2h"):
+        name = ("--name", f"bob {expires}", "--expires", expires)
+        approve = ("approve", "x.plan", "--hmac-key-file", "key", "--note", "CHG-1", *name)
+        assert command(*approve, key=None).returncode == 0
+    text = command("plan", "show", "x.plan", key=None)
+    approvals = [line for line in text.stdout.splitlines() if line.startswith("Approval ")]
+    assert [re.sub(r"\d{4}-.{5} .{5}", "TIME", line) for line in approvals] == [
+        f"Approval        bob {expires} (key file), TIME UTC: CHG-1 (signature not verified; run "
+        "verifies it)"
+        for expires in ("1h", "2h")
+    ]
     thinned = command("plan", "x.plan", "--where", "row != 3", "--out", "y.plan", *SANDBOX)
     assert thinned.returncode == 0, thinned.stderr
     diff = command("plan", "diff", "x.plan", "y.plan", key=None)

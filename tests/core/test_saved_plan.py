@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ HEADER = PlanHeader(
     account="c0ffee",
     made_at=1_718_000_000.0,
     expires_at=1_718_086_400.0,
+    made_by="alice",
 )
 FOOTER = PlanFooter(3, 4, {"update": 2, "missing": 1}, {"title": 2}, 1, 2, 0.5, 0)
 ID = "69da451e{:016x}"
@@ -78,6 +81,17 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     path.write_bytes(written())
     assert read(path) == (HEADER, list(ROWS), FOOTER)
     assert written() == written()
+
+
+def test_a_plan_without_a_maker_is_read(tmp_path: Path) -> None:
+    """Plans of an earlier version have no ``made_by``."""
+    content = written()
+    lines = gzip.decompress(content[len(MAGIC) : -73]).split(b"\n")
+    header = json.loads(lines[0])
+    assert header.pop("made_by") == "alice"
+    path = tmp_path / "x.plan"
+    path.write_bytes(resealed(b"\n".join([json.dumps(header).encode(), *lines[1:]])))
+    assert read(path) == (dataclasses.replace(HEADER, made_by=""), list(ROWS), FOOTER)
 
 
 def test_every_byte_that_is_changed_is_refused(tmp_path: Path) -> None:

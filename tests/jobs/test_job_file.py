@@ -653,6 +653,7 @@ def test_a_job_of_two_lines_is_whole(tmp_path: Path) -> None:
     job = read(tmp_path, SHEET)
     assert (job.name, job.path) == ("nightly", tmp_path / "nightly.toml")
     assert (job.limits.max_rows, job.run.before, job.run.overwrite) == (1_000, True, False)
+    assert job.limits.max_change == 500
     assert job.beside("incidents.csv") == tmp_path / "incidents.csv"
     assert job.schedule is None
 

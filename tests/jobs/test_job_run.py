@@ -306,6 +306,15 @@ def test_more_rows_than_allowed_send_nothing(text: str, rows: str, place: Place)
     assert not [title for title in titles if title.startswith(("Renamed", "[DRILL]"))]
 
 
+def test_a_job_that_would_change_too_much_sends_nothing(place: Place) -> None:
+    """The limit is of rows that will change, and the error names the key that raises it."""
+    write_sheet(place.folder / "in.csv", 3)
+    ended = place.run(f"{SHEET}{PLAIN}[limits]\nmax_change = 2\n")
+    assert (ended.state, ended.exit_code, ended.counts) == (ENDED, 2, {})
+    assert "3 of 3 rows will change, more than limits.max_change = 2 allows" in ended.words
+    assert not [title for title in place.titles().values() if title.startswith("Renamed")]
+
+
 def test_a_deadline_that_has_passed_begins_nothing(place: Place) -> None:
     """The run is kept with why, and the API is not even asked."""
     write_sheet(place.folder / "in.csv", 1)

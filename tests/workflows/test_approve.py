@@ -18,6 +18,8 @@ import pytest
 from programs import write_sheet
 
 from bulk_reset import Callbacks, InputError, Options, Outcome, run, run_frame, stream
+from bulk_reset.core.plan_writer import PlanWriter
+from bulk_reset.core.saved_plan import PlanFooter, PlanHeader
 from bulk_reset.records import signatures
 from bulk_reset.records.approvals import Approval, approval_path, copy_approvals, read_approvals
 from bulk_reset.records.audit import read_audit
@@ -219,7 +221,6 @@ def test_every_reason_to_refuse_is_named(
     later = approved.expires_at
     assert "alice: the approval has expired" in _refusal(plan, options, now_at=later)
     assert require_approval(plan, options, now_at=later - 1) == (approved,)
-    assert "alice: an own approval" in _refusal(plan, options, made_by="alice")
     others = dataclasses.replace(options, approved_by=("carol",))
     assert "alice: not in approved_by" in _refusal(plan, others)
     both = dataclasses.replace(options, approved_by=("carol", "alice"))
@@ -341,6 +342,27 @@ def test_a_sheet_is_refused_and_nothing_is_sent(tmp_path: Path, key_file: Path) 
 
 async def _first(outcomes: AsyncIterator[Outcome]) -> Outcome:
     return await anext(outcomes)
+
+
+def test_the_maker_of_a_plan_cannot_approve_it(
+    tmp_path: Path, key_file: Path, logins: Callable[[str], None]
+) -> None:
+    """Whoever runs it; another user's approval beside it counts."""
+    header = PlanHeader("x.csv", "", {}, {}, "0", "sandbox", "", NOW, NOW + 9, made_by="Alice")
+    path = tmp_path / "x.plan"
+    with path.open("wb") as file:
+        PlanWriter(file, header).finish(PlanFooter(0, 0, {}, {}, 0, 0, 0.0, 0))
+    logins("alice")
+    approve(path, hmac_key_file=key_file)
+    logins("carol")
+    options = Options(require_approval=True, hmac_key_file=key_file)
+    assert "alice: an own approval; another user must approve" in _refusal(path, options)
+    allowed = dataclasses.replace(options, allow_own_approval=True)
+    assert [one.name for one in require_approval(path, allowed)] == ["alice"]
+    logins("bob")
+    approve(path, hmac_key_file=key_file)
+    logins("carol")
+    assert [one.name for one in require_approval(path, options)] == ["bob"]
 
 
 @pytest.mark.parametrize("more", [{"overwrite": True}, {"before": False}])

@@ -177,17 +177,22 @@ def test_rows_of_one_incident_are_sent_in_their_order(options: Options) -> None:
     assert titles(options)[ID.format(1)] == "Second"
 
 
-def test_a_plan_of_a_plan_leaves_out_rows(options: Options) -> None:
-    """A reviewer thins a plan out without its sheet; it stays the plan of that sheet."""
+def test_a_plan_of_a_plan_leaves_out_rows(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reviewer thins a plan out without its sheet; it stays the plan of that sheet and maker."""
     before = seed(options)
+    monkeypatch.setenv("LOGNAME", "alice")
     first, second = _folder(options) / "x.plan", _folder(options) / "y.plan"
     source = sheet(options)
     plan(source, options, out=first)
     source.unlink()
+    monkeypatch.setenv("LOGNAME", "bob")
     thinned = replace(options, exclude_where="row in [3, 4] or old.title == 'x'")
     assert plan(first, thinned, out=second).counts == {"update": 10, "left out": 2}
     header = open_plan(second).header
     assert (header.sheet, header.sheet_sha256) == ("x.csv", open_plan(first).header.sheet_sha256)
+    assert header.made_by == "alice"
     assert header.options == {"exclude_where": thinned.exclude_where}
     run(second, options)
     now = titles(options)

@@ -34,6 +34,8 @@ _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "host", "connection"})
 _MAX_ROWS: Final = 1_000
+_MAX_CHANGE: Final = 500
+"""A job runs unattended: an edit of everything, by a wrong filter or rule, must not be sent."""
 """The default limit, so that a wrong query or sheet cannot update everything."""
 
 
@@ -163,7 +165,7 @@ class Limits(JobTable):
 
     max_rows: Annotated[int, Field(ge=1)] = _MAX_ROWS
     max_failures: Annotated[int, Field(ge=0)] | str | None = None
-    max_change: Annotated[int, Field(ge=0)] | str | None = None
+    max_change: Annotated[int, Field(ge=0)] | str = _MAX_CHANGE
     max_critical: Annotated[int, Field(ge=0)] | None = None
     max_duration: PositiveDuration | None = None
 

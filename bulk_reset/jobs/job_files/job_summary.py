@@ -189,8 +189,11 @@ def _sending(job: Job) -> str:
         texts.append(f"canary of {counted(run.canary, 'row')}, then the rest if it passes")
     if limits.max_failures is not None:
         texts.append(f"stops if more than {limits.max_failures} fail")
-    if limits.max_change is not None:
+    if isinstance(limits.max_change, str):
         texts.append(f"sends nothing if more than {limits.max_change} of the rows change")
+    elif limits.max_change < limits.max_rows:
+        rows = counted(limits.max_change, "row")
+        texts.append(f"sends nothing if more than {rows} will change")
     if limits.max_critical is not None:
         incidents = counted(limits.max_critical, "Critical incident")
         texts.append(f"sends nothing if more than {incidents} change")
