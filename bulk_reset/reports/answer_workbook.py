@@ -31,8 +31,9 @@ from bulk_reset.reports.own_files import is_answer, mark_answer, refuse_other
 from bulk_reset.reports.workbook_copy import load_for_copy, save_copy
 from bulk_reset.sheets.columns import ANSWER_COLUMNS, is_own, was_field
 from bulk_reset.sheets.pulled_values import MEMORY_SHEET, memory_sheet_header, shown_columns
-from bulk_reset.sheets.sheet import Sheet, WorkbookSource
+from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
+from bulk_reset.sheets.workbook_source import WorkbookSource
 
 COLUMNS: Final = ANSWER_COLUMNS
 _WIDTHS: Final = (18, 44, 44, 44, 62)

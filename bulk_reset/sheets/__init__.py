@@ -11,6 +11,7 @@ Public surface:
     template         the empty workbook to fill in
     pulled_values    what a pulled sheet remembers; pulled_rows: checks against it
     plan_source, frame_source, exact_table    a saved plan, a data frame, texts in memory as a sheet
+    corrections      cells that replace those of a sheet; preview: a file before it is matched
 What these use:
     columns          names of columns -> fields; chunk: rows that are read together
     file_types       text, workbook or something else; cell_texts: typed cells as texts

@@ -10,7 +10,6 @@ Units: ``row_number`` is 1-based and counts the header and blank lines.
 
 from __future__ import annotations
 
-import itertools
 import os
 import secrets
 import shutil
@@ -29,7 +28,6 @@ from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.saved_plan import SavedPlan, is_saved_plan
 from bulk_reset.core.temporary_folder import temporary_folder
-from bulk_reset.sheets.cell_texts import text_chunk
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import Columns, bind, field_named
 from bulk_reset.sheets.exact_table import ExactTable
@@ -47,7 +45,8 @@ from bulk_reset.sheets.pulled_values import (
 )
 from bulk_reset.sheets.text_files.delimited import DelimitedSource, changed_error
 from bulk_reset.sheets.text_files.second_header import report_headers
-from bulk_reset.sheets.workbooks.workbook import large_workbook_notice, open_workbook_sheet
+from bulk_reset.sheets.workbook_source import WorkbookSource
+from bulk_reset.sheets.workbooks.workbook import large_workbook_notice
 
 CHUNK_ROWS: Final = 10_000
 STDIN: Final = "-"
@@ -253,9 +252,9 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         label = "standard input"
         _refuse_sheet_name(sheet_name, label)
         with _copied_input() as copy:
-            source = DelimitedSource(copy, label, delimiter, encoding, header_row)
-            table = Sheet(source, label, None, mapping)
-            source.id_column = table.columns.position[ID_FIELD]
+            text = DelimitedSource(copy, label, delimiter, encoding, header_row)
+            table = Sheet(text, label, None, mapping)
+            text.id_column = table.columns.position[ID_FIELD]
             yield table
         return
     path = Path(sheet)
@@ -263,23 +262,41 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         if is_saved_plan(path):
             options = (mapping, delimiter, encoding, sheet_name, header_row)
             table = _plan_as_sheet(path, *options)
-        elif _require_file(path) in TEXT_EXTENSIONS:
-            _refuse_sheet_name(sheet_name, str(path))
-            text = DelimitedSource(path, str(path), delimiter, encoding, header_row)
-            table = Sheet(text, str(path), path, mapping)
-            text.id_column = table.columns.position[ID_FIELD]
         else:
-            if delimiter is not None or encoding is not None:
-                raise InputError(
-                    f"{option_name('delimiter')}, {option_name('encoding')}: {path} is a workbook. "
-                    "Remove these options."
-                )
-            if notice := large_workbook_notice(path):
-                notify(f"{path}: {notice}")
-            table = Sheet(WorkbookSource(path, sheet_name, header_row), str(path), path, mapping)
+            source = open_source(path, delimiter, encoding, sheet_name, header_row, notify)
+            table = Sheet(source, str(path), path, mapping)
+            if isinstance(source, DelimitedSource):
+                source.id_column = table.columns.position[ID_FIELD]
     except OSError as exc:
         raise _unreadable(str(path), exc) from exc
     yield table
+
+
+def open_source(  # noqa: PLR0913, PLR0917  (the reading options)
+    path: Path,
+    delimiter: str | None,
+    encoding: str | None,
+    sheet_name: str | None,
+    header_row: int | None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> DelimitedSource | WorkbookSource:
+    """Open a file as a table of cells and find its header; columns are not matched yet.
+
+    Raises:
+        SheetError: it cannot be used. InputError: an option does not fit it.
+        OSError: it cannot be read.
+    """
+    if _require_file(path) in TEXT_EXTENSIONS:
+        _refuse_sheet_name(sheet_name, str(path))
+        return DelimitedSource(path, str(path), delimiter, encoding, header_row)
+    if delimiter is not None or encoding is not None:
+        raise InputError(
+            f"{option_name('delimiter')}, {option_name('encoding')}: {path} is a workbook. "
+            "Remove these options."
+        )
+    if notice := large_workbook_notice(path):
+        notify(f"{path}: {notice}")
+    return WorkbookSource(path, sheet_name, header_row)
 
 
 def _plan_as_sheet(path: Path, mapping: dict[str, str], *reading: object) -> Sheet:
@@ -359,33 +376,3 @@ def _require_file(path: Path) -> str:
             "Save it as .xlsx or .csv (.tsv and .txt are also supported)."
         )
     return extension
-
-
-class WorkbookSource:
-    """One worksheet of an .xlsx file, read by calamine."""
-
-    def __init__(self, path: Path, sheet_name: str | None, header_row: int | None = None) -> None:
-        self._found = open_workbook_sheet(path, sheet_name, header_row)
-        self.worksheet = self._found.name
-        self.header_row, self.header = self._found.header.row_number, self._found.header.names
-        self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
-        self.notice += self._found.notice
-
-    def memory_rows(self) -> Iterable[Sequence[object]] | None:
-        """Return the rows of the worksheet with pulled values; None if there is none."""
-        return self._found.memory_rows
-
-    def read(self, chunk_rows: int) -> Iterator[Chunk]:
-        """Yield chunks; see ``Source``."""
-        width = len(self.header)
-        rows = enumerate(self._found.rows(), 1)
-        for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
-            yield text_chunk([number for number, _ in chunk], [row for _, row in chunk], width)
-
-
-def _chunked(
-    rows: Iterable[tuple[int, Sequence[object]]], size: int
-) -> Iterator[list[tuple[int, Sequence[object]]]]:
-    iterator = iter(rows)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk

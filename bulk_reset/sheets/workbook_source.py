@@ -1,0 +1,41 @@
+"""A worksheet of a workbook as a source of rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from bulk_reset.sheets.cell_texts import text_chunk
+from bulk_reset.sheets.chunk import Chunk
+from bulk_reset.sheets.workbooks.workbook import open_workbook_sheet
+
+
+class WorkbookSource:
+    """One worksheet of an .xlsx file, read by calamine."""
+
+    def __init__(self, path: Path, sheet_name: str | None, header_row: int | None = None) -> None:
+        self._found = open_workbook_sheet(path, sheet_name, header_row)
+        self.worksheet = self._found.name
+        self.header_row, self.header = self._found.header.row_number, self._found.header.names
+        self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
+        self.notice += self._found.notice
+
+    def memory_rows(self) -> Iterable[Sequence[object]] | None:
+        """Return the rows of the worksheet with pulled values; None if there is none."""
+        return self._found.memory_rows
+
+    def read(self, chunk_rows: int) -> Iterator[Chunk]:
+        """Yield chunks; see ``Source``."""
+        width = len(self.header)
+        rows = enumerate(self._found.rows(), 1)
+        for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
+            yield text_chunk([number for number, _ in chunk], [row for _, row in chunk], width)
+
+
+def _chunked(
+    rows: Iterable[tuple[int, Sequence[object]]], size: int
+) -> Iterator[list[tuple[int, Sequence[object]]]]:
+    iterator = iter(rows)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
