@@ -12,7 +12,7 @@ TESTS = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 select = -m "($(1))$(if $(HAS_BROWSER),, and not browser)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser redis demo test test-slow cover bench soak lint clean
+.PHONY: help install browser redis demo demo-web test test-slow cover bench soak messages lint clean
 
 help:  ## Show this list
 	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
@@ -73,6 +73,9 @@ bench: $(STAMP)  ## Measure speed, memory and quota use, and compare with other 
 
 soak: $(STAMP)  ## Kill runs of 2,000 rows 100 times and compare the report with the server
 	$(BIN)/python tests/soak.py
+
+messages: $(STAMP)  ## Update the translations of the page after a change of its texts
+	$(BIN)/python tests/refresh_catalogues.py
 
 lint: $(STAMP)  ## Check style, types and imports
 	$(BIN)/ruff check .

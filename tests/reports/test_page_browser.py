@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from browser import Watched, chromium
+from playwright.async_api import Browser, Page
 from programs import seed_id
 from report_samples import HOSTILE, OUTCOMES, digest, previous_values, write_small
 from test_plan_file import write as write_plan
@@ -22,7 +22,6 @@ from bulk_reset.records.report_file import Report
 from bulk_reset.reports.plan_page import PlanPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 ROWS = 450
 INK = """name => {
   const canvas = document.querySelector(`#chart-${name} canvas`);
@@ -36,35 +35,18 @@ MARKER = "#chart-finished .u-series:last-child .u-marker"
 COLOUR = f"document.querySelector('{MARKER}').style.borderColor"
 
 
-def find_browser() -> str:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    assert found, f"no browser on the PATH: install one of {', '.join(NAMES)}, or -m 'not browser'"
-    return found
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for all of these tests."""
-    async with async_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu"]
-        started = await playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+    async with chromium() as started:
         yield started
-        await started.close()
 
 
-class Opened:
-    """A page that was opened; ``troubles`` are its console messages, errors and requests."""
+class Opened(Watched):
+    """A page that was opened from a file."""
 
     def __init__(self, page: Page) -> None:
-        self.page = page
-        self.troubles: list[str] = []
-        page.on("console", lambda message: self.troubles.append(message.text))
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("request", lambda request: self._requested(request.url))
-
-    def _requested(self, url: str) -> None:
-        if not url.startswith(("file:", "data:", "blob:")):
-            self.troubles.append(url)
+        super().__init__(page, "file:")
 
     async def go(self, path: Path) -> None:
         """Open a page, and wait until its rows are there."""
