@@ -145,7 +145,7 @@ def _application(
         middlewares=[_with_errors, guard.middleware()], client_max_size=_MOST_FORM_BYTES
     )
     app.on_response_prepare.append(add_headers)
-    app[TASKS], app[WORKS], app[SETTINGS] = Tasks(folder), Works(), settings
+    app[TASKS], app[WORKS], app[SETTINGS] = Tasks(folder.absolute()), Works(), settings
     app[CHANGED] = asyncio.Event()
     app[history_page.PROCESSES] = set()
 

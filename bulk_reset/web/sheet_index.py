@@ -271,7 +271,7 @@ def build(path: Path, sheet: Path, options: Options, work: Work) -> dict[str, An
             "header": _json(list(table.source.header)),
             "positions": _json(table.columns.position),
             "expected": _json(table.columns.expected),
-            "notices": _json(notices),
+            "notices": _json([one.removeprefix(f"{table.label}: ") for one in notices]),
             "rows": str(checked.rows),
             "is_pulled": str(int(table.memory is not None)),
         }
