@@ -9,10 +9,11 @@ STATE := --sandbox-state $(DEMO)/story.json
 BROWSERS := chromium chromium-browser google-chrome
 HAS_BROWSER = $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>/dev/null)))
 TESTS = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
-select = -m "($(1))$(if $(HAS_BROWSER),, and not browser)"
+HAS_REDIS = $(shell command -v redis-server 2>/dev/null)
+select = -m "($(1))$(if $(HAS_BROWSER),, and not browser)$(if $(HAS_REDIS),, and not redis)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-slow cover bench soak lint clean
+.PHONY: help install browser redis demo test test-slow cover bench soak lint clean
 
 help:  ## Show this list
 	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
@@ -39,6 +40,16 @@ browser:
 	    >/dev/null 2>&1; } \
 	  || echo "No browser found ($(BROWSERS)): the tests of HTML pages are not run."
 
+# Tests of the shared quota use a server of their own, which listens on a socket file.
+redis:
+	@test -n "$(HAS_REDIS)" || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && echo "Installing redis-server for the tests of the shared quota ..." \
+	  && apt-get update >/dev/null 2>&1 \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends redis-server \
+	    >/dev/null 2>&1; } \
+	  || echo "No redis-server found: the tests of the shared quota are not run."
+
 demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as in the README
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	$(RUN) pull $(DEMO)/month.xlsx --since 30d $(STATE)
@@ -49,13 +60,13 @@ demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as 
 	$(RUN) undo $(DEMO)/month.sandbox.report.csv --yes --verify $(STATE)
 	@echo; echo "Files created:"; ls $(DEMO)
 
-test: $(STAMP) browser  ## Run the tests (6 to 7 minutes on 2 cores)
+test: $(STAMP) browser redis  ## Run the tests (6 to 7 minutes on 2 cores)
 	$(TESTS) $(call select,not slow)
 
-test-slow: $(STAMP) browser  ## Run the tests marked slow: kills, a week of jobs, the benchmarks
+test-slow: $(STAMP) browser redis  ## Run the tests marked slow: kills, a week of jobs, the benchmarks
 	$(TESTS) $(call select,slow)
 
-cover: $(STAMP) browser  ## Run all tests and show the branches that are not covered
+cover: $(STAMP) browser redis  ## Run all tests and show the branches that are not covered
 	$(TESTS) $(call select,slow or not slow) --cov --cov-report=term-missing
 
 bench: $(STAMP)  ## Measure speed, memory and quota use, and compare with other clients
