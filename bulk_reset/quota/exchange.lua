@@ -146,11 +146,11 @@ local function window_wait(out)
     end
   end
   if found == 0 then found = LEASED_WAIT end
-  return 0, math.min(found, LONGEST_WAIT), why
+  return 0, found, why
 end
 
 local function decide()
-  if now < meta.closed then return 0, math.min(LONGEST_WAIT, meta.closed - now), 'lost' end
+  if now < meta.closed then return 0, meta.closed - now, 'lost' end
   local out = 0
   for _, one in pairs(leases) do
     out = out + out_of(one)

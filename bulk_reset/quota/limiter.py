@@ -83,6 +83,10 @@ class Share(Protocol):
         """Return how long to wait for a permit, in seconds, and why; None if there is one."""
         ...
 
+    def outlook(self) -> tuple[float, str]:
+        """Return in how many seconds a permit may be free, and why not now; 0 if there is one."""
+        ...
+
     def take(self) -> None:
         """Use a permit; call only when ``delay`` is None."""
         ...
@@ -411,11 +415,14 @@ class Limiter:
         self._withhold(now)
         paused_s = max(0.0, self._resume_at - now)
         paced_s = ideal_s(requests, self.windows[:1])
-        return paused_s + max(paced_s, *(p.left_s(requests, now) for p in self._permits))
+        shared_s = self._share.outlook()[0] if self._share is not None else 0.0
+        return paused_s + max(shared_s, paced_s, *(p.left_s(requests, now) for p in self._permits))
 
     def waiting_for(self) -> str:
         """Return what delays the next request by more than a second; empty if nothing does."""
         wait_s, cause = self._delay(self._now()) or (0.0, "")
+        if self._share is not None and wait_s is not None:
+            wait_s, cause = max((wait_s, cause), self._share.outlook())
         return f"{cause}: {wait_s:.0f} s" if wait_s is not None and wait_s > 1 else ""
 
     def peaks(self) -> tuple[Peak, ...]:

@@ -13,7 +13,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from bulk_reset.quota.permit_ledger import (
 _BUSY_S: Final = 5.0
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS state(id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS claims(id TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER);
 CREATE TABLE IF NOT EXISTS cooling(at INTEGER PRIMARY KEY, count INTEGER NOT NULL);
 """
 
@@ -95,6 +96,28 @@ class LocalStore:
             answer = ledger.exchange(request, self._clock())
             self._save(ledger)
         return answer
+
+    def claim(
+        self, holder: str, wanted: Sequence[str], released: Sequence[str], claim_us: int
+    ) -> bool:
+        """Release claims, then claim all that is wanted, or nothing where another run has one."""
+        with self._errors(), self._transaction():
+            now, run = self._clock(), self._database
+            # Claims from before a restart of the machine are later than any that is made now.
+            run.execute("DELETE FROM claims WHERE until <= ? OR until > ?", (now, now + claim_us))
+            run.executemany(
+                "DELETE FROM claims WHERE id = ? AND holder = ?",
+                [(one, holder) for one in released],
+            )
+            for one in wanted:
+                query = "SELECT 1 FROM claims WHERE id = ? AND holder != ?"
+                if run.execute(query, (one, holder)).fetchone():
+                    return False
+            run.executemany(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)",
+                [(one, holder, now + claim_us) for one in wanted],
+            )
+        return True
 
     def state(self) -> PermitLedger:
         """Return the state as it is, with the ledger's time now; nothing is changed."""

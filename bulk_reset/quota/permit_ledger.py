@@ -84,7 +84,8 @@ class PermitAnswer:
 
     Attributes:
         granted: the holder's total of this generation.
-        wait_us: when to ask again, if nothing was granted.
+        wait_us: when a permit may be free, if nothing was granted; asking earlier is allowed, and
+            a run that does not ask for half a second has no claim on what becomes free.
         cause: why nothing was granted: ``lost``, ``exclusive``, ``turn``, ``leased``, ``window 0``.
         used: for each window, how many requests of the account count in it.
         others: how many other runs hold a lease.
@@ -262,7 +263,7 @@ class PermitLedger:
     ) -> tuple[int, int, str]:
         """Return how many permits are granted, else when to ask again and why."""
         if now < self.meta.closed_until_us:
-            return 0, min(LONGEST_WAIT_US, self.meta.closed_until_us - now), "lost"
+            return 0, self.meta.closed_until_us - now, "lost"
         others = [one for one in self.leases.values() if one is not lease]
         older = [one for one in others if one.generation < lease.generation]
         if any(one.is_exclusive or lease.is_exclusive for one in older):
@@ -310,7 +311,7 @@ class PermitLedger:
                 continue
             if first + window_us - now > wait_us:
                 wait_us, cause = first + window_us - now, f"window {place}"
-        return min(wait_us or _LEASED_WAIT_US, LONGEST_WAIT_US), cause
+        return wait_us or _LEASED_WAIT_US, cause
 
     def _answer(
         self,

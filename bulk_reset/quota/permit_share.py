@@ -7,40 +7,44 @@ Permits are good until a deadline that is counted from before they were asked fo
 also runs while the machine is suspended. While the store cannot be reached, the stock is used
 until then, and nothing starts afterwards.
 
-State: the counters, guarded by ``_guard``; one call of the store at a time, guarded by ``_calling``.
+State: the counters, guarded by ``_guard``; ``_calling`` guards the store: one call at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
-from bulk_reset.core.defaults import TIMEOUT_S
-from bulk_reset.core.errors import UnansweredError
+from bulk_reset.core.counting import counted
+from bulk_reset.core.defaults import TIMEOUT_S, Priority
+from bulk_reset.core.errors import LockedError
+from bulk_reset.core.option_names import option
+from bulk_reset.quota.incident_claims import ClaimStore, IncidentClaims
 from bulk_reset.quota.limiter import Window
-from bulk_reset.quota.permit_ledger import PermitAnswer, PermitRequest
+from bulk_reset.quota.permit_ledger import LONGEST_WAIT_US, PermitAnswer, PermitRequest
 from bulk_reset.quota.redis_connection import StoreUnreachableError
 
 LEASE_S: Final = 5.0
+POLL_S: Final = 0.5
 _RETRY_S: Final = 0.5
 _BATCHES_PER_WINDOW: Final = 5
 _LARGE_QUOTA: Final = 10_000
 _RESERVE: Final = 50
 """A run with more than a minute's work leaves a fiftieth of the minute to short runs."""
 _MARGIN_S: Final = 0.05
-WEIGHTS: Final = {"high": 8, "normal": 2, "low": 1}
+WEIGHTS: Final = {Priority.HIGH: 8, Priority.NORMAL: 2, Priority.LOW: 1}
 
 
-class Store(Protocol):
-    """Where the ledger is kept."""
+class Store(ClaimStore, Protocol):
+    """Where the ledger and the claims are kept."""
 
-    is_remote: bool
     can_be_new: bool
 
     def exchange(self, request: PermitRequest) -> PermitAnswer:
@@ -65,6 +69,7 @@ class PermitShare:
         expected: requests that the run will make; none for a run that does not know.
 
     Attributes:
+        claims: of the incidents that the run works on.
         calls: how often the store was called.
         epochs: how often the store has lost its memory.
         others: how many other runs held permits at the last call.
@@ -72,12 +77,12 @@ class PermitShare:
         failing_since: when that began, by ``clock``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a run's options meet here)
         self,
         store: Store,
         windows: Sequence[Window],
         *,
-        priority: str = "normal",
+        priority: Priority = Priority.NORMAL,
         timeout_s: float = TIMEOUT_S,
         is_exclusive: bool = False,
         label: str = "",
@@ -85,7 +90,7 @@ class PermitShare:
     ) -> None:
         self._store, self._clock = store, clock
         self._windows = sorted(windows, key=lambda window: window.window_s)
-        self._weight, self._has_priority = WEIGHTS[priority], priority == "high"
+        self._weight, self._has_priority = WEIGHTS[priority], priority == Priority.HIGH
         self._timeout_s, self._is_exclusive, self._label = timeout_s, is_exclusive, label
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._guard, self._calling = threading.Lock(), threading.Lock()
@@ -93,9 +98,10 @@ class PermitShare:
         self._granted = self._answered = self._used = self._orphans = 0
         self._unreported: list[float] = []
         self._peaks = (0,) * len(self._windows)
-        self._deadline = self._ask_at = float("-inf")
+        self._deadline = self._ask_at = self._free_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self._batch = max(1, self._windows[0].limit // _BATCHES_PER_WINDOW)
+        self.claims = IncidentClaims(store, self._holder)
         self.expected: int | None = None
         self.calls = self.others = 0
         self.failure: StoreUnreachableError | None = None
@@ -147,6 +153,11 @@ class PermitShare:
             return max(wait_s, 0.1), "quota store unreachable"
         cause = self._answer.cause if self._answer is not None else ""
         return (1.0 if is_asking else wait_s), self._cause(cause)
+
+    def outlook(self) -> tuple[float, str]:
+        """Return in how many seconds a permit may be free, and why not now; 0 if there is one."""
+        found = self.delay()
+        return (0.0, "") if found is None else (max(0.0, self._free_at - self._clock()), found[1])
 
     def _cause(self, cause: str) -> str:
         if cause.startswith("window "):
@@ -218,7 +229,8 @@ class PermitShare:
             batch=self._batch,
             weight=self._weight,
             reserve=reserve if is_long else 0,
-            lease_us=int(LEASE_S * 1_000_000),
+            # The last call ends the lease at once, so that no later run waits for this one.
+            lease_us=int(LEASE_S * 1_000_000) if want else 0,
             timeout_us=int(self._timeout_s * 1_000_000),
             slot_us=1_000 if widest <= _LARGE_QUOTA else 10_000,
             is_exclusive=self._is_exclusive,
@@ -236,17 +248,43 @@ class PermitShare:
             del self._unreported[: len(request.ages_us)]
         self._answer, self._granted, self.others = answer, answer.granted, answer.others
         self._deadline = asked_at + LEASE_S - _MARGIN_S
-        self._ask_at = self._clock() + answer.wait_us / 1_000_000
+        self._free_at = asked_at + answer.wait_us / 1_000_000
+        self._ask_at = min(self._free_at, self._clock() + LONGEST_WAIT_US / 1_000_000)
         self._peaks = tuple(map(max, self._peaks, answer.used or self._peaks))
+
+    def is_blocked(self) -> bool:
+        """Return whether this run, or an earlier one, must be alone and is not yet."""
+        return (answer := self.exchange(1)) is not None and answer.cause == "exclusive"
 
     def close(self) -> None:
         """Report what was sent, return unused permits, and close the store."""
         if self._answer is not None and self.failure is None:
+            with contextlib.suppress(StoreUnreachableError):
+                # Otherwise they end by themselves.
+                self.claims.close()
             self.exchange(0)
         self._store.close()
 
 
-def require_store(share: PermitShare, patience_s: float) -> None:
-    """Raise the store's error once it has not answered for longer than the patience."""
-    if share.failure is not None and share.unreachable_s >= patience_s:
-        raise UnansweredError(share.failure.message)
+def wait_for_others(
+    permits: PermitShare, *, waits: bool, notify: Callable[[str], None]
+) -> Iterator[float]:
+    """Wait until no run of the account is active that excludes this one.
+
+    Yields: seconds to wait before the next attempt.
+
+    Raises:
+        LockedError: there is one, and ``waits`` is False; nothing was sent.
+    """
+    is_notified = False
+    while permits.is_blocked():
+        if not waits:
+            raise LockedError(
+                f"the account is in use by {counted(permits.others, 'other run')}. Wait until they "
+                f"have ended, or do not use {option('waits', False)}."
+            )
+        if not is_notified:
+            others = counted(permits.others, "other run")
+            notify(f"the account is in use by {others}; waiting until it is free")
+            is_notified = True
+        yield POLL_S

@@ -13,11 +13,25 @@ from bulk_reset.quota.permit_ledger import PermitAnswer, PermitRequest
 from bulk_reset.quota.redis_connection import open_redis, redis_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import redis
 
 _PARTS: Final = ("meta", "leases", "cooling")
+
+
+_CLAIM: Final = """
+local released = tonumber(ARGV[2])
+for i = 1, released do
+  if redis.call('GET', KEYS[i]) == ARGV[1] then redis.call('DEL', KEYS[i]) end
+end
+for i = released + 1, #KEYS do
+  local holder = redis.call('GET', KEYS[i])
+  if holder and holder ~= ARGV[1] then return 0 end
+end
+for i = released + 1, #KEYS do redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[3]) end
+return 1
+"""
 
 
 class RedisStore:
@@ -44,7 +58,9 @@ class RedisStore:
         self._client: Any = open_redis(url) if client is None else client
         script = resources.files("bulk_reset.quota").joinpath("exchange.lua").read_text("utf-8")
         self._script = self._client.register_script(script)
-        self.keys: Final = [f"bulk-reset:{{{account}}}:{part}" for part in _PARTS]
+        self._claim = self._client.register_script(_CLAIM)
+        self._prefix = f"bulk-reset:{{{account}}}"
+        self.keys: Final = [f"{self._prefix}:{part}" for part in _PARTS]
 
     def exchange(self, request: PermitRequest) -> PermitAnswer:
         """Serve one call.
@@ -68,6 +84,15 @@ class RedisStore:
             int(others),
             int(epochs),
         )
+
+    def claim(
+        self, holder: str, wanted: Sequence[str], released: Sequence[str], claim_us: int
+    ) -> bool:
+        """Release claims, then claim all that is wanted, or nothing where another run has one."""
+        keys = [f"{self._prefix}:claim:{one}" for one in (*released, *wanted)]
+        arguments: list[str | int] = [holder, len(released), claim_us // 1_000]
+        with redis_errors(self.url):
+            return bool(self._claim(keys=keys, args=arguments))
 
     def close(self) -> None:
         """Close the connections."""
