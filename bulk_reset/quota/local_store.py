@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from bulk_reset.core.errors import InputError
+from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.quota.permit_ledger import (
     Lease,
     Meta,
@@ -78,23 +78,25 @@ class LocalStore:
     can_be_new = True
 
     def __init__(self, path: Path, clock: Callable[[], int] = _monotonic_us) -> None:
-        self.path, self._clock = path, clock
+        self.path, self._clock, self._is_used = path, clock, False
         with self._errors():
             path.touch(mode=0o600)
             self._database = sqlite3.connect(
                 path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
-            # A log that is not synced survives the process, though not always a power cut.
-            self._database.execute("PRAGMA journal_mode = WAL")
+            # A journal that is not synced survives the process, though not always a power cut.
+            # It stays as small as the file; a write-ahead log would grow to megabytes.
+            self._database.execute("PRAGMA journal_mode = PERSIST")
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.executescript(_TABLES)
 
     def exchange(self, request: PermitRequest) -> PermitAnswer:
-        """Serve one call; raises InputError."""
+        """Serve one call; raises InputError, or RunError after the first."""
         with self._errors(), self._transaction():
             ledger = self._load()
             answer = ledger.exchange(request, self._clock())
             self._save(ledger)
+        self._is_used = True
         return answer
 
     def claim(
@@ -158,7 +160,9 @@ class LocalStore:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as exc:
             why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-            raise InputError(
+            # Later on, some rows may have been sent: the run stops, and can be resumed.
+            kind = RunError if self._is_used else InputError
+            raise kind(
                 f"{self.path}: the account's permits cannot be stored ({why}). Fix that, or remove "
                 "the file; requests of the last minute are then not counted."
             ) from exc
