@@ -4,7 +4,8 @@ It is a database of SQLite: a call is one transaction, which survives the death 
 The clock is the system's monotonic clock, the same in all processes. It restarts with the
 machine; the ledger's time then continues from where it was.
 
-State: one file for each account. Every process has its own connection.
+State: one file for each account. Every process has its own connection, which its threads use one
+at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -79,6 +81,7 @@ class LocalStore:
 
     def __init__(self, path: Path, clock: Callable[[], int] = _monotonic_us) -> None:
         self.path, self._clock, self._is_used = path, clock, False
+        self._using = threading.Lock()
         with self._errors():
             path.touch(mode=0o600)
             self._database = sqlite3.connect(
@@ -146,13 +149,14 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+        with self._using:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

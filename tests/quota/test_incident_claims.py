@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from redis_process import RedisProcess
 
 from bulk_reset.quota.incident_claims import CLAIM_S, ClaimStore, IncidentClaims
+from bulk_reset.quota.limiter import Window
 from bulk_reset.quota.local_store import LocalStore
+from bulk_reset.quota.permit_share import PermitShare
 from bulk_reset.quota.redis_store import RedisStore
 
 
@@ -55,6 +58,21 @@ def test_a_run_that_ends_releases_everything(store: ClaimStore) -> None:
     first.close()
 
     assert second.claim(["a", "b"])
+
+
+def test_threads_of_one_run_use_the_store_at_the_same_time(tmp_path: Path) -> None:
+    """Claims are renewed in a thread while the event loop asks for permits."""
+    store = LocalStore(tmp_path / "account.permits")
+    claims, window = IncidentClaims(store, "run"), Window(100_000, 1.0)
+    permits = PermitShare(store, [window])
+    assert claims.claim(map(str, range(100)))
+    with ThreadPoolExecutor(1) as elsewhere:
+        renewing = elsewhere.submit(lambda: [claims.renew() for _ in range(100)])
+        answers = [permits.exchange(1) for _ in range(100)]
+        renewing.result()
+    store.close()
+
+    assert [answer is not None and answer.sequence for answer in answers] == list(range(1, 101))
 
 
 def test_the_claims_of_a_dead_run_end_by_themselves(tmp_path: Path) -> None:
