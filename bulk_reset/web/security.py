@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from bulk_reset.web.sessions import Session, Sessions
 
@@ -50,7 +51,7 @@ class Guard:
         """Set the port that requests must name."""
         self._port = port
 
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         """Return the middleware that every request passes first."""
 
         @web.middleware

@@ -1,0 +1,81 @@
+"""The first page: a sheet is dropped, and the tasks that exist are listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from aiohttp import BodyPartReader, web
+
+from bulk_reset.web.languages import LANGUAGES
+from bulk_reset.web.rendering import page
+from bulk_reset.web.security import SESSION
+from bulk_reset.web.task import Task, Tasks
+
+TASKS: Final = web.AppKey("tasks", Tasks)
+MOST_BYTES: Final = 512 << 20
+"""A larger sheet is refused."""
+_PART_BYTES: Final = 1 << 16
+_LISTED: Final = 50
+
+
+async def show_start(request: web.Request) -> web.Response:
+    """Show the form for a sheet, and the newest tasks."""
+    tasks = [task for task, _ in zip(request.app[TASKS].all(), range(_LISTED), strict=False)]
+    return page(request, "start.html.j2", tasks=tasks, most_bytes=MOST_BYTES)
+
+
+async def add_sheet(request: web.Request) -> web.Response:
+    """Store a sheet that was dropped as a new task; its bytes are never served."""
+    if request.content_type != "multipart/form-data":
+        raise web.HTTPUnsupportedMediaType(text="Send the sheet as multipart/form-data.\n")
+    try:
+        part = await (await request.multipart()).next()
+    except ValueError:  # aiohttp's error of a malformed form
+        part = None
+    if not isinstance(part, BodyPartReader) or part.name != "sheet" or not part.filename:
+        raise web.HTTPBadRequest(text="No sheet was sent. Choose a file.\n")
+    tasks = request.app[TASKS]
+    task = tasks.new(part.filename, is_sandbox=True)
+    is_whole = False
+    try:
+        await _store(part, task.sheet)
+        task.write()
+        is_whole = True
+    finally:
+        if not is_whole:
+            tasks.remove(task)
+    return web.Response(status=204, headers={"HX-Redirect": task_address(task)})
+
+
+async def _store(part: BodyPartReader, path: Path) -> None:
+    """Write a part to a file; raises HTTPRequestEntityTooLarge."""
+    size = 0
+    with path.open("xb") as file:
+        while block := await part.read_chunk(_PART_BYTES):
+            size += len(block)
+            if size > MOST_BYTES:
+                raise web.HTTPRequestEntityTooLarge(MOST_BYTES, size)
+            file.write(block)
+
+
+async def choose_language(request: web.Request) -> web.Response:
+    """Set the language of the session."""
+    language = str((await request.post()).get("language", ""))
+    if language not in LANGUAGES:
+        raise web.HTTPBadRequest(text=f"Unknown language. Use one of {', '.join(LANGUAGES)}.\n")
+    request[SESSION].language = language
+    return web.Response(status=204, headers={"HX-Refresh": "true"})
+
+
+async def show_task(request: web.Request) -> web.Response:
+    """Show a task."""
+    task = request.app[TASKS].find(request.match_info["task"])
+    if task is None:
+        raise web.HTTPNotFound(text="No such task.\n")
+    return page(request, "task.html.j2", task=task)
+
+
+def task_address(task: Task) -> str:
+    """Return the address of a task, which has its id and never a path."""
+    return f"/tasks/{task.id}"
