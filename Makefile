@@ -60,6 +60,10 @@ demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as 
 	$(RUN) undo $(DEMO)/month.sandbox.report.csv --yes --verify $(STATE)
 	@echo; echo "Files created:"; ls $(DEMO)
 
+demo-web: $(STAMP)  ## Open the page on the built-in sandbox, without a key
+	@mkdir -p $(DEMO)
+	env -u FLASHDUTY_APP_KEY $(RUN) web --folder $(DEMO)/web
+
 test: $(STAMP) browser redis  ## Run the tests (6 to 7 minutes on 2 cores)
 	$(TESTS) $(call select,not slow)
 
