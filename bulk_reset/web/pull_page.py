@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from aiohttp import web
 
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.custom_fields import live_value, text_of
 from bulk_reset.core.errors import BulkResetError, InputError
+from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import OptionStyle, name_options_as
-from bulk_reset.web.pages import SETTINGS, TASKS, address, begin, form_of, go_to
+from bulk_reset.core.word_diff import shortened, words_changed
+from bulk_reset.web.pages import SETTINGS, TASKS, address, begin, form_of, go_to, in_words
+from bulk_reset.web.rendering import page
 from bulk_reset.web.work import Work
 from bulk_reset.workflows.edit_rules import Rules
 from bulk_reset.workflows.incident_query import Query, query_of
-from bulk_reset.workflows.pull import pull
+from bulk_reset.workflows.pull import first_incidents, pull
+
+_PREVIEWED: Final = 10
 
 
 async def start_pull(request: web.Request) -> web.Response:
@@ -62,3 +72,29 @@ def _rules(form: dict[str, str]) -> list[str]:
     rules = [f"{field}={template}"] if template.strip() else []
     Rules.of(rules)
     return rules
+
+
+async def preview_rule(request: web.Request) -> web.Response:
+    """Show what a rule makes of the first incidents that the filters find."""
+    form = await form_of(request)
+    settings = request.app[SETTINGS]
+    options = settings.options_for(is_sandbox=not settings.key_source())
+
+    def read() -> list[tuple[str, str, str]]:
+        query, rules = _query(form), Rules.of(_rules(form))
+        rows = []
+        incidents = first_incidents(query, _PREVIEWED, options, Callbacks())
+        for number, incident in enumerate(incidents, 2):
+            for field, text in rules.wanted(incident, number).items():
+                old = text_of(field, live_value(incident, field))
+                rows.append((str(incident[ID_FIELD]), old, text))
+        return rows
+
+    rows, error = await asyncio.to_thread(in_words, read)
+    return page(
+        request,
+        "rule_preview.html.j2",
+        rows=rows or [],
+        error=error,
+        diff=lambda old, new: shortened(words_changed(old, new)),
+    )

@@ -170,6 +170,7 @@ def _application(
             web.get("/tasks/{task}", show_task),
             *_TASK_ROUTES,
             web.post("/pull", pull_page.start_pull),
+            web.post("/rule", pull_page.preview_rule),
             web.get("/history", history_page.show_history),
             web.get("/jobs", history_page.show_jobs),
             web.post("/jobs/{job}/run", history_page.run_job),

@@ -185,5 +185,30 @@ def pull(  # noqa: PLR0913  (its options)
         )
 
 
+def first_incidents(
+    query: Query, count: int, options: Options, callbacks: Callbacks
+) -> list[Mapping[str, Any]]:
+    """Return the first incidents of a query, to try a rule on.
+
+    Raises:
+        RunError: the incidents could not be read.
+    """
+    found: list[Mapping[str, Any]] = []
+    with (
+        connect(options, callbacks) as connection,
+        lock_account(connection, options, "a preview", callbacks) as own,
+    ):
+
+        async def read() -> None:
+            async with open_incident_reader(own, options) as reader:
+                async for incident in _Pulling(reader, lambda *_: None).of_query(query):
+                    found.append(incident)
+                    if len(found) == count:
+                        return
+
+        in_new_loop(read)
+    return found
+
+
 def _is_further(name: str) -> bool:
     return name.startswith("field:") or name == "comment"
