@@ -74,7 +74,7 @@ class Filter:
             conditions.append("instr(fields, ?) > 0")
             values.append(json.dumps({"field": self.field}, ensure_ascii=False)[1:-1])
         if self.text:
-            conditions.append("(instr(lower(fields), ?) > 0 OR instr(lower(id), ?) > 0)")
+            conditions.append("(instr(casefold(fields), ?) > 0 OR instr(id, ?) > 0)")
             inner = json.dumps(self.text.casefold(), ensure_ascii=False)[1:-1]
             values += [inner, self.text.casefold()]
         return " AND ".join(conditions), values
@@ -85,6 +85,8 @@ class PlanIndex:
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)
+        # SQLite's own lower() knows ASCII only.
+        self._connection.create_function("casefold", 1, str.casefold, deterministic=True)
         facts = dict(self._connection.execute("SELECT name, value FROM facts"))
         self.totals: dict[str, Any] = json.loads(facts["totals"])
 
