@@ -12,7 +12,7 @@ TESTS = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 select = -m "($(1))$(if $(HAS_BROWSER),, and not browser)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-slow cover bench soak messages lint clean
+.PHONY: help install browser redis demo demo-web test test-slow cover bench soak messages lint clean
 
 help:  ## Show this list
 	@echo "bulk-reset: update thousands of incidents from a spreadsheet. Targets:"
@@ -49,13 +49,23 @@ demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as 
 	$(RUN) undo $(DEMO)/month.sandbox.report.csv --yes --verify $(STATE)
 	@echo; echo "Files created:"; ls $(DEMO)
 
+# Tests of what several machines share use a real server. It is installed where that is possible.
+redis:
+	@command -v redis-server >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && echo "Installing redis-server for the tests of shared schedules ..." \
+	  && apt-get update >/dev/null 2>&1 \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+	    redis-server >/dev/null 2>&1; } \
+	  || echo "No redis-server found: the tests with a real server are not run."
+
 test: $(STAMP) browser  ## Run the tests (6 to 7 minutes on 2 cores)
 	$(TESTS) $(call select,not slow)
 
-test-slow: $(STAMP) browser  ## Run the tests marked slow: kills, a week of jobs, the benchmarks
+test-slow: $(STAMP) browser redis  ## Run the tests marked slow: kills, a week of jobs, the benchmarks
 	$(TESTS) $(call select,slow)
 
-cover: $(STAMP) browser  ## Run all tests and show the branches that are not covered
+cover: $(STAMP) browser redis  ## Run all tests and show the branches that are not covered
 	$(TESTS) $(call select,slow or not slow) --cov --cov-report=term-missing
 
 bench: $(STAMP)  ## Measure speed, memory and quota use, and compare with other clients

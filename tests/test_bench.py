@@ -82,5 +82,5 @@ def test_an_unknown_part_is_refused_with_the_list_of_parts() -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     error = " ".join(done.stderr.replace("│", " ").split())
-    parts = "'engine', 'page', 'quota', 'schedule', 'sheets', 'startup'"
+    parts = "'claims', 'dask', 'engine', 'page', 'plans', 'quota', 'schedule', 'sheets', 'startup'"
     assert f"'speed' is not one of {parts}" in error

@@ -35,7 +35,7 @@ from bulk_reset.reports.report_page import write_page
 from bulk_reset.sandbox import load_faults
 from bulk_reset.sandbox.incidents import Incidents
 from bulk_reset.sandbox.state import StateError, load_state, save_state
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.workflows.id_file import read_id_file
 
 JOB: Final = '[source]\nsheet = "in.csv"\n[schedule]\ncron = "0 1 * * *"\ntime_zone = "UTC"\n'

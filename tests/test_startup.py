@@ -98,7 +98,8 @@ def test_a_usage_error_exits_with_2() -> None:
 def test_whatever_is_imported_is_declared() -> None:
     """The package alone installs everything that it needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["fast"], *extras["shared"], *extras["dask"]]
     declared = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower().replace("_", "-") for text in needed}
     owners = packages_distributions()
     undeclared = {

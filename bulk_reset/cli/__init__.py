@@ -43,6 +43,7 @@ from bulk_reset.cli import (
     plan,
     plan_show,
     pull,
+    replace,
     report,
     run,
     runs,
@@ -51,6 +52,7 @@ from bulk_reset.cli import (
     template,
     undo,
     verify,
+    web,
 )
 from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.console import print_error, print_topic
@@ -80,6 +82,7 @@ for command in (
     plan.plan,
     approve.approve,
     run.run,
+    replace.replace,
     verify.verify,
     undo.undo,
     report.report,
@@ -92,6 +95,7 @@ app.command("plan diff", cls=AppCommand, rich_help_panel=_INCIDENTS)(plan_show.d
 app.add_typer(job.job, rich_help_panel=_JOBS)
 app.command(cls=AppCommand, rich_help_panel=_JOBS)(schedule.schedule)
 app.add_typer(runs.runs, rich_help_panel=_JOBS)
+app.command(cls=AppCommand, rich_help_panel=_INCIDENTS)(web.web)
 for command in (sandbox.sandbox, config.config, docs.docs, completion.completion):
     app.command(cls=AppCommand, rich_help_panel=_MORE)(command)
 app.command("help", cls=AppCommand, rich_help_panel=_MORE)(docs.help_)

@@ -325,6 +325,25 @@ CorrectionsOption = Annotated[
     ),
 ]
 
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Read SHEET by this profile.",
+        show_default="NAME.profile.toml beside SHEET",
+        rich_help_panel=READING,
+    ),
+]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Check cells by your own rules too.",
+        show_default="[rules] of the profile",
+        rich_help_panel=READING,
+    ),
+]
+
 # --- Connection ------------------------------------------------------------------------------
 
 AppKeyFileOption = Annotated[

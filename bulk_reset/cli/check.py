@@ -41,6 +41,23 @@ SarifOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+XlsxOption = Annotated[
+    bool,
+    typer.Option(
+        "--xlsx",
+        help="Write NAME.check.xlsx: your sheet, each error at its cell.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SaveProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Write how SHEET was read as a new profile.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 @takes_options(read=shared.reading)
@@ -52,6 +69,8 @@ def check(
     per_minute: PerMinuteOption = PER_MINUTE,
     share: ShareOption = 1.0,
     sarif: SarifOption = None,
+    xlsx: XlsxOption = False,
+    save_profile: SaveProfileOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -63,8 +82,8 @@ def check(
 
     Examples:
         bulk-reset check incidents.xlsx
-        bulk-reset check incidents.csv --map title="New title"
-        bulk-reset check incidents.csv --sarif incidents.sarif
+        bulk-reset check incidents.csv --map title="New title" --xlsx
+        bulk-reset check log.xlsx --map title=Alarm --save-profile log.profile.toml
 
     Exit codes:
         0  all rows are valid
@@ -86,7 +105,8 @@ def check(
         view = ProgressView(output)
         try:
             callbacks = Callbacks(on_notice=output.notice, on_read=view.rows_read)
-            result = checking.check(sheet, options, callbacks)
+            copy = _copy_of(sheet) if xlsx else None
+            result = checking.check(sheet, options, callbacks, save_profile=save_profile, xlsx=copy)
         except SheetError as error:
             if sarif is not None:
                 _write_sarif(sarif, sheet, (), [error])
@@ -100,8 +120,17 @@ def check(
         if sarif is not None:
             _write_sarif(sarif, sheet, result.header, result.row_errors)
             output.line(f"SARIF: {sarif}")
+        if copy is not None:
+            output.line(f"Copy with the errors: {copy}")
+        if save_profile is not None:
+            output.line(f"Profile: {save_profile}")
         output.json({**dataclasses.asdict(result), "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _copy_of(sheet: str) -> Path:
+    """Return the name of the copy with the errors."""
+    return Path("stdin.check.xlsx") if sheet == "-" else Path(sheet).with_suffix(".check.xlsx")
 
 
 def _write_sarif(

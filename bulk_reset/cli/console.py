@@ -28,6 +28,7 @@ from bulk_reset.core.errors import (
     InvalidRowsError,
     of_system,
 )
+from bulk_reset.core.row_error import kinds_of
 from bulk_reset.core.safe_text import escape_controls, one_line, without_controls
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from bulk_reset.core.row_error import RowError
 
 SHOWN_ERRORS: Final = 20
+_SHOWN_OF_KIND: Final = 5
+"""Of many errors, so many of each kind are shown."""
+_SHOWN_COLUMNS: Final = 6
 _SHOWN_VALUE: Final = 26
 _PLAIN_WIDTH: Final = 120
 
@@ -144,11 +148,22 @@ class Output:
         self.json({"error": facts, "exit_code": int(error.exit_code)})
 
     def row_errors(self, row_errors: Sequence[RowError]) -> None:
-        """Print the first errors as a table, and how many more there are."""
-        self.table(_row_error_table(row_errors), is_error=True)
-        more = len(row_errors) - SHOWN_ERRORS
+        """Print the errors as a table; of many errors, the first of each kind with its number."""
+        if len(row_errors) <= SHOWN_ERRORS:
+            self.table(_row_error_table(row_errors), is_error=True)
+            return
+        kinds = kinds_of(row_errors)
+        for kind, errors in kinds.items():
+            columns = list(dict.fromkeys(one_line(one.column) for one in errors))
+            where = ", ".join(columns[:_SHOWN_COLUMNS])
+            where += " …" if len(columns) > _SHOWN_COLUMNS else ""
+            print_error(f"{kind}: {counted(len(errors), 'error')} in {where}", is_red=False)
+            self.table(_row_error_table(errors[:_SHOWN_OF_KIND]), is_error=True)
+        more = sum(max(0, len(errors) - _SHOWN_OF_KIND) for errors in kinds.values())
         if more > 0:
-            print_error(f"… and {counted(more, 'more error')}; --json lists all.", is_red=False)
+            every = "check --xlsx marks each at its cell, --json lists all"
+            text = f"… and {counted(more, 'more error')}; {every}."
+            print_error(text, is_red=False)
 
 
 def print_text(text: str, *, is_error: bool = False) -> None:
@@ -186,7 +201,7 @@ class _Redacting(logging.Formatter):
 
 def _row_error_table(row_errors: Sequence[RowError]) -> ResultTable:
     table = new_table("row", "column", "value", "problem", "how to fix", right={"row"})
-    for row_error in row_errors[:SHOWN_ERRORS]:
+    for row_error in row_errors:
         table.add_row(
             str(row_error.row_number),
             cell(row_error.column),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from typer.core import TyperArgument, TyperGroup, TyperOption
@@ -27,7 +28,7 @@ _GIVEN: Final = frozenset({"COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP"})
 OUTPUTS: Final = frozenset(
     {
         *("json", "quiet", "verbose", "html", "xlsx", "log-file", "metrics-file"),
-        *("sarif", "junit", "exit-code"),
+        *("sarif", "junit", "exit-code", "save-profile"),
     }
 )
 """Options that say how a result is shown, which another command does not need."""
@@ -57,6 +58,7 @@ _OF_ONE_FILE: Final = frozenset(
         "encoding",
         "header-row",
         "corrections",
+        "profile",
         "limit",
         "skip-invalid",
         "retry-failed",
@@ -151,7 +153,16 @@ def run_of_plan(plan: object) -> str:
 
 def run_of_failed_rows(failed: object) -> str:
     """Return the run of the file with the failed rows of the run that just ended."""
-    return other_command("run", failed, without={*OUTPUTS, *_OF_ONE_FILE})
+    # The columns of such a file have the names of fields, where a profile was used.
+    without = {"map"} if _has_profile() else set()
+    return other_command("run", failed, without={*OUTPUTS, *_OF_ONE_FILE, *without})
+
+
+def _has_profile() -> bool:
+    from bulk_reset.sheets.profile import find_profile  # noqa: PLC0415  (imports pandas)
+
+    params = running_context().params
+    return bool(params.get("profile") or find_profile(Path(str(params.get("sheet")))))
 
 
 def verify_of(report: object) -> str:

@@ -290,4 +290,6 @@ def text_of_field(field: FieldPlan) -> Text:
             text.append("{+" + shown + "+}", _STYLE[kind])
         else:
             text.append(shown)
+    if field.origin:
+        text.append(f" (from {one_line(field.origin)})", "dim")
     return text

@@ -12,7 +12,8 @@ import typer
 from bulk_reset.cli.app_command import AppCommand, AppGroup
 from bulk_reset.cli.arguments import JsonOption, QuietOption, StateDirOption, VerboseOption
 from bulk_reset.cli.console import Output, cell, new_table
-from bulk_reset.cli.job import can_be_resumed, due_time, result_of
+from bulk_reset.cli.job import due_time, result_of
+from bulk_reset.cli.job_run import can_be_resumed
 from bulk_reset.cli.next_steps import command_line
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.errors import ExitCode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from bulk_reset.cli.streams import has_colour
 
 if TYPE_CHECKING:
     from bulk_reset.jobs.job_runs.state_folder import StateFolder
+    from bulk_reset.jobs.schedule.claims import ClaimStore
     from bulk_reset.observability.run_log import LogOutput, RunLog
 
 
@@ -46,6 +48,16 @@ def schedule(
     max_runs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Run up to N jobs at the same time.")
     ] = 4,
+    claims: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE", help="Share the jobs with other schedules: local or redis://HOST."
+        ),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run jobs on the workers of this Dask cluster."),
+    ] = None,
     health: Annotated[
         bool,
         typer.Option("--health", help="Check the running schedule, then exit."),
@@ -60,9 +72,13 @@ def schedule(
     passed while the schedule was down is handled as each job defines. SIGTERM and Ctrl-C end the
     runs gracefully; they resume at the next start.
 
+    With --claims, several schedules have the same jobs: each due time runs once, and when a
+    schedule or its machine is lost, another continues. With --dask, runs are tasks of a cluster
+    whose workers share the state folder.
+
     Examples:
         bulk-reset schedule jobs
-        bulk-reset schedule jobs --port 9100
+        bulk-reset schedule jobs --claims redis://store.example:6379/0
         bulk-reset schedule --health
 
     Exit codes:
@@ -76,6 +92,7 @@ def schedule(
     with output.errors():
         from bulk_reset.core.errors import InputError  # noqa: PLC0415
         from bulk_reset.jobs.job_runs.state_folder import StateFolder  # noqa: PLC0415
+        from bulk_reset.jobs.schedule.claim_stores import claim_store  # noqa: PLC0415
 
         state = StateFolder(state_dir)
         if health:
@@ -85,7 +102,19 @@ def schedule(
         if port is None and (host != "127.0.0.1" or allow_host):
             raise InputError("--host, --allow-host: require --port. Add --port 9100.")
         names = tuple(map(str.lower, allow_host or ()))
-        code = _run_jobs(folder, state, output, max_runs, once=once, served=(port, host, names))
+        if claims is not None and once:
+            raise InputError("--claims: cannot be combined with --once. Remove one of them.")
+        store = claim_store(claims, state) if claims is not None else None
+        code = _run_jobs(
+            folder,
+            state,
+            output,
+            max_runs,
+            once=once,
+            served=(port, host, names),
+            store=store,
+            dask=dask,
+        )
     raise typer.Exit(code)
 
 
@@ -97,14 +126,18 @@ def _run_jobs(
     *,
     once: bool,
     served: tuple[int | None, str, tuple[str, ...]],
+    store: ClaimStore | None,
+    dask: str | None,
 ) -> int:
     import asyncio  # noqa: PLC0415
 
     from bulk_reset.core.temporary_folder import use_temporary_folder  # noqa: PLC0415
+    from bulk_reset.jobs.schedule.claims import Claims  # noqa: PLC0415
     from bulk_reset.jobs.schedule.job_folder import JobFolder  # noqa: PLC0415
     from bulk_reset.jobs.schedule.schedule_process import (  # noqa: PLC0415
         Port,
         RunProcesses,
+        Runs,
         run_schedule,
     )
     from bulk_reset.jobs.schedule.scheduler import Scheduler  # noqa: PLC0415  (imports APScheduler)
@@ -112,11 +145,20 @@ def _run_jobs(
     use_temporary_folder(state.path)
     number, host, names = served
     port = Port(number, host, names) if number is not None else None
-    processes = RunProcesses(state, is_quiet=output.is_quiet)
-    jobs = JobFolder(folder.absolute(), state, run_log_on_stderr(output), is_once=once)
-    scheduler = Scheduler(jobs, processes.start, most_runs=max_runs)
-    with state.scheduled():
-        return asyncio.run(run_schedule(scheduler, processes, once=once, port=port))
+    has_claims = store is not None
+    run_log = run_log_on_stderr(output)
+    jobs = JobFolder(folder.absolute(), state, run_log, is_once=once)
+    runs: Runs
+    if dask is None:
+        runs = RunProcesses(state, is_quiet=output.is_quiet, ends_with_parent=has_claims)
+    else:
+        from bulk_reset.jobs.schedule.dask_runs import DaskRuns  # noqa: PLC0415
+
+        runs = DaskRuns(dask, state)
+    held = Claims(store, run_log, runs.stop_run) if store is not None else None
+    scheduler = Scheduler(jobs, runs.start, most_runs=max_runs, claims=held)
+    with contextlib.nullcontext() if has_claims else state.scheduled():
+        return asyncio.run(run_schedule(scheduler, runs, once=once, port=port))
 
 
 def _check_health(state: StateFolder, output: Output) -> int:

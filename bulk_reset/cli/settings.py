@@ -149,7 +149,7 @@ def read_settings(root: TyperGroup) -> SettingsFile:
         return SettingsFile(path)
     import tomllib  # noqa: PLC0415  (few users have the file)
 
-    from bulk_reset.jobs.job_files.toml_lines import line_of, lines_of  # noqa: PLC0415
+    from bulk_reset.core.toml_lines import line_of, lines_of  # noqa: PLC0415
 
     try:
         with open_input(path) as file:

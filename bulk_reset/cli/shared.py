@@ -28,7 +28,9 @@ from bulk_reset.cli.arguments import (
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
+    ProfileOption,
     QuietOption,
+    RulesOption,
     SandboxOption,
     SandboxStateOption,
     ShareOption,
@@ -99,6 +101,8 @@ def reading(
     sheet_name: SheetNameOption = None,
     header_row: HeaderRowOption = None,
     corrections: CorrectionsOption = None,
+    profile: ProfileOption = None,
+    rules: RulesOption = None,
 ) -> OptionValues:
     """Return the options of every command that reads a sheet."""
     return {
@@ -108,6 +112,8 @@ def reading(
         "sheet_name": sheet_name,
         "header_row": header_row,
         "corrections": corrections,
+        "profile": profile,
+        "rules": rules,
     }
 
 

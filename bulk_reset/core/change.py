@@ -35,6 +35,8 @@ class Change(NamedTuple):
     """The earliest time at which an earlier run may have added the comment; 0 if none has."""
     expected: Mapping[str, str] | None = None
     """Field -> the text that the incident must have now, else the row is a conflict."""
+    origins: Mapping[str, str] | None = None
+    """Field -> the rules of a profile that its value is from."""
 
     @classmethod
     def of(

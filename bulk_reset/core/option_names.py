@@ -45,6 +45,8 @@ _KEY_OF: Final = {
     "delimiter": "source.delimiter",
     "encoding": "source.encoding",
     "header_row": "source.header_row",
+    "profile": "source.profile",
+    "rules": "source.rules",
     "max_rows": "limits.max_rows",
     "max_failures": "limits.max_failures",
     "max_change": "limits.max_change",

@@ -45,6 +45,7 @@ class FieldPlan(NamedTuple):
         was: the pulled value, if it differs from the current one (a conflict); else None.
         lost: why ``old`` cannot be restored afterwards; empty if it can.
         old_value, new_value: both as the API has them; a custom field may be no text.
+        origin: the rules of a profile that the new value is from; empty if it is the sheet's own.
     """
 
     field: str
@@ -54,6 +55,7 @@ class FieldPlan(NamedTuple):
     lost: str = ""
     old_value: Any = None
     new_value: Any = None
+    origin: str = ""
 
 
 class RowPlan(NamedTuple):

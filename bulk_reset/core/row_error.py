@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -18,3 +19,11 @@ class RowError:
     """The cell's text, cut to 60 characters."""
     problem: str
     fix: str
+
+
+def kinds_of(row_errors: Iterable[RowError]) -> dict[str, list[RowError]]:
+    """Return kind -> its errors, the most frequent kind first."""
+    found: dict[str, list[RowError]] = {}
+    for one in row_errors:
+        found.setdefault(one.kind, []).append(one)
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[1])))

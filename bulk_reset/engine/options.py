@@ -53,6 +53,8 @@ class ReadingOptions(OptionGroup):
         delimiter, encoding, sheet_name: auto-detected when None.
         header_row: the 1-based row of the header; auto-detected when None.
         corrections: a file with cells that replace those of the sheet; see ``sheets.corrections``.
+        profile: the file of a profile; the one beside the sheet when None. Other options win.
+        rules: a file with the user's own rules; those of the profile when None.
         on_conflict: what to do with rows that set one field to different values.
         skip_invalid: send the valid rows although others are invalid.
         max_rows: stop before sending if the sheet has more rows.
@@ -64,6 +66,8 @@ class ReadingOptions(OptionGroup):
     sheet_name: str | None = None
     header_row: int | None = None
     corrections: PathOption = PathOption()
+    profile: PathOption = PathOption()
+    rules: PathOption = PathOption()
     on_conflict: OnConflict = OnConflict.ERROR
     skip_invalid: bool = False
     max_rows: int | None = None
@@ -280,6 +284,8 @@ class Options(
     """
 
     # Declared again, because mypy gives an inherited field the type that its __set__ takes.
+    profile: PathOption = PathOption()
+    rules: PathOption = PathOption()
     report: PathOption = PathOption()
     app_key_file: PathOption = PathOption()
     sandbox_state: PathOption = PathOption()

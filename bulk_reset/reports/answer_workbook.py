@@ -240,6 +240,13 @@ def _set_text(cell: Cell, text: str) -> None:
         cell.data_type = "s"  # else openpyxl writes a formula for =, and an error for #N/A
 
 
+def shown_cell(cell: Any, text: str) -> None:  # noqa: ANN401  (openpyxl's types of cells)
+    """Set a cell to a text, which no program runs as a formula."""
+    _set_text(cell, _shown(text))
+    if text[:1] in {"=", "+", "-", "@"}:
+        cell.quotePrefix = True
+
+
 def _shown(text: str) -> str:
     """Return a text as a cell can contain it.
 

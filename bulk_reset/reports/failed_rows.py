@@ -27,6 +27,7 @@ from bulk_reset.sheets.columns import (
     COMMENT_SENT,
     FAILED_COLUMNS,
     GUARDED_COLUMN,
+    field_named,
     is_own,
     was_field,
 )
@@ -117,7 +118,7 @@ def _write(
         for position, name in enumerate(header)
         if not is_own(name) or (is_legacy and was_field(name))
     ]
-    names = [header[position] for position in kept]
+    names = _names(sheet, kept)
     remembered = sheet.memory.names if sheet.memory is not None and not is_legacy else ()
     has_comments = COMMENT_FIELD in sheet.columns.position
     own = [*(memory_header(remembered) if remembered else ()), *FAILED_COLUMNS]
@@ -155,6 +156,19 @@ def _write(
                 cells.append(as_text(since))
             writer.writerow(cells if is_legacy else [*cells, record])
     return rows
+
+
+def _names(sheet: Sheet, kept: Sequence[int]) -> list[str]:
+    """Return the names of the columns; of a profile's sheet, those that need no profile."""
+    header = sheet.columns.header
+    if sheet.profile is None:
+        return [header[position] for position in kept]
+    field_at = {position: name for name, position in sheet.columns.position.items()}
+    return [
+        field_at.get(position)
+        or (f"sheet: {header[position]}" if field_named(header[position]) else header[position])
+        for position in kept
+    ]
 
 
 def _memory_cells(

@@ -1,44 +1,69 @@
 """Cells of a workbook or a data frame as texts; only texts that are certain are used.
 
 Whole numbers and TRUE/FALSE have one text each. Dates, fractions and failed formulas do not, so
-such cells are recorded as odd.
+such cells are recorded as odd, unless the user gave the format of their text.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeGuard
 
 import pandas as pd
 
+from bulk_reset.sheets.cell_formats import CellFormat
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.workbooks.workbook_xml import ErrorCell
 
+Formats = Mapping[int, CellFormat]
+"""0-based column -> the format of its dates and numbers."""
+_NO_FORMATS: Final[Formats] = {}
 
-def text_chunk(numbers: list[int], rows: Sequence[Sequence[object]], width: int) -> Chunk:
+
+def text_chunk(
+    numbers: list[int],
+    rows: Sequence[Sequence[object]],
+    width: int,
+    formats: Formats = _NO_FORMATS,
+) -> Chunk:
     """Convert rows of typed cells to text; short rows are padded, long ones cut to the width."""
     if any(len(row) != width for row in rows):
         rows = [(*row[:width], *[""] * (width - len(row))) for row in rows]
     columns = [list(cells) for cells in zip(*rows, strict=True)] or [[] for _ in range(width)]
-    return text_columns(numbers, columns)
+    return text_columns(numbers, columns, formats)
 
 
-def text_columns(numbers: list[int], columns: Sequence[Sequence[object]]) -> Chunk:
-    """Convert typed cells to text, and record the cells whose text is uncertain."""
+def text_columns(
+    numbers: list[int], columns: Sequence[Sequence[object]], formats: Formats = _NO_FORMATS
+) -> Chunk:
+    """Convert typed cells to text, and record the cells whose text is uncertain.
+
+    Args:
+        formats: of the columns whose dates and numbers have a text.
+    """
     odd_cells: dict[tuple[int, int], str] = {}
+    formatted: set[tuple[int, int]] = set()
     texts = []
     for column, cells in enumerate(columns):
         if _is_all_text(cells):
             texts.append(list(cells))
             continue
         pairs = [_text_of(value) for value in cells]
+        if column in formats:
+            text_of, known = formats[column].text_of, list(zip(cells, pairs, strict=True))
+            # An empty cell of a data frame may be of the type of a date.
+            made = [text_of(value) if pair[0] else None for value, pair in known]
+            given = zip(made, pairs, strict=True)
+            pairs = [pair if text is None else (text, "") for text, pair in given]
+            named = zip(numbers, made, strict=True)
+            formatted |= {(number, column) for number, text in named if text is not None}
         texts.append([text for text, _ in pairs])
         for number, (_, oddity) in zip(numbers, pairs, strict=True):
             if oddity:
                 odd_cells[number, column] = oddity
-    return Chunk(numbers, texts, odd_cells)
+    return Chunk(numbers, texts, odd_cells, formatted=frozenset(formatted))
 
 
 def _is_all_text(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:

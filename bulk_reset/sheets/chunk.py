@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+_SHOWN: Final = 40
 INCOMPLETE_CHARACTER: Final = "contains an incomplete character"
 """The problem of a text with half of a surrogate pair."""
 
@@ -40,6 +41,30 @@ class RowFault(NamedTuple):
     fix: str
 
 
+class Origin(NamedTuple):
+    """A rule of a profile that made or replaced the cells of a column.
+
+    Attributes:
+        position: the 0-based column.
+        rule: ``templates.title``, ``values.incident_severity``.
+        before: the cells before it; None for a column that it made.
+        after: the cells that it made.
+    """
+
+    position: int
+    rule: str
+    before: list[str] | None
+    after: list[str]
+
+
+class ProfileFault(NamedTuple):
+    """Why a rule of a profile has no text for a cell."""
+
+    kind: str
+    problem: str
+    fix: str
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows that are read together, stored by column.
@@ -58,6 +83,9 @@ class Chunk:
         recalled: everything that the sheet remembers of these rows; None if it was not pulled.
         is_remembered: whether every row has pulled values, even if all of them are empty.
         row_faults: row_number -> why all cells of the row are uncertain.
+        formatted: (row_number, column) of dates and numbers whose text is in a given format.
+        origins: the rules of the profile, in the order in which they were used.
+        profile_faults: (row_number, column) -> why the profile has no text for the cell.
     """
 
     numbers: Sequence[int]
@@ -71,6 +99,9 @@ class Chunk:
     recalled: Recalled | None = None
     is_remembered: bool = False
     row_faults: dict[int, RowFault] = field(default_factory=dict)
+    formatted: frozenset[tuple[int, int]] = frozenset()
+    origins: tuple[Origin, ...] = ()
+    profile_faults: dict[tuple[int, int], ProfileFault] = field(default_factory=dict)
 
     def rows_at(self, places: Sequence[int], names: Container[str]) -> Chunk:
         """Return some rows alone, with the pulled values of some fields."""
@@ -94,8 +125,32 @@ class Chunk:
             columns=[some(cells) for cells in self.columns],
             was={name: some(cells) for name, cells in self.was.items() if name in names},
             recalled=recalled,
+            origins=tuple(
+                one._replace(before=one.before and some(one.before), after=some(one.after))
+                for one in self.origins
+            ),
         )
 
     def rows(self) -> Iterator[tuple[int | str, ...]]:
         """Yield each row: its number, then its cells."""
         return zip(self.numbers, *self.columns, strict=True)
+
+
+def origin_of(chunk: Chunk, position: int, place: int) -> str:
+    """Return the rules of the profile that made a cell; empty if it is the sheet's own.
+
+    A rule that replaced a text is shown with it: ``values.incident_severity 'SEV1'``.
+    """
+    rules = []
+    for one in chunk.origins:
+        if one.position == position and one.after[place]:
+            before = "" if one.before is None else one.before[place]
+            if before == one.after[place]:
+                continue
+            rules.append(f"{one.rule} {_shown(before)}" if before else one.rule)
+    return ", ".join(rules)
+
+
+def _shown(text: str) -> str:
+    """Return a text in quotes, cut to a length that suits a list."""
+    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")

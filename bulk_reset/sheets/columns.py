@@ -9,16 +9,19 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
 from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.core.option_names import option, option_name
+
+if TYPE_CHECKING:
+    from bulk_reset.sheets.user_rules import UserRules
 
 OWN_PREFIX: Final = "bulk-reset "
 """Prefix of columns that bulk-reset added to a file."""
@@ -91,6 +94,9 @@ class Columns:
         notices: sentences for the user about unused columns and comments.
         expected: field -> 0-based column with the value that an incident must have, else its row
             is a conflict.
+        rules: the user's own rules for the texts of fields.
+        made_from: field -> the columns that its text is made of by a template of a profile.
+        mapped_values: the fields whose texts a profile maps.
         is_exact: whether texts are sent as they are, because the API has had them before.
     """
 
@@ -99,6 +105,9 @@ class Columns:
     notices: tuple[str, ...] = ()
     is_exact: bool = False
     expected: dict[str, int] = attribute(default_factory=dict)
+    rules: UserRules | None = None
+    made_from: dict[str, tuple[int, ...]] = attribute(default_factory=dict)
+    mapped_values: frozenset[str] = frozenset()
 
     def name(self, field: str) -> str:
         """Return the name of a field's column in the sheet."""
@@ -198,7 +207,12 @@ def find_header(rows: Iterable[Sequence[object]], header_row: int | None) -> Hea
 
 
 def bind(
-    header: tuple[str, ...], mapping: dict[str, str], path: str, *, is_pulled: bool = False
+    header: tuple[str, ...],
+    mapping: Mapping[str, str],
+    path: str,
+    *,
+    is_pulled: bool = False,
+    also_used: Collection[int] = (),
 ) -> Columns:
     """Find each field's column.
 
@@ -207,6 +221,7 @@ def bind(
         mapping: field -> column name; takes precedence over matching by name.
         path: named in errors.
         is_pulled: whether the other columns are read-only, so that no notice names them.
+        also_used: columns that are used besides, so that no notice names them.
 
     Raises:
         MissingColumnError: no id, no field to set, or a mapped column that does not exist.
@@ -217,7 +232,7 @@ def bind(
     _require(position_of, header, path)
     _refuse_two_types(position_of, path)
     expected = _expected_positions(header, path)
-    used = {*position_of.values(), *expected.values()}
+    used = {*position_of.values(), *expected.values(), *also_used}
     notices = () if is_pulled else _notices(header, used)
     if COMMENT_FIELD in position_of:
         name = header[position_of[COMMENT_FIELD]]
@@ -262,7 +277,7 @@ def _expected_positions(header: tuple[str, ...], path: str) -> dict[str, int]:
     return found
 
 
-def _mapped_fields(mapping: dict[str, str]) -> dict[str, str]:
+def _mapped_fields(mapping: Mapping[str, str]) -> dict[str, str]:
     """Return field -> column name; the mapping may use any name of a field."""
     mapped: dict[str, str] = {}
     for alias, name in mapping.items():

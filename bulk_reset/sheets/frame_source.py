@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bulk_reset.sheets.cell_texts import text_columns
+from bulk_reset.sheets.cell_texts import Formats, text_columns
 from bulk_reset.sheets.chunk import Chunk
 
 
@@ -18,6 +18,7 @@ class FrameSource:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
+        self.formats: Formats = {}
         self.header = tuple(str(name) for name in frame.columns)
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
@@ -26,4 +27,4 @@ class FrameSource:
             part = self._frame.iloc[start : start + chunk_rows]
             columns = [part.iloc[:, position].tolist() for position in range(part.shape[1])]
             numbers = list(range(start + 2, start + 2 + len(part)))
-            yield text_columns(numbers, columns)
+            yield text_columns(numbers, columns, self.formats)

@@ -11,7 +11,9 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 from bulk_reset.core.errors import SheetError
 from bulk_reset.sheets.columns import field_named, is_own
 from bulk_reset.sheets.file_types import TEXT_EXTENSIONS
-from bulk_reset.sheets.sheet import open_source
+from bulk_reset.sheets.open_sheet import require_file
+from bulk_reset.sheets.text_files.delimited import DelimitedSource
+from bulk_reset.sheets.workbook_source import WorkbookSource
 
 _ROWS: Final = 50
 _SAMPLES: Final = 3
@@ -58,7 +60,11 @@ def preview(
         SheetError: it cannot be read as a table. InputError: an option does not fit it.
     """
     try:
-        source = open_source(path, delimiter, encoding, sheet_name, header_row)
+        source: DelimitedSource | WorkbookSource
+        if require_file(path) in TEXT_EXTENSIONS:
+            source = DelimitedSource(path, path.name, delimiter, encoding, header_row)
+        else:
+            source = WorkbookSource(path, sheet_name, header_row)
         first = next(iter(source.read(_ROWS)), None)
     except OSError as exc:
         raise SheetError(f"{path.name}: cannot be read ({exc.strerror or exc}).") from exc

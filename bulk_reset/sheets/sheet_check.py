@@ -300,8 +300,10 @@ class DecidedChunk:
             made = Change.made(number, incident_id, values, digest, was)
             since = self.checked.comment_since.get(place, 0.0)
             expected = self.checked.expected.get(place)
-            is_whole = not since and expected is None
-            return made if is_whole else made._replace(comment_since=since, expected=expected)
+            origins = self.checked.origins(place)
+            if not since and expected is None and origins is None:
+                return made
+            return made._replace(comment_since=since, expected=expected, origins=origins)
         return Outcome(
             number,
             incident_id,

@@ -10,7 +10,7 @@ The rules for the text of a cell are in ``cell_rules``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -34,7 +34,7 @@ from bulk_reset.sheets.cell_rules import (
     shorten,
     text_error,
 )
-from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
+from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk, origin_of
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.comment_times import comment_since
 from bulk_reset.sheets.pulled_rows import (
@@ -58,6 +58,8 @@ _FIX_OF: Final = {
     INCOMPLETE_CHARACTER: "Enter the complete character",
 }
 """The fix of a cell's problem, where it is not the format of the cell."""
+_MAPPABLE: Final = frozenset({"severity", "too_short"})
+"""Errors of texts that a profile may map."""
 _VALID_SEVERITIES: Final = frozenset({"", *SEVERITIES})
 
 
@@ -76,6 +78,7 @@ class CheckedChunk:
         json_names: place -> the columns whose pulled value was not a text; their cells are JSON.
         comment_since: place -> since when an earlier run may have added the comment.
         expected: place -> field -> the text that its incident must have.
+        origin: returns the rules of a profile that a cell is from: place, field -> text.
     """
 
     numbers: Sequence[int]
@@ -88,6 +91,7 @@ class CheckedChunk:
     json_names: dict[int, frozenset[str]] = field(default_factory=dict)
     comment_since: Mapping[int, float] = field(default_factory=dict)
     expected: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    origin: Callable[[int, str], str] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -104,10 +108,9 @@ class CheckedChunk:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there are only columns of ``FIELDS``, and no pulled values."""
-        return (
-            not (self.was or self.is_remembered or self.expected) and self.columns.keys() <= _PLAIN
-        )
+        """Whether there are only columns of ``FIELDS``, and nothing is known of their values."""
+        is_known = self.was or self.is_remembered or self.expected or self.origin
+        return not is_known and self.columns.keys() <= _PLAIN
 
     def are_to_set(self) -> list[bool]:
         """Return for each row whether it is valid and sets a field."""
@@ -133,6 +136,13 @@ class CheckedChunk:
             field_of(name): pulled_value(name, text, json_names) for name, text in found.items()
         }
 
+    def origins(self, place: int) -> dict[str, str] | None:
+        """Return field -> the rules of a profile that its value is from; None without a profile."""
+        if self.origin is None:
+            return None
+        found = {name: self.origin(place, name) for name in self.columns}
+        return {field_of(name): rules for name, rules in found.items() if rules}
+
     def values(self, place: int) -> dict[str, str]:
         """Return the values that the row at this place sets: column -> text."""
         json_names = self.json_names.get(place, ())
@@ -154,6 +164,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     json_names = json_names_by_place(chunk, cells)
     found = [
         *_odd_cells(chunk, columns),
+        *_profile_faults(chunk, columns),
         *refused_rows(chunk),
         *(() if columns.is_exact else other_types(cells, chunk, json_names)),
     ]
@@ -163,6 +174,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
             continue
         broken = _check_column(name, texts)
         found += (entry for entry in broken if (entry[0], name) not in odd)
+    found += _broken_rules(cells, chunk, columns, {(place, name) for place, name, *_ in found})
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
     if chunk.row_faults:
         invalid |= {p for p, number in enumerate(chunk.numbers) if number in chunk.row_faults}
@@ -171,11 +183,10 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     found += _check_emptiness(cells, invalid | untouched)
     order = list(cells)
     found.sort(key=lambda entry: (entry[0], order.index(entry[1])))
-    row_errors = []
-    for place, name, kind, problem, fix in found:
-        value = shorten(raw_ids[place] if name == ID_FIELD else cells[name][place])
-        number = chunk.numbers[place]
-        row_errors.append(RowError(number, columns.name(name), kind, value, problem, fix))
+    row_errors = [
+        _row_error(entry, raw_ids if entry[1] == ID_FIELD else cells[entry[1]], chunk, columns)
+        for entry in found
+    ]
     if chunk.row_faults:
         row_errors = _with_faults(row_errors, chunk)
     return CheckedChunk(
@@ -189,7 +200,38 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         json_names,
         comment_since(chunk, columns),
         _expected(chunk, columns),
+        partial(_origin, chunk, columns) if chunk.origins else None,
     )
+
+
+def _broken_rules(
+    cells: Mapping[str, list[str]],
+    chunk: Chunk,
+    columns: Columns,
+    broken_before: Container[tuple[int, str]],
+) -> Broken:
+    """Find cells that break the user's own rules, and no other."""
+    if columns.rules is None:
+        return
+    for entry in columns.rules.errors(cells, chunk.was):
+        if entry[:2] not in broken_before:
+            yield entry
+
+
+def _row_error(
+    entry: tuple[int, str, str, str, str], texts: Sequence[str], chunk: Chunk, columns: Columns
+) -> RowError:
+    place, name, kind, problem, fix = entry
+    if chunk.origins and (rule := origin_of(chunk, columns.position[name], place)):
+        problem += f" (from {rule})"
+    if name in columns.mapped_values and kind in _MAPPABLE:
+        fix += f", or map it in [values.{name}] of the profile"
+    value = shorten(texts[place])
+    return RowError(chunk.numbers[place], columns.name(name), kind, value, problem, fix)
+
+
+def _origin(chunk: Chunk, columns: Columns, place: int, name: str) -> str:
+    return origin_of(chunk, columns.position[name], place)
 
 
 def _expected(chunk: Chunk, columns: Columns) -> dict[int, dict[str, str]]:
@@ -279,6 +321,17 @@ def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> Broken
         if place not in invalid and not any(cells[place] for cells in settable):
             fix = "Fill in a field, or remove the row"
             yield place, ID_FIELD, "nothing_to_set", "the row has no field to update", fix
+
+
+def _profile_faults(chunk: Chunk, columns: Columns) -> Broken:
+    """Find cells for which the profile has no text."""
+    if not chunk.profile_faults:
+        return
+    name_at = {position: name for name, position in columns.position.items()}
+    place_of = {number: place for place, number in enumerate(chunk.numbers)}
+    for (number, position), fault in chunk.profile_faults.items():
+        if position in name_at and number in place_of:
+            yield place_of[number], name_at[position], *fault
 
 
 def _odd_cells(chunk: Chunk, columns: Columns) -> Broken:

@@ -1,4 +1,4 @@
-"""A worksheet of a workbook as a source of rows."""
+"""A worksheet of a workbook as a sheet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bulk_reset.sheets.cell_texts import text_chunk
+from bulk_reset.sheets.cell_texts import Formats, text_chunk
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.workbooks.workbook import open_workbook_sheet
 
@@ -20,17 +20,20 @@ class WorkbookSource:
         self.header_row, self.header = self._found.header.row_number, self._found.header.names
         self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
         self.notice += self._found.notice
+        self.first_column = self._found.first_column
+        self.formats: Formats = {}
 
     def memory_rows(self) -> Iterable[Sequence[object]] | None:
         """Return the rows of the worksheet with pulled values; None if there is none."""
         return self._found.memory_rows
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
-        """Yield chunks; see ``Source``."""
+        """Yield chunks; see ``sheet.Source``."""
         width = len(self.header)
         rows = enumerate(self._found.rows(), 1)
         for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
-            yield text_chunk([number for number, _ in chunk], [row for _, row in chunk], width)
+            numbers, cells = [number for number, _ in chunk], [row for _, row in chunk]
+            yield text_chunk(numbers, cells, width, self.formats)
 
 
 def _chunked(

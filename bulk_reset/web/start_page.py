@@ -7,12 +7,12 @@ from typing import Final
 
 from aiohttp import BodyPartReader, web
 
+from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.web.languages import LANGUAGES
+from bulk_reset.web.pages import SETTINGS, TASKS, address, task_of
 from bulk_reset.web.rendering import page
 from bulk_reset.web.security import SESSION
-from bulk_reset.web.task import Task, Tasks
 
-TASKS: Final = web.AppKey("tasks", Tasks)
 MOST_BYTES: Final = 512 << 20
 """A larger sheet is refused."""
 _PART_BYTES: Final = 1 << 16
@@ -22,7 +22,9 @@ _LISTED: Final = 50
 async def show_start(request: web.Request) -> web.Response:
     """Show the form for a sheet, and the newest tasks."""
     tasks = [task for task, _ in zip(request.app[TASKS].all(), range(_LISTED), strict=False)]
-    return page(request, "start.html.j2", tasks=tasks, most_bytes=MOST_BYTES)
+    return page(
+        request, "start.html.j2", tasks=tasks, most_bytes=MOST_BYTES, fields=SETTABLE_FIELDS
+    )
 
 
 async def add_sheet(request: web.Request) -> web.Response:
@@ -36,7 +38,8 @@ async def add_sheet(request: web.Request) -> web.Response:
     if not isinstance(part, BodyPartReader) or part.name != "sheet" or not part.filename:
         raise web.HTTPBadRequest(text="No sheet was sent. Choose a file.\n")
     tasks = request.app[TASKS]
-    task = tasks.new(part.filename, is_sandbox=True)
+    has_key = bool(request.app[SETTINGS].key_source())
+    task = tasks.new(part.filename, is_sandbox=not has_key)
     is_whole = False
     try:
         await _store(part, task.sheet)
@@ -45,7 +48,7 @@ async def add_sheet(request: web.Request) -> web.Response:
     finally:
         if not is_whole:
             tasks.remove(task)
-    return web.Response(status=204, headers={"HX-Redirect": task_address(task)})
+    return web.Response(status=204, headers={"HX-Redirect": address(task, "columns")})
 
 
 async def _store(part: BodyPartReader, path: Path) -> None:
@@ -69,13 +72,8 @@ async def choose_language(request: web.Request) -> web.Response:
 
 
 async def show_task(request: web.Request) -> web.Response:
-    """Show a task."""
-    task = request.app[TASKS].find(request.match_info["task"])
-    if task is None:
-        raise web.HTTPNotFound(text="No such task.\n")
-    return page(request, "task.html.j2", task=task)
-
-
-def task_address(task: Task) -> str:
-    """Return the address of a task, which has its id and never a path."""
-    return f"/tasks/{task.id}"
+    """Open the step of a task at which it is."""
+    task = task_of(request)
+    steps = {"result": task.report, "run": task.plan, "plan": task.plan_rows, "errors": task.rows}
+    step = next((name for name, path in steps.items() if path.exists()), "columns")
+    raise web.HTTPFound(address(task, step))

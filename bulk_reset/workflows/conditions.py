@@ -19,8 +19,8 @@ from bulk_reset.core.safe_text import one_line
 if TYPE_CHECKING:
     from jinja2 import Template
 
+    from bulk_reset.core.rule_templates import Environment
     from bulk_reset.engine.options import Options
-    from bulk_reset.workflows.rule_templates import Environment
 
 _SEVERITY: Final = "severity"
 """A short name of the severity, as a column may have it."""
@@ -46,7 +46,7 @@ class Conditions:
             return cls()
         from jinja2 import TemplateError  # noqa: PLC0415  (rarely needed)
 
-        from bulk_reset.workflows.rule_templates import Environment  # noqa: PLC0415
+        from bulk_reset.core.rule_templates import Environment  # noqa: PLC0415
 
         conditions = cls(_environment=Environment())
         for name, text in given.items():

@@ -27,7 +27,7 @@ from bulk_reset.sheets.columns import field_named
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from bulk_reset.workflows.rule_templates import Environment
+    from bulk_reset.core.rule_templates import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Rules:
         """
         from jinja2 import TemplateError  # noqa: PLC0415  (rarely needed)
 
-        from bulk_reset.workflows.rule_templates import Environment  # noqa: PLC0415
+        from bulk_reset.core.rule_templates import Environment  # noqa: PLC0415
 
         environment = Environment()
         templates: dict[str, Template] = {}
@@ -96,7 +96,7 @@ class Rules:
 
 def _reason(error: Exception, incident: Mapping[str, Any]) -> str:
     """Return why a template failed, and the fix."""
-    from bulk_reset.workflows.rule_templates import RuleError  # noqa: PLC0415
+    from bulk_reset.core.rule_templates import RuleError  # noqa: PLC0415
 
     what = one_line(str(error)).rstrip(".") or type(error).__name__
     values = f" Available values: {', '.join(sorted(incident))}."

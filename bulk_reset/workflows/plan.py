@@ -242,6 +242,7 @@ def _rejected_row(outcome: Outcome) -> RowPlan:
 
 
 def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
+    origins = change.origins or {}
     fields = [
         FieldPlan(
             name,
@@ -251,13 +252,16 @@ def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
             why_not_restorable(name, comparison.before[name]),
             comparison.before[name],
             wanted,
+            origins.get(name, ""),
         )
         for name, wanted in comparison.wanted.items()
     ]
     if comparison.verdict is Verdict.UPDATE and COMMENT_FIELD in comparison.change.fields:
         text = loads(change.rest[-1].body)[COMMENT_FIELD]
         lost = "a comment cannot be undone"
-        fields.append(FieldPlan(COMMENT_FIELD, "", text, None, lost, "", text))
+        fields.append(
+            FieldPlan(COMMENT_FIELD, "", text, None, lost, "", text, origins.get(COMMENT_FIELD, ""))
+        )
     return RowPlan(
         change.row_number,
         change.incident_id,

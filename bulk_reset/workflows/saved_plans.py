@@ -22,9 +22,9 @@ from bulk_reset.sheets.sheet import Sheet
 
 EXPIRES_S: Final = 24 * 3600.0
 _DECIDING: Final = (
-    *("mapping", "delimiter", "encoding", "sheet_name", "header_row", "corrections"),
-    "on_conflict",
-    *("skip_invalid", "limit", "retry_failed", "overwrite"),
+    *("mapping", "delimiter", "encoding", "sheet_name", "header_row"),
+    *("profile", "rules", "corrections"),
+    *("on_conflict", "skip_invalid", "limit", "retry_failed", "overwrite"),
     *("only_rows", "only_fields", "where", "exclude_where"),
 )
 """The options that decide which values a run sends."""

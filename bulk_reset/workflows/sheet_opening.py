@@ -20,8 +20,9 @@ from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.sheets.corrections import CorrectedSource, Corrections
 from bulk_reset.sheets.exact_table import ExactTable
+from bulk_reset.sheets.open_sheet import STDIN, open_sheet
 from bulk_reset.sheets.pulled_values import READ_ONLY_EDITED
-from bulk_reset.sheets.sheet import STDIN, Sheet, open_sheet
+from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk
 from bulk_reset.workflows.verify import BEFORE
@@ -53,6 +54,8 @@ def opened_sheet(
         encoding=options.encoding,
         sheet_name=options.sheet_name,
         header_row=options.header_row,
+        profile=options.profile,
+        rules=options.rules,
         notify=callbacks.on_notice,
     ) as table:
         if options.corrections is not None:
@@ -89,30 +92,8 @@ def check_sheet(
     # The rows of a plan were decided when it was made, and stay in their order.
     policy = options.on_conflict if table.plan is None else OnConflict.IN_ORDER
     sheet_check = check_rows(table, policy, count)
-    for notice in sheet_check.readings.notices:
-        callbacks.on_notice(f"{table.label}: {notice}")
-    if sheet_check.emptied:
-        callbacks.on_notice(
-            f"{table.label}: {counted(sheet_check.emptied, 'cell')} emptied since the pull; the "
-            "API cannot empty a field, so the values stay"
-        )
-    if sheet_check.read_only_edits:
-        callbacks.on_notice(
-            f"{table.label}: {counted(sheet_check.read_only_edits, 'row')} with edits in "
-            f"{', '.join(READ_ONLY_EDITED[:-1])} or {READ_ONLY_EDITED[-1]}; these columns are "
-            "never sent"
-        )
-    if sheet_check.blank_rows:
-        callbacks.on_notice(
-            f"{table.label}: {counted(sheet_check.blank_rows, 'blank row')} ignored"
-        )
-    if table.without_fields:
-        callbacks.on_notice(
-            f"{table.label}: {counted(table.without_fields, 'row')} left out, because "
-            f"{option_name('only_fields')} selects none of the fields"
-        )
-    if table.plan is not None and (others := table.others()):
-        callbacks.on_notice(f"{table.label}: not in this run: {others}")
+    for fact in _facts(table, sheet_check):
+        callbacks.on_notice(f"{table.label}: {fact}")
     if not sheet_check.rows and table.plan is None:
         raise NoRowsError(f"{table.label}: no rows below the header. Add a row for each incident.")
     if options.max_rows is not None and sheet_check.rows > options.max_rows:
@@ -122,6 +103,32 @@ def check_sheet(
             f"use a higher {option_name('max_rows')}."
         )
     return sheet_check
+
+
+def _facts(table: Sheet, sheet_check: SheetCheck) -> Iterator[str]:
+    """Yield what the user should know about the rows of a sheet."""
+    yield from sheet_check.readings.notices
+    if sheet_check.emptied:
+        yield (
+            f"{counted(sheet_check.emptied, 'cell')} emptied since the pull; the API cannot empty "
+            "a field, so the values stay"
+        )
+    if sheet_check.read_only_edits:
+        yield (
+            f"{counted(sheet_check.read_only_edits, 'row')} with edits in "
+            f"{', '.join(READ_ONLY_EDITED[:-1])} or {READ_ONLY_EDITED[-1]}; these columns are "
+            "never sent"
+        )
+    yield from table.profile_notices()
+    if sheet_check.blank_rows:
+        yield f"{counted(sheet_check.blank_rows, 'blank row')} ignored"
+    if table.without_fields:
+        yield (
+            f"{counted(table.without_fields, 'row')} left out, because "
+            f"{option_name('only_fields')} selects none of the fields"
+        )
+    if table.plan is not None and (others := table.others()):
+        yield f"not in this run: {others}"
 
 
 def report_path(sheet: SheetLike, options: Options) -> Path | None:

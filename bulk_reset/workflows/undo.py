@@ -87,6 +87,8 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
         mapping={},
         header_row=None,
         corrections=None,
+        profile=None,
+        rules=None,
         sheet_name=None,
         delimiter=None,
         encoding=None,

@@ -1,4 +1,4 @@
-"""``python tests/bench [PART]...``: measure and print tables; all parts by default.
+"""``python tests/bench [PART]...``: measure and print tables; all parts but dask by default.
 
 It takes minutes and requires an idle machine.
 """
@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 import engine
-import schedule
 import sheets_table
 import startup
 import typer
@@ -27,6 +26,8 @@ console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
 class Part(StrEnum):
     """A part that can be measured alone."""
 
+    CLAIMS = "claims"
+    DASK = "dask"
     ENGINE = "engine"
     PAGE = "page"
     PLANS = "plans"
@@ -39,7 +40,7 @@ class Part(StrEnum):
 @app.command()
 def main(
     parts: Annotated[
-        list[Part] | None, typer.Argument(help="Parts to measure; all by default.")
+        list[Part] | None, typer.Argument(help="Parts to measure; all but dask by default.")
     ] = None,
     rows: Annotated[
         int | None,
@@ -70,7 +71,7 @@ def main(
     """Measure bulk-reset and compare it with other clients."""
     if (load := os.getloadavg()[0]) > _IDLE_LOAD:
         log(f"The load of this machine is {load:.1f}: the results are not reliable.")
-    for part in dict.fromkeys(parts or Part):
+    for part in dict.fromkeys(parts or [one for one in Part if one is not Part.DASK]):
         log(f"{part}: measuring ...")
         for table in _tables(part, rows, rounds, is_full=full):
             console.print(table)
@@ -103,8 +104,10 @@ def _tables(  # noqa: PLR0911  (one for each part)
             import quota_table  # noqa: PLC0415
 
             return quota_table.tables()
-        case Part.SCHEDULE:
-            return schedule.tables(log)
+        case Part.SCHEDULE | Part.CLAIMS | Part.DASK:
+            import schedules  # noqa: PLC0415  (imports bulk_reset)
+
+            return schedules.tables(part, rows, log)
         case Part.SHEETS:
             return sheets_table.tables(
                 rows or sheets_table.ROWS, rounds or sheets_table.ROUNDS, log, is_full=is_full

@@ -63,20 +63,22 @@ def _idle(jobs: int) -> tuple[float, float, float]:
                 if json.loads(line)["event"] == "jobs_loaded":
                     break
             start_s = time.perf_counter() - started_at
-            before_s, at = _processor_s(process.pid), time.perf_counter()
+            before_s, at = processor_s(process.pid), time.perf_counter()
             time.sleep(_WATCHED_S)
-            busy = (_processor_s(process.pid) - before_s) / (time.perf_counter() - at)
-            return start_s, busy, _memory_mb(process.pid)
+            busy = (processor_s(process.pid) - before_s) / (time.perf_counter() - at)
+            return start_s, busy, memory_mb(process.pid)
         finally:
             process.terminate()
             process.communicate(timeout=30)
 
 
-def _processor_s(pid: int) -> float:
+def processor_s(pid: int) -> float:
+    """Return the processor time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory_mb(pid: int) -> float:
+def memory_mb(pid: int) -> float:
+    """Return the resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

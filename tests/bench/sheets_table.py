@@ -36,6 +36,15 @@ import pandas as pd
 chunks = pd.read_csv(sys.argv[1], dtype=str, chunksize=10_000)
 sys.stdout.write(str(sum(len(chunk) for chunk in chunks)))
 """
+_PROFILE: Final = """\
+[templates]
+title = "[{{ row.incident_severity }}] {{ row.title }}"
+description = "{{ row.impact }}: {{ row.description }}"
+[values.incident_severity]
+Info = "Warning"
+"""
+_PROFILE_LIMIT: Final = 2.0
+"""A check with a profile takes at most so many times as long as pandas."""
 Log = Callable[[str], None]
 
 
@@ -90,13 +99,20 @@ def _checks(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
     Raises:
         RuntimeError: one of them failed or found another number of rows.
     """
-    checks, reads = [], []
+    checks, reads, profiled = [], [], []
+    profile = sheet.with_name("bench.toml")
+    profile.write_text(_PROFILE, encoding="utf-8")
     for _ in range(rounds):
         checks.append(measure(our_command("check", sheet, "--json")))
         _expect(json.loads(checks[-1].stdout)["to_send"], rows, "check")
         reads.append(measure([sys.executable, "-c", _PANDAS, str(sheet)]))
         _expect(int(reads[-1].stdout), rows, "pandas")
+        by_profile = our_command("check", sheet, "--json", "--profile", profile)
+        profiled.append(measure(by_profile))
+        _expect(json.loads(profiled[-1].stdout)["to_send"], rows, "check by a profile")
     yield _figure("check, CSV", rows, checks, _ratio(checks, reads, "pandas"))
+    limit = f", limit {_PROFILE_LIMIT:.1f}"
+    yield _figure("check by a profile", rows, profiled, _ratio(profiled, reads, "pandas") + limit)
     yield _figure("pandas.read_csv", rows, reads)
 
 

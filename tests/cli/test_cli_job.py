@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from programs import KEY, Begin, SandboxProcess, read_csv, seed_id, write_sheet
+from terminal import seen_on_a_terminal
 
 from bulk_reset.jobs.job_runs.run_record import JobState, RunRecord
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
@@ -358,6 +359,31 @@ def test_if_due_counts_from_when_a_job_is_first_seen(command: Command, tmp_path:
         assert (record.due_at, record.is_scheduled, record.exit_code) == (midnight, True, 0)
 
 
+@pytest.mark.parametrize(
+    ("stop", "codes"),
+    [("outage", [0, 0]), ("failures", [3, 3])],
+)
+def test_a_caller_that_retries_gets_the_result_of_the_last_run(
+    stop: str, codes: list[int], command: Command, tmp_path: Path
+) -> None:
+    """An interrupted run resumes at once; one that failed is not run again, and says so."""
+    write_sheet(tmp_path / "in.csv", 1)
+    once_a_year = SCHEDULE.replace('"* * * * *"', '"0 0 1 1 *"')
+    file = write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}{once_a_year}")
+    state, now_at = StateFolder(tmp_path / "state"), time.time()
+    record = RunRecord("run-1", "nightly", str(file), now_at, is_scheduled=True)
+    state.begin(record, file.read_bytes())
+    ended = {"state": "ended", "ended_at": now_at, "exit_code": 3, "stop": stop}
+    state.write(dataclasses.replace(record, **ended))
+    state.save_job_state("nightly", JobState(str(file), "0 0 1 1 * UTC", now_at, "run-1"))
+    ask = ("job", "run", "nightly.toml", "--state-dir", "state", "--if-due", "--quiet")
+    # Without --resume, the pause of again_after is kept, and nothing is due.
+    assert command(*ask).returncode == 0
+    assert [command(*ask, "--resume").returncode for _ in codes] == codes
+    with state.locked("nightly"):
+        assert command(*ask, "--resume").returncode == 4
+
+
 def test_of_ten_checks_at_once_one_runs_the_job_and_all_exit_0(
     begin: Begin, tmp_path: Path
 ) -> None:
@@ -399,6 +425,18 @@ def test_why_a_sheet_was_refused_is_shown(command: Command, tmp_path: Path) -> N
     assert quiet.stderr.splitlines()[1:] == [why]
     shown = command("runs", "show", runs_of(tmp_path)[-1].id, "--state-dir", "state")
     assert f"Invalid   {why}" in shown.stdout.splitlines()
+
+
+@pytest.mark.parametrize("more", [[], ["-v"]])
+def test_a_terminal_shows_the_result_and_no_events(more: list[str], tmp_path: Path) -> None:
+    """Events are for -v, for programs and for the log of the run."""
+    write_sheet(tmp_path / "in.csv", 1)
+    write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}")
+    run = ["job", "run", "nightly.toml", "--state-dir", "state", *more]
+    code, seen = seen_on_a_terminal(run, tmp_path)
+    assert code == 0
+    assert "nightly: 1 of 1 row done" in seen
+    assert ("run_ended" in seen) is bool(more)
 
 
 # --- install ---------------------------------------------------------------------------------
@@ -466,16 +504,17 @@ def test_the_line_of_a_crontab_runs_the_job(command: Command, tmp_path: Path) ->
         ),
         (["run", "nightly.toml", "--if-due"], "nightly.toml:1: schedule: this table is missing"),
         (["run", "nightly.toml", "--state-dir", "in.csv"], "in.csv: cannot be written"),
-        (["install", "nightly.toml"], "--systemd, --cron: use exactly one of them."),
+        (["install", "nightly.toml"], "--systemd, --cron, --kubernetes: use exactly one of them."),
         (
             ["install", "nightly.toml", "--cron", "--systemd"],
-            "--systemd, --cron: use exactly one of them.",
+            "--systemd, --cron, --kubernetes: use exactly one of them.",
         ),
         (
             ["install", "nightly.toml", "--cron", "--to", "x"],
             "--to: requires --systemd. Remove --to, or use --systemd.",
         ),
         (["install", "nightly.toml", "--cron"], "no [schedule], so there is nothing to"),
+        (["run", "nightly.toml", "--resume"], "--resume: requires --if-due."),
         (["list", "in.csv"], "in.csv: no such folder."),
     ],
 )

@@ -13,6 +13,8 @@ from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.saved_plan import PlanFileError
 from bulk_reset.jobs.job_files.job_file import JobFileError, JobFileProblem
+from bulk_reset.sheets.profile import Profile, ProfileError
+from bulk_reset.sheets.toml_file import Problem, TomlFileError
 
 ROW_ERROR = RowError(7, "Title", "too_long", "x" * 60, "201 characters", "shorten it")
 REQUEST_KINDS = (
@@ -30,6 +32,8 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
         kind: kind("no", code="C", http_status=418, request_id="R1", retry_after_s=2.5)
         for kind in REQUEST_KINDS
     },
+    TomlFileError: TomlFileError("p.toml", {(): 2}, [Problem((), "not TOML. Fix it.")]),
+    ProfileError: ProfileError(Profile(), [Problem(("columns", "title"), "twice. Remove one.")]),
     errors.MissingColumnError: errors.MissingColumnError("title", ("ID", "Name"), "a.csv"),
     errors.InvalidRowsError: errors.InvalidRowsError("a.csv", (ROW_ERROR, ROW_ERROR), 9),
     JobFileError: JobFileError(
@@ -83,6 +87,8 @@ def test_pickled_error_keeps_its_text_and_facts(kind, carry) -> None:  # noqa: A
 EXIT_CODES = {
     errors.InputError: ExitCode.INPUT,
     errors.SheetError: ExitCode.INPUT,
+    TomlFileError: ExitCode.INPUT,
+    ProfileError: ExitCode.INPUT,
     errors.SheetChangedError: ExitCode.INPUT,
     errors.IncompleteSheetError: ExitCode.INPUT,
     PlanFileError: ExitCode.INPUT,

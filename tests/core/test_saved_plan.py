@@ -21,7 +21,7 @@ from bulk_reset.core.saved_plan import (
     SavedPlan,
     SavedRow,
 )
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 HEADER = PlanHeader(
     sheet="x.csv",

@@ -14,7 +14,7 @@ import xlsxwriter
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.fields import ID_FIELD
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, check_rows
 from bulk_reset.sheets.validation import check_chunk
 

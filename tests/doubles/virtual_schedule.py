@@ -30,7 +30,7 @@ class VirtualSchedule:
         def now_at() -> float:
             return self.clock()  # which a test may set
 
-        monkeypatch.setattr(apscheduler.schedulers.base, "datetime", _datetime_of(now_at))
+        monkeypatch.setattr(apscheduler.schedulers.base, "datetime", datetime_of(now_at))
 
     def clock(self) -> float:
         """Return the virtual time, UTC epoch seconds."""
@@ -54,7 +54,9 @@ class VirtualSchedule:
         return [line for line in lines if line["event"] == name]
 
 
-def _datetime_of(clock: Callable[[], float]) -> type[dt.datetime]:
+def datetime_of(clock: Callable[[], float]) -> type[dt.datetime]:
+    """Return a datetime class whose now is that of a clock."""
+
     class Virtual(dt.datetime):
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]

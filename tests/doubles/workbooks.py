@@ -10,7 +10,7 @@ from typing import Final
 
 import xlsxwriter
 
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 SHEET_PART: Final = "xl/worksheets/sheet1.xml"
 Rows = list[tuple[object, ...]]

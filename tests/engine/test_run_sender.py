@@ -18,7 +18,7 @@ from bulk_reset.engine.options import Options
 from bulk_reset.engine.run_sender import RunSender
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.report_file import Report
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import check_rows
 
 QUICK = Options(sandbox=True, per_second=5_000, per_minute=300_000)

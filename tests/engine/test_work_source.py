@@ -12,7 +12,7 @@ from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.history import History
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import check_rows
 
 A: Final = "a" * 24

@@ -76,6 +76,12 @@ def test_a_job_is_a_service_and_a_timer(tmp_path: Path) -> None:
     }
 
 
+def test_a_service_runs_as_the_user_who_made_it(tmp_path: Path) -> None:
+    """So that it finds this user's key and runs, and the user finds its runs."""
+    unit = systemd_units(job(tmp_path, *NIGHTLY), None, user="op%s")["bulk-reset-nightly.service"]
+    assert settings(unit)["User"] == ["op%%s"]
+
+
 SUMMER, WINTER = "2027-03-28 00:30:00 UTC", "2027-10-31 00:30:00 UTC"
 """Half an hour before Berlin's clock is set forward, and back."""
 analyze = shutil.which("systemd-analyze")

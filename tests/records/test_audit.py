@@ -27,7 +27,7 @@ from bulk_reset.records.audit import (
     note_start,
     read_audit,
 )
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FASTER: dict[str, Any] = {"sandbox": True, "per_second": 5_000, "per_minute": 300_000}

@@ -22,7 +22,7 @@ from bulk_reset.records.previous_values import (
     read_previous_values,
 )
 from bulk_reset.records.restorability import why_not_restorable
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 ID = "69da451e0000000000000001"
 

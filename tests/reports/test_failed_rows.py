@@ -20,7 +20,7 @@ from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.report_file import Report
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.columns import field_named
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import check_rows
 
 A, B, C, D = (letter * 24 for letter in "abcd")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_reset.core.errors import SheetError
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.text_files import clean_blocks
 from bulk_reset.sheets.text_files.clean_blocks import CleanReader, Utf8Stream
 

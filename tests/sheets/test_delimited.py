@@ -12,7 +12,7 @@ import pytest
 from sheet_zoo import A, B, inspect_sheet
 
 from bulk_reset.core.errors import SheetError
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import check_rows
 
 C: Final = "69da451ef77b1b51f40e8aaa"

@@ -22,6 +22,7 @@ from bulk_reset.core.custom_fields import header_of
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.sheets import pulled_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.pulled_sheet import PulledSheet
 from bulk_reset.sheets.pulled_values import (
     MEMORY_SHEET,
@@ -30,7 +31,6 @@ from bulk_reset.sheets.pulled_values import (
     memory_of,
     shown_columns,
 )
-from bulk_reset.sheets.sheet import open_sheet
 from bulk_reset.sheets.validation import check_chunk
 
 ID = "69da451e0000000000000001"

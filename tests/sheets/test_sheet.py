@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from programs import ROOT
 
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 HEADER = "id,title\n"
 SAMPLES = ROOT / "samples"

@@ -12,7 +12,7 @@ from bulk_reset.core.change import Change, Digests
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.row_error import RowError
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
 from bulk_reset.sheets.validation import check_chunk
 

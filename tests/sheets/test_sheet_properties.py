@@ -25,7 +25,7 @@ from test_validation import REQUEST
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.fields import FIELDS
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
 from bulk_reset.sheets.validation import check_chunk
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 HEADER = "id,title\n"
 UNSUPPORTED = "not supported. Save it as .xlsx or .csv (.tsv and .txt are also supported)."

@@ -19,7 +19,7 @@ from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.cell_rules import error_of, problem_of, shorten
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
 

@@ -17,7 +17,7 @@ from programs import ROOT
 from workbooks import SHEET_PART, add_rows, change_part, encrypted, read, write
 
 from bulk_reset.core.errors import InputError, SheetError
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 
 @pytest.fixture

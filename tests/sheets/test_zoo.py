@@ -38,7 +38,7 @@ from sheet_zoo import (
 from workbooks import encrypted
 
 from bulk_reset.core.errors import InputError, SheetError
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 
 CSV: Final = f"id,title\n{A},Disk full\n{B},磁盘已满 😀\n"
 WESTERN: Final = f"id,title\n{A},Störung: Größe überschritten\n"

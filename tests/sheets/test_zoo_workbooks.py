@@ -28,7 +28,7 @@ from sheet_zoo import (
 )
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.sheets.sheet import open_sheet
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.validation import check_chunk
 
 Members = dict[str, bytes]

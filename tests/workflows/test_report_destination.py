@@ -94,7 +94,7 @@ def test_a_report_of_a_sandbox_that_is_gone_is_refused_elsewhere(
 def test_an_address_in_another_spelling_is_the_same_api(tmp_path: Path) -> None:
     """Case, the scheme's own port, and the last dot and slash do not matter."""
     from bulk_reset.records.audit import note_start  # noqa: PLC0415
-    from bulk_reset.sheets.sheet import open_sheet  # noqa: PLC0415
+    from bulk_reset.sheets.open_sheet import open_sheet  # noqa: PLC0415
     from bulk_reset.workflows.report_destination import (  # noqa: PLC0415
         refuse_other_destination,
     )

@@ -128,6 +128,8 @@ class Job(JobTable):
             encoding=source.encoding,
             sheet_name=source.worksheet,
             header_row=source.header_row,
+            profile=self.beside(source.profile) if source.profile else None,
+            rules=self.beside(source.rules) if source.rules else None,
             on_conflict=OnConflict(run.on_conflict),
             skip_invalid=run.skip_invalid,
             app_key_file=self.beside(api.app_key_file) if api.app_key_file else None,

@@ -21,9 +21,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.toml_lines import Keys, line_of, lines_of
 from bulk_reset.jobs.job_files.job import Job, JobKeyError
 from bulk_reset.jobs.job_files.job_schema import Notify
-from bulk_reset.jobs.job_files.toml_lines import Keys, line_of, lines_of
 
 Place = tuple[str | int, ...]
 """The path of a key: its tables, then the key."""

@@ -103,6 +103,8 @@ class Source(JobTable):
     delimiter: Text | None = None
     encoding: Text | None = None
     header_row: Annotated[int, Field(ge=1)] | None = None
+    profile: FilePath | None = None
+    rules: FilePath | None = None
     read_within: PositiveDuration = "10m"
     if_none: Annotated[Literal["error", "nothing"], BeforeValidator(_current_name)] = "error"
     afterwards: Literal["leave", "done"] = "leave"
@@ -116,8 +118,8 @@ class Source(JobTable):
             raise ValueError(f"has {found} of sheet, newest and pull. Use exactly one.")
         if given == ["pull"]:
             of_sheets = (
-                *("worksheet", "delimiter", "encoding", "header_row", "read_within"),
-                *("afterwards", "settle"),
+                *("worksheet", "delimiter", "encoding", "header_row", "profile", "rules"),
+                *("read_within", "afterwards", "settle"),
             )
             wrong = [name for name in of_sheets if name in self.model_fields_set]
             if wrong:

@@ -269,7 +269,9 @@ def _schedule(job: Job) -> Iterator[tuple[str, str]]:
         return
     late = f", up to {schedule.jitter} later" if seconds_of(schedule.jitter) else ""
     yield "Due", describe_due(job) + late
-    yield "Missed runs", _CATCH_UP[schedule.catch_up].format(within=schedule.catch_up_within)
+    missed = _CATCH_UP[schedule.catch_up].format(within=schedule.catch_up_within)
+    is_limited = schedule.deadline and schedule.catch_up != "skip"
+    yield "Missed runs", missed + (f", before {schedule.deadline}" if is_limited else "")
     yield "Outage", f"resumes every {schedule.again_after} until the API responds"
     if schedule.deadline:
         yield "Deadline", f"stops at {schedule.deadline}; remaining rows stay pending"

@@ -182,10 +182,12 @@ class JobRun:
         try:
             self._record_approvals(sheet, options)
             totals = self._send(sheet, options, handles_signals=handles_signals)
-        except NoRowsError:
+        except NoRowsError as error:
             # A pull without anything to change is the usual case.
             if self.job.source.pull is None:
+                self.run_log.run_failed(error)
                 raise
+            self.run_log.info("nothing_to_do", source=self.record.source)
             self._record_end(ExitCode.DONE, "nothing to do: no incident needs a change")
             return
         self._finish(totals)
@@ -200,6 +202,8 @@ class JobRun:
         callbacks = logged(self.callbacks, self.run_log)
         try:
             self.totals = run(sheet, options, callbacks, handles_signals=handles_signals)
+        except NoRowsError:
+            raise  # whether it is an error depends on the source
         except BaseException as error:
             self.run_log.run_failed(error)
             raise

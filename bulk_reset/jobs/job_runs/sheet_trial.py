@@ -41,6 +41,9 @@ def require_readable(sheet: Path, options: ReadingOptions, limit: str) -> None:
     if is_text and sheet.stat().st_size < _SMALL_TEXT_BYTES:
         return
     how = {name: getattr(options, name) for name in _OPTIONS}
+    how["profile"], how["rules"] = (
+        None if path is None else str(path) for path in (options.profile, options.rules)
+    )
     seconds = seconds_of(limit)
     try:
         done = subprocess.run(  # noqa: S603  (this program)
@@ -74,7 +77,7 @@ _ALARM: Final = int(getattr(signal, "SIGALRM", 14))
 
 
 def _read(sheet: str, options: dict[str, Any]) -> None:
-    from bulk_reset.sheets.sheet import open_sheet  # noqa: PLC0415  (imports pandas)
+    from bulk_reset.sheets.open_sheet import open_sheet  # noqa: PLC0415  (imports pandas)
     from bulk_reset.sheets.sheet_check import check_rows  # noqa: PLC0415
 
     if hasattr(signal, "setitimer"):

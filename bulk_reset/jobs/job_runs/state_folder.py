@@ -60,13 +60,7 @@ class StateFolder:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        own = path or user_state_folder("")
-        if own is None:
-            raise InputError(
-                "This user has no home directory in which runs could be kept. Use --state-dir DIR, "
-                "or set XDG_STATE_HOME."
-            )
-        self.path = own.absolute()
+        self.path = (path or default_state_path()).absolute()
         self.runs, self.jobs = self.path / "runs", self.path / "jobs"
         self.health = self.path / "schedule.health"
         self._create()
@@ -279,6 +273,21 @@ class StateFolder:
         self._create()
         with atomic_file(self.jobs / f"{job}.json") as file:
             file.write(_dumps(dataclasses.asdict(job_state)))
+
+
+def default_state_path() -> Path:
+    """Return the user's own state folder.
+
+    Raises:
+        InputError: this user has none.
+    """
+    own = user_state_folder("")
+    if own is None:
+        raise InputError(
+            "This user has no home directory in which runs could be kept. Use --state-dir DIR, "
+            "or set XDG_STATE_HOME."
+        )
+    return own
 
 
 @contextlib.contextmanager

@@ -9,10 +9,12 @@ read of each job, in case the state folder is removed). They change only in ``re
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from bulk_reset.core.errors import BulkResetError, InputError
 from bulk_reset.jobs.job_files.invalid_job import InvalidJob
@@ -23,6 +25,8 @@ from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.jobs.schedule.timetable import Timetable
 from bulk_reset.observability.run_log import RunLog
 
+LATE_POD_S: Final = 600.0
+"""How late the first pod of a job may start: its image may have to be downloaded."""
 FileStamp = tuple[int, ...]
 """Modification time, size and inode: a changed file has another stamp."""
 
@@ -46,6 +50,9 @@ class JobFolder:
         only: the one file to read; all job files of the folder when None.
         is_once: this process ends after one check, so a new job's due times count from the
             minute of the check.
+        is_called_when_due: whether another scheduler starts this process at due times and to
+            retry: there is no jitter, an interrupted run is resumed at once, and a new job's due
+            times count from ``LATE_POD_S`` ago.
 
     Attributes:
         jobs: the valid ones.
@@ -57,6 +64,7 @@ class JobFolder:
     clock: Callable[[], float] = time.time
     only: str | None = None
     is_once: bool = False
+    is_called_when_due: bool = False
     jobs: dict[str, LoadedJob] = field(default_factory=dict)
     _invalid: dict[str, tuple[FileStamp, str]] = field(default_factory=dict)
     _new_invalid: list[InvalidJob] = field(default_factory=list)
@@ -120,6 +128,8 @@ class JobFolder:
             if timetable is None:
                 problem = "this table is missing, so the job is never due. Add it with cron."
                 raise JobFileError(str(path), [JobFileProblem(1, "schedule", problem)])
+            if self.is_called_when_due:
+                timetable = dataclasses.replace(timetable, jitter_s=0.0, again_s=0.0)
             self._refresh_state(job, timetable)
         except BulkResetError as error:
             self._invalid[path.name] = (stamp, str(error))
@@ -157,7 +167,8 @@ class JobFolder:
             if self.is_once:
                 # The next check would be too late.
                 known_at = job_state.handled_at if job_state else 0.0
-                first_at = timetable.first_handled_at(now_at)
+                late_s = LATE_POD_S if self.is_called_when_due else 0.0
+                first_at = timetable.first_handled_at(now_at - late_s)
                 handled_at = max(first_at, known_at if known_at <= now_at else 0.0)
             fresh = JobState(str(job.path), timetable.key, handled_at, run_id)
             self.save_job_state(job.name, fresh)

@@ -1,32 +1,54 @@
-"""``bulk-reset schedule`` as a process: one process for each run, signals, and the metrics port."""
+"""``bulk-reset schedule`` as a process: where runs are, signals, and the metrics port."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Protocol
 
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.jobs.job_files.job import Job
+from bulk_reset.jobs.job_runs.run_lifeline import KILL_AFTER_S, LIFELINE
 from bulk_reset.jobs.job_runs.run_record import RunRecord
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.jobs.schedule.schedule_health import BEAT_S, health_of, write_health
 from bulk_reset.jobs.schedule.scheduler import Scheduler
 
-KILL_AFTER_S: Final = 18.0
-"""Supervisors wait 30 s after SIGTERM, some only 20 s."""
+
+class Runs(Protocol):
+    """Where runs are: processes of this machine, or a cluster."""
+
+    async def start(self, job: Job, record: RunRecord) -> int:
+        """Run a job to its end; return its exit code."""
+
+    def stop(self) -> None:
+        """Stop all runs gracefully."""
+
+    def stop_run(self, job: str) -> None:
+        """Stop the run of a job gracefully."""
+
+    async def aclose(self) -> None:
+        """End what is left of them."""
 
 
 class RunProcesses:
-    """Runs, each in a process of its own: a crash of one does not affect the others."""
+    """Runs, each in a process of its own: a crash of one does not affect the others.
 
-    def __init__(self, state: StateFolder, *, is_quiet: bool) -> None:
+    Args:
+        ends_with_parent: whether a run ends when this process is killed.
+    """
+
+    def __init__(
+        self, state: StateFolder, *, is_quiet: bool, ends_with_parent: bool = False
+    ) -> None:
         self._state, self._is_quiet = state, is_quiet
-        self._running: set[asyncio.subprocess.Process] = set()
+        self._ends_with_parent = ends_with_parent
+        self._running: dict[asyncio.subprocess.Process, str] = {}
         self._is_stopping = False
 
     async def start(self, job: Job, record: RunRecord) -> int:
@@ -38,18 +60,20 @@ class RunProcesses:
             *(sys.executable, "-P", "-m", "bulk_reset", "job", "run", str(job.path)),
             *("--run", record.id, "--state-dir", str(self._state.path)),
             *(("--quiet",) if self._is_quiet else ()),
-            stdin=asyncio.subprocess.DEVNULL,
+            # A pipe to this process, which closes when it ends.
+            stdin=asyncio.subprocess.PIPE if self._ends_with_parent else asyncio.subprocess.DEVNULL,
+            env={**os.environ, LIFELINE: "1"} if self._ends_with_parent else None,
             stdout=asyncio.subprocess.DEVNULL,
             # Ctrl-C is passed on once, by this process, and not by the terminal as well.
             start_new_session=True,
         )
-        self._running.add(process)
+        self._running[process] = job.name
         try:
             if self._is_stopping:
                 process.terminate()
             return await process.wait()
         finally:
-            self._running.discard(process)
+            del self._running[process]
 
     def stop(self) -> None:
         """Stop all runs gracefully; a second call stops them at once."""
@@ -60,11 +84,22 @@ class RunProcesses:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
 
-    def _kill(self) -> None:
-        """Kill runs that have not stopped; they are resumed as after any other crash."""
-        for process in self._running:
+    async def aclose(self) -> None:
+        """Do nothing: all processes have ended."""
+
+    def stop_run(self, job: str) -> None:
+        """Stop the run of a job gracefully, or else kill it."""
+        for process in [process for process, name in self._running.items() if name == job]:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                process.terminate()
+            asyncio.get_running_loop().call_later(KILL_AFTER_S, self._kill, job)
+
+    def _kill(self, job: str | None = None) -> None:
+        """Kill runs that have not stopped; they are resumed as after any other crash."""
+        for process, name in self._running.items():
+            if job in {None, name}:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +117,7 @@ class Port:
 
 
 async def run_schedule(
-    scheduler: Scheduler, processes: RunProcesses, *, once: bool, port: Port | None
+    scheduler: Scheduler, processes: Runs, *, once: bool, port: Port | None
 ) -> int:
     """Run until a signal arrives or, with ``once``, until nothing is due; return the exit code."""
     stopping = asyncio.Event()
@@ -97,7 +132,9 @@ async def run_schedule(
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, stop)
-    with _metrics_served(scheduler, port):
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_metrics_served(scheduler, port))
+        stack.push_async_callback(processes.aclose)
         if once:
             work = asyncio.create_task(scheduler.run_due())
             await asyncio.wait(

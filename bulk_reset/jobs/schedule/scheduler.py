@@ -8,15 +8,13 @@ set, it reads changed files, and checks for due jobs in case the machine's clock
 disk (``JobState``): a scheduler that was stopped, late or killed finds what it has missed. A
 run's folder is created before its due time counts as handled.
 
-State: all of it belongs to the event loop. ``folder`` has the jobs as their files are now;
-``_busy`` are those that wait or run, each of which is checked again when its run has ended.
+State: all of it belongs to the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime as dt
 import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
@@ -26,7 +24,7 @@ from typing import Final
 from bulk_reset.core.errors import BulkResetError, ExitCode, InputError
 from bulk_reset.jobs.job_files.job import Job
 from bulk_reset.jobs.job_runs.job_run import new_record
-from bulk_reset.jobs.job_runs.run_record import ENDED, RunRecord, missed_record, run_id_of
+from bulk_reset.jobs.job_runs.run_record import ENDED, RunRecord, run_id_of
 from bulk_reset.jobs.job_runs.run_resume import (
     abandoned_record,
     exited_record,
@@ -35,9 +33,11 @@ from bulk_reset.jobs.job_runs.run_resume import (
     why_not_resumed,
 )
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
-from bulk_reset.jobs.schedule.job_folder import JobFolder, LoadedJob, account_of
-from bulk_reset.jobs.schedule.schedule_notices import ScheduleNotices
-from bulk_reset.jobs.schedule.timetable import Due, Missed
+from bulk_reset.jobs.schedule.claims import Claims
+from bulk_reset.jobs.schedule.job_folder import LoadedJob, account_of
+from bulk_reset.jobs.schedule.schedule_notices import ScheduleNotices, iso
+from bulk_reset.jobs.schedule.schedule_status import ScheduleStatus
+from bulk_reset.jobs.schedule.timetable import Due
 from bulk_reset.jobs.schedule.wake_ups import WakeUps
 from bulk_reset.observability.run_log import RunLog
 
@@ -53,36 +53,34 @@ Starter = Callable[[Job, RunRecord], Awaitable[int]]
 
 
 @dataclass(slots=True)
-class Scheduler:
+class Scheduler(ScheduleStatus):
     """The jobs of a folder, run when they are due.
 
     Args:
         start: runs one.
         reread_s: seconds between two readings of the folder.
         most_runs: how many runs are in progress at the same time.
+        claims: of several schedulers with the same jobs, each job is the matter of one at a time.
     """
 
-    folder: JobFolder
     start: Starter
     reread_s: float = REREAD_S
     most_runs: int = MOST_RUNS
+    claims: Claims | None = None
     state: StateFolder = field(init=False)
     run_log: RunLog = field(init=False)
     clock: Callable[[], float] = field(init=False)
     last_reread_at: float = 0.0
     """When the folder was read last."""
-    _busy: set[str] = field(default_factory=set)
     _accounts: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     _slots: asyncio.Semaphore = field(init=False)
-    _running: set[str] = field(default_factory=set)
-    _retries: dict[str, str] = field(default_factory=dict)
-    """Run -> job, of the runs that will be retried."""
     _notices: ScheduleNotices = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _rereading: asyncio.Task[None] | None = None
-    _blocked: dict[str, str] = field(default_factory=dict)
+    _loops: list[asyncio.Task[None]] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+    """Jobs whose claim this scheduler has had: what another left was adopted."""
     _is_staying: bool = False
     """Whether this process waits for due times; not with ``run_due``."""
     _is_shutting_down: bool = False
@@ -107,10 +105,13 @@ class Scheduler:
             "jobs_loaded",
             jobs=len(self.jobs),
             invalid=len(self.invalid),
-            next=f"{first} at {_iso(starts[first])}" if first else "none",
+            next=f"{first} at {iso(starts[first])}" if first else "none",
         )
         self._wake_ups.open()
-        self._rereading = asyncio.get_running_loop().create_task(self._keep_rereading())
+        loop = asyncio.get_running_loop()
+        self._loops.append(loop.create_task(self._keep_rereading()))
+        if self.claims is not None:
+            self._loops.append(loop.create_task(self.claims.keep_renewing()))
 
     async def _keep_rereading(self) -> None:
         # Not by APScheduler: it uses the machine's clock, and would sleep longer if that is set
@@ -126,10 +127,15 @@ class Scheduler:
         """Start no more runs, and wait for those in progress."""
         self._is_shutting_down = True
         self._notices.stop()
-        if self._rereading is not None:
-            self._rereading.cancel()
         self._wake_ups.close()
         await self._all_ended()
+        for one in self._loops:  # until now, the claims of runs that end are renewed
+            one.cancel()
+        self._retries.clear()
+        for name in list(self.jobs):
+            await self._release(name)
+        if self.claims is not None:
+            await self.claims.store.close()
 
     async def run_due(self) -> int:
         """Run what is due now and resume interrupted runs; return the worst exit code."""
@@ -155,48 +161,6 @@ class Scheduler:
             self._blocked[name] = str(error)
             self.run_log.error("job_blocked", job=name, why=str(error))
 
-    # --- For metrics and health checks -------------------------------------------------------
-
-    @property
-    def jobs(self) -> dict[str, LoadedJob]:
-        """The valid jobs, by name."""
-        return self.folder.jobs
-
-    @property
-    def invalid(self) -> dict[str, str]:
-        """File -> why it is invalid."""
-        return self.folder.invalid
-
-    @property
-    def blocked(self) -> frozenset[str]:
-        """The jobs that are due and cannot start, for example because the disk is full."""
-        return frozenset(self._blocked)
-
-    @property
-    def busy(self) -> frozenset[str]:
-        """The jobs that are waiting for their account, or running."""
-        return frozenset(self._busy)
-
-    @property
-    def running(self) -> frozenset[str]:
-        """The jobs that are running."""
-        return frozenset(self._running)
-
-    @property
-    def retrying(self) -> frozenset[str]:
-        """The jobs with a run that will be retried."""
-        return frozenset(list(self._retries.values()))
-
-    def next_start_at(self, name: str) -> float | None:
-        """Return when a job starts next."""
-        loaded, job_state = self.jobs.get(name), self.folder.job_state(name)
-        if loaded is None:
-            return None  # just removed
-        handled_at = job_state.handled_at if job_state else self.clock()
-        return loaded.timetable.next_start_at(handled_at, self.clock())
-
-    # --- The folder --------------------------------------------------------------------------
-
     async def reread(self) -> None:
         """Read new and changed files of the folder, and forget removed ones."""
         try:
@@ -218,10 +182,11 @@ class Scheduler:
             self._forget(name)
         for name in read:
             self._forget(name)
-            self._resume_last(name)
+            if self.claims is None:
+                self._resume_last(name)
             self._schedule(name)
             if not is_first:
-                self.run_log.info("job_loaded", job=name, next=_iso(self.next_start_at(name)))
+                self.run_log.info("job_loaded", job=name, next=iso(self.next_start_at(name)))
         for name in self.jobs:
             if name not in self._wake_ups:
                 self._schedule(name)  # however its wake-up was lost
@@ -242,6 +207,8 @@ class Scheduler:
         if name in self._busy or name not in self.jobs:
             return  # it is checked again when its run has ended
         starts_at = self.next_start_at(name)
+        if self._is_staying and self.claims is not None and name not in self._seen:
+            starts_at = self.clock()  # another may have died during a run of it
         if starts_at is not None:
             self._wake_ups.add(name, starts_at, self.check_due, name)
 
@@ -252,6 +219,21 @@ class Scheduler:
 
         Returns: whether something was due.
         """
+        if self.claims is None or name in self._busy or self._is_shutting_down:
+            return await self._check(name)
+        taken = await self.claims.take(name)
+        if taken.wait_s:
+            again_at = self.clock() + taken.wait_s
+            self._wake_ups.add(name, again_at, self.check_due, name)
+            return False
+        self._seen.add(name)
+        if taken.is_new:
+            self._adopt(name, taken.handled_at)
+        is_due = await self._check(name)
+        await self._release(name)
+        return is_due
+
+    async def _check(self, name: str) -> bool:
         loaded, job_state = self.jobs.get(name), self.folder.job_state(name)
         is_skipped = name in self._busy or self._is_shutting_down
         if loaded is None or job_state is None or is_skipped:
@@ -259,7 +241,7 @@ class Scheduler:
         now_at = self.clock()
         decision = loaded.timetable.decide(job_state.handled_at, now_at)
         for missed in decision.missed:
-            await self._record_missed(loaded.job, missed, now_at)
+            await self._notices.missed(loaded.job, missed, now_at)
             job_state = dataclasses.replace(job_state, handled_at=missed.last.due_at)
         if decision.run is not None:
             due_at, run_id = decision.run.due_at, self._begin(loaded, decision.run)
@@ -269,19 +251,32 @@ class Scheduler:
         self._schedule(name)
         return bool(decision.missed or decision.run)
 
-    async def _record_missed(self, job: Job, missed: Missed, now_at: float) -> None:
-        record = self.state.begin(missed_record(job.name, str(job.path), missed, now_at), b"")
-        if record is None:
-            return  # recorded before
-        self.run_log.warning(
-            "runs_missed",
-            job=job.name,
-            count=missed.times,
-            first=_iso(missed.first.due_at),
-            last=_iso(missed.last.due_at),
-            why=missed.why,
-        )
-        await self._notices.ended(job, record)
+    # --- Claims ------------------------------------------------------------------------------
+
+    def _adopt(self, name: str, handled_at: float) -> None:
+        """Continue where the scheduler before has stopped."""
+        job_state = self.folder.job_state(name)
+        if job_state is None:
+            return
+        if job_state.handled_at < handled_at <= self.clock():
+            job_state = dataclasses.replace(job_state, handled_at=handled_at)
+            self.folder.save_job_state(name, job_state)
+        last = self.last_run(name)
+        if last is not None and last.is_open and last.due_at <= handled_at:
+            self.state.write(abandoned_record(last, "another scheduler ran it", self.clock()))
+            return
+        self._resume_last(name)
+
+    def _may_run(self, name: str) -> bool:
+        return self.claims is None or self.claims.holds(name)
+
+    async def _release(self, name: str) -> None:
+        """Let another scheduler have a job, unless it waits, runs or will be retried."""
+        if self.claims is None or name in self._busy or name in self._retries.values():
+            return
+        job_state, last = self.folder.job_state(name), self.last_run(name)
+        is_settled = job_state is not None and not (last is not None and last.is_open)
+        await self.claims.release(name, job_state.handled_at if job_state and is_settled else 0.0)
 
     def _begin(self, loaded: LoadedJob, due: Due) -> str:
         """Create the folder of a run, and run it once its account is free; return its id."""
@@ -308,7 +303,7 @@ class Scheduler:
         try:
             # In this order: a run that waits for its account takes no place from others.
             async with self._accounts[account_of(job)], self._slots:
-                if self._is_shutting_down:
+                if self._is_shutting_down or not self._may_run(job.name):
                     return  # it has its folder, and is resumed at the next start
                 self._running.add(job.name)
                 self.run_log.info("job_started", job=job.name, run=record.id)
@@ -322,7 +317,10 @@ class Scheduler:
             self._running.discard(job.name)
             if job.name in self.jobs and not self._is_shutting_down:
                 self._retry_later(record.id)
+                if not self._may_run(job.name):
+                    self._seen.discard(job.name)  # claim it again, and resume it
                 self._schedule(job.name)
+            await self._release(job.name)
 
     async def _check_recorded(self, job: Job, run_id: str, code: int) -> None:
         """Record the end of a run whose process exited without doing so."""
@@ -383,18 +381,10 @@ class Scheduler:
             return  # the next check finds the run
         self._retries[record.id] = record.job
         self._wake_ups.add(f"{_RETRY}{record.id}", again_at, self.resume, record.id)
-        self.run_log.info(
-            "run_retry_scheduled", job=record.job, run=record.id, again=_iso(again_at)
-        )
+        self.run_log.info("run_retry_scheduled", job=record.job, run=record.id, again=iso(again_at))
 
     def _abandon(self, job: Job, record: RunRecord, why: str) -> None:
         abandoned = abandoned_record(record, why, self.clock())
         self.state.write(abandoned)
         self.run_log.warning("run_abandoned", job=record.job, run=record.id, why=why)
         self._keep_task(self._notices.ended(job, abandoned))
-
-
-def _iso(epoch_s: float | None) -> str:
-    if epoch_s is None or epoch_s == math.inf:
-        return "never"
-    return dt.datetime.fromtimestamp(epoch_s, dt.UTC).isoformat(timespec="seconds")

@@ -27,8 +27,11 @@ _STOP_S: Final = 30
 """A run ends within 20 s of SIGTERM."""
 
 
-def systemd_units(job: Job, state: Path | None) -> dict[str, str]:
+def systemd_units(job: Job, state: Path | None, *, user: str = "") -> dict[str, str]:
     """Return the units of a job: file name -> text.
+
+    Args:
+        user: whose files the run uses; root's when empty.
 
     Raises:
         InputError: it has no schedule.
@@ -50,7 +53,7 @@ After=network-online.target
 
 [Service]
 Type=oneshot
-ExecStart={command}
+{f"User={user.replace('%', '%%')}" + chr(10) if user else ""}ExecStart={command}
 # The app key: use app_key_file in the job file, or one line FLASHDUTY_APP_KEY=… in this file.
 EnvironmentFile=-/etc/bulk-reset/{job.name}.env
 # SIGTERM goes to the command alone, which ends its run gracefully; the run resumes later.

@@ -45,5 +45,6 @@ def report_headers(chunk: Chunk, columns: Columns, label: str) -> None:
 
 
 def _repeats_header(cells: tuple[str, ...], columns: Columns) -> bool:
-    used = columns.position.values()
+    # Columns that a profile makes are not in the file.
+    used = [position for position in columns.position.values() if position < len(cells)]
     return all(is_one_name(cells[position], columns.header[position]) for position in used)

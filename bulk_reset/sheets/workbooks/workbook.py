@@ -29,6 +29,8 @@ from bulk_reset.sheets.workbooks.readable_workbook import DAMAGED, Readable
 from bulk_reset.sheets.workbooks.workbook_xml import NEVER_CALCULATED, ErrorCell, Places
 from bulk_reset.sheets.workbooks.xml_parts import BROKEN
 
+CHECK_SHEET: Final = "bulk-reset errors"
+"""The worksheet that a check adds to a copy of a workbook; it is no table of incidents."""
 _CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedstrings")
 _LARGE_BYTES: Final = 100_000_000
 _MEMORY_PER_BYTE: Final = 1.3
@@ -53,13 +55,18 @@ class WorkbookSheet:
     _has_broken: bool
     memory_rows: Iterable[list[Any]] | None = None
 
+    @property
+    def first_column(self) -> int:
+        """The 0-based column of the worksheet in which the rows begin."""
+        return (self._sheet.start or (0, 0))[1]
+
     def rows(self) -> Iterator[list[Any]]:
         """Yield every row from the first row of the worksheet, including blank rows."""
         if not (self._errors or self._merged or self._has_broken):
             yield from self._sheet.iter_rows()
             return
         # Columns left of the first value have no header, so they are no field.
-        left = (self._sheet.start or (0, 0))[1]
+        left = self.first_column
         merged = self._merged.by_row()
         row_number = 0
         rows: Iterator[list[Any]] = self._sheet.iter_rows()
@@ -148,7 +155,7 @@ def _chosen(package: Package, path: Path, sheet_name: str | None) -> list[SheetP
     """Return the worksheet of this name, else all visible ones; the pulled values come last."""
     worksheets = [one for one in package.sheets if one.kind == "worksheet"]
     memory = [one for one in worksheets if one.name == MEMORY_SHEET]
-    sheets = [one for one in worksheets if one.name != MEMORY_SHEET]
+    sheets = [one for one in worksheets if one.name not in {MEMORY_SHEET, CHECK_SHEET}]
     if sheet_name is None:
         return [*(one for one in sheets if one.state == "visible"), *memory]
     named = [one for one in sheets if one.name == sheet_name]

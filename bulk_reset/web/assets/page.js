@@ -14,6 +14,60 @@
   document.addEventListener("htmx:sendError", () =>
     show(document.body.dataset.offline));
 
+  const work = document.getElementById("work");
+  if (work) {
+    const bar = work.querySelector("progress"), counts = document.getElementById("counts");
+    const question = document.getElementById("question");
+    const failures = document.getElementById("failures");
+    const number = new Intl.NumberFormat(document.documentElement.lang);
+    let ended = false;
+
+    function draw(state) {
+      if (ended) return;
+      if (!state || !["working", "asking"].includes(state.state)) {
+        ended = true;
+        window.location.reload();
+        return;
+      }
+      if (state.total) {
+        bar.max = state.total;
+        bar.value = state.done;
+      }
+      const parts = [];
+      if (state.done || state.total) {
+        parts.push(`${number.format(state.done)}${state.total ? ` / ${number.format(state.total)}` : ""} ${counts.dataset.rows}`);
+      }
+      for (const [name, rows] of Object.entries(state.counts || {})) {
+        parts.push(`${number.format(rows)} ${name}`);
+      }
+      if (state.limit) parts.push(`${state.rate} ${counts.dataset.rate} ${state.limit}`);
+      if (state.left_s) parts.push(`${number.format(state.left_s)} ${counts.dataset.left}`);
+      if (state.waiting) parts.push(state.waiting);
+      counts.textContent = parts.join(" · ");
+      question.hidden = !state.question;
+      document.getElementById("question-text").textContent = state.question;
+      failures.hidden = !state.failures.length;
+      const list = failures.querySelector("ul");
+      list.replaceChildren(...state.failures.map((one) => {
+        const item = document.createElement("li");
+        item.textContent = `${one.row}: ${one.code} ${one.message}`;
+        return item;
+      }));
+    }
+
+    function poll() {
+      fetch(work.dataset.work).then((answer) => answer.json()).then(draw, () => {})
+        .finally(() => ended || setTimeout(poll, 1000));
+    }
+
+    const events = new EventSource(work.dataset.events);
+    events.onmessage = (event) => draw(JSON.parse(event.data));
+    events.onerror = () => {
+      events.close();
+      poll();
+    };
+  }
+
   const form = document.getElementById("drop");
   if (!form) return;
   const bar = form.querySelector("progress");

@@ -44,12 +44,14 @@ _BRACES: Final = re.compile(r"\{[^{}]*:[^{}]*?(\d+)(?:\.(\d+))?")
 _NESTED_BRACES: Final = re.compile(r"\{[^{}]*:[^{}]*\{")
 _TAKES_TEXT: Final = frozenset(
     {"capitalize", "center", "e", "escape", "forceescape", "format", "indent", "lower"}
-    | {"regex_replace", "replace", "string", "striptags", "title", "trim", "truncate", "upper"}
-    | {"urlencode", "urlize", "wordcount", "wordwrap"}
+    | {"regex_replace", "replace", "replace_all", "string", "striptags", "title", "trim"}
+    | {"truncate", "upper", "urlencode", "urlize", "wordcount", "wordwrap"}
 )
 """Filters that turn their value into a text."""
-_TAKES_ANY_NUMBER: Final = frozenset({"d", "default", "attr", "map", "select", "selectattr"})
-"""Filters whose numbers are no sizes."""
+_TAKES_ANY_NUMBER: Final = frozenset(
+    {"d", "default", "attr", "map", "replace_all", "select", "selectattr"}
+)
+"""Filters whose numbers are no sizes, and whose arguments may be large."""
 _JSON_COLUMN: Final = "field:any:json"
 _JOIN, _PLAIN, _STEP = "bulk_reset_join", "bulk_reset_value", "bulk_reset_step"
 
@@ -105,7 +107,8 @@ class Environment(ImmutableSandboxedEnvironment):
         self.code_generator_class = _Generator
         # The one makes random paragraphs, the other prints objects as Python does.
         del self.globals["lipsum"], self.filters["pprint"]
-        self.filters |= {"regex_replace": _regex_replace, "tojson": _to_json, _JOIN: _join}
+        self.filters |= {"regex_replace": _regex_replace, "replace_all": _replace_all}
+        self.filters |= {"tojson": _to_json, _JOIN: _join}
         self.filters = {
             name: self._bounded_filter(name, function) for name, function in self.filters.items()
         }
@@ -312,6 +315,21 @@ def _to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401  (JS
 def _regex_replace(text: str, pattern: str, replacement: str = "") -> str:
     """Return the text with the matches of a regular expression replaced."""
     return re.sub(pattern, replacement, text)
+
+
+def _replace_all(text: str, texts: Mapping[str, str], whole_word: bool = False) -> str:
+    """Return the text with each of these texts replaced, in one pass, the longest one first."""
+    pattern = _any_of(tuple(texts), whole_word=whole_word)
+    return pattern.sub(lambda found: texts[found[0]], text)
+
+
+@functools.lru_cache(maxsize=16)
+def _any_of(texts: tuple[str, ...], *, whole_word: bool) -> re.Pattern[str]:
+    """Return the pattern of any of these texts, as they are."""
+    found = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+    # Chinese has no spaces between words, so only ASCII words have bounds.
+    before, after = (r"(?<![A-Za-z0-9_])", r"(?![A-Za-z0-9_])") if whole_word else ("", "")
+    return re.compile(f"{before}(?:{found}){after}")
 
 
 # --- Bounds ----------------------------------------------------------------------------------

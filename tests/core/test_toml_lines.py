@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_reset.jobs.job_files.toml_lines import Keys, line_of, lines_of
+from bulk_reset.core.toml_lines import Keys, line_of, lines_of
 
 TEXT = '''\
 # a comment with a = 1 in it

@@ -1,0 +1,242 @@
+"""What the pages of a task have in common: the task of a request, its work, and its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from bulk_reset.api.credentials import find_credentials
+from bulk_reset.core.errors import BulkResetError, CredentialsError
+from bulk_reset.core.option_names import OptionStyle, name_options_as
+from bulk_reset.engine.options import Options
+from bulk_reset.web.rendering import page
+from bulk_reset.web.task import Task, Tasks
+from bulk_reset.web.work import Work, Works
+
+TASKS: Final = web.AppKey("tasks", Tasks)
+WORKS: Final = web.AppKey("works", Works)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the server was started with.
+
+    Attributes:
+        options: of the connection to the account; not of a sandbox.
+        sandbox_state: the file of the sandbox that tasks use until a key is configured.
+        jobs: a folder of job files, or None.
+        state_dir: the state folder of jobs; the usual one when None.
+    """
+
+    options: Options
+    sandbox_state: Path
+    jobs: Path | None = None
+    state_dir: Path | None = None
+
+    def options_for(self, *, is_sandbox: bool) -> Options:
+        """Return the options of the account, or of the sandbox."""
+        if not is_sandbox:
+            return self.options
+        quota = self.options
+        return Options(
+            sandbox_state=self.sandbox_state,
+            per_second=quota.per_second,
+            per_minute=quota.per_minute,
+            share=quota.share,
+        )
+
+    def connection_words(self, *, is_sandbox: bool) -> list[str]:
+        """Return the options of the connection as the command line has them."""
+        if is_sandbox:
+            return ["--sandbox-state", str(self.sandbox_state)]
+        words = []
+        if self.options.app_key_file is not None:
+            words += ["--app-key-file", str(self.options.app_key_file)]
+        if self.options.base_url is not None:
+            words += ["--base-url", self.options.base_url]
+        if self.options.account:
+            words += ["--account", self.options.account]
+        return words
+
+    def key_source(self) -> str:
+        """Return where the key was found; empty if there is none. The key itself stays there."""
+        try:
+            found = find_credentials(
+                app_key_file=self.options.app_key_file, base_url=self.options.base_url
+            )
+        except CredentialsError:
+            return ""
+        return found.source
+
+
+SETTINGS: Final = web.AppKey("settings", Settings)
+
+
+def task_of(request: web.Request) -> Task:
+    """Return the task that the address names; raises HTTPNotFound."""
+    task = request.app[TASKS].find(request.match_info["task"])
+    if task is None:
+        raise web.HTTPNotFound(text="No such task.\n")
+    return task
+
+
+def address(task: Task, step: str = "") -> str:
+    """Return the address of a step of a task, which has its id and never a path."""
+    return f"/tasks/{task.id}/{step}" if step else f"/tasks/{task.id}"
+
+
+async def form_of(request: web.Request, task: Task | None = None) -> dict[str, str]:
+    """Return the fields of a form; the last of each name.
+
+    Raises:
+        HTTPConflict: the task was changed in another tab since the form was shown.
+    """
+    fields = {
+        name: value for name, value in (await request.post()).items() if isinstance(value, str)
+    }
+    given = fields.get("version", "")
+    if task is not None and given and given != str(task.version):
+        raise web.HTTPConflict(
+            text="This sheet was changed in another tab. Reload the page, then try again.\n"
+        )
+    return fields
+
+
+def options_of(request: web.Request, task: Task) -> Options:
+    """Return the options of a task's connection."""
+    return request.app[SETTINGS].options_for(is_sandbox=task.is_sandbox)
+
+
+def go_to(where: str) -> web.Response:
+    """Let htmx open another page."""
+    return web.Response(status=204, headers={"HX-Redirect": where})
+
+
+def refresh() -> web.Response:
+    """Let htmx load the page again."""
+    return web.Response(status=204, headers={"HX-Refresh": "true"})
+
+
+def begin(request: web.Request, task: Task, work: Work, function: Callable[[Work], Any]) -> None:
+    """Start work of a task in a thread.
+
+    Raises:
+        HTTPConflict: other work of it is running.
+    """
+    loop = asyncio.get_running_loop()
+    changed = request.app[CHANGED]
+
+    def ended() -> None:
+        loop.call_soon_threadsafe(changed.set)
+
+    if not request.app[WORKS].begin(task.id, work, function, ended):
+        raise web.HTTPConflict(text=BUSY)
+
+
+CHANGED: Final = web.AppKey("changed", asyncio.Event)
+"""Set when work ends."""
+
+
+def show(request: web.Request, template: str, task: Task, step: str, **values: Any) -> web.Response:  # noqa: ANN401
+    """Return a page of a task, with its steps and the work that runs."""
+    work = request.app[WORKS].of(task.id)
+    settings = request.app[SETTINGS]
+    return page(
+        request,
+        template,
+        task=task,
+        step=step,
+        steps=_steps(task),
+        work=work.as_json() if work is not None else None,
+        is_running=work is not None and work.is_running,
+        key_source=settings.key_source(),
+        sandbox_state=settings.sandbox_state,
+        **values,
+    )
+
+
+def _steps(task: Task) -> list[tuple[str, bool]]:
+    """Return each step, and whether it can be opened."""
+    return [
+        ("columns", True),
+        ("errors", task.rows.exists()),
+        ("plan", task.rows.exists()),
+        ("run", task.plan_rows.exists()),
+        ("result", task.report.exists()),
+    ]
+
+
+def in_words(function: Callable[[], Any]) -> tuple[Any, str]:
+    """Return a function's result, or the error that the user can fix."""
+    try:
+        with name_options_as(OptionStyle.COMMAND_LINE):
+            return function(), ""
+    except BulkResetError as error:
+        return None, str(error)
+
+
+async def show_work(request: web.Request) -> web.Response:
+    """Return the progress of a task's work as JSON; for readers without event streams."""
+    work = request.app[WORKS].of(task_of(request).id)
+    return web.json_response(work.as_json() if work is not None else None)
+
+
+BUSY: Final = "Something is running for this sheet. Wait until it has ended.\n"
+_EVERY_S: Final = 0.25
+_ALIVE_S: Final = 15.0
+
+
+async def stream_work(request: web.Request) -> web.StreamResponse:
+    """Send the progress of a task's work as server-sent events until it has ended."""
+    task = task_of(request)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    seen, idle_s = -1, 0.0
+    while (work := request.app[WORKS].of(task.id)) is not None:
+        if work.changes != seen:
+            seen, idle_s = work.changes, 0.0
+            await response.write(f"data: {json.dumps(work.as_json())}\n\n".encode())
+            if not work.is_running:
+                break
+        elif idle_s >= _ALIVE_S:
+            idle_s = 0.0
+            await response.write(b": alive\n\n")
+        await asyncio.sleep(_EVERY_S)
+        idle_s += _EVERY_S
+    return response
+
+
+async def stop_work(request: web.Request) -> web.Response:
+    """Stop a task's work gracefully."""
+    work = request.app[WORKS].of(task_of(request).id)
+    if work is not None and work.is_running:
+        work.stop()
+    return web.Response(status=204)
+
+
+async def answer_work(request: web.Request) -> web.Response:
+    """Answer the question of a task's work with yes."""
+    work = request.app[WORKS].of(task_of(request).id)
+    if work is not None and work.state == "asking":
+        work.answer(is_confirmed=True)
+    return web.Response(status=204)
+
+
+async def choose_destination(request: web.Request) -> web.Response:
+    """Switch a task between the sandbox and the account; its plan is made again."""
+    task = task_of(request)
+    fields = await form_of(request, task)
+    is_sandbox = fields.get("destination") != "account"
+    if not is_sandbox and not request.app[SETTINGS].key_source():
+        raise web.HTTPBadRequest(text="No key is configured. See: bulk-reset docs key.\n")
+    if request.app[WORKS].is_running(task.id):
+        raise web.HTTPConflict(text=BUSY)
+    task.plan_rows.unlink(missing_ok=True)
+    replace(task).saved(is_sandbox=is_sandbox, totals={}, started_at=0.0, undone={}, verified={})
+    return refresh()

@@ -1,0 +1,214 @@
+"""The steps of the run and of its result: canary, progress, report, verify, undo."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shlex
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from bulk_reset.core.plan import PlanTotals
+from bulk_reset.engine.options import Options
+from bulk_reset.reports.failed_rows import failed_path
+from bulk_reset.reports.report_page import write_page
+from bulk_reset.web.pages import (
+    SETTINGS,
+    TASKS,
+    WORKS,
+    address,
+    begin,
+    form_of,
+    go_to,
+    options_of,
+    show,
+    task_of,
+)
+from bulk_reset.web.plan_index import PlanIndex
+from bulk_reset.web.plan_page import write_picked
+from bulk_reset.web.security import REPORT_POLICY
+from bulk_reset.web.task import Task
+from bulk_reset.web.work import Work
+from bulk_reset.workflows.run import run
+from bulk_reset.workflows.undo import undo
+from bulk_reset.workflows.undo_reports import undone_by
+from bulk_reset.workflows.verify import verify
+
+PROGRAM: Final = "bulk-reset"
+_MOST_CANARY: Final = 1_000
+
+
+def command(request: web.Request, task: Task, *words: str) -> str:
+    """Return the command by which a terminal does the same."""
+    where = request.app[SETTINGS].connection_words(is_sandbox=task.is_sandbox)
+    return shlex.join([PROGRAM, *words, *where])
+
+
+async def show_run(request: web.Request) -> web.Response:
+    """Show what will be sent, or the progress of what is being sent."""
+    task = task_of(request)
+    selected = 0
+    if task.plan_rows.exists():
+        with PlanIndex(task.plan_rows) as index:
+            selected = index.selected()
+    return show(
+        request,
+        "run.html.j2",
+        task,
+        "run",
+        selected=selected,
+        is_interrupted=bool(task.started_at) and not task.has_ended,
+        command=command(request, task, "run", str(task.plan)),
+        folder=task.folder,
+    )
+
+
+async def start_run(request: web.Request) -> web.Response:
+    """Send the plan; what an interrupted run has done is not sent again."""
+    task = task_of(request)
+    form = await form_of(request, task)
+    canary = form.get("canary", str(task.canary)).strip()
+    if not canary.isdecimal() or int(canary) > _MOST_CANARY:
+        raise web.HTTPBadRequest(text=f"The canary is not a number up to {_MOST_CANARY:,}.\n")
+    if request.app[WORKS].is_running(task.id):
+        raise web.HTTPConflict(text="Something is running for this sheet.\n")
+    if not task.plan_rows.exists():
+        raise web.HTTPConflict(text="The plan is missing. Make it again.\n")
+    if not task.started_at or task.has_ended:
+        await asyncio.to_thread(write_picked, task)
+    task = task.saved(
+        canary=int(canary), note=form.get("note", ""), started_at=time.time(), totals={}
+    )
+    options = dataclasses.replace(
+        options_of(request, task),
+        canary=task.canary or None,
+        verify=True,
+        retry_failed=True,
+        note=task.note,
+        report=task.report,
+    )
+    begin(request, task, Work("run", options.per_second), lambda work: _run(task, options, work))
+    return go_to(address(task, "run"))
+
+
+def _run(task: Task, options: Options, work: Work) -> None:
+    totals = run(task.plan, options, work.callbacks(), handles_signals=True)
+    ended = dataclasses.asdict(totals) | {"exit_code": int(totals.exit_code)}
+    del ended["row_errors"]
+    task = Task.read(task.folder) or task
+    if totals.stop is None:
+        task.saved(totals=ended)
+    else:
+        work.error = totals.stop.message
+
+
+async def show_result(request: web.Request) -> web.Response:
+    """Show the report, and what can be done with it."""
+    task = task_of(request)
+    if not task.report.exists():
+        raise web.HTTPFound(address(task, "run"))
+    undone = await asyncio.to_thread(undone_by, task.report)
+    return show(
+        request,
+        "result.html.j2",
+        task,
+        "result",
+        failed=failed_path(task.report).exists(),
+        is_undone=undone is not None,
+        verify_command=command(request, task, "verify", str(task.report)),
+        undo_command=command(request, task, "undo", str(task.report)),
+    )
+
+
+async def show_report(request: web.Request) -> web.StreamResponse:
+    """Return the page of the report, which has no access to this server."""
+    task = task_of(request)
+    if not task.report.exists():
+        raise web.HTTPNotFound(text="There is no report yet.\n")
+    made = await asyncio.to_thread(write_page, task.report)
+    content = await asyncio.to_thread(made.read_bytes)
+    return web.Response(
+        body=content,
+        content_type="text/html",
+        charset="utf-8",
+        headers={"Content-Security-Policy": REPORT_POLICY},
+    )
+
+
+async def start_verify(request: web.Request) -> web.Response:
+    """Read the incidents back and compare them with what was written."""
+    task = task_of(request)
+    await form_of(request, task)
+    options = options_of(request, task)
+
+    def check(work: Work) -> None:
+        found = verify(task.report, options, work.callbacks())
+        facts = {
+            "rows": found.rows,
+            "is_right": found.is_right,
+            "wrong": len({one.row_number for one in found.mismatches}),
+            "at": time.time(),
+        }
+        (Task.read(task.folder) or task).saved(verified=facts)
+
+    begin(request, task, Work("verify"), check)
+    return go_to(address(task, "result"))
+
+
+async def start_undo(request: web.Request) -> web.Response:
+    """Plan the undo, ask, then restore the previous values."""
+    task = task_of(request)
+    await form_of(request, task)
+    options = options_of(request, task)
+
+    def restore(work: Work) -> None:
+        shown: list[PlanTotals] = []
+        ended = undo(
+            task.report, options, work.callbacks(), show=shown.append, handles_signals=True
+        )
+        counts: dict[str, Any] = {}
+        if ended.totals is not None:
+            counts = {name.value: rows for name, rows in ended.totals.counts.items() if rows}
+        facts = {
+            "is_confirmed": ended.is_confirmed,
+            "counts": counts,
+            "lost": len(ended.undo_sheet.lost),
+            "exit_code": int(ended.exit_code),
+        }
+        if ended.is_confirmed:
+            (Task.read(task.folder) or task).saved(undone=facts)
+
+    begin(request, task, Work("undo", options.per_second), restore)
+    return go_to(address(task, "result"))
+
+
+async def fix_failed(request: web.Request) -> web.Response:
+    """Make a new task of the rows that failed."""
+    task = task_of(request)
+    await form_of(request, task)
+    source = failed_path(task.report)
+    if not source.exists():
+        raise web.HTTPNotFound(text="There are no failed rows.\n")
+    new = request.app[TASKS].new(f"{Path(task.name).stem}.failed.csv", is_sandbox=task.is_sandbox)
+    new.sheet.write_bytes(source.read_bytes())
+    new.write()
+    return go_to(address(new, "columns"))
+
+
+async def download_file(request: web.Request) -> web.StreamResponse:
+    """Return a file of the run: the report, or the previous values."""
+    task, kind = task_of(request), request.match_info["kind"]
+    names = {"report": task.report.name, "before": task.report.name.replace(".report.", ".before.")}
+    path = task.folder / names.get(kind, "")
+    if kind not in names or not path.is_file():
+        raise web.HTTPNotFound(text="No such file.\n")
+    content = await asyncio.to_thread(path.read_bytes)
+    return web.Response(
+        body=content,
+        content_type="text/csv",
+        charset="utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{kind}.csv"'},
+    )
