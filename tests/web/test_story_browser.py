@@ -105,6 +105,8 @@ async def test_a_messy_workbook_is_fixed_run_and_undone(
     await page.set_input_files("#sheet", write_messy(tmp_path, ROWS))
     await click(page, "Open the sheet", "columns")
     await click(page, "Check the sheet", "errors")
+    assert await findings(page) == []
+    await page.set_viewport_size({"width": 1280, "height": 900})
     await fix_cells(page)
     await click(page, "Check again", "errors")
     await click(page, "Make the plan", "plan")
