@@ -9,7 +9,8 @@ STATE := --sandbox-state $(DEMO)/story.json
 BROWSERS := chromium chromium-browser google-chrome
 HAS_BROWSER = $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>/dev/null)))
 TESTS = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
-select = -m "($(1))$(if $(HAS_BROWSER),, and not browser)"
+HAS_REDIS = $(shell command -v redis-server 2>/dev/null)
+select = -m "($(1))$(if $(HAS_BROWSER),, and not browser)$(if $(HAS_REDIS),, and not redis)"
 
 .DEFAULT_GOAL := help
 .PHONY: help install browser redis demo demo-web test test-slow cover bench soak messages lint clean
@@ -39,6 +40,16 @@ browser:
 	    >/dev/null 2>&1; } \
 	  || echo "No browser found ($(BROWSERS)): the tests of HTML pages are not run."
 
+# Tests of the shared quota use a server of their own, which listens on a socket file.
+redis:
+	@test -n "$(HAS_REDIS)" || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && echo "Installing redis-server for the tests of the shared quota ..." \
+	  && apt-get update >/dev/null 2>&1 \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends redis-server \
+	    >/dev/null 2>&1; } \
+	  || echo "No redis-server found: the tests of the shared quota are not run."
+
 demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as in the README
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	$(RUN) pull $(DEMO)/month.xlsx --since 30d $(STATE)
@@ -49,17 +60,11 @@ demo: $(STAMP)  ## Pull, plan, run, verify and undo on the built-in sandbox, as 
 	$(RUN) undo $(DEMO)/month.sandbox.report.csv --yes --verify $(STATE)
 	@echo; echo "Files created:"; ls $(DEMO)
 
-# Tests of what several machines share use a real server. It is installed where that is possible.
-redis:
-	@command -v redis-server >/dev/null || { \
-	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	  && echo "Installing redis-server for the tests of shared schedules ..." \
-	  && apt-get update >/dev/null 2>&1 \
-	  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-	    redis-server >/dev/null 2>&1; } \
-	  || echo "No redis-server found: the tests with a real server are not run."
+demo-web: $(STAMP)  ## Open the page on the built-in sandbox, without a key
+	@mkdir -p $(DEMO)
+	env -u FLASHDUTY_APP_KEY $(RUN) web --folder $(DEMO)/web
 
-test: $(STAMP) browser  ## Run the tests (6 to 7 minutes on 2 cores)
+test: $(STAMP) browser redis  ## Run the tests (6 to 7 minutes on 2 cores)
 	$(TESTS) $(call select,not slow)
 
 test-slow: $(STAMP) browser redis  ## Run the tests marked slow: kills, a week of jobs, the benchmarks

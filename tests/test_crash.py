@@ -110,13 +110,13 @@ def test_a_disk_too_full_for_the_failed_rows_loses_only_that_file(
 def test_a_disk_too_full_for_the_account_ledger_sends_nothing(
     start_sandbox: Callable[..., SandboxProcess], tmp_path: Path
 ) -> None:
-    """The whole ledger is written before the first request is sent."""
+    """The ledger is written before the first request is sent."""
     sandbox = start_sandbox("--seed-incidents", "5", *FAST)
     write_sheet(tmp_path / "incidents.csv", 5)
     arguments = ["run", "incidents.csv", "--base-url", sandbox.url, *FAST]
-    full = on_a_full_disk(arguments, tmp_path, blocks=100)
-    assert full.returncode == 2, full.stderr
-    assert "the account's lock cannot be used (File too large). Fix that, or " in full.stderr
+    full = on_a_full_disk(arguments, tmp_path, blocks=10)
+    assert (full.returncode, sandbox.get("/_stats")["requests"]) == (2, 0), full.stderr
+    assert "the account's permits cannot be stored (" in full.stderr
     again = on_a_full_disk(arguments, tmp_path)
     assert (again.returncode, sandbox.get("/_stats")["applied"]) == (0, 5), again.stderr
 

@@ -56,7 +56,7 @@ TABLES = {
 }
 TOPICS = {
     *("sheets", "options", "report", "jobs", "quota", "figures", "logs", "python", "sandbox"),
-    *("key", "troubleshooting", "plans"),
+    *("key", "troubleshooting", "plans", "web"),
 }
 PAGES = sorted(MANUAL.glob("*.md"))
 COMMANDS = known_commands()

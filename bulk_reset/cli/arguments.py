@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from bulk_reset.core.defaults import OnConflict
+from bulk_reset.core.defaults import OnConflict, Priority
 
 WHAT: Final = "What to send"
 SAFETY: Final = "Safety"
@@ -373,6 +373,23 @@ AccountOption = Annotated[
         rich_help_panel=CONNECTION,
     ),
 ]
+ExclusiveOption = Annotated[
+    bool,
+    typer.Option(
+        "--exclusive",
+        help="Send only while no other run uses the account.",
+        rich_help_panel=CONNECTION,
+    ),
+]
+QuotaStoreOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Share the quota through Redis or Valkey.",
+        show_default="this machine",
+        rich_help_panel=CONNECTION,
+    ),
+]
 NoWaitOption = Annotated[
     bool,
     typer.Option(
@@ -414,6 +431,10 @@ PerMinuteOption = Annotated[
     typer.Option(
         metavar="N", help="The account's limit of requests per minute.", rich_help_panel=TUNING
     ),
+]
+PriorityOption = Annotated[
+    Priority,
+    typer.Option(help="The share beside other runs.", rich_help_panel=TUNING),
 ]
 ShareOption = Annotated[
     float,

@@ -19,6 +19,7 @@ from bulk_reset.cli.arguments import (
     DelimiterOption,
     EncodingOption,
     ExcludeWhereOption,
+    ExclusiveOption,
     HeaderRowOption,
     JsonOption,
     MapOption,
@@ -28,8 +29,10 @@ from bulk_reset.cli.arguments import (
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
+    PriorityOption,
     ProfileOption,
     QuietOption,
+    QuotaStoreOption,
     RulesOption,
     SandboxOption,
     SandboxStateOption,
@@ -41,7 +44,14 @@ from bulk_reset.cli.arguments import (
     mapping_of,
 )
 from bulk_reset.cli.console import Output
-from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
+from bulk_reset.core.defaults import (
+    ATTEMPTS,
+    PATIENCE_S,
+    PER_MINUTE,
+    PER_SECOND,
+    TIMEOUT_S,
+    Priority,
+)
 
 if TYPE_CHECKING:
     from bulk_reset.engine.options import Options
@@ -69,7 +79,10 @@ def common_options(
     per_second: PerSecondOption = PER_SECOND,
     per_minute: PerMinuteOption = PER_MINUTE,
     share: ShareOption = 1.0,
+    priority: PriorityOption = Priority.NORMAL,
     account: AccountOption = "",
+    quota_store: QuotaStoreOption = None,
+    exclusive: ExclusiveOption = False,
     no_wait: NoWaitOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -87,7 +100,10 @@ def common_options(
         "per_second": per_second,
         "per_minute": per_minute,
         "share": share,
+        "priority": priority,
         "account": account,
+        "quota_store": quota_store,
+        "exclusive": exclusive,
         "waits": not no_wait,
     }
     return CommonOptions(options, Output(is_json=json, is_quiet=quiet, verbose=verbose))

@@ -19,6 +19,14 @@ ATTEMPTS: Final = 5
 PATIENCE_S: Final = 900.0
 
 
+class Priority(StrEnum):
+    """How the account's permits are divided among its runs."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 class OnConflict(StrEnum):
     """How to treat rows that set the same field of the same incident to different values."""
 

@@ -57,6 +57,8 @@ _KEY_OF: Final = {
     "base_url": "api.base_url",
     "account": "api.account",
     "share": "api.share",
+    "priority": "api.priority",
+    "quota_store": "api.quota_store",
     "per_second": "api.per_second",
     "per_minute": "api.per_minute",
     "attempts": "api.attempts",

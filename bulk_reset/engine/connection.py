@@ -15,14 +15,29 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bulk_reset.api.base_url import check_base_url
-from bulk_reset.api.credentials import DEFAULT_BASE_URL, AppKey, Credentials, find_credentials
+from bulk_reset.api.credentials import (
+    DEFAULT_BASE_URL,
+    AppKey,
+    Credentials,
+    find_credentials,
+    redact,
+)
 from bulk_reset.api.proxy import proxy_of
 from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.defaults import Priority
 from bulk_reset.core.errors import CredentialsError, InputError, LockedError, RunError
 from bulk_reset.core.option_names import option_name
 from bulk_reset.engine.options import ConnectionOptions, Options, QuotaOptions
-from bulk_reset.quota.account_ledger import AccountLedger, wait_for_account
+from bulk_reset.quota.account_ledger import (
+    AccountLedger,
+    account_hash,
+    permits_path,
+    wait_for_account,
+)
 from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.local_store import LocalStore
+from bulk_reset.quota.permit_share import PermitShare, Store, wait_for_others
+from bulk_reset.quota.redis_store import RedisStore
 
 SANDBOX: Final = "sandbox"
 _LONGEST_WINDOW_S: Final = 61.0
@@ -58,15 +73,23 @@ class Connection:
     Attributes:
         scope: the API's name in digests: its address, or ``sandbox``.
         ledger: of the quota; None until the account is locked.
+        permits: the run's share of the account's permits; None until then, and in a rehearsal.
     """
 
     credentials: Credentials
     scope: str
     ledger: AccountLedger | SandboxLedger | None = None
+    permits: PermitShare | None = None
 
-    def limiter(self, options: QuotaOptions) -> Limiter:
-        """Return a limiter that counts the requests of the last minute as used."""
-        limiter = Limiter(options.windows(), ledger=self.ledger)
+    def limiter(self, options: QuotaOptions, expected: int | None = None) -> Limiter:
+        """Return a limiter that counts the requests of the last minute as used.
+
+        Args:
+            expected: how many requests will be made; few if that is not known.
+        """
+        if self.permits is not None:
+            self.permits.expected = expected or options.windows()[0].limit
+        limiter = Limiter(options.windows(), ledger=self.ledger, share=self.permits)
         if self.ledger is not None:
             limiter.remember(self.ledger.ages_s())
         return limiter
@@ -127,17 +150,54 @@ def lock_account(
     if options.is_rehearsal:
         yield connection
         return
-    with AccountLedger(connection.credentials, options.account) as account:
-        for wait_s in wait_for_account(
-            account, label, waits=options.waits, notify=callbacks.on_notice
-        ):
-            if options.deadline_at is not None and time.time() >= options.deadline_at:
-                raise LockedError(
-                    "the account is used by another run, and the deadline was reached. Run again "
-                    "later."
-                )
-            time.sleep(wait_s)
-        yield replace(connection, ledger=account)
+    with contextlib.ExitStack() as stack:
+        account = None
+        if is_alone(options):
+            account = stack.enter_context(AccountLedger(connection.credentials, options.account))
+            for wait_s in wait_for_account(
+                account, label, waits=options.waits, notify=callbacks.on_notice
+            ):
+                _sleep(wait_s, options)
+        permits = stack.enter_context(
+            contextlib.closing(open_permits(connection.credentials, options, label))
+        )
+        for wait_s in wait_for_others(permits, waits=options.waits, notify=callbacks.on_notice):
+            _sleep(wait_s, options)
+        yield replace(connection, ledger=account, permits=permits)
+
+
+def is_alone(options: ConnectionOptions) -> bool:
+    """Return whether a run sends only while no other run of the account is active."""
+    return options.exclusive or not options.waits
+
+
+def open_permits(credentials: Credentials, options: Options, label: str) -> PermitShare:
+    """Return a run's share of the permits; close it to return them.
+
+    Raises:
+        InputError: the store cannot be used.
+    """
+    store: Store
+    if options.quota_store is None:
+        store = LocalStore(permits_path(credentials, options.account))
+    else:
+        store = RedisStore(options.quota_store, account_hash(credentials, options.account))
+    return PermitShare(
+        store,
+        options.windows(),
+        priority=Priority(options.priority),
+        timeout_s=options.timeout_s,
+        is_exclusive=is_alone(options),
+        label=redact(label)[:200],
+    )
+
+
+def _sleep(wait_s: float, options: Options) -> None:
+    if options.deadline_at is not None and time.time() >= options.deadline_at:
+        raise LockedError(
+            "the account is used by another run, and the deadline was reached. Run again later."
+        )
+    time.sleep(wait_s)
 
 
 # --- The sandbox of a rehearsal --------------------------------------------------------------

@@ -18,6 +18,7 @@ from bulk_reset.core.defaults import (
     TIMEOUT_S,
     WORKERS,
     OnConflict,
+    Priority,
 )
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
@@ -26,6 +27,7 @@ from bulk_reset.engine.approval_options import ApprovalOptions
 from bulk_reset.engine.option_group import OptionGroup, PathLike, PathOption, empty_option
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.quota.limiter import Window, windows_of
+from bulk_reset.quota.redis_connection import check_url
 
 __all__ = [
     "ApprovalOptions",
@@ -209,14 +211,24 @@ class QuotaOptions(OptionGroup):
     Attributes:
         per_second, per_minute: the account's limits.
         share: the part of them that this run uses, in (0, 1].
+        priority: how permits are divided with other runs of the account.
+        quota_store: the address of a server of Redis or Valkey, for runs on several machines;
+            this machine's own file when None.
     """
 
     per_second: int = PER_SECOND
     per_minute: int = PER_MINUTE
     share: float = 1.0
+    priority: Priority = Priority.NORMAL
+    quota_store: str | None = None
 
     def _check(self) -> None:
         self.windows()
+        if self.priority not in tuple(Priority):
+            names = ", ".join(Priority)
+            raise InputError(f"{option('priority', self.priority)}: unknown. Use {names}.")
+        if self.quota_store is not None:
+            check_url(self.quota_store, "quota_store")
 
     def windows(self) -> tuple[Window, ...]:
         """Return the windows of the quota that this run may use."""
@@ -232,7 +244,8 @@ class ConnectionOptions(OptionGroup):
             provider's configuration.
         base_url: the API's address; HTTPS, or this machine.
         account: a name for an account that has several keys: they share its quota.
-        waits: wait while another run on this machine uses the same account.
+        exclusive: send only while no other run of the account is active; wait for that.
+        waits: wait for other runs; without it, another active run is an error.
         sandbox: send to an emulated API inside this process; no key is needed.
         sandbox_state: like ``sandbox``, with its incidents kept in this file.
         dry_run: do everything but send.
@@ -242,6 +255,7 @@ class ConnectionOptions(OptionGroup):
     app_key_file: PathOption = PathOption()
     base_url: str | None = None
     account: str = ""
+    exclusive: bool = False
     waits: bool = True
     sandbox: bool = False
     sandbox_state: PathOption = PathOption()

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from bulk_reset.api.client import open_client
@@ -31,11 +32,15 @@ from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.stop_signals import CTRL_C, STOPPED, stop_on_signals
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.engine.worker_pool import WorkerPool
+from bulk_reset.quota.incident_claims import RENEW_S, IncidentClaims
 from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.redis_connection import StoreUnreachableError
 from bulk_reset.records.report_file import Report
 
 _TICK_S: Final = 0.1
 _SYNC_TICKS: Final = 5
+_RENEW_TICKS: Final = int(RENEW_S / _TICK_S)
+_CLAIM_POLL_S: Final = 0.1
 _LATE_ROWS: Final = 25
 """Half a second's at the quota: longer than the API takes to answer a read."""
 
@@ -93,7 +98,7 @@ class RunSender:
 
     async def send(self, *, handles_signals: bool) -> SendResult:
         """Send everything that is left; return how it ended."""
-        limiter = self._limiter = self.connection.limiter(self.options)
+        limiter = self._limiter = self.connection.limiter(self.options, self._requests())
         workers = max(1, min(self.options.workers, self.expected))
         started_at = time.monotonic()
         async with open_client(
@@ -102,7 +107,7 @@ class RunSender:
             pool = self._pool = WorkerPool(
                 client,
                 limiter,
-                self.recorder.record_sent,
+                self._record,
                 policy=self.options.policy(),
                 breaker=CircuitBreaker(self.options.patience_s),
                 workers=workers,
@@ -113,6 +118,18 @@ class RunSender:
             with stop_on_signals(pool) if handles_signals else contextlib.nullcontext():
                 stop = await self._run(pool)
         return self.result(stop, time.monotonic() - started_at)
+
+    def _requests(self) -> int:
+        """Return how many requests are expected: a row each, and a read for a hundred rows."""
+        reads = 0 if self.current_values is None else -(-self.expected // MAX_IDS)
+        return self.expected + reads
+
+    def _stop_without_store(self, pool: WorkerPool) -> None:
+        permits = self.connection.permits
+        if permits is None or permits.failure is None:
+            return
+        if permits.unreachable_s >= self.options.patience_s:
+            pool.stop(Stop(StopReason.OUTAGE, permits.failure.message.rstrip(".")))
 
     async def _run(self, pool: WorkerPool) -> Stop | None:
         sending = asyncio.create_task(pool.run(self._batches(pool)))
@@ -144,7 +161,8 @@ class RunSender:
 
     async def _batches(self, pool: WorkerPool) -> AsyncIterator[list[Change]]:
         if self.current_values is None:
-            for changes in self._changes():
+            for changes in _in_hundreds(self._changes()):
+                await self._claim(changes)
                 yield changes
             return
         hundreds = _in_hundreds(self._changes())
@@ -165,6 +183,33 @@ class RunSender:
                 return
             to_send = await self._reading_ahead
 
+    async def _claim(self, changes: list[Change]) -> None:
+        """Wait until no other run works on the incidents of some rows, and keep them for this."""
+        claims = self._claims
+        if claims is None:
+            return
+        ids, is_notified = [change.incident_id for change in changes], False
+        while True:
+            with contextlib.suppress(StoreUnreachableError):
+                call = partial(claims.claim, ids)
+                if await asyncio.to_thread(call) if claims.is_remote else call():
+                    return
+                if not is_notified:
+                    text = "another run updates the same incidents; waiting for its rows"
+                    self.callbacks.on_notice(text)
+                    is_notified = True
+            await asyncio.sleep(_CLAIM_POLL_S)
+
+    @property
+    def _claims(self) -> IncidentClaims | None:
+        permits = self.connection.permits
+        return None if permits is None else permits.claims
+
+    def _record(self, outcome: Outcome) -> None:
+        self.recorder.record_sent(outcome)
+        if self._claims is not None:
+            self._claims.done(outcome.incident_id)
+
     def _changes(self) -> Iterator[list[Change]]:
         # Read here, not in a thread: a thousand rows take some milliseconds, and a busy thread
         # would hold up the event loop for longer each time.
@@ -181,6 +226,7 @@ class RunSender:
         self, current_values: CurrentValues, changes: list[Change], pool: WorkerPool
     ) -> list[Change] | None:
         """Return what is left to send of some rows; None where they could not be read."""
+        await self._claim(changes)
         try:
             to_send, outcomes = await current_values.compare(changes, pool.incidents, self.most)
         except RequestError as error:
@@ -189,7 +235,7 @@ class RunSender:
         if self.most is not None:
             self.most -= len(to_send)
         for outcome in outcomes:
-            self.recorder.record_sent(outcome)
+            self._record(outcome)
             if outcome.status is Status.FAILED:
                 pool.count_failure()
         return to_send
@@ -202,6 +248,10 @@ class RunSender:
         while True:
             if deadline_at is not None and time.time() >= deadline_at:
                 pool.stop(Stop(StopReason.DEADLINE, "the deadline was reached"))
+            self._stop_without_store(pool)
+            if self._claims is not None and tick % _RENEW_TICKS == 0:
+                with contextlib.suppress(StoreUnreachableError):
+                    await asyncio.to_thread(self._claims.renew)
             self.callbacks.on_progress(self._progress(pool))
             if self.report is not None and tick % _SYNC_TICKS == 0:
                 await asyncio.to_thread(self.report.sync)

@@ -232,6 +232,11 @@ def account_hash(credentials: Credentials, name: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12, person=b"bulk-reset").hexdigest()
 
 
+def permits_path(credentials: Credentials, name: str) -> Path:
+    """Return the file of an account's permits on this machine; raises InputError."""
+    return _folder() / f"{account_hash(credentials, name)}.permits"
+
+
 def user_state_folder(part: str) -> Path | None:
     """Return the user's folder for a part of the state; None for a user without a home."""
     try:

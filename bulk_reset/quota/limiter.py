@@ -72,6 +72,34 @@ class Ledger(Protocol):
         ...
 
 
+class Share(Protocol):
+    """The permits that other runs of the account leave to this one."""
+
+    def ask(self, wake: Callable[[], None], requests: int) -> None:
+        """Ask the ledger for more, if there are few; ``wake`` is called when it has answered."""
+        ...
+
+    def delay(self) -> tuple[float, str] | None:
+        """Return how long to wait for a permit, in seconds, and why; None if there is one."""
+        ...
+
+    def outlook(self) -> tuple[float, str]:
+        """Return in how many seconds a permit may be free, and why not now; 0 if there is one."""
+        ...
+
+    def take(self) -> None:
+        """Use a permit; call only when ``delay`` is None."""
+        ...
+
+    def end(self, credit_s: float) -> None:
+        """Report a request that was answered or has failed."""
+        ...
+
+    def peaks(self) -> tuple[int, ...]:
+        """Return the most requests of the account that counted in each window."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A limit: up to ``limit`` requests in any ``window_s`` seconds."""
@@ -187,6 +215,7 @@ class Limiter:
 
     Args:
         ledger: counts every start and answer.
+        share: what other runs of the account leave to this one; None for all.
         takes_credit: whether to take credit; without it, only the proof is relied on.
 
     Attributes:
@@ -199,11 +228,12 @@ class Limiter:
         windows: tuple[Window, ...],
         *,
         ledger: Ledger | None = None,
+        share: Share | None = None,
         takes_credit: bool = True,
     ) -> None:
         self.windows = windows
         self._permits = [_Permits(window, window.window_s, window.limit) for window in windows]
-        self._ledger = ledger
+        self._ledger, self._share = ledger, share
         self._time: Callable[[], float] | None = None
         self._turn = asyncio.Lock()
         self._answer_seen = asyncio.Event()
@@ -259,12 +289,14 @@ class Limiter:
         async with self._turn:
             await self._pacer.acquire()
             now = self._now()
-            while (delay := self._delay(now, gate)) is not None:
+            while (delay := self._ask_and_delay(now, gate)) is not None:
                 await self._wait(*delay, now)
                 now = self._now()
             # No wait since the time was read, so the permits are still free.
             for permits in self._permits:
                 permits.acquire(now)
+            if self._share is not None:
+                self._share.take()
             self.requests += 1
             if self._ledger is not None:
                 self._ledger.start()
@@ -283,6 +315,8 @@ class Limiter:
             permits.answered.append(answered_at)
         if self._ledger is not None:
             self._ledger.answer()
+        if self._share is not None:
+            self._share.end(min(p.window.window_s - p.period_s for p in self._permits))
         self._answer_seen.set()
         self._ended += 1
         if is_answered:
@@ -297,6 +331,13 @@ class Limiter:
             window_s = permits.window.window_s
             credit_s = _CREDIT * self._shortest_s - _CLOCK_DRIFT * window_s
             permits.period_s = window_s - max(0.0, credit_s) if has_credit else window_s
+
+    def _ask_and_delay(
+        self, now: float, gate: Callable[[float], float]
+    ) -> tuple[float | None, str] | None:
+        if self._share is not None:
+            self._share.ask(self._answer_seen.set, self.requests)
+        return self._delay(now, gate)
 
     def _delay(
         self, now: float, gate: Callable[[float], float] = _open
@@ -313,6 +354,8 @@ class Limiter:
                 longest, cause = wait_s, str(permits.window)
         if longest > 0:
             return longest, cause
+        if self._share is not None and (shared := self._share.delay()) is not None:
+            return shared
         wait_s = gate(now)
         return (wait_s, "API unavailable") if wait_s else None
 
@@ -372,13 +415,20 @@ class Limiter:
         self._withhold(now)
         paused_s = max(0.0, self._resume_at - now)
         paced_s = ideal_s(requests, self.windows[:1])
-        return paused_s + max(paced_s, *(p.left_s(requests, now) for p in self._permits))
+        shared_s = self._share.outlook()[0] if self._share is not None else 0.0
+        return paused_s + max(shared_s, paced_s, *(p.left_s(requests, now) for p in self._permits))
 
     def waiting_for(self) -> str:
         """Return what delays the next request by more than a second; empty if nothing does."""
         wait_s, cause = self._delay(self._now()) or (0.0, "")
+        if self._share is not None and wait_s is not None:
+            wait_s, cause = max((wait_s, cause), self._share.outlook())
         return f"{cause}: {wait_s:.0f} s" if wait_s is not None and wait_s > 1 else ""
 
     def peaks(self) -> tuple[Peak, ...]:
         """Return the most requests started within each window so far."""
-        return tuple(Peak(p.window.window_s, p.window.limit, p.peak) for p in self._permits)
+        of_account = self._share.peaks() if self._share is not None else (0,) * len(self._permits)
+        return tuple(
+            Peak(p.window.window_s, p.window.limit, max(p.peak, peak))
+            for p, peak in zip(self._permits, of_account, strict=True)
+        )

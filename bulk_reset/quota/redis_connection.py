@@ -51,7 +51,7 @@ def open_redis(
     Raises:
         InputError: the address or the password cannot be used, or the extra is not installed.
     """
-    parts = _checked(url, name)
+    check_url(url, name)
     try:
         import redis  # noqa: PLC0415  (an extra)
     except ImportError:
@@ -61,7 +61,7 @@ def open_redis(
         ) from None
     try:
         return redis.Redis.from_url(
-            parts.geturl(),
+            url.strip(),
             password=_password(os.environ if environ is None else environ),
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
@@ -108,7 +108,8 @@ def shown_url(url: str) -> str:
     return one_line(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
-def _checked(url: str, name: str) -> SplitResult:
+def check_url(url: str, name: str) -> SplitResult:
+    """Return an address in parts; raises InputError where it is none, or has a password."""
     where = option_name(name)
     try:
         parts = urlsplit(url.strip())

@@ -14,7 +14,7 @@ from aiohttp import web
 from bulk_reset.core.fields import SEVERITIES, SEVERITY_FIELD
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.web.columns_page import start_check, write_corrections
-from bulk_reset.web.pages import WORKS, address, form_of, go_to, refresh, show, task_of
+from bulk_reset.web.pages import WORKS, address, form_of, go_to, number_of, refresh, show, task_of
 from bulk_reset.web.rendering import page
 from bulk_reset.web.sheet_index import PAGE, Kind, SheetIndex
 from bulk_reset.web.task import Task
@@ -38,8 +38,8 @@ async def show_rows(request: web.Request) -> web.Response:
 
 def _values(request: web.Request, task: Task) -> dict[str, Any]:
     query = request.query
-    kind, position = query.get("kind", ""), int(query.get("position", "-1") or -1)
-    after, all_rows = int(query.get("after", "0") or 0), query.get("all") == "1"
+    kind, position = query.get("kind", ""), number_of(query.get("position"), -1)
+    after, all_rows = number_of(query.get("after"), 0), query.get("all") == "1"
     if not task.rows.exists() or request.app[WORKS].is_running(task.id):
         return {"index": None, "rows": [], "kinds": [], "values": {}}
     with SheetIndex(task.rows) as index:
@@ -108,7 +108,7 @@ async def replace_value(request: web.Request) -> web.Response:
     """Replace a text by another in all rows of a column."""
     task = _idle(request)
     form = await form_of(request)
-    position = int(form.get("position", "-1"))
+    position = number_of(form.get("position"))
 
     def edit() -> None:
         with SheetIndex(task.rows) as index:
@@ -150,10 +150,7 @@ def _idle(request: web.Request) -> Task:
 
 
 def _place(form: dict[str, str]) -> tuple[int, int]:
-    try:
-        return int(form["row"]), int(form["position"])
-    except (KeyError, ValueError) as exc:
-        raise web.HTTPBadRequest(text="No such cell. Reload the page.\n") from exc
+    return number_of(form.get("row")), number_of(form.get("position"))
 
 
 async def check_again(request: web.Request) -> web.Response:

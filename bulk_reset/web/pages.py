@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,18 +130,17 @@ def begin(request: web.Request, task: Task, work: Work, function: Callable[[Work
     Raises:
         HTTPConflict: other work of it is running.
     """
-    loop = asyncio.get_running_loop()
-    changed = request.app[CHANGED]
-
-    def ended() -> None:
-        loop.call_soon_threadsafe(changed.set)
-
-    if not request.app[WORKS].begin(task.id, work, function, ended):
+    if not request.app[WORKS].begin(task.id, work, function):
         raise web.HTTPConflict(text=BUSY)
 
 
-CHANGED: Final = web.AppKey("changed", asyncio.Event)
-"""Set when work ends."""
+def number_of(text: str | None, default: int | None = None) -> int:
+    """Return a whole number of a query or a form; raises HTTPBadRequest."""
+    if not text and default is not None:
+        return default
+    if text is None or not re.fullmatch(r"-?\d{1,12}", text, re.ASCII):
+        raise web.HTTPBadRequest(text="Not a number. Reload the page.\n")
+    return int(text)
 
 
 def show(request: web.Request, template: str, task: Task, step: str, **values: Any) -> web.Response:  # noqa: ANN401

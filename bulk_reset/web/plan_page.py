@@ -13,7 +13,17 @@ from bulk_reset.core.saved_plan import SavedPlan
 from bulk_reset.core.word_diff import shortened, words_changed
 from bulk_reset.reports.plan_page import PlanPage
 from bulk_reset.reports.plan_workbook import PlanWorkbook
-from bulk_reset.web.pages import WORKS, address, begin, form_of, go_to, options_of, show, task_of
+from bulk_reset.web.pages import (
+    WORKS,
+    address,
+    begin,
+    form_of,
+    go_to,
+    number_of,
+    options_of,
+    show,
+    task_of,
+)
 from bulk_reset.web.plan_index import PAGE, Filter, PlanIndex, build
 from bulk_reset.web.rendering import page
 from bulk_reset.web.task import Task
@@ -52,7 +62,7 @@ def _filter(request: web.Request) -> Filter:
 def _values(request: web.Request, task: Task) -> dict[str, Any]:
     if not task.plan_rows.exists() or request.app[WORKS].is_running(task.id):
         return {"totals": None, "rows": []}
-    shown, after = _filter(request), int(request.query.get("after", "0") or 0)
+    shown, after = _filter(request), number_of(request.query.get("after"), 0)
     with PlanIndex(task.plan_rows) as index:
         rows = index.page(shown, after)
         return {
@@ -94,7 +104,7 @@ async def select(request: web.Request) -> web.Response:
     def change() -> int:
         with PlanIndex(task.plan_rows) as index:
             if "place" in form:
-                index.select(int(form["place"]), is_selected=is_selected)
+                index.select(number_of(form["place"]), is_selected=is_selected)
             elif "name" in form:
                 index.select_field(form["name"], is_selected=is_selected)
             else:

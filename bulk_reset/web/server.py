@@ -27,7 +27,7 @@ from bulk_reset.web import (
     run_page,
 )
 from bulk_reset.web.assets import PREFIX, show_asset
-from bulk_reset.web.pages import CHANGED, SETTINGS, TASKS, WORKS, Settings
+from bulk_reset.web.pages import SETTINGS, TASKS, WORKS, Settings
 from bulk_reset.web.security import Guard, Handler, add_headers
 from bulk_reset.web.sessions import Sessions
 from bulk_reset.web.start_page import add_sheet, choose_language, show_start, show_task
@@ -145,8 +145,7 @@ def _application(
         middlewares=[_with_errors, guard.middleware()], client_max_size=_MOST_FORM_BYTES
     )
     app.on_response_prepare.append(add_headers)
-    app[TASKS], app[WORKS], app[SETTINGS] = Tasks(folder), Works(), settings
-    app[CHANGED] = asyncio.Event()
+    app[TASKS], app[WORKS], app[SETTINGS] = Tasks(folder.absolute()), Works(), settings
     app[history_page.PROCESSES] = set()
 
     async def log_in(request: web.Request) -> web.Response:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.row_error import RowError
 from bulk_reset.engine.options import Options
 from bulk_reset.sheets.chunk import Chunk
@@ -194,6 +193,8 @@ class SheetIndex:
             step = connection.execute("SELECT coalesce(max(step), 0) + 1 FROM edits").fetchone()[0]
             for number in numbers:
                 cells, odd = self._cells(number)
+                if not 0 <= position < len(cells):
+                    raise KeyError(position)
                 if cells[position] == text and position not in odd:
                     continue
                 connection.execute(
@@ -271,7 +272,7 @@ def build(path: Path, sheet: Path, options: Options, work: Work) -> dict[str, An
             "header": _json(list(table.source.header)),
             "positions": _json(table.columns.position),
             "expected": _json(table.columns.expected),
-            "notices": _json(notices),
+            "notices": _json([one.removeprefix(f"{table.label}: ") for one in notices]),
             "rows": str(checked.rows),
             "is_pulled": str(int(table.memory is not None)),
         }
@@ -337,8 +338,3 @@ def _add_errors(
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def id_position(index: SheetIndex) -> int:
-    """Return the position of the incident's id."""
-    return index.positions[ID_FIELD]

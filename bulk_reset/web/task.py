@@ -22,7 +22,6 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Self
 
 from bulk_reset.core.atomic_file import atomic_file
-from bulk_reset.core.errors import InputError
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.engine.options import Options
 
@@ -31,10 +30,6 @@ _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _LONGEST_NAME: Final = 80
 _FILE: Final = "task.json"
-
-
-class StaleTaskError(InputError):
-    """The task was changed in another tab since the page was shown."""
 
 
 @dataclass(frozen=True, slots=True)

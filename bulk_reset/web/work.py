@@ -55,8 +55,8 @@ class Work:
         """Whether it has not ended."""
         return self.state in {"working", "asking"}
 
-    def begin(self, function: Callable[[Work], Any], ended: Callable[[], None]) -> None:
-        """Start the function in a thread; ``ended`` is called there when it has ended."""
+    def begin(self, function: Callable[[Work], Any]) -> None:
+        """Start the function in a thread."""
 
         def work() -> None:
             try:
@@ -72,8 +72,6 @@ class Work:
                 self._end(
                     "failed", "Internal error. Details are in the terminal of bulk-reset web."
                 )
-            finally:
-                ended()
 
         self._thread = threading.Thread(target=work, name=f"bulk-reset {self.kind}", daemon=True)
         self._thread.start()
@@ -198,14 +196,12 @@ class Works:
         work = self._works.get(key)
         return work is not None and work.is_running
 
-    def begin(
-        self, key: str, work: Work, function: Callable[[Work], Any], ended: Callable[[], None]
-    ) -> bool:
+    def begin(self, key: str, work: Work, function: Callable[[Work], Any]) -> bool:
         """Start work of a task; return whether no other is running."""
         if self.is_running(key):
             return False
         self._works[key] = work
-        work.begin(function, ended)
+        work.begin(function)
         return True
 
     def running(self) -> list[Work]:

@@ -16,12 +16,13 @@ from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.fields import FIELDS
 from bulk_reset.core.outcome import Outcome, Stop
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
-from bulk_reset.engine.connection import find_account, sandbox_here
+from bulk_reset.engine.connection import find_account, is_alone, open_permits, sandbox_here
 from bulk_reset.engine.event_loop import first_cause
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.worker_pool import WorkerPool
 from bulk_reset.quota.account_ledger import AccountLedger, wait_for_account
 from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.permit_share import wait_for_others
 from bulk_reset.sheets.cell_texts import text_chunk
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck
@@ -68,13 +69,21 @@ async def stream(
     ):
         limiter = Limiter(options.windows())
         if not options.is_rehearsal:
-            account = stack.enter_context(AccountLedger(credentials, options.account))
-            for wait_s in wait_for_account(
-                account, "a stream", waits=options.waits, notify=_log.warning
-            ):
+            account = None
+            if is_alone(options):
+                account = stack.enter_context(AccountLedger(credentials, options.account))
+                for wait_s in wait_for_account(
+                    account, "a stream", waits=options.waits, notify=_log.warning
+                ):
+                    await asyncio.sleep(wait_s)
+            permits = stack.enter_context(
+                contextlib.closing(open_permits(credentials, options, "a stream"))
+            )
+            for wait_s in wait_for_others(permits, waits=options.waits, notify=_log.warning):
                 await asyncio.sleep(wait_s)
-            limiter = Limiter(options.windows(), ledger=account)
-            limiter.remember(account.ages_s())
+            limiter = Limiter(options.windows(), ledger=account, share=permits)
+            if account is not None:
+                limiter.remember(account.ages_s())
         pool = WorkerPool(
             client,
             limiter,

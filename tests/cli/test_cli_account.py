@@ -81,16 +81,17 @@ def statuses(report: Path) -> list[str]:
 # --- One after the other ---------------------------------------------------------------------
 
 
-def test_two_runs_started_together_go_one_after_the_other(
+def test_two_exclusive_runs_started_together_go_one_after_the_other(
     begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    """Both update everything, and the second prints which run it waits for."""
+    """With --exclusive, the second waits and prints which run it waits for."""
     sandbox = start_sandbox("--seed-incidents", "600", *QUICK[:4], "--latency", "0.4")
     sheets = {"one.csv": range(1, 301), "two.csv": range(301, 601)}
     processes = {}
     for name, numbers in sheets.items():
         sheet_of(tmp_path / name, numbers)
-        processes[name] = begin("run", name, "--base-url", sandbox.url, "--no-before", *FAST)
+        options = ("--exclusive", "--base-url", sandbox.url, "--no-before", *FAST)
+        processes[name] = begin("run", name, *options)
     results = {name: process.communicate(timeout=60)[1] for name, process in processes.items()}
     (waited,) = (name for name, text in results.items() if "in use" in text)
     (first,) = sheets.keys() - {waited}
@@ -141,7 +142,7 @@ def test_a_waiting_run_can_be_stopped(
     url = "http://127.0.0.1:9"
     with account_of(url) as other:
         assert other.hold("other.csv")
-        waiting = begin("run", "incidents.csv", "--base-url", url)
+        waiting = begin("run", "incidents.csv", "--exclusive", "--base-url", url)
         next_line(waiting, "in use")
         waiting.send_signal(number)
         results = waiting.communicate(timeout=30)[1]
@@ -210,9 +211,10 @@ def test_a_run_after_a_killed_one_is_never_rejected(
     sandbox = start_sandbox("--seed-incidents", "500", *limits, "--latency", "0.2")
     for name, numbers in (("one", range(1, 401)), ("two", range(401, 441))):
         sheet_of(tmp_path / f"{name}.csv", numbers)
-    killed = begin("run", "one.csv", "--base-url", sandbox.url, "--no-before", *limits)
+    options = ("--exclusive", "--base-url", sandbox.url, "--no-before", *limits)
+    killed = begin("run", "one.csv", *options)
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 1)
-    following = begin("run", "two.csv", "--base-url", sandbox.url, "--no-before", *limits)
+    following = begin("run", "two.csv", *options)
     assert f"process {killed.pid} uses it for one.csv" in next_line(following, "in use")
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 30)
     killed.kill()
@@ -232,7 +234,7 @@ def test_a_killed_runs_requests_count_for_a_whole_minute(
     """A quota that a killed run has used up is waited for, not found out by rejections."""
     limits = ("--per-second", "1000", "--per-minute", "100")
     sandbox = start_sandbox("--seed-incidents", "500", *limits)
-    for name, numbers in (("one", range(1, 401)), ("two", range(401, 451))):
+    for name, numbers in (("one", range(1, 102)), ("two", range(401, 451))):
         sheet_of(tmp_path / f"{name}.csv", numbers)
     killed = begin("run", "one.csv", "--base-url", sandbox.url, "--no-before", *limits)
     wait_until(lambda: lines_of(tmp_path / "one.report.csv") > 100)
@@ -283,7 +285,9 @@ def connection(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def options_for(sandbox: SandboxProcess, *, waits: bool = True) -> Options:
-    return Options(base_url=sandbox.url, per_second=5_000, per_minute=300_000, waits=waits)
+    """Return the options of a run that sends alone."""
+    limits = {"per_second": 5_000, "per_minute": 300_000}
+    return Options(base_url=sandbox.url, exclusive=True, waits=waits, **limits)
 
 
 def test_run_frame_holds_the_account_while_it_sends(connection: SandboxProcess) -> None:

@@ -17,6 +17,7 @@ from bulk_reset.quota.redis_connection import (
     shown_url,
 )
 
+SECRET = "a-word-of-redis"  # noqa: S105  (of a test)
 FIX = f"Remove it, and set {PASSWORD_VARIABLE} or {PASSWORD_FILE_VARIABLE}."
 
 
@@ -40,11 +41,11 @@ def test_an_address_that_cannot_be_used_is_refused(url: str, message: str) -> No
 def test_the_password_of_a_file_is_used_and_removed_from_every_output(tmp_path: Path) -> None:
     """The password reaches the server, and is redacted like an app key."""
     file = tmp_path / "密码.txt"
-    file.write_text("a-secret-of-redis\n")
+    file.write_text(f"{SECRET}\n")
     client = open_redis("redis://h", environ={PASSWORD_FILE_VARIABLE: str(file)})
 
-    assert client.get_connection_kwargs()["password"] == "a-secret-of-redis"  # noqa: S105  (made up)
-    assert redact("sent a-secret-of-redis") == "sent ****"
+    assert client.get_connection_kwargs()["password"] == SECRET
+    assert redact(f"sent {SECRET}") == "sent ****"
     with pytest.raises(InputError, match="cannot be read"):
         open_redis("redis://h", environ={PASSWORD_FILE_VARIABLE: str(tmp_path / "none")})
 

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from babel.messages.catalog import Message
 from babel.messages.mofile import read_mo
 from refresh_catalogues import TRANSLATED, as_po, extracted, missing, po_file, read
 
@@ -14,10 +13,6 @@ from bulk_reset.web.languages import preferred_language, translations
 
 _PLACES = re.compile(r"%\(\w+\)[a-z]|</?\w+[^>]*>|&\w+;|`[^`]*`|--[a-z-]+")
 """What a translation must keep: values, elements, commands, options."""
-
-
-def _key(message: Message) -> tuple[str, ...]:
-    return (message.id,) if isinstance(message.id, str) else tuple(message.id)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +65,9 @@ def test_the_catalogue_is_compiled_from_the_translations(language: str) -> None:
     """What is read at run time is what people edit, and the file is as ``make messages`` has it."""
     path = po_file(language)
     with path.with_suffix(".mo").open("rb") as file:
-        compiled = {_key(message): message.string for message in read_mo(file) if message.id}
+        compiled = {_key(one.id): _key(one.string) for one in read_mo(file) if one.id}
     catalog = read(language)
-    assert compiled == {_key(message): message.string for message in catalog if message.id}
+    assert compiled == {_key(one.id): _key(one.string) for one in catalog if one.id}
     assert as_po(catalog).decode() == path.read_text(encoding="utf-8")
     message = next(one for one in catalog if isinstance(one.id, str) and one.id)
     assert translations(language).gettext(message.id) == message.string
@@ -81,3 +76,8 @@ def test_the_catalogue_is_compiled_from_the_translations(language: str) -> None:
 def test_english_is_shown_as_it_is_written(tmp_path: Path) -> None:
     """English needs no catalogue."""
     assert translations("en").gettext(str(tmp_path)) == str(tmp_path)
+
+
+def _key(message: object) -> str:
+    """Return a text, or the first of a message that has a plural."""
+    return str(message[0] if isinstance(message, list | tuple) else message)

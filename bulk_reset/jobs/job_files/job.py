@@ -139,6 +139,8 @@ class Job(JobTable):
             per_second=api.per_second,
             per_minute=api.per_minute,
             share=api.share,
+            priority=api.priority,
+            quota_store=api.quota_store,
             timeout_s=api.timeout,
             attempts=api.attempts,
             patience_s=api.patience,
@@ -167,6 +169,7 @@ class Job(JobTable):
             "--app-key-file": str(self.beside(api.app_key_file)) if api.app_key_file else "",
             "--base-url": api.base_url or "",
             "--account": api.account,
+            "--quota-store": api.quota_store or "",
             "--sandbox-state": str(self.beside(api.sandbox_state)) if api.sandbox_state else "",
         }
         return [word for pair in options.items() if pair[1] for word in pair]

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from bulk_reset.core.defaults import ATTEMPTS, PATIENCE_S, PER_MINUTE, PER_SECOND, TIMEOUT_S
+from bulk_reset.core.defaults import (
+    ATTEMPTS,
+    PATIENCE_S,
+    PER_MINUTE,
+    PER_SECOND,
+    TIMEOUT_S,
+    Priority,
+)
 from bulk_reset.core.errors import InputError
 from bulk_reset.engine.approval_options import LONGEST_NOTE
 from bulk_reset.jobs.job_files.job_value_types import (
@@ -190,6 +197,8 @@ class Api(JobTable):
     base_url: BaseUrl | None = None
     account: str = ""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    priority: Priority = Priority.NORMAL
+    quota_store: Text | None = None
     per_second: Annotated[int, Field(ge=1)] = PER_SECOND
     per_minute: Annotated[int, Field(ge=1)] = PER_MINUTE
     timeout: Annotated[float, Field(gt=0)] = TIMEOUT_S

@@ -1,0 +1,76 @@
+"""A redis-server of a test: on a socket file, without a disk, ended by its own process id."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import redis
+
+_START_S: Final = 20.0
+
+
+class RedisProcess:
+    """A server, from ``start`` to ``stop``; also a context manager.
+
+    Attributes:
+        url: its address for ``--quota-store``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "redis.sock"
+        self.url = f"unix://{self._socket}"
+        self.client = redis.Redis(unix_socket_path=str(self._socket), decode_responses=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        program = shutil.which("redis-server")
+        assert program is not None, "redis-server is required: use make test, which installs it"
+        options = ("--port", "0", "--unixsocket", str(self._socket), "--save", "", "--dir")
+        self._process = subprocess.Popen(
+            [program, *options, str(self._socket.parent)], stdout=subprocess.DEVNULL
+        )
+        until = time.monotonic() + _START_S
+        while time.monotonic() < until and self._process.poll() is None:
+            with contextlib.suppress(redis.RedisError):
+                self.client.ping()
+                return
+            time.sleep(0.02)
+        raise AssertionError("redis-server did not start")
+
+    def suspend(self) -> None:
+        """Stop answering, as a server that is unreachable."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Answer again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it; its memory is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
