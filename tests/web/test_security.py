@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -17,10 +18,12 @@ import pytest
 import pytest_asyncio
 from page_html import Seen
 from programs import seed_id
+from report_samples import write_small
 from web_requests import Client
 from web_server import NO_TASK, WebServer, web_server
 from workbooks import add_rows, write
 
+from bulk_reset.web.pages import TASKS
 from bulk_reset.web.security import TOKEN_HEADER
 from bulk_reset.web.sessions import IDLE_S, Sessions
 from bulk_reset.web.task import Tasks
@@ -538,3 +541,23 @@ async def test_only_this_machine_is_listened_to(server: WebServer) -> None:
         if line.split()[1].endswith(f":{server.port:04X}") and line.split()[3] == "0A"
     }
     assert found == {"0100007F"}
+
+
+async def test_a_report_is_served_without_access_to_the_page(
+    tmp_path: Path, server: WebServer, client: Client
+) -> None:
+    """Its scripts run in an origin of their own: no cookie, no token, no request to the server."""
+    address = await drop(client, "a.csv", SHEET)
+    task = server.server.app[TASKS].find(address.rpartition("/")[2])
+    assert task is not None
+    (tmp_path / "made").mkdir()
+    shutil.copy(write_small(tmp_path / "made"), task.report)
+    answer = await client.get(f"{address}/report")
+    policy = answer.headers["Content-Security-Policy"].split("; ")
+    assert answer.status == 200
+    assert policy == ["sandbox allow-scripts allow-downloads", "frame-ancestors 'self'"]
+    assert answer.headers.get_content_type() == "text/html"
+    assert str(client.headers[TOKEN_HEADER]) not in answer.text
+    frames = (await client.get(f"{address}/result")).text.split("<iframe ")[1:]
+    assert len(frames) == 1
+    assert 'sandbox="allow-scripts allow-downloads"' in frames[0].partition(">")[0]
