@@ -65,5 +65,9 @@ def _environment(language: str) -> Environment:
 
 
 def _shown(value: object) -> object:
-    """Return what a template inserts, without characters that act or cannot be seen."""
-    return value if isinstance(value, Markup) else shown(str(value))
+    """Return what a template inserts, without characters that act or cannot be seen.
+
+    Markup, too: a translated text with a user's text in it is markup already.
+    """
+    text = shown(str(value))
+    return Markup(text) if isinstance(value, Markup) else text  # noqa: S704  (it was before)

@@ -31,7 +31,10 @@ async def add_sheet(request: web.Request) -> web.Response:
     """Store a sheet that was dropped as a new task; its bytes are never served."""
     if request.content_type != "multipart/form-data":
         raise web.HTTPUnsupportedMediaType(text="Send the sheet as multipart/form-data.\n")
-    part = await (await request.multipart()).next()
+    try:
+        part = await (await request.multipart()).next()
+    except ValueError:  # aiohttp's error of a malformed form
+        part = None
     if not isinstance(part, BodyPartReader) or part.name != "sheet" or not part.filename:
         raise web.HTTPBadRequest(text="No sheet was sent. Choose a file.\n")
     tasks = request.app[TASKS]

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from web_requests import Client
 
 from bulk_reset.web.assets import PREFIX, assets
+from bulk_reset.web.pages import WORKS
 from bulk_reset.web.security import TOKEN_HEADER
 from bulk_reset.web.server import Server, serving
 
@@ -61,6 +62,13 @@ class WebServer:
             else:
                 found.append((route.method, re.sub(r"\{\w+\}", "1", path)))
         return found
+
+    def join(self, address: str) -> None:
+        """Wait until the work of a task has ended."""
+        work = self.server.app[WORKS].of(address.rpartition("/")[2])
+        assert work is not None
+        work.join()
+        assert (work.state, work.error) == ("done", "")
 
     def assets(self) -> list[str]:
         """Return the path of every style and script."""

@@ -15,6 +15,9 @@ LIST = "vendor.json"
 _ADDRESS = re.compile(r"(?:https?:|wss?:)?//[\w.-]+\.[a-z]{2,}", re.IGNORECASE)
 _NAMES = re.compile(r"//www\.w3\.org/")
 """Names of XML vocabularies, which are never requested."""
+_INLINE = re.compile(
+    r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:|hx-on", re.IGNORECASE
+)
 
 
 def test_code_of_others_is_as_they_published_it() -> None:
@@ -42,10 +45,7 @@ def test_no_page_names_another_host() -> None:
         for path, text in texts.items()
     }
     assert {name: one for name, one in others.items() if one} == {}
-    inline = re.compile(
-        r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:|hx-on", re.IGNORECASE
-    )
     pages = {
-        path.name: inline.findall(text) for path, text in texts.items() if path.suffix == ".j2"
+        path.name: _INLINE.findall(text) for path, text in texts.items() if path.suffix == ".j2"
     }
     assert {name: one for name, one in pages.items() if one} == {}
