@@ -234,7 +234,7 @@ async def choose_destination(request: web.Request) -> web.Response:
     fields = await form_of(request, task)
     is_sandbox = fields.get("destination") != "account"
     if not is_sandbox and not request.app[SETTINGS].key_source():
-        raise web.HTTPBadRequest(text="No key is configured. See: bulk-reset docs key.\n")
+        raise web.HTTPBadRequest(text="No key is configured. The manual has a page for it.\n")
     if request.app[WORKS].is_running(task.id):
         raise web.HTTPConflict(text=BUSY)
     task.plan_rows.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import logging
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,8 +32,9 @@ from bulk_reset.web.security import Guard, Handler, add_headers
 from bulk_reset.web.sessions import Sessions
 from bulk_reset.web.start_page import add_sheet, choose_language, show_start, show_task
 from bulk_reset.web.task import Tasks
-from bulk_reset.web.work import Works
+from bulk_reset.web.work import INTERNAL_ERROR, Works
 
+_log = logging.getLogger(__name__)
 _HOST: Final = "127.0.0.1"
 _LOGIN: Final = "/login"
 _MOST_FORM_BYTES: Final = 1 << 20
@@ -187,10 +188,8 @@ async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResp
     except web.HTTPException:
         raise
     except Exception:  # noqa: BLE001  (the server continues to run)
-        print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
-        return web.Response(
-            status=500, text="Internal error. Details are in the terminal of bulk-reset web.\n"
-        )
+        _log.error(redact(traceback.format_exc()))
+        return web.Response(status=500, text=f"{INTERNAL_ERROR}\n")
 
 
 def make_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ Units: ``*_s`` seconds of the monotonic clock.
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
 import traceback
@@ -21,6 +21,8 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.core.totals import Progress
 
+_log = logging.getLogger(__name__)
+INTERNAL_ERROR: Final = "Internal error. Start the server with -v, and its terminal has details."
 _SHOWN: Final = 20
 _RATE_S: Final = 2.0
 _JOIN_S: Final = 60.0
@@ -68,7 +70,7 @@ class Work:
             except SYSTEM_ERRORS as error:
                 self._end("failed", str(of_system(error)))
             except Exception:  # noqa: BLE001  (the page must say that it ended)
-                print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
+                _log.error(redact(traceback.format_exc()))
                 self._end(
                     "failed", "Internal error. Details are in the terminal of bulk-reset web."
                 )

@@ -54,7 +54,7 @@ def test_an_example_has_only_options_of_its_command(path: str) -> None:
         found = ROOT_COMMAND
         for word in words[1:3]:
             found = found.commands[word] if word in getattr(found, "commands", {}) else found
-        names = {name for param in found.params for name in param.opts}
+        names = {name for param in found.params for name in (*param.opts, *param.secondary_opts)}
         assert {word for word in words if word.startswith("-")} <= names
 
 

@@ -87,7 +87,7 @@ def test_the_sandbox_server_does_not_take_the_common_quota(
     ("text", "message"),
     [
         ("[run]\nworkrs = 3\n", "2: workrs is not an option of [run]. Use workers."),
-        ("[common]\n\ndry_run = 3\n", "3: dry_run is not an option of [common]."),
+        ("[common]\n\nwhole_word = 3\n", "3: whole_word is not an option of [common]."),
         ("[rnu]\nworkers = 3\n", "2: [rnu] is not a command. Use [run]."),
         ("workers = 3\n", "1: workers is in no table. Put it under [common]"),
         ('[common]\nbase_url = ""\n', "2: base_url is empty. Set a value, or remove the line."),

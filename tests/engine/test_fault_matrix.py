@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,7 @@ from bulk_reset.api.client import MAX_ANSWER_BYTES
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.engine import event_loop, run_sender
+from bulk_reset.engine import connection, event_loop, run_sender
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
@@ -279,6 +280,20 @@ class Bench:
             csv.writer(file).writerows([("incident_id", "title"), *rows])
         self.monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
         self.monkeypatch.setenv("XDG_STATE_HOME", str(self.folder / "state"))
+        # The ledger of permits counts by the same clock as the loop.
+        self.loops: list[VirtualLoop] = []
+        store = partial(connection.LocalStore, clock=lambda: int(1e6 * self._time()))
+        self.monkeypatch.setattr(connection, "LocalStore", store)
+        share = partial(connection.PermitShare, clock=self._time)
+        self.monkeypatch.setattr(connection, "PermitShare", share)
+
+    def _time(self) -> float:
+        """Return the virtual seconds of all loops, an hour apart."""
+        return 3600.0 + sum(3600.0 + loop.time() for loop in self.loops)
+
+    def _new_loop(self) -> VirtualLoop:
+        self.loops.append(VirtualLoop())
+        return self.loops[-1]
 
     def run(
         self,
@@ -307,7 +322,7 @@ class Bench:
                         task.cancel()
 
         def run_loop(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:  # noqa: ANN401
-            with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            with asyncio.Runner(loop_factory=self._new_loop) as runner:
                 return runner.run(around(main()))
 
         self.monkeypatch.setattr(event_loop, "run_loop", run_loop)
