@@ -68,7 +68,8 @@ def web(
 
         where = folder or user_data_path("bulk-reset", appauthor=False) / "web"
         options = Options(app_key_file=app_key_file, base_url=base_url, account=account)
-        settings = Settings(options, sandbox_state or where / "sandbox.json", jobs, state_dir)
+        state = sandbox_state or where / "sandbox.json"
+        settings = Settings(options, state, jobs, state_dir, where.absolute() / "app.key")
         _serve(where, settings, port, output, opens=open_browser)
 
 

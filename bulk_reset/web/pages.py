@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from bulk_reset.api.credentials import find_credentials
+from bulk_reset.api.credentials import AppKey, find_credentials
 from bulk_reset.core.errors import BulkResetError, CredentialsError
 from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.engine.options import Options
@@ -33,17 +34,25 @@ class Settings:
         sandbox_state: the file of the sandbox that tasks use until a key is configured.
         jobs: a folder of job files, or None.
         state_dir: the state folder of jobs; the usual one when None.
+        own_key: where a key is kept that was entered on the page.
     """
 
     options: Options
     sandbox_state: Path
     jobs: Path | None = None
     state_dir: Path | None = None
+    own_key: Path | None = None
+
+    def account(self) -> Options:
+        """Return the options of the account, with the key that was saved on the page."""
+        if self.options.app_key_file is None and self.own_key and self.own_key.exists():
+            return replace(self.options, app_key_file=self.own_key)
+        return self.options
 
     def options_for(self, *, is_sandbox: bool) -> Options:
         """Return the options of the account, or of the sandbox."""
         if not is_sandbox:
-            return self.options
+            return self.account()
         quota = self.options
         return Options(
             sandbox_state=self.sandbox_state,
@@ -56,9 +65,9 @@ class Settings:
         """Return the options of the connection as the command line has them."""
         if is_sandbox:
             return ["--sandbox-state", str(self.sandbox_state)]
-        words = []
-        if self.options.app_key_file is not None:
-            words += ["--app-key-file", str(self.options.app_key_file)]
+        words, account = [], self.account()
+        if account.app_key_file is not None:
+            words += ["--app-key-file", str(account.app_key_file)]
         if self.options.base_url is not None:
             words += ["--base-url", self.options.base_url]
         if self.options.account:
@@ -69,7 +78,7 @@ class Settings:
         """Return where the key was found; empty if there is none. The key itself stays there."""
         try:
             found = find_credentials(
-                app_key_file=self.options.app_key_file, base_url=self.options.base_url
+                app_key_file=self.account().app_key_file, base_url=self.options.base_url
             )
         except CredentialsError:
             return ""
@@ -187,6 +196,7 @@ async def show_work(request: web.Request) -> web.Response:
     return web.json_response(work.as_json() if work is not None else None)
 
 
+_LONGEST_KEY: Final = 1_000
 BUSY: Final = "Something is running for this sheet. Wait until it has ended.\n"
 _EVERY_S: Final = 0.25
 _ALIVE_S: Final = 15.0
@@ -226,6 +236,25 @@ async def answer_work(request: web.Request) -> web.Response:
     if work is not None and work.state == "asking":
         work.answer(is_confirmed=True)
     return web.Response(status=204)
+
+
+async def save_key(request: web.Request) -> web.Response:
+    """Save a key that was entered on the page in a file for this user only; it is never shown."""
+    key, path = (await form_of(request)).get("key", "").strip(), request.app[SETTINGS].own_key
+    if path is None or not key or not key.isprintable() or len(key) > _LONGEST_KEY:
+        raise web.HTTPBadRequest(text="This is not a key. Paste the app key alone.\n")
+    AppKey(key)  # From now on it is redacted in every output.
+    await asyncio.to_thread(_write_secret, path, key)
+    return refresh()
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that only this user can read, from its first byte on."""
+    fresh = path.with_name(f"{path.name}~")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{text}\n")
+    fresh.replace(path)
 
 
 async def choose_destination(request: web.Request) -> web.Response:

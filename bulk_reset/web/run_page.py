@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from bulk_reset.core.plan import PlanTotals
 from bulk_reset.engine.options import Options
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.reports.report_page import write_page
@@ -32,6 +31,7 @@ from bulk_reset.web.plan_page import write_picked
 from bulk_reset.web.security import REPORT_POLICY
 from bulk_reset.web.task import Task
 from bulk_reset.web.work import Work
+from bulk_reset.workflows.answer import answer
 from bulk_reset.workflows.run import run
 from bulk_reset.workflows.undo import undo
 from bulk_reset.workflows.undo_reports import undone_by
@@ -165,9 +165,8 @@ async def start_undo(request: web.Request) -> web.Response:
     options = options_of(request, task)
 
     def restore(work: Work) -> None:
-        shown: list[PlanTotals] = []
         ended = undo(
-            task.report, options, work.callbacks(), show=shown.append, handles_signals=True
+            task.report, options, work.callbacks(), work.show_planned, handles_signals=True
         )
         counts: dict[str, Any] = {}
         if ended.totals is not None:
@@ -199,8 +198,15 @@ async def fix_failed(request: web.Request) -> web.Response:
 
 
 async def download_file(request: web.Request) -> web.StreamResponse:
-    """Return a file of the run: the report, or the previous values."""
+    """Return a file of the run: the report, the previous values, or the answer workbook."""
     task, kind = task_of(request), request.match_info["kind"]
+    if kind == "answer" and task.report.exists():
+        made = await asyncio.to_thread(answer, task.report, task.plan, options_of(request, task))
+        return web.Response(
+            body=await asyncio.to_thread(made.read_bytes),
+            content_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            headers={"Content-Disposition": 'attachment; filename="answer.xlsx"'},
+        )
     names = {"report": task.report.name, "before": task.report.name.replace(".report.", ".before.")}
     path = task.folder / names.get(kind, "")
     if kind not in names or not path.is_file():

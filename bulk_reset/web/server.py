@@ -113,7 +113,7 @@ async def serving(
     """
     sessions = Sessions()
     guard = Guard(sessions)
-    settings = settings or Settings(Options(), folder / "sandbox.json")
+    settings = settings or Settings(Options(), folder / "sandbox.json", own_key=folder / "app.key")
     servers: list[Server] = []
     app = _application(guard, sessions, folder, settings, lambda: show_link(servers[0].new_link()))
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
@@ -171,6 +171,7 @@ def _application(
             web.get("/tasks/{task}", show_task),
             *_TASK_ROUTES,
             web.post("/pull", pull_page.start_pull),
+            web.post("/key", pages.save_key),
             web.post("/rule", pull_page.preview_rule),
             web.get("/history", history_page.show_history),
             web.get("/jobs", history_page.show_jobs),

@@ -18,12 +18,14 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import SYSTEM_ERRORS, BulkResetError, of_system
 from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.core.outcome import Outcome
-from bulk_reset.core.safe_text import one_line
+from bulk_reset.core.plan import RowPlan
+from bulk_reset.core.safe_text import one_line, shown
 from bulk_reset.core.totals import Progress
 
 _log = logging.getLogger(__name__)
 INTERNAL_ERROR: Final = "Internal error. Start the server with -v, and its terminal has details."
 _SHOWN: Final = 20
+_PLANNED: Final = 100
 _RATE_S: Final = 2.0
 _JOIN_S: Final = 60.0
 
@@ -46,6 +48,7 @@ class Work:
         self._limit_per_s = limit_per_s
         self._progress: dict[str, Any] = {"done": 0, "total": 0}
         self._failures: deque[dict[str, Any]] = deque(maxlen=_SHOWN)
+        self._planned: list[dict[str, Any]] = []
         self._notices: deque[str] = deque(maxlen=_SHOWN)
         self._starts: deque[tuple[float, int]] = deque()
         self._stops: list[Callable[[], None]] = []
@@ -105,6 +108,19 @@ class Work:
         """Show how far it is; 0 of 0 where that is unknown."""
         self._progress = {"done": done, "total": total}
         self.changes += 1
+
+    def show_planned(self, row: RowPlan) -> None:
+        """Show a row of a plan that is about to be confirmed; the first ones are kept."""
+        if row.verdict == "update" and len(self._planned) < _PLANNED:
+            self._planned += [
+                {
+                    "row": row.row_number,
+                    "field": one.field,
+                    "old": shown(one.old),
+                    "new": shown(one.new),
+                }
+                for one in row.fields
+            ]
 
     def callbacks(self) -> Callbacks:
         """Return the callbacks by which a check, plan, run or undo reports to this work."""
@@ -179,6 +195,7 @@ class Work:
             "stopping": self.is_stopping,
             "failures": list(self._failures),
             "notices": list(self._notices),
+            "planned": self._planned if self.question else [],
             **self._progress,
         }
 

@@ -46,12 +46,28 @@
       counts.textContent = parts.join(" · ");
       question.hidden = !state.question;
       document.getElementById("question-text").textContent = state.question;
+      drawPlanned(state.planned || []);
       failures.hidden = !state.failures.length;
       const list = failures.querySelector("ul");
       list.replaceChildren(...state.failures.map((one) => {
         const item = document.createElement("li");
         item.textContent = `${one.row}: ${one.code} ${one.message}`;
         return item;
+      }));
+    }
+
+    function drawPlanned(changes) {
+      const table = document.getElementById("planned");
+      table.hidden = !changes.length;
+      table.querySelector("tbody").replaceChildren(...changes.map((one) => {
+        const row = document.createElement("tr"), texts = document.createElement("td");
+        for (const text of [one.row, one.field]) row.insertCell().textContent = text;
+        const old = document.createElement("del"), fresh = document.createElement("ins");
+        old.textContent = one.old;
+        fresh.textContent = one.new;
+        texts.append(old, " ", fresh);
+        row.append(texts);
+        return row;
       }));
     }
 
