@@ -13,6 +13,7 @@ from bulk_reset.core.errors import BulkResetError, ExitCode, RequestError
 from bulk_reset.core.row_error import RowError
 from bulk_reset.core.saved_plan import PlanFileError
 from bulk_reset.jobs.job_files.job_file import JobFileError, JobFileProblem
+from bulk_reset.jobs.schedule.claim_stores import ClaimStoreError
 from bulk_reset.quota.redis_connection import StoreUnreachableError
 from bulk_reset.sheets.profile import Profile, ProfileError
 from bulk_reset.sheets.toml_file import Problem, TomlFileError
@@ -50,6 +51,7 @@ ERRORS: dict[type[BulkResetError], BulkResetError] = {
             errors.IncompleteSheetError,
             PlanFileError,
             StoreUnreachableError,
+            ClaimStoreError,
             errors.NoRowsError,
             errors.SheetChangedError,
             errors.IncompleteSheetError,
@@ -104,6 +106,7 @@ EXIT_CODES = {
     errors.RunError: ExitCode.STOPPED,
     errors.UnansweredError: ExitCode.STOPPED,
     StoreUnreachableError: ExitCode.STOPPED,
+    ClaimStoreError: ExitCode.STOPPED,
     errors.StoppedError: ExitCode.STOPPED,
     errors.LockedError: ExitCode.LOCKED,
 }
