@@ -62,7 +62,7 @@ def _values(request: web.Request, task: Task) -> dict[str, Any]:
         }
 
 
-def _values_of(index: SheetIndex, kinds: list[Kind]) -> dict[Kind, list[tuple[str, int]]]:
+def _values_of(index: SheetIndex, kinds: list[Kind]) -> dict[Kind, list[tuple[str, int, str]]]:
     return {one: index.values_of(one, _VALUES) for one in kinds if _is_choice(index, one)}
 
 
@@ -83,9 +83,12 @@ async def edit_cell(request: web.Request) -> web.Response:
             index.edit([number], position, text)
             row = index.row(number)
             others = [one for one in index.alike(number, position) if one != number]
-            return {"index": index, "row": row, "alike": {(number, position): len(others)}}
+            alike = {(number, position): len(others)}
+            return {"index": index, "row": row, "alike": alike, "left": index.invalid_rows()}
 
     values = await asyncio.to_thread(_edited, task, edit)
+    if not values["left"]:
+        return refresh()
     more = {"severities": SEVERITIES, "severity_field": SEVERITY_FIELD, "task": task}
     return page(request, "error_row.html.j2", **values, **more)
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from bulk_reset.core.counting import duration
 from bulk_reset.core.plan import MEANING_OF
-from bulk_reset.core.saved_plan import SavedPlan
+from bulk_reset.core.saved_plan import VERDICTS, SavedPlan
 from bulk_reset.core.word_diff import shortened, words_changed
 from bulk_reset.reports.plan_page import PlanPage
 from bulk_reset.reports.plan_workbook import PlanWorkbook
@@ -24,7 +24,7 @@ from bulk_reset.web.pages import (
     show,
     task_of,
 )
-from bulk_reset.web.plan_index import PAGE, Filter, PlanIndex, build
+from bulk_reset.web.plan_index import PAGE, UPDATE, Filter, PlanIndex, build
 from bulk_reset.web.rendering import page
 from bulk_reset.web.task import Task
 from bulk_reset.web.work import Work
@@ -65,13 +65,18 @@ def _values(request: web.Request, task: Task) -> dict[str, Any]:
     shown, after = _filter(request), number_of(request.query.get("after"), 0)
     with PlanIndex(task.plan_rows) as index:
         rows = index.page(shown, after)
+        selected = index.selected()
+        share = selected / max(1, index.totals["counts"].get(UPDATE, 0))
         return {
+            "requests": round(index.totals["requests"] * share),
+            "estimate_s": index.totals["estimate_s"] * share,
+            "listed": VERDICTS,
             "totals": index.totals,
             "rows": rows,
             "shown": shown,
             "matching": index.count(shown),
             "fields": index.fields(),
-            "selected": index.selected(),
+            "selected": selected,
             "has_more": len(rows) == PAGE,
             "meanings": MEANING_OF,
             "diff": lambda old, new: shortened(words_changed(old, new)),

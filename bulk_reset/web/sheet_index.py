@@ -163,15 +163,15 @@ class SheetIndex:
         )
         return [row for row, cells in found if json.loads(cells)[position] == edit[0]]
 
-    def values_of(self, kind: Kind, most: int) -> list[tuple[str, int]]:
-        """Return the texts with errors of a kind, and their rows, the most frequent first."""
+    def values_of(self, kind: Kind, most: int) -> list[tuple[str, int, str]]:
+        """Return the texts with errors of a kind, their rows and fix, the most frequent first."""
         found = self._connection.execute(
-            "SELECT json_extract(r.cells, ?), count(*) FROM errors e"
+            "SELECT json_extract(r.cells, ?), count(*), min(e.fix) FROM errors e"
             " JOIN rows r ON r.row = e.row WHERE e.kind = ? AND e.position = ?"
             " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
             (f"$[{kind.position}]", kind.kind, kind.position, most),
         )
-        return [(str(text), rows) for text, rows in found]
+        return [(str(text), rows, fix) for text, rows, fix in found]
 
     def rows_with(self, position: int, text: str) -> list[int]:
         """Return the rows in which a column has a text."""

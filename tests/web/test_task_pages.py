@@ -103,13 +103,16 @@ async def test_a_sheet_is_fixed_run_and_undone_by_requests_alone(client: Client)
     await ended(client, task)
     text = (await client.get(f"{task}/errors")).text
     assert "5 invalid rows" in text
+    assert "<option selected>Critical</option>" in text  # the fix of P1 is suggested
     await post(client, f"{task}/value", position="2", old="P1", text="Critical")
     answer = await post(client, f"{task}/cell", row="6", position="1", text="Renamed 5")
-    assert "invalid" not in answer.text
+    assert answer.headers["HX-Refresh"] == "true"  # nothing is left to fix
     assert (await post(client, f"{task}/plan")).status == 204
     assert (await ended(client, task))["error"] == ""
     assert (await post(client, f"{task}/select", place="1", selected="0")).text == "4"
-    assert "Renamed 1" in (await client.get(f"{task}/plan?text=RENAMED+1")).text
+    text = (await client.get(f"{task}/plan?text=RENAMED+1")).text
+    assert "Renamed 1" in text
+    assert "4 / 5" in text
     for kind in ("html", "xlsx", "plan"):
         assert (await client.get(f"{task}/plan/file/{kind}")).status == 200
     assert (await post(client, f"{task}/run", canary="1", note="CHG-1")).status == 204
@@ -120,5 +123,7 @@ async def test_a_sheet_is_fixed_run_and_undone_by_requests_alone(client: Client)
     assert "updated" in str([cell.value for row in made.active.iter_rows() for cell in row])
     assert (await post(client, f"{task}/undo")).status == 204
     assert (await ended(client, task))["error"] == ""
-    assert "the previous values are restored" in (await client.get(f"{task}/result")).text
+    text = (await client.get(f"{task}/result")).text
+    assert "the previous values are restored" in text
+    assert "All rows are done" not in text
     assert "undone" in (await client.get("/history")).text

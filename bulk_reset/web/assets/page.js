@@ -45,6 +45,7 @@
       if (state.waiting) parts.push(state.waiting);
       counts.textContent = parts.join(" · ");
       question.hidden = !state.question;
+      bar.hidden = Boolean(state.question);
       document.getElementById("question-text").textContent = state.question;
       drawPlanned(state.planned || []);
       failures.hidden = !state.failures.length;
