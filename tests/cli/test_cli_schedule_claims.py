@@ -27,6 +27,8 @@ sheet = "incidents.csv"
 base_url = "{url}"
 per_second = 50
 per_minute = 300000
+[limits]
+max_change = "100%"
 [report]
 html = false
 [schedule]
