@@ -7,17 +7,16 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 from bulk_reset.core.errors import BulkResetError
-from bulk_reset.jobs.job_files.job_file import read_job
-from bulk_reset.jobs.job_files.job_summary import describe_due, next_dues
-from bulk_reset.jobs.job_runs.run_record import RunRecord
-from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.web.pages import SETTINGS, TASKS, refresh
 from bulk_reset.web.rendering import page
+
+if TYPE_CHECKING:
+    from bulk_reset.jobs.job_runs.run_record import RunRecord
 
 _SHOWN: Final = 50
 PROCESSES: Final = web.AppKey("processes", set[asyncio.subprocess.Process])
@@ -31,6 +30,10 @@ async def show_history(request: web.Request) -> web.Response:
 
 
 def _records(request: web.Request) -> list[RunRecord]:
+    from bulk_reset.jobs.job_runs.state_folder import (  # noqa: PLC0415  (imports pydantic)
+        StateFolder,
+    )
+
     state = StateFolder(request.app[SETTINGS].state_dir)
     return list(reversed(state.records()))
 
@@ -46,6 +49,12 @@ async def show_jobs(request: web.Request) -> web.Response:
 
 
 def _jobs(request: web.Request) -> list[dict[str, Any]]:
+    from bulk_reset.jobs.job_files.job_file import read_job  # noqa: PLC0415
+    from bulk_reset.jobs.job_files.job_summary import (  # noqa: PLC0415
+        describe_due,
+        next_dues,
+    )
+
     records = _records(request)
     found = []
     for name, path in _job_files(request, records).items():

@@ -31,7 +31,6 @@ from bulk_reset.web.plan_page import write_picked
 from bulk_reset.web.security import REPORT_POLICY
 from bulk_reset.web.task import Task
 from bulk_reset.web.work import Work
-from bulk_reset.workflows.answer import answer
 from bulk_reset.workflows.run import run
 from bulk_reset.workflows.undo import undo
 from bulk_reset.workflows.undo_reports import undone_by
@@ -201,6 +200,8 @@ async def download_file(request: web.Request) -> web.StreamResponse:
     """Return a file of the run: the report, the previous values, or the answer workbook."""
     task, kind = task_of(request), request.match_info["kind"]
     if kind == "answer" and task.report.exists():
+        from bulk_reset.workflows.answer import answer  # noqa: PLC0415  (imports openpyxl)
+
         made = await asyncio.to_thread(answer, task.report, task.plan, options_of(request, task))
         return web.Response(
             body=await asyncio.to_thread(made.read_bytes),
