@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
@@ -118,12 +119,17 @@ def summarise(path: str | os.PathLike[str]) -> ReportSummary:
     not_done: dict[str, Outcome] = {}
     not_edited: set[int] = set()
     lines = requests = throttled = 0
+    latest = ""
 
     def counted_outcomes() -> Iterator[Outcome]:
-        nonlocal lines, requests, throttled
+        nonlocal lines, requests, throttled, latest
         for outcome in read_report(path):
             lines += 1
-            requests += outcome.attempts + outcome.throttled
+            # The rows of a request that adds one comment to many incidents follow each other.
+            is_comment = COMMENT_FIELD in outcome.fields and bool(outcome.request_id)
+            is_shared = is_comment and outcome.request_id == latest
+            latest = outcome.request_id
+            requests += outcome.attempts + outcome.throttled - is_shared
             throttled += outcome.throttled
             if outcome.started_at:
                 starts.append(outcome.started_at)

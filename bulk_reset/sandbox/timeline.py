@@ -59,9 +59,11 @@ class Timelines:
         """Note the new value of a custom field."""
         self._add(incident, at_ms, _FIELD, {"field_name": name, "to": value})
 
-    def add_comment(self, incident: Entry, comment: str, at_ms: int) -> None:
+    def add_comment(
+        self, incident: Entry, comment: str, at_ms: int, *, mute_reply: bool = False
+    ) -> None:
         """Note a comment."""
-        self._add(incident, at_ms, COMMENT, {"comment": comment, "mute_reply": False})
+        self._add(incident, at_ms, COMMENT, {"comment": comment, "mute_reply": mute_reply})
 
     def _add(self, incident: Entry, at_ms: int, kind: str, detail: dict[str, Any]) -> None:
         self._entries.setdefault(incident["incident_id"], []).append((at_ms, kind, detail))
