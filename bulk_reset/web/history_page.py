@@ -15,6 +15,7 @@ from aiohttp import web
 
 from bulk_reset.core.errors import BulkResetError
 from bulk_reset.web.pages import SETTINGS, TASKS, refresh
+from bulk_reset.web.phrases import mark
 from bulk_reset.web.rendering import page
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ async def run_job(request: web.Request) -> web.Response:
     files = await asyncio.to_thread(lambda: _job_files(request, _records(request)))
     path = files.get(request.match_info["job"])
     if path is None:
-        raise web.HTTPNotFound(text="No such job.\n")
+        raise web.HTTPNotFound(text=mark("No such job."))
     state = request.app[SETTINGS].state_dir
     where = ["--state-dir", str(state)] if state is not None else []
     await asyncio.to_thread(_start, [*_JOB_RUN, str(path), "--quiet", *where])

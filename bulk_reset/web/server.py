@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from bulk_reset.core.option_names import option
 from bulk_reset.engine.options import Options
 from bulk_reset.web.assets import PREFIX, show_asset
 from bulk_reset.web.pages import SETTINGS, TASKS, WORKS, Settings
+from bulk_reset.web.phrases import explained, mark
+from bulk_reset.web.rendering import texts_of
 from bulk_reset.web.routes import import_pages, later_routes
 from bulk_reset.web.security import Guard, Handler, add_headers
 from bulk_reset.web.sessions import Sessions
@@ -109,7 +112,7 @@ def _application(
         secret = sessions.begin(request.query.get("token", ""))
         if secret is None:
             raise web.HTTPUnauthorized(
-                text="This link was used, or is not the latest. Run bulk-reset web again.\n"
+                text=mark("This link was used, or is not the latest. Run bulk-reset web again.")
             )
         link_used()
         asyncio.get_running_loop().run_in_executor(None, import_pages)
@@ -133,14 +136,23 @@ def _application(
 
 @web.middleware
 async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer an unexpected error with a sentence; its traceback is for the terminal."""
+    """Answer an error with a sentence in the user's language; tracebacks are for the terminal."""
     try:
-        return await handler(request)
-    except web.HTTPException:
+        response = await handler(request)
+    except web.HTTPException as error:
+        _translate(error, request)
         raise
     except Exception:  # noqa: BLE001  (the server continues to run)
         _log.error(redact(traceback.format_exc()))
-        return web.Response(status=500, text=f"{INTERNAL_ERROR}\n")
+        response = web.Response(status=500, text=INTERNAL_ERROR)
+    if response.status >= HTTPStatus.BAD_REQUEST and isinstance(response, web.Response):
+        _translate(response, request)
+    return response
+
+
+def _translate(response: web.Response, request: web.Request) -> None:
+    if response.text and response.content_type == "text/plain":
+        response.text = f"{explained(response.text.rstrip(), texts_of(request))}\n"
 
 
 def make_folder(folder: Path) -> None:
