@@ -37,7 +37,7 @@ PAGE: Final = "report.html"
 _DESIGN: Final = Design(
     "report.html.j2",
     styles=("uPlot.min.css", "base.css", "rows.css", "report.css"),
-    scripts=("high_resolution.js", "uPlot.iife.min.js", "rows.js", "charts.js"),
+    scripts=("high_resolution.js", "uPlot.iife.min.js", "words.js", "rows.js", "charts.js"),
 )
 _BEFORE: Final = "before.csv"
 _STATUSES: Final = {str(status): MEANING_OF[status] for status in Status}
