@@ -18,10 +18,12 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from bulk_reset.api.client import CommentPage
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_custom
 from bulk_reset.core.errors import FatalError, PermanentError, RequestError
 from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.core.json_codec import loads
 from bulk_reset.core.option_names import option_name
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.engine.attempts import Attempts, Trail
@@ -46,6 +48,10 @@ class Api(Protocol):
 
     async def comment(self, body: bytes) -> Answer:
         """Add a comment to an incident; raises RequestError and nothing else."""
+        ...
+
+    async def act(self, action: str, incident_ids: Sequence[str]) -> Answer:
+        """Acknowledge, resolve or reopen incidents; raises RequestError and nothing else."""
         ...
 
     async def list_by_ids(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
@@ -131,8 +137,12 @@ class RowSender:
             fields = tuple(name for name in change.fields if name in SETTABLE_FIELDS)
             yield change._replace(fields=fields, rest=()), partial(self._api.reset, change.body)
         for part in change.rest:
-            call = self._api.reset_field if is_custom(part.field) else self._api.comment
             alone = change._replace(fields=(part.field,), body=b"", rest=(part,))
+            if part.field == ACTION_FIELD:
+                action = loads(part.body)[ACTION_FIELD]
+                yield alone, partial(self._api.act, action, [change.incident_id])
+                continue
+            call = self._api.reset_field if is_custom(part.field) else self._api.comment
             yield alone, partial(call, part.body)
 
     async def _send_part(

@@ -27,6 +27,7 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file, opener_like
 from bulk_reset.core.custom_fields import is_custom, trimmed
 from bulk_reset.core.errors import InputError, RunError
@@ -317,7 +318,9 @@ def _previous_values(cells: dict[str, str]) -> PreviousValues:
     row, digest, link, before_text, wrote_text = (cells[name] for name in _OWN)
     before, wrote = json.loads(before_text), json.loads(wrote_text)
     incident_id = cells[ID_FIELD]
-    are_known = all(name in SETTABLE_FIELDS or is_custom(name) for name in before)
+    are_known = all(
+        name in SETTABLE_FIELDS or name == ACTION_FIELD or is_custom(name) for name in before
+    )
     if before.keys() != wrote.keys() or not (are_known and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
     return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)
