@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -45,14 +45,27 @@ class Part(NamedTuple):
 
 def part_of(incident_id: str, column: str, text: str) -> Part:
     """Return the request for a cell; raises ValueError if a JSON column's cell is not JSON."""
-    body: dict[str, Any]
-    if is_custom(column):
-        value = value_of(column, text)
-        body = {"incident_id": incident_id, "field_name": api_name(column), "field_value": value}
-    else:
-        body = {"incident_ids": [incident_id], column: text}
-    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    return Part(field_of(column), encoded)
+    if column == ACTION_FIELD:
+        return Part(column, _encoded({"incident_ids": [incident_id], column: text}))
+    if not is_custom(column):
+        return Part(column, comment_body([incident_id], text))
+    name, value = api_name(column), value_of(column, text)
+    body = {"incident_id": incident_id, "field_name": name, "field_value": value}
+    return Part(field_of(column), _encoded(body))
+
+
+def comment_body(incident_ids: Sequence[str], text: str, *, mute_reply: bool = False) -> bytes:
+    """Return the request that adds a comment to up to 100 incidents.
+
+    Args:
+        mute_reply: whether the account's webhooks are not called for it.
+    """
+    body = {"incident_ids": list(incident_ids), COMMENT_FIELD: text}
+    return _encoded({**body, "mute_reply": True} if mute_reply else body)
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def custom_column(header: str) -> str | None:

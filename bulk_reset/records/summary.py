@@ -17,6 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.actions import ACTION_FIELD
+from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
@@ -118,12 +120,17 @@ def summarise(path: str | os.PathLike[str]) -> ReportSummary:
     not_done: dict[str, Outcome] = {}
     not_edited: set[int] = set()
     lines = requests = throttled = 0
+    latest = ""
 
     def counted_outcomes() -> Iterator[Outcome]:
-        nonlocal lines, requests, throttled
+        nonlocal lines, requests, throttled, latest
         for outcome in read_report(path):
             lines += 1
-            requests += outcome.attempts + outcome.throttled
+            # The rows of one request, for an action or a comment, follow each other.
+            grouped = len({ACTION_FIELD, COMMENT_FIELD}.intersection(outcome.fields))
+            is_shared = bool(outcome.request_id) and outcome.request_id == latest
+            latest = outcome.request_id
+            requests += outcome.attempts + outcome.throttled - grouped * is_shared
             throttled += outcome.throttled
             if outcome.started_at:
                 starts.append(outcome.started_at)

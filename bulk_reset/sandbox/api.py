@@ -216,10 +216,10 @@ class Api:
         self.incidents.set_field(incident, name, value)
 
     def _comment(self, body: rules.Body) -> None:
-        ids, comment = rules.read_comment(body)
+        ids, comment, mute_reply = rules.read_comment(body)
         # All are looked up before the first is commented on: it is all of them or none.
         for incident in [self._find(incident_id) for incident_id in ids]:
-            self._timelines.add_comment(incident, comment, self._now_ms())
+            self._timelines.add_comment(incident, comment, self._now_ms(), mute_reply=mute_reply)
             self.incidents.add_comment(incident, comment)
 
     def _act(self, action: str, body: rules.Body) -> None:

@@ -128,17 +128,20 @@ def read_field(body: Body) -> tuple[str, object]:
     return name, value
 
 
-def read_comment(body: Body) -> tuple[list[str], str]:
-    """Return the ids to comment on, each once, and the comment.
+def read_comment(body: Body) -> tuple[list[str], str, bool]:
+    """Return the ids to comment on, each once, the comment, and whether webhooks are muted.
 
-    Stricter than published: a comment that is missing or has no characters is refused.
+    White space around the comment is removed before its characters are counted. Stricter than
+    published: a comment that is missing or has no characters is refused.
     """
     ids, comment = read_ids(body), body.get("comment")
     if not ids:
         raise invalid("incident_ids", "at least one id is required")
-    if type(body.get("mute_reply", False)) is not bool:
+    mute_reply = body.get("mute_reply", False)
+    if type(mute_reply) is not bool:
         raise invalid("mute_reply", "true or false is required")
-    return ids, _read_text(comment, "comment", 1, MAX_COMMENT)
+    text = comment.strip() if isinstance(comment, str) else comment
+    return ids, _read_text(text, "comment", 1, MAX_COMMENT), mute_reply
 
 
 def read_action(action: str, body: Body) -> tuple[list[str], dict[str, str]]:

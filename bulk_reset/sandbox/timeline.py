@@ -60,9 +60,11 @@ class Timelines:
         """Note the new value of a custom field."""
         self._add(incident, at_ms, _FIELD, {"field_name": name, "to": value})
 
-    def add_comment(self, incident: Entry, comment: str, at_ms: int) -> None:
+    def add_comment(
+        self, incident: Entry, comment: str, at_ms: int, *, mute_reply: bool = False
+    ) -> None:
         """Note a comment."""
-        self._add(incident, at_ms, COMMENT, {"comment": comment, "mute_reply": False})
+        self._add(incident, at_ms, COMMENT, {"comment": comment, "mute_reply": mute_reply})
 
     def add_action(self, incident: Entry, action: str, detail: dict[str, str], at_ms: int) -> None:
         """Note an acknowledgement, a resolution or a reopening."""
