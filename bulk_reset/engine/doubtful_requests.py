@@ -1,4 +1,4 @@
-"""After a stop: what became of the requests that have no readable answer.
+"""After a stop: the result of the requests that have no readable answer.
 
 Incidents are read back, and timelines are searched for comments, in single attempts, until the
 grace period of the stop ends.

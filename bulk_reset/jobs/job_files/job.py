@@ -151,6 +151,7 @@ class Job(JobTable):
             report=report,
             before=run.before,
             overwrite=run.overwrite,
+            mute_reply=run.mute_reply,
             canary=run.canary,
             verify=run.verify,
             note=run.note,
