@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
@@ -147,9 +148,9 @@ def read_summary(index: ReportIndex) -> tuple[ReportSummary, ReportTimes]:
     latest = ""
     for is_last, outcome in zip(index.is_last().tolist(), index.outcomes(), strict=True):
         tally.add(outcome)
-        # The rows of a request that adds one comment to many incidents follow each other.
-        is_comment = COMMENT_FIELD in outcome.fields and bool(outcome.request_id)
-        is_shared = is_comment and outcome.request_id == latest
+        # The rows of one request, for an action or a comment, follow each other.
+        is_grouped = not {ACTION_FIELD, COMMENT_FIELD}.isdisjoint(outcome.fields)
+        is_shared = is_grouped and bool(outcome.request_id) and outcome.request_id == latest
         latest = outcome.request_id
         requests += outcome.attempts + outcome.throttled - is_shared
         throttled += outcome.throttled
