@@ -1,8 +1,9 @@
 """The API client: one method for each call; exceptions of aiohttp become our own errors here.
 
-The app key is in the URL's query. So no URL, and no exception that may contain one, leaves this
-module: foreign exceptions are replaced, not chained, and ours are raised where no local variable
-holds the URL or the server's answer, because some tools print variables with a traceback.
+The app key is in the URL's query, an access token in a header. So no URL, and no exception that
+may contain one, leaves this module: foreign exceptions are replaced, not chained, and ours are
+raised where no local variable holds the URL or the server's answer, because some tools print
+variables with a traceback.
 """
 
 from __future__ import annotations
@@ -224,7 +225,17 @@ def _not_as_asked(what: str, answer: Answer) -> RequestError:
 
 
 def _url(credentials: Credentials, path: str) -> URL:
+    if credentials.is_token:
+        return URL(credentials.base_url + path)
     return URL(credentials.base_url + path).with_query(app_key=credentials.app_key.reveal())
+
+
+def _headers(credentials: Credentials) -> dict[str, str]:
+    """Return the headers of every request; no other host gets them by a redirect."""
+    headers = {"User-Agent": "bulk-reset"}
+    if credentials.is_token:
+        headers["Authorization"] = f"Bearer {credentials.app_key.reveal()}"
+    return headers
 
 
 @asynccontextmanager
@@ -241,7 +252,7 @@ async def open_client(
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2),
-        headers={"User-Agent": "bulk-reset"},
+        headers=_headers(credentials),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,  # it would send what ~/.netrc has; see ``proxy``
     ) as session:

@@ -54,6 +54,7 @@ class Call:
 
     Attributes:
         app_key: the key of the query string, None if there is none.
+        access_token: the token of the header ``Authorization``, None if there is none.
         content_type: without its parameters, in lower case.
         content: the body, None if it is larger than allowed.
     """
@@ -63,6 +64,7 @@ class Call:
     app_key: str | None
     content_type: str
     content: bytes | None
+    access_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class Api:
         }
 
     def _admit(self, call: Call, now: float) -> None:
-        if call.app_key != self._config.app_key:
+        if not self._is_authorized(call):
             self._unauthorized += 1
             raise ApiError("Unauthorized", "You are unauthorized.")
         wait_s = self._quota.admit(now)
@@ -166,6 +168,11 @@ class Api:
             headers = {"Retry-After": str(math.ceil(wait_s))}
             raise ApiError("RequestTooFrequently", "Request too frequently.", headers=headers)
         self._admitted += 1
+
+    def _is_authorized(self, call: Call) -> bool:
+        if call.access_token is not None:
+            return call.access_token == self._config.access_token
+        return call.app_key == self._config.app_key
 
     def _do(self, call: Call, request_id: str) -> Reply:
         operation = self._operations.get(call.path)
