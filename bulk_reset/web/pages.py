@@ -54,12 +54,12 @@ class Settings:
         """Return the options of the account, or of the sandbox."""
         if not is_sandbox:
             return self.account()
-        quota = self.options
-        return Options(
+        return replace(
+            self.options,
             sandbox_state=self.sandbox_state,
-            per_second=quota.per_second,
-            per_minute=quota.per_minute,
-            share=quota.share,
+            app_key_file=None,
+            base_url=None,
+            account="",
         )
 
     def connection_words(self, *, is_sandbox: bool) -> list[str]:
@@ -74,6 +74,16 @@ class Settings:
         if self.options.account:
             words += ["--account", self.options.account]
         return words
+
+    def approval_words(self) -> list[str]:
+        """Return the options of approvals as ``run`` has them."""
+        options = self.options
+        words = ["--require-approval"] if options.require_approval else []
+        if options.allowed_signers is not None:
+            words += ["--allowed-signers", str(options.allowed_signers)]
+        if options.hmac_key_file is not None:
+            words += ["--hmac-key-file", str(options.hmac_key_file)]
+        return words + ["--allow-own-approval"] * options.allow_own_approval
 
     def key_source(self) -> str:
         """Return where the key was found; empty if there is none. The key itself stays there."""

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from bulk_reset.core.errors import InputError, LockedError
 from bulk_reset.core.outcome import MEANING_OF
 from bulk_reset.engine.options import Options
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.reports.report_page import write_page
+from bulk_reset.web.approvals_page import approval_of
 from bulk_reset.web.pages import (
     BUSY,
     SETTINGS,
@@ -29,8 +31,7 @@ from bulk_reset.web.pages import (
     task_of,
 )
 from bulk_reset.web.phrases import mark
-from bulk_reset.web.plan_index import PlanIndex
-from bulk_reset.web.plan_page import write_picked
+from bulk_reset.web.plan_index import PlanIndex, write_picked
 from bulk_reset.web.security import REPORT_POLICY
 from bulk_reset.web.task import Task
 from bulk_reset.web.work import Work
@@ -53,7 +54,7 @@ def command(request: web.Request, task: Task, *words: str) -> str:
 async def show_run(request: web.Request) -> web.Response:
     """Show what will be sent, or the progress of what is being sent."""
     task = task_of(request)
-    selected = 0
+    selected, approval = 0, await asyncio.to_thread(approval_of, request, task)
     if task.plan_rows.exists():
         with PlanIndex(task.plan_rows) as index:
             selected = index.selected()
@@ -64,7 +65,10 @@ async def show_run(request: web.Request) -> web.Response:
         "run",
         selected=selected,
         is_interrupted=bool(task.started_at) and not task.has_ended,
-        command=command(request, task, "run", str(task.plan)),
+        approval=approval,
+        command=command(
+            request, task, "run", str(task.plan), *request.app[SETTINGS].approval_words()
+        ),
         folder=task.folder,
     )
 
@@ -82,6 +86,7 @@ async def start_run(request: web.Request) -> web.Response:
         raise web.HTTPConflict(text=mark("The plan is missing. Make it again."))
     if not task.started_at or task.has_ended:
         await asyncio.to_thread(write_picked, task)
+    before = {"started_at": task.started_at, "totals": task.totals}
     task = task.saved(
         canary=int(canary), note=form.get("note", ""), started_at=time.time(), totals={}
     )
@@ -93,7 +98,16 @@ async def start_run(request: web.Request) -> web.Response:
         note=task.note,
         report=task.report,
     )
-    begin(request, task, Work("run", options.per_second), lambda work: _run(task, options, work))
+
+    def send(work: Work) -> None:
+        try:
+            _run(task, options, work)
+        except (InputError, LockedError):
+            # Nothing was sent, so it is no run that was interrupted.
+            (Task.read(task.folder) or task).saved(**before)
+            raise
+
+    begin(request, task, Work("run", options.per_second), send)
     return go_to(address(task, "run"))
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import openpyxl
 import pytest
 import pytest_asyncio
 from programs import seed_id
-from web_requests import Answer, Client
+from task_requests import ended, opened, post
+from web_requests import Client
 from web_server import WebServer, web_server
-
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest_asyncio.fixture
@@ -30,31 +26,6 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 @pytest_asyncio.fixture
 async def client(server: WebServer) -> Client:
     return await server.login()
-
-
-async def post(client: Client, path: str, **fields: str) -> Answer:
-    return await client.send("POST", path, FORM, urlencode(fields).encode())
-
-
-async def ended(client: Client, task: str) -> dict[str, object]:
-    """Wait until the work of a task has ended; a question is answered with yes."""
-    while True:
-        state = json.loads((await client.get(f"{task}/work")).text)
-        if state["state"] == "asking":
-            await post(client, f"{task}/answer")
-        elif state["state"] != "working":
-            return dict(state)
-        await asyncio.sleep(0.02)
-
-
-async def opened(client: Client, *rows: str) -> str:
-    """Drop a sheet; return the address of its task."""
-    text = "\r\n".join(["id,title,severity", *rows, ""])
-    head = 'Content-Disposition: form-data; name="sheet"; filename="x.csv"'
-    body = f"--b\r\n{head}\r\nContent-Type: text/csv\r\n\r\n{text}\r\n--b--\r\n".encode()
-    form = {"Content-Type": "multipart/form-data; boundary=b"}
-    answer = await client.send("POST", "/sheets", form, body)
-    return str(answer.headers["HX-Redirect"]).removesuffix("/columns")
 
 
 async def test_a_key_is_saved_for_this_user_only_and_never_shown(
