@@ -50,22 +50,22 @@ class Settings:
             return replace(self.options, app_key_file=self.own_key)
         return self.options
 
-    def options_for(self, *, is_sandbox: bool) -> Options:
-        """Return the options of the account, or of the sandbox."""
+    def options_for(self, *, is_sandbox: bool, state: str = "") -> Options:
+        """Return the options of the account, or of a sandbox: the one of the page by default."""
         if not is_sandbox:
             return self.account()
         return replace(
             self.options,
-            sandbox_state=self.sandbox_state,
+            sandbox_state=state or self.sandbox_state,
             app_key_file=None,
             base_url=None,
             account="",
         )
 
-    def connection_words(self, *, is_sandbox: bool) -> list[str]:
+    def connection_words(self, *, is_sandbox: bool, state: str = "") -> list[str]:
         """Return the options of the connection as the command line has them."""
         if is_sandbox:
-            return ["--sandbox-state", str(self.sandbox_state)]
+            return ["--sandbox-state", state or str(self.sandbox_state)]
         words, account = [], self.account()
         if account.app_key_file is not None:
             words += ["--app-key-file", str(account.app_key_file)]
@@ -131,7 +131,7 @@ async def form_of(request: web.Request, task: Task | None = None) -> dict[str, s
 
 def options_of(request: web.Request, task: Task) -> Options:
     """Return the options of a task's connection."""
-    return request.app[SETTINGS].options_for(is_sandbox=task.is_sandbox)
+    return request.app[SETTINGS].options_for(is_sandbox=task.is_sandbox, state=task.sandbox_file)
 
 
 def go_to(where: str) -> web.Response:
@@ -184,7 +184,7 @@ def show(request: web.Request, template: str, task: Task, step: str, **values: A
 def _steps(task: Task) -> list[tuple[str, bool]]:
     """Return each step, and whether it can be opened."""
     return [
-        ("columns", True),
+        ("columns", task.sheet.exists()),
         ("errors", task.rows.exists()),
         ("plan", task.rows.exists()),
         ("run", task.plan_rows.exists()),
@@ -248,10 +248,11 @@ async def stream_work(request: web.Request) -> web.StreamResponse:
 
 
 async def stop_work(request: web.Request) -> web.Response:
-    """Stop a task's work gracefully."""
+    """Stop or pause a task's work gracefully."""
     work = request.app[WORKS].of(task_of(request).id)
+    form = await form_of(request)
     if work is not None and work.is_running:
-        work.stop()
+        work.stop(is_pause=form.get("pause") == "1")
     return web.Response(status=204)
 
 
@@ -291,6 +292,8 @@ async def choose_destination(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(text=mark("No key is configured. The manual has a page for it."))
     if request.app[WORKS].is_running(task.id):
         raise web.HTTPConflict(text=BUSY)
+    if task.report_file:
+        raise web.HTTPConflict(text=mark("The run was sent already. It cannot be sent elsewhere."))
     task.plan_rows.unlink(missing_ok=True)
     replace(task).saved(is_sandbox=is_sandbox, totals={}, started_at=0.0, undone={}, verified={})
     return refresh()

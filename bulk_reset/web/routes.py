@@ -52,6 +52,7 @@ _ROUTES: Final = (
     ("POST", "/key", "pages.save_key"),
     ("POST", "/rule", "pull_page.preview_rule"),
     ("GET", "/history", "history_page.show_history"),
+    ("POST", "/runs/{run}/open", "history_page.open_found_run"),
     ("GET", "/jobs", "history_page.show_jobs"),
     ("POST", "/jobs/{job}/run", "history_page.run_job"),
 )

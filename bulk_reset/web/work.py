@@ -39,13 +39,14 @@ class Work:
         state: ``working``, ``asking``, ``done`` or ``failed``.
         changes: grows with each change, so that readers notice one.
         result: what the function returned.
+        is_paused: whether it was stopped to be continued by the same user later.
     """
 
     def __init__(self, kind: str, limit_per_s: int = 0) -> None:
         self.kind, self.state, self.changes = kind, "working", 0
         self.error = self.question = ""
         self.result: Any = None
-        self.is_stopping = False
+        self.is_stopping = self.is_paused = False
         self._limit_per_s = limit_per_s
         self._progress: dict[str, Any] = {"done": 0, "total": 0}
         self._failures: deque[dict[str, Any]] = deque(maxlen=_SHOWN)
@@ -85,9 +86,9 @@ class Work:
         self.state, self.question = state, ""
         self.changes += 1
 
-    def stop(self) -> None:
+    def stop(self, *, is_pause: bool = False) -> None:
         """Stop gracefully; a question is answered with no."""
-        self.is_stopping = True
+        self.is_stopping, self.is_paused = True, is_pause
         self.answer(is_confirmed=False)
         for stop in self._stops:
             stop()

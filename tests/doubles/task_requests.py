@@ -26,6 +26,14 @@ async def ended(client: Client, task: str) -> dict[str, object]:
         await asyncio.sleep(0.02)
 
 
+async def asked(client: Client, task: str) -> str:
+    """Wait until the work of a task asks something; return the question."""
+    while not (state := json.loads((await client.get(f"{task}/work")).text))["question"]:
+        assert state["state"] == "working"
+        await asyncio.sleep(0.02)
+    return str(state["question"])
+
+
 async def opened(client: Client, *rows: str) -> str:
     """Drop a sheet; return the address of its task."""
     text = "\r\n".join(["id,title,severity", *rows, ""])

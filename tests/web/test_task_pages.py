@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 import pytest_asyncio
 from programs import seed_id
-from task_requests import ended, opened, post
+from task_requests import asked, ended, opened, planned, post
 from web_requests import Client
 from web_server import WebServer, web_server
 
@@ -71,6 +71,30 @@ async def test_errors_are_in_the_language_of_the_user(client: Client) -> None:
     await post(client, f"{task}/run", canary="1")
     await ended(client, task)
     assert "已更新" in (await client.get(f"{task}/result")).text
+
+
+@pytest.mark.parametrize(
+    ("fields", "heading"),
+    [({"pause": "1"}, "The run is paused"), ({}, "The run was stopped")],
+    ids=["pause", "stop"],
+)
+async def test_a_run_that_is_ended_early_is_resumed_or_undone(
+    fields: dict[str, str], heading: str, client: Client
+) -> None:
+    """Both keep what was sent and offer the rest; after a stop, undo is offered first."""
+    task = await planned(client, *(f"{seed_id(n)},Renamed {n}," for n in (1, 2, 3)))
+    await post(client, f"{task}/run", canary="1")
+    assert await asked(client, task) == "Canary passed: 1 row sent and verified. 2 rows remain."
+    await post(client, f"{task}/stop", **fields)
+    assert (await ended(client, task))["error"] == ""
+    text = (await client.get(f"{task}/run")).text
+    assert heading in text
+    assert ("Undo what was sent" in text) == (not fields)
+    assert heading in (await client.get(f"{task}/result")).text
+    assert ("paused" if fields else "stopped") in (await client.get("/history")).text
+    await post(client, f"{task}/run", canary="0")
+    assert (await ended(client, task))["error"] == ""
+    assert "All rows are done" in (await client.get(f"{task}/result")).text
 
 
 @pytest.mark.parametrize("value", ["x", "1e3", "", "9" * 20, "-1", "5"])
