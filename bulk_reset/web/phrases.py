@@ -77,6 +77,7 @@ _PHRASES: Final = (
     mark("the row has %(cells)s cells, the header has %(width)s"),
     mark("row %(row)s sets %(field)s of the same incident to another value"),
     mark("duplicate of row %(row)s"),
+    mark("overridden by row %(row)s, the last row for these fields"),
     mark("the pulled values of this row were changed or moved"),
     mark("the pulled values of this row are missing"),
     mark("Pull again, or move the row to a sheet of its own"),

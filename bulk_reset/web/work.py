@@ -110,8 +110,8 @@ class Work:
         self.changes += 1
 
     def show_planned(self, row: RowPlan) -> None:
-        """Show a row of a plan that is about to be confirmed; the first ones are kept."""
-        if row.verdict == "update" and len(self._planned) < _PLANNED:
+        """Show a row of a plan that is about to be confirmed; the first ones by row are kept."""
+        if row.verdict == "update":
             self._planned += [
                 {
                     "row": row.row_number,
@@ -121,6 +121,12 @@ class Work:
                 }
                 for one in row.fields
             ]
+        if len(self._planned) > 2 * _PLANNED:
+            self._planned = self._first_planned()
+
+    def _first_planned(self) -> list[dict[str, Any]]:
+        """Return the first changes by row: a plan of an undo is in the order of its run."""
+        return sorted(self._planned, key=lambda one: one["row"])[:_PLANNED]
 
     def callbacks(self) -> Callbacks:
         """Return the callbacks by which a check, plan, run or undo reports to this work."""
@@ -195,7 +201,7 @@ class Work:
             "stopping": self.is_stopping,
             "failures": list(self._failures),
             "notices": list(self._notices),
-            "planned": self._planned if self.question else [],
+            "planned": self._first_planned() if self.question else [],
             **self._progress,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from programs import seed_id
 from task_requests import asked, ended, opened, planned, post
 from web_requests import Client
 from web_server import WebServer, web_server
+
+from bulk_reset.core.plan import FieldPlan, RowPlan
+from bulk_reset.web.work import Work
 
 
 @pytest_asyncio.fixture
@@ -61,7 +65,7 @@ async def test_errors_are_in_the_language_of_the_user(client: Client) -> None:
     assert (answer.status, answer.text) == (404, "没有这个表格。它可能已被删除。\n")
     task = await opened(client, f"{seed_id(1)},Renamed 1,")
     answer = await post(client, f"{task}/run", canary="many")
-    assert (answer.status, answer.text) == (400, "先发送的行数不是 1000 以内的数字。\n")
+    assert (answer.status, answer.text) == (400, "金丝雀的行数不是 1000 以内的数字。\n")
     answer = await post(client, "/rule", rule_field="title", rule="{{ title ")
     assert "程序报告" in answer.text
     await post(client, f"{task}/columns", **{"column-0": "incident_id", "column-1": "title"})
@@ -95,6 +99,29 @@ async def test_a_run_that_is_ended_early_is_resumed_or_undone(
     await post(client, f"{task}/run", canary="0")
     assert (await ended(client, task))["error"] == ""
     assert "All rows are done" in (await client.get(f"{task}/result")).text
+
+
+async def test_duplicates_are_listed_with_the_row_that_is_sent(client: Client) -> None:
+    """Which rows, why, and beside which."""
+    rows = [f"{seed_id(1)},Renamed 1,", f"{seed_id(2)},Renamed 2,", f"{seed_id(1)},Renamed 1,"]
+    task = await planned(client, *rows)
+    text = (await client.get(f"{task}/errors")).text
+    assert "1 row repeats another one and will not be sent" in text
+    assert re.findall(r'class="number">(4)</th><td class="id">(\w+)</td><td>([^<]*)', text) == [
+        ("4", seed_id(1), "duplicate of row 2")
+    ]
+    assert f'href="{task}/errors#duplicates"' in (await client.get(f"{task}/plan")).text
+
+
+def test_an_undo_is_shown_in_the_order_of_the_rows() -> None:
+    """Its plan is in the order in which the run ended its rows; the first rows are shown."""
+    work = Work("undo")
+    for number in reversed(range(2, 502)):
+        work.show_planned(
+            RowPlan(number, seed_id(number), "update", (FieldPlan("title", "a", "b"),))
+        )
+    work.question = "500 incidents will be restored."
+    assert [one["row"] for one in work.as_json()["planned"]] == list(range(2, 102))
 
 
 @pytest.mark.parametrize("value", ["x", "1e3", "", "9" * 20, "-1", "5"])
