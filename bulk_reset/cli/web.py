@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bulk_reset.cli.approval_options import (
+    AllowedSignersOption,
+    AllowOwnApprovalOption,
+    HmacKeyFileOption,
+    RequireApprovalOption,
+)
 from bulk_reset.cli.arguments import (
     AccessTokenFileOption,
     AccountOption,
@@ -39,6 +45,10 @@ def web(
     jobs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Show the job files of this folder.")
     ] = None,
+    require_approval: RequireApprovalOption = False,
+    allowed_signers: AllowedSignersOption = None,
+    hmac_key_file: HmacKeyFileOption = None,
+    allow_own_approval: AllowOwnApprovalOption = False,
     sandbox_state: SandboxStateOption = None,
     access_token_file: AccessTokenFileOption = None,
     app_key_file: AppKeyFileOption = None,
@@ -74,10 +84,19 @@ def web(
             app_key_file=app_key_file,
             base_url=base_url,
             account=account,
+            require_approval=require_approval,
+            allowed_signers=_absolute(allowed_signers),
+            hmac_key_file=_absolute(hmac_key_file),
+            allow_own_approval=allow_own_approval,
         )
         state = sandbox_state or where / "sandbox.json"
         settings = Settings(options, state, jobs, state_dir, where.absolute() / "app.key")
         _serve(where, settings, port, output, opens=open_browser)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """Return a path for commands that are copied from the page to another folder."""
+    return path.expanduser().absolute() if path is not None else None
 
 
 def _serve(

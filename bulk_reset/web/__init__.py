@@ -19,4 +19,5 @@ What it consists of:
     plan_index      the rows of a task's plan, to filter and to deselect
     rendering       templates, languages, and what they show
     start_page, columns_page, errors_page, plan_page, run_page, history_page    the steps
+    approvals_page  who approved a plan; an approval that was sent back
 """

@@ -53,6 +53,7 @@ def _values(request: web.Request, task: Task) -> dict[str, Any]:
             "kinds": kinds,
             "values": _values_of(index, kinds),
             "invalid": index.invalid_rows(),
+            "duplicates": index.duplicates(),
             "severities": SEVERITIES,
             "severity_field": SEVERITY_FIELD,
             "kind": kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import sys
 import threading
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from bulk_reset.core.errors import BulkResetError
-from bulk_reset.web.pages import SETTINGS, TASKS, refresh
+from bulk_reset.web.found_runs import found_runs, open_run, run_id_of, totals_of
+from bulk_reset.web.pages import SETTINGS, TASKS, address, go_to, refresh
 from bulk_reset.web.phrases import mark
 from bulk_reset.web.rendering import page
 
 if TYPE_CHECKING:
     from bulk_reset.jobs.job_runs.run_record import RunRecord
+    from bulk_reset.jobs.job_runs.state_folder import StateFolder
+    from bulk_reset.web.task import Task
 
 _SHOWN: Final = 50
 _JOB_RUN: Final = (sys.executable, "-m", "bulk_reset", "job", "run")
@@ -27,18 +31,56 @@ _JOB_RUN: Final = (sys.executable, "-m", "bulk_reset", "job", "run")
 
 async def show_history(request: web.Request) -> web.Response:
     """Show the tasks of the page and the runs of jobs, the newest first."""
-    tasks = [one for one, _ in zip(request.app[TASKS].all(), range(_SHOWN), strict=False)]
-    records = await asyncio.to_thread(_records, request)
-    return page(request, "history.html.j2", tasks=tasks, runs=records[:_SHOWN], when=_when)
+    own = (task for task in request.app[TASKS].all() if not task.report_file)
+    tasks = list(itertools.islice(own, _SHOWN))
+    records = (await asyncio.to_thread(_records, request))[:_SHOWN]
+    found = await asyncio.to_thread(found_runs, request.app[TASKS])
+    return page(
+        request,
+        "history.html.j2",
+        tasks=[(task, task.totals or totals_of(task.report)) for task in tasks],
+        found=found,
+        folder=request.app[TASKS].folder,
+        runs=[(one, _open_id(_report_of(request, one))) for one in records],
+        when=_when,
+    )
+
+
+async def open_found_run(request: web.Request) -> web.Response:
+    """Show a run of the command line, with its files, verify and undo."""
+    tasks, run_id = request.app[TASKS], request.match_info["run"]
+
+    def find() -> Task | None:
+        of_jobs = (_report_of(request, one) for one in _records(request))
+        return open_run(tasks, run_id, [one for one in of_jobs if one is not None])
+
+    task = await asyncio.to_thread(find)
+    if task is None:
+        raise web.HTTPNotFound(text=mark("The report of this run is no longer there."))
+    return go_to(address(task, "result"))
+
+
+def _report_of(request: web.Request, record: RunRecord) -> Path | None:
+    """Return the report of a run of a job, if it is there."""
+    folder = _state(request).folder(record.id)
+    report = folder / record.report
+    return report if record.report and report.is_file() else None
+
+
+def _open_id(report: Path | None) -> str:
+    return run_id_of(report) if report is not None else ""
 
 
 def _records(request: web.Request) -> list[RunRecord]:
+    return list(reversed(_state(request).records()))
+
+
+def _state(request: web.Request) -> StateFolder:
     from bulk_reset.jobs.job_runs.state_folder import (  # noqa: PLC0415  (imports pydantic)
         StateFolder,
     )
 
-    state = StateFolder(request.app[SETTINGS].state_dir)
-    return list(reversed(state.records()))
+    return StateFolder(request.app[SETTINGS].state_dir)
 
 
 def _when(at: float | None) -> str:

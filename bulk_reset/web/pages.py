@@ -51,22 +51,22 @@ class Settings:
             return replace(self.options, app_key_file=self.own_key)
         return self.options
 
-    def options_for(self, *, is_sandbox: bool) -> Options:
-        """Return the options of the account, or of the sandbox."""
+    def options_for(self, *, is_sandbox: bool, state: str = "") -> Options:
+        """Return the options of the account, or of a sandbox: the one of the page by default."""
         if not is_sandbox:
             return self.account()
-        quota = self.options
-        return Options(
-            sandbox_state=self.sandbox_state,
-            per_second=quota.per_second,
-            per_minute=quota.per_minute,
-            share=quota.share,
+        return replace(
+            self.options,
+            sandbox_state=state or self.sandbox_state,
+            app_key_file=None,
+            base_url=None,
+            account="",
         )
 
-    def connection_words(self, *, is_sandbox: bool) -> list[str]:
+    def connection_words(self, *, is_sandbox: bool, state: str = "") -> list[str]:
         """Return the options of the connection as the command line has them."""
         if is_sandbox:
-            return ["--sandbox-state", str(self.sandbox_state)]
+            return ["--sandbox-state", state or str(self.sandbox_state)]
         words, account = [], self.account()
         if account.access_token_file is not None:
             words += ["--access-token-file", str(account.access_token_file)]
@@ -77,6 +77,16 @@ class Settings:
         if self.options.account:
             words += ["--account", self.options.account]
         return words
+
+    def approval_words(self) -> list[str]:
+        """Return the options of approvals as ``run`` has them."""
+        options = self.options
+        words = ["--require-approval"] if options.require_approval else []
+        if options.allowed_signers is not None:
+            words += ["--allowed-signers", str(options.allowed_signers)]
+        if options.hmac_key_file is not None:
+            words += ["--hmac-key-file", str(options.hmac_key_file)]
+        return words + ["--allow-own-approval"] * options.allow_own_approval
 
     def key_source(self) -> str:
         """Return where the key was found; empty if there is none. The key itself stays there."""
@@ -126,7 +136,7 @@ async def form_of(request: web.Request, task: Task | None = None) -> dict[str, s
 
 def options_of(request: web.Request, task: Task) -> Options:
     """Return the options of a task's connection."""
-    return request.app[SETTINGS].options_for(is_sandbox=task.is_sandbox)
+    return request.app[SETTINGS].options_for(is_sandbox=task.is_sandbox, state=task.sandbox_file)
 
 
 def go_to(where: str) -> web.Response:
@@ -179,7 +189,7 @@ def show(request: web.Request, template: str, task: Task, step: str, **values: A
 def _steps(task: Task) -> list[tuple[str, bool]]:
     """Return each step, and whether it can be opened."""
     return [
-        ("columns", True),
+        ("columns", task.sheet.exists()),
         ("errors", task.rows.exists()),
         ("plan", task.rows.exists()),
         ("run", task.plan_rows.exists()),
@@ -243,10 +253,11 @@ async def stream_work(request: web.Request) -> web.StreamResponse:
 
 
 async def stop_work(request: web.Request) -> web.Response:
-    """Stop a task's work gracefully."""
+    """Stop or pause a task's work gracefully."""
     work = request.app[WORKS].of(task_of(request).id)
+    form = await form_of(request)
     if work is not None and work.is_running:
-        work.stop()
+        work.stop(is_pause=form.get("pause") == "1")
     return web.Response(status=204)
 
 
@@ -286,6 +297,8 @@ async def choose_destination(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(text=mark("No key is configured. The manual has a page for it."))
     if request.app[WORKS].is_running(task.id):
         raise web.HTTPConflict(text=BUSY)
+    if task.report_file:
+        raise web.HTTPConflict(text=mark("The run was sent already. It cannot be sent elsewhere."))
     task.plan_rows.unlink(missing_ok=True)
     replace(task).saved(is_sandbox=is_sandbox, totals={}, started_at=0.0, undone={}, verified={})
     return refresh()

@@ -77,6 +77,7 @@ _PHRASES: Final = (
     mark("the row has %(cells)s cells, the header has %(width)s"),
     mark("row %(row)s sets %(field)s of the same incident to another value"),
     mark("duplicate of row %(row)s"),
+    mark("overridden by row %(row)s, the last row for these fields"),
     mark("the pulled values of this row were changed or moved"),
     mark("the pulled values of this row are missing"),
     mark("Pull again, or move the row to a sheet of its own"),
@@ -119,6 +120,12 @@ _PHRASES: Final = (
     mark("%(count)s incidents will be restored."),
     mark("1 incident will be restored."),
     mark("API unavailable; retrying"),
+    # Why an approval does not count.
+    mark("approved another version of the plan"),
+    mark("not verified, because the keys of the approvers are not configured"),
+    mark("the signature is not of an allowed signer"),
+    mark("the approval has expired"),
+    mark("an own approval; another user must approve (--allow-own-approval allows it)"),
     # Errors of a file.
     mark("%(name)s: the file is empty. Add a header line and rows."),
     mark("%(name)s: no rows below the header. Add a row for each incident."),

@@ -10,7 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.plan import PlanTotals, RowPlan
+from bulk_reset.core.saved_plan import SavedPlan
+from bulk_reset.web.task import Task
+from bulk_reset.workflows.plan_picking import pick_rows
 
 PAGE: Final = 100
 UPDATE: Final = "update"
@@ -208,6 +212,19 @@ def build(path: Path, make: Callable[[Callable[[RowPlan], None]], PlanTotals]) -
         connection.commit()
     fresh.replace(path)
     return totals
+
+
+def write_picked(task: Task) -> None:
+    """Write the plan that is run: the whole plan without what was deselected."""
+    with PlanIndex(task.plan_rows) as index:
+        rows = index.deselected_rows()
+        fields = [name for name, (_, is_selected) in index.fields().items() if not is_selected]
+    if rows or fields:
+        whole = SavedPlan.open(task.whole_plan)
+        pick_rows(whole, task.plan, without_rows=rows, without_fields=fields)
+    else:  # Byte by byte: an approval is of these bytes.
+        with atomic_file(task.plan, like=task.whole_plan) as file:
+            file.write(task.whole_plan.read_bytes())
 
 
 def _keep_selection(connection: sqlite3.Connection, path: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, Final
+from urllib.parse import quote
 
 from aiohttp import web
 
 from bulk_reset.core.counting import duration
 from bulk_reset.core.plan import MEANING_OF
-from bulk_reset.core.saved_plan import VERDICTS, SavedPlan
+from bulk_reset.core.saved_plan import VERDICTS
 from bulk_reset.core.word_diff import shortened, words_changed
 from bulk_reset.reports.plan_page import PlanPage
 from bulk_reset.reports.plan_workbook import PlanWorkbook
+from bulk_reset.web.approvals_page import approval_of
 from bulk_reset.web.pages import (
     WORKS,
     address,
@@ -25,12 +27,11 @@ from bulk_reset.web.pages import (
     task_of,
 )
 from bulk_reset.web.phrases import mark
-from bulk_reset.web.plan_index import PAGE, UPDATE, Filter, PlanIndex, build
+from bulk_reset.web.plan_index import PAGE, UPDATE, Filter, PlanIndex, build, write_picked
 from bulk_reset.web.rendering import page
 from bulk_reset.web.task import Task
 from bulk_reset.web.work import Work
 from bulk_reset.workflows.plan import plan
-from bulk_reset.workflows.plan_picking import pick_rows
 from bulk_reset.workflows.plan_reading import open_plan, read_plan
 
 _TYPES: Final = {
@@ -45,7 +46,8 @@ async def show_plan(request: web.Request) -> web.Response:
     """Show the plan, or offer to make it."""
     task = task_of(request)
     values = await asyncio.to_thread(_values, request, task)
-    return show(request, "plan.html.j2", task, "plan", **values)
+    approval = await asyncio.to_thread(approval_of, request, task)
+    return show(request, "plan.html.j2", task, "plan", **values, approval=approval)
 
 
 async def show_plan_rows(request: web.Request) -> web.Response:
@@ -134,15 +136,6 @@ async def choose_plan(request: web.Request) -> web.Response:
     return go_to(address(task, "run"))
 
 
-def write_picked(task: Task) -> None:
-    """Write the plan that is run: the whole plan without what was deselected."""
-    with PlanIndex(task.plan_rows) as index:
-        rows = index.deselected_rows()
-        fields = [name for name, (_, is_selected) in index.fields().items() if not is_selected]
-    whole = SavedPlan.open(task.whole_plan)
-    pick_rows(whole, task.plan, without_rows=rows, without_fields=fields)
-
-
 async def download_plan(request: web.Request) -> web.StreamResponse:
     """Return the plan as a file to run, as a page, or as a workbook."""
     task, kind = task_of(request), request.match_info["kind"]
@@ -160,8 +153,8 @@ async def download_plan(request: web.Request) -> web.StreamResponse:
         return path.read_bytes()
 
     content = await asyncio.to_thread(make)
-    name = "plan.plan" if kind == "plan" else f"plan.{kind}"
-    disposition = f'attachment; filename="{name}"'
+    name = quote(task.plan.name if kind == "plan" else f"{task.plan.name}.{kind}")
+    disposition = f"attachment; filename*=UTF-8''{name}"
     return web.Response(
         body=content, content_type=_TYPES[kind], headers={"Content-Disposition": disposition}
     )

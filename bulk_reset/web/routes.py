@@ -39,6 +39,7 @@ _ROUTES: Final = (
     ("POST", "/tasks/{task}/select", "plan_page.select"),
     ("POST", "/tasks/{task}/chosen", "plan_page.choose_plan"),
     ("GET", "/tasks/{task}/plan/file/{kind}", "plan_page.download_plan"),
+    ("POST", "/tasks/{task}/approval", "approvals_page.add_approval"),
     ("GET", "/tasks/{task}/run", "run_page.show_run"),
     ("POST", "/tasks/{task}/run", "run_page.start_run"),
     ("GET", "/tasks/{task}/result", "run_page.show_result"),
@@ -51,6 +52,7 @@ _ROUTES: Final = (
     ("POST", "/key", "pages.save_key"),
     ("POST", "/rule", "pull_page.preview_rule"),
     ("GET", "/history", "history_page.show_history"),
+    ("POST", "/runs/{run}/open", "history_page.open_found_run"),
     ("GET", "/jobs", "history_page.show_jobs"),
     ("POST", "/jobs/{job}/run", "history_page.run_job"),
 )

@@ -11,10 +11,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from bulk_reset.core.outcome import MEANING_OF
+from bulk_reset.core.errors import InputError, LockedError
+from bulk_reset.core.outcome import MEANING_OF, StopReason
 from bulk_reset.engine.options import Options
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.reports.report_page import write_page
+from bulk_reset.web.approvals_page import approval_of
+from bulk_reset.web.found_runs import totals_of
 from bulk_reset.web.pages import (
     BUSY,
     SETTINGS,
@@ -29,8 +32,7 @@ from bulk_reset.web.pages import (
     task_of,
 )
 from bulk_reset.web.phrases import mark
-from bulk_reset.web.plan_index import PlanIndex
-from bulk_reset.web.plan_page import write_picked
+from bulk_reset.web.plan_index import PlanIndex, write_picked
 from bulk_reset.web.security import REPORT_POLICY
 from bulk_reset.web.task import Task
 from bulk_reset.web.work import Work
@@ -41,19 +43,21 @@ from bulk_reset.workflows.verify import verify
 
 PROGRAM: Final = "bulk-reset"
 _MOST_CANARY: Final = 1_000
+_BY_USER: Final = (StopReason.INTERRUPTED, StopReason.CANARY)
 _MEANINGS: Final = {status.value: meaning for status, meaning in MEANING_OF.items()}
 
 
 def command(request: web.Request, task: Task, *words: str) -> str:
     """Return the command by which a terminal does the same."""
-    where = request.app[SETTINGS].connection_words(is_sandbox=task.is_sandbox)
+    settings = request.app[SETTINGS]
+    where = settings.connection_words(is_sandbox=task.is_sandbox, state=task.sandbox_file)
     return shlex.join([PROGRAM, *words, *where])
 
 
 async def show_run(request: web.Request) -> web.Response:
     """Show what will be sent, or the progress of what is being sent."""
     task = task_of(request)
-    selected = 0
+    selected, approval = 0, await asyncio.to_thread(approval_of, request, task)
     if task.plan_rows.exists():
         with PlanIndex(task.plan_rows) as index:
             selected = index.selected()
@@ -64,7 +68,12 @@ async def show_run(request: web.Request) -> web.Response:
         "run",
         selected=selected,
         is_interrupted=bool(task.started_at) and not task.has_ended,
-        command=command(request, task, "run", str(task.plan)),
+        sent=await asyncio.to_thread(totals_of, task.report),
+        meanings=_MEANINGS,
+        approval=approval,
+        command=command(
+            request, task, "run", str(task.plan), *request.app[SETTINGS].approval_words()
+        ),
         folder=task.folder,
     )
 
@@ -82,8 +91,13 @@ async def start_run(request: web.Request) -> web.Response:
         raise web.HTTPConflict(text=mark("The plan is missing. Make it again."))
     if not task.started_at or task.has_ended:
         await asyncio.to_thread(write_picked, task)
+    before = {name: getattr(task, name) for name in ("started_at", "totals", "is_stopped")}
     task = task.saved(
-        canary=int(canary), note=form.get("note", ""), started_at=time.time(), totals={}
+        canary=int(canary),
+        note=form.get("note", ""),
+        started_at=time.time(),
+        totals={},
+        is_stopped=False,
     )
     options = dataclasses.replace(
         options_of(request, task),
@@ -93,7 +107,16 @@ async def start_run(request: web.Request) -> web.Response:
         note=task.note,
         report=task.report,
     )
-    begin(request, task, Work("run", options.per_second), lambda work: _run(task, options, work))
+
+    def send(work: Work) -> None:
+        try:
+            _run(task, options, work)
+        except (InputError, LockedError):
+            # Nothing was sent, so it is no run that was interrupted.
+            (Task.read(task.folder) or task).saved(**before)
+            raise
+
+    begin(request, task, Work("run", options.per_second), send)
     return go_to(address(task, "run"))
 
 
@@ -104,6 +127,8 @@ def _run(task: Task, options: Options, work: Work) -> None:
     task = Task.read(task.folder) or task
     if totals.stop is None:
         task.saved(totals=ended)
+    elif totals.stop.reason in _BY_USER and work.is_stopping:
+        task.saved(is_stopped=not work.is_paused)
     else:
         work.error = totals.stop.message
 
@@ -114,14 +139,17 @@ async def show_result(request: web.Request) -> web.Response:
     if not task.report.exists():
         raise web.HTTPFound(address(task, "run"))
     undone = await asyncio.to_thread(undone_by, task.report)
+    totals = task.totals or await asyncio.to_thread(totals_of, task.report)
     return show(
         request,
         "result.html.j2",
         task,
         "result",
+        totals=totals,
         meanings=_MEANINGS,
         failed=failed_path(task.report).exists(),
         is_undone=undone is not None,
+        is_interrupted=bool(task.started_at) and not task.has_ended,
         verify_command=command(request, task, "verify", str(task.report)),
         undo_command=command(request, task, "undo", str(task.report)),
     )
@@ -196,6 +224,7 @@ async def fix_failed(request: web.Request) -> web.Response:
     if not source.exists():
         raise web.HTTPNotFound(text=mark("There are no failed rows."))
     new = request.app[TASKS].new(f"{Path(task.name).stem}.failed.csv", is_sandbox=task.is_sandbox)
+    new = dataclasses.replace(new, sandbox_file=task.sandbox_file)
     new.sheet.write_bytes(source.read_bytes())
     new.write()
     return go_to(address(new, "columns"))
@@ -207,7 +236,11 @@ async def download_file(request: web.Request) -> web.StreamResponse:
     if kind == "answer" and task.report.exists():
         from bulk_reset.workflows.answer import answer  # noqa: PLC0415  (imports openpyxl)
 
-        made = await asyncio.to_thread(answer, task.report, task.plan, options_of(request, task))
+        sheet = task.plan if task.plan.exists() else None
+        try:
+            made = await asyncio.to_thread(answer, task.report, sheet, options_of(request, task))
+        except InputError as error:
+            raise web.HTTPNotFound(text=str(error)) from error
         return web.Response(
             body=await asyncio.to_thread(made.read_bytes),
             content_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
 from bulk_reset.engine.options import Options
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.columns import Columns, is_own
 from bulk_reset.sheets.corrections import Corrections
 from bulk_reset.sheets.sheet import CHUNK_ROWS, Sheet
+from bulk_reset.sheets.sheet_check import SheetCheck
 from bulk_reset.sheets.validation import check_chunk
 from bulk_reset.web.work import Work
 from bulk_reset.workflows.sheet_opening import check_sheet, opened_sheet
@@ -73,6 +76,7 @@ class SheetIndex:
         self.positions: dict[str, int] = json.loads(facts["positions"])
         self.notices: list[str] = json.loads(facts["notices"])
         self.rows = int(facts["rows"])
+        self._duplicates: list[tuple[int, str]] = json.loads(facts.get("duplicates", "[]"))
         self.is_pulled = facts["is_pulled"] == "1"
         expected: dict[str, int] = json.loads(facts["expected"])
         self._expected = expected
@@ -107,6 +111,13 @@ class SheetIndex:
         """Return how many rows have errors."""
         query = "SELECT count(DISTINCT row) FROM errors"
         return int(self._connection.execute(query).fetchone()[0])
+
+    def duplicates(self) -> tuple[int, list[tuple[int, str, str]]]:
+        """Return how many rows are not sent because of another row; of the first, id and why."""
+        place = self.positions[ID_FIELD]
+        first = self._duplicates[:PAGE]
+        listed = [(row, self._cells(row)[0][place], reason) for row, reason in first]
+        return len(self._duplicates), listed
 
     def page(
         self, after: int, *, kind: str = "", position: int = -1, all_rows: bool
@@ -274,12 +285,19 @@ def build(path: Path, sheet: Path, options: Options, work: Work) -> dict[str, An
             "expected": _json(table.columns.expected),
             "notices": _json([one.removeprefix(f"{table.label}: ") for one in notices]),
             "rows": str(checked.rows),
+            "duplicates": _json(_duplicates(checked)),
             "is_pulled": str(int(table.memory is not None)),
         }
         connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
         connection.commit()
     fresh.replace(path)
     return {"rows": checked.rows, "errors": len(checked.row_errors)}
+
+
+def _duplicates(checked: SheetCheck) -> list[tuple[int, str]]:
+    """Return the rows that are not sent because of another row, and why."""
+    decisions = sorted(checked.decisions.items())
+    return [(row, one.reason) for row, one in decisions if one.status is Status.SKIPPED]
 
 
 def _keep_edits(

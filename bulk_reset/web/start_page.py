@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,8 @@ _LISTED: Final = 50
 
 async def show_start(request: web.Request) -> web.Response:
     """Show the form for a sheet, and the newest tasks."""
-    tasks = [task for task, _ in zip(request.app[TASKS].all(), range(_LISTED), strict=False)]
+    own = (task for task in request.app[TASKS].all() if not task.report_file)
+    tasks = list(itertools.islice(own, _LISTED))
     return page(
         request, "start.html.j2", tasks=tasks, most_bytes=MOST_BYTES, fields=SETTABLE_FIELDS
     )

@@ -65,8 +65,12 @@ class Task:
         canary: rows that are sent first; 0 for none.
         totals: of the last run, when it ended; empty before.
         started_at: when the last run started; 0.0 before. Without ``totals`` it was interrupted.
+        is_stopped: whether the user stopped the last run, rather than paused it.
         undone: the totals of the last undo.
         verified: the result of the last verification.
+        report_file: the report of a run of the command line that this task shows; empty for a sheet
+            of the page.
+        sandbox_file: the state of that run's sandbox; empty for the one of the page.
     """
 
     folder: Path
@@ -79,8 +83,11 @@ class Task:
     note: str = ""
     started_at: float = 0.0
     totals: dict[str, Any] = field(default_factory=dict)
+    is_stopped: bool = False
     undone: dict[str, Any] = field(default_factory=dict)
     verified: dict[str, Any] = field(default_factory=dict)
+    report_file: str = ""
+    sandbox_file: str = ""
 
     @property
     def id(self) -> str:
@@ -120,6 +127,8 @@ class Task:
     @property
     def report(self) -> Path:
         """The report of its run."""
+        if self.report_file:
+            return Path(self.report_file)
         middle = ".sandbox" if self.is_sandbox else ""
         return self.folder / f"{self.plan.name}{middle}.report.csv"
 
@@ -198,6 +207,11 @@ class Tasks:
     def remove(self, task: Task) -> None:
         """Remove a task with all of its files; raises OSError."""
         shutil.rmtree(task.folder)
+
+
+def is_task_folder(path: Path) -> bool:
+    """Return whether a folder is one of a task, by its name."""
+    return _ID.fullmatch(path.name) is not None
 
 
 def safe_name(name: str) -> str:

@@ -39,13 +39,14 @@ class Work:
         state: ``working``, ``asking``, ``done`` or ``failed``.
         changes: grows with each change, so that readers notice one.
         result: what the function returned.
+        is_paused: whether it was stopped to be continued by the same user later.
     """
 
     def __init__(self, kind: str, limit_per_s: int = 0) -> None:
         self.kind, self.state, self.changes = kind, "working", 0
         self.error = self.question = ""
         self.result: Any = None
-        self.is_stopping = False
+        self.is_stopping = self.is_paused = False
         self._limit_per_s = limit_per_s
         self._progress: dict[str, Any] = {"done": 0, "total": 0}
         self._failures: deque[dict[str, Any]] = deque(maxlen=_SHOWN)
@@ -85,9 +86,9 @@ class Work:
         self.state, self.question = state, ""
         self.changes += 1
 
-    def stop(self) -> None:
+    def stop(self, *, is_pause: bool = False) -> None:
         """Stop gracefully; a question is answered with no."""
-        self.is_stopping = True
+        self.is_stopping, self.is_paused = True, is_pause
         self.answer(is_confirmed=False)
         for stop in self._stops:
             stop()
@@ -109,8 +110,8 @@ class Work:
         self.changes += 1
 
     def show_planned(self, row: RowPlan) -> None:
-        """Show a row of a plan that is about to be confirmed; the first ones are kept."""
-        if row.verdict == "update" and len(self._planned) < _PLANNED:
+        """Show a row of a plan that is about to be confirmed; the first ones by row are kept."""
+        if row.verdict == "update":
             self._planned += [
                 {
                     "row": row.row_number,
@@ -120,6 +121,12 @@ class Work:
                 }
                 for one in row.fields
             ]
+        if len(self._planned) > 2 * _PLANNED:
+            self._planned = self._first_planned()
+
+    def _first_planned(self) -> list[dict[str, Any]]:
+        """Return the first changes by row: a plan of an undo is in the order of its run."""
+        return sorted(self._planned, key=lambda one: one["row"])[:_PLANNED]
 
     def callbacks(self) -> Callbacks:
         """Return the callbacks by which a check, plan, run or undo reports to this work."""
@@ -194,7 +201,7 @@ class Work:
             "stopping": self.is_stopping,
             "failures": list(self._failures),
             "notices": list(self._notices),
-            "planned": self._planned if self.question else [],
+            "planned": self._first_planned() if self.question else [],
             **self._progress,
         }
 

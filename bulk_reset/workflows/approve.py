@@ -123,16 +123,27 @@ def require_approval(
     if opened_sha256 not in {"", digest}:
         raise InputError(f"{plan}: modified after it was opened. Run the command again.")
     check = _Check(options, digest, login_names() | _makers(plan), now_at or time.time())
-    valid, problems = [], []
-    for approval in approvals:
-        verified, problem = check.of(approval)
-        if problem:
-            problems.append(f"{verified.name or 'no name'}: {problem}")
-        else:
-            valid.append(verified)
+    checked = [check.of(approval) for approval in approvals]
+    valid = tuple(one for one, problem in checked if not problem)
     if not valid:
+        problems = [f"{one.name or 'no name'}: {problem}" for one, problem in checked]
         raise InputError(_refusal(Path(label or plan), problems, options))
-    return tuple(valid)
+    return valid
+
+
+def check_approvals(
+    plan: Path, options: Options, now_at: float | None = None
+) -> list[tuple[Approval, str]]:
+    """Return each approval of a plan, and why a run would not accept it; empty if it would.
+
+    Without the keys of approvers, no signature is verified, and none is accepted.
+
+    Raises:
+        InputError: the plan or its approvals cannot be read.
+    """
+    digest, own_names = plan_digest(plan), login_names() | _makers(plan)
+    check = _Check(options, digest, own_names, now_at or time.time())
+    return [check.of(approval) for approval in read_approvals(plan)]
 
 
 def _makers(plan: Path) -> frozenset[str]:
@@ -184,6 +195,12 @@ class _Check:
         self._options, self._digest = options, digest
         self._own_names = {name.casefold() for name in own_names}
         self._now_at = now_at
+        has_keys = options.allowed_signers is not None or options.hmac_key_file is not None
+        self._why_unsigned = (
+            "the signature is not of an allowed signer"
+            if has_keys
+            else "not verified, because the keys of the approvers are not configured"
+        )
 
     def of(self, approval: Approval) -> tuple[Approval, str]:
         """Return an approval under its verified name, and why it does not count; empty if it does.
@@ -194,7 +211,7 @@ class _Check:
             return approval, "approved another version of the plan"
         name = self._signer(approval)
         if name is None:
-            return approval, "the signature is not of an allowed signer"
+            return approval, self._why_unsigned
         verified = replace(approval, name=name)
         if self._now_at >= approval.expires_at:
             return verified, "the approval has expired"

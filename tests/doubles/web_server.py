@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from web_requests import Client
 
 from bulk_reset.web.assets import PREFIX, assets
-from bulk_reset.web.pages import WORKS
+from bulk_reset.web.pages import WORKS, Settings
 from bulk_reset.web.security import TOKEN_HEADER
 from bulk_reset.web.server import Server, serving
 
@@ -76,7 +76,7 @@ class WebServer:
 
 
 @asynccontextmanager
-async def web_server(folder: Path) -> AsyncIterator[WebServer]:
+async def web_server(folder: Path, settings: Settings | None = None) -> AsyncIterator[WebServer]:
     """Serve the tasks of a folder on a free port until the block ends."""
-    async with serving(folder) as server:
+    async with serving(folder, settings) as server:
         yield WebServer(server, folder)

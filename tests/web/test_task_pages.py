@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import openpyxl
 import pytest
 import pytest_asyncio
 from programs import seed_id
-from web_requests import Answer, Client
+from task_requests import asked, ended, opened, planned, post
+from web_requests import Client
 from web_server import WebServer, web_server
 
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+from bulk_reset.core.plan import FieldPlan, RowPlan
+from bulk_reset.web.work import Work
 
 
 @pytest_asyncio.fixture
@@ -30,31 +30,6 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 @pytest_asyncio.fixture
 async def client(server: WebServer) -> Client:
     return await server.login()
-
-
-async def post(client: Client, path: str, **fields: str) -> Answer:
-    return await client.send("POST", path, FORM, urlencode(fields).encode())
-
-
-async def ended(client: Client, task: str) -> dict[str, object]:
-    """Wait until the work of a task has ended; a question is answered with yes."""
-    while True:
-        state = json.loads((await client.get(f"{task}/work")).text)
-        if state["state"] == "asking":
-            await post(client, f"{task}/answer")
-        elif state["state"] != "working":
-            return dict(state)
-        await asyncio.sleep(0.02)
-
-
-async def opened(client: Client, *rows: str) -> str:
-    """Drop a sheet; return the address of its task."""
-    text = "\r\n".join(["id,title,severity", *rows, ""])
-    head = 'Content-Disposition: form-data; name="sheet"; filename="x.csv"'
-    body = f"--b\r\n{head}\r\nContent-Type: text/csv\r\n\r\n{text}\r\n--b--\r\n".encode()
-    form = {"Content-Type": "multipart/form-data; boundary=b"}
-    answer = await client.send("POST", "/sheets", form, body)
-    return str(answer.headers["HX-Redirect"]).removesuffix("/columns")
 
 
 async def test_a_key_is_saved_for_this_user_only_and_never_shown(
@@ -90,7 +65,7 @@ async def test_errors_are_in_the_language_of_the_user(client: Client) -> None:
     assert (answer.status, answer.text) == (404, "没有这个表格。它可能已被删除。\n")
     task = await opened(client, f"{seed_id(1)},Renamed 1,")
     answer = await post(client, f"{task}/run", canary="many")
-    assert (answer.status, answer.text) == (400, "先发送的行数不是 1000 以内的数字。\n")
+    assert (answer.status, answer.text) == (400, "金丝雀的行数不是 1000 以内的数字。\n")
     answer = await post(client, "/rule", rule_field="title", rule="{{ title ")
     assert "程序报告" in answer.text
     await post(client, f"{task}/columns", **{"column-0": "incident_id", "column-1": "title"})
@@ -100,6 +75,53 @@ async def test_errors_are_in_the_language_of_the_user(client: Client) -> None:
     await post(client, f"{task}/run", canary="1")
     await ended(client, task)
     assert "已更新" in (await client.get(f"{task}/result")).text
+
+
+@pytest.mark.parametrize(
+    ("fields", "heading"),
+    [({"pause": "1"}, "The run is paused"), ({}, "The run was stopped")],
+    ids=["pause", "stop"],
+)
+async def test_a_run_that_is_ended_early_is_resumed_or_undone(
+    fields: dict[str, str], heading: str, client: Client
+) -> None:
+    """Both keep what was sent and offer the rest; after a stop, undo is offered first."""
+    task = await planned(client, *(f"{seed_id(n)},Renamed {n}," for n in (1, 2, 3)))
+    await post(client, f"{task}/run", canary="1")
+    assert await asked(client, task) == "Canary passed: 1 row sent and verified. 2 rows remain."
+    await post(client, f"{task}/stop", **fields)
+    assert (await ended(client, task))["error"] == ""
+    text = (await client.get(f"{task}/run")).text
+    assert heading in text
+    assert ("Undo what was sent" in text) == (not fields)
+    assert heading in (await client.get(f"{task}/result")).text
+    assert ("paused" if fields else "stopped") in (await client.get("/history")).text
+    await post(client, f"{task}/run", canary="0")
+    assert (await ended(client, task))["error"] == ""
+    assert "All rows are done" in (await client.get(f"{task}/result")).text
+
+
+async def test_duplicates_are_listed_with_the_row_that_is_sent(client: Client) -> None:
+    """Which rows, why, and beside which."""
+    rows = [f"{seed_id(1)},Renamed 1,", f"{seed_id(2)},Renamed 2,", f"{seed_id(1)},Renamed 1,"]
+    task = await planned(client, *rows)
+    text = (await client.get(f"{task}/errors")).text
+    assert "1 row repeats another one and will not be sent" in text
+    assert re.findall(r'class="number">(4)</th><td class="id">(\w+)</td><td>([^<]*)', text) == [
+        ("4", seed_id(1), "duplicate of row 2")
+    ]
+    assert f'href="{task}/errors#duplicates"' in (await client.get(f"{task}/plan")).text
+
+
+def test_an_undo_is_shown_in_the_order_of_the_rows() -> None:
+    """Its plan is in the order in which the run ended its rows; the first rows are shown."""
+    work = Work("undo")
+    for number in reversed(range(2, 502)):
+        work.show_planned(
+            RowPlan(number, seed_id(number), "update", (FieldPlan("title", "a", "b"),))
+        )
+    work.question = "500 incidents will be restored."
+    assert [one["row"] for one in work.as_json()["planned"]] == list(range(2, 102))
 
 
 @pytest.mark.parametrize("value", ["x", "1e3", "", "9" * 20, "-1", "5"])

@@ -44,6 +44,7 @@
       if (state.left_s) parts.push(`${number.format(state.left_s)} ${counts.dataset.left}`);
       if (state.waiting) parts.push(state.waiting);
       counts.textContent = parts.join(" · ");
+      document.getElementById("ending").hidden = !state.stopping;
       question.hidden = !state.question;
       bar.hidden = Boolean(state.question);
       document.getElementById("question-text").textContent = state.question;
