@@ -13,6 +13,7 @@ by reports, workflows and everything above them.
 Public surface besides:
     options            ``Options`` and its groups; option_group, approval_options
     connection         ``connect``, ``lock_account``: the account or sandbox of a command
+    account            the account's permits: their store, and who uses them
     incident_reader    reads incidents for plan, verify and pull
     event_loop         ``in_new_loop``: from plain code into asyncio, with Ctrl-C
 Rules that these follow:

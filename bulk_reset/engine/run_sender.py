@@ -34,7 +34,7 @@ from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.engine.worker_pool import WorkerPool
 from bulk_reset.quota.incident_claims import RENEW_S, IncidentClaims
 from bulk_reset.quota.limiter import Limiter
-from bulk_reset.quota.redis_connection import StoreUnreachableError
+from bulk_reset.quota.permit_store import StoreUnreachableError
 from bulk_reset.records.report_file import Report
 
 _TICK_S: Final = 0.1
