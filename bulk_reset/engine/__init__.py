@@ -22,5 +22,6 @@ Rules that these follow:
     circuit_breaker    when an outage begins, is probed, and ends the run (patience)
     readback           was a request without an answer applied
     comment_sender     adds a comment once; timeline: the comments that an incident has
+    store_watch        notices about the store of the permits; it ends the run after the patience
     stop_signals       Ctrl-C, SIGTERM and SIGHUP end a run gracefully
 """

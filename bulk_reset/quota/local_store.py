@@ -92,7 +92,8 @@ class LocalStore:
         self._using = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._place = (0, 0)
-        with self._errors():
+        # A file that is locked now is opened by the first call that finds it free.
+        with contextlib.suppress(StoreUnreachableError), self._errors():
             self._open()
 
     def _open(self) -> sqlite3.Connection:

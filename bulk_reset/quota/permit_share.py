@@ -110,6 +110,12 @@ class PermitShare:
         return self._answer.epochs if self._answer is not None else 0
 
     @property
+    def closed_s(self) -> float:
+        """For how long nothing starts because the store has lost its memory, in seconds."""
+        is_lost = self._answer is not None and self._answer.cause == "lost"
+        return max(0.0, self._free_at - self._clock()) if is_lost else 0.0
+
+    @property
     def unreachable_s(self) -> float:
         """For how long the store has not answered, in seconds."""
         return max(0.0, self._clock() - self.failing_since)
