@@ -33,6 +33,7 @@ import typer
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.cli import (
+    account,
     approve,
     audit,
     check,
@@ -96,7 +97,7 @@ app.add_typer(job.job, rich_help_panel=_JOBS)
 app.command(cls=AppCommand, rich_help_panel=_JOBS)(schedule.schedule)
 app.add_typer(runs.runs, rich_help_panel=_JOBS)
 app.command(cls=AppCommand, rich_help_panel=_INCIDENTS)(web.web)
-for command in (sandbox.sandbox, config.config, docs.docs, completion.completion):
+for command in (account.account, sandbox.sandbox, config.config, docs.docs, completion.completion):
     app.command(cls=AppCommand, rich_help_panel=_MORE)(command)
 app.command("help", cls=AppCommand, rich_help_panel=_MORE)(docs.help_)
 

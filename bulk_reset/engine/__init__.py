@@ -13,6 +13,7 @@ by reports, workflows and everything above them.
 Public surface besides:
     options            ``Options`` and its groups; option_group, approval_options
     connection         ``connect``, ``lock_account``: the account or sandbox of a command
+    account            the account's permits: their store, and who uses them
     incident_reader    reads incidents for plan, verify and pull
     event_loop         ``in_new_loop``: from plain code into asyncio, with Ctrl-C
 Rules that these follow:
@@ -21,5 +22,6 @@ Rules that these follow:
     circuit_breaker    when an outage begins, is probed, and ends the run (patience)
     readback           was a request without an answer applied
     comment_sender     adds a comment once; timeline: the comments that an incident has
+    store_watch        notices about the store of the permits; it ends the run after the patience
     stop_signals       Ctrl-C, SIGTERM and SIGHUP end a run gracefully
 """

@@ -27,17 +27,11 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.defaults import Priority
 from bulk_reset.core.errors import CredentialsError, InputError, LockedError, RunError
 from bulk_reset.core.option_names import option_name
+from bulk_reset.engine.account import open_store
 from bulk_reset.engine.options import ConnectionOptions, Options, QuotaOptions
-from bulk_reset.quota.account_ledger import (
-    AccountLedger,
-    account_hash,
-    permits_path,
-    wait_for_account,
-)
+from bulk_reset.quota.account_ledger import AccountLedger, wait_for_account
 from bulk_reset.quota.limiter import Limiter
-from bulk_reset.quota.local_store import LocalStore
-from bulk_reset.quota.permit_share import PermitShare, Store, wait_for_others
-from bulk_reset.quota.redis_store import RedisStore
+from bulk_reset.quota.permit_share import PermitShare, wait_for_others
 
 SANDBOX: Final = "sandbox"
 _LONGEST_WINDOW_S: Final = 61.0
@@ -181,13 +175,8 @@ def open_permits(credentials: Credentials, options: Options, label: str) -> Perm
     Raises:
         InputError: the store cannot be used.
     """
-    store: Store
-    if options.quota_store is None:
-        store = LocalStore(permits_path(credentials, options.account))
-    else:
-        store = RedisStore(options.quota_store, account_hash(credentials, options.account))
     return PermitShare(
-        store,
+        open_store(credentials, options.quota_store, options.account),
         options.windows(),
         priority=Priority(options.priority),
         timeout_s=options.timeout_s,

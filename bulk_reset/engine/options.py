@@ -26,8 +26,8 @@ from bulk_reset.core.row_ranges import RowRanges
 from bulk_reset.engine.approval_options import ApprovalOptions
 from bulk_reset.engine.option_group import OptionGroup, PathLike, PathOption, empty_option
 from bulk_reset.engine.retry_policy import RetryPolicy
-from bulk_reset.quota.limiter import Window, windows_of
 from bulk_reset.quota.redis_connection import check_url
+from bulk_reset.quota.windows import Window, windows_of
 
 __all__ = [
     "ApprovalOptions",

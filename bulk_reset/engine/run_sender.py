@@ -31,11 +31,12 @@ from bulk_reset.engine.options import Options
 from bulk_reset.engine.outcome_recorder import OutcomeRecorder
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.stop_signals import CTRL_C, STOPPED, stop_on_signals
+from bulk_reset.engine.store_watch import StoreWatch
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.engine.worker_pool import WorkerPool
 from bulk_reset.quota.incident_claims import RENEW_S, IncidentClaims
 from bulk_reset.quota.limiter import Limiter
-from bulk_reset.quota.redis_connection import StoreUnreachableError
+from bulk_reset.quota.permit_store import StoreUnreachableError
 from bulk_reset.records.report_file import Report
 
 _TICK_S: Final = 0.1
@@ -126,13 +127,6 @@ class RunSender:
         """Return how many requests are expected: a row each, and a read for a hundred rows."""
         reads = 0 if self.current_values is None else -(-self.expected // MAX_IDS)
         return self.expected + reads
-
-    def _stop_without_store(self, pool: WorkerPool) -> None:
-        permits = self.connection.permits
-        if permits is None or permits.failure is None:
-            return
-        if permits.unreachable_s >= self.options.patience_s:
-            pool.stop(Stop(StopReason.OUTAGE, permits.failure.message.rstrip(".")))
 
     async def _run(self, pool: WorkerPool) -> Stop | None:
         sending = asyncio.create_task(pool.run(self._batches(pool)))
@@ -251,10 +245,13 @@ class RunSender:
     async def _tick(self, pool: WorkerPool) -> None:
         """Report the progress and sync the report to the disk at regular intervals."""
         tick, deadline_at = 0, self.options.deadline_at
+        permits, notify = self.connection.permits, self.callbacks.on_notice
+        watch = StoreWatch(permits, self.options.patience_s, notify) if permits else None
         while True:
             if deadline_at is not None and time.time() >= deadline_at:
                 pool.stop(Stop(StopReason.DEADLINE, "the deadline was reached"))
-            self._stop_without_store(pool)
+            if watch is not None:
+                watch.check(pool.stop)
             if self._claims is not None and tick % _RENEW_TICKS == 0:
                 with contextlib.suppress(StoreUnreachableError):
                     await asyncio.to_thread(self._claims.renew)

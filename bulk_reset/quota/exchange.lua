@@ -2,12 +2,12 @@
 -- Numbers become text by %.0f: the default keeps 14 digits, and a time has 16.
 -- KEYS: meta (hash), leases (hash holder -> fields), cooling (sorted set at -> "at:count")
 -- ARGV: clock ("" for the server's), holder, call, epoch, seen, generation, granted, answered,
---   want, batch, weight, reserve, lease, timeout, slot, exclusive, can_be_new, label,
---   limits "50,1000", windows "1000000,60000000", ages "..."
+--   want, batch, weight, reserve, lease, timeout, slot, exclusive, can_be_new, waited, rejected,
+--   doubted, label, limits "50,1000", windows "1000000,60000000", ages "..."
 local ASKS_FOR, LONGEST_WAIT, TURN_WAIT, LEASED_WAIT = 500000, 250000, 5000, 20000
 local TURN_SCALE, QUIET_FRACTION, KEEP = 1000, 30, 60000000
 local FIELDS = {'generation', 'since', 'call', 'granted', 'answered', 'deadline', 'timeout',
-  'weight', 'want', 'asked', 'turn', 'reserve', 'exclusive'}
+  'weight', 'want', 'asked', 'turn', 'reserve', 'exclusive', 'waited', 'rejected'}
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -23,13 +23,15 @@ local r = {call = tonumber(ARGV[3]), epoch = tonumber(ARGV[4]), seen = tonumber(
   want = tonumber(ARGV[9]), batch = tonumber(ARGV[10]), weight = tonumber(ARGV[11]),
   reserve = tonumber(ARGV[12]), lease = tonumber(ARGV[13]), timeout = tonumber(ARGV[14]),
   slot = tonumber(ARGV[15]), exclusive = tonumber(ARGV[16]), can_be_new = ARGV[17] == '1',
-  label = ARGV[18], limits = numbers(ARGV[19]), windows = numbers(ARGV[20]),
-  ages = numbers(ARGV[21])}
+  waited = tonumber(ARGV[18]), rejected = tonumber(ARGV[19]), doubted = tonumber(ARGV[20]),
+  label = ARGV[21], limits = numbers(ARGV[22]), windows = numbers(ARGV[23]),
+  ages = numbers(ARGV[24])}
 local longest = r.windows[#r.windows]
 
 -- State
 local meta = {}
-for place, name in ipairs({'epoch', 'sequence', 'last', 'offset', 'closed', 'epochs'}) do
+for place, name in ipairs({'epoch', 'sequence', 'last', 'offset', 'closed', 'epochs',
+  'rejected'}) do
   meta[name] = tonumber(redis.call('HGET', KEYS[1], name) or '0')
 end
 local leases, names = {}, {}
@@ -85,7 +87,8 @@ meta.last = now
 
 -- The memory
 local is_older = r.epoch > meta.epoch or (r.epoch == meta.epoch and r.seen > meta.sequence)
-if meta.epoch == 0 or is_older then
+local is_replaced = r.epoch > 0 and r.epoch < meta.epoch and meta.closed == 0
+if meta.epoch == 0 or is_older or is_replaced or r.doubted == meta.epoch then
   local is_new = r.can_be_new and r.epoch == 0 and meta.epoch == 0
   meta.epoch = math.max(now, meta.epoch + 1, r.epoch + 1)
   meta.sequence = 0
@@ -112,7 +115,7 @@ if not lease or lease.generation ~= r.generation then
   if lease then bury(lease) end
   leases[holder] = nil
   lease = {generation = meta.sequence, since = now, call = 0, granted = 0, answered = 0,
-    asked = 0, turn = 0}
+    asked = 0, turn = 0, rejected = r.rejected}
   leases[holder] = lease
 end
 
@@ -201,6 +204,8 @@ if not is_stale then
   lease.deadline, lease.timeout = now + r.lease, r.timeout
   lease.weight, lease.reserve, lease.limits = r.weight, r.reserve, r.limits
   lease.exclusive, lease.label = r.exclusive, r.label
+  meta.rejected = meta.rejected + math.max(0, r.rejected - lease.rejected)
+  lease.waited, lease.rejected = r.waited, r.rejected
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', text(now - math.max(KEEP, longest)))
   for place, window in ipairs(r.windows) do used[place] = used_since(now - window) end
   grant, wait, cause = decide()
@@ -214,10 +219,10 @@ if not is_stale then
 end
 redis.call('HSET', KEYS[1], 'epoch', text(meta.epoch), 'sequence', text(meta.sequence),
   'last', text(meta.last), 'offset', text(meta.offset), 'closed', text(meta.closed),
-  'epochs', text(meta.epochs))
+  'epochs', text(meta.epochs), 'rejected', text(meta.rejected))
 
 local others, counts = 0, {}
 for name, _ in pairs(leases) do if name ~= holder then others = others + 1 end end
 for place, count in ipairs(used) do counts[place] = text(count) end
 return {text(meta.epoch), text(meta.sequence), text(lease.generation), text(lease.granted),
-  text(wait), cause, table.concat(counts, ','), text(others), text(meta.epochs)}
+  text(wait), cause, table.concat(counts, ','), text(others), text(meta.epochs), text(meta.last)}

@@ -26,18 +26,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from aiolimiter import AsyncLimiter
 
-from bulk_reset.core.defaults import PACE, PER_MINUTE, PER_SECOND
-from bulk_reset.core.errors import InputError
-from bulk_reset.core.option_names import option_name
 from bulk_reset.core.totals import Peak
+from bulk_reset.quota.window_permits import WindowPermits
+from bulk_reset.quota.windows import Window, ideal_s
 
 _ANSWERS_FOR_CREDIT: Final = 100
 """More than there are connections: the first answer of each includes the time to connect."""
@@ -46,7 +44,6 @@ _CREDIT: Final = 0.75
 way back may belong to different requests. With 0.9, simulated jitter led to a few rejections."""
 _CLOCK_DRIFT: Final = 1e-4
 """Seconds per second by which two unsynchronised clocks may differ, with a margin."""
-_MINUTE_S: Final = 60.0
 _BURST: Final = 4
 _LATE_S: Final = 0.02
 """A burst is ``_BURST`` starts, or those of ``_LATE_S`` seconds if that is more, to catch up when
@@ -73,7 +70,15 @@ class Ledger(Protocol):
 
 
 class Share(Protocol):
-    """The permits that other runs of the account leave to this one."""
+    """The permits that other runs of the account leave to this one.
+
+    Attributes:
+        waited_s: in which nothing could start.
+        rejected: requests that exceeded the quota.
+    """
+
+    waited_s: float
+    rejected: int
 
     def ask(self, wake: Callable[[], None], requests: int) -> None:
         """Ask the ledger for more, if there are few; ``wake`` is called when it has answered."""
@@ -98,110 +103,6 @@ class Share(Protocol):
     def peaks(self) -> tuple[int, ...]:
         """Return the most requests of the account that counted in each window."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A limit: up to ``limit`` requests in any ``window_s`` seconds."""
-
-    limit: int
-    window_s: float
-
-    def __post_init__(self) -> None:
-        if self.limit < 1 or self.window_s <= 0:
-            raise InputError(
-                f"quota of {self.limit} in {self.window_s:g} s: invalid. Use 1 request or more, in "
-                "more than 0 s."
-            )
-
-    def __str__(self) -> str:
-        if self.window_s == _MINUTE_S:
-            return "minute window"
-        return PACE if self.window_s <= 1 else f"{self.window_s:g} s window"
-
-
-def windows_of(
-    per_second: int = PER_SECOND, per_minute: int = PER_MINUTE, share: float = 1.0
-) -> tuple[Window, ...]:
-    """Return the account's windows, scaled to the share of them that this run may use.
-
-    Raises:
-        InputError: a limit below 1, or a share that is not in (0, 1].
-    """
-    if not 0 < share <= 1:
-        raise InputError(
-            f"{option_name('share')} {share:g}: out of range. Use more than 0 and up to 1."
-        )
-    if per_second < 1 or per_minute < 1:
-        names = f"{option_name('per_second')}, {option_name('per_minute')}"
-        raise InputError(f"{names}: too small. Use 1 or more.")
-    return (
-        Window(max(1, int(per_second * share)), 1.0),
-        Window(max(1, int(per_minute * share)), 60.0),
-    )
-
-
-def ideal_s(requests: int, windows: tuple[Window, ...]) -> float:
-    """Return the shortest time from the first to the last start, in seconds, with a full quota."""
-    *wide, narrow = sorted(windows, key=lambda window: window.window_s, reverse=True)
-    spacing_s = narrow.window_s / narrow.limit
-    left, seconds = max(0, requests - 1), 0.0
-    for window in wide:
-        full, left = divmod(left, window.limit)
-        seconds += full * max(window.window_s, window.limit * spacing_s)
-    return seconds + left * spacing_s
-
-
-@dataclass(slots=True)
-class _Permits:
-    """The permits of one window."""
-
-    window: Window
-    period_s: float
-    """How long after the answer a permit returns: the window, less the credit."""
-    unused: int
-    withheld: int = 0
-    """Permits left to other clients of the account for now."""
-    remembered_until: float = float("-inf")
-    """Until then, permits of an earlier run may be in use. Whether all its requests were answered
-    is unknown, so no credit is taken on them."""
-    answered: deque[float] = field(default_factory=deque)
-    """When the requests whose permits have not returned yet were answered, oldest first."""
-    started: deque[float] = field(default_factory=deque)
-    """The starts within the last window, to know the peak."""
-    peak: int = 0
-
-    def wait_s(self, now: float) -> float | None:
-        """Return how long until a permit is free; None: until a request is answered."""
-        is_sure = now >= self.remembered_until
-        answered, over = self.answered, now - (self.period_s if is_sure else self.window.window_s)
-        while answered and answered[0] <= over:
-            answered.popleft()
-            self.unused += 1
-        missing = self.withheld + 1 - self.unused
-        if missing <= 0:
-            return 0.0
-        if missing > len(answered):
-            return None
-        return answered[missing - 1] - over
-
-    def acquire(self, now: float) -> None:
-        """Use a permit; call only when ``wait_s`` is 0."""
-        self.unused -= 1
-        started, over = self.started, now - self.window.window_s
-        started.append(now)
-        while started[0] <= over:
-            started.popleft()
-        self.peak = max(self.peak, len(started))
-
-    def left_s(self, requests: int, now: float) -> float:
-        """Return the seconds until this number of requests can have started."""
-        beyond = requests + self.withheld - self.unused
-        if beyond <= 0:
-            return 0.0
-        rounds, place = divmod(beyond - 1, self.window.limit - self.withheld)
-        answered_at = self.answered[place] if place < len(self.answered) else now
-        return max(0.0, answered_at + self.period_s - now) + rounds * self.period_s
 
 
 def _open(_now: float) -> float:
@@ -232,7 +133,7 @@ class Limiter:
         takes_credit: bool = True,
     ) -> None:
         self.windows = windows
-        self._permits = [_Permits(window, window.window_s, window.limit) for window in windows]
+        self._permits = [WindowPermits(window, window.window_s, window.limit) for window in windows]
         self._ledger, self._share = ledger, share
         self._time: Callable[[], float] | None = None
         self._turn = asyncio.Lock()
@@ -366,7 +267,10 @@ class Limiter:
                 async with asyncio.timeout(wait_s):
                     await self._answer_seen.wait()
         finally:
-            self.waited_s[cause] += self._now() - now
+            waited_s = self._now() - now
+            self.waited_s[cause] += waited_s
+            if self._share is not None:
+                self._share.waited_s += waited_s
 
     def pause(self, seconds: float) -> None:
         """Start no request for this time: the server reported that the quota is exceeded.
@@ -374,6 +278,8 @@ class Limiter:
         Credit is given up, and more of the quota is left to other clients.
         """
         now = self._now()
+        if self._share is not None:
+            self._share.rejected += 1
         # Rejections of requests that were in flight at the last one are the same event.
         if self._ended >= self._requests_at_shrink:
             self._allowance = max(_LEAST, _SHRINK * self._allowance_at(now))

@@ -5,7 +5,7 @@ The clock is the system's monotonic clock, the same in all processes. It restart
 machine; the ledger's time then continues from where it was.
 
 State: one file for each account. Every process has its own connection, which its threads use one
-at a time.
+at a time. A file that was removed meanwhile is made again: the ledger has then lost its memory.
 """
 
 from __future__ import annotations
@@ -23,18 +23,26 @@ from typing import Any, Final
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.quota.permit_ledger import (
     Lease,
+    LedgerState,
     Meta,
     PermitAnswer,
     PermitLedger,
     PermitRequest,
 )
+from bulk_reset.quota.permit_store import StoreUnreachableError
 
-_BUSY_S: Final = 5.0
+_BUSY_S: Final = 0.5
+"""No longer, because it holds up the event loop. Calls take less than a millisecond."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS state(id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS claims(id TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER);
 CREATE TABLE IF NOT EXISTS cooling(at INTEGER PRIMARY KEY, count INTEGER NOT NULL);
 """
+
+
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PRIMARY: Final = 0xFF
+"""The bits of an error code that are not details."""
 
 
 def _monotonic_us() -> int:
@@ -82,23 +90,41 @@ class LocalStore:
     def __init__(self, path: Path, clock: Callable[[], int] = _monotonic_us) -> None:
         self.path, self._clock, self._is_used = path, clock, False
         self._using = threading.Lock()
-        with self._errors():
-            path.touch(mode=0o600)
-            self._database = sqlite3.connect(
-                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
+        self._database: sqlite3.Connection | None = None
+        self._place = (0, 0)
+        # A file that is locked now is opened by the first call that finds it free.
+        with contextlib.suppress(StoreUnreachableError), self._errors():
+            self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        """Return the connection to the file that has the name now."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._database is not None and self._place == _place(self.path):
+                return self._database
+        self.close()
+        self.path.touch(mode=0o600)
+        place = _place(self.path)
+        database = sqlite3.connect(
+            self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        try:
             # A journal that is not synced survives the process, though not always a power cut.
             # It stays as small as the file; a write-ahead log would grow to megabytes.
-            self._database.execute("PRAGMA journal_mode = PERSIST")
-            self._database.execute("PRAGMA synchronous = OFF")
-            self._database.executescript(_TABLES)
+            database.execute("PRAGMA journal_mode = PERSIST")
+            database.execute("PRAGMA synchronous = OFF")
+            database.executescript(_TABLES)
+        except sqlite3.Error:
+            database.close()
+            raise
+        self._database, self._place = database, place
+        return database
 
     def exchange(self, request: PermitRequest) -> PermitAnswer:
         """Serve one call; raises InputError, or RunError after the first."""
-        with self._errors(), self._transaction():
-            ledger = self._load()
+        with self._transaction() as database:
+            ledger = _load(database)
             answer = ledger.exchange(request, self._clock())
-            self._save(ledger)
+            _save(database, ledger)
         self._is_used = True
         return answer
 
@@ -106,8 +132,8 @@ class LocalStore:
         self, holder: str, wanted: Sequence[str], released: Sequence[str], claim_us: int
     ) -> bool:
         """Release claims, then claim all that is wanted, or nothing where another run has one."""
-        with self._errors(), self._transaction():
-            now, run = self._clock(), self._database
+        with self._transaction() as run:
+            now = self._clock()
             # Claims from before a restart of the machine are later than any that is made now.
             run.execute("DELETE FROM claims WHERE until <= ? OR until > ?", (now, now + claim_us))
             run.executemany(
@@ -124,45 +150,40 @@ class LocalStore:
             )
         return True
 
-    def state(self) -> PermitLedger:
-        """Return the state as it is, with the ledger's time now; nothing is changed."""
-        with self._errors():
-            return self._load()
+    def state(self) -> LedgerState:
+        """Return what is stored, and change nothing."""
+        with self._transaction() as database:
+            ledger = _load(database)
+            cooling = database.execute("SELECT at, count FROM cooling").fetchall()
+            return LedgerState(ledger.meta, ledger.leases, tuple(cooling), self._clock())
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
-
-    def _load(self) -> PermitLedger:
-        row = self._database.execute("SELECT text FROM state").fetchone()
-        state: dict[str, Any] = json.loads(row[0]) if row else {"meta": {}, "leases": {}}
-        leases = {
-            holder: Lease(**{**values, "limits": tuple(values["limits"])})
-            for holder, values in state["leases"].items()
-        }
-        return PermitLedger(_SqlCooling(self._database), Meta(**state["meta"]), leases)
-
-    def _save(self, ledger: PermitLedger) -> None:
-        leases = {holder: asdict(lease) for holder, lease in ledger.leases.items()}
-        text = json.dumps({"meta": asdict(ledger.meta), "leases": leases})
-        self._database.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._using:
-            self._database.execute("BEGIN IMMEDIATE")
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._using, self._errors():
+            database = self._open()
+            database.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield database
             except BaseException:
-                self._database.execute("ROLLBACK")
+                database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
+            database.execute("COMMIT")
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as exc:
+            if getattr(exc, "sqlite_errorcode", 0) & _PRIMARY in _BUSY:
+                raise StoreUnreachableError(
+                    f"{self.path}: the account's permits are locked by another program. Close it."
+                ) from exc
             why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             # Later on, some rows may have been sent: the run stops, and can be resumed.
             kind = RunError if self._is_used else InputError
@@ -170,3 +191,25 @@ class LocalStore:
                 f"{self.path}: the account's permits cannot be stored ({why}). Fix that, or remove "
                 "the file; requests of the last minute are then not counted."
             ) from exc
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Return what differs between two files of one name."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _load(database: sqlite3.Connection) -> PermitLedger:
+    row = database.execute("SELECT text FROM state").fetchone()
+    state: dict[str, Any] = json.loads(row[0]) if row else {"meta": {}, "leases": {}}
+    leases = {
+        holder: Lease(**{**values, "limits": tuple(values["limits"])})
+        for holder, values in state["leases"].items()
+    }
+    return PermitLedger(_SqlCooling(database), Meta(**state["meta"]), leases)
+
+
+def _save(database: sqlite3.Connection, ledger: PermitLedger) -> None:
+    leases = {holder: asdict(lease) for holder, lease in ledger.leases.items()}
+    text = json.dumps({"meta": asdict(ledger.meta), "leases": leases})
+    database.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))

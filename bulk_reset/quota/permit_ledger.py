@@ -11,7 +11,8 @@ all runs together never exceed the limit. The rules:
 * Holders send totals (granted, answered), so a call that is repeated changes nothing twice, and a
   grant whose answer was lost returns at the next call.
 * A ledger that has lost its memory begins a new *epoch*: all leases are void, and nothing is
-  granted until everything that may have been sent counts no more.
+  granted until everything that may have been sent counts no more. The same holds where a holder
+  finds that more time has passed for the ledger than for itself: its clock was set forward.
 * Free permits are divided by weight among those that ask. A run that has more than a minute's
   work leaves a *reserve*, so that a short run can start at once.
 
@@ -25,6 +26,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from bulk_reset.core.defaults import Priority
+
 ASKS_FOR_US: Final = 500_000
 """How long a holder that asked counts as waiting: twice the longest time between two calls."""
 LONGEST_WAIT_US: Final = 250_000
@@ -34,6 +37,8 @@ _TURN_SCALE: Final = 1_000
 _QUIET_FRACTION: Final = 30
 """The reserve is released in the last thirtieth of a window in which nothing is sent."""
 KEEP_US: Final = 60_000_000
+WEIGHTS: Final = {Priority.HIGH: 8, Priority.NORMAL: 2, Priority.LOW: 1}
+"""How free permits are divided among runs that ask at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class PermitRequest:
     Attributes:
         holder: its name, unique for each run.
         epoch, seen, generation: of the last answer; 0 at first.
+        doubted: an epoch in which the ledger's clock was set forward; 0 if none.
         call: its number; a call that arrives after a later one is ignored.
         granted: how many permits it knows of in this generation; unused ones that it returns are
             subtracted.
@@ -54,6 +60,8 @@ class PermitRequest:
         limits, windows_us: the quota, the shortest window first.
         reserve: so many permits of the longest window are left to others.
         can_be_new: whether a ledger without memory is that of a new account.
+        waited_us, rejected: of the run so far: time in which nothing could start, and requests
+            that the API rejected because the quota was exceeded.
     """
 
     holder: str
@@ -62,6 +70,7 @@ class PermitRequest:
     windows_us: tuple[int, ...]
     epoch: int = 0
     seen: int = 0
+    doubted: int = 0
     generation: int = 0
     granted: int = 0
     answered: int = 0
@@ -75,6 +84,8 @@ class PermitRequest:
     slot_us: int = 1_000
     is_exclusive: bool = False
     can_be_new: bool = False
+    waited_us: int = 0
+    rejected: int = 0
     label: str = ""
 
 
@@ -90,6 +101,7 @@ class PermitAnswer:
         used: for each window, how many requests of the account count in it.
         others: how many other runs hold a lease.
         epochs: how often the ledger has lost its memory.
+        now_us: the ledger's time.
     """
 
     epoch: int
@@ -101,6 +113,7 @@ class PermitAnswer:
     used: tuple[int, ...]
     others: int
     epochs: int
+    now_us: int
 
 
 @dataclass(slots=True)
@@ -114,6 +127,8 @@ class Meta:
     """Added to the store's clock, so that the ledger's never goes back."""
     closed_until_us: int = 0
     epochs: int = 0
+    rejected: int = 0
+    """Of all runs of the account."""
 
 
 @dataclass(slots=True)
@@ -133,6 +148,8 @@ class Lease:
     turn: int = 0
     reserve: int = 0
     is_exclusive: int = 0
+    waited_us: int = 0
+    rejected: int = 0
     limits: tuple[int, ...] = ()
     label: str = ""
 
@@ -160,6 +177,21 @@ class Cooling(Protocol):
         """Forget what was answered until a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What a store has of an account, read at one time.
+
+    Attributes:
+        cooling: permits whose request was answered: time of the answer, and how many.
+        clock_us: the store's clock.
+    """
+
+    meta: Meta
+    leases: dict[str, Lease]
+    cooling: tuple[tuple[int, int], ...]
+    clock_us: int
+
+
 @dataclass(slots=True)
 class PermitLedger:
     """The state of one account while a call is served; the store loads and saves it."""
@@ -170,10 +202,10 @@ class PermitLedger:
 
     def exchange(self, request: PermitRequest, clock_us: int) -> PermitAnswer:
         """Serve one call; change the state."""
-        now = self._now(clock_us)
+        now = self.tell_time(clock_us)
         self._check_memory(request, now)
         self.meta.sequence += 1
-        self._expire(now)
+        self.expire(now)
         lease = self._lease(request, now)
         if request.call <= lease.call:
             return self._answer(request, lease, (), 0, "stale")
@@ -185,7 +217,8 @@ class PermitLedger:
         lease.turn += count * _TURN_SCALE // lease.weight
         return self._answer(request, lease, used, wait_us, cause)
 
-    def _now(self, clock_us: int) -> int:
+    def tell_time(self, clock_us: int) -> int:
+        """Return the ledger's time, which never goes back."""
         meta = self.meta
         now = clock_us + meta.offset_us
         if now < meta.last_us:
@@ -200,7 +233,10 @@ class PermitLedger:
         is_older = request.epoch > meta.epoch or (
             request.epoch == meta.epoch and request.seen > meta.sequence
         )
-        if meta.epoch and not is_older:
+        # A ledger that was taken for that of a new account, though a run knows an earlier one.
+        is_replaced = 0 < request.epoch < meta.epoch and not meta.closed_until_us
+        is_doubted = request.doubted == meta.epoch
+        if meta.epoch and not (is_older or is_replaced or is_doubted):
             return
         is_new = request.can_be_new and not request.epoch and not meta.epoch
         meta.epoch = max(now, meta.epoch + 1, request.epoch + 1)
@@ -211,7 +247,8 @@ class PermitLedger:
             meta.closed_until_us = now + waits_us
         self.leases.clear()
 
-    def _expire(self, now: int) -> None:
+    def expire(self, now: int) -> None:
+        """End the leases whose deadline has passed."""
         for holder, lease in sorted(self.leases.items()):
             if lease.deadline_us <= now:
                 self._bury(lease)
@@ -229,7 +266,7 @@ class PermitLedger:
         if lease is not None:
             self._bury(lease)
             del self.leases[request.holder]
-        lease = Lease(self.meta.sequence, now)
+        lease = Lease(self.meta.sequence, now, rejected=request.rejected)
         self.leases[request.holder] = lease
         return lease
 
@@ -249,6 +286,8 @@ class PermitLedger:
         lease.deadline_us, lease.timeout_us = now + request.lease_us, request.timeout_us
         lease.weight, lease.reserve, lease.limits = request.weight, request.reserve, request.limits
         lease.is_exclusive, lease.label = int(request.is_exclusive), request.label
+        self.meta.rejected += max(0, request.rejected - lease.rejected)
+        lease.waited_us, lease.rejected = request.waited_us, request.rejected
 
     def _first_turn(self, lease: Lease, now: int) -> int:
         asking = (
@@ -333,6 +372,7 @@ class PermitLedger:
             used,
             others,
             meta.epochs,
+            meta.last_us,
         )
 
 

@@ -20,16 +20,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.defaults import TIMEOUT_S, Priority
 from bulk_reset.core.errors import LockedError
 from bulk_reset.core.option_names import option
-from bulk_reset.quota.incident_claims import ClaimStore, IncidentClaims
-from bulk_reset.quota.limiter import Window
-from bulk_reset.quota.permit_ledger import LONGEST_WAIT_US, PermitAnswer, PermitRequest
-from bulk_reset.quota.redis_connection import StoreUnreachableError
+from bulk_reset.quota.incident_claims import IncidentClaims
+from bulk_reset.quota.permit_ledger import (
+    LONGEST_WAIT_US,
+    WEIGHTS,
+    PermitAnswer,
+    PermitRequest,
+)
+from bulk_reset.quota.permit_store import Store, StoreUnreachableError
+from bulk_reset.quota.windows import Window
 
 LEASE_S: Final = 5.0
 POLL_S: Final = 0.5
@@ -39,20 +44,9 @@ _LARGE_QUOTA: Final = 10_000
 _RESERVE: Final = 50
 """A run with more than a minute's work leaves a fiftieth of the minute to short runs."""
 _MARGIN_S: Final = 0.05
-WEIGHTS: Final = {Priority.HIGH: 8, Priority.NORMAL: 2, Priority.LOW: 1}
-
-
-class Store(ClaimStore, Protocol):
-    """Where the ledger and the claims are kept."""
-
-    can_be_new: bool
-
-    def exchange(self, request: PermitRequest) -> PermitAnswer:
-        """Serve one call; raises StoreUnreachableError or InputError."""
-        ...
-
-    def close(self) -> None:
-        """Close it."""
+_DRIFT: Final = 1e-3
+"""More than the rate at which a clock is adjusted gradually."""
+_NEVER: Final = float("-inf")
 
 
 def boot_time_s() -> float:
@@ -75,6 +69,7 @@ class PermitShare:
         others: how many other runs held permits at the last call.
         failure: why the store could not be reached last; None while it answers.
         failing_since: when that began, by ``clock``.
+        waited_s, rejected: of the run so far, for ``bulk-reset account``.
     """
 
     def __init__(  # noqa: PLR0913  (a run's options meet here)
@@ -98,12 +93,14 @@ class PermitShare:
         self._granted = self._answered = self._used = self._orphans = 0
         self._unreported: list[float] = []
         self._peaks = (0,) * len(self._windows)
-        self._deadline = self._ask_at = self._free_at = float("-inf")
+        self._deadline = self._ask_at = self._free_at = self._asked_at = _NEVER
+        self._doubted = 0
         self._task: asyncio.Task[None] | None = None
         self._batch = max(1, self._windows[0].limit // _BATCHES_PER_WINDOW)
         self.claims = IncidentClaims(store, self._holder)
         self.expected: int | None = None
-        self.calls = self.others = 0
+        self.calls = self.others = self.rejected = 0
+        self.waited_s = 0.0
         self.failure: StoreUnreachableError | None = None
         self.failing_since = float("inf")
 
@@ -111,6 +108,12 @@ class PermitShare:
     def epochs(self) -> int:
         """How often the store has lost its memory."""
         return self._answer.epochs if self._answer is not None else 0
+
+    @property
+    def closed_s(self) -> float:
+        """For how long nothing starts because the store has lost its memory, in seconds."""
+        is_lost = self._answer is not None and self._answer.cause == "lost"
+        return max(0.0, self._free_at - self._clock()) if is_lost else 0.0
 
     @property
     def unreachable_s(self) -> float:
@@ -221,6 +224,7 @@ class PermitShare:
             windows_us=tuple(int(window.window_s * 1_000_000) for window in windows),
             epoch=old.epoch if old else 0,
             seen=old.sequence if old else 0,
+            doubted=self._doubted,
             generation=old.generation if old else 0,
             granted=self._granted if want else self._used,
             answered=self._answered,
@@ -235,11 +239,21 @@ class PermitShare:
             slot_us=1_000 if widest <= _LARGE_QUOTA else 10_000,
             is_exclusive=self._is_exclusive,
             can_be_new=self._store.can_be_new,
+            waited_us=int(self.waited_s * 1_000_000),
+            rejected=self.rejected,
             label=self._label,
         )
 
     def _apply(self, request: PermitRequest, answer: PermitAnswer, asked_at: float) -> None:
         old = self._answer
+        if old is not None and old.epoch == answer.epoch:
+            passed_s = (answer.now_us - old.now_us) / 1_000_000
+            longest_s = self._clock() - self._asked_at
+            if passed_s > longest_s * (1 + _DRIFT) + _MARGIN_S:
+                # Permits may have returned early, so this answer is not used.
+                self._doubted, self._deadline, self._ask_at = answer.epoch, _NEVER, _NEVER
+                return
+        self._asked_at = asked_at
         if old is None or (old.epoch, old.generation) != (answer.epoch, answer.generation):
             self._orphans += self._used - self._answered
             self._used = self._answered = 0

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from bulk_reset.api.credentials import AppKey, redact
-from bulk_reset.core.errors import InputError, UnansweredError
+from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option_name
 from bulk_reset.core.safe_text import one_line
+from bulk_reset.quota.permit_store import StoreUnreachableError
 
 if TYPE_CHECKING:
     import redis
@@ -28,10 +29,6 @@ PASSWORD_FILE_VARIABLE: Final = "BULK_RESET_REDIS_PASSWORD_FILE"  # noqa: S105  
 _TIMEOUT_S: Final = 5.0
 _MOST_BYTES: Final = 1 << 12
 _EXAMPLE: Final = "Use redis://HOST:PORT/DATABASE, or rediss:// for TLS."
-
-
-class StoreUnreachableError(UnansweredError):
-    """The shared store does not answer; what was asked may or may not be done."""
 
 
 def open_redis(

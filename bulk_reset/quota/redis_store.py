@@ -6,10 +6,17 @@ same hash tag, so that they are on one node of a cluster.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_reset.quota.permit_ledger import PermitAnswer, PermitRequest
+from bulk_reset.quota.permit_ledger import (
+    Lease,
+    LedgerState,
+    Meta,
+    PermitAnswer,
+    PermitRequest,
+)
 from bulk_reset.quota.redis_connection import open_redis, redis_errors
 
 if TYPE_CHECKING:
@@ -18,7 +25,10 @@ if TYPE_CHECKING:
     import redis
 
 _PARTS: Final = ("meta", "leases", "cooling")
-
+_META: Final = ("epoch", "sequence", "last", "offset", "closed", "epochs", "rejected")
+"""As the script names the attributes of ``Meta``, in their order."""
+_LEASE: Final = tuple(one.name for one in fields(Lease) if one.name not in {"limits", "label"})
+"""The numbers of a lease, in the script's order."""
 
 _CLAIM: Final = """
 local released = tonumber(ARGV[2])
@@ -72,7 +82,7 @@ class RedisStore:
         clock = "" if self._clock is None else str(self._clock())
         with redis_errors(self.url):
             found = self._script(keys=self.keys, args=_arguments(request, clock))
-        epoch, sequence, generation, granted, wait_us, cause, used, others, epochs = found
+        epoch, sequence, generation, granted, wait_us, cause, used, *rest = found
         return PermitAnswer(
             int(epoch),
             int(sequence),
@@ -81,8 +91,25 @@ class RedisStore:
             int(wait_us),
             cause,
             tuple(map(int, filter(None, used.split(",")))),
-            int(others),
-            int(epochs),
+            *map(int, rest),
+        )
+
+    def state(self) -> LedgerState:
+        """Return what is stored, and change nothing; raises as ``exchange``."""
+        meta_key, leases_key, cooling_key = self.keys
+        with redis_errors(self.url):
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hgetall(meta_key).hgetall(leases_key)
+            pipeline.zrange(cooling_key, 0, -1).time()
+            meta, leases, cooling, (seconds, micros) = pipeline.execute()
+        clock_us = seconds * 1_000_000 + micros if self._clock is None else self._clock()
+        numbers = [int(meta.get(name, 0)) for name in _META]
+        pairs = (one.split(":") for one in cooling)
+        return LedgerState(
+            Meta(*numbers),
+            {holder: _lease(text) for holder, text in leases.items()},
+            tuple((int(at), int(count)) for at, count in pairs),
+            clock_us,
         )
 
     def claim(
@@ -97,6 +124,13 @@ class RedisStore:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _lease(text: str) -> Lease:
+    """Return a lease as the script stores it."""
+    fixed, limits, label = text.split(";", 2)
+    values = dict(zip(_LEASE, map(int, fixed.split(",")), strict=True))
+    return Lease(**values, limits=tuple(map(int, limits.split(","))), label=label)
 
 
 def _arguments(request: PermitRequest, clock: str) -> list[str | int]:
@@ -118,6 +152,9 @@ def _arguments(request: PermitRequest, clock: str) -> list[str | int]:
         request.slot_us,
         int(request.is_exclusive),
         int(request.can_be_new),
+        request.waited_us,
+        request.rejected,
+        request.doubted,
         request.label,
         ",".join(map(str, request.limits)),
         ",".join(map(str, request.windows_us)),

@@ -25,7 +25,13 @@ from bulk_reset.web.rendering import texts_of
 from bulk_reset.web.routes import import_pages, later_routes
 from bulk_reset.web.security import Guard, Handler, add_headers
 from bulk_reset.web.sessions import Sessions
-from bulk_reset.web.start_page import add_sheet, choose_language, show_start, show_task
+from bulk_reset.web.start_page import (
+    add_sheet,
+    choose_language,
+    show_account,
+    show_start,
+    show_task,
+)
 from bulk_reset.web.task import Tasks
 from bulk_reset.web.work import INTERNAL_ERROR, Works
 
@@ -125,6 +131,7 @@ def _application(
             web.get(_LOGIN, log_in),
             web.get(f"{PREFIX}{{name}}", show_asset),
             web.get("/", show_start),
+            web.get("/account", show_account),
             web.post("/sheets", add_sheet),
             web.post("/language", choose_language),
             web.get("/tasks/{task}", show_task),

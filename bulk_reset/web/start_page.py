@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Final
@@ -9,8 +10,10 @@ from typing import Final
 from aiohttp import BodyPartReader, web
 
 from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.engine.account import read_account
+from bulk_reset.engine.connection import find_account
 from bulk_reset.web.languages import LANGUAGES
-from bulk_reset.web.pages import SETTINGS, TASKS, address, task_of
+from bulk_reset.web.pages import SETTINGS, TASKS, address, in_words, task_of
 from bulk_reset.web.phrases import mark
 from bulk_reset.web.rendering import page
 from bulk_reset.web.security import SESSION
@@ -28,6 +31,18 @@ async def show_start(request: web.Request) -> web.Response:
     return page(
         request, "start.html.j2", tasks=tasks, most_bytes=MOST_BYTES, fields=SETTABLE_FIELDS
     )
+
+
+async def show_account(request: web.Request) -> web.Response:
+    """Show which runs use the account now; loaded after the page, because a store may be slow."""
+    settings = request.app[SETTINGS]
+    use, error = None, ""
+    if settings.key_source():
+        options = settings.account()
+        use, error = await asyncio.to_thread(
+            in_words, lambda: read_account(find_account(options), options)
+        )
+    return page(request, "account.html.j2", use=use, error=error)
 
 
 async def add_sheet(request: web.Request) -> web.Response:

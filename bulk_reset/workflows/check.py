@@ -13,7 +13,7 @@ from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
 from bulk_reset.engine.options import Options, PathLike
-from bulk_reset.quota.limiter import ideal_s
+from bulk_reset.quota.windows import ideal_s
 from bulk_reset.sheets.profile import Profile, write_profile
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.validation import CheckedChunk

@@ -24,7 +24,7 @@ from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.run_sender import RunSender, SendResult
 from bulk_reset.engine.work_source import WorkSource, outcomes_by_row
-from bulk_reset.quota.limiter import ideal_s
+from bulk_reset.quota.windows import ideal_s
 from bulk_reset.records.audit import note_start
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests

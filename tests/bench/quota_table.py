@@ -33,7 +33,8 @@ from virtual_clock import (
 )
 
 from bulk_reset.core.errors import ThrottledError
-from bulk_reset.quota.limiter import Limiter, ideal_s, windows_of
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import ideal_s, windows_of
 
 ACCOUNT: Final = windows_of()
 WORKERS: Final = 64

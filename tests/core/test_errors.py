@@ -14,7 +14,7 @@ from bulk_reset.core.row_error import RowError
 from bulk_reset.core.saved_plan import PlanFileError
 from bulk_reset.jobs.job_files.job_file import JobFileError, JobFileProblem
 from bulk_reset.jobs.schedule.claim_stores import ClaimStoreError
-from bulk_reset.quota.redis_connection import StoreUnreachableError
+from bulk_reset.quota.permit_store import StoreUnreachableError
 from bulk_reset.sheets.profile import Profile, ProfileError
 from bulk_reset.sheets.toml_file import Problem, TomlFileError
 

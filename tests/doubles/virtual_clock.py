@@ -20,7 +20,8 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.errors import ThrottledError, UnknownOutcomeError
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.engine.worker_pool import WorkerPool
-from bulk_reset.quota.limiter import Limiter, Window
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import Window
 
 T = TypeVar("T")
 _TURN_S = 1e-7

@@ -29,7 +29,8 @@ from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.engine.worker_pool import GRACE_S, WorkerPool
-from bulk_reset.quota.limiter import Limiter, Window
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import Window
 
 ROOMY = (Window(10_000, 1.0), Window(600_000, 60.0))
 EXACT = RetryPolicy(jitter_s=0)

@@ -28,7 +28,7 @@ from bulk_reset.jobs.schedule.claim_stores import (
 )
 from bulk_reset.jobs.schedule.claims import LEASE_S, Answer, Claims, Taken
 from bulk_reset.observability.run_log import new_run_log
-from bulk_reset.quota.redis_connection import StoreUnreachableError
+from bulk_reset.quota.permit_store import StoreUnreachableError
 
 NOON = dt.datetime(2027, 1, 12, 12, tzinfo=dt.UTC).timestamp()
 

@@ -24,7 +24,8 @@ from virtual_clock import Line, StrictFixed, StrictSliding, Trip, run_virtual
 from bulk_reset.api.credentials import AppKey, Credentials
 from bulk_reset.core.errors import ExitCode, InputError, LockedError
 from bulk_reset.quota.account_ledger import AccountLedger, Holder, wait_for_account
-from bulk_reset.quota.limiter import Limiter, Window
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import Window
 
 KEY = "k3y-0f-an-account"
 SLOT_S = 0.01

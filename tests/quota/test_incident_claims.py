@@ -10,10 +10,10 @@ import pytest
 from redis_process import RedisProcess
 
 from bulk_reset.quota.incident_claims import CLAIM_S, ClaimStore, IncidentClaims
-from bulk_reset.quota.limiter import Window
 from bulk_reset.quota.local_store import LocalStore
 from bulk_reset.quota.permit_share import PermitShare
 from bulk_reset.quota.redis_store import RedisStore
+from bulk_reset.quota.windows import Window
 
 
 @pytest.fixture(params=["local", pytest.param("redis", marks=pytest.mark.redis)])

@@ -19,7 +19,8 @@ from virtual_clock import (
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.totals import Peak
-from bulk_reset.quota.limiter import Limiter, Window, ideal_s, windows_of
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import Window, ideal_s, windows_of
 
 ACCOUNT = windows_of()
 

@@ -28,7 +28,8 @@ from virtual_clock import (
 
 from bulk_reset.core.errors import UnknownOutcomeError
 from bulk_reset.core.outcome import Status
-from bulk_reset.quota.limiter import Limiter, Window, windows_of
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import Window, windows_of
 
 ACCOUNT = windows_of()
 EVERYTHING_ARRIVED_S = 60.0

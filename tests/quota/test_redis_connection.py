@@ -8,10 +8,10 @@ import pytest
 
 from bulk_reset.api.credentials import redact
 from bulk_reset.core.errors import InputError
+from bulk_reset.quota.permit_store import StoreUnreachableError
 from bulk_reset.quota.redis_connection import (
     PASSWORD_FILE_VARIABLE,
     PASSWORD_VARIABLE,
-    StoreUnreachableError,
     open_redis,
     redis_errors,
     shown_url,

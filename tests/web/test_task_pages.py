@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import AsyncIterator
@@ -15,7 +16,11 @@ from task_requests import asked, ended, opened, planned, post
 from web_requests import Client
 from web_server import WebServer, web_server
 
+from bulk_reset.api.credentials import DEFAULT_BASE_URL, AppKey, Credentials
 from bulk_reset.core.plan import FieldPlan, RowPlan
+from bulk_reset.engine.account import open_store
+from bulk_reset.quota.permit_share import PermitShare
+from bulk_reset.quota.windows import windows_of
 from bulk_reset.web.work import Work
 
 
@@ -168,3 +173,21 @@ async def test_a_sheet_is_fixed_run_and_undone_by_requests_alone(client: Client)
     assert "the previous values are restored" in text
     assert "All rows are done" not in text
     assert "undone" in (await client.get("/history")).text
+
+
+async def test_the_start_page_shows_who_else_uses_the_account(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of other people and programs are named, with the share that is in use."""
+    before = (await client.get("/account")).text.strip()
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "key-of-the-start-page")
+    whose = Credentials(AppKey("key-of-the-start-page"), DEFAULT_BASE_URL, "a test")
+    share = PermitShare(open_store(whose, None, ""), windows_of(), label="<十月>.xlsx")
+    with contextlib.closing(share):
+        share.exchange(5_000)
+        shown = (await client.get("/account")).text
+    after = (await client.get("/account")).text.strip()
+
+    assert (before, after) == ("", "")
+    assert "<li>&lt;十月&gt;.xlsx " in shown
+    assert "20% of the quota is in use. Further runs share the rest." in shown

@@ -29,7 +29,8 @@ from bulk_reset.jobs.schedule.claims import (
     renewed,
     taken,
 )
-from bulk_reset.quota.redis_connection import StoreUnreachableError, open_redis, redis_errors
+from bulk_reset.quota.permit_store import StoreUnreachableError
+from bulk_reset.quota.redis_connection import open_redis, redis_errors
 
 if TYPE_CHECKING:
     from redis import Redis
