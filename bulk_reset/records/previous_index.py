@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import tempfile
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
@@ -46,6 +48,7 @@ class PreviousIndex:
 
     Args:
         path: of the file; without one, there are no previous values. A torn last line is ignored.
+        skipped: lines at the start that do not count.
 
     Attributes:
         exists: whether there is a file.
@@ -55,13 +58,12 @@ class PreviousIndex:
         InputError: another file, or an invalid line; also by what reads lines.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, skipped: int = 0) -> None:
         self.path = path
-        self.exists = path.exists()
+        self.exists, self._skipped = path.exists(), skipped
         self._starts = array("Q", [0])
         self.digests = self.incidents = np.empty(0, NUMBER)
         self._file: IO[bytes] = io.BytesIO()
-        self._limit = csv.field_size_limit(LONGEST_CELL)
         try:
             if self.exists:
                 self._read()
@@ -91,20 +93,16 @@ class PreviousIndex:
         """The lines by digest, of their row."""
         return DigestOrder(self.digests)
 
-    @cached_property
-    def by_incident(self) -> DigestOrder:
-        """The lines by incident."""
-        return DigestOrder(self.incidents)
-
     def values(self, line: int) -> PreviousValues:
         """Return the previous values of a line, by its number."""
         self._file.seek(self._starts[line])
         content = self._file.read(self._starts[line + 1] - self._starts[line])
         try:
-            cells = next(csv.reader([content.decode()]))
+            with _long_cells():
+                cells = next(csv.reader([content.decode()]))
             return values_of(cells[0], *cells[-_OWN_CELLS:])
         except _ERRORS as exc:
-            raise edited(self.path, line + 1) from exc
+            raise edited(self.path, self._skipped + line + 1) from exc
 
     def of_rows(self, digests: Numbers) -> Iterator[list[PreviousValues]]:
         """Yield the previous values of each of these rows, in their order."""
@@ -113,16 +111,24 @@ class PreviousIndex:
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             yield [self.values(line) for line in order[start:end].tolist()] if start < end else []
 
-    def incidents_in_order(self, *, by_last: bool = False) -> Iterator[list[PreviousValues]]:
-        """Yield the previous values of each incident, in the order of their first or last line."""
-        order, borders = self.by_incident.order, self.by_incident.borders
-        keys = self.by_incident.last() if by_last else self.by_incident.first()
-        for n in np.argsort(keys).tolist():
-            lines = order[borders[n] : borders[n + 1]].tolist()
-            yield [self.values(line) for line in lines]
+    def incidents_in_order(
+        self, is_wanted: npt.NDArray[np.bool_] | None = None, *, newest_first: bool = False
+    ) -> Iterator[list[PreviousValues]]:
+        """Yield the previous values of each incident, in their order.
+
+        Args:
+            is_wanted: for each line, whether it is read; all by default.
+            newest_first: begin with the incident whose last line is the last of the file; by
+                default, with the incident of the first line.
+        """
+        lines = np.arange(len(self)) if is_wanted is None else np.flatnonzero(is_wanted)
+        by_incident = DigestOrder(self.incidents[lines])
+        order, borders = lines[by_incident.order], by_incident.borders
+        places = -by_incident.last() if newest_first else by_incident.first()
+        for n in np.argsort(places).tolist():
+            yield [self.values(line) for line in order[borders[n] : borders[n + 1]].tolist()]
 
     def _close(self) -> None:
-        csv.field_size_limit(self._limit)
         self._file.close()
 
     # --- Reading ---------------------------------------------------------------------------
@@ -143,14 +149,19 @@ class PreviousIndex:
         digests, incidents = bytearray(), bytearray()
         self._starts = array("Q", [len(HEADER)])
         try:
-            for cells in self._each_line(end):
-                digests += bytes.fromhex(cells[_DIGEST])
-                incidents += bytes.fromhex(cells[0])
-                if not len(digests) == len(incidents) == NUMBER.itemsize * (len(self._starts) - 1):
-                    raise ValueError(cells[0])
+            with _long_cells():
+                for cells in self._each_line(end):
+                    digests += bytes.fromhex(cells[_DIGEST])
+                    incidents += bytes.fromhex(cells[0])
+                    size = NUMBER.itemsize * (len(self._starts) - 1)
+                    if not len(digests) == len(incidents) == size:
+                        raise ValueError(cells[0])
         except (*_ERRORS, IndexError) as exc:
             raise edited(self.path, len(self._starts) - 1) from exc
-        self.digests, self.incidents = _numbers(digests), _numbers(incidents)
+        self._starts = self._starts[self._skipped :] or array("Q", [0])
+        self.digests, self.incidents = (
+            np.frombuffer(bytes(one), NUMBER)[self._skipped :] for one in (digests, incidents)
+        )
 
     def _each_line(self, end: int) -> Iterator[list[str]]:
         """Yield the cells of each line up to a place in the file, whose end is in ``_starts``."""
@@ -169,5 +180,10 @@ class PreviousIndex:
             yield cells
 
 
-def _numbers(content: bytearray) -> Numbers:
-    return np.frombuffer(bytes(content), NUMBER)
+@contextlib.contextmanager
+def _long_cells() -> Iterator[None]:
+    limit = csv.field_size_limit(LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
