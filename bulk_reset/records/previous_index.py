@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterator
 from functools import cached_property
@@ -21,6 +22,7 @@ from typing import IO, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.custom_fields import trimmed
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.row_keys import NUMBER, Numbers
@@ -68,10 +70,10 @@ class PreviousIndex:
             if self.exists:
                 self._read()
         except OSError as exc:
-            self._close()
+            self.close()
             raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
         except BaseException:
-            self._close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -83,7 +85,7 @@ class PreviousIndex:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
+        self.close()
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -92,6 +94,10 @@ class PreviousIndex:
     def by_digest(self) -> DigestOrder:
         """The lines by digest, of their row."""
         return DigestOrder(self.digests)
+
+    @cached_property
+    def _by_incident(self) -> DigestOrder:
+        return DigestOrder(self.incidents)
 
     def values(self, line: int) -> PreviousValues:
         """Return the previous values of a line, by its number."""
@@ -111,6 +117,10 @@ class PreviousIndex:
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             yield [self.values(line) for line in order[start:end].tolist()] if start < end else []
 
+    def of_incident(self, incident_id: str) -> list[PreviousValues]:
+        """Return the previous values of an incident, in their order."""
+        return [self.values(line) for line in self._by_incident.lines_of(incident_id)]
+
     def incidents_in_order(
         self, is_wanted: npt.NDArray[np.bool_] | None = None, *, newest_first: bool = False
     ) -> Iterator[list[PreviousValues]]:
@@ -128,7 +138,8 @@ class PreviousIndex:
         for n in np.argsort(places).tolist():
             yield [self.values(line) for line in order[borders[n] : borders[n + 1]].tolist()]
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     # --- Reading ---------------------------------------------------------------------------
@@ -178,6 +189,49 @@ class PreviousIndex:
         for cells in csv.reader(texts()):
             self._starts.append(place)
             yield cells
+
+
+class LastWritten:
+    """The last written value of each field, from a file of previous values; indexed on first use.
+
+    Args:
+        path: of the file; None or no file for no values.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._index: PreviousIndex | None = None
+
+    def is_last(self, incident_id: str, name: str, value: object) -> bool:
+        """Return whether a value was written last; raises as ``read_previous_values``."""
+        written = [one.wrote[name] for one in self._lines(incident_id) if name in one.wrote]
+        return bool(written) and _mark(written[-1]) == _mark(value)
+
+    def is_replaced(self, incident_id: str, name: str, value: object) -> bool:
+        """Return whether this value was replaced by another, which was written last.
+
+        Raises as ``read_previous_values``.
+        """
+        lines = [one for one in self._lines(incident_id) if name in one.wrote]
+        wanted = _mark(value)
+        return (
+            bool(lines)
+            and _mark(lines[-1].wrote[name]) != wanted
+            and any(_mark(one.before[name]) == wanted for one in lines)
+        )
+
+    def _lines(self, incident_id: str) -> list[PreviousValues]:
+        if self._path is None or (self._index is None and not self._path.exists()):
+            return []
+        if self._index is None:
+            self._index = PreviousIndex(self._path)
+            weakref.finalize(self, self._index.close)
+        return self._index.of_incident(incident_id)
+
+
+def _mark(value: object) -> str:
+    """Return a text for a value; the API may trim a text, which is no other value."""
+    return repr(trimmed(value))
 
 
 @contextlib.contextmanager

@@ -141,6 +141,10 @@ class ReportIndex:
         found[self.by_digest.last()] = True
         return found
 
+    def of_row(self, digest: str) -> Iterator[Outcome]:
+        """Yield the outcomes of a row, in the report's order."""
+        return map(self.outcome, self.by_digest.lines_of(digest))
+
     def last_of(self, digest: str) -> Outcome | None:
         """Return the last outcome of a row; None if it has no line."""
         lines = self.by_digest.lines_of(digest)
