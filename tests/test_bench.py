@@ -51,6 +51,13 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
             ("plans", "--rows", "200", "--rounds", "1"),
             ["check of the sheet", "make and write them", "apply: run --dry-run"],
         ),
+        (
+            ("scaling", "--rows", "100"),
+            [
+                *("check", "run, all rows done", "plan", "report", "report --html"),
+                *("report --xlsx", "verify", "undo, up to the question"),
+            ],
+        ),
     ],
 )
 def test_a_part_has_a_line_for_everything_it_measures(

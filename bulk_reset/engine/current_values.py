@@ -21,7 +21,8 @@ from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.engine.comparison import Comparison, Verdict, compare, outcome_unless_sent
 from bulk_reset.engine.readback import Incident
-from bulk_reset.records.previous_values import LastWritten, PreviousValues, PreviousValuesFile
+from bulk_reset.records.previous_index import LastWritten
+from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 
 Read = Callable[[Sequence[str]], Awaitable[Mapping[str, Incident]]]
 """Takes up to 100 ids, returns id -> incident for those that exist; raises RequestError."""

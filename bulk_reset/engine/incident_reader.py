@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from bulk_reset.api.client import Client, Page, open_client
@@ -55,17 +56,19 @@ class IncidentReader:
             except RequestError as error:
                 return await self._attempts.retry(trail, read, error)
 
-    async def each(self, incident_ids: Sequence[str]) -> AsyncIterator[Mapping[str, Incident]]:
-        """Read any number of incidents; yield those that exist, of 100 ids at a time, in order."""
-        parts = [incident_ids[i : i + MAX_IDS] for i in range(0, len(incident_ids), MAX_IDS)]
-        for first in range(0, len(parts), _READERS):
+    async def each(
+        self, incident_ids: Iterable[str]
+    ) -> AsyncIterator[tuple[Sequence[str], Mapping[str, Incident]]]:
+        """Read any number of incidents, in order.
+
+        Yields: up to 100 ids, and those of their incidents that exist.
+        """
+        ids = iter(incident_ids)
+        while parts := list(islice(iter(lambda: list(islice(ids, MAX_IDS)), []), _READERS)):
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self.incidents(part))
-                    for part in parts[first : first + _READERS]
-                ]
-            for task in tasks:
-                yield task.result()
+                tasks = [group.create_task(self.incidents(part)) for part in parts]
+            for part, task in zip(parts, tasks, strict=True):
+                yield part, task.result()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

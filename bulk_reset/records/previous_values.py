@@ -29,7 +29,7 @@ import numpy as np
 
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file, opener_like
-from bulk_reset.core.custom_fields import is_custom, trimmed
+from bulk_reset.core.custom_fields import is_custom
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import is_id
@@ -198,47 +198,6 @@ class SentDigests(Container[str]):
         key = keys_of([str(digest)])[0]
         place = int(np.searchsorted(self._keys, key))
         return place < len(self._keys) and bool(self._keys[place] == key)
-
-
-class LastWritten:
-    """The last written value of each field, from a file of previous values; read on first use.
-
-    Keeps three numbers per value in memory.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._last: dict[int, int] | None = None
-        self._replaced: set[int] = set()
-
-    def is_last(self, incident_id: str, name: str, value: object) -> bool:
-        """Return whether a value was written last; raises as ``read_previous_values``."""
-        return self._of(incident_id, name) == _mark(value)
-
-    def is_replaced(self, incident_id: str, name: str, value: object) -> bool:
-        """Return whether this value was replaced by another, which was written last.
-
-        Raises as ``read_previous_values``.
-        """
-        last = self._of(incident_id, name)
-        is_other = last is not None and last != _mark(value)
-        return is_other and hash((incident_id, name, _mark(value))) in self._replaced
-
-    def _of(self, incident_id: str, name: str) -> int | None:
-        if self._last is None:
-            self._last = {}
-            has_file = self._path is not None and self._path.exists()
-            for row in read_previous_values(self._path) if self._path and has_file else ():
-                for field_name, wrote in row.wrote.items():
-                    before = (row.incident_id, field_name, _mark(row.before[field_name]))
-                    self._replaced.add(hash(before))
-                    self._last[hash(before[:2])] = _mark(wrote)
-        return self._last.get(hash((incident_id, name)))
-
-
-def _mark(value: object) -> int:
-    """Return a number for a value; the API may trim a text, which is no other value."""
-    return hash(repr(trimmed(value)))
 
 
 def read_previous_values(path: Path, first: int = 0) -> Iterator[PreviousValues]:

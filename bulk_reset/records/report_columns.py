@@ -89,6 +89,7 @@ def outcome_of(cells: list[str]) -> Outcome:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def status_and_fields(status_text: str, names: str) -> tuple[Status, tuple[str, ...]]:
     """Return the values of the two columns ``status`` and ``fields``.
 
@@ -125,7 +126,9 @@ def _secondas_text(second: int) -> str:
 
 
 def _as_number(text: str) -> int:
-    found = _WHOLE_NUMBER.fullmatch(text)
+    if len(text) == 1 and text in "0123456789":  # as most are
+        return int(text)
+    found = _WHOLE_NUMBER.fullmatch(text) if text else None
     return int(found[1]) if found else 0
 
 

@@ -25,6 +25,7 @@ from bulk_reset.core.input_file import open_input
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
+from bulk_reset.records.history import code_of
 from bulk_reset.records.report_columns import DIGEST_LENGTH, HEADER, line_of, outcome_of
 from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
 
@@ -140,6 +141,10 @@ class ReportIndex:
         found[self.by_digest.last()] = True
         return found
 
+    def of_row(self, digest: str) -> Iterator[Outcome]:
+        """Yield the outcomes of a row, in the report's order."""
+        return map(self.outcome, self.by_digest.lines_of(digest))
+
     def last_of(self, digest: str) -> Outcome | None:
         """Return the last outcome of a row; None if it has no line."""
         lines = self.by_digest.lines_of(digest)
@@ -156,6 +161,10 @@ class ReportIndex:
         self._file.seek(self._starts[0])
         for _ in range(len(self)):
             yield self._outcome(self._file.readline())
+
+    def codes(self) -> npt.NDArray[np.uint8]:
+        """Return the status of each line (``code_of``), in the report's order."""
+        return np.fromiter((code_of(one.status) for one in self.outcomes()), np.uint8, len(self))
 
     def last_outcomes(self) -> Iterator[Outcome]:
         """Yield the last outcome of each row, in the order of the report."""

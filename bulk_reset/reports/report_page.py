@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -211,7 +212,11 @@ def _note(outcome: Outcome) -> str:
     if outcome.started_at:
         # To the millisecond, as the report has it.
         at, after_ms = divmod(round(outcome.started_at * 1000), 1000)
-        started = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}.{after_ms:03}"
         elapsed_ms = round((outcome.finished_at - outcome.started_at) * 1000)
-        notes.append(f"started {started} UTC, took {elapsed_ms:,} ms")
+        notes.append(f"started {_second(at)}.{after_ms:03} UTC, took {elapsed_ms:,} ms")
     return " · ".join(notes)
+
+
+@lru_cache(maxsize=64)
+def _second(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""A table of texts in memory that are sent exactly as they are; an undo is made of one.
+"""A table of texts that are sent exactly as they are; an undo is made of one.
 
 No file is in between, and no rule but the API's is checked: it has had these values before.
 """
@@ -13,12 +13,12 @@ from bulk_reset.sheets.chunk import Chunk
 
 @dataclass(slots=True)
 class ExactTable:
-    """A table of texts in memory that are sent as they are; a ``Source``.
+    """A table of texts that are sent as they are; a ``Source``.
 
     Attributes:
         label: the name used in messages: the file that shows the table.
         header: names of fields, and of columns of bulk-reset.
-        rows: the cells of each row; the first one is row 2.
+        rows: the cells of each row, in memory or on the disk; the first one is row 2.
     """
 
     label: str

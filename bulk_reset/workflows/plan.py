@@ -33,7 +33,7 @@ from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.quota.windows import ideal_s
-from bulk_reset.records.previous_values import LastWritten
+from bulk_reset.records.previous_index import LastWritten
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.reports.saved_plan_file import SavedPlanFile

@@ -21,7 +21,6 @@ from bulk_reset.engine.connection import connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import IncidentReader, open_incident_reader
 from bulk_reset.engine.options import Options, PathLike
-from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.sheets.pulled_sheet import PulledSheet
 from bulk_reset.workflows.edit_rules import Rules
 from bulk_reset.workflows.incident_query import Query, user_zone
@@ -101,8 +100,7 @@ class _Pulling:
     async def of_ids(self, ids: Sequence[str]) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the incidents of these ids, in their order."""
         done = 0
-        async for found in self.reader.each(ids):
-            some = ids[done : done + MAX_IDS]
+        async for some, found in self.reader.each(ids):
             self.pages += 1
             done += len(some)
             for incident_id in some:

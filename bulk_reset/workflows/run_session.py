@@ -27,7 +27,8 @@ from bulk_reset.engine.work_source import WorkSource, outcomes_by_row
 from bulk_reset.quota.windows import ideal_s
 from bulk_reset.records.audit import note_start
 from bulk_reset.records.history import History
-from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests
+from bulk_reset.records.previous_index import LastWritten
+from bulk_reset.records.previous_values import PreviousValuesFile, SentDigests
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, first_sent_at, read_report
 from bulk_reset.records.summary import ErrorGroups

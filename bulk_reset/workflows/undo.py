@@ -12,6 +12,7 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.plan import PlanTotals, RowPlan
+from bulk_reset.core.spool import Spool
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.history import WRITES
@@ -102,7 +103,7 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
     text = f"{counted(updates, 'incident')} will be restored."
     if updates and not callbacks.confirm(text):
         return UndoResult(undo_sheet, is_confirmed=False, totals=None)
-    failures: list[Outcome] = []
+    failures = Spool[Outcome]()
     following = _keeping_failures(callbacks, failures)
     totals = run(undo_sheet.table, own, following, handles_signals=handles_signals)
     undo_sheet = undo_sheet.with_lost(_not_restored(undo_sheet, failures))
@@ -129,7 +130,7 @@ def _planned(
     """
     # The run repeats the notices of the plan.
     quiet = Callbacks(on_read=callbacks.on_read, on_incidents_read=callbacks.on_incidents_read)
-    rows: list[RowPlan] = []
+    rows = Spool[RowPlan]()
     planned = plan(undo_sheet.table, options, quiet, rows.append)
     modified = {
         (row.incident_id, field.field)
@@ -140,7 +141,7 @@ def _planned(
     }
     if modified and not options.overwrite:
         undo_sheet = undo_sheet.split(modified)
-        rows.clear()
+        rows = Spool()
         planned = plan(undo_sheet.table, options, quiet, rows.append)
     for row in rows:
         add(row._replace(row_number=undo_sheet.row_number_of(row.row_number)))
@@ -163,7 +164,7 @@ def _set_aside(report: Path) -> None:
             path.replace(f"{path}~")
 
 
-def _keeping_failures(callbacks: Callbacks, failures: list[Outcome]) -> Callbacks:
+def _keeping_failures(callbacks: Callbacks, failures: Spool[Outcome]) -> Callbacks:
     """Return the same callbacks, which also keep the rows that are not done."""
 
     def keep(outcome: Outcome) -> None:
@@ -187,9 +188,7 @@ def _not_restored(undo_sheet: UndoSheet, failures: Iterable[Outcome]) -> list[No
             reason = "it was modified since the run"
         for name in outcome.fields:
             if name in unwritten_fields(outcome) or outcome.status is Status.UNKNOWN:
-                step = undo_sheet.steps[outcome.incident_id][name]
-                link = step.values.link
-                lost.append(
-                    NotRestored(outcome.incident_id, name, step.was, step.wrote, reason, link)
-                )
+                step = undo_sheet.step_of(outcome.row_number, name)
+                cells = (outcome.incident_id, name, step.was, step.wrote, reason, step.link)
+                lost.append(NotRestored(*cells))
     return lost

@@ -10,12 +10,17 @@ Nothing is written here.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.history import may_be_written
-from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.records.report_index import ReportIndex
+from bulk_reset.records.report_reader import beside
 
 _UNDO: Final = re.compile(r"(?P<name>.*)\.undo(?:-(?P<number>[0-9]{1,9}))?\.report\.csv", re.DOTALL)
 
@@ -47,12 +52,13 @@ def undone_by(report: Path) -> Path | None:
 
     An undo may have been undone itself, and so on.
     """
-    return next((undo for undo in reversed(undo_reports(report)) if _restored_by(undo)), None)
+    return next((undo for undo in reversed(undo_reports(report)) if len(_restored_by(undo))), None)
 
 
 def has_written(report: Path) -> bool:
     """Return whether a run has written something, or may have."""
-    return any(may_be_written(outcome) for outcome in _last_outcomes(report))
+    with ReportIndex(report) as lines:
+        return any(map(may_be_written, lines.last_outcomes()))
 
 
 def is_undo_report(report: Path) -> bool:
@@ -61,24 +67,30 @@ def is_undo_report(report: Path) -> bool:
 
 
 def _can_be_resumed(undo: Path) -> bool:
-    outcomes = _last_outcomes(undo)
-    written = {outcome.incident_id for outcome in outcomes if may_be_written(outcome)}
-    if not written:
+    written = _incidents_of(undo, may_be_written)
+    if not len(written):
         # The run may have written again since, so that a value is no longer unchanged.
-        return all(outcome.status is not Status.UNCHANGED for outcome in outcomes)
-    return written == _restored_by(undo)
+        with ReportIndex(undo) as lines:
+            return all(one.status is not Status.UNCHANGED for one in lines.last_outcomes())
+    return np.array_equal(written, _restored_by(undo))
 
 
-def _restored_by(undo: Path) -> set[str]:
+def _restored_by(undo: Path) -> npt.NDArray[np.bytes_]:
     """Return the incidents that an undo has restored, without those that it was undone for."""
-    restored = {one.incident_id for one in _last_outcomes(undo) if may_be_written(one)}
-    for later in undo_reports(undo) if restored else ():
-        restored -= _restored_by(later)
+    restored = _incidents_of(undo, may_be_written)
+    for later in undo_reports(undo) if len(restored) else ():
+        restored = np.setdiff1d(restored, _restored_by(later))
         # The value was there again already, set by another client.
-        restored -= {
-            one.incident_id for one in _last_outcomes(later) if one.status is Status.UNCHANGED
-        }
+        is_unchanged = _incidents_of(later, lambda outcome: outcome.status is Status.UNCHANGED)
+        restored = np.setdiff1d(restored, is_unchanged)
     return restored
+
+
+def _incidents_of(report: Path, is_wanted: Callable[[Outcome], bool]) -> npt.NDArray[np.bytes_]:
+    """Return the ids of the incidents of some rows, each once, sorted."""
+    with ReportIndex(report) as lines:
+        ids = (one.incident_id.encode() for one in lines.last_outcomes() if is_wanted(one))
+        return np.unique(np.fromiter(ids, "S24"))
 
 
 def _is_superseded(report: Path) -> bool:
@@ -87,10 +99,6 @@ def _is_superseded(report: Path) -> bool:
     return name is not None and undo_reports(report.with_name(f"{name}.report.csv"))[-1:] != [
         report
     ]
-
-
-def _last_outcomes(report: Path) -> list[Outcome]:
-    return list({outcome.digest: outcome for outcome in read_report(report)}.values())
 
 
 def _name_of(path: Path) -> str | None:

@@ -5,7 +5,7 @@ an undo is an ordinary run, and a field that was modified since is a conflict: s
 of their own, so that the others of the incident are restored. For an incident that was written
 several times, the previous values are followed from the last to the first.
 
-Values are sent from memory, exactly as they were. ``NAME.undo.csv`` shows them.
+Values are sent from a temporary file, exactly as they were. ``NAME.undo.csv`` shows them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections import Counter
+from array import array
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,12 +28,12 @@ from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import guard_formula
-from bulk_reset.records.previous_values import (
-    PreviousValues,
-    read_previous_values,
-)
+from bulk_reset.core.spool import Spool
+from bulk_reset.records.previous_index import PreviousIndex
+from bulk_reset.records.previous_values import PreviousValues
 from bulk_reset.records.report_file import refuse_while_written
-from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.records.report_index import ReportIndex
+from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
 from bulk_reset.reports.own_files import refuse_other
@@ -48,6 +49,7 @@ _ROW: Final = OWN_PREFIX + "row"
 _SENT: Final = (Status.UPDATED, Status.FAILED, Status.UNKNOWN)
 Field = tuple[str, str]
 """incident_id, field"""
+_LONGEST_NUMBER: Final = 15
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
 _LOST_START: Final = f"{ID_FIELD},field,".encode()
 
@@ -83,7 +85,7 @@ class UndoSheet:
         lost_file: the same; empty where there are none.
         comments: rows that added a comment, which stays.
         values_unknown: rows that were sent without reading, so their previous values are unknown.
-        steps: incident -> field -> what will be restored, in the order of the sheet.
+        steps: of each row of the sheet, what will be restored; see ``Row``.
         table: what is sent.
         own_rows: row of the undo sheet that the undone run sent -> row of the user's sheet; empty
             where the run sent the user's sheet.
@@ -98,9 +100,9 @@ class UndoSheet:
     lost_file: str
     comments: int
     values_unknown: int
-    steps: Mapping[str, Mapping[str, Step]] = field(default_factory=dict, repr=False)
+    steps: Sequence[Row] = field(default=(), repr=False)
     table: ExactTable = field(default_factory=lambda: ExactTable("", (), ()), repr=False)
-    own_rows: Mapping[int, int] = field(default_factory=dict, repr=False)
+    own_rows: Sequence[int] = field(default=(), repr=False)
 
     def row_number_of(self, row_number: int) -> int:
         """Return the row of the run's own sheet that a row of this sheet belongs to."""
@@ -111,9 +113,14 @@ class UndoSheet:
 
     def split(self, modified: Collection[Field]) -> UndoSheet:
         """Return the sheet with rows of their own for fields that were modified since the run."""
-        table = _table_of(self.sheet, _rows_of(self.steps, modified), self.own_rows)
+        steps = Spool(part for row in self.steps for part in _parts_of(row, modified))
+        table = _table_of(self.sheet, steps, self.own_rows)
         _write_sheet(self.sheet, table, self.sheet)
-        return replace(self, rows=len(table.rows), table=table)
+        return replace(self, rows=len(table.rows), steps=steps, table=table)
+
+    def step_of(self, row_number: int, name: str) -> Step:
+        """Return what a row of this sheet restores in a field."""
+        return self.steps[row_number - 2][1][name]
 
     def with_lost(self, more: Sequence[NotRestored]) -> UndoSheet:
         """Return it with more values that were not restored; they are in the file, too."""
@@ -126,12 +133,21 @@ class UndoSheet:
 
 @dataclass(slots=True)
 class Step:
-    """A field to restore."""
+    """A field to restore.
 
-    values: PreviousValues
-    """Of the row that wrote the field last."""
+    Attributes:
+        row_number, digest, link: of the row that wrote the field last.
+    """
+
+    row_number: int
+    digest: str
+    link: str
     was: Any
     wrote: Any
+
+
+Row = tuple[str, Mapping[str, Step]]
+"""incident_id, and field -> what will be restored."""
 
 
 def make_undo_sheet(report: Path) -> UndoSheet:
@@ -142,64 +158,74 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         LockedError: its run has not ended.
     """
     refuse_while_written(report)
-    lines = list(read_report(report))
-    last = {outcome.digest: outcome for outcome in lines}
-    comments = sum(
-        COMMENT_FIELD in set(outcome.fields) - unwritten_fields(outcome)
-        for outcome in last.values()
-    )
-    unknown = {digest for digest, outcome in last.items() if _may_have_written(outcome)}
-    before = beside(report, BEFORE)
-    if unknown and not before.exists():
-        raise InputError(
-            f"{before}: no such file, so the previous values of {report} are unknown: its run used "
-            f"{option('before', value=False)}, or the file was moved. Move it back."
-        )
-    previous = list(read_previous_values(before)) if before.exists() else []
-    unknown -= {one.digest for one in previous}
-    steps = _steps(previous, _unwritten(lines, previous))
-    found = [
-        NotRestored(incident_id, name, step.was, step.wrote, reason, step.values.link)
-        for incident_id, fields in steps.items()
-        for name, step in fields.items()
-        if (reason := why_not_restorable(name, step.was, step.wrote))
-    ]
-    gone = {(one.incident_id, one.field) for one in found}
-    # What did not have the new value after the run still has the one before.
-    lost = tuple(
-        one
-        for one in found
-        if (digest := steps[one.incident_id][one.field].values.digest) not in last
-        or one.field not in not_applied_fields(last[digest])
-    )
-    left = {
-        incident_id: kept
-        for incident_id, fields in reversed(steps.items())
-        if (kept := {name: s for name, s in fields.items() if (incident_id, name) not in gone})
-    }
     undo_report, lost_path = next_undo_report(report), beside(report, LOST)
     sheet = beside(undo_report, "csv")
+    with ReportIndex(report) as lines, PreviousIndex(beside(report, BEFORE)) as before:
+        comments, unknown = _count_written(lines, before)
+        if unknown and not before.exists:
+            raise InputError(
+                f"{before.path}: no such file, so the previous values of {report} are unknown: its "
+                f"run used {option('before', value=False)}, or the file was moved. Move it back."
+            )
+        steps, lost = _steps_of(lines, before)
     _refuse_foreign(sheet)
     refuse_other(lost_path, _is_lost_file, "list of values that cannot be restored")
     # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
-    own_rows = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else {}
-    table = _table_of(sheet, _rows_of(left), own_rows)
+    own_rows = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else ()
+    table = _table_of(sheet, steps, own_rows)
     _write_sheet(sheet, table, report)
     _write_lost(lost_path, lost, report)
     return UndoSheet(
         sheet,
         undo_report,
         len(table.rows),
-        sum(map(len, left.values())) + len(lost),
+        sum(len(fields) for _, fields in steps) + len(lost),
         lost,
         lost_path,
         str(lost_path) if lost else "",
         comments,
-        len(unknown),
-        left,
+        unknown,
+        steps,
         table,
         own_rows,
     )
+
+
+def _count_written(lines: ReportIndex, before: PreviousIndex) -> tuple[int, int]:
+    """Return how many rows added a comment, and how many have no previous values but wrote some."""
+    comments, unknown = 0, list[int]()
+    for line, (is_last, outcome) in enumerate(zip(lines.is_last(), lines.outcomes(), strict=True)):
+        if is_last and COMMENT_FIELD in outcome.fields:
+            comments += COMMENT_FIELD not in unwritten_fields(outcome)
+        if is_last and _may_have_written(outcome):
+            unknown.append(line)
+    return comments, int((~before.by_digest.has(lines.digests[unknown])).sum())
+
+
+def _steps_of(
+    lines: ReportIndex, before: PreviousIndex
+) -> tuple[Spool[Row], tuple[NotRestored, ...]]:
+    """Return what will be restored, from the incident written last to the first, and the rest."""
+    steps, lost = Spool[Row](), deque[NotRestored]()
+    for previous in before.incidents_in_order(newest_first=True):
+        incident_id = previous[0].incident_id
+        digests = dict.fromkeys(one.digest for one in previous)
+        rows = {digest: list(lines.of_row(digest)) for digest in digests}
+        fields = _steps(previous, _unwritten(rows, previous))
+        reasons = {
+            name: why_not_restorable(name, step.was, step.wrote) for name, step in fields.items()
+        }
+        found = []
+        for name, step in fields.items():
+            row = rows[step.digest]
+            # What did not have the new value after the run still has the one before.
+            if reasons[name] and not (row and name in not_applied_fields(row[-1])):
+                cells = (incident_id, name, step.was, step.wrote, reasons[name], step.link)
+                found.append(NotRestored(*cells))
+        lost.extendleft(reversed(found))
+        if kept := {name: step for name, step in fields.items() if not reasons[name]}:
+            steps.append((incident_id, kept))
+    return steps, tuple(lost)
 
 
 def _may_have_written(outcome: Outcome) -> bool:
@@ -208,50 +234,52 @@ def _may_have_written(outcome: Outcome) -> bool:
 
 
 def _unwritten(
-    lines: Iterable[Outcome], previous: Iterable[PreviousValues]
+    rows: Mapping[str, Sequence[Outcome]], previous: Iterable[PreviousValues]
 ) -> dict[str, frozenset[str]]:
     """Return digest -> the fields that were never written, so there is nothing to undo.
 
     The last line with a field counts. A row that was sent more often than it has lines was killed
     before the API answered, and may have written its fields.
+
+    Args:
+        rows: digest -> the lines of the row, in their order.
     """
     sent = Counter((one.digest, name) for one in previous for name in one.wrote)
-    is_unwritten: dict[str, dict[str, bool]] = {}
-    for outcome in lines:
-        fields = is_unwritten.setdefault(outcome.digest, {})
-        unwritten = unwritten_fields(outcome)
-        if outcome.status in _SENT:
-            sent.subtract((outcome.digest, name) for name in outcome.fields)
-            fields.update((name, name in unwritten) for name in outcome.fields)
-    return {
-        digest: frozenset(
-            name for name, is_so in fields.items() if is_so and sent[digest, name] < 1
+    found = {}
+    for digest, outcomes in rows.items():
+        is_unwritten: dict[str, bool] = {}
+        for outcome in outcomes:
+            unwritten = unwritten_fields(outcome)
+            if outcome.status in _SENT:
+                sent.subtract((digest, name) for name in outcome.fields)
+                is_unwritten.update((name, name in unwritten) for name in outcome.fields)
+        found[digest] = frozenset(
+            name for name, is_so in is_unwritten.items() if is_so and sent[digest, name] < 1
         )
-        for digest, fields in is_unwritten.items()
-    }
+    return found
 
 
 def _steps(
     previous: Sequence[PreviousValues], unwritten: Mapping[str, Collection[str]]
-) -> dict[str, dict[str, Step]]:
-    """Return incident -> field -> what to restore, incidents in the order of their last writing.
+) -> dict[str, Step]:
+    """Return field -> what to restore in an incident.
 
     Args:
+        previous: of the incident.
         unwritten: digest -> fields that the row did not write, so there is nothing to undo. A later
             row of the incident was compared as if it had, so they lead further back.
     """
-    steps: dict[str, dict[str, Step]] = {}
+    fields: dict[str, Step] = {}
     for one in reversed(previous):
-        fields = steps.setdefault(one.incident_id, {})
         for name, was in one.before.items():
             step = fields.get(name)
             if step is None:
-                if name not in unwritten.get(one.digest, ()):
-                    fields[name] = Step(one, was, one.wrote[name])
+                if name not in unwritten[one.digest]:
+                    fields[name] = Step(one.row_number, one.digest, one.link, was, one.wrote[name])
             elif is_same(one.wrote[name], step.was):
                 # This row wrote the value that the later row replaced.
                 step.was = was
-    return dict(reversed(steps.items()))
+    return fields
 
 
 def _refuse_foreign(sheet: Path) -> None:
@@ -275,40 +303,38 @@ def _is_undo_sheet(path: Path) -> bool:
         return False
 
 
-def _own_row_numbers(sheet: Path) -> dict[int, int]:
-    """Return row number -> row number in the user's sheet; empty if it is not an undo sheet."""
-    if not _is_undo_sheet(sheet):
-        return {}
-    with sheet.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = enumerate(csv.DictReader(file), 2)
-        return {
-            number: int(text) for number, row in rows if (text := row.get(_ROW) or "").isdecimal()
-        }
+def _own_row_numbers(sheet: Path) -> Sequence[int]:
+    """Return row number -> row number in the user's sheet, 0 for none; empty for another sheet."""
+    numbers = array("q")
+    if _is_undo_sheet(sheet):
+        numbers.extend((0, 0))  # there is no row 0, and row 1 is the header
+        with sheet.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            for row in csv.DictReader(file):
+                text = row.get(_ROW) or ""
+                numbers.append(
+                    int(text) if text.isdecimal() and len(text) <= _LONGEST_NUMBER else 0
+                )
+    return numbers
 
 
-_Row = tuple[str, Mapping[str, Step]]
+def _parts_of(row: Row, modified: Collection[Field]) -> Iterator[Row]:
+    """Yield a row for an incident, and one more for its fields that were modified."""
+    incident_id, fields = row
+    own = {name: step for name, step in fields.items() if (incident_id, name) in modified}
+    others = {name: step for name, step in fields.items() if name not in own}
+    yield from ((incident_id, part) for part in (others, own) if part)
 
 
-def _rows_of(
-    steps: Mapping[str, Mapping[str, Step]], modified: Collection[Field] = frozenset()
-) -> Iterator[_Row]:
-    """Yield a row for each incident, and one more for its fields that were modified."""
-    for incident_id, fields in steps.items():
-        own = {name: step for name, step in fields.items() if (incident_id, name) in modified}
-        others = {name: step for name, step in fields.items() if name not in own}
-        yield from ((incident_id, part) for part in (others, own) if part)
-
-
-def _table_of(sheet: Path, rows: Iterable[_Row], own_rows: Mapping[int, int]) -> ExactTable:
-    rows = list(rows)
-    customs = dict.fromkeys(name for _, fields in rows for name in fields if is_custom(name))
+def _table_of(sheet: Path, steps: Iterable[Row], own_rows: Sequence[int]) -> ExactTable:
+    customs = dict.fromkeys(name for _, fields in steps for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
-    if any(ACTION_FIELD in fields for _, fields in rows):
+    if any(ACTION_FIELD in fields for _, fields in steps):
         columns[ACTION_FIELD] = ACTION_FIELD
     names = [header_of(column) for column in columns.values()]
-    cells = []
-    for incident_id, fields in rows:
-        number = next(iter(fields.values())).values.row_number
+    cells = Spool[tuple[str, ...]]()
+    for incident_id, fields in steps:
+        number = next(iter(fields.values())).row_number
+        own = own_rows[number] if number < len(own_rows) else 0
         wrote = _texts(columns, fields, "wrote")
         was = _texts(columns, fields, "was")
         if ACTION_FIELD in fields:
@@ -317,7 +343,7 @@ def _table_of(sheet: Path, rows: Iterable[_Row], own_rows: Mapping[int, int]) ->
             (
                 incident_id,
                 *was.values(),
-                str(own_rows.get(number, number)),
+                str(own or number),
                 *wrote.values(),
                 check_of(incident_id, wrote),
             )

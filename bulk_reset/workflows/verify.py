@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
@@ -23,16 +26,17 @@ from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options, PathLike
-from bulk_reset.records.previous_values import PreviousValues, read_previous_values
+from bulk_reset.records.history import code_of
+from bulk_reset.records.previous_index import PreviousIndex
+from bulk_reset.records.previous_values import PreviousValues
 from bulk_reset.records.report_file import Report
-from bulk_reset.records.report_reader import beside, read_report
+from bulk_reset.records.report_index import DigestOrder, ReportIndex
+from bulk_reset.records.report_reader import beside
 from bulk_reset.records.written_fields import NOT_APPLIED, read_back_text
 from bulk_reset.workflows.report_destination import refuse_other_destination
 
 BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
-Field = tuple[str, str]
-"""incident_id, field"""
 
 
 class FreshRun(NamedTuple):
@@ -85,129 +89,138 @@ def verify_report(
         on_read: called with how many incidents were read, of how many.
         fresh: the run that has just ended, if it has.
     """
-    first_value = fresh.first_value if fresh is not None and fresh.is_alone else 0
-    before_path = beside(path, BEFORE)
-    last = {outcome.digest: outcome for outcome in read_report(path)}
-    if not before_path.exists():
-        if not any(outcome.status in _WRITTEN and outcome.attempts for outcome in last.values()):
+    skipped = fresh.first_value if fresh is not None and fresh.is_alone else 0
+    with ReportIndex(path) as lines, PreviousIndex(beside(path, BEFORE), skipped) as before:
+        codes = lines.codes()
+        if not before.exists:
+            _require_nothing_written(lines, before.path)
             return Verification(str(path), 0, ())
-        raise InputError(
-            f"{before_path}: no such file, so what {path} wrote is unknown: its run used "
-            f"{option('before', value=False)}, or the file was moved. Move it back."
-        )
-    values = list(read_previous_values(before_path, first_value))
-    expected, of_row = _expected(values, last)
-    found, links, requests = _read(expected, connection, options, on_read)
-    mismatches = tuple(
-        Mismatch(one.row_number, *key, one.wrote[key[1]], found.get(key), links.get(key[0], ""))
-        for key, one in expected.items()
-        if not has_value(key[1], found.get(key), one.wrote[key[1]])
-    )
-    wrong = {(mismatch.incident_id, mismatch.field) for mismatch in mismatches}
-    own = values[fresh.first_value - first_value :] if fresh is not None else []
-    settled, not_applied = _settle(path, last, of_row, wrong, {one.digest for one in own})
+        own = before.digests[fresh.first_value - skipped :] if fresh else before.digests[:0]
+        comparison = _Comparison(lines, before, codes, DigestOrder(own))
+        requests = comparison.read(connection, options, on_read)
+        last = lines.by_digest.last()
+        last_codes, known = codes[last], before.by_digest.has(lines.digests[last])
+    comparison.write(path)
     if fresh is not None:
-        for outcome in not_applied:
+        for outcome in comparison.not_applied:
             fresh.on_failure(outcome)
-    values_unknown = unsettled_rows = 0
-    if not first_value:
-        known = {one.digest for one in values}
-        values_unknown = sum(
-            outcome.status is Status.UPDATED and outcome.digest not in known
-            for outcome in last.values()
-        )
-        unsettled_rows = sum(o.status is Status.UNKNOWN for o in last.values())
-        unsettled_rows -= sum(settled.values())
-    unsettled = {digest for digest in of_row if last.get(digest, _NONE).status is Status.UNKNOWN}
+    values_unknown = int(((last_codes == code_of(Status.UPDATED)) & ~known).sum())
+    unsettled_rows = int((last_codes == code_of(Status.UNKNOWN)).sum())
     return Verification(
         str(path),
-        len(of_row),
-        tuple(m for m in mismatches if expected[m.incident_id, m.field].digest not in unsettled),
-        settled,
-        values_unknown,
+        comparison.rows,
+        tuple(comparison.mismatches),
+        dict(comparison.settled),
+        values_unknown * (not skipped),
         requests,
-        unsettled_rows,
-        len(not_applied),
+        (unsettled_rows - comparison.settled.total()) * (not skipped),
+        len(comparison.not_applied),
     )
 
 
-def _read(
-    fields: Iterable[Field],
-    connection: Connection,
-    options: Options,
-    on_read: Callable[[int, int], None],
-) -> tuple[dict[Field, Any], dict[str, str], int]:
-    """Return the current values, the pages of the incidents, and how many requests it took."""
-    names: dict[str, list[str]] = {}
-    for incident_id, name in fields:
-        names.setdefault(incident_id, []).append(name)
-    found: dict[Field, Any] = {}
-    links: dict[str, str] = {}
-
-    async def read() -> int:
-        async with open_incident_reader(connection, options) as reader:
-            done = 0
-            async for incidents in reader.each(list(names)):
-                done += len(incidents)
-                on_read(done, len(names))
-                for incident_id, incident in incidents.items():
-                    links[incident_id] = str(incident.get("detail_url") or "")
-                    for name in names[incident_id]:
-                        found[incident_id, name] = live_value(incident, name)
-            return reader.limiter.requests
-
-    return found, links, in_new_loop(read) if names else 0
+def _require_nothing_written(lines: ReportIndex, before: Path) -> None:
+    if any(one.status in _WRITTEN and one.attempts for one in lines.last_outcomes()):
+        raise InputError(
+            f"{before}: no such file, so what {lines.path} wrote is unknown: its run used "
+            f"{option('before', value=False)}, or the file was moved. Move it back."
+        )
 
 
-_NONE: Final = Outcome(0, "", Status.PENDING, (), "")
-
-
-def _expected(
-    values: Iterable[PreviousValues], last: Mapping[str, Outcome]
-) -> tuple[dict[Field, PreviousValues], dict[str, set[Field]]]:
-    """Return the row that wrote each field last, and the fields that each row wrote last."""
-    expected: dict[Field, PreviousValues] = {}
-    for one in values:
-        if last.get(one.digest, _NONE).status in _WRITTEN:
-            expected |= {(one.incident_id, name): one for name in one.wrote}
-    of_row: dict[str, set[Field]] = {}
-    for key, one in expected.items():
-        of_row.setdefault(one.digest, set()).add(key)
-    return expected, of_row
-
-
-def _settle(
-    path: Path,
-    last: Mapping[str, Outcome],
-    of_row: Mapping[str, set[Field]],
-    wrong: set[Field],
-    fresh: Collection[str],
-) -> tuple[dict[Status, int], list[Outcome]]:
-    """Add a line to the report for each row whose outcome was unknown, or was not applied.
+class _Comparison:
+    """Compares what a report's rows wrote with the current values, incident by incident.
 
     Args:
-        fresh: digests of the rows of the run that has just ended.
+        codes: the status of each line of the report.
+        fresh: the rows of the run that has just ended.
 
-    Returns: status -> rows that were unknown, and those that were confirmed but not applied.
+    Attributes:
+        rows: that wrote a value which no later row replaced.
+        mismatches: values that are not as they were written, but for rows that were unknown.
+        settled: status -> rows that were unknown.
+        not_applied: fresh rows that were confirmed, but not applied.
     """
-    settled: Counter[Status] = Counter()
-    not_applied, lines = list[Outcome](), list[Outcome]()
-    for digest, fields in of_row.items():
-        outcome, differing = last[digest], sorted(name for _, name in fields & wrong)
+
+    def __init__(
+        self,
+        lines: ReportIndex,
+        before: PreviousIndex,
+        codes: npt.NDArray[np.uint8],
+        fresh: DigestOrder,
+    ) -> None:
+        self._lines, self._before, self._fresh = lines, before, fresh
+        starts, ends = lines.by_digest.ranges(before.digests)
+        has_line, last = starts < ends, np.append(lines.by_digest.order, 0)[ends - 1]
+        written = np.isin(np.append(codes, 0)[last], [code_of(status) for status in _WRITTEN])
+        self._is_wanted = has_line & written
+        self.rows = 0
+        self.mismatches: list[Mismatch] = []
+        self.settled: Counter[Status] = Counter()
+        self.not_applied: list[Outcome] = []
+        self._settlements: list[Outcome] = []
+
+    def read(
+        self, connection: Connection, options: Options, on_read: Callable[[int, int], None]
+    ) -> int:
+        """Read all incidents and compare them; return how many requests it took."""
+        total = len(DigestOrder(self._before.incidents[self._is_wanted]))
+        written: dict[str, list[PreviousValues]] = {}
+
+        def ids() -> Iterator[str]:
+            for values in self._before.incidents_in_order(self._is_wanted):
+                written[values[0].incident_id] = values
+                yield values[0].incident_id
+
+        async def read() -> int:
+            async with open_incident_reader(connection, options) as reader:
+                done = 0
+                async for part, incidents in reader.each(ids()):
+                    done += len(incidents)
+                    on_read(done, total)
+                    for incident_id in part:
+                        self._compare(written.pop(incident_id), incidents.get(incident_id, {}))
+                return reader.limiter.requests
+
+        return in_new_loop(read) if total else 0
+
+    def _compare(self, written: Sequence[PreviousValues], incident: Mapping[str, Any]) -> None:
+        """Compare an incident with what rows wrote to it, in their order."""
+        last = {name: one for one in written for name in one.wrote}
+        link = str(incident.get("detail_url") or "")
+        wrong: dict[str, list[Mismatch]] = {one.digest: [] for one in last.values()}
+        for name, one in last.items():
+            found = live_value(incident, name) if incident else None
+            if not has_value(name, found, one.wrote[name]):
+                wrong[one.digest].append(
+                    Mismatch(one.row_number, one.incident_id, name, one.wrote[name], found, link)
+                )
+        for digest, mismatches in wrong.items():
+            outcome = self._lines.last_of(digest)
+            assert outcome is not None  # noqa: S101  (it is wanted because it has a line)
+            self.rows += 1
+            self._settle(outcome, sorted(one.field for one in mismatches))
+            if outcome.status is not Status.UNKNOWN:
+                self.mismatches += mismatches
+
+    def _settle(self, outcome: Outcome, differing: Sequence[str]) -> None:
+        """Find out whether a row was applied whose outcome is unknown, or not confirmed."""
         if outcome.status is Status.UNKNOWN:
             # A comment is sent last, so it was not added; nor can it be read back.
             if differing or COMMENT_FIELD not in outcome.fields:
-                lines.append(_settled(outcome, differing, outcome.error_code))
-                settled[lines[-1].status] += 1
-        elif outcome.status is Status.UPDATED and differing and digest in fresh:
-            not_applied.append(_settled(outcome, differing, NOT_APPLIED))
-    if lines or not_applied:
-        with Report(path) as report:
-            for line in [*lines, *not_applied]:
-                report.write(line)
-            report.flush()
-            report.sync()
-    return dict(settled), not_applied
+                self._settlements.append(_settled(outcome, differing, outcome.error_code))
+                self.settled[self._settlements[-1].status] += 1
+        elif (
+            outcome.status is Status.UPDATED and differing and self._fresh.lines_of(outcome.digest)
+        ):
+            self.not_applied.append(_settled(outcome, differing, NOT_APPLIED))
+
+    def write(self, path: Path) -> None:
+        """Add a line to the report for each row that was unknown, or not applied."""
+        if self._settlements or self.not_applied:
+            with Report(path) as report:
+                for line in [*self._settlements, *self.not_applied]:
+                    report.write(line)
+                report.flush()
+                report.sync()
 
 
 def _settled(outcome: Outcome, differing: Sequence[str], code: str) -> Outcome:

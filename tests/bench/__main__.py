@@ -32,6 +32,7 @@ class Part(StrEnum):
     PAGE = "page"
     PLANS = "plans"
     QUOTA = "quota"
+    SCALING = "scaling"
     SCHEDULE = "schedule"
     SHEETS = "sheets"
     STARTUP = "startup"
@@ -48,7 +49,7 @@ def main(
             min=1,
             help="Rows of the largest sheet. "
             f"[default: engine {engine.ROWS:,}, sheets {sheets_table.ROWS:,}, page 100,000, "
-            f"plans 1,000,000]",
+            "plans and scaling 1,000,000]",
         ),
     ] = None,
     rounds: Annotated[
@@ -104,6 +105,10 @@ def _tables(  # noqa: PLR0911  (one for each part)
             import quota_table  # noqa: PLC0415
 
             return quota_table.tables()
+        case Part.SCALING:
+            import scaling  # noqa: PLC0415  (imports bulk_reset)
+
+            return scaling.tables(rows or scaling.ROWS, log)
         case Part.SCHEDULE | Part.CLAIMS | Part.DASK:
             import schedules  # noqa: PLC0415  (imports bulk_reset)
 

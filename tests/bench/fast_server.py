@@ -1,6 +1,7 @@
 """A server that accepts every update as fast as Python allows, to measure clients with.
 
-It has every incident that is asked for, with values that differ from every sheet's. It reads each
+It has every incident that is asked for, with values that differ from every sheet's; with the
+argument ``written``, with those of the sheet. It reads each
 request to its end by ``Content-Length``, keeps connections alive, and answers as the API does. It
 prints its port and serves until its standard input is closed. For each line on its standard input
 it prints a JSON line: ``cpu_s``, the processor time that it has used (to see whether the server
@@ -32,9 +33,22 @@ _ANSWER: Final = (
 _LIST: Final = b"POST /incident/list-by-ids"
 
 
+def _as_before(incident_id: str) -> dict[str, str]:
+    return {"incident_id": incident_id, "title": "As before", "description": ""}
+
+
+def _as_written(incident_id: str) -> dict[str, str]:
+    from sheets import HEADER, row  # noqa: PLC0415  (imports a writer of workbooks)
+
+    return dict(zip(HEADER, row(int(incident_id[8:], 16)), strict=True))
+
+
+_VALUES_OF: Final = _as_written if sys.argv[1:] == ["written"] else _as_before
+
+
 def _incidents(request: bytes) -> bytes:
     ids = json.loads(request.partition(_END_OF_HEAD)[2])["incident_ids"]
-    items = [{"incident_id": one, "title": "As before", "description": ""} for one in ids]
+    items = [_VALUES_OF(one) for one in ids]
     body = json.dumps({"request_id": "01HZX7Q5N6Y2M8K4V3T1R9W0BC", "data": {"items": items}})
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return f"{head}\r\n\r\n{body}".encode()

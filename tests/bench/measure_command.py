@@ -4,7 +4,8 @@ It is a program of its own with few imports, because on Linux a process starts w
 of its parent: only below a small parent is the peak that of the command.
 
 The command's output is passed on; one JSON line follows it: ``seconds`` from start to exit,
-``peak_bytes`` of resident memory, ``exit_code``.
+``cpu_s`` of
+processor time, ``peak_bytes`` of resident memory, ``exit_code``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def main() -> None:
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     measured = {
         "seconds": seconds,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
         "peak_bytes": usage.ru_maxrss * unit_bytes,
         "exit_code": os.waitstatus_to_exitcode(status),
     }

@@ -36,6 +36,7 @@ class Measured:
     """Measurements of a command, from its start to its exit."""
 
     seconds: float
+    cpu_s: float
     peak_bytes: int
     stdout: str
 
@@ -84,7 +85,7 @@ def measure(command: Sequence[str], *, exit_code: int = 0) -> Measured:
     if facts["exit_code"] != exit_code:
         output = f"{stdout[-1000:]}\n{done.stderr[-2000:]}"
         raise RuntimeError(f"{' '.join(command)}: exit code {facts['exit_code']}: {output}")
-    return Measured(facts["seconds"], facts["peak_bytes"], stdout)
+    return Measured(facts["seconds"], facts["cpu_s"], facts["peak_bytes"], stdout)
 
 
 # --- Where processes run ---------------------------------------------------------------------
@@ -165,12 +166,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Server]:
-    """Run a server on its core until the block ends."""
+def serving(*arguments: str) -> Iterator[Server]:
+    """Run a server on its core until the block ends; for its arguments see ``fast_server``."""
     pair = cores()
     with on_core(pair[0] if pair else None):
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "fast_server.py")],
+            [sys.executable, str(HERE / "fast_server.py"), *arguments],
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -27,29 +27,38 @@ _IN_A_SECOND: Final = 50
 _BLOCK: Final = 1_000
 
 
-def write_report(folder: Path, count: int, *, seed: int = 0) -> Path:
-    """Write a report of this many rows of 7 columns; 1 of 50 was not updated."""
+def write_report(
+    folder: Path, count: int, *, seed: int = 0, scope: str = "https://api.example", is_done: bool = False
+) -> Path:
+    """Write a report of this many rows of 7 columns; 1 of 50 was not updated.
+
+    Args:
+        scope: of the digests: the API's address.
+        is_done: all rows were updated.
+    """
     report = folder / "nightly.report.csv"
     with Report(report) as lines, PreviousValuesFile(beside(report, "before.csv")) as before:
-        ended = _ended(count)
+        ended = _ended(count, scope, is_done=is_done)
         while block := list(itertools.islice(ended, _BLOCK)):
             before.append(image for _, image in block if image is not None)
             for outcome, _ in block:
                 lines.write(outcome)
             lines.flush()
-    append_audit(report, _record(count, seed))
+    append_audit(report, _record(count, seed, scope))
     return report
 
 
-def _ended(count: int) -> Iterator[tuple[Outcome, PreviousValues | None]]:
+def _ended(
+    count: int, scope: str, *, is_done: bool
+) -> Iterator[tuple[Outcome, PreviousValues | None]]:
     for n, cells in enumerate(rows(count)):
         incident_id, *texts = cells
         values = dict(zip(HEADER[1:], texts, strict=True))
-        change = Change.of(n + 2, incident_id, values, scope="bench")
+        change = Change.of(n + 2, incident_id, values, scope=scope)
         started_at = _STARTED_AT + n // _IN_A_MINUTE * 60 + n % _IN_A_MINUTE / _IN_A_SECOND
         # Some hundred milliseconds, and a slow request now and then.
         took_s = 0.06 + n * 7919 % 1000 / 8000 + (n % 97 == 0) * (n % 5)
-        status, code, message = _end(n)
+        status, code, message = (Status.UPDATED, "", "") if is_done else _end(n)
         is_sent = status in {Status.UPDATED, Status.FAILED, Status.UNKNOWN}
         outcome = Outcome(
             *(change.row_number, incident_id, status, change.fields, change.digest),
@@ -90,14 +99,14 @@ def _end(n: int) -> tuple[Status, str, str]:
     return (Status.UNCHANGED if n % 25 == 3 else Status.UPDATED), "", ""
 
 
-def _record(count: int, seed: int) -> dict[str, object]:
+def _record(count: int, seed: int, scope: str) -> dict[str, object]:
     return {
         "version": "0.1.0",
         "started_at": _STARTED_AT - 2,
         "ended_at": _STARTED_AT + count * 0.06,
         "sheet": "nightly.csv",
-        "scope": "https://api.example",
-        "options": {"retry_failed": True, "base_url": "https://api.example"},
+        "scope": scope,
+        "options": {"retry_failed": True, "base_url": scope},
         "sheet_sha256": f"{seed:064x}",
         "sheet_bytes": 300 * count,
         "rows": count,

@@ -17,17 +17,21 @@ _SEVERITIES: Final = ("Critical", "Warning", "Info")
 
 
 def rows(count: int) -> Iterator[tuple[str, ...]]:
-    """Yield valid rows, each of another incident."""
-    for n in range(1, count + 1):
-        yield (
-            f"69da451e{n:016x}",
-            f"Checkout latency above 2 s in region {n % 40}, alarm {n}",
-            f"p99 rose to {n % 900} ms, 支付服务延迟升高, and the queue grew to {n % 7000} entries",
-            f"{n % 97} % of the orders were late, 影响华东区用户",
-            "The connection pool was exhausted after a deploy doubled the workers",
-            "Rolled back, 扩容连接池, then raised the limit and added an alarm",
-            _SEVERITIES[n % 3],
-        )
+    """Return valid rows, each of another incident."""
+    return map(row, range(1, count + 1))
+
+
+def row(n: int) -> tuple[str, ...]:
+    """Return a row; n is the end of its incident's id."""
+    return (
+        f"69da451e{n:016x}",
+        f"Checkout latency above 2 s in region {n % 40}, alarm {n}",
+        f"p99 rose to {n % 900} ms, 支付服务延迟升高, and the queue grew to {n % 7000} entries",
+        f"{n % 97} % of the orders were late, 影响华东区用户",
+        "The connection pool was exhausted after a deploy doubled the workers",
+        "Rolled back, 扩容连接池, then raised the limit and added an alarm",
+        _SEVERITIES[n % 3],
+    )
 
 
 def write_csv(path: Path, count: int) -> Path:
