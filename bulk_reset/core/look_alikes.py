@@ -50,11 +50,6 @@ def is_invisible(text: str) -> bool:
     return _INVISIBLE_TEXT.fullmatch(text) is not None
 
 
-def may_be_invisible(starts: set[str]) -> bool:
-    """Return whether one of these characters may begin an invisible text."""
-    return any(map(is_invisible, starts))
-
-
 def without_invisible(text: str) -> str:
     """Return the text without characters that show nothing; white space stays."""
     return text if text.isascii() else _INVISIBLE_CHARACTERS.sub("", text)

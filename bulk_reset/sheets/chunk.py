@@ -86,6 +86,7 @@ class Chunk:
         formatted: (row_number, column) of dates and numbers whose text is in a given format.
         origins: the rules of the profile, in the order in which they were used.
         profile_faults: (row_number, column) -> why the profile has no text for the cell.
+        may_have_controls: whether a cell of the sheet may contain a control character.
     """
 
     numbers: Sequence[int]
@@ -102,6 +103,7 @@ class Chunk:
     formatted: frozenset[tuple[int, int]] = frozenset()
     origins: tuple[Origin, ...] = ()
     profile_faults: dict[tuple[int, int], ProfileFault] = field(default_factory=dict)
+    may_have_controls: bool = True
 
     def rows_at(self, places: Sequence[int], names: Container[str]) -> Chunk:
         """Return some rows alone, with the pulled values of some fields."""

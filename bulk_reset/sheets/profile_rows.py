@@ -20,6 +20,7 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.sheets.cell_formats import CellFormat
+from bulk_reset.sheets.cell_rules import CONTROL
 from bulk_reset.sheets.chunk import Chunk, Origin, ProfileFault
 from bulk_reset.sheets.columns import bind, field_named
 from bulk_reset.sheets.profile import Profile, ProfileError
@@ -88,6 +89,10 @@ class ProfileRows:
                 self._add(("values", name), f"no column for it in {label}. {fix}")
         self._refuse()
         self._counts: Counter[str] = Counter()
+        mapped = (text for texts in profile.values.values() for text in texts.values())
+        self._may_make_controls = any(map(CONTROL.search, mapped)) or any(
+            template.may_make_controls for template, _ in self._templates
+        )
 
     def start(self) -> None:
         """Begin to count what is changed."""
@@ -133,7 +138,13 @@ class ProfileRows:
             rule = f"values.{name}"
             origins.append(Origin(at, rule, before, after))
             self._count(rule, before, after)
-        return replace(chunk, columns=columns, origins=tuple(origins), profile_faults=faults)
+        return replace(
+            chunk,
+            columns=columns,
+            origins=tuple(origins),
+            profile_faults=faults,
+            may_have_controls=chunk.may_have_controls or self._may_make_controls,
+        )
 
     def _count(self, rule: str, before: Sequence[str], after: Sequence[str]) -> None:
         if changed := sum(map(operator.ne, before, after)):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import TemplateError, nodes
 
 from bulk_reset.core.rule_templates import Environment
 from bulk_reset.core.safe_text import one_line
+from bulk_reset.sheets.cell_rules import CONTROL
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -75,6 +77,12 @@ class RowTemplate:
         if not columns:
             raise ValueError(f"uses no column of the sheet. {_USE}")
         return cls(columns, environment, template, _parts_of(tree))
+
+    @property
+    def may_make_controls(self) -> bool:
+        """Whether its texts may have control characters that the cells do not have."""
+        parts = self._parts
+        return parts is None or any(isinstance(p, str) and CONTROL.search(p) for p in parts)
 
     def texts(self, cells: Sequence[Sequence[str]]) -> tuple[list[str], dict[int, str]]:
         """Return the text of each row, and place -> why there is none.
@@ -176,9 +184,11 @@ def _cell_of(node: Any) -> _Part | None:  # noqa: ANN401  (a node)
 
 def _joined(parts: Sequence[_Part], cells: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the texts of a simple template, for whole columns."""
-    form = "".join(one.replace("%", "%%") if isinstance(one, str) else "%s" for one in parts)
-    columns = [_filtered(cells[one[0]], one[1]) for one in parts if not isinstance(one, str)]
-    return list(map(form.__mod__, zip(*columns, strict=True)))
+    columns = [
+        repeat(one) if isinstance(one, str) else _filtered(cells[one[0]], one[1]) for one in parts
+    ]
+    # The texts between the cells have no end, and there is a cell.
+    return list(map("".join, zip(*columns, strict=False)))
 
 
 def _filtered(cells: Iterable[str], filters: Sequence[Callable[[str], str]]) -> Iterable[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from bulk_reset.core.actions import ACTION_FIELD, action_named
 from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.incident_ids import ID_DIGITS, Readings, read_ids
-from bulk_reset.core.look_alikes import is_invisible, may_be_invisible
+from bulk_reset.core.look_alikes import is_invisible
 from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.cell_rules import (
     CONTROL,
@@ -51,7 +52,8 @@ from bulk_reset.sheets.workbooks.workbook_xml import NEVER_CALCULATED
 _PLAIN: Final = frozenset(FIELDS)
 _FIRST_PRINTABLE: Final = 0x20
 _ALLOWED_CONTROLS: Final = tuple(b"\t\n\r")
-_LONGEST_FORMULA_ERROR: Final = max(map(len, FORMULA_ERRORS))
+_FORMULA_STARTS: Final = frozenset({"=", *(error[0] for error in FORMULA_ERRORS)})
+_START: Final = itemgetter(slice(1))
 _FIX_OF: Final = {
     **dict.fromkeys((MERGED_ABOVE, MERGED_LEFT), "Unmerge the cells, then enter the text in each"),
     NEVER_CALCULATED: "Save the workbook in a spreadsheet program, or enter the text itself",
@@ -157,13 +159,12 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     """Check all rules for single rows."""
     cells = {name: chunk.columns[position] for name, position in columns.position.items()}
     raw_ids = cells[ID_FIELD]
-    cells[ID_FIELD] = [text.strip().lower() for text in raw_ids]
+    readings = Readings()
+    if not (are_ids := _are_ids(raw_ids)):
+        cells[ID_FIELD] = read_ids([text.strip().lower() for text in raw_ids], readings)
     if COMMENT_FIELD in cells:
         # The server does the same, and counts the characters then. White space alone is an error.
         cells[COMMENT_FIELD] = [text.strip() or text for text in cells[COMMENT_FIELD]]
-    readings = Readings()
-    if not _are_ids(cells[ID_FIELD]):
-        cells[ID_FIELD] = read_ids(cells[ID_FIELD], readings)
     if ACTION_FIELD in cells:
         cells[ACTION_FIELD] = [action_named(text) or text for text in cells[ACTION_FIELD]]
     json_names = json_names_by_place(chunk, cells)
@@ -177,7 +178,9 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     for name, texts in cells.items():
         if columns.is_exact and (name in TEXT_LENGTHS or name.endswith(":json")):
             continue
-        broken = _check_column(name, texts)
+        if name == ID_FIELD and are_ids:
+            continue
+        broken = _check_column(name, texts, may_have_controls=chunk.may_have_controls)
         found += (entry for entry in broken if (entry[0], name) not in odd)
     found += _broken_rules(cells, chunk, columns, {(place, name) for place, name, *_ in found})
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
@@ -262,30 +265,20 @@ def _with_faults(row_errors: list[RowError], chunk: Chunk) -> list[RowError]:
     return sorted(kept, key=lambda row_error: row_error.row_number)
 
 
-def _check_column(name: str, texts: list[str]) -> Broken:
+def _check_column(name: str, texts: list[str], *, may_have_controls: bool) -> Broken:
     """Find cells that may be invalid with fast tests of the whole column, then check only those."""
     suspects: Sequence[int]
     error_in: Callable[[str], CellError | None]
     if name == ID_FIELD:
-        suspects = () if _are_ids(texts) else range(len(texts))
-        error_in = id_error
+        suspects, error_in = range(len(texts)), id_error
     elif name == SEVERITY_FIELD:
         suspects = () if _VALID_SEVERITIES.issuperset(texts) else range(len(texts))
         error_in = severity_error
     elif name not in TEXT_LENGTHS:
         suspects, error_in = range(len(texts)), partial(further_error, name)
     else:
-        longest = TEXT_LENGTHS[name][1]
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        short = (lengths > 0) & (lengths <= _LONGEST_FORMULA_ERROR)
-        is_suspect = short | (lengths > longest)
-        if '="' in {text[:2] for text in texts}:
-            is_suspect |= np.fromiter((text[:2] == '="' for text in texts), bool, len(texts))
-        if may_be_invisible({text[:1] for text in texts if text}):
-            is_suspect |= np.fromiter(map(is_invisible, texts), bool, len(texts))
-        suspects = np.flatnonzero(is_suspect).tolist()
-        if _has_control(texts):
-            suspects = range(len(texts))
+        is_searched = may_have_controls and _has_control(texts)
+        suspects = range(len(texts)) if is_searched else _suspects(texts, *TEXT_LENGTHS[name])
         error_in = partial(text_error, name)
     for place in suspects:
         found = error_in(texts[place])
@@ -293,11 +286,31 @@ def _check_column(name: str, texts: list[str]) -> Broken:
             yield place, name, *found
 
 
+def _suspects(texts: list[str], shortest: int, longest: int) -> list[int]:
+    """Return the places of texts that may be invalid, if none has a control character."""
+    starts = {start for start in set(map(_START, texts)) if _is_odd_start(start)}
+    lengths = set(map(len, texts)) - {0}
+    if not starts and (not lengths or (min(lengths) >= shortest and max(lengths) <= longest)):
+        return []
+    return [
+        place
+        for place, text in enumerate(texts)
+        if text and (text[0] in starts or not shortest <= len(text) <= longest)
+    ]
+
+
+def _is_odd_start(start: str) -> bool:
+    """Return whether the formula of a spreadsheet, or an invisible text, may begin with it."""
+    return start in _FORMULA_STARTS or is_invisible(start)
+
+
 def _are_ids(texts: list[str]) -> bool:
     """Return whether every text is 24 hexadecimal digits in lower case."""
     if set(map(len, texts)) != {ID_DIGITS}:
         return False
     joined = "".join(texts)
+    if joined != joined.lower():
+        return False
     try:
         # fromhex skips spaces, so the lengths are compared.
         return len(bytes.fromhex(joined)) * 2 == len(joined)

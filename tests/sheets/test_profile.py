@@ -370,3 +370,25 @@ def test_a_data_frame_is_read_by_a_profile(tmp_path: Path) -> None:
     profile = saved(tmp_path, '[columns]\nimpact = "Began"\n[formats]\nBegan = "%Y-%m-%d"\n')
     (checked,) = read(frame, profile)
     assert checked.columns["impact"] == ["2026-03-01", ""]
+
+
+@pytest.mark.parametrize(
+    ("profile", "problem"),
+    [
+        (Profile(templates={"title": "Disk\x1b {{ row.Name }}"}), "5 (from templates.title)"),
+        (Profile(templates={"title": "{{ row.Name }}{{ '\\x1b' }}"}), "5 (from templates.title)"),
+        (Profile(values={"impact": {"SEV1": "very\x1b"}}), "5 (from values.impact 'SEV1')"),
+    ],
+)
+def test_a_control_character_of_a_profile_is_an_error(
+    tmp_path: Path, profile: Profile, problem: str
+) -> None:
+    """A sheet that has none of them is not searched, but what a profile makes is."""
+    sheet = tmp_path / "log.csv"
+    sheet.write_text(f"id,Name,impact\n{ID}01,db 1,SEV1\n", encoding="utf-8")
+    (checked,) = read(sheet, profile)
+
+    found = "contains the control character U+001B at position"
+    assert [(one.row_number, one.problem) for one in checked.row_errors] == [
+        (2, f"{found} {problem}")
+    ]

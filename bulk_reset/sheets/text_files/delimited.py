@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -186,7 +187,8 @@ class DelimitedSource:
             for start in range(0, rows, chunk_rows):
                 columns = [cells[start : start + chunk_rows] for cells in found.columns]
                 faults = self._taken_in(first + start, columns) if found.has_breaks else {}
-                yield self._with_nameless(first + start, columns, faults)
+                chunk = self._with_nameless(first + start, columns, faults)
+                yield replace(chunk, may_have_controls=found.may_have_controls)
             first += rows
         text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
         reader = RecordReader(text, self._delimiter, self._searched_column)
