@@ -92,6 +92,9 @@ class RunSender:
     def __post_init__(self) -> None:
         self.recorder = OutcomeRecorder(self.report, self.callbacks)
         self._limiter = Limiter(self.options.windows())
+        if self._claims is not None and self.report is not None:
+            # The report is locked, so an earlier run that wrote it has ended.
+            self._claims.holder = self.report.identity
 
     def stop(self, stop: Stop = CTRL_C) -> None:
         """Stop gracefully; call it in the loop of ``send``."""

@@ -4,8 +4,9 @@ A run claims the incidents of a batch before it reads their current values, and 
 its row has an outcome. Another run that has the same incident waits, and then reads what the
 first has written. All incidents of a batch are claimed, or none.
 
-A claim ends by itself when its run has died. It is kept where the permits are: on this machine, or
-on the shared server; runs that use different stores do not see each other's claims.
+A claim ends by itself when its run has died; the run that resumes it need not wait for that.
+Claims are kept where the permits are: on this machine, or on the shared server; runs that use
+different stores do not see each other's claims.
 
 State: the claims of one run, used by its event loop and by one thread at a time.
 """
@@ -35,10 +36,14 @@ class ClaimStore(Protocol):
 
 
 class IncidentClaims:
-    """The claims of one run; close it to release them."""
+    """The claims of one run; close it to release them.
+
+    Attributes:
+        holder: whose claims they are. Claims that a killed run of the same name left are its own.
+    """
 
     def __init__(self, store: ClaimStore, holder: str) -> None:
-        self._store, self._holder = store, holder
+        self._store, self.holder = store, holder
         self._held: Counter[str] = Counter()
         self._released: list[str] = []
         self._calling = threading.Lock()
@@ -90,7 +95,7 @@ class IncidentClaims:
         asked = set(wanted)
         released = [name for name in self._released if name not in self._held and name not in asked]
         count = len(self._released)
-        is_claimed = self._store.claim(self._holder, wanted, released, int(CLAIM_S * 1_000_000))
+        is_claimed = self._store.claim(self.holder, wanted, released, int(CLAIM_S * 1_000_000))
         del self._released[:count]
         return is_claimed
 

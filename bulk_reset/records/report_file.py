@@ -16,6 +16,7 @@ import contextlib
 import csv
 import os
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,12 @@ class Report:
         self._lines: list[str] = []
         self._unwritten = b""
         self._is_dirty = False
+
+    @property
+    def identity(self) -> str:
+        """What distinguishes the file from others of this machine, and of others."""
+        status = os.fstat(self._file.fileno())
+        return f"{socket.gethostname()}:{status.st_dev}:{status.st_ino}"
 
     def _open(self) -> None:
         try:

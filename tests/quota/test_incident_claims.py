@@ -60,6 +60,16 @@ def test_a_run_that_ends_releases_everything(store: ClaimStore) -> None:
     assert second.claim(["a", "b"])
 
 
+def test_a_resumed_run_has_the_claims_of_the_killed_one(store: ClaimStore) -> None:
+    """It need not wait until they end; other runs do."""
+    killed, other = IncidentClaims(store, "report"), IncidentClaims(store, "other")
+    assert killed.claim(["a", "b"])
+    resumed = IncidentClaims(store, "report")
+
+    assert resumed.claim(["a"])
+    assert not other.claim(["b"])
+
+
 def test_threads_of_one_run_use_the_store_at_the_same_time(tmp_path: Path) -> None:
     """Claims are renewed in a thread while the event loop asks for permits."""
     store = LocalStore(tmp_path / "account.permits")
