@@ -333,6 +333,15 @@ CorrectionsOption = Annotated[
     ),
 ]
 
+NumbersSinceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME",
+        help="Short numbers: of incidents started since.",
+        rich_help_panel=READING,
+    ),
+]
+
 ProfileOption = Annotated[
     Path | None,
     typer.Option(

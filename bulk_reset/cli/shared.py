@@ -24,6 +24,7 @@ from bulk_reset.cli.arguments import (
     JsonOption,
     MapOption,
     NoWaitOption,
+    NumbersSinceOption,
     OnlyFieldOption,
     OnlyRowsOption,
     PatienceOption,
@@ -46,6 +47,7 @@ from bulk_reset.cli.arguments import (
 from bulk_reset.cli.console import Output
 from bulk_reset.core.defaults import (
     ATTEMPTS,
+    NUMBERS_SINCE,
     PATIENCE_S,
     PER_MINUTE,
     PER_SECOND,
@@ -119,6 +121,7 @@ def reading(
     corrections: CorrectionsOption = None,
     profile: ProfileOption = None,
     rules: RulesOption = None,
+    numbers_since: NumbersSinceOption = NUMBERS_SINCE,
 ) -> OptionValues:
     """Return the options of every command that reads a sheet."""
     return {
@@ -130,6 +133,7 @@ def reading(
         "corrections": corrections,
         "profile": profile,
         "rules": rules,
+        "numbers_since": numbers_since,
     }
 
 

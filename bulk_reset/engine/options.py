@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bulk_reset.core.defaults import (
     ATTEMPTS,
+    NUMBERS_SINCE,
     PATIENCE_S,
     PER_MINUTE,
     PER_SECOND,
@@ -60,6 +61,8 @@ class ReadingOptions(OptionGroup):
         on_conflict: what to do with rows that set one field to different values.
         skip_invalid: send the valid rows although others are invalid.
         max_rows: stop before sending if the sheet has more rows.
+        numbers_since: short numbers are those of incidents that started since; where the sheet has
+            no times.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
@@ -73,11 +76,12 @@ class ReadingOptions(OptionGroup):
     on_conflict: OnConflict = OnConflict.ERROR
     skip_invalid: bool = False
     max_rows: int | None = None
+    numbers_since: str = NUMBERS_SINCE
 
     def _check(self) -> None:
         _require_positive("header_row", self.header_row)
         _require_positive("max_rows", self.max_rows)
-        for name in ("encoding", "sheet_name", "delimiter"):
+        for name in ("encoding", "sheet_name", "delimiter", "numbers_since"):
             if getattr(self, name) == "":
                 raise empty_option(name)
         if not all(column.strip() for column in self.mapping.values()):

@@ -20,6 +20,7 @@ from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.sheets.short_numbers import ShortNumbers
 
 if TYPE_CHECKING:
     from bulk_reset.sheets.user_rules import UserRules
@@ -66,6 +67,10 @@ _NAMES: Final = {
 }
 
 
+STARTED_NAMES: Final = tuple(
+    map(plain_name, ("started", "start time", "start_at", "开始时间", "触发时间", "发生时间"))
+)
+"""Names of columns with the time at which an incident started."""
 _HEADER_SEARCH_ROWS: Final = 20
 """The header is searched in this many rows that are not blank."""
 _NAMES_SHOWN: Final = 20
@@ -99,6 +104,7 @@ class Columns:
         rules: the user's own rules for the texts of fields.
         made_from: field -> the columns that its text is made of by a template of a profile.
         mapped_values: the fields whose texts a profile maps.
+        numbers: the incidents of short numbers.
         is_exact: whether texts are sent as they are, because the API has had them before.
     """
 
@@ -110,6 +116,7 @@ class Columns:
     rules: UserRules | None = None
     made_from: dict[str, tuple[int, ...]] = attribute(default_factory=dict)
     mapped_values: frozenset[str] = frozenset()
+    numbers: ShortNumbers = attribute(default_factory=ShortNumbers)
 
     def name(self, field: str) -> str:
         """Return the name of a field's column in the sheet."""

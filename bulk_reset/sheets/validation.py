@@ -21,7 +21,7 @@ import numpy as np
 from bulk_reset.core.actions import ACTION_FIELD, action_named
 from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
-from bulk_reset.core.incident_ids import ID_DIGITS, Readings, read_ids
+from bulk_reset.core.incident_ids import ID_DIGITS, Readings
 from bulk_reset.core.look_alikes import is_invisible, may_be_invisible
 from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.cell_rules import (
@@ -163,13 +163,14 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         cells[COMMENT_FIELD] = [text.strip() or text for text in cells[COMMENT_FIELD]]
     readings = Readings()
     if not _are_ids(cells[ID_FIELD]):
-        cells[ID_FIELD] = read_ids(cells[ID_FIELD], readings)
+        cells[ID_FIELD] = columns.numbers.read(cells[ID_FIELD], readings)
     if ACTION_FIELD in cells:
         cells[ACTION_FIELD] = [action_named(text) or text for text in cells[ACTION_FIELD]]
     json_names = json_names_by_place(chunk, cells)
     found = [
         *_odd_cells(chunk, columns),
         *_profile_faults(chunk, columns),
+        *((p, ID_FIELD, *error) for p, error in columns.numbers.faults(cells[ID_FIELD])),
         *refused_rows(chunk),
         *(() if columns.is_exact else other_types(cells, chunk, json_names)),
     ]

@@ -35,6 +35,7 @@ from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
+from bulk_reset.workflows.number_lookup import look_up_numbers
 from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.saved_plans import require_applicable
 from bulk_reset.workflows.sheet_opening import (
@@ -170,11 +171,15 @@ class RunSession:
         # Where some do, it is read again.
         on_chunk = work.add if history and not self.left_out else lambda _: None
         sheet_check = check_sheet(self.table, self.options, self.callbacks, on_chunk)
+        if sheet_check.readings.numbers:
+            look_up_numbers(self.table, self.connection, self.options, self.callbacks)
+            sheet_check = check_sheet(self.table, self.options, self.callbacks)
         self._sheet_check = sheet_check
         found = [one for one in sheet_check.row_errors if one.row_number not in self.left_out]
         if found and not self.options.skip_invalid:
             raise InvalidRowsError(self.table.label, tuple(found), sheet_check.rows)
-        if sheet_check.decisions or not history or self.left_out:
+        has_numbers = sheet_check.readings.found > 0
+        if sheet_check.decisions or not history or self.left_out or has_numbers:
             work = self._new_work(sheet_check, history)
             work.count()
         work.sheet_check = sheet_check
