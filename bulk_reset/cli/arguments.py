@@ -111,6 +111,13 @@ ExcludeWhereOption = Annotated[
     ),
 ]
 
+OnlyUnpinnedOption = Annotated[
+    bool,
+    typer.Option(
+        "--only-unpinned", help="Leave out fields edited by hand before.", rich_help_panel=WHAT
+    ),
+]
+
 # --- Safety ----------------------------------------------------------------------------------
 
 DryRunOption = Annotated[

@@ -27,6 +27,7 @@ from bulk_reset.cli.arguments import (
     NumbersSinceOption,
     OnlyFieldOption,
     OnlyRowsOption,
+    OnlyUnpinnedOption,
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
@@ -143,6 +144,7 @@ def selecting(
     only_field: OnlyFieldOption = [],  # noqa: B006  (typer copies it)
     where: WhereOption = None,
     exclude_where: ExcludeWhereOption = None,
+    only_unpinned: OnlyUnpinnedOption = False,
 ) -> OptionValues:
     """Return the options of every command that can leave out rows of a sheet."""
     return {
@@ -150,6 +152,7 @@ def selecting(
         "only_fields": tuple(only_field),
         "where": where,
         "exclude_where": exclude_where,
+        "only_unpinned": only_unpinned,
     }
 
 

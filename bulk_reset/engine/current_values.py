@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from typing import Any
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.pinning import newly_pinned
 from bulk_reset.engine.comparison import Comparison, Verdict, compare, outcome_unless_sent
 from bulk_reset.engine.readback import Incident
 from bulk_reset.records.previous_values import LastWritten, PreviousValues, PreviousValuesFile
@@ -37,6 +39,7 @@ class CurrentValues:
         repeated_ids: the incidents that stand on several rows.
         sent_before: digests of rows that an earlier run has sent, or was about to send.
         written: the values that earlier runs wrote last.
+        pinned: field -> incidents in which it was handed out to be set, and was not pinned before.
     """
 
     file: PreviousValuesFile | None
@@ -44,6 +47,7 @@ class CurrentValues:
     repeated_ids: Collection[str] = frozenset()
     sent_before: Container[str] = frozenset()
     written: LastWritten = field(default_factory=LastWritten)
+    pinned: Counter[str] = field(default_factory=Counter)
     _own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def compare(
@@ -66,6 +70,8 @@ class CurrentValues:
         to_send = [one for one in comparisons if one.verdict is Verdict.UPDATE]
         if self.file is not None and to_send:
             await asyncio.to_thread(self.file.append, [_previous_values(one) for one in to_send])
+        for one in to_send:
+            self.pinned.update(newly_pinned(one.wanted, one.incident or {}))
         now = time.time()
         outcomes = []
         for change, comparison in zip(changes, comparisons, strict=False):

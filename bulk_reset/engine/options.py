@@ -166,6 +166,7 @@ class SelectionOptions(OptionGroup):
         only_rows: row numbers, such as ``2-40,77``.
         only_fields: only these fields of every row.
         where, exclude_where: expressions over ``old``, ``new`` and ``row``.
+        only_unpinned: leave out rows with a field that was edited by hand before.
         max_change: refuse to send if more rows will change; a number, or a share like ``30%``.
         max_critical: refuse to send if more Critical incidents will change.
     """
@@ -174,6 +175,7 @@ class SelectionOptions(OptionGroup):
     only_fields: tuple[str, ...] = ()
     where: str | None = None
     exclude_where: str | None = None
+    only_unpinned: bool = False
     max_change: int | str | None = None
     max_critical: int | None = None
 
@@ -207,7 +209,8 @@ class SelectionOptions(OptionGroup):
     def reads_first(self, rows: int = _ANY_SHEET) -> bool:
         """Return whether the incidents of so many rows are all read before anything is sent."""
         given = (self.where, self.exclude_where, self.max_critical)
-        return any(one is not None for one in given) or rows > self.change_limit(rows)
+        is_conditional = self.only_unpinned or any(one is not None for one in given)
+        return is_conditional or rows > self.change_limit(rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, l
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
+from bulk_reset.core.pinning import PINNABLE, pinned_fields
 from bulk_reset.core.safe_text import guard_formula, is_link, without_invalid
 from bulk_reset.sheets.columns import GUARDED_COLUMN
 from bulk_reset.sheets.guards import guarded_row
@@ -58,6 +59,8 @@ from bulk_reset.sheets.template import (
 from bulk_reset.sheets.workbooks.streaming_workbook import StreamedBook, writing_errors
 
 _LINK: Final = READ_ONLY[-1]
+_PINNED: Final = "Pinned"
+"""The fields that were edited by hand."""
 _MAX_ROWS: Final = (1 << 20) - 1
 _LONGEST_CELL: Final = 32_767
 _MAX_LINKS: Final = 65_530
@@ -81,7 +84,14 @@ _READ_ONLY: Final = {
     "input_title": "Read-only",
     "input_message": "Changes in this column are not sent.",
 }
-_READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, "Channel": 20, "Started": 20, _LINK: 34}
+_READ_ONLY_WIDTHS: Final = {
+    "Number": 10,
+    "Progress": 12,
+    "Channel": 20,
+    "Started": 20,
+    _PINNED: 20,
+    _LINK: 34,
+}
 
 
 class _Writer(Protocol):
@@ -160,7 +170,7 @@ class PulledSheet:
             **{
                 name: HEADER_OF.get(name) or header_of(name) for name in (ID_FIELD, *self._settable)
             },
-            **{name: name for name in (*READ_ONLY[:-1], self._started, _LINK)},
+            **{name: name for name in (*READ_ONLY[:-1], self._started, _PINNED, _LINK)},
         }
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
@@ -214,6 +224,7 @@ class PulledSheet:
             "Progress": _text(incident, "progress"),
             "Channel": _text(incident, "channel_name"),
             self._started: self._local_time(incident.get("start_time")),
+            _PINNED: ", ".join(name for name in PINNABLE if name in pinned_fields(incident)),
             _LINK: _text(incident, "detail_url"),
         }
         texts = {name: without_invalid(text) for name, text in cells.items()}

@@ -23,6 +23,7 @@ from bulk_reset.core.fields import SEVERITY_FIELD
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.pinning import newly_pinned, pinning_text
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.engine.comparison import Comparison, Verdict, unexpected_values
 from bulk_reset.engine.connection import lock_account
@@ -75,7 +76,10 @@ def plan(  # noqa: PLR0913  (its options)
         file = None
         if out is not None:
             file = stack.enter_context(_saved_plan(session, out, expires_s))
-        totals = plan_rows(session, _adding_to(file, add) if file is not None else add).totals
+        planned = plan_rows(session, _adding_to(file, add) if file is not None else add)
+        totals = planned.totals
+        if planned.pinned:
+            callbacks.on_notice(pinning_text("fields that will be pinned", planned.pinned))
         if file is None:
             return totals
         file.finish(totals)
@@ -104,11 +108,13 @@ class Planned(NamedTuple):
     Attributes:
         left_out: the rows that are not selected by their current values.
         critical: rows to update whose incident is Critical, or will be.
+        pinned: field -> incidents in which it will be pinned.
     """
 
     totals: PlanTotals
     left_out: set[int]
     critical: int
+    pinned: Counter[str]
 
 
 def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
@@ -153,7 +159,7 @@ def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
         sha256=hash_file(path).sha256 if (path := session.table.path) else "",
         version=version("bulk-reset"),
     )
-    return Planned(totals, planning.left_out, planning.critical)
+    return Planned(totals, planning.left_out, planning.critical, planning.pinned)
 
 
 class _Planning:
@@ -172,6 +178,7 @@ class _Planning:
         self._selected = self.beyond_limit = 0
         self.left_out: set[int] = set()
         self.critical = 0
+        self.pinned: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.fields: Counter[str] = Counter()
         self.lost = self.requests = 0
@@ -214,6 +221,7 @@ class _Planning:
         self.counts[row.verdict] += 1
         if comparison.verdict is Verdict.UPDATE:
             self.critical += _is_critical(comparison)
+            self.pinned.update(newly_pinned(comparison.wanted, incident or {}))
             self.fields.update(field.field for field in row.fields)
             self.lost += sum(1 for field in row.fields if field.lost)
             self.requests += bool(comparison.change.body) + len(comparison.change.rest)

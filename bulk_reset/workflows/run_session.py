@@ -16,6 +16,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, InvalidRowsError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.outcome import NOT_DONE, ErrorGroup, Outcome, Status
+from bulk_reset.core.pinning import pinning_text
 from bulk_reset.core.row_ranges import LeftOut
 from bulk_reset.core.totals import StatusCounts, Totals, Verification
 from bulk_reset.engine.connection import Connection, connect, lock_account
@@ -221,6 +222,8 @@ class RunSession:
             note_start(report.path, self.table, self.connection.scope, options.changed())
         values, first_value = self._current_values(report, work, stack)
         result = self._send_work(work, canary, report, values, handles_signals=handles_signals)
+        if values is not None and values.pinned:
+            self.callbacks.on_notice(pinning_text("fields pinned by this run", values.pinned))
         if report is None:
             return RunResult(result.totals, partial(by_row, result.outcomes), result.sent)
         report.close()
