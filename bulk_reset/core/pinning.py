@@ -15,9 +15,7 @@ from bulk_reset.core.fields import SEVERITY_FIELD
 PINNABLE: Final = ("title", "description", SEVERITY_FIELD)
 """The fields that alerts set."""
 OVERRIDES: Final = "manual_overrides"
-_EFFECT: Final = (
-    "A pinned field no longer follows alerts that are merged later, and an undo does not unpin it"
-)
+_EFFECT: Final = "(alerts merged later do not change it; an undo does not unpin it)"
 
 
 def pinned_fields(incident: Mapping[str, Any]) -> frozenset[str]:
@@ -38,4 +36,4 @@ def newly_pinned(fields: Collection[str], incident: Mapping[str, Any]) -> list[s
 def pinning_text(verb: str, counts: Mapping[str, int]) -> str:
     """Return how many incidents have which fields pinned, and what that means."""
     shown = ", ".join(f"{name} {counts[name]:,}" for name in PINNABLE if counts.get(name))
-    return f"{verb}: {shown}. {_EFFECT}"
+    return f"{verb}: {shown} {_EFFECT}"

@@ -15,6 +15,7 @@ from bulk_reset.api.client import Client, Page, open_client
 from bulk_reset.core.errors import FatalError, RequestError, RunError, UnansweredError
 from bulk_reset.core.outcome import Stop
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
+from bulk_reset.engine.change_authors import ChangeAuthors
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.connection import Connection
 from bulk_reset.engine.options import Options
@@ -36,6 +37,10 @@ class IncidentReader:
             limiter, options.policy(), CircuitBreaker(options.patience_s), self._end
         )
         self._readback = ReadBack(client.list_by_ids, self._attempts)
+
+    def authors(self) -> ChangeAuthors:
+        """Return what finds the authors of changes."""
+        return ChangeAuthors(self._client, self._attempts.last)
 
     def _end(self, stop: Stop) -> None:
         self._stop, self._attempts.has_ended = stop, True

@@ -6,8 +6,8 @@ and a wrong body does. Everything from counting a call to applying it happens in
 
 Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
 ``/incident/comment``, ``/incident/ack``, ``/incident/resolve``, ``/incident/reopen``,
-``/incident/info``, ``/incident/list-by-ids``, ``/incident/list`` and ``/incident/feed``; any other
-path is ``RouteNotFound``.
+``/incident/info``, ``/incident/list-by-ids``, ``/incident/list``, ``/incident/feed`` and
+``/person/infos``; any other path is ``RouteNotFound``.
 
 Which custom fields an account has defined is not known here: every name is a field, and a
 field's type is that of the value that the incident holds.
@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from bulk_reset.sandbox import rules
 from bulk_reset.sandbox.codes import ApiError
 from bulk_reset.sandbox.faults import FaultScript
-from bulk_reset.sandbox.incidents import Incident, Incidents
-from bulk_reset.sandbox.listing import ListQuery, find_page
+from bulk_reset.sandbox.incidents import ACCOUNT_ID, PEOPLE, Incident, Incidents
+from bulk_reset.sandbox.listing import ListQuery, find_page, read_list
 from bulk_reset.sandbox.timeline import FeedQuery, Timelines, find_feed_page
 from bulk_reset.sandbox.windows import FixedWindow, Peak, Quota, SlidingWindow
 
@@ -111,6 +111,7 @@ class Api:
             "/incident/list-by-ids": self._list_by_ids,
             "/incident/list": self._list,
             "/incident/feed": self._feed,
+            "/person/infos": self._people,
         }
 
     def __repr__(self) -> str:
@@ -249,6 +250,16 @@ class Api:
         incident = self._find(query.incident_id)
         comments = self.incidents.comments(query.incident_id)
         return find_feed_page(query, self._timelines.entries(incident, comments))
+
+    def _people(self, body: rules.Body) -> dict[str, Any]:
+        ids = read_list(body, "person_ids", int)
+        people = [(one, name) for one, name in PEOPLE.items() if one in ids]
+        verified = {"phone_verified": False, "email_verified": True, "status": "enabled"}
+        items = [
+            {"account_id": ACCOUNT_ID, "person_id": one, "person_name": name, **verified}
+            for one, name in people
+        ]
+        return {"items": items}
 
     def _now_ms(self) -> int:
         return int(self._wall_clock() * 1000)

@@ -79,7 +79,7 @@ def plan(  # noqa: PLR0913  (its options)
         planned = plan_rows(session, _adding_to(file, add) if file is not None else add)
         totals = planned.totals
         if planned.pinned:
-            callbacks.on_notice(pinning_text("fields that will be pinned", planned.pinned))
+            callbacks.on_notice(pinning_text("will be pinned", planned.pinned))
         if file is None:
             return totals
         file.finish(totals)
@@ -132,6 +132,7 @@ def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
 
         async def read() -> int:
             async with open_incident_reader(connection, options) as reader:
+                current_values.authors = reader.authors()
                 await planning.run(reader.incidents, callbacks.on_incidents_read)
                 return reader.limiter.requests
 
@@ -205,9 +206,10 @@ class _Planning:
             return
         comparisons = await self._current_values.comparisons(changes, read)
         for change, comparison in zip(changes, comparisons, strict=True):
-            self._add_row(change, comparison)
+            authors = await self._current_values.changed_by(comparison)
+            self._add_row(change, comparison, authors)
 
-    def _add_row(self, change: Change, comparison: Comparison) -> None:
+    def _add_row(self, change: Change, comparison: Comparison, authors: str = "") -> None:
         incident, wanted = comparison.incident, comparison.wanted
         number = change.row_number
         if incident is not None and not self._conditions.selects(number, incident, wanted):
@@ -218,6 +220,8 @@ class _Planning:
             return
         self._selected += 1
         row = _row_plan(change, comparison)
+        if authors:
+            row = row._replace(reason="; ".join(filter(None, (row.reason, authors))))
         self.counts[row.verdict] += 1
         if comparison.verdict is Verdict.UPDATE:
             self.critical += _is_critical(comparison)

@@ -127,6 +127,7 @@ class RunSession:
     callbacks: Callbacks
     _sheet_check: SheetCheck | None = None
     _sent: int = 0
+    _pinned: Counter[str] = field(default_factory=Counter)
     last: RunResult | None = None
     left_out: LeftOut = field(init=False)
 
@@ -222,8 +223,7 @@ class RunSession:
             note_start(report.path, self.table, self.connection.scope, options.changed())
         values, first_value = self._current_values(report, work, stack)
         result = self._send_work(work, canary, report, values, handles_signals=handles_signals)
-        if values is not None and values.pinned:
-            self.callbacks.on_notice(pinning_text("fields pinned by this run", values.pinned))
+        self._pinned.update(values.pinned if values is not None else ())
         if report is None:
             return RunResult(result.totals, partial(by_row, result.outcomes), result.sent)
         report.close()
@@ -303,6 +303,11 @@ class RunSession:
             self.callbacks.on_notice(f"{failed_path(path)}: could not be written: {error}")
             return totals
         return replace(totals, failed=str(written or ""))
+
+    def notice_pinned(self) -> None:
+        """Report the fields that were pinned by what was sent so far."""
+        if self._pinned:
+            self.callbacks.on_notice(pinning_text("pinned by this run", self._pinned))
 
     # --- Reading back ------------------------------------------------------------------------
 

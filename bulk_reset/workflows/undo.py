@@ -106,7 +106,7 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
         return UndoResult(undo_sheet, is_confirmed=False, totals=None)
     restored = Counter(name for fields in undo_sheet.steps.values() for name in fields)
     if not restored.keys().isdisjoint(PINNABLE):
-        callbacks.on_notice(pinning_text("fields that stay pinned", restored))
+        callbacks.on_notice(pinning_text("will stay pinned", restored))
     failures: list[Outcome] = []
     following = _keeping_failures(callbacks, failures)
     totals = run(undo_sheet.table, own, following, handles_signals=handles_signals)

@@ -12,9 +12,7 @@ from bulk_reset import Callbacks, Options, plan, pull, run, undo
 from bulk_reset.core.pinning import newly_pinned, pinned_fields
 
 ID = "69da451e{:016x}"
-EFFECT = (
-    "A pinned field no longer follows alerts that are merged later, and an undo does not unpin it"
-)
+EFFECT = "(alerts merged later do not change it; an undo does not unpin it)"
 
 
 @pytest.fixture
@@ -45,14 +43,14 @@ def test_plan_run_and_undo_count_what_gets_pinned(options: Options, tmp_path: Pa
     notices: list[str] = []
     callbacks = Callbacks(on_notice=notices.append)
     plan(sheet(tmp_path), options, callbacks)
-    assert notices[-1] == f"fields that will be pinned: title 2, incident_severity 1. {EFFECT}"
+    assert notices[-1] == f"will be pinned: title 2, incident_severity 1 {EFFECT}"
 
     totals = run(sheet(tmp_path), options, callbacks)
-    assert notices[-1] == f"fields pinned by this run: title 2, incident_severity 1. {EFFECT}"
+    assert notices[-1] == f"pinned by this run: title 2, incident_severity 1 {EFFECT}"
 
     notices.clear()
     undo(totals.report, options, callbacks)
-    assert f"fields that stay pinned: title 3, incident_severity 1. {EFFECT}" in notices
+    assert f"will stay pinned: title 3, incident_severity 1 {EFFECT}" in notices
     assert not [notice for notice in notices if "pinned by this run" in notice]
 
 
