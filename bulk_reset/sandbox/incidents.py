@@ -136,6 +136,8 @@ class Incidents:
         self._by_id: dict[str, Incident] = {}
         self._applied: Counter[str] = Counter()
         self._comments: dict[str, tuple[str, ...]] = {}
+        self.on_change: Callable[[str], None] = lambda _: None
+        """Called with the id of an incident after each change."""
 
     def __repr__(self) -> str:
         return f"<Incidents {len(self)}, {len(self._applied)} updated>"
@@ -179,6 +181,7 @@ class Incidents:
         if unknown := values.keys() - incident.keys():
             raise ValueError(f"{', '.join(sorted(unknown))}: not a name of an incident's value.")
         self._by_id[incident_id] = incident | values
+        self.on_change(incident_id)
 
     def find(self, incident_id: str) -> Incident | None:
         """Return an incident by its lower-case id, None if there is none.
@@ -242,12 +245,13 @@ class Incidents:
         That is ``applied``, how often it was reset, and, where there are some, ``comments``: a
         list, the oldest first.
         """
-        return {
-            incident_id: incident
-            | {"applied": self._applied[incident_id]}
-            | ({"comments": list(said)} if (said := self.comments(incident_id)) else {})
-            for incident_id, incident in self._by_id.items()
-        }
+        return {incident_id: self.kept(incident_id) for incident_id in self._by_id}
+
+    def kept(self, incident_id: str) -> Incident:
+        """Return one incident as ``snapshot`` has it."""
+        applied, comments = self._applied[incident_id], self.comments(incident_id)
+        kept = self._by_id[incident_id] | {"applied": applied}
+        return kept | {"comments": list(comments)} if comments else kept
 
     def counts(self) -> dict[str, int]:
         """Return how many incidents, resets and comments there are, as the statistics name them."""
@@ -264,3 +268,4 @@ class Incidents:
         # At least a second on: several changes within one second would look like one.
         now = int(self._wall_clock())
         incident["updated_at"] = max(now, incident["updated_at"] + 1)
+        self.on_change(incident["incident_id"])
