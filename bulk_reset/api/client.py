@@ -9,6 +9,7 @@ variables with a traceback.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from bulk_reset.core.errors import (
     RequestError,
     UnknownOutcomeError,
 )
+from bulk_reset.core.field_types import FieldTypes
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.json_codec import dumps
@@ -39,7 +41,11 @@ COMMENT_PATH: Final = "/incident/comment"
 LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 LIST_PATH: Final = "/incident/list"
 FEED_PATH: Final = "/incident/feed"
-_PATHS: Final = (RESET_PATH, FIELD_PATH, COMMENT_PATH, LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH)
+FIELD_LIST_PATH: Final = "/field/list"
+_PATHS: Final = (
+    *(RESET_PATH, FIELD_PATH, COMMENT_PATH, LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH),
+    FIELD_LIST_PATH,
+)
 _COMMENT_TYPE: Final = "i_comm"
 _FEED_LIMIT: Final = 100
 """The type of comments in a timeline, and the largest page. Source: ``IncidentFeedType``."""
@@ -163,6 +169,17 @@ class Client:
         except (AttributeError, LookupError, TypeError):
             pass  # Raised below, where no variable holds the server's answer.
         raise _not_as_asked("a timeline", answer)
+
+    async def field_types(self) -> FieldTypes:
+        """Read the custom fields of the account (``POST /field/list``), once.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        answer = await self._post(FIELD_LIST_PATH, b"{}", MAX_LIST_BYTES)
+        with contextlib.suppress(ValueError):
+            return FieldTypes.read(redact_values(answer.data))
+        raise _not_as_asked("a list of custom fields", answer)
 
     async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
         answer = await self._post(path, dumps(query), MAX_LIST_BYTES)

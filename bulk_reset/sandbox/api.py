@@ -5,11 +5,11 @@ route, the method, the content type, the size and the content. So a wrong key co
 and a wrong body does. Everything from counting a call to applying it happens in one step.
 
 Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
-``/incident/comment``, ``/incident/info``, ``/incident/list-by-ids``, ``/incident/list`` and
-``/incident/feed``; any other path is ``RouteNotFound``.
+``/incident/comment``, ``/incident/info``, ``/incident/list-by-ids``, ``/incident/list``,
+``/incident/feed`` and ``/field/list``; any other path is ``RouteNotFound``.
 
-Which custom fields an account has defined is not known here: every name is a field, and a
-field's type is that of the value that the incident holds.
+Without ``SandboxConfig.fields`` every name is a custom field, and its type is that of the value
+that the incident holds; ``/field/list`` has none of them then.
 
 State, and who may touch it: the quota, the peaks, the fault script and the counters belong to
 ``Api.answer``; the incidents to themselves. Seconds are those of the injected clock, only the
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from bulk_reset.sandbox import rules
 from bulk_reset.sandbox.codes import ApiError
 from bulk_reset.sandbox.faults import FaultScript
+from bulk_reset.sandbox.field_rules import require_field
 from bulk_reset.sandbox.incidents import Incident, Incidents
 from bulk_reset.sandbox.listing import ListQuery, find_page
 from bulk_reset.sandbox.timeline import FeedQuery, Timelines, find_feed_page
@@ -110,7 +111,9 @@ class Api:
             "/incident/list-by-ids": self._list_by_ids,
             "/incident/list": self._list,
             "/incident/feed": self._feed,
+            "/field/list": self._list_fields,
         }
+        self._fields = {str(one["field_name"]): one for one in config.fields}
 
     def __repr__(self) -> str:
         return f"<Api {self._requests} requests, {self.incidents!r}>"
@@ -212,6 +215,8 @@ class Api:
     def _reset_field(self, body: rules.Body) -> None:
         incident_id, (name, value) = rules.read_id(body), rules.read_field(body)
         incident = self._find(incident_id)
+        if self._fields:
+            require_field(self._fields.get(name), value)
         held = incident["fields"].get(name, value)
         if rules.kind_of(held) != rules.kind_of(value):
             reason = f"its type must match the field definition, {rules.kind_of(held)}"
@@ -225,6 +230,9 @@ class Api:
         for incident in [self._find(incident_id) for incident_id in ids]:
             self._timelines.add_comment(incident, comment, self._now_ms(), mute_reply=mute_reply)
             self.incidents.add_comment(incident, comment)
+
+    def _list_fields(self, _body: rules.Body) -> dict[str, Any]:
+        return {"items": list(self._fields.values())}
 
     def _info(self, body: rules.Body) -> Incident:
         return self._find(rules.read_id(body))
