@@ -1,4 +1,4 @@
-"""Groups of rows that add the same comment: one request adds it to up to 100 incidents.
+"""Groups of rows with the same action or comment: one request does it for up to 100 incidents.
 
 Rows are grouped as they come: ``gathered`` brings those of a batch together, and a group is
 complete when the last of its rows has set its other fields. A row whose incident is on several
@@ -12,37 +12,42 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.engine.readback import MAX_IDS
 
+GROUPED: Final = (ACTION_FIELD, COMMENT_FIELD)
+"""The fields of groups, in the order in which a row sends them."""
 IsInOrder = Callable[[str], bool]
 """Whether the changes of an incident are sent in their order, one at a time."""
 
 
 class Member(NamedTuple):
-    """A row of a group whose other fields are set.
+    """A row of a group whose fields before are set.
 
     Attributes:
-        part: sets the comment and nothing else.
-        done: the outcomes of the row's other requests.
+        part: the action or the comment, and nothing else.
+        done: the outcomes of the row's earlier requests.
+        rest: the parts of the row that follow.
     """
 
     row: Change
     part: Change
     done: tuple[Outcome, ...]
+    rest: tuple[Change, ...] = ()
 
 
 @dataclass(slots=True)
 class CommentGroup:
-    """Rows with the same comment.
+    """Rows with the same action or comment.
 
     Attributes:
         awaited: the rows that have not arrived yet.
-        members: the rows that have arrived, and whose comment is to be added.
+        members: the rows that have arrived, and whose part is to be sent.
     """
 
     awaited: int
@@ -52,7 +57,7 @@ class CommentGroup:
         """Note that a row has arrived; return all members when it was the last one.
 
         Args:
-            member: None for a row whose comment is not to be added.
+            member: None for a row whose part is not to be sent.
         """
         self.awaited -= 1
         if member is not None:
@@ -64,41 +69,48 @@ class CommentGroups:
     """The groups of the rows that were read ahead."""
 
     def __init__(self) -> None:
-        self._group_of: dict[int, CommentGroup] = {}
+        self._group_of: dict[tuple[int, str], CommentGroup] = {}
 
     def expect(self, changes: Sequence[Change], is_in_order: IsInOrder) -> None:
-        """Group up to 100 rows that will be sent; a row alone with its comment has no group."""
-        keys = [comment_key(change, is_in_order) for change in changes]
-        counts = Counter(key for key in keys if key is not None)
+        """Group up to 100 rows that will be sent; a row alone with its part has no group."""
+        keys = [(change, key) for change in changes for key in group_keys(change, is_in_order)]
+        counts = Counter(key for _, key in keys)
         groups = {key: CommentGroup(rows) for key, rows in counts.items() if rows > 1}
-        for change, key in zip(changes, keys, strict=True):
+        for change, key in keys:
             if key in groups:
-                self._group_of[change.row_number] = groups[key]
+                self._group_of[change.row_number, key.field] = groups[key]
 
-    def take(self, change: Change) -> CommentGroup | None:
-        """Return the group in which a row has to arrive; None if it has none."""
-        return self._group_of.pop(change.row_number, None)
+    def take(self, change: Change, field: str) -> CommentGroup | None:
+        """Return the group in which a row has to arrive with a field; None if it has none."""
+        return self._group_of.pop((change.row_number, field), None)
 
 
-def comment_key(change: Change, is_in_order: IsInOrder) -> bytes | None:
-    """Return what rows have in common that can be in one group; None for a row that cannot."""
-    last = change.rest[-1] if change.rest else None
-    if last is None or last.field != COMMENT_FIELD or change.comment_since:
-        return None
-    if is_in_order(change.incident_id):
-        return None
+class GroupKey(NamedTuple):
+    """What rows of one group have in common."""
+
+    field: str
+    body: bytes
+
+
+def group_keys(change: Change, is_in_order: IsInOrder) -> tuple[GroupKey, ...]:
+    """Return the keys of the groups that a row can be in: of its action, and of its comment."""
     # The body begins with the incident's id, which has one length.
-    return last.body.partition(b"]")[2]
+    keys = tuple(
+        GroupKey(part.field, part.body.partition(b"]")[2])
+        for part in change.rest[-len(GROUPED) :]
+        if part.field == ACTION_FIELD or (part.field == COMMENT_FIELD and not change.comment_since)
+    )
+    return () if not keys or is_in_order(change.incident_id) else keys
 
 
 def gathered(batches: Iterable[list[Change]], is_in_order: IsInOrder) -> Iterable[list[Change]]:
-    """Yield the same batches, in which rows with the same comment follow the first of them."""
+    """Yield the same batches, in which rows of the same groups follow the first of them."""
     for changes in batches:
-        first: dict[bytes | int, int] = {}
+        first: dict[tuple[GroupKey, ...] | int, int] = {}
         places = []
         for place, change in enumerate(changes):
-            key = comment_key(change, is_in_order)
-            places.append(first.setdefault(place if key is None else key, place))
+            keys = group_keys(change, is_in_order)
+            places.append(first.setdefault(keys or place, place))
         yield [changes[place] for place in sorted(range(len(changes)), key=places.__getitem__)]
 
 

@@ -55,7 +55,7 @@ class GroupSender:
         if self._attempts.has_ended or not members:
             return False
         if len(members) == 1:
-            row, part, _ = members[0]
+            row, part, *_ = members[0]
             self._end(members[0], await self._send_alone(row, part, worker))
             return False
         since = self._outcomes.wall_clock()

@@ -3,7 +3,7 @@
 A row whose attempts are used up by requests that may have been applied is read back, so its
 outcome is updated or failed. It is unknown only where reading fails too. A comment is looked up in
 the incident's timeline instead; see ``comment_sender``.
-Rows with the same comment are sent as a group; see ``comment_groups``.
+Rows with the same action or comment are sent as a group; see ``comment_groups``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from functools import partial
 from typing import Final, Protocol
 
 from bulk_reset.api.client import CommentPage
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, comment_body
 from bulk_reset.core.errors import RequestError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.engine.action_sender import ActionSender, action_of
 from bulk_reset.engine.attempts import Trail
-from bulk_reset.engine.comment_groups import CommentGroups, Member
+from bulk_reset.engine.comment_groups import GROUPED, CommentGroups, Member
 from bulk_reset.engine.comment_sender import CommentSender, comment_of
 from bulk_reset.engine.doubtful_requests import DoubtfulRequests
 from bulk_reset.engine.group_sender import GroupSender, Worker
@@ -29,6 +31,7 @@ from bulk_reset.engine.row_outcomes import Answer, RowOutcomes, merged, with_tex
 from bulk_reset.engine.timeline import Timelines
 from bulk_reset.records.written_fields import read_back_text
 
+_ACTION: Final = (ACTION_FIELD,)
 _COMMENT: Final = (COMMENT_FIELD,)
 
 
@@ -45,6 +48,10 @@ class Api(Protocol):
 
     async def comment(self, body: bytes) -> Answer:
         """Add a comment to an incident; raises RequestError and nothing else."""
+        ...
+
+    async def act(self, action: str, incident_ids: Sequence[str]) -> Answer:
+        """Acknowledge, resolve or reopen incidents; raises RequestError and nothing else."""
         ...
 
     async def list_by_ids(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
@@ -66,7 +73,7 @@ class RowSender:
         mute_reply: whether webhooks are not called for comments.
 
     Attributes:
-        groups: the comments of the rows that were read ahead.
+        groups: the actions and comments of the rows that were read ahead.
         doubtful: what a stop left without a readable answer.
     """
 
@@ -79,6 +86,9 @@ class RowSender:
         self._group_sender = GroupSender(
             self._comment, self._send_comment, self._timelines, outcomes
         )
+        self._action_sender = ActionSender(
+            self._act, self._send_part, self._send_rest, self._readback, outcomes
+        )
         self.doubtful = DoubtfulRequests(outcomes, self._readback, self._timelines)
 
     async def send(self, change: Change, worker: Worker) -> None:
@@ -87,27 +97,52 @@ class RowSender:
         A row of a group is recorded when the last row of the group has been sent.
         """
         if not change.rest:
-            reset = partial(self._api.reset, change.body)
-            outcome = await self._send_part(change, change, reset, worker)
+            outcome = await self._send_part(change, change, worker)
             if outcome is not None:
                 self._outcomes.record(outcome)
             return
-        group = self.groups.take(change)
-        done = list[Outcome]()
-        for part, call in self._parts(change):
-            if group is not None and part.fields == _COMMENT:
-                member = Member(change, part, tuple(done))
-                await self._group_sender.send(group.arrive(member), worker)
+        await self._send_parts(change, tuple(self._parts(change)), [], worker)
+
+    async def _send_parts(
+        self, row: Change, parts: Sequence[Change], done: list[Outcome], worker: Worker
+    ) -> None:
+        """Send the parts of a row that are left, until one of them waits for its group."""
+        for place, part in enumerate(parts):
+            group = self.groups.take(row, part.fields[0])
+            if group is not None:
+                member = Member(row, part, tuple(done), tuple(parts[place + 1 :]))
+                await self._send_group(part.fields[0], group.arrive(member), worker)
                 return
-            outcome = await self._send_part(change, part, call, worker)
+            outcome = await self._send_part(row, part, worker)
             if outcome is not None:
                 done.append(outcome)
             if outcome is None or outcome.status is not Status.UPDATED:
-                break
-        if outcome is not None:
-            self._outcomes.record(merged(change, done))
-        if group is not None:
-            await self._group_sender.send(group.arrive(None), worker)
+                await self._end(row, outcome, done, worker)
+                return
+        self._outcomes.record(merged(row, done))
+
+    async def _send_rest(self, member: Member, outcome: Outcome | None, worker: Worker) -> None:
+        """Send what follows the action of a row; its outcome is None if it is pending."""
+        done = [*member.done, *([outcome] if outcome is not None else [])]
+        if outcome is not None and outcome.status is Status.UPDATED:
+            await self._send_parts(member.row, member.rest, done, worker)
+        else:
+            await self._end(member.row, outcome, done, worker)
+
+    async def _end(
+        self, row: Change, last: Outcome | None, done: Sequence[Outcome], worker: Worker
+    ) -> None:
+        """End a row before its last part; the groups that wait for it are sent without it."""
+        if last is not None:
+            self._outcomes.record(merged(row, done))
+        for field in GROUPED:
+            group = self.groups.take(row, field)
+            if group is not None:
+                await self._send_group(field, group.arrive(None), worker)
+
+    async def _send_group(self, field: str, members: Sequence[Member], worker: Worker) -> None:
+        sender = self._action_sender if field == ACTION_FIELD else self._group_sender
+        await sender.send(members, worker)
 
     async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
         """Read up to ``MAX_IDS`` incidents; raises RequestError."""
@@ -115,27 +150,36 @@ class RowSender:
 
     # --- Requests ----------------------------------------------------------------------------
 
-    def _parts(self, change: Change) -> Iterator[tuple[Change, Call]]:
+    def _parts(self, change: Change) -> Iterator[Change]:
         """Yield each request of a row as a change of its own; a comment comes last."""
         if change.body:
             fields = tuple(name for name in change.fields if name in SETTABLE_FIELDS)
-            yield change._replace(fields=fields, rest=()), partial(self._api.reset, change.body)
+            yield change._replace(fields=fields, rest=())
         for part in change.rest:
-            alone = change._replace(fields=(part.field,), body=b"", rest=(part,))
-            yield alone, partial(self._api.reset_field, part.body)
+            yield change._replace(fields=(part.field,), body=b"", rest=(part,))
+
+    def _call(self, part: Change) -> Call:
+        """Return what sends a part that is no comment."""
+        if part.body:
+            return partial(self._api.reset, part.body)
+        if part.fields == _ACTION:
+            return partial(self._act, action_of(part), [part.incident_id])
+        return partial(self._api.reset_field, part.rest[0].body)
+
+    def _act(self, action: str, incident_ids: Sequence[str]) -> Awaitable[Answer]:
+        """Acknowledge, resolve or reopen incidents; raises RequestError."""
+        return self._api.act(action, incident_ids)
 
     def _comment(self, incident_ids: Sequence[str], text: str) -> Awaitable[Answer]:
         """Add a comment; raises RequestError."""
         body = comment_body(incident_ids, text, mute_reply=self._mute_reply)
         return self._api.comment(body)
 
-    async def _send_part(
-        self, row: Change, part: Change, call: Call, worker: Worker
-    ) -> Outcome | None:
+    async def _send_part(self, row: Change, part: Change, worker: Worker) -> Outcome | None:
         """Send one request of a row, which may be all that the row needs."""
         if part.fields == _COMMENT:
             return await self._send_comment(row, part, worker)
-        trail = Trail(worker, part.row_number)
+        trail, call = Trail(worker, part.row_number), self._call(part)
         try:
             try:
                 answer = await self._attempts.attempt(trail, call)

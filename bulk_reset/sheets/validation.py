@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bulk_reset.core.actions import ACTION_FIELD, action_named
 from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
 from bulk_reset.core.field_types import FieldType
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
@@ -172,6 +173,8 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     readings = Readings()
     if not _are_ids(cells[ID_FIELD]):
         cells[ID_FIELD] = read_ids(cells[ID_FIELD], readings)
+    if ACTION_FIELD in cells:
+        cells[ACTION_FIELD] = [action_named(text) or text for text in cells[ACTION_FIELD]]
     json_names = json_names_by_place(chunk, cells)
     found = [
         *_odd_cells(chunk, columns),

@@ -190,6 +190,6 @@ def _unknown_fields(table: Mapping[str, str], value: str) -> dict[str, str]:
     """Return the keys that are no fields, each with its problem."""
     problem = (
         "no such field. Allowed are title, description, impact, root_cause, resolution, "
-        f"incident_severity, 'field:NAME' and comment, each with {value}."
+        f"incident_severity, 'field:NAME', action and comment, each with {value}."
     )
     return {name: problem for name in table if field_named(name) is None}
