@@ -27,7 +27,7 @@ from programs import FAST, clean_environment, read_csv, seed_id
 
 from bulk_reset import Options, run, run_frame, stream
 from bulk_reset.api.client import open_client
-from bulk_reset.api.credentials import KEY_VARIABLE, AppKey, Credentials
+from bulk_reset.api.credentials import KEY_VARIABLE, TOKEN_VARIABLE, AppKey, Credentials
 from bulk_reset.core.errors import CredentialsError, RequestError, StoppedError
 
 SECRET = "k3y/S3CRET+0123456789&'=="  # noqa: S105  (with what URLs, JSON and HTML escape)
@@ -67,6 +67,8 @@ class Repeating(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     connects: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
+    """The queries of the requests with an access token."""
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
@@ -80,7 +82,10 @@ class Repeating(BaseHTTPRequestHandler):
         """Answer as the path or the incident asks for."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         parts = urlsplit(self.path)
-        [key] = parse_qs(parts.query)["app_key"]
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        [key] = [token] if token else parse_qs(parts.query)["app_key"]
+        if token:
+            Repeating.queries = (*Repeating.queries, parts.query)
         echo = " ".join([*forms(key), *forms(self.path)])
         kind = parts.path.split("/")[1]
         if kind != "rows":
@@ -161,6 +166,8 @@ PLACES = {
     "environment": {"PYTHONASYNCIODEBUG": "1"},
     "file": {"PYTHONDEVMODE": "1"},
     "configuration": {},
+    "token": {"PYTHONASYNCIODEBUG": "1"},
+    "token file": {},
 }
 
 
@@ -174,6 +181,11 @@ PLACES = {
         ("crash", "file"),
         ("crash", "configuration"),
         ("aiohttp-crash", "environment"),
+        ("unauthorized", "token"),
+        ("redirect", "token"),
+        ("proxy", "token file"),
+        ("crash", "token"),
+        ("aiohttp-crash", "token"),
     ],
 )
 def test_the_key_is_in_no_output_and_no_file(
@@ -195,6 +207,12 @@ def test_the_key_is_in_no_output_and_no_file(
     arguments += ["--base-url", address] if place != "configuration" else []
     if place == "environment":
         more[KEY_VARIABLE] = SECRET
+    elif place == "token":
+        # It is preferred, so the key is not even sent.
+        more |= {TOKEN_VARIABLE: SECRET, KEY_VARIABLE: "another-key"}
+    elif place == "token file":
+        (tmp_path / "token").write_text(SECRET + "\n")
+        arguments += ["--access-token-file", str(tmp_path / "token")]
     elif place == "file":
         (tmp_path / "key").write_text(SECRET + "\n")
         arguments += ["--app-key-file", str(tmp_path / "key")]
@@ -229,6 +247,7 @@ def test_the_key_is_in_no_output_and_no_file(
             seed_id(n): "failed" if n > 1 else "updated" for n in range(1, len(ROWS) + 1)
         }
         assert "****" in done.stderr
+    assert set(Repeating.queries) <= {""}
     if ending == "proxy":
         assert set(Repeating.connects) == {"CONNECT api.flashcat.invalid:443 HTTP/1.1"}
 

@@ -36,7 +36,7 @@ _ROW_CODES: Final = frozenset(
     | {"ResourceNotFound", "EntityTooLarge"}
 )
 _FATAL_CODES: Final = {
-    "Unauthorized": "the app key is missing, wrong or expired. Check it in the console",
+    "Unauthorized": "the app key or token is missing, wrong or expired. Check it in the console",
     "AccessDenied": "the key's owner needs the permission Incidents Manage",
     "BalanceNotEnough": "the account's balance is too low",
     "NoLicense": "the account has no licence for this operation",

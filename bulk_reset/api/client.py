@@ -1,13 +1,15 @@
 """The API client: one method for each call; exceptions of aiohttp become our own errors here.
 
-The app key is in the URL's query. So no URL, and no exception that may contain one, leaves this
-module: foreign exceptions are replaced, not chained, and ours are raised where no local variable
-holds the URL or the server's answer, because some tools print variables with a traceback.
+The app key is in the URL's query, an access token in a header. So no URL, and no exception that
+may contain one, leaves this module: foreign exceptions are replaced, not chained, and ours are
+raised where no local variable holds the URL or the server's answer, because some tools print
+variables with a traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from bulk_reset.core.errors import (
     RequestError,
     UnknownOutcomeError,
 )
+from bulk_reset.core.field_types import FieldTypes
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.json_codec import dumps
@@ -41,9 +44,10 @@ LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 LIST_PATH: Final = "/incident/list"
 FEED_PATH: Final = "/incident/feed"
 PEOPLE_PATH: Final = "/person/infos"
+FIELD_LIST_PATH: Final = "/field/list"
 _PATHS: Final = (
     *(RESET_PATH, FIELD_PATH, COMMENT_PATH, *ACTION_PATHS.values()),
-    *(LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH, PEOPLE_PATH),
+    *(LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH, PEOPLE_PATH, FIELD_LIST_PATH),
 )
 _COMMENT_TYPE: Final = "i_comm"
 _FEED_LIMIT: Final = 100
@@ -227,6 +231,17 @@ class Client:
             pass  # Raised below, where no variable holds the server's answer.
         raise _not_as_asked("a list of people", answer)
 
+    async def field_types(self) -> FieldTypes:
+        """Read the custom fields of the account (``POST /field/list``), once.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        answer = await self._post(FIELD_LIST_PATH, b"{}", MAX_LIST_BYTES)
+        with contextlib.suppress(ValueError):
+            return FieldTypes.read(redact_values(answer.data))
+        raise _not_as_asked("a list of custom fields", answer)
+
     async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
         answer = await self._post(path, dumps(query), MAX_LIST_BYTES)
         try:
@@ -279,7 +294,17 @@ def _not_as_asked(what: str, answer: Answer) -> RequestError:
 
 
 def _url(credentials: Credentials, path: str) -> URL:
+    if credentials.is_token:
+        return URL(credentials.base_url + path)
     return URL(credentials.base_url + path).with_query(app_key=credentials.app_key.reveal())
+
+
+def _headers(credentials: Credentials) -> dict[str, str]:
+    """Return the headers of every request; no other host gets them by a redirect."""
+    headers = {"User-Agent": "bulk-reset"}
+    if credentials.is_token:
+        headers["Authorization"] = f"Bearer {credentials.app_key.reveal()}"
+    return headers
 
 
 @asynccontextmanager
@@ -296,7 +321,7 @@ async def open_client(
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2),
-        headers={"User-Agent": "bulk-reset"},
+        headers=_headers(credentials),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,  # it would send what ~/.netrc has; see ``proxy``
     ) as session:

@@ -1,8 +1,11 @@
-"""The app key: where it is found, and how it is kept out of every output.
+"""The app key or access token: where it is found, and how it is kept out of every output.
 
-Searched in this order: the file of ``--app-key-file``, the environment variable
-``FLASHDUTY_APP_KEY``, the provider's own ``~/.flashduty/config.yaml``. No option takes the key
-itself, because other users of the machine can read command lines.
+Searched in this order: the files of ``--access-token-file`` and ``--app-key-file``, the environment
+variables ``FLASHDUTY_ACCESS_TOKEN``, ``FLASHDUTY_ACCESS_TOKEN_FILE`` and ``FLASHDUTY_APP_KEY``, the
+provider's own ``~/.flashduty/config.yaml``. No option takes a secret itself, because other users of
+the machine can read command lines.
+
+A token is sent in a header, a key in the URL. Both are secrets, and both are an ``AppKey`` here.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import re
 import shlex
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,11 +28,15 @@ from bulk_reset.core.option_names import option, option_name
 DEFAULT_BASE_URL: Final = "https://api.flashcat.cloud"
 """Source: ``servers`` of the Flashduty Open API's description."""
 KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
+TOKEN_VARIABLE: Final = "FLASHDUTY_ACCESS_TOKEN"  # noqa: S105  (its name)
+TOKEN_FILE_VARIABLE: Final = f"{TOKEN_VARIABLE}_FILE"
+SECRET_VARIABLES: Final = frozenset({KEY_VARIABLE, TOKEN_VARIABLE})
+"""The variables that hold a secret."""
 CONFIG_FILE: Final = "~/.flashduty/config.yaml"
 _MOST_BYTES: Final = 1 << 16
 """More than any file with an app key has."""
 _SEEN: Final[list[str]] = []
-"""The app keys of this process."""
+"""The app keys and access tokens of this process."""
 _SHORTEST_SECRET: Final = 6
 _MAX_ESCAPES: Final = 5
 """A key that was escaped this many times over is still recognised."""
@@ -42,7 +49,7 @@ _IN_QUERY: Final = re.compile(r"app_key=([^&\s'\"<>)]+)")
 
 
 class AppKey:
-    """An app key, which is shown only by ``reveal``."""
+    """An app key or access token, which is shown only by ``reveal``."""
 
     __slots__ = ("_text",)
 
@@ -52,7 +59,7 @@ class AppKey:
             _SEEN.append(text)
 
     def reveal(self) -> str:
-        """Return the key itself; for the request's URL only."""
+        """Return the secret itself; for the request's URL or header only."""
         return self._text
 
     def __repr__(self) -> str:
@@ -64,7 +71,7 @@ class AppKey:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The app key of an account, and the address of its API."""
+    """The app key or access token of an account, and the address of its API."""
 
     app_key: AppKey
     base_url: str
@@ -72,16 +79,19 @@ class Credentials:
     """Where the key was found."""
     warning: str = ""
     """A sentence if other users can read the key's file; else empty."""
+    is_token: bool = False
+    """Whether ``app_key`` is an access token, sent in a header and not in the URL."""
 
 
 def find_credentials(
     *,
+    access_token_file: Path | None = None,
     app_key_file: Path | None = None,
     base_url: str | None = None,
     environ: Mapping[str, str] | None = None,
     config_file: Path | None = None,
 ) -> Credentials:
-    """Find the app key, and the address it belongs to.
+    """Find the access token or the app key, and the address it belongs to.
 
     An address in the provider's configuration is used only with the key from the same file.
 
@@ -92,11 +102,32 @@ def find_credentials(
         CredentialsError: no key found, or a file without one; nothing was sent.
     """
     try:
+        if app_key_file is None or access_token_file is not None:
+            token = _found_token(access_token_file, base_url, environ)
+            if token is not None:
+                return token
         return _found(app_key_file, base_url, environ, config_file)
     except CredentialsError as exc:
         # Without its traceback: tools that print variables would print the file's text.
         error = exc.with_traceback(None)
     raise error
+
+
+def _found_token(
+    path: Path | None, base_url: str | None, environ: Mapping[str, str] | None
+) -> Credentials | None:
+    """Return the access token; None if there is none."""
+    environ = os.environ if environ is None else environ
+    if path is None and environ.get(TOKEN_VARIABLE, "").strip():
+        found = _made(environ[TOKEN_VARIABLE], base_url, f"${TOKEN_VARIABLE}", what="access token")
+        return replace(found, is_token=True)
+    named = environ.get(TOKEN_FILE_VARIABLE, "").strip()
+    if path is None and not named:
+        return None
+    option_called = f"${TOKEN_FILE_VARIABLE}" if path is None else option_name("access_token_file")
+    text, warning = _read(Path(named) if path is None else path, option_called)
+    found = _made(text, base_url, f"{path or named}", warning, what="access token")
+    return replace(found, is_token=True)
 
 
 def _found(
@@ -107,7 +138,7 @@ def _found(
 ) -> Credentials:
     environ = os.environ if environ is None else environ
     if app_key_file is not None:
-        text, warning = _read(app_key_file)
+        text, warning = _read(app_key_file, option_name("app_key_file"))
         return _made(text, base_url, f"{app_key_file}", warning)
     if environ.get(KEY_VARIABLE, "").strip():
         return _made(environ[KEY_VARIABLE], base_url, f"${KEY_VARIABLE}")
@@ -124,21 +155,26 @@ def _found(
             address = base_url if base_url is not None or not configured else str(configured)
             return _made(key, address, str(path), warning)
     raise CredentialsError(
-        "no app key found. Set the environment variable FLASHDUTY_APP_KEY, or use "
-        f"{option('app_key_file', 'FILE')}, or add app_key to {CONFIG_FILE}. "
-        f"To try without a key, use {option('sandbox')}."
+        "no app key found. Set the environment variable FLASHDUTY_APP_KEY or "
+        f"{TOKEN_VARIABLE}, or use {option('app_key_file', 'FILE')}, or add app_key to "
+        f"{CONFIG_FILE}. To try without a key, use {option('sandbox')}."
     )
 
 
-def _made(text: str, base_url: str | None, source: str, warning: str = "") -> Credentials:
+def _made(
+    text: str, base_url: str | None, source: str, warning: str = "", what: str = "app key"
+) -> Credentials:
     key = text.strip()
     if not key or len(key.split()) > 1 or not key.isprintable():
-        raise CredentialsError(f"{source}: not an app key. A key is one line without spaces.")
+        word = what.rsplit(maxsplit=1)[-1]
+        raise CredentialsError(f"{source}: not an {what}. A {word} is one line without spaces.")
+    if what != "app key" and not key.isascii():
+        raise CredentialsError(f"{source}: not an {what}. A token has ASCII characters only.")
     address = DEFAULT_BASE_URL if base_url is None else base_url
     return Credentials(AppKey(key), address, source, warning)
 
 
-def _read(path: Path) -> tuple[str, str]:
+def _read(path: Path, given_by: str = "") -> tuple[str, str]:
     """Return a file's text, and a warning if other users can read it."""
     try:
         with open_input(path, accepts_pipe=True) as file:
@@ -147,8 +183,8 @@ def _read(path: Path) -> tuple[str, str]:
     except FileNotFoundError:
         # The name is not repeated: it may be the key itself, given by accident.
         raise CredentialsError(
-            f"{option_name('app_key_file')}: no such file. Use the name of a file that contains "
-            "the app key."
+            f"{given_by or path}: no such file. Use the name of a file that contains the "
+            f"{'access token' if 'token' in given_by.lower() else 'app key'}."
         ) from None
     except OSError as exc:
         raise CredentialsError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc

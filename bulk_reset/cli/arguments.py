@@ -370,6 +370,15 @@ RulesOption = Annotated[
 
 # --- Connection ------------------------------------------------------------------------------
 
+AccessTokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The file that contains an access token.",
+        show_default="$FLASHDUTY_ACCESS_TOKEN",
+        rich_help_panel=CONNECTION,
+    ),
+]
 AppKeyFileOption = Annotated[
     Path | None,
     typer.Option(

@@ -36,6 +36,7 @@ CONNECTION: Final = frozenset(
     {
         "sandbox",
         "sandbox-state",
+        "access-token-file",
         "app-key-file",
         "base-url",
         "account",
@@ -202,7 +203,8 @@ def steps_of(error: BulkResetError) -> list[str]:
     for step in error.next_steps:
         keeps = {*CONNECTION, *_PLACES}
         if "sandbox-state" in step.options:
-            keeps -= {"sandbox", "sandbox-state", "base-url", "account", "app-key-file"}
+            keeps -= {"sandbox", "sandbox-state", "base-url", "account"}
+            keeps -= {"app-key-file", "access-token-file"}
         command = other_command(step.name, *step.arguments, keeps=keeps, plus=step.options)
         lines.append(f"{step.purpose}: {command}")
     return lines

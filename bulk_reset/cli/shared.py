@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulk_reset.cli.arguments import (
+    AccessTokenFileOption,
     AccountOption,
     AppKeyFileOption,
     AttemptsOption,
@@ -74,6 +75,7 @@ def common_options(
     *,
     sandbox: SandboxOption = False,
     sandbox_state: SandboxStateOption = None,
+    access_token_file: AccessTokenFileOption = None,
     app_key_file: AppKeyFileOption = None,
     base_url: BaseUrlOption = None,
     timeout: TimeoutOption = TIMEOUT_S,
@@ -95,6 +97,7 @@ def common_options(
     options = {
         "sandbox": sandbox,
         "sandbox_state": sandbox_state,
+        "access_token_file": access_token_file,
         "app_key_file": app_key_file,
         "base_url": base_url,
         "timeout_s": timeout,

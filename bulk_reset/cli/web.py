@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bulk_reset.cli.arguments import (
+    AccessTokenFileOption,
     AccountOption,
     AppKeyFileOption,
     BaseUrlOption,
@@ -39,6 +40,7 @@ def web(
         Path | None, typer.Option(metavar="DIR", help="Show the job files of this folder.")
     ] = None,
     sandbox_state: SandboxStateOption = None,
+    access_token_file: AccessTokenFileOption = None,
     app_key_file: AppKeyFileOption = None,
     base_url: BaseUrlOption = None,
     account: AccountOption = "",
@@ -67,7 +69,12 @@ def web(
         from bulk_reset.web.pages import Settings  # noqa: PLC0415
 
         where = folder or user_data_path("bulk-reset", appauthor=False) / "web"
-        options = Options(app_key_file=app_key_file, base_url=base_url, account=account)
+        options = Options(
+            access_token_file=access_token_file,
+            app_key_file=app_key_file,
+            base_url=base_url,
+            account=account,
+        )
         state = sandbox_state or where / "sandbox.json"
         settings = Settings(options, state, jobs, state_dir, where.absolute() / "app.key")
         _serve(where, settings, port, output, opens=open_browser)

@@ -53,6 +53,7 @@ _KEY_OF: Final = {
     "max_critical": "limits.max_critical",
     "timeout_s": "api.timeout",
     "patience_s": "api.patience",
+    "access_token_file": "api.access_token_file",
     "app_key_file": "api.app_key_file",
     "base_url": "api.base_url",
     "account": "api.account",

@@ -102,7 +102,11 @@ def find_account(options: ConnectionOptions) -> Credentials:
         InputError: no key, or an address that cannot be used.
     """
     try:
-        found = find_credentials(app_key_file=options.app_key_file, base_url=options.base_url)
+        found = find_credentials(
+            access_token_file=options.access_token_file,
+            app_key_file=options.app_key_file,
+            base_url=options.base_url,
+        )
     except CredentialsError:
         if not (options.is_rehearsal or options.dry_run):
             raise

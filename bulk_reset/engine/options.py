@@ -249,6 +249,7 @@ class ConnectionOptions(OptionGroup):
     """Which API a run uses: the account's, a sandbox, or none (``dry_run``).
 
     Attributes:
+        access_token_file: a file with an access token alone in it; used before a key.
         app_key_file: a file with the key alone in it; else the environment, else the
             provider's configuration.
         base_url: the API's address; HTTPS, or this machine.
@@ -261,6 +262,7 @@ class ConnectionOptions(OptionGroup):
         timeout_s: for one request.
     """
 
+    access_token_file: PathOption = PathOption()
     app_key_file: PathOption = PathOption()
     base_url: str | None = None
     account: str = ""
@@ -277,11 +279,14 @@ class ConnectionOptions(OptionGroup):
             raise empty_option("base_url")
         if self.timeout_s <= 0:
             raise InputError(f"{_given('timeout_s', self.timeout_s)}: must be more than 0 seconds.")
-        if self.is_rehearsal and (self.base_url or self.app_key_file):
+        keys = ("app_key_file", "access_token_file")
+        wrong = [name for name in ("base_url", *keys) if getattr(self, name)]
+        if self.is_rehearsal and wrong:
             name = "sandbox" if self.sandbox else "sandbox_state"
+            last = "access_token_file" if "access_token_file" in wrong else "app_key_file"
             raise InputError(
                 f"{option_name(name)}: cannot be combined with {option_name('base_url')} or "
-                f"{option_name('app_key_file')}. Remove them."
+                f"{option_name(last)}. Remove them."
             )
 
     @property
@@ -310,6 +315,7 @@ class Options(
     profile: PathOption = PathOption()
     rules: PathOption = PathOption()
     report: PathOption = PathOption()
+    access_token_file: PathOption = PathOption()
     app_key_file: PathOption = PathOption()
     sandbox_state: PathOption = PathOption()
     allowed_signers: PathOption = PathOption()

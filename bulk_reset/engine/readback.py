@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import has_value, live_value
-from bulk_reset.core.errors import RequestError, ThrottledError
+from bulk_reset.core.errors import PermanentError, RequestError, ThrottledError
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
 
 Incident = Mapping[str, Any]
+_REJECTED: Final = "InvalidParameter"
 MAX_IDS: Final = 100
 """How many incidents one request may ask for. Source: the API's page of the operation."""
 
@@ -74,7 +75,34 @@ class ReadBack:
         return await self._attempts.last(partial(self._list_by_ids, incident_ids))
 
     async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
-        """Return up to ``MAX_IDS`` incidents as they are now; raises RequestError."""
+        """Return up to ``MAX_IDS`` incidents as they are now; raises RequestError.
+
+        An id that the API rejects is missing from them, as an unknown one is.
+        """
+        try:
+            return await self._incidents(incident_ids)
+        except PermanentError as error:
+            if error.code != _REJECTED or len(incident_ids) == 1:
+                raise
+            return await self._halves(incident_ids, error)
+
+    async def _halves(
+        self, incident_ids: Sequence[str], error: PermanentError
+    ) -> Mapping[str, Incident]:
+        """Read incidents in halves, down to the ids that are rejected; raises if all are."""
+        half, found = len(incident_ids) // 2, list[Mapping[str, Incident]]()
+        for some in (incident_ids[:half], incident_ids[half:]):
+            try:
+                found.append(await self.incidents(some))
+            except PermanentError as latest:
+                if latest.code != _REJECTED:
+                    raise
+                error = latest
+        if not found:
+            raise error
+        return {name: one for some in found for name, one in some.items()}
+
+    async def _incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
         trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
         read = partial(self._read, incident_ids)
         try:

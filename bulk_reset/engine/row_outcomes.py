@@ -1,15 +1,21 @@
 """The outcomes of rows: what a request's answer or error means for its row.
 
+``ResourceNotFound`` also means that the account does not have an operation. So where incidents were
+read right before, such rows are kept back until another row succeeds; several in a row stop the
+run, and they stay pending.
+
 State, changed between two awaits of the event loop only:
   * ``doubtful``: requests that a stop left without a readable answer; see ``doubtful_requests``;
-  * ``_failures``: rows that failed so far.
+  * ``_failures``: rows that failed so far;
+  * ``_not_found``: the numbers of rows that the API answered with ``ResourceNotFound``;
+  * ``_kept_back``: their outcomes, since the last success.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import FatalError, PermanentError, RequestError
@@ -17,6 +23,9 @@ from bulk_reset.core.option_names import option_name
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.engine.attempts import Attempts, Trail
 from bulk_reset.records.written_fields import read_back_text
+
+_NOT_FOUND: Final = "ResourceNotFound"
+_MOST_NOT_FOUND: Final = 5
 
 
 class Answer(Protocol):
@@ -54,7 +63,7 @@ class RowOutcomes:
 
     Attributes:
         attempts: those of the run.
-        record: called with the outcome of each row.
+        is_read: whether the incidents of rows are read right before they are sent.
         wall_clock: returns UTC epoch seconds.
     """
 
@@ -66,10 +75,31 @@ class RowOutcomes:
         max_failures: float = float("inf"),
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.attempts, self.record, self._stop = attempts, record, stop
+        self.attempts, self._record, self._stop = attempts, record, stop
         self._max_failures, self._failures = max_failures, 0
         self.wall_clock = wall_clock
         self.doubtful: list[DoubtfulRequest] = []
+        self.is_read = False
+        self._not_found: set[int] = set()
+        self._kept_back: list[Outcome] = []
+
+    def record(self, outcome: Outcome) -> None:
+        """Record the outcome of a row, or keep it back where the account may be the cause."""
+        if outcome.status is Status.FAILED and outcome.row_number in self._not_found:
+            self._kept_back.append(outcome)
+            if len(self._kept_back) == _MOST_NOT_FOUND:
+                self._stop(Stop(StopReason.FATAL, _without_operation(outcome)))
+            return
+        if outcome.status is Status.UPDATED:
+            self.end()
+        self._record(outcome)
+
+    def end(self) -> None:
+        """Record what was kept back, unless the account is the cause."""
+        if len(self._kept_back) < _MOST_NOT_FOUND:
+            for outcome in self._kept_back:
+                self._record(outcome)
+            self._kept_back.clear()
 
     def count_failure(self) -> None:
         """Count a failed row, and stop the run when too many have failed."""
@@ -141,6 +171,8 @@ class RowOutcomes:
             if trail.is_in_doubt:
                 self.doubt(row, part, trail, error, comment_since)
             return None
+        if is_final and self.is_read and error.code == _NOT_FOUND:
+            self._not_found.add(row.row_number)
         is_unknown = trail.is_in_doubt and not is_final and not trail.is_once
         return self.fail(part, trail, error, Status.UNKNOWN if is_unknown else Status.FAILED)
 
@@ -165,6 +197,14 @@ class RowOutcomes:
             "sent, but the run was stopped before the API answered", code="stopped"
         )
         self.doubtful.append(DoubtfulRequest(row, part, trail, error, comment_since))
+
+
+def _without_operation(outcome: Outcome) -> str:
+    return (
+        f"{outcome.error_code}: {_MOST_NOT_FOUND} rows in a row, whose incidents had just been "
+        "read. The account may not have this operation or custom field, or the key may not "
+        f"update these incidents ({outcome.error_message})"
+    )
 
 
 def merged(row: Change, parts: Sequence[Outcome]) -> Outcome:

@@ -116,6 +116,7 @@ class RunSender:
                 max_failures=self.options.failure_limit(self.work.sheet_check.rows),
                 is_in_order=self.work.sheet_check.repeated_ids.__contains__,
                 mute_reply=self.options.mute_reply,
+                is_read=self.current_values is not None,
             )
             if self.current_values is not None:
                 self.current_values.authors = ChangeAuthors(client, pool.once)

@@ -43,6 +43,7 @@ class WorkerPool:
         is_in_order: whether an incident's changes are sent in their order, one at a time.
         wall_clock: returns UTC epoch seconds.
         mute_reply: whether webhooks are not called for comments.
+        is_read: whether the incidents of rows are read right before they are sent.
 
     Attributes:
         stopped: why the run ended early; None while it has not.
@@ -61,12 +62,14 @@ class WorkerPool:
         is_in_order: Callable[[str], bool] = lambda _: False,
         wall_clock: Callable[[], float] = time.time,
         mute_reply: bool = False,
+        is_read: bool = False,
     ) -> None:
         self._limiter, self._record = limiter, record
         self._attempts = Attempts(
             limiter, policy or RetryPolicy(), breaker or CircuitBreaker(), self.stop, wall_clock
         )
         self._outcomes = RowOutcomes(self._attempts, self.stop, record, max_failures, wall_clock)
+        self._outcomes.is_read = is_read
         self._rows = RowSender(api, self._outcomes, mute_reply=mute_reply)
         self._worker_count, self._is_in_order = workers, is_in_order
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -94,6 +97,7 @@ class WorkerPool:
         finally:
             if self._grace is not None:
                 self._grace.cancel()
+            self._outcomes.end()
             for outcome in self._rows.doubtful.take():
                 self._record(outcome)
         return self.stopped

@@ -37,7 +37,9 @@ MAX_FAILURES_PER_CODE: Final = 100
 MAX_FAILURES: Final = 1_000
 _MAX_CODES: Final = 100
 _OTHERS: Final = "others"
-_UNLOGGED_OPTIONS: Final = frozenset({"app_key_file", "base_url", "hmac_key_file"})
+_UNLOGGED_OPTIONS: Final = frozenset(
+    {"access_token_file", "app_key_file", "base_url", "hmac_key_file"}
+)
 """Options whose values are not logged: they may contain a key by accident."""
 _NOTHING: Final = Progress(0, StatusCounts(), 0.0, "")
 

@@ -27,6 +27,7 @@ _DEFAULT_LIMITS: Final = {1: PER_SECOND, 60: PER_MINUTE}
 _CONNECTION_OPTIONS: Final = {
     "base_url": "--base-url",
     "account": "--account",
+    "access_token_file": "--access-token-file",
     "app_key_file": "--app-key-file",
     "sandbox_state": "--sandbox-state",
 }

@@ -6,11 +6,11 @@ and a wrong body does. Everything from counting a call to applying it happens in
 
 Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
 ``/incident/comment``, ``/incident/ack``, ``/incident/resolve``, ``/incident/reopen``,
-``/incident/info``, ``/incident/list-by-ids``, ``/incident/list``, ``/incident/feed`` and
-``/person/infos``; any other path is ``RouteNotFound``.
+``/incident/info``, ``/incident/list-by-ids``, ``/incident/list``, ``/incident/feed``,
+``/person/infos`` and ``/field/list``; any other path is ``RouteNotFound``.
 
-Which custom fields an account has defined is not known here: every name is a field, and a
-field's type is that of the value that the incident holds.
+Without ``SandboxConfig.fields`` every name is a custom field, and its type is that of the value
+that the incident holds; ``/field/list`` has none of them then.
 
 State, and who may touch it: the quota, the peaks, the fault script and the counters belong to
 ``Api.answer``; the incidents to themselves. Seconds are those of the injected clock, only the
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from bulk_reset.sandbox import rules
 from bulk_reset.sandbox.codes import ApiError
 from bulk_reset.sandbox.faults import FaultScript
+from bulk_reset.sandbox.field_rules import require_field
 from bulk_reset.sandbox.incidents import ACCOUNT_ID, PEOPLE, Incident, Incidents
 from bulk_reset.sandbox.listing import ListQuery, find_page, read_list
 from bulk_reset.sandbox.timeline import FeedQuery, Timelines, find_feed_page
@@ -54,6 +55,7 @@ class Call:
 
     Attributes:
         app_key: the key of the query string, None if there is none.
+        access_token: the token of the header ``Authorization``, None if there is none.
         content_type: without its parameters, in lower case.
         content: the body, None if it is larger than allowed.
     """
@@ -63,6 +65,7 @@ class Call:
     app_key: str | None
     content_type: str
     content: bytes | None
+    access_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ class Api:
             "/incident/list": self._list,
             "/incident/feed": self._feed,
             "/person/infos": self._people,
+            "/field/list": self._list_fields,
         }
+        self._fields = {str(one["field_name"]): one for one in config.fields}
 
     def __repr__(self) -> str:
         return f"<Api {self._requests} requests, {self.incidents!r}>"
@@ -158,7 +163,7 @@ class Api:
         }
 
     def _admit(self, call: Call, now: float) -> None:
-        if call.app_key != self._config.app_key:
+        if not self._is_authorized(call):
             self._unauthorized += 1
             raise ApiError("Unauthorized", "You are unauthorized.")
         wait_s = self._quota.admit(now)
@@ -167,6 +172,11 @@ class Api:
             headers = {"Retry-After": str(math.ceil(wait_s))}
             raise ApiError("RequestTooFrequently", "Request too frequently.", headers=headers)
         self._admitted += 1
+
+    def _is_authorized(self, call: Call) -> bool:
+        if call.access_token is not None:
+            return call.access_token == self._config.access_token
+        return call.app_key == self._config.app_key
 
     def _do(self, call: Call, request_id: str) -> Reply:
         operation = self._operations.get(call.path)
@@ -209,6 +219,8 @@ class Api:
     def _reset_field(self, body: rules.Body) -> None:
         incident_id, (name, value) = rules.read_id(body), rules.read_field(body)
         incident = self._find(incident_id)
+        if self._fields:
+            require_field(self._fields.get(name), value)
         held = incident["fields"].get(name, value)
         if rules.kind_of(held) != rules.kind_of(value):
             reason = f"its type must match the field definition, {rules.kind_of(held)}"
@@ -233,6 +245,9 @@ class Api:
             if self.incidents.act(incident, action):
                 self.incidents.note(incident, detail)
                 self._timelines.add_action(incident, action, detail, self._now_ms())
+
+    def _list_fields(self, _body: rules.Body) -> dict[str, Any]:
+        return {"items": list(self._fields.values())}
 
     def _info(self, body: rules.Body) -> Incident:
         return self._find(rules.read_id(body))

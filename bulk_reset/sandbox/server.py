@@ -202,7 +202,13 @@ async def _read(request: web.Request) -> Call:
         app_key=request.query.get("app_key"),
         content_type=request.content_type,
         content=content,
+        access_token=_bearer_token(request.headers.get("Authorization", "")),
     )
+
+
+def _bearer_token(header: str) -> str | None:
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _reset_connection(request: web.Request) -> None:

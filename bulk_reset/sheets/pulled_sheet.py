@@ -60,7 +60,6 @@ from bulk_reset.sheets.workbooks.streaming_workbook import StreamedBook, writing
 
 _LINK: Final = READ_ONLY[-1]
 _PINNED: Final = "Pinned"
-"""The fields that were edited by hand."""
 _MAX_ROWS: Final = (1 << 20) - 1
 _LONGEST_CELL: Final = 32_767
 _MAX_LINKS: Final = 65_530
@@ -84,14 +83,8 @@ _READ_ONLY: Final = {
     "input_title": "Read-only",
     "input_message": "Changes in this column are not sent.",
 }
-_READ_ONLY_WIDTHS: Final = {
-    "Number": 10,
-    "Progress": 12,
-    "Channel": 20,
-    "Started": 20,
-    _PINNED: 20,
-    _LINK: 34,
-}
+_READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, _LINK: 34}
+_READ_ONLY_WIDTH: Final = 20
 
 
 class _Writer(Protocol):
@@ -373,7 +366,7 @@ class _Xlsx:
             return
         sheet.data_validation(1, place, _MAX_ROWS, place, _READ_ONLY)
         # The filter's button needs space beside the name.
-        width = max(_READ_ONLY_WIDTHS[name.partition(" ")[0]], len(name) + 6)
+        width = max(_READ_ONLY_WIDTHS.get(name, _READ_ONLY_WIDTH), len(name) + 6)
         sheet.set_column(place, place, width, formats["grey"])
 
     def write(self, cells: Mapping[str, str], edited: Mapping[str, str], memory: MemoryRow) -> None:

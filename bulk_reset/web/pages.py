@@ -46,7 +46,8 @@ class Settings:
 
     def account(self) -> Options:
         """Return the options of the account, with the key that was saved on the page."""
-        if self.options.app_key_file is None and self.own_key and self.own_key.exists():
+        has_own = self.options.app_key_file or self.options.access_token_file
+        if not has_own and self.own_key and self.own_key.exists():
             return replace(self.options, app_key_file=self.own_key)
         return self.options
 
@@ -67,6 +68,8 @@ class Settings:
         if is_sandbox:
             return ["--sandbox-state", str(self.sandbox_state)]
         words, account = [], self.account()
+        if account.access_token_file is not None:
+            words += ["--access-token-file", str(account.access_token_file)]
         if account.app_key_file is not None:
             words += ["--app-key-file", str(account.app_key_file)]
         if self.options.base_url is not None:
@@ -79,7 +82,9 @@ class Settings:
         """Return where the key was found; empty if there is none. The key itself stays there."""
         try:
             found = find_credentials(
-                app_key_file=self.account().app_key_file, base_url=self.options.base_url
+                access_token_file=self.options.access_token_file,
+                app_key_file=self.account().app_key_file,
+                base_url=self.options.base_url,
             )
         except CredentialsError:
             return ""

@@ -23,12 +23,15 @@ from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.sheets.cell_rules import CellError, shorten
-from bulk_reset.sheets.columns import STARTED_NAMES
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.short_numbers import ShortNumbers
 from bulk_reset.workflows.incident_query import Query, query_of, user_zone
 from bulk_reset.workflows.pull import Pulling
 
+_STARTED_NAMES: Final = tuple(
+    map(plain_name, ("started", "start time", "start_at", "开始时间", "触发时间", "发生时间"))
+)
+"""Names of columns with the time at which an incident started."""
 _DAY_S: Final = 86_400
 _SHOWN: Final = 5
 _Found = dict[str, list[Mapping[str, Any]]]
@@ -64,7 +67,7 @@ def _read(table: Sheet) -> tuple[list[str], list[float]]:
     """Return the short numbers of a sheet, each once, and the times of its rows."""
     place = table.columns.position[ID_FIELD]
     header = [plain_name(name.partition("(")[0]) for name in table.columns.header]
-    at = next((header.index(name) for name in STARTED_NAMES if name in header), None)
+    at = next((header.index(name) for name in _STARTED_NAMES if name in header), None)
     numbers: dict[str, None] = {}
     times: list[float] = []
     zone = user_zone()

@@ -35,6 +35,7 @@ from bulk_reset.records.summary import ErrorGroups
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
+from bulk_reset.workflows.custom_fields import find_types
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
 from bulk_reset.workflows.number_lookup import look_up_numbers
 from bulk_reset.workflows.report_destination import refuse_other_destination
@@ -90,6 +91,7 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
         opened_sheet(sheet, options, callbacks) as table,
     ):
         require_applicable(table, connection, options)
+        find_types(table, connection, options, callbacks)
         if table.columns.expected and not options.before:
             raise InputError(
                 f"{option('before', value=False)}: {table.label} has columns with expected values, "

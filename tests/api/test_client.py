@@ -228,6 +228,28 @@ async def test_an_update_is_sent_as_the_api_describes_it(prefix: str) -> None:
     assert received == [request_of(body, f"{prefix}/incident/reset")]
 
 
+async def test_an_access_token_is_in_a_header_and_in_no_url() -> None:
+    """The target of a redirect gets neither the request nor the token."""
+    heads: list[bytes] = []
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await read_request(reader)).partition(b"\r\n\r\n")[0])
+        writer.write(http(307, b"", f"Location: {elsewhere}/incident/reset"))
+        await writer.drain()
+
+    async with api() as (elsewhere, received), raw_server(redirect) as base_url:
+        account = Credentials(AppKey(KEY), base_url, "a test", is_token=True)
+        async with open_client(account, connections=1, timeout_s=20) as client:
+            with pytest.raises(AccessError):
+                await client.reset(b"{}")
+    lines = heads[0].split(b"\r\n")
+    assert lines[0] == b"POST /incident/reset HTTP/1.1"
+    assert [line for line in lines if KEY.encode() in line] == [
+        b"Authorization: Bearer " + KEY.encode()
+    ]
+    assert received == []
+
+
 @pytest.mark.parametrize("length", [3, 6144])
 async def test_every_field_at_its_limits_fits_the_published_schema(length: int) -> None:
     """What is sent is what the provider's own description allows, emoji counted as one."""

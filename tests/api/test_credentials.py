@@ -26,6 +26,8 @@ from bulk_reset.api.credentials import (
     CONFIG_FILE,
     DEFAULT_BASE_URL,
     KEY_VARIABLE,
+    TOKEN_FILE_VARIABLE,
+    TOKEN_VARIABLE,
     AppKey,
     Credentials,
     find_credentials,
@@ -79,6 +81,42 @@ def test_the_environment_comes_before_the_configuration(home: Path) -> None:
     assert facts(found) == ("from-the-environment", DEFAULT_BASE_URL, "$FLASHDUTY_APP_KEY")
 
 
+def test_an_access_token_is_preferred_to_a_key(home: Path) -> None:
+    """The option comes first, then the variables; a key's file is an option, too."""
+    (home / "token").write_text("from-the-token-file\n")
+    both = {TOKEN_VARIABLE: " a-token ", KEY_VARIABLE: "a-key"}
+    named = {TOKEN_FILE_VARIABLE: str(home / "token"), KEY_VARIABLE: "a-key"}
+    found = [
+        find_credentials(environ=both, config_file=home / "config.yaml"),
+        find_credentials(environ=named),
+        find_credentials(environ=both, access_token_file=home / "token"),
+        find_credentials(environ={}, app_key_file=home / "key", access_token_file=home / "token"),
+        find_credentials(environ=both, app_key_file=home / "key"),
+    ]
+    assert [(*facts(one), one.is_token) for one in found] == [
+        ("a-token", DEFAULT_BASE_URL, "$FLASHDUTY_ACCESS_TOKEN", True),
+        ("from-the-token-file", DEFAULT_BASE_URL, str(home / "token"), True),
+        ("from-the-token-file", DEFAULT_BASE_URL, str(home / "token"), True),
+        ("from-the-token-file", DEFAULT_BASE_URL, str(home / "token"), True),
+        ("from-the-file", DEFAULT_BASE_URL, str(home / "key"), False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({TOKEN_VARIABLE: "two words"}, "$FLASHDUTY_ACCESS_TOKEN: not an access token. A token"),
+        ({TOKEN_VARIABLE: "t\u00f6ken"}, "$FLASHDUTY_ACCESS_TOKEN: not an access token. A token"),
+        ({TOKEN_FILE_VARIABLE: "nowhere/at-all"}, "$FLASHDUTY_ACCESS_TOKEN_FILE: no such file."),
+    ],
+)
+def test_what_is_no_token_is_refused(environ: dict[str, str], says: str) -> None:
+    """No key is used in its place."""
+    with pytest.raises(CredentialsError) as raised:
+        find_credentials(environ={**environ, KEY_VARIABLE: "a-key"})
+    assert str(raised.value).startswith(says)
+
+
 @pytest.mark.parametrize("environ", [{}, {KEY_VARIABLE: ""}, {KEY_VARIABLE: " \n"}])
 def test_the_configurations_key_comes_with_its_address(home: Path, environ: dict[str, str]) -> None:
     """Who uses the provider's own client needs to set up nothing; an empty variable is none."""
@@ -121,8 +159,8 @@ def test_no_key_anywhere_names_every_place_where_it_may_be(
     with pytest.raises(CredentialsError) as caught:
         find_credentials(environ={}, config_file=path)
     assert str(caught.value) == (
-        "no app key found. Set the environment variable FLASHDUTY_APP_KEY, or use "
-        f"app_key_file='FILE', or add app_key to {CONFIG_FILE}. "
+        "no app key found. Set the environment variable FLASHDUTY_APP_KEY or "
+        f"FLASHDUTY_ACCESS_TOKEN, or use app_key_file='FILE', or add app_key to {CONFIG_FILE}. "
         "To try without a key, use sandbox=True."
     )
 

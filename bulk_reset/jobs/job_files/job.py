@@ -76,6 +76,10 @@ class Job(JobTable):
         """Return a path of the job file, which is relative to the file's folder."""
         return self.path.parent / Path(place).expanduser()
 
+    def beside_or_none(self, place: str | None) -> Path | None:
+        """Return a path of the job file; None where the file has none."""
+        return self.beside(place) if place else None
+
     @field_validator("columns")
     @classmethod
     def _check_columns(cls, columns: Mapping[str, str]) -> Mapping[str, str]:
@@ -132,7 +136,8 @@ class Job(JobTable):
             rules=self.beside(source.rules) if source.rules else None,
             on_conflict=OnConflict(run.on_conflict),
             skip_invalid=run.skip_invalid,
-            app_key_file=self.beside(api.app_key_file) if api.app_key_file else None,
+            access_token_file=self.beside_or_none(api.access_token_file),
+            app_key_file=self.beside_or_none(api.app_key_file),
             base_url=api.base_url,
             sandbox=api.sandbox,
             account=api.account,
@@ -167,7 +172,8 @@ class Job(JobTable):
         """Return the options with which other commands reach the same API."""
         api = self.api
         options = {
-            "--app-key-file": str(self.beside(api.app_key_file)) if api.app_key_file else "",
+            "--access-token-file": str(self.beside_or_none(api.access_token_file) or ""),
+            "--app-key-file": str(self.beside_or_none(api.app_key_file) or ""),
             "--base-url": api.base_url or "",
             "--account": api.account,
             "--quota-store": api.quota_store or "",

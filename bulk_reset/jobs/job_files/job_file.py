@@ -32,8 +32,9 @@ _VARIABLE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_]\w*)(?::-([^{}]*))?\}|\$\{"
 _AT_LINE: Final = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _KEY_VARIABLE: Final = "FLASHDUTY_APP_KEY"
+_SECRETS: Final = (_KEY_VARIABLE, "FLASHDUTY_ACCESS_TOKEN")
 _KEY_NAMES: Final = frozenset(
-    {"app_key", "key", "apikey", "api_key", "token", "secret", "password"}
+    {"app_key", "key", "apikey", "api_key", "access_token", "token", "secret", "password"}
 )
 _SHORTEST_KEY: Final = 6
 _LARGEST_BYTES: Final = 1 << 20
@@ -226,7 +227,7 @@ class _Reading:
                 "${ starts a variable. Write ${NAME} or ${NAME:-default}; write $${ for the "
                 "characters themselves."
             )
-        elif name == _KEY_VARIABLE:
+        elif name in _SECRETS:
             problem = f"{name} is always read from the environment. Remove it from the file."
         elif default is not None:
             # As in a shell, a variable that is empty counts as not set.
@@ -250,8 +251,10 @@ class _Reading:
         return JobFileProblem(line, self._without_key(_dotted(place)), self._without_key(problem))
 
     def _without_key(self, text: str) -> str:
-        key = self.environment.get(_KEY_VARIABLE, "").strip()
-        return text.replace(key, "****") if len(key) >= _SHORTEST_KEY else text
+        for name in _SECRETS:
+            key = self.environment.get(name, "").strip()
+            text = text.replace(key, "****") if len(key) >= _SHORTEST_KEY else text
+        return text
 
     def problems_of(self, error: ValidationError) -> list[JobFileProblem]:
         """Return what pydantic found, in this program's words."""

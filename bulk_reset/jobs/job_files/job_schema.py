@@ -194,6 +194,7 @@ class Limits(JobTable):
 class Api(JobTable):
     """``[api]``: the address, the account, and how much of the quota is used."""
 
+    access_token_file: FilePath | None = None
     app_key_file: FilePath | None = None
     base_url: BaseUrl | None = None
     account: str = ""
@@ -210,8 +211,11 @@ class Api(JobTable):
 
     @model_validator(mode="after")
     def _check_rehearsal(self) -> Api:
-        if (self.sandbox or self.sandbox_state) and (self.base_url or self.app_key_file):
-            raise ValueError("a sandbox takes no base_url and no app_key_file. Remove them.")
+        account = self.base_url or self.app_key_file or self.access_token_file
+        if (self.sandbox or self.sandbox_state) and account:
+            raise ValueError(
+                "a sandbox takes no base_url, app_key_file or access_token_file. Remove them."
+            )
         return self
 
 

@@ -87,10 +87,13 @@ def concerns(job: Job) -> Iterator[str]:
 
 
 def _key_concerns(job: Job) -> Iterator[str]:
-    key_file = job.beside(job.api.app_key_file) if job.api.app_key_file else None
     try:
         with name_options_as(OptionStyle.JOB_FILE):
-            found = find_credentials(app_key_file=key_file, base_url=job.api.base_url)
+            found = find_credentials(
+                access_token_file=job.beside_or_none(job.api.access_token_file),
+                app_key_file=job.beside_or_none(job.api.app_key_file),
+                base_url=job.api.base_url,
+            )
     except BulkResetError as error:
         yield f"a run as this user has no app key now: {error}"
     else:

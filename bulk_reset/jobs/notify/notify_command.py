@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Final
 
-from bulk_reset.api.credentials import KEY_VARIABLE, redact
+from bulk_reset.api.credentials import SECRET_VARIABLES, redact
 from bulk_reset.jobs.notify.notify_limit import POLL_S, NotifyLimit
 
 _TIMEOUT_S: Final = 60
@@ -29,7 +29,9 @@ def run_command(
         content: of the notification.
         scratch: a folder that can be written; elsewhere there may be none.
     """
-    environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES
+    }
     exit_code = content["exit_code"]
     environment |= {
         "BULK_RESET_JOB": str(content["job"]),

@@ -191,7 +191,8 @@ def account_of(job: Job) -> str:
     api = job.api
     if api.sandbox or api.sandbox_state:
         return f"sandbox {job.beside(api.sandbox_state) if api.sandbox_state else job.name}"
-    key = api.account or (str(job.beside(api.app_key_file)) if api.app_key_file else "environment")
+    file = job.beside_or_none(api.access_token_file or api.app_key_file)
+    key = api.account or str(file or "environment")
     return f"{api.base_url} {key}"
 
 
