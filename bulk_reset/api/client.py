@@ -9,6 +9,7 @@ variables with a traceback.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from bulk_reset.core.errors import (
     RequestError,
     UnknownOutcomeError,
 )
+from bulk_reset.core.field_types import FieldTypes
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.json_codec import dumps
@@ -41,9 +43,11 @@ ACTION_PATHS: Final = {name: f"/incident/{name}" for name in PROGRESS_AFTER}
 LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 LIST_PATH: Final = "/incident/list"
 FEED_PATH: Final = "/incident/feed"
+PEOPLE_PATH: Final = "/person/infos"
+FIELD_LIST_PATH: Final = "/field/list"
 _PATHS: Final = (
     *(RESET_PATH, FIELD_PATH, COMMENT_PATH, *ACTION_PATHS.values()),
-    *(LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH),
+    *(LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH, PEOPLE_PATH, FIELD_LIST_PATH),
 )
 _COMMENT_TYPE: Final = "i_comm"
 _FEED_LIMIT: Final = 100
@@ -84,6 +88,20 @@ class CommentPage(NamedTuple):
 
     comments: tuple[Comment, ...]
     has_next: bool
+
+
+class Entry(NamedTuple):
+    """An entry of an incident's timeline.
+
+    Attributes:
+        creator_id: the number of a person; 0 for the system.
+        created_at: UTC epoch seconds, by the server's clock.
+    """
+
+    type: str
+    detail: Mapping[str, Any]
+    creator_id: int
+    created_at: float
 
 
 class Client:
@@ -172,6 +190,57 @@ class Client:
         except (AttributeError, LookupError, TypeError):
             pass  # Raised below, where no variable holds the server's answer.
         raise _not_as_asked("a timeline", answer)
+
+    async def latest_entries(self, incident_id: str, types: Sequence[str]) -> tuple[Entry, ...]:
+        """Read the latest 100 entries of some types of a timeline, once; the latest first.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        query = {"incident_id": incident_id, "types": list(types), "asc": False}
+        answer = await self._post(
+            FEED_PATH, dumps({**query, "limit": _FEED_LIMIT, "p": 1}), MAX_LIST_BYTES
+        )
+        try:
+            items = (await asyncio.to_thread(redact_values, answer.data))["items"]
+            return tuple(
+                Entry(
+                    str(item["type"]),
+                    dict(item.get("detail") or {}),
+                    int(item["creator_id"]),
+                    item["created_at"] / 1000,
+                )
+                for item in items
+            )
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+            pass  # Raised below, where no variable holds the server's answer.
+        raise _not_as_asked("a timeline", answer)
+
+    async def people(self, person_ids: Sequence[int]) -> dict[int, str]:
+        """Return the names of people (``POST /person/infos``), once; unknown ones are missing.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        body = dumps({"person_ids": list(person_ids)})
+        answer = await self._post(PEOPLE_PATH, body, MAX_LIST_BYTES)
+        try:
+            items = redact_values(answer.data)["items"]
+            return {int(one["person_id"]): str(one.get("person_name") or "") for one in items}
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+            pass  # Raised below, where no variable holds the server's answer.
+        raise _not_as_asked("a list of people", answer)
+
+    async def field_types(self) -> FieldTypes:
+        """Read the custom fields of the account (``POST /field/list``), once.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        answer = await self._post(FIELD_LIST_PATH, b"{}", MAX_LIST_BYTES)
+        with contextlib.suppress(ValueError):
+            return FieldTypes.read(redact_values(answer.data))
+        raise _not_as_asked("a list of custom fields", answer)
 
     async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
         answer = await self._post(path, dumps(query), MAX_LIST_BYTES)

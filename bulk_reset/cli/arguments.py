@@ -111,6 +111,13 @@ ExcludeWhereOption = Annotated[
     ),
 ]
 
+OnlyUnpinnedOption = Annotated[
+    bool,
+    typer.Option(
+        "--only-unpinned", help="Leave out fields edited by hand before.", rich_help_panel=WHAT
+    ),
+]
+
 # --- Safety ----------------------------------------------------------------------------------
 
 DryRunOption = Annotated[
@@ -329,6 +336,15 @@ CorrectionsOption = Annotated[
     typer.Option(
         metavar="FILE",
         help="Corrected cells, as the web page writes them.",
+        rich_help_panel=READING,
+    ),
+]
+
+NumbersSinceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME",
+        help="Short numbers: of incidents started since.",
         rich_help_panel=READING,
     ),
 ]

@@ -62,6 +62,7 @@ _OF_ONE_FILE: Final = frozenset(
         "encoding",
         "header-row",
         "corrections",
+        "numbers-since",
         "profile",
         "limit",
         "skip-invalid",

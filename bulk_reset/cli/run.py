@@ -191,8 +191,8 @@ def _refuse_blind_selection(options: Options) -> None:
     """
     if options.dry_run and options.reads_first():
         raise InputError(
-            "--dry-run: reads no current values, which --where, --exclude-where, --max-change and "
-            "--max-critical need. Use plan, or remove one of them."
+            "--dry-run: reads no current values, which --where, --exclude-where, --only-unpinned, "
+            "--max-change and --max-critical need. Use plan, or remove one of them."
         )
 
 

@@ -66,7 +66,8 @@ def _facts(planned: Totals, options: Options) -> dict[str, str]:
 def _conditions(options: Options) -> dict[str, str]:
     """Return the conditions that are compared with current values, before sending."""
     where = {"Only where": options.where, "Except where": options.exclude_where}
-    return {name: one_line(text) for name, text in where.items() if text is not None}
+    shown = {name: one_line(text) for name, text in where.items() if text is not None}
+    return shown | ({"Left out": "rows with a pinned field"} if options.only_unpinned else {})
 
 
 def _destination(options: Options) -> dict[str, str]:

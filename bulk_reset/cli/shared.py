@@ -25,8 +25,10 @@ from bulk_reset.cli.arguments import (
     JsonOption,
     MapOption,
     NoWaitOption,
+    NumbersSinceOption,
     OnlyFieldOption,
     OnlyRowsOption,
+    OnlyUnpinnedOption,
     PatienceOption,
     PerMinuteOption,
     PerSecondOption,
@@ -47,6 +49,7 @@ from bulk_reset.cli.arguments import (
 from bulk_reset.cli.console import Output
 from bulk_reset.core.defaults import (
     ATTEMPTS,
+    NUMBERS_SINCE,
     PATIENCE_S,
     PER_MINUTE,
     PER_SECOND,
@@ -122,6 +125,7 @@ def reading(
     corrections: CorrectionsOption = None,
     profile: ProfileOption = None,
     rules: RulesOption = None,
+    numbers_since: NumbersSinceOption = NUMBERS_SINCE,
 ) -> OptionValues:
     """Return the options of every command that reads a sheet."""
     return {
@@ -133,6 +137,7 @@ def reading(
         "corrections": corrections,
         "profile": profile,
         "rules": rules,
+        "numbers_since": numbers_since,
     }
 
 
@@ -142,6 +147,7 @@ def selecting(
     only_field: OnlyFieldOption = [],  # noqa: B006  (typer copies it)
     where: WhereOption = None,
     exclude_where: ExcludeWhereOption = None,
+    only_unpinned: OnlyUnpinnedOption = False,
 ) -> OptionValues:
     """Return the options of every command that can leave out rows of a sheet."""
     return {
@@ -149,6 +155,7 @@ def selecting(
         "only_fields": tuple(only_field),
         "where": where,
         "exclude_where": exclude_where,
+        "only_unpinned": only_unpinned,
     }
 
 

@@ -18,6 +18,9 @@ TIMEOUT_S: Final = 30.0
 ATTEMPTS: Final = 5
 PATIENCE_S: Final = 900.0
 
+NUMBERS_SINCE: Final = "30d"
+"""Where a sheet has no times, short numbers are those of incidents that started since."""
+
 
 class Priority(StrEnum):
     """How the account's permits are divided among its runs."""

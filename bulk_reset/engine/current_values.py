@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,8 @@ from typing import Any
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.pinning import newly_pinned
+from bulk_reset.engine.change_authors import ChangeAuthors
 from bulk_reset.engine.comparison import Comparison, Verdict, compare, outcome_unless_sent
 from bulk_reset.engine.readback import Incident
 from bulk_reset.records.previous_index import LastWritten
@@ -38,6 +41,8 @@ class CurrentValues:
         repeated_ids: the incidents that stand on several rows.
         sent_before: digests of rows that an earlier run has sent, or was about to send.
         written: the values that earlier runs wrote last.
+        authors: finds who made the change of a conflict; None to not look.
+        pinned: field -> incidents in which it was handed out to be set, and was not pinned before.
     """
 
     file: PreviousValuesFile | None
@@ -45,6 +50,8 @@ class CurrentValues:
     repeated_ids: Collection[str] = frozenset()
     sent_before: Container[str] = frozenset()
     written: LastWritten = field(default_factory=LastWritten)
+    authors: ChangeAuthors | None = None
+    pinned: Counter[str] = field(default_factory=Counter)
     _own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def compare(
@@ -67,13 +74,30 @@ class CurrentValues:
         to_send = [one for one in comparisons if one.verdict is Verdict.UPDATE]
         if self.file is not None and to_send:
             await asyncio.to_thread(self.file.append, [_previous_values(one) for one in to_send])
+        for one in to_send:
+            self.pinned.update(newly_pinned(one.wanted, one.incident or {}))
         now = time.time()
         outcomes = []
         for change, comparison in zip(changes, comparisons, strict=False):
             outcome = outcome_unless_sent(comparison, now)
             if outcome is not None:
+                outcome = await self._with_authors(outcome, comparison)
                 outcomes.append(self._if_sent_before(change, outcome))
         return [one.change for one in to_send], outcomes
+
+    async def _with_authors(self, outcome: Outcome, comparison: Comparison) -> Outcome:
+        """Return the outcome of a conflict with who made the change."""
+        authors = await self.changed_by(comparison)
+        if not authors:
+            return outcome
+        return outcome._replace(error_message=f"{outcome.error_message}; {authors}")
+
+    async def changed_by(self, comparison: Comparison) -> str:
+        """Return who made the changes of a conflict; empty if that is not known."""
+        fields = list(dict.fromkeys([*comparison.conflicts, *comparison.unexpected]))
+        if self.authors is None or comparison.verdict is not Verdict.CONFLICT or not fields:
+            return ""
+        return await self.authors.describe(comparison.change.incident_id, fields)
 
     def _if_sent_before(self, change: Change, outcome: Outcome) -> Outcome:
         """Mark a row as updated that has no report line because the run that sent it was killed."""

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from bulk_reset.api.client import Client, Page, open_client
 from bulk_reset.core.errors import FatalError, RequestError, RunError, UnansweredError
+from bulk_reset.core.field_types import FieldTypes
 from bulk_reset.core.outcome import Stop
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
+from bulk_reset.engine.change_authors import ChangeAuthors
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.connection import Connection
 from bulk_reset.engine.options import Options
@@ -38,6 +40,10 @@ class IncidentReader:
         )
         self._readback = ReadBack(client.list_by_ids, self._attempts)
 
+    def authors(self) -> ChangeAuthors:
+        """Return what finds the authors of changes."""
+        return ChangeAuthors(self._client, self._attempts.last)
+
     def _end(self, stop: Stop) -> None:
         self._stop, self._attempts.has_ended = stop, True
 
@@ -45,6 +51,15 @@ class IncidentReader:
         """Return up to 100 incidents, those that exist; raises RunError."""
         with self._errors():
             return await self._readback.incidents(incident_ids)
+
+    async def field_types(self) -> FieldTypes:
+        """Return the custom fields of the account; raises RunError."""
+        trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
+        with self._errors("the custom fields could not be read"):
+            try:
+                return await self._attempts.attempt(trail, self._client.field_types)
+            except RequestError as error:
+                return await self._attempts.retry(trail, self._client.field_types, error)
 
     async def page(self, query: Mapping[str, Any]) -> Page:
         """Return a page of a list; raises RunError."""
@@ -71,13 +86,12 @@ class IncidentReader:
                 yield part, task.result()
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, where: str = "the incidents could not be read") -> Iterator[None]:
         try:
             yield
         except RequestError as error:
             code = "" if error.code.startswith("HTTP") else f"{error.code}: "
             text = self._stop.message if self._stop else f"{code}{error}"
-            where = "the incidents could not be read"
             if isinstance(error, FatalError):
                 raise RunError(f"{where}: {text}.") from None
             raise UnansweredError(f"{where}: {text}. Try again later.") from None

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bulk_reset.core.defaults import (
     ATTEMPTS,
+    NUMBERS_SINCE,
     PATIENCE_S,
     PER_MINUTE,
     PER_SECOND,
@@ -60,6 +61,8 @@ class ReadingOptions(OptionGroup):
         on_conflict: what to do with rows that set one field to different values.
         skip_invalid: send the valid rows although others are invalid.
         max_rows: stop before sending if the sheet has more rows.
+        numbers_since: short numbers are those of incidents that started since; where the sheet has
+            no times.
     """
 
     mapping: dict[str, str] = field(default_factory=dict)
@@ -73,11 +76,12 @@ class ReadingOptions(OptionGroup):
     on_conflict: OnConflict = OnConflict.ERROR
     skip_invalid: bool = False
     max_rows: int | None = None
+    numbers_since: str = NUMBERS_SINCE
 
     def _check(self) -> None:
         _require_positive("header_row", self.header_row)
         _require_positive("max_rows", self.max_rows)
-        for name in ("encoding", "sheet_name", "delimiter"):
+        for name in ("encoding", "sheet_name", "delimiter", "numbers_since"):
             if getattr(self, name) == "":
                 raise empty_option(name)
         if not all(column.strip() for column in self.mapping.values()):
@@ -162,6 +166,7 @@ class SelectionOptions(OptionGroup):
         only_rows: row numbers, such as ``2-40,77``.
         only_fields: only these fields of every row.
         where, exclude_where: expressions over ``old``, ``new`` and ``row``.
+        only_unpinned: leave out rows with a field that was edited by hand before.
         max_change: refuse to send if more rows will change; a number, or a share like ``30%``.
         max_critical: refuse to send if more Critical incidents will change.
     """
@@ -170,6 +175,7 @@ class SelectionOptions(OptionGroup):
     only_fields: tuple[str, ...] = ()
     where: str | None = None
     exclude_where: str | None = None
+    only_unpinned: bool = False
     max_change: int | str | None = None
     max_critical: int | None = None
 
@@ -203,7 +209,8 @@ class SelectionOptions(OptionGroup):
     def reads_first(self, rows: int = _ANY_SHEET) -> bool:
         """Return whether the incidents of so many rows are all read before anything is sent."""
         given = (self.where, self.exclude_where, self.max_critical)
-        return any(one is not None for one in given) or rows > self.change_limit(rows)
+        is_conditional = self.only_unpinned or any(one is not None for one in given)
+        return is_conditional or rows > self.change_limit(rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from bulk_reset.core.errors import FatalError, RequestError, SheetChangedError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.core.totals import Progress, StatusCounts, Totals
+from bulk_reset.engine.change_authors import ChangeAuthors
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.comment_groups import gathered
 from bulk_reset.engine.connection import Connection
@@ -121,6 +122,8 @@ class RunSender:
                 mute_reply=self.options.mute_reply,
                 is_read=self.current_values is not None,
             )
+            if self.current_values is not None:
+                self.current_values.authors = ChangeAuthors(client, pool.once)
             self.callbacks.on_start(_stopper(pool))
             with stop_on_signals(pool) if handles_signals else contextlib.nullcontext():
                 stop = await self._run(pool)

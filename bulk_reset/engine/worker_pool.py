@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from bulk_reset.core.change import Change
@@ -128,6 +128,10 @@ class WorkerPool:
     async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
         """Read up to 100 incidents, within the same quota; raises RequestError."""
         return await self._rows.incidents(incident_ids)
+
+    async def once(self, send: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401  (its answer)
+        """Make one attempt within the quota, whose result changes nothing; raises RequestError."""
+        return await self._attempts.last(send)
 
     @property
     def in_flight(self) -> int:

@@ -6,11 +6,11 @@ and a wrong body does. Everything from counting a call to applying it happens in
 
 Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
 ``/incident/comment``, ``/incident/ack``, ``/incident/resolve``, ``/incident/reopen``,
-``/incident/info``, ``/incident/list-by-ids``, ``/incident/list`` and ``/incident/feed``; any other
-path is ``RouteNotFound``.
+``/incident/info``, ``/incident/list-by-ids``, ``/incident/list``, ``/incident/feed``,
+``/person/infos`` and ``/field/list``; any other path is ``RouteNotFound``.
 
-Which custom fields an account has defined is not known here: every name is a field, and a
-field's type is that of the value that the incident holds.
+Without ``SandboxConfig.fields`` every name is a custom field, and its type is that of the value
+that the incident holds; ``/field/list`` has none of them then.
 
 State, and who may touch it: the quota, the peaks, the fault script and the counters belong to
 ``Api.answer``; the incidents to themselves. Seconds are those of the injected clock, only the
@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from bulk_reset.sandbox import rules
 from bulk_reset.sandbox.codes import ApiError
 from bulk_reset.sandbox.faults import FaultScript
-from bulk_reset.sandbox.incidents import Incident, Incidents
-from bulk_reset.sandbox.listing import ListQuery, find_page
+from bulk_reset.sandbox.field_rules import require_field
+from bulk_reset.sandbox.incidents import ACCOUNT_ID, PEOPLE, Incident, Incidents
+from bulk_reset.sandbox.listing import ListQuery, find_page, read_list
 from bulk_reset.sandbox.timeline import FeedQuery, Timelines, find_feed_page
 from bulk_reset.sandbox.windows import FixedWindow, Peak, Quota, SlidingWindow
 
@@ -113,7 +114,10 @@ class Api:
             "/incident/list-by-ids": self._list_by_ids,
             "/incident/list": self._list,
             "/incident/feed": self._feed,
+            "/person/infos": self._people,
+            "/field/list": self._list_fields,
         }
+        self._fields = {str(one["field_name"]): one for one in config.fields}
 
     def __repr__(self) -> str:
         return f"<Api {self._requests} requests, {self.incidents!r}>"
@@ -215,6 +219,8 @@ class Api:
     def _reset_field(self, body: rules.Body) -> None:
         incident_id, (name, value) = rules.read_id(body), rules.read_field(body)
         incident = self._find(incident_id)
+        if self._fields:
+            require_field(self._fields.get(name), value)
         held = incident["fields"].get(name, value)
         if rules.kind_of(held) != rules.kind_of(value):
             reason = f"its type must match the field definition, {rules.kind_of(held)}"
@@ -240,6 +246,9 @@ class Api:
                 self.incidents.note(incident, detail)
                 self._timelines.add_action(incident, action, detail, self._now_ms())
 
+    def _list_fields(self, _body: rules.Body) -> dict[str, Any]:
+        return {"items": list(self._fields.values())}
+
     def _info(self, body: rules.Body) -> Incident:
         return self._find(rules.read_id(body))
 
@@ -256,6 +265,16 @@ class Api:
         incident = self._find(query.incident_id)
         comments = self.incidents.comments(query.incident_id)
         return find_feed_page(query, self._timelines.entries(incident, comments))
+
+    def _people(self, body: rules.Body) -> dict[str, Any]:
+        ids = read_list(body, "person_ids", int)
+        people = [(one, name) for one, name in PEOPLE.items() if one in ids]
+        verified = {"phone_verified": False, "email_verified": True, "status": "enabled"}
+        items = [
+            {"account_id": ACCOUNT_ID, "person_id": one, "person_name": name, **verified}
+            for one, name in people
+        ]
+        return {"items": items}
 
     def _now_ms(self) -> int:
         return int(self._wall_clock() * 1000)

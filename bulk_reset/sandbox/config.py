@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,8 @@ class SandboxConfig:
             real sheet can be rehearsed.
         app_key: the key that requests have to bring; not a secret.
         access_token: the token that they may bring in its place; not a secret.
+        fields: the custom fields of the account, as ``/field/list`` answers them (see
+            ``field_rules``); none to accept every name.
         faults: scripted faults, the first that matches acts.
         state: a file that the incidents are kept in (see ``state``). Where it exists, they are
             taken from it, and nothing is seeded.
@@ -45,6 +47,7 @@ class SandboxConfig:
     accepts_any_id: bool = False
     app_key: str = "sandbox-key"
     access_token: str = "sandbox-token"  # noqa: S105 - see above
+    fields: tuple[dict[str, Any], ...] = ()
     faults: tuple[Fault, ...] = ()
     state: Path | None = None
 

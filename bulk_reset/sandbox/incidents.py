@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 Incident = dict[str, Any]
 
-_ACCOUNT_ID: Final = 2451002751131
+ACCOUNT_ID: Final = 2451002751131
 _PERSON_ID: Final = 2476444212131
 _CHANNEL_ID: Final = 2551105804131
 _CLOSED_AFTER_S: Final = 60
 _CHANNELS: Final = ("Ops Channel", "Database Channel", "Network Channel")
+PEOPLE: Final = {_PERSON_ID: "Sandbox user"}
+"""The names of the people of the account; every request is one of the first."""
 _TEAM_ID: Final = 2477033058131
 TEAM_OF_CHANNEL: Final = {_CHANNEL_ID + n: _TEAM_ID + n for n in range(len(_CHANNELS))}
 """Which team owns each channel."""
@@ -91,7 +93,7 @@ def blank(incident_id: str, start_time: int) -> Incident:
         **dict.fromkeys(_UNSET_NUMBERS, 0),
         **dict.fromkeys(_UNSET_TEXTS, ""),
         "incident_id": incident_id,
-        "account_id": _ACCOUNT_ID,
+        "account_id": ACCOUNT_ID,
         "account_name": "Sandbox",
         "account_locale": "en-US",
         "account_time_zone": "UTC",

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from bulk_reset.sandbox.incidents import PEOPLE
 from bulk_reset.sandbox.listing import DEFAULT_LIMIT, MAX_LIMIT, read_list, read_value
 from bulk_reset.sandbox.rules import Body, invalid, read_id
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 COMMENT: Final = "i_comm"
+_PERSON_ID: Final = next(iter(PEOPLE))
 _CREATED: Final = "i_new"
 _FIELD: Final = "i_r_field"
 _RESETS: Final = {
@@ -97,7 +99,7 @@ class Timelines:
                 "type": kind,
                 "detail": detail,
                 "account_id": incident["account_id"],
-                "creator_id": incident["creator_id"],
+                "creator_id": incident["creator_id"] if kind == _CREATED else _PERSON_ID,
                 "created_at": at_ms,
                 "updated_at": at_ms,
             }

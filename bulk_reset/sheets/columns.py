@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
 from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
+from bulk_reset.core.field_types import FieldType
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.core.option_names import option, option_name
+from bulk_reset.sheets.short_numbers import ShortNumbers
 
 if TYPE_CHECKING:
     from bulk_reset.sheets.user_rules import UserRules
@@ -98,7 +100,9 @@ class Columns:
             is a conflict.
         rules: the user's own rules for the texts of fields.
         made_from: field -> the columns that its text is made of by a template of a profile.
+        types: column -> the custom field that it sets; without the columns of unknown type.
         mapped_values: the fields whose texts a profile maps.
+        numbers: the incidents of short numbers.
         is_exact: whether texts are sent as they are, because the API has had them before.
     """
 
@@ -110,6 +114,8 @@ class Columns:
     rules: UserRules | None = None
     made_from: dict[str, tuple[int, ...]] = attribute(default_factory=dict)
     mapped_values: frozenset[str] = frozenset()
+    numbers: ShortNumbers = attribute(default_factory=ShortNumbers)
+    types: dict[str, FieldType] = attribute(default_factory=dict)
 
     def name(self, field: str) -> str:
         """Return the name of a field's column in the sheet."""

@@ -34,6 +34,7 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, l
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
+from bulk_reset.core.pinning import PINNABLE, pinned_fields
 from bulk_reset.core.safe_text import guard_formula, is_link, without_invalid
 from bulk_reset.sheets.columns import GUARDED_COLUMN
 from bulk_reset.sheets.guards import guarded_row
@@ -58,6 +59,7 @@ from bulk_reset.sheets.template import (
 from bulk_reset.sheets.workbooks.streaming_workbook import StreamedBook, writing_errors
 
 _LINK: Final = READ_ONLY[-1]
+_PINNED: Final = "Pinned"
 _MAX_ROWS: Final = (1 << 20) - 1
 _LONGEST_CELL: Final = 32_767
 _MAX_LINKS: Final = 65_530
@@ -81,7 +83,8 @@ _READ_ONLY: Final = {
     "input_title": "Read-only",
     "input_message": "Changes in this column are not sent.",
 }
-_READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, "Channel": 20, "Started": 20, _LINK: 34}
+_READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, _LINK: 34}
+_READ_ONLY_WIDTH: Final = 20
 
 
 class _Writer(Protocol):
@@ -160,7 +163,7 @@ class PulledSheet:
             **{
                 name: HEADER_OF.get(name) or header_of(name) for name in (ID_FIELD, *self._settable)
             },
-            **{name: name for name in (*READ_ONLY[:-1], self._started, _LINK)},
+            **{name: name for name in (*READ_ONLY[:-1], self._started, _PINNED, _LINK)},
         }
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
@@ -214,6 +217,7 @@ class PulledSheet:
             "Progress": _text(incident, "progress"),
             "Channel": _text(incident, "channel_name"),
             self._started: self._local_time(incident.get("start_time")),
+            _PINNED: ", ".join(name for name in PINNABLE if name in pinned_fields(incident)),
             _LINK: _text(incident, "detail_url"),
         }
         texts = {name: without_invalid(text) for name, text in cells.items()}
@@ -362,7 +366,7 @@ class _Xlsx:
             return
         sheet.data_validation(1, place, _MAX_ROWS, place, _READ_ONLY)
         # The filter's button needs space beside the name.
-        width = max(_READ_ONLY_WIDTHS[name.partition(" ")[0]], len(name) + 6)
+        width = max(_READ_ONLY_WIDTHS.get(name, _READ_ONLY_WIDTH), len(name) + 6)
         sheet.set_column(place, place, width, formats["grey"])
 
     def write(self, cells: Mapping[str, str], edited: Mapping[str, str], memory: MemoryRow) -> None:

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from bulk_reset.core.custom_fields import field_of
 from bulk_reset.core.errors import InputError, SheetError
+from bulk_reset.core.field_types import FieldTypes
 from bulk_reset.core.fields import ID_FIELD
 from bulk_reset.core.option_names import option
 from bulk_reset.sheets.chunk import Chunk
@@ -37,6 +38,7 @@ from bulk_reset.sheets.pulled_values import (
 )
 from bulk_reset.sheets.text_files.delimited import changed_error
 from bulk_reset.sheets.text_files.second_header import report_headers
+from bulk_reset.sheets.typed_cells import types_of
 from bulk_reset.sheets.user_rules import UserRules
 from bulk_reset.sheets.workbook_source import WorkbookSource
 
@@ -111,6 +113,14 @@ class Sheet:
         self.without_fields = 0
         self._is_restricted = False
         self._stamp = self._read_stamp()
+
+    def set_types(self, types: FieldTypes) -> None:
+        """Find the custom field of each column, by its name or display name.
+
+        Raises:
+            SheetError: there is no such field, it was deleted, or two may be meant.
+        """
+        self.columns = replace(self.columns, types=types_of(self.columns, types, self.label))
 
     def restrict(self, fields: Iterable[str]) -> None:
         """Use only the columns of these fields.

@@ -297,7 +297,7 @@ class DecidedChunk:
         decision = self._sheet_check.decisions.get(number)
         if decision is None or decision.status is Status.PENDING:
             was = self.checked.was_at(place)
-            made = Change.made(number, incident_id, values, digest, was)
+            made = Change.made(number, incident_id, self.checked.typed_values(place), digest, was)
             since = self.checked.comment_since.get(place, 0.0)
             expected = self.checked.expected.get(place)
             origins = self.checked.origins(place)

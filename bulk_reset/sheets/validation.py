@@ -21,8 +21,9 @@ import numpy as np
 
 from bulk_reset.core.actions import ACTION_FIELD, action_named
 from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
+from bulk_reset.core.field_types import FieldType
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
-from bulk_reset.core.incident_ids import ID_DIGITS, Readings, read_ids
+from bulk_reset.core.incident_ids import ID_DIGITS, Readings
 from bulk_reset.core.look_alikes import is_invisible
 from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.cell_rules import (
@@ -46,6 +47,7 @@ from bulk_reset.sheets.pulled_rows import (
     untouched_rows,
 )
 from bulk_reset.sheets.pulled_values import pulled_value
+from bulk_reset.sheets.typed_cells import broken_types, typed_values
 from bulk_reset.sheets.workbooks.merged_cells import MERGED_ABOVE, MERGED_LEFT
 from bulk_reset.sheets.workbooks.workbook_xml import NEVER_CALCULATED
 
@@ -80,6 +82,7 @@ class CheckedChunk:
         json_names: place -> the columns whose pulled value was not a text; their cells are JSON.
         comment_since: place -> since when an earlier run may have added the comment.
         expected: place -> field -> the text that its incident must have.
+        types: column -> the custom field that it sets.
         origin: returns the rules of a profile that a cell is from: place, field -> text.
     """
 
@@ -94,6 +97,7 @@ class CheckedChunk:
     comment_since: Mapping[int, float] = field(default_factory=dict)
     expected: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     origin: Callable[[int, str], str] | None = None
+    types: Mapping[str, FieldType] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -154,6 +158,11 @@ class CheckedChunk:
             if name != ID_FIELD and cells[place]
         }
 
+    def typed_values(self, place: int) -> dict[str, str]:
+        """Return the values that the row sets, as the types of custom fields have them."""
+        values = self.values(place)
+        return typed_values(values, self.types) if self.types else values
+
 
 def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     """Check all rules for single rows."""
@@ -161,7 +170,8 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     raw_ids = cells[ID_FIELD]
     readings = Readings()
     if not (are_ids := _are_ids(raw_ids)):
-        cells[ID_FIELD] = read_ids([text.strip().lower() for text in raw_ids], readings)
+        lowered = [text.strip().lower() for text in raw_ids]
+        cells[ID_FIELD] = columns.numbers.read(lowered, readings)
     if COMMENT_FIELD in cells:
         # The server does the same, and counts the characters then. White space alone is an error.
         cells[COMMENT_FIELD] = [text.strip() or text for text in cells[COMMENT_FIELD]]
@@ -171,8 +181,9 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     found = [
         *_odd_cells(chunk, columns),
         *_profile_faults(chunk, columns),
+        *((p, ID_FIELD, *error) for p, error in columns.numbers.faults(cells[ID_FIELD])),
         *refused_rows(chunk),
-        *(() if columns.is_exact else other_types(cells, chunk, json_names)),
+        *(() if columns.is_exact else other_types(_untyped(cells, columns), chunk, json_names)),
     ]
     odd = {(place, name) for place, name, *_ in found}
     for name, texts in cells.items():
@@ -180,7 +191,7 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
             continue
         if name == ID_FIELD and are_ids:
             continue
-        broken = _check_column(name, texts, may_have_controls=chunk.may_have_controls)
+        broken = _broken_cells(name, texts, chunk, columns)
         found += (entry for entry in broken if (entry[0], name) not in odd)
     found += _broken_rules(cells, chunk, columns, {(place, name) for place, name, *_ in found})
     invalid, untouched = {place for place, *_ in found}, frozenset[int]()
@@ -209,7 +220,17 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         comment_since(chunk, columns),
         _expected(chunk, columns),
         partial(_origin, chunk, columns) if chunk.origins else None,
+        columns.types,
     )
+
+
+def _untyped(cells: dict[str, list[str]], columns: Columns) -> dict[str, list[str]]:
+    """Return the cells of which only the pulled value shows the type."""
+    if not columns.types:
+        return cells
+    return {
+        name: [""] * len(texts) if name in columns.types else texts for name, texts in cells.items()
+    }
 
 
 def _broken_rules(
@@ -263,6 +284,16 @@ def _with_faults(row_errors: list[RowError], chunk: Chunk) -> list[RowError]:
         for number, fault in faults.items()
     ]
     return sorted(kept, key=lambda row_error: row_error.row_number)
+
+
+def _broken_cells(name: str, texts: list[str], chunk: Chunk, columns: Columns) -> Broken:
+    """Return the cells of a column that break its rules or, if none of these, its field's type."""
+    broken = list(_check_column(name, texts, may_have_controls=chunk.may_have_controls))
+    if name in columns.types:
+        wrong = {entry[0] for entry in broken}
+        typed = broken_types(name, texts, columns.types[name])
+        broken += [entry for entry in typed if entry[0] not in wrong]
+    return broken
 
 
 def _check_column(name: str, texts: list[str], *, may_have_controls: bool) -> Broken:

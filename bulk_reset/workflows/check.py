@@ -18,6 +18,7 @@ from bulk_reset.sheets.profile import Profile, write_profile
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.validation import CheckedChunk
 from bulk_reset.sheets.workbook_source import WorkbookSource
+from bulk_reset.workflows.custom_fields import check_types
 from bulk_reset.workflows.sheet_opening import SheetLike, check_sheet, opened_sheet
 
 
@@ -68,6 +69,7 @@ def check(
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
     with opened_sheet(sheet, options, callbacks) as table:
+        check_types(table, options, callbacks)
         fields: Counter[str] = Counter()
         further = 0
 

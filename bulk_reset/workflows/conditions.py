@@ -15,6 +15,7 @@ from bulk_reset.core.custom_fields import api_name, is_custom
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import SEVERITY_FIELD
 from bulk_reset.core.option_names import option
+from bulk_reset.core.pinning import pinned_fields
 from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ _SEVERITY: Final = "severity"
 
 @dataclass(slots=True)
 class Conditions:
-    """The conditions of ``where`` and ``exclude_where``."""
+    """The conditions of ``where``, ``exclude_where`` and ``only_unpinned``."""
 
     templates: dict[str, tuple[str, Template]] = field(default_factory=dict)
+    only_unpinned: bool = False
     _environment: Environment | None = None
 
     @classmethod
@@ -44,12 +46,12 @@ class Conditions:
         texts = {"where": options.where, "exclude_where": options.exclude_where}
         given = {name: text for name, text in texts.items() if text is not None}
         if not given:
-            return cls()
+            return cls(only_unpinned=options.only_unpinned)
         from jinja2 import TemplateError  # noqa: PLC0415  (rarely needed)
 
         from bulk_reset.core.rule_templates import Environment  # noqa: PLC0415
 
-        conditions = cls(_environment=Environment())
+        conditions = cls({}, options.only_unpinned, Environment())
         for name, text in given.items():
             try:
                 # Alone first, so that no text ends the block that it is put into.
@@ -67,7 +69,7 @@ class Conditions:
         return conditions
 
     def __bool__(self) -> bool:
-        return bool(self.templates)
+        return self.only_unpinned or bool(self.templates)
 
     def selects(
         self, row_number: int, incident: Mapping[str, Any], wanted: Mapping[str, Any]
@@ -81,6 +83,8 @@ class Conditions:
         Raises:
             InputError: the expression failed; the message names the row.
         """
+        if self.only_unpinned and not pinned_fields(incident).isdisjoint(wanted):
+            return False
         if not self.templates:
             return True
         values = {"old": _values(incident, {}), "new": _values(incident, wanted), "row": row_number}

@@ -23,6 +23,7 @@ from bulk_reset.core.fields import SEVERITY_FIELD
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.pinning import newly_pinned, pinning_text
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.engine.comparison import Comparison, Verdict, unexpected_values
 from bulk_reset.engine.connection import lock_account
@@ -75,7 +76,10 @@ def plan(  # noqa: PLR0913  (its options)
         file = None
         if out is not None:
             file = stack.enter_context(_saved_plan(session, out, expires_s))
-        totals = plan_rows(session, _adding_to(file, add) if file is not None else add).totals
+        planned = plan_rows(session, _adding_to(file, add) if file is not None else add)
+        totals = planned.totals
+        if planned.pinned:
+            callbacks.on_notice(pinning_text("will be pinned", planned.pinned))
         if file is None:
             return totals
         file.finish(totals)
@@ -104,11 +108,13 @@ class Planned(NamedTuple):
     Attributes:
         left_out: the rows that are not selected by their current values.
         critical: rows to update whose incident is Critical, or will be.
+        pinned: field -> incidents in which it will be pinned.
     """
 
     totals: PlanTotals
     left_out: set[int]
     critical: int
+    pinned: Counter[str]
 
 
 def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
@@ -126,6 +132,7 @@ def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
 
         async def read() -> int:
             async with open_incident_reader(connection, options) as reader:
+                current_values.authors = reader.authors()
                 await planning.run(reader.incidents, callbacks.on_incidents_read)
                 return reader.limiter.requests
 
@@ -153,7 +160,7 @@ def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
         sha256=hash_file(path).sha256 if (path := session.table.path) else "",
         version=version("bulk-reset"),
     )
-    return Planned(totals, planning.left_out, planning.critical)
+    return Planned(totals, planning.left_out, planning.critical, planning.pinned)
 
 
 class _Planning:
@@ -172,6 +179,7 @@ class _Planning:
         self._selected = self.beyond_limit = 0
         self.left_out: set[int] = set()
         self.critical = 0
+        self.pinned: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.fields: Counter[str] = Counter()
         self.lost = self.requests = 0
@@ -198,9 +206,10 @@ class _Planning:
             return
         comparisons = await self._current_values.comparisons(changes, read)
         for change, comparison in zip(changes, comparisons, strict=True):
-            self._add_row(change, comparison)
+            authors = await self._current_values.changed_by(comparison)
+            self._add_row(change, comparison, authors)
 
-    def _add_row(self, change: Change, comparison: Comparison) -> None:
+    def _add_row(self, change: Change, comparison: Comparison, authors: str = "") -> None:
         incident, wanted = comparison.incident, comparison.wanted
         number = change.row_number
         if incident is not None and not self._conditions.selects(number, incident, wanted):
@@ -211,9 +220,12 @@ class _Planning:
             return
         self._selected += 1
         row = _row_plan(change, comparison)
+        if authors:
+            row = row._replace(reason="; ".join(filter(None, (row.reason, authors))))
         self.counts[row.verdict] += 1
         if comparison.verdict is Verdict.UPDATE:
             self.critical += _is_critical(comparison)
+            self.pinned.update(newly_pinned(comparison.wanted, incident or {}))
             self.fields.update(field.field for field in row.fields)
             self.lost += sum(1 for field in row.fields if field.lost)
             self.requests += bool(comparison.change.body) + len(comparison.change.rest)

@@ -46,7 +46,7 @@ class PullTotals:
 
 
 @dataclass(slots=True)
-class _Pulling:
+class Pulling:
     """A running pull; counts what it reads."""
 
     reader: IncidentReader
@@ -157,9 +157,9 @@ def pull(  # noqa: PLR0913  (its options)
         ) as sheet,
     ):
 
-        async def read() -> _Pulling:
+        async def read() -> Pulling:
             async with open_incident_reader(own, options) as reader:
-                pulling = _Pulling(reader, callbacks.on_incidents_read)
+                pulling = Pulling(reader, callbacks.on_incidents_read)
                 found = (
                     pulling.of_query(wanted)
                     if isinstance(wanted, Query)
@@ -199,7 +199,7 @@ def first_incidents(
 
         async def read() -> None:
             async with open_incident_reader(own, options) as reader:
-                async for incident in _Pulling(reader, lambda *_: None).of_query(query):
+                async for incident in Pulling(reader, lambda *_: None).of_query(query):
                     found.append(incident)
                     if len(found) == count:
                         return

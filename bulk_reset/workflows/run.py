@@ -52,6 +52,7 @@ def run(
         _audited(session, _approvals(session, sheet)) as write_audit,
     ):
         sent = send_with_canary(session, handles_signals=handles_signals)
+        session.notice_pinned()
         totals = sent.totals
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
             totals = session.verified(totals, sent.first_value, is_alone=False)
@@ -107,6 +108,7 @@ def run_frame(
         _audited(session, require_approval(frame, options)) as write_audit,
     ):
         ended = send_with_canary(session, handles_signals=False)
+        session.notice_pinned()
         by_row = ended.outcomes_by_row()
         write_audit(ended.totals)
     found = [by_row.get(row_number) for row_number in range(2, len(frame) + 2)]

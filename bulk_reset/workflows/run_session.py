@@ -16,6 +16,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, InvalidRowsError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.outcome import NOT_DONE, ErrorGroup, Outcome, Status
+from bulk_reset.core.pinning import pinning_text
 from bulk_reset.core.row_ranges import LeftOut
 from bulk_reset.core.totals import StatusCounts, Totals, Verification
 from bulk_reset.engine.connection import Connection, connect, lock_account
@@ -35,7 +36,9 @@ from bulk_reset.records.summary import ErrorGroups
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
+from bulk_reset.workflows.custom_fields import find_types
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
+from bulk_reset.workflows.number_lookup import look_up_numbers
 from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.saved_plans import require_applicable
 from bulk_reset.workflows.sheet_opening import (
@@ -89,6 +92,7 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
         opened_sheet(sheet, options, callbacks) as table,
     ):
         require_applicable(table, connection, options)
+        find_types(table, connection, options, callbacks)
         if table.columns.expected and not options.before:
             raise InputError(
                 f"{option('before', value=False)}: {table.label} has columns with expected values, "
@@ -126,6 +130,7 @@ class RunSession:
     callbacks: Callbacks
     _sheet_check: SheetCheck | None = None
     _sent: int = 0
+    _pinned: Counter[str] = field(default_factory=Counter)
     last: RunResult | None = None
     left_out: LeftOut = field(init=False)
 
@@ -171,11 +176,15 @@ class RunSession:
         # Where some do, it is read again.
         on_chunk = work.add if history and not self.left_out else lambda _: None
         sheet_check = check_sheet(self.table, self.options, self.callbacks, on_chunk)
+        if sheet_check.readings.numbers:
+            look_up_numbers(self.table, self.connection, self.options, self.callbacks)
+            sheet_check = check_sheet(self.table, self.options, self.callbacks)
         self._sheet_check = sheet_check
         found = [one for one in sheet_check.row_errors if one.row_number not in self.left_out]
         if found and not self.options.skip_invalid:
             raise InvalidRowsError(self.table.label, tuple(found), sheet_check.rows)
-        if sheet_check.decisions or not history or self.left_out:
+        has_numbers = sheet_check.readings.found > 0
+        if sheet_check.decisions or not history or self.left_out or has_numbers:
             work = self._new_work(sheet_check, history)
             work.count()
         work.sheet_check = sheet_check
@@ -217,6 +226,7 @@ class RunSession:
             note_start(report.path, self.table, self.connection.scope, options.changed())
         values, first_value = self._current_values(report, work, stack)
         result = self._send_work(work, canary, report, values, handles_signals=handles_signals)
+        self._pinned.update(values.pinned if values is not None else ())
         if report is None:
             return RunResult(result.totals, partial(by_row, result.outcomes), result.sent)
         report.close()
@@ -296,6 +306,11 @@ class RunSession:
             self.callbacks.on_notice(f"{failed_path(path)}: could not be written: {error}")
             return totals
         return replace(totals, failed=str(written or ""))
+
+    def notice_pinned(self) -> None:
+        """Report the fields that were pinned by what was sent so far."""
+        if self._pinned:
+            self.callbacks.on_notice(pinning_text("pinned by this run", self._pinned))
 
     # --- Reading back ------------------------------------------------------------------------
 

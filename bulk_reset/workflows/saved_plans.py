@@ -25,7 +25,7 @@ _DECIDING: Final = (
     *("mapping", "delimiter", "encoding", "sheet_name", "header_row"),
     *("profile", "rules", "corrections"),
     *("on_conflict", "skip_invalid", "limit", "retry_failed", "overwrite"),
-    *("only_rows", "only_fields", "where", "exclude_where"),
+    *("only_rows", "only_fields", "where", "exclude_where", "only_unpinned"),
 )
 """The options that decide which values a run sends."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.pinning import PINNABLE, pinning_text
 from bulk_reset.core.plan import PlanTotals, RowPlan
 from bulk_reset.core.spool import Spool
 from bulk_reset.core.totals import Totals
@@ -103,6 +105,9 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
     text = f"{counted(updates, 'incident')} will be restored."
     if updates and not callbacks.confirm(text):
         return UndoResult(undo_sheet, is_confirmed=False, totals=None)
+    restored = Counter(name for _, fields in undo_sheet.steps for name in fields)
+    if not restored.keys().isdisjoint(PINNABLE):
+        callbacks.on_notice(pinning_text("will stay pinned", restored))
     failures = Spool[Outcome]()
     following = _keeping_failures(callbacks, failures)
     totals = run(undo_sheet.table, own, following, handles_signals=handles_signals)

@@ -521,7 +521,7 @@ def test_templates_without_a_value_of_the_incident_are_checked_as_cells(tmp_path
             "set.bad",
             (
                 "no such field. Allowed are title, description, impact, root_cause, resolution, "
-                "incident_severity, 'field:NAME' and comment, each with a template."
+                "incident_severity, 'field:NAME', action and comment, each with a template."
             ),
         ),
     ]

@@ -1,0 +1,86 @@
+"""Reads the custom fields of the account, once a run, for a sheet that sets some of them.
+
+One request, and only for a sheet with a column ``field:NAME``. Where they cannot be read (the key
+may not, or there is none), cells are sent as they are, and the API checks them. The sandbox of a
+rehearsal has defined none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.custom_fields import is_custom
+from bulk_reset.core.errors import CredentialsError, LockedError, RunError, UnansweredError
+from bulk_reset.core.field_types import FieldTypes
+from bulk_reset.engine.connection import Connection, connect, lock_account
+from bulk_reset.engine.event_loop import in_new_loop
+from bulk_reset.engine.incident_reader import open_incident_reader
+from bulk_reset.engine.options import Options
+from bulk_reset.sheets.sheet import Sheet
+
+
+def find_types(
+    table: Sheet, connection: Connection, options: Options, callbacks: Callbacks
+) -> None:
+    """Find the custom field of each column of a sheet that will be sent.
+
+    Raises:
+        SheetError: a column has no custom field, or two may be meant.
+        RunError: the API cannot be read now.
+    """
+    if not _has_types(table, options) or options.dry_run:
+        return
+    try:
+        _set_types(table, _read(table, connection, options, callbacks), callbacks)
+    except (UnansweredError, LockedError):
+        raise
+    except RunError as error:
+        callbacks.on_notice(f"{table.label}: types of custom fields are not checked: {error}")
+
+
+def check_types(table: Sheet, options: Options, callbacks: Callbacks) -> None:
+    """Find them for a check, which needs neither a key nor the API.
+
+    Raises:
+        SheetError: a column has no custom field, or two may be meant.
+    """
+    if not _has_types(table, options):
+        return
+    options = replace(options, attempts=1, patience_s=0, waits=False)
+    try:
+        with connect(options, callbacks) as connection:
+            _set_types(table, _read(table, connection, options, callbacks), callbacks)
+    except CredentialsError:
+        callbacks.on_notice(
+            f"{table.label}: types of custom fields are not checked, because there is no app key"
+        )
+    except RunError as error:
+        callbacks.on_notice(f"{table.label}: types of custom fields are not checked: {error}")
+
+
+def _has_types(table: Sheet, options: Options) -> bool:
+    if options.is_rehearsal or table.plan is not None or table.columns.is_exact:
+        return False
+    return any(map(is_custom, table.columns.position))
+
+
+def _set_types(table: Sheet, types: FieldTypes, callbacks: Callbacks) -> None:
+    if types.fields:
+        table.set_types(types)
+        return
+    callbacks.on_notice(
+        f"{table.label}: types of custom fields are not checked, because the account lists none"
+    )
+
+
+def _read(
+    table: Sheet, connection: Connection, options: Options, callbacks: Callbacks
+) -> FieldTypes:
+    with lock_account(connection, options, table.label, callbacks) as locked:
+
+        async def read() -> FieldTypes:
+            async with open_incident_reader(locked, options) as reader:
+                return await reader.field_types()
+
+        return in_new_loop(read)
