@@ -23,5 +23,7 @@ Rules that these follow:
     readback           was a request without an answer applied
     comment_sender     adds a comment once; timeline: the comments that an incident has
     store_watch        notices about the store of the permits; it ends the run after the patience
+    comment_groups     rows that share a request; group_sender: sends it, halves it on an error
+    row_outcomes       what an answer means for its row; doubtful_requests: after a stop
     stop_signals       Ctrl-C, SIGTERM and SIGHUP end a run gracefully
 """

@@ -17,6 +17,7 @@ from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD,
 from bulk_reset.core.option_names import option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from xlsxwriter.format import Format
@@ -81,6 +82,9 @@ _REPORT: Final = (
     "Replace FILE with the name of this workbook. The result of every row is written to "
     "FILE.report.csv in the same folder."
 )
+_LIST_LENGTH: Final = 255
+"""Characters of a drop-down's options, with commas, that a workbook can have."""
+_TITLE_LENGTH: Final = 32
 _INSTRUCTION_WIDTHS: Final = (16, 11, 44, 64)
 _RULES_ROW: Final = 1
 _LAST: Final = len(_INSTRUCTION_WIDTHS) - 1
@@ -219,6 +223,20 @@ def validation_of(field: str) -> dict[str, object]:
             f"{name} must have {shortest} to {longest:,} characters. "
             "Excel counts an emoji as two, bulk-reset as one."
         ),
+    }
+
+
+def choice_of(name: str, choices: Sequence[str]) -> dict[str, object] | None:
+    """Return XlsxWriter's options for a drop-down; None where a workbook cannot have it."""
+    if not choices or any("," in one for one in choices) or len(",".join(choices)) > _LIST_LENGTH:
+        return None
+    return {
+        "validate": "list",
+        "source": list(choices),
+        "input_title": name[:_TITLE_LENGTH],
+        "input_message": "Choose a value. If empty, the field is not changed.",
+        "error_title": "Not an option",
+        "error_message": "Use one of the options. If empty, the field is not changed.",
     }
 
 

@@ -287,13 +287,13 @@ def _with_faults(row_errors: list[RowError], chunk: Chunk) -> list[RowError]:
 
 
 def _broken_cells(name: str, texts: list[str], chunk: Chunk, columns: Columns) -> Broken:
-    """Return the cells of a column that break its rules or, if none of these, its field's type."""
+    """Yield the cells of a column that break its rules or, if none of these, its field's type."""
     broken = list(_check_column(name, texts, may_have_controls=chunk.may_have_controls))
+    yield from broken
     if name in columns.types:
         wrong = {entry[0] for entry in broken}
         typed = broken_types(name, texts, columns.types[name])
-        broken += [entry for entry in typed if entry[0] not in wrong]
-    return broken
+        yield from (entry for entry in typed if entry[0] not in wrong)
 
 
 def _check_column(name: str, texts: list[str], *, may_have_controls: bool) -> Broken:

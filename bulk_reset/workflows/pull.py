@@ -22,6 +22,7 @@ from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import IncidentReader, open_incident_reader
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.sheets.pulled_sheet import PulledSheet
+from bulk_reset.workflows.custom_fields import choices_of
 from bulk_reset.workflows.edit_rules import Rules
 from bulk_reset.workflows.incident_query import Query, user_zone
 
@@ -153,7 +154,11 @@ def pull(  # noqa: PLR0913  (its options)
         connect(options, callbacks) as connection,
         lock_account(connection, options, str(path), callbacks) as own,
         PulledSheet(
-            Path(path), custom=customs, zone=zone, zone_name=zone_name, overwrite=overwrite
+            Path(path),
+            custom=choices_of(customs, own, options),
+            zone=zone,
+            zone_name=zone_name,
+            overwrite=overwrite,
         ) as sheet,
     ):
 
