@@ -51,6 +51,10 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
             ("plans", "--rows", "200", "--rounds", "1"),
             ["check of the sheet", "make and write them", "apply: run --dry-run"],
         ),
+        (
+            ("web", "--rows", "200", "--rounds", "1"),
+            ["upload", "plan, first page", "memory of the server, MB", "none", "difference"],
+        ),
     ],
 )
 def test_a_part_has_a_line_for_everything_it_measures(
@@ -82,5 +86,8 @@ def test_an_unknown_part_is_refused_with_the_list_of_parts() -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     error = " ".join(done.stderr.replace("│", " ").split())
-    parts = "'claims', 'dask', 'engine', 'page', 'plans', 'quota', 'schedule', 'sheets', 'startup'"
+    parts = (
+        "'claims', 'dask', 'engine', 'page', 'plans', 'quota', 'schedule', 'sheets', 'startup', "
+    )
+    parts += "'web'"
     assert f"'speed' is not one of {parts}" in error
