@@ -58,6 +58,10 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
                 *("report --xlsx", "verify", "undo, up to the question"),
             ],
         ),
+        (
+            ("web", "--rows", "200", "--rounds", "1"),
+            ["upload", "plan, first page", "memory of the server, MB", "none", "difference"],
+        ),
     ],
 )
 def test_a_part_has_a_line_for_everything_it_measures(
@@ -89,5 +93,6 @@ def test_an_unknown_part_is_refused_with_the_list_of_parts() -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     error = " ".join(done.stderr.replace("│", " ").split())
-    parts = "'claims', 'dask', 'engine', 'page', 'plans', 'quota', 'schedule', 'sheets', 'startup'"
+    names = "claims dask engine page plans quota scaling schedule sheets startup web"
+    parts = ", ".join(f"'{name}'" for name in names.split())
     assert f"'speed' is not one of {parts}" in error

@@ -150,12 +150,14 @@ def refresh() -> web.Response:
 
 
 def begin(request: web.Request, task: Task, work: Work, function: Callable[[Work], Any]) -> None:
-    """Start work of a task in a thread.
+    """Start work of a task in a thread; in a sandbox after other work there has ended.
 
     Raises:
         HTTPConflict: other work of it is running.
     """
-    if not request.app[WORKS].begin(task.id, work, function):
+    works = request.app[WORKS]
+    in_turn = works.in_turn(function) if task.is_sandbox and work.kind != "check" else function
+    if not works.begin(task.id, work, in_turn):
         raise web.HTTPConflict(text=BUSY)
 
 

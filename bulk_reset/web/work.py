@@ -29,6 +29,8 @@ _SHOWN: Final = 20
 _PLANNED: Final = 100
 _RATE_S: Final = 2.0
 _JOIN_S: Final = 60.0
+_TURN_S: Final = 0.2
+WAITS: Final = mark("waiting for another sheet that uses the sandbox")
 
 
 class Work:
@@ -108,6 +110,12 @@ class Work:
         """Show how far it is; 0 of 0 where that is unknown."""
         self._progress = {"done": done, "total": total}
         self.changes += 1
+
+    def wait_for(self, what: str) -> None:
+        """Show what it waits for before it begins."""
+        if self._progress.get("waiting") != what:
+            self._progress = {"done": 0, "total": 0, "waiting": what}
+            self.changes += 1
 
     def show_planned(self, row: RowPlan) -> None:
         """Show a row of a plan that is about to be confirmed; the first ones by row are kept."""
@@ -211,6 +219,25 @@ class Works:
 
     def __init__(self) -> None:
         self._works: dict[str, Work] = {}
+        self._sandbox = threading.Lock()
+
+    def in_turn(self, function: Callable[[Work], Any]) -> Callable[[Work], Any]:
+        """Return a function that waits for other work in a sandbox, whose file is of one at a time.
+
+        Work that is stopped while it waits does nothing.
+        """
+
+        def work_on(work: Work) -> Any:  # noqa: ANN401  (what the function returns)
+            while not self._sandbox.acquire(timeout=_TURN_S):
+                work.wait_for(WAITS)
+                if work.is_stopping:
+                    return None
+            try:
+                return function(work)
+            finally:
+                self._sandbox.release()
+
+        return work_on
 
     def of(self, key: str) -> Work | None:
         """Return the last work of a task."""

@@ -36,6 +36,7 @@ class Part(StrEnum):
     SCHEDULE = "schedule"
     SHEETS = "sheets"
     STARTUP = "startup"
+    WEB = "web"
 
 
 @app.command()
@@ -49,7 +50,7 @@ def main(
             min=1,
             help="Rows of the largest sheet. "
             f"[default: engine {engine.ROWS:,}, sheets {sheets_table.ROWS:,}, page 100,000, "
-            "plans and scaling 1,000,000]",
+            "web 100,000, plans and scaling 1,000,000]",
         ),
     ] = None,
     rounds: Annotated[
@@ -58,7 +59,7 @@ def main(
             min=1,
             help="Rounds of measurements. [default: "
             f"engine {engine.ROUNDS}, sheets {sheets_table.ROUNDS}, "
-            f"startup {startup.ROUNDS}, plans 3]",
+            f"startup {startup.ROUNDS}, plans 3, web 3]",
         ),
     ] = None,
     full: Annotated[
@@ -117,6 +118,11 @@ def _tables(  # noqa: PLR0911  (one for each part)
             return sheets_table.tables(
                 rows or sheets_table.ROWS, rounds or sheets_table.ROUNDS, log, is_full=is_full
             )
+        case Part.WEB:
+            # Imported only now, as quota_table is.
+            import web_table  # noqa: PLC0415
+
+            return web_table.tables(rows or web_table.ROWS, rounds or web_table.ROUNDS, log)
         case Part.STARTUP:
             return startup.tables(rounds or startup.ROUNDS, log)
 

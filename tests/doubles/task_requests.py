@@ -26,12 +26,12 @@ async def ended(client: Client, task: str) -> dict[str, object]:
         await asyncio.sleep(0.02)
 
 
-async def asked(client: Client, task: str) -> str:
-    """Wait until the work of a task asks something; return the question."""
-    while not (state := json.loads((await client.get(f"{task}/work")).text))["question"]:
+async def asked(client: Client, task: str, name: str = "question") -> str:
+    """Wait until the work of a task asks something, or shows another text; return it."""
+    while not (state := json.loads((await client.get(f"{task}/work")).text)).get(name):
         assert state["state"] == "working"
         await asyncio.sleep(0.02)
-    return str(state["question"])
+    return str(state[name])
 
 
 async def opened(client: Client, *rows: str) -> str:

@@ -21,7 +21,7 @@ from bulk_reset.core.plan import FieldPlan, RowPlan
 from bulk_reset.engine.account import open_store
 from bulk_reset.quota.permit_share import PermitShare
 from bulk_reset.quota.windows import windows_of
-from bulk_reset.web.work import Work
+from bulk_reset.web.work import WAITS, Work
 
 
 @pytest_asyncio.fixture
@@ -104,6 +104,22 @@ async def test_a_run_that_is_ended_early_is_resumed_or_undone(
     await post(client, f"{task}/run", canary="0")
     assert (await ended(client, task))["error"] == ""
     assert "All rows are done" in (await client.get(f"{task}/result")).text
+
+
+async def test_two_sheets_use_the_sandbox_one_after_the_other(client: Client) -> None:
+    """Each would save its own incidents over those of the other; the second shows why it waits."""
+    first = await planned(client, *(f"{seed_id(n)},Renamed {n}," for n in (1, 2)))
+    second = await planned(client, *(f"{seed_id(n)},Renamed {n}," for n in (3, 4)))
+    await post(client, f"{first}/run", canary="1")
+    await asked(client, first)
+    await post(client, f"{second}/run", canary="0")
+    assert await asked(client, second, "waiting") == WAITS
+    await post(client, f"{first}/answer")
+    for task in (first, second):
+        assert (await ended(client, task))["error"] == ""
+        await post(client, f"{task}/verify")
+        await ended(client, task)
+        assert "all verified" in (await client.get(f"{task}/result")).text
 
 
 async def test_duplicates_are_listed_with_the_row_that_is_sent(client: Client) -> None:
