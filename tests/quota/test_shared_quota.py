@@ -131,8 +131,8 @@ def test_a_store_that_has_lost_its_memory_stops_all_for_a_window_and_says_so(
     codes, counted, rejected = results(server, senders)
 
     assert (codes, counted, rejected) == ([0] * COUNT, COUNT * EACH, 0)
-    notices = [text for one in senders for text in one.notices]
-    assert [text.startswith(LOST) for text in notices] == [True] * COUNT, notices
+    for notices in (one.notices for one in senders):
+        assert len([text for text in notices if text.startswith(LOST)]) == 1, notices
 
 
 def test_a_store_that_does_not_answer_is_waited_for_and_said(
