@@ -16,13 +16,14 @@ import typer
 
 from bulk_reset.cli.arguments import LogFileOption, MetricsFileOption
 from bulk_reset.cli.console import print_error
-from bulk_reset.core.errors import InputError, exit_code_of
+from bulk_reset.core.errors import InputError, RunError, exit_code_of
 
 if TYPE_CHECKING:
     from bulk_reset.core.callbacks import Callbacks
     from bulk_reset.core.totals import Totals
     from bulk_reset.engine.options import Options
     from bulk_reset.observability.run_log import RunLog
+    from bulk_reset.quota.account_use import AccountUse
 
 
 def recording(
@@ -118,10 +119,23 @@ class Recording:
                 ended_at=time.time(),
                 exit_code=self._exit_code,
                 is_rehearsal=options is not None and options.is_rehearsal,
+                account=_account_of(options),
             )
         except InputError as error:
             # All rows are sent and reported; only the metrics are those of the run before.
             print_error(str(error))
+
+
+def _account_of(options: Options | None) -> AccountUse | None:
+    """Return who uses the account now; None in a rehearsal, or where its store does not answer."""
+    if options is None or options.is_rehearsal:
+        return None
+    from bulk_reset.engine.account import read_account  # noqa: PLC0415  (rarely needed)
+    from bulk_reset.engine.connection import find_account  # noqa: PLC0415  (imports aiohttp)
+
+    with contextlib.suppress(InputError, RunError):
+        return read_account(find_account(options), options)
+    return None
 
 
 @contextlib.contextmanager

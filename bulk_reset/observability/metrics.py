@@ -24,6 +24,8 @@ from bulk_reset.core.errors import ExitCode, InputError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.totals import Totals
+from bulk_reset.observability.account_metrics import account_families
+from bulk_reset.quota.account_use import AccountUse
 
 SUFFIX: Final = ".prom"
 """The textfile collector reads no other files."""
@@ -90,6 +92,7 @@ def write_metrics(  # noqa: PLR0913  (the facts of a run)
     ended_at: float,
     exit_code: int | None = None,
     is_rehearsal: bool = False,
+    account: AccountUse | None = None,
 ) -> None:
     """Write the metrics of a run, replacing the file of the run before it.
 
@@ -97,6 +100,7 @@ def write_metrics(  # noqa: PLR0913  (the facts of a run)
         totals: None if the run ended before it had any.
         exit_code: that of the totals when None.
         is_rehearsal: it went to a sandbox, so it does not count as a success.
+        account: who uses the account after the run; None if unknown.
 
     Raises:
         InputError: the file cannot be written; it was not changed.
@@ -110,7 +114,8 @@ def write_metrics(  # noqa: PLR0913  (the facts of a run)
         last_success_at=_last_success_at(path, job),
         is_rehearsal=is_rehearsal,
     )
-    registry = registry_of(lambda: families([run]))
+    of_account = [*account_families({job: account})] if account is not None else []
+    registry = registry_of(lambda: [*families([run]), *of_account])
     with _disk_errors(path):
         write_to_textfile(str(path), registry)
 

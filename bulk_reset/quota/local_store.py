@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS cooling(at INTEGER PRIMARY KEY, count INTEGER NOT NUL
 
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_REMOVED: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
+"""The old file is removed, or a run that has it open uses the journal of the new one."""
 _PRIMARY: Final = 0xFF
 """The bits of an error code that are not details."""
 
@@ -122,9 +124,10 @@ class LocalStore:
     def exchange(self, request: PermitRequest) -> PermitAnswer:
         """Serve one call; raises InputError, or RunError after the first."""
         with self._transaction() as database:
-            ledger = _load(database)
+            ledger, is_own = self._load(database)
+            request = request if is_own else replace(request, can_be_new=False)
             answer = ledger.exchange(request, self._clock())
-            _save(database, ledger)
+            self._save(database, ledger)
         self._is_used = True
         return answer
 
@@ -153,9 +156,31 @@ class LocalStore:
     def state(self) -> LedgerState:
         """Return what is stored, and change nothing."""
         with self._transaction() as database:
-            ledger = _load(database)
+            ledger, _ = self._load(database)
             cooling = database.execute("SELECT at, count FROM cooling").fetchall()
             return LedgerState(ledger.meta, ledger.leases, tuple(cooling), self._clock())
+
+    def _load(self, database: sqlite3.Connection) -> tuple[PermitLedger, bool]:
+        """Return the ledger, and whether the state is that of this file.
+
+        After a file was removed, SQLite may restore pages of the old one from its journal into
+        the new one. Such a state is older than what runs have seen, and counts as none.
+        """
+        row = database.execute("SELECT text FROM state").fetchone()
+        state: dict[str, Any] = json.loads(row[0]) if row else {"meta": {}, "leases": {}}
+        is_own = state.get("file", self._place[1]) == self._place[1]
+        if not is_own:
+            state = {"meta": {"epochs": state["meta"]["epochs"]}, "leases": {}}
+        leases = {
+            holder: Lease(**{**values, "limits": tuple(values["limits"])})
+            for holder, values in state["leases"].items()
+        }
+        return PermitLedger(_SqlCooling(database), Meta(**state["meta"]), leases), is_own
+
+    def _save(self, database: sqlite3.Connection, ledger: PermitLedger) -> None:
+        leases = {holder: asdict(lease) for holder, lease in ledger.leases.items()}
+        state = {"meta": asdict(ledger.meta), "leases": leases, "file": self._place[1]}
+        database.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (json.dumps(state),))
 
     def close(self) -> None:
         """Close the file."""
@@ -171,7 +196,8 @@ class LocalStore:
             try:
                 yield database
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
 
@@ -180,9 +206,17 @@ class LocalStore:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as exc:
-            if getattr(exc, "sqlite_errorcode", 0) & _PRIMARY in _BUSY:
+            code = getattr(exc, "sqlite_errorcode", 0) & _PRIMARY
+            if code in _BUSY:
                 raise StoreUnreachableError(
                     f"{self.path}: the account's permits are locked by another program. Close it."
+                ) from exc
+            if code in _REMOVED and self._is_used:
+                # The next call opens the file that has the name then.
+                self.close()
+                raise StoreUnreachableError(
+                    f"{self.path}: the account's permits were removed while runs use them. Leave "
+                    "the file in place."
                 ) from exc
             why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             # Later on, some rows may have been sent: the run stops, and can be resumed.
@@ -197,19 +231,3 @@ def _place(path: Path) -> tuple[int, int]:
     """Return what differs between two files of one name."""
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def _load(database: sqlite3.Connection) -> PermitLedger:
-    row = database.execute("SELECT text FROM state").fetchone()
-    state: dict[str, Any] = json.loads(row[0]) if row else {"meta": {}, "leases": {}}
-    leases = {
-        holder: Lease(**{**values, "limits": tuple(values["limits"])})
-        for holder, values in state["leases"].items()
-    }
-    return PermitLedger(_SqlCooling(database), Meta(**state["meta"]), leases)
-
-
-def _save(database: sqlite3.Connection, ledger: PermitLedger) -> None:
-    leases = {holder: asdict(lease) for holder, lease in ledger.leases.items()}
-    text = json.dumps({"meta": asdict(ledger.meta), "leases": leases})
-    database.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))

@@ -1,4 +1,4 @@
-"""``python tests/bench [PART]...``: measure and print tables; all parts but dask by default.
+"""``python tests/bench [PART]...``: measure and print tables; all but two by default.
 
 It takes minutes and requires an idle machine.
 """
@@ -19,6 +19,7 @@ from rich.table import Table
 
 _PLAIN_WIDTH: Final = 120
 _IDLE_LOAD: Final = 0.5
+_LONG: Final = ("dask", "quota-shared")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
 
@@ -32,6 +33,7 @@ class Part(StrEnum):
     PAGE = "page"
     PLANS = "plans"
     QUOTA = "quota"
+    QUOTA_SHARED = "quota-shared"
     SCALING = "scaling"
     SCHEDULE = "schedule"
     SHEETS = "sheets"
@@ -42,7 +44,7 @@ class Part(StrEnum):
 @app.command()
 def main(
     parts: Annotated[
-        list[Part] | None, typer.Argument(help="Parts to measure; all but dask by default.")
+        list[Part] | None, typer.Argument(help="Parts; all but dask, quota-shared by default.")
     ] = None,
     rows: Annotated[
         int | None,
@@ -73,7 +75,7 @@ def main(
     """Measure bulk-reset and compare it with other clients."""
     if (load := os.getloadavg()[0]) > _IDLE_LOAD:
         log(f"The load of this machine is {load:.1f}: the results are not reliable.")
-    for part in dict.fromkeys(parts or [one for one in Part if one is not Part.DASK]):
+    for part in dict.fromkeys(parts or [one for one in Part if one not in _LONG]):
         log(f"{part}: measuring ...")
         for table in _tables(part, rows, rounds, is_full=full):
             console.print(table)
@@ -106,6 +108,10 @@ def _tables(  # noqa: PLR0911  (one for each part)
             import quota_table  # noqa: PLC0415
 
             return quota_table.tables()
+        case Part.QUOTA_SHARED:
+            import quota_shared  # noqa: PLC0415  (imports bulk_reset)
+
+            return quota_shared.tables(log)
         case Part.SCALING:
             import scaling  # noqa: PLC0415  (imports bulk_reset)
 

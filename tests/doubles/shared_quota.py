@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from redis_process import RedisProcess
 
 from bulk_reset.core.defaults import Priority
 from bulk_reset.core.outcome import Stop
@@ -34,6 +38,7 @@ from bulk_reset.quota.windows import Window
 CONNECTIONS: Final = 8
 _LONG_AGO_US: Final = 200_000_000
 _TICK_S: Final = 0.1
+LOST: Final = "the quota store does not know what was sent in the last minute; waiting "
 
 
 class StrictServer:
@@ -144,6 +149,44 @@ def start_sender(
             [sys.executable, __file__, json.dumps(plan)], stdout=subprocess.PIPE, text=True
         )
     )
+
+
+class StoreDouble:
+    """A store of this test, and what can happen to it."""
+
+    def __init__(self, address: str, server: RedisProcess | None) -> None:
+        self.address, self._server = address, server
+
+    def lose_memory(self) -> None:
+        """Forget everything."""
+        if self._server is not None:
+            self._server.client.flushall()
+        else:
+            Path(self.address).unlink()
+
+    def suspend(self, sender: Sender) -> None:
+        """Suspend a process, though not in the middle of a call, which would lock the file."""
+        while True:
+            sender.process.send_signal(signal.SIGSTOP)
+            with contextlib.suppress(sqlite3.OperationalError):
+                if self._server is None:
+                    with contextlib.closing(sqlite3.connect(self.address, timeout=2)) as locker:
+                        locker.execute("BEGIN IMMEDIATE")
+                return
+            sender.process.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Answer nothing during the block."""
+        if self._server is not None:
+            self._server.suspend()
+            yield
+            self._server.resume()
+            return
+        with contextlib.closing(sqlite3.connect(self.address, isolation_level=None)) as locker:
+            locker.execute("PRAGMA busy_timeout = 10000")
+            locker.execute("BEGIN EXCLUSIVE")
+            yield
 
 
 @contextlib.contextmanager

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from bulk_reset.core.errors import InputError
+from bulk_reset.core.errors import InputError, RunError
+from bulk_reset.engine.account import read_account
+from bulk_reset.engine.connection import find_account
 from bulk_reset.jobs.job_runs.run_record import ENDED, MISSED, RunRecord
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
 from bulk_reset.jobs.schedule.scheduler import Scheduler
+from bulk_reset.observability.account_metrics import account_families
+from bulk_reset.quota.account_ledger import account_hash
+from bulk_reset.quota.account_use import AccountUse
 
 
 class ScheduleMetrics:
@@ -63,6 +70,7 @@ class ScheduleMetrics:
                 success_at,
             ),
             _job_gauge("missed_runs", "Due times at which the job was not run.", self._missed),
+            *account_families(_account_uses(scheduler)),
         )
 
     def _read(self, state: StateFolder) -> None:
@@ -84,6 +92,30 @@ class ScheduleMetrics:
         if record.exit_code == 0:
             success_at = self._success_at.get(record.job, 0.0)
             self._success_at[record.job] = max(success_at, record.ended_at)
+
+
+def _account_uses(scheduler: Scheduler) -> dict[str, AccountUse | None]:
+    """Return the account of each job on the real API; each account is read once."""
+    uses: dict[str, AccountUse | None] = {}
+    read: dict[tuple[str | None, str], AccountUse | None] = {}
+    silent: set[str | None] = set()
+    for name, loaded in sorted(scheduler.jobs.items()):
+        with contextlib.suppress(InputError):  # no key, for example
+            options = loaded.job.options(Path(), None)
+            if options.is_rehearsal:
+                continue
+            credentials = find_account(options)
+            account = options.quota_store, account_hash(credentials, options.account)
+            if account not in read:
+                read[account] = None
+                with contextlib.suppress(RunError):
+                    if options.quota_store not in silent:
+                        # Until it has answered: a server that is down is asked once.
+                        silent.add(options.quota_store)
+                        read[account] = read_account(credentials, options)
+                        silent.discard(options.quota_store)
+            uses[name] = read[account]
+    return uses
 
 
 def _last_runs(last: Mapping[str, RunRecord]) -> Iterator[Metric]:
