@@ -28,7 +28,12 @@ _BLOCK: Final = 1_000
 
 
 def write_report(
-    folder: Path, count: int, *, seed: int = 0, scope: str = "https://api.example", is_done: bool = False
+    folder: Path,
+    count: int,
+    *,
+    seed: int = 0,
+    scope: str = "https://api.example",
+    is_done: bool = False,
 ) -> Path:
     """Write a report of this many rows of 7 columns; 1 of 50 was not updated.
 
