@@ -1,0 +1,88 @@
+"""The index of previous values finds the lines that reading the whole file finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_samples import digest
+
+from bulk_reset.core.errors import InputError
+from bulk_reset.core.row_keys import numbers_of
+from bulk_reset.records.previous_index import LastWritten, PreviousIndex
+from bulk_reset.records.previous_values import (
+    PreviousValues,
+    PreviousValuesFile,
+    read_previous_values,
+)
+
+A, B = "a" * 24, "b" * 24
+TEXT = 'One "quoted",\r\nline; =two 满了'
+LINES = [
+    PreviousValues(2, digest(2), A, "https://console.example/a", {"title": "0"}, {"title": TEXT}),
+    PreviousValues(3, digest(3), B, "", {"title": "b"}, {"title": "c"}),
+    PreviousValues(
+        *(4, digest(4), A, ""), {"title": TEXT, "field:n": 1}, {"title": "2", "field:n": 1.0}
+    ),
+    PreviousValues(3, digest(3), B, "", {"impact": "x\n"}, {"impact": "y"}),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "x.before.csv"
+    with PreviousValuesFile(found) as file:
+        file.append(LINES)
+    return found
+
+
+@pytest.mark.parametrize("is_resaved", [False, True])
+def test_lines_are_found_by_row_and_by_incident(path: Path, *, is_resaved: bool) -> None:
+    """Cells with quotes and line breaks too, and in a file that a spreadsheet has saved."""
+    if is_resaved:
+        path.write_bytes(path.read_bytes().removeprefix("\ufeff".encode()))
+    else:
+        path.write_bytes(path.read_bytes() + b'torn,"line\r\n')
+    assert list(read_previous_values(path)) == LINES
+    with PreviousIndex(path) as index:
+        assert [index.values(n) for n in range(len(index))] == LINES
+        rows = numbers_of([digest(3), digest(9), digest(2)])
+        assert list(index.of_rows(rows)) == [[LINES[1], LINES[3]], [], [LINES[0]]]
+        assert list(index.incidents_in_order()) == [[LINES[0], LINES[2]], [LINES[1], LINES[3]]]
+        newest = list(index.incidents_in_order(newest_first=True))
+        assert newest == [[LINES[1], LINES[3]], [LINES[0], LINES[2]]]
+        wanted = np.array([False, False, True, True])
+        assert list(index.incidents_in_order(wanted)) == [[LINES[2]], [LINES[3]]]
+    with PreviousIndex(path, skipped=3) as index:
+        assert list(index.incidents_in_order()) == [[LINES[3]]]
+
+
+def test_no_file_has_no_lines(tmp_path: Path) -> None:
+    """Nothing is found, and nothing was written last."""
+    with PreviousIndex(tmp_path / "none.csv") as index:
+        assert (index.exists, len(index), list(index.incidents_in_order())) == (False, 0, [])
+    assert not LastWritten(tmp_path / "none.csv").is_last(A, "title", "0")
+
+
+def test_the_value_that_was_written_last_is_known(path: Path) -> None:
+    """Of each field; a value that it replaced is known as well, and numbers keep their kind."""
+    written = LastWritten(path)
+    assert [written.is_last(A, "title", text) for text in ("2", " 2 ", TEXT)] == [True, True, False]
+    assert [written.is_replaced(A, "title", text) for text in ("2", TEXT, "0", "new")] == [
+        *(False, True, True, False)
+    ]
+    assert [written.is_last(A, "field:n", value) for value in (1.0, 1)] == [True, False]
+    assert written.is_last(B, "impact", "y")
+    assert not written.is_last("c" * 24, "title", "2")
+
+
+def test_an_edited_line_is_named(path: Path) -> None:
+    """When the file is indexed, where its digest is wrong; else when the line is read."""
+    content = path.read_bytes()
+    path.write_bytes(content.replace(digest(4).encode(), b"4"))
+    with pytest.raises(InputError, match="row 4: not as a run wrote it"):
+        PreviousIndex(path)
+    path.write_bytes(content.replace(b'{""impact"": ""y""}', b"{}"))
+    with PreviousIndex(path) as index, pytest.raises(InputError, match="row 5: not as a run wrote"):
+        index.values(3)
