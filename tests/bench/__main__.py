@@ -87,7 +87,7 @@ def log(text: str) -> None:
     console.print(text, style="dim", highlight=False)
 
 
-def _tables(  # noqa: PLR0911  (one for each part)
+def _tables(  # noqa: C901, PLR0911  (one for each part)
     part: Part, rows: int | None, rounds: int | None, *, is_full: bool
 ) -> list[Table]:
     match part:
