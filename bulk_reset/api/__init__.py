@@ -6,6 +6,7 @@ May be imported by quota and everything above it. The only user of aiohttp's cli
 Public surface:
     client         ``open_client`` -> ``Client``: requests in, answers or RequestError out
     answers        ``read_answer``: what an answer means; which codes are permanent, retried, fatal
+    log_entries    entries of a timeline and of the provider's audit log
     base_url       ``check_base_url``: the API's address, validated
     credentials    ``find_credentials``: where the key is found; ``redact``
 """

@@ -20,6 +20,7 @@ from yarl import URL
 
 from bulk_reset.api.answers import Answer, read_answer, server_ahead_s
 from bulk_reset.api.credentials import Credentials, redact_values
+from bulk_reset.api.log_entries import Entry, LoggedRequest, LogPage
 from bulk_reset.api.proxy import proxy_arguments
 from bulk_reset.core.actions import PROGRESS_AFTER
 from bulk_reset.core.errors import (
@@ -45,9 +46,10 @@ LIST_PATH: Final = "/incident/list"
 FEED_PATH: Final = "/incident/feed"
 PEOPLE_PATH: Final = "/person/infos"
 FIELD_LIST_PATH: Final = "/field/list"
+AUDIT_PATH: Final = "/audit/search"
 _PATHS: Final = (
     *(RESET_PATH, FIELD_PATH, COMMENT_PATH, *ACTION_PATHS.values()),
-    *(LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH, PEOPLE_PATH, FIELD_LIST_PATH),
+    *(LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH, PEOPLE_PATH, FIELD_LIST_PATH, AUDIT_PATH),
 )
 _COMMENT_TYPE: Final = "i_comm"
 _FEED_LIMIT: Final = 100
@@ -88,20 +90,6 @@ class CommentPage(NamedTuple):
 
     comments: tuple[Comment, ...]
     has_next: bool
-
-
-class Entry(NamedTuple):
-    """An entry of an incident's timeline.
-
-    Attributes:
-        creator_id: the number of a person; 0 for the system.
-        created_at: UTC epoch seconds, by the server's clock.
-    """
-
-    type: str
-    detail: Mapping[str, Any]
-    creator_id: int
-    created_at: float
 
 
 class Client:
@@ -241,6 +229,21 @@ class Client:
         with contextlib.suppress(ValueError):
             return FieldTypes.read(redact_values(answer.data))
         raise _not_as_asked("a list of custom fields", answer)
+
+    async def log_page(self, query: Mapping[str, Any]) -> LogPage:
+        """Read a page of the audit log (``POST /audit/search``), once.
+
+        Raises:
+            RequestError: one of its five kinds; nothing else.
+        """
+        answer = await self._post(AUDIT_PATH, dumps(query), MAX_LIST_BYTES)
+        try:
+            docs = answer.data.get("docs") or []
+            found = tuple(LoggedRequest(str(one["request_id"]), str(one["body"])) for one in docs)
+            return LogPage(found, str(answer.data["search_after_ctx"] or ""))
+        except (AttributeError, LookupError, TypeError):
+            pass  # Raised below, where no variable holds the server's answer.
+        raise _not_as_asked("an audit log", answer)
 
     async def _page(self, path: str, query: Mapping[str, Any]) -> Page:
         answer = await self._post(path, dumps(query), MAX_LIST_BYTES)

@@ -21,7 +21,7 @@ from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import PACE
 from bulk_reset.core.outcome import MEANING_OF, ErrorGroup, Status, StopReason, meaning_of
 from bulk_reset.core.saved_plan import is_saved_plan
-from bulk_reset.core.totals import Totals, Verification
+from bulk_reset.core.totals import LogCheck, Totals, Verification
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -229,6 +229,8 @@ def show_verification(output: Output, verification: Verification) -> None:
     else:
         read += "nothing verified"
     output.line(read)
+    if verification.log is not None:
+        _show_log(output, verification.log)
     for status, count in verification.settled.items():
         output.line(f"{counted(count, 'unconfirmed row')} now confirmed as {status.value}")
     if verification.unsettled:
@@ -240,6 +242,26 @@ def show_verification(output: Output, verification: Verification) -> None:
         output.line(
             f"{rows_unknown} cannot be verified: their values are not in the "
             "file of previous values (sent with --no-before, or the file was cut)"
+        )
+
+
+def _show_log(output: Output, log: LogCheck) -> None:
+    """Print what the provider's audit log has of the requests of a run."""
+    if log.findings:
+        table = new_table("row", "incident", "request", "audit log", right={"row"})
+        for one in log.findings[:SHOWN_ERRORS]:
+            ids = cell(one.incident_id), cell(one.request_id)
+            table.add_row(str(one.row_number), *ids, cell(one.problem))
+        output.table(table)
+        more = len(log.findings) - SHOWN_ERRORS
+        if more > 0:
+            output.line(f"… and {more:,} more; --json lists all.")
+    has = log.rows - len(log.findings)
+    output.line(f"{has:,} of {counted(log.rows, 'row')} confirmed by the provider's audit log")
+    if log.unknown:
+        output.line(
+            f"{counted(log.unknown, 'row')} not looked for in the log: without a request id, older "
+            "than 90 days, or beyond the pages that were read"
         )
 
 

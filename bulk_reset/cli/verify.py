@@ -19,6 +19,9 @@ from bulk_reset.core.errors import ExitCode
 def verify(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="A report file.")],
     *,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Also compare with the provider's audit log.")
+    ] = False,
     common: CommonOptions,
 ) -> None:
     """Read back what the run of REPORT wrote, and compare.
@@ -27,7 +30,7 @@ def verify(
 
     Examples:
         bulk-reset verify incidents.report.csv
-        bulk-reset verify incidents.report.csv --json
+        bulk-reset verify incidents.report.csv --audit
 
     Exit codes:
         0  all values are as the run wrote them
@@ -47,7 +50,7 @@ def verify(
         options = Options(**common.options)
         callbacks = Callbacks(on_notice=output.notice, on_incidents_read=view.incidents_read)
         with view.waiting_for(address_of(options)):
-            verification = read_back(report, options, callbacks)
+            verification = read_back(report, options, callbacks, audit=audit)
         code = ExitCode.DONE if verification.is_right else ExitCode.NOT_ALL
         show_verification(output, verification)
         output.json({**dataclasses.asdict(verification), "exit_code": int(code)})

@@ -79,6 +79,36 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class LogFinding:
+    """A row whose request the provider's log does not have, or has otherwise.
+
+    Attributes:
+        problem: what differs, in a phrase.
+    """
+
+    row_number: int
+    incident_id: str
+    request_id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogCheck:
+    """What the provider's audit log has of the requests of a run.
+
+    Attributes:
+        rows: rows whose request was looked for.
+        findings: those of them that the log does not have, or has otherwise.
+        unknown: rows that were not looked for: without a request id, older than the log, or beyond
+            the pages that were read.
+    """
+
+    rows: int
+    findings: tuple[LogFinding, ...] = ()
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """The result of reading the incidents of a run and comparing them with what it wrote.
 
@@ -91,6 +121,7 @@ class Verification:
         unsettled: rows whose result is still unknown; they must be sent again.
         not_applied: rows that the API confirmed and that were read back with other values right
             after the run; they are failed now.
+        log: what the provider's log has; None if it was not read.
     """
 
     report: str
@@ -101,6 +132,7 @@ class Verification:
     requests: int = 0
     unsettled: int = 0
     not_applied: int = 0
+    log: LogCheck | None = None
 
     @property
     def not_known(self) -> int:
@@ -116,6 +148,7 @@ class Verification:
             or self.settled.get(Status.FAILED)
             or self.values_unknown
             or self.unsettled
+            or (self.log is not None and self.log.findings)
         )
 
 

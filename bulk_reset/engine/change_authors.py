@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
-from bulk_reset.api.client import Entry
+from bulk_reset.api.log_entries import Entry
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import api_name, is_custom
 from bulk_reset.core.errors import RequestError

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from bulk_reset.api.client import Client, Page, open_client
+from bulk_reset.api.log_entries import LogPage
 from bulk_reset.core.errors import FatalError, RequestError, RunError, UnansweredError
 from bulk_reset.core.field_types import FieldTypes
 from bulk_reset.core.outcome import Stop
@@ -66,6 +67,16 @@ class IncidentReader:
         trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
         read = partial(self._client.list_page, query)
         with self._errors():
+            try:
+                return await self._attempts.attempt(trail, read)
+            except RequestError as error:
+                return await self._attempts.retry(trail, read, error)
+
+    async def log_page(self, query: Mapping[str, Any]) -> LogPage:
+        """Return a page of the provider's audit log; raises RunError."""
+        trail = Trail(asyncio.current_task(), NO_ROW, is_read=True)
+        read = partial(self._client.log_page, query)
+        with self._errors("the audit log could not be read"):
             try:
                 return await self._attempts.attempt(trail, read)
             except RequestError as error:

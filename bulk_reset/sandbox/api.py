@@ -7,7 +7,7 @@ and a wrong body does. Everything from counting a call to applying it happens in
 Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
 ``/incident/comment``, ``/incident/ack``, ``/incident/resolve``, ``/incident/reopen``,
 ``/incident/info``, ``/incident/list-by-ids``, ``/incident/list``, ``/incident/feed``,
-``/person/infos`` and ``/field/list``; any other path is ``RouteNotFound``.
+``/person/infos``, ``/field/list`` and ``/audit/search``; any other path is ``RouteNotFound``.
 
 Without ``SandboxConfig.fields`` every name is a custom field, and its type is that of the value
 that the incident holds; ``/field/list`` has none of them then.
@@ -27,6 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bulk_reset.sandbox import rules
+from bulk_reset.sandbox.audit_log import AuditLog, LogQuery
 from bulk_reset.sandbox.codes import ApiError
 from bulk_reset.sandbox.faults import FaultScript
 from bulk_reset.sandbox.field_rules import require_field
@@ -103,6 +104,7 @@ class Api:
         self.incidents = Incidents(accepts_any_id=config.accepts_any_id, wall_clock=wall_clock)
         self.incidents.seed(config.seed_incidents, config.first_start_at, config.seed_step_s)
         self._timelines = Timelines()
+        self._log = AuditLog()
         self._requests = self._admitted = self._throttled = self._unauthorized = 0
         self._by_code: Counter[str] = Counter()
         self._operations: dict[str, Callable[[rules.Body], object]] = {
@@ -115,6 +117,7 @@ class Api:
             "/incident/list": self._list,
             "/incident/feed": self._feed,
             "/person/infos": self._people,
+            "/audit/search": self._search_log,
             "/field/list": self._list_fields,
         }
         self._fields = {str(one["field_name"]): one for one in config.fields}
@@ -188,7 +191,9 @@ class Api:
             raise ApiError("InvalidContentType", f"The Content-Type is not {_JSON}.")
         if call.content is None:
             raise ApiError("EntityTooLarge", f"At most {rules.MAX_BODY_BYTES} bytes are allowed.")
-        data = operation(rules.read_object(call.content))
+        body = rules.read_object(call.content)
+        data = operation(body)
+        self._log.add(call.path, request_id, body, self._now_ms())
         return _envelope(200, request_id, {"data": data})
 
     def _meet(self, fault: Fault, call: Call, request_id: str) -> Reply:
@@ -275,6 +280,9 @@ class Api:
             for one, name in people
         ]
         return {"items": items}
+
+    def _search_log(self, body: rules.Body) -> dict[str, Any]:
+        return self._log.page(LogQuery.read(body))
 
     def _now_ms(self) -> int:
         return int(self._wall_clock() * 1000)

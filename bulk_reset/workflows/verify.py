@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +22,7 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, has_value, live_value
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.totals import Mismatch, Verification
+from bulk_reset.core.totals import LogCheck, Mismatch, Verification
 from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import open_incident_reader
@@ -33,6 +34,7 @@ from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_index import DigestOrder, ReportIndex
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.written_fields import NOT_APPLIED, read_back_text
+from bulk_reset.workflows.provider_log import check_log
 from bulk_reset.workflows.report_destination import refuse_other_destination
 
 BEFORE: Final = "before.csv"
@@ -54,9 +56,16 @@ class FreshRun(NamedTuple):
 
 
 def verify(
-    report: PathLike, options: Options | None = None, callbacks: Callbacks | None = None
+    report: PathLike,
+    options: Options | None = None,
+    callbacks: Callbacks | None = None,
+    *,
+    audit: bool = False,
 ) -> Verification:
     """Read back what the rows of a report wrote, and compare.
+
+    Args:
+        audit: also look for the requests in the provider's audit log.
 
     Raises:
         InputError: no report, or of another API; or no previous values beside it.
@@ -66,13 +75,29 @@ def verify(
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
     require_path("report", report)
+    if audit and options.is_rehearsal:
+        raise InputError(
+            f"{option('audit', value=True)}: a sandbox that ends with the command has no log. "
+            "Remove this option."
+        )
     refuse_other_destination(Path(report), options, command="verify")
     with (
         interruptible(),
         connect(options, callbacks) as connection,
         lock_account(connection, options, str(report), callbacks) as locked,
     ):
-        return verify_report(Path(report), locked, options, callbacks.on_incidents_read)
+        found = verify_report(Path(report), locked, options, callbacks.on_incidents_read)
+        if not audit:
+            return found
+        with ReportIndex(Path(report)) as lines:
+            last = list(lines.last_outcomes())
+
+        async def read() -> tuple[LogCheck, int]:
+            async with open_incident_reader(locked, options) as reader:
+                return await check_log(last, reader), reader.limiter.requests
+
+        log, requests = in_new_loop(read)
+        return replace(found, log=log, requests=found.requests + requests)
 
 
 def verify_report(

@@ -173,7 +173,7 @@ def test_link_is_the_api_address_or_plain_text(
 ) -> None:
     """The cell's text is kept, and only a web address becomes a link."""
     path = written(tmp_path / "x.xlsx", incident(detail_url=link))
-    hyperlink = openpyxl.load_workbook(path)["Incidents"]["L2"].hyperlink
+    hyperlink = openpyxl.load_workbook(path)["Incidents"]["M2"].hyperlink
     assert (hyperlink and hyperlink.target, read(path)[0]["Link"]) == (target, link)
 
 
@@ -185,7 +185,7 @@ def test_links_beyond_the_limit_of_excel_are_plain_text(
     monkeypatch.setattr(pulled_sheet, "_MAX_LINKS", 2)
     path = written(tmp_path / "x.xlsx", *map(incident, range(1, 5)))
     sheet = openpyxl.load_workbook(path)["Incidents"]
-    assert [sheet[f"L{row}"].hyperlink is not None for row in range(2, 6)] == [
+    assert [sheet[f"M{row}"].hyperlink is not None for row in range(2, 6)] == [
         True,
         True,
         False,
@@ -232,7 +232,7 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
     sheet = book["Incidents"]
     header = [cell.value for cell in sheet[1]]
     letter = {name: sheet.cell(1, place).column_letter for place, name in enumerate(header, 1)}
-    assert header[:12] == [
+    assert header[:13] == [
         "Incident ID",
         "Title",
         "Description",
@@ -244,14 +244,15 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
         "Progress",
         "Channel",
         "Started (Europe/Berlin)",
+        "Pinned",
         "Link",
     ]
-    assert len(header) == 12
-    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:L3")
+    assert len(header) == 13
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:M3")
     assert sheet["A2"].number_format == "@"
     assert sheet["A2"].value == ID
     assert sheet["K2"].value == "2025-11-25 10:00:00"
-    assert sheet["L2"].hyperlink.target == "https://sandbox.invalid/1"
+    assert sheet["M2"].hyperlink.target == "https://sandbox.invalid/1"
     drop_down = [
         rule.formula1
         for rule in sheet.data_validations.dataValidation
@@ -259,7 +260,7 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
     ]
     assert drop_down == ['"Info,Warning,Critical"']
     grey = sheet["H2"].fill.start_color.rgb
-    assert {sheet[f"{one}2"].fill.start_color.rgb for one in "HIJKL"} == {grey}
+    assert {sheet[f"{one}2"].fill.start_color.rgb for one in "HIJKM"} == {grey}
     assert grey not in {sheet[f"{one}2"].fill.start_color.rgb for one in "ABCDEFG"}
     assert sheet["B2"].fill.start_color.rgb != sheet["C2"].fill.start_color.rgb
     assert not any(column.hidden for column in sheet.column_dimensions.values())
@@ -270,7 +271,7 @@ def test_workbook_is_prepared_for_editing(tmp_path: Path) -> None:
         if rule.promptTitle == "Read-only"
     }
     assert prompts == {
-        f"{one}2:{one}1048576": "Changes in this column are not sent." for one in "HIJKL"
+        f"{one}2:{one}1048576": "Changes in this column are not sent." for one in "HIJKLM"
     }
     colours = [sheet[f"{one}1"].fill.start_color.rgb for one in "ABH"]
     assert len(set(colours)) == 3
@@ -473,8 +474,8 @@ def test_pulled_values_of_a_csv_are_at_the_far_right(tmp_path: Path) -> None:
         header, first, second = csv.reader(file)
     was = dict.fromkeys(SETTABLE_FIELDS, "") | {"incident_severity": "Critical"}
     columns = [*(f"bulk-reset was {name}" for name in SETTABLE_FIELDS), "bulk-reset check"]
-    assert header[12:] == [*columns, "bulk-reset guarded"]
-    assert first[12:] == [
+    assert header[13:] == [*columns, "bulk-reset guarded"]
+    assert first[13:] == [
         *(was | {"title": "'=1+1"}).values(),
         checked(ID, was | {"title": "=1+1"}),
         '{"Title": "\'=1+1"}',

@@ -14,7 +14,7 @@ import pytest
 from programs import KEY, QUICK, SandboxProcess, seed_id
 
 from bulk_reset import Options, plan, pull, run
-from bulk_reset.api.client import Entry
+from bulk_reset.api.log_entries import Entry
 from bulk_reset.core.errors import FatalError, RequestError, TransientError
 from bulk_reset.core.plan import RowPlan
 from bulk_reset.engine.change_authors import MOST_CONFLICTS, ChangeAuthors

@@ -22,7 +22,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.engine.incident_reader import IncidentReader
 from bulk_reset.workflows.id_file import read_id_file
 from bulk_reset.workflows.incident_query import MAX_WINDOW_S, Query, parse_time, query_of
-from bulk_reset.workflows.pull import _Pulling
+from bulk_reset.workflows.pull import Pulling
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 StartSandbox = Callable[..., SandboxProcess]
@@ -64,7 +64,7 @@ def test_incidents_on_the_second_between_two_windows_are_pulled_once(
             return Page(found, "", has_next=False, total=len(found))
 
     async def pulled() -> list[int]:
-        pulling = _Pulling(cast(IncidentReader, Reader()), lambda _read, _total: None)
+        pulling = Pulling(cast(IncidentReader, Reader()), lambda _read, _total: None)
         return [incident["start_time"] async for incident in pulling.of_query(query)]
 
     assert sorted(asyncio.run(pulled())) == times[1:-1]
