@@ -35,11 +35,13 @@ _BUSY_S: Final = 0.5
 """No longer, because it holds up the event loop. Calls take less than a millisecond."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS state(id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS claims(id TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER);
+CREATE TABLE IF NOT EXISTS claims(
+  id TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cooling(at INTEGER PRIMARY KEY, count INTEGER NOT NULL);
 """
 
 
+_LISTED: Final = "(SELECT value FROM json_each(?))"
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _REMOVED: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
 """The old file is removed, or a run that has it open uses the journal of the new one."""
@@ -139,14 +141,13 @@ class LocalStore:
             now = self._clock()
             # Claims from before a restart of the machine are later than any that is made now.
             run.execute("DELETE FROM claims WHERE until <= ? OR until > ?", (now, now + claim_us))
-            run.executemany(
-                "DELETE FROM claims WHERE id = ? AND holder = ?",
-                [(one, holder) for one in released],
-            )
-            for one in wanted:
-                query = "SELECT 1 FROM claims WHERE id = ? AND holder != ?"
-                if run.execute(query, (one, holder)).fetchone():
-                    return False
+            # A list is one value: a statement for each would take a tenth of a fast run's time.
+            if released:
+                query = f"DELETE FROM claims WHERE holder = ? AND id IN {_LISTED}"  # noqa: S608
+                run.execute(query, (holder, json.dumps(released)))
+            query = f"SELECT 1 FROM claims WHERE holder != ? AND id IN {_LISTED} LIMIT 1"  # noqa: S608
+            if run.execute(query, (holder, json.dumps(wanted))).fetchone():
+                return False
             run.executemany(
                 "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)",
                 [(one, holder, now + claim_us) for one in wanted],
