@@ -89,10 +89,10 @@ class LocalStore:
     """
 
     is_remote = False
-    can_be_new = True
 
     def __init__(self, path: Path, clock: Callable[[], int] = _monotonic_us) -> None:
         self.path, self._clock, self._is_used = path, clock, False
+        self.can_be_new = True
         self._using = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._place = (0, 0)
@@ -106,6 +106,10 @@ class LocalStore:
             if self._database is not None and self._place == _place(self.path):
                 return self._database
         self.close()
+        journal = self.path.with_name(f"{self.path.name}-journal")
+        if journal.exists() and not self.path.exists():
+            # The file was removed: what is sent by runs that are active now is unknown.
+            self.can_be_new = False
         self.path.touch(mode=0o600)
         place = _place(self.path)
         database = sqlite3.connect(
@@ -224,7 +228,7 @@ class LocalStore:
             kind = RunError if self._is_used else InputError
             raise kind(
                 f"{self.path}: the account's permits cannot be stored ({why}). Fix that, or remove "
-                "the file; requests of the last minute are then not counted."
+                "the file; the next run then waits until what was sent counts no more."
             ) from exc
 
 
