@@ -185,10 +185,12 @@ if not is_stale then
   if r.generation == lease.generation then
     lease.granted = math.min(lease.granted, r.granted)
     local new = math.min(r.answered - lease.answered, #r.ages)
+    local slots = {}
     for place = #r.ages - new + 1, #r.ages do
-      local at = now - math.max(0, r.ages[place])
-      cool(math.ceil(at / r.slot) * r.slot, 1)
+      local at = math.ceil((now - math.max(0, r.ages[place])) / r.slot) * r.slot
+      slots[at] = (slots[at] or 0) + 1
     end
+    for at, count in pairs(slots) do cool(at, count) end
     lease.answered = math.max(lease.answered, r.answered)
   end
   if lease.asked < now - ASKS_FOR then

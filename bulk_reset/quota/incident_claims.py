@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
@@ -44,7 +43,8 @@ class IncidentClaims:
 
     def __init__(self, store: ClaimStore, holder: str) -> None:
         self._store, self.holder = store, holder
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
+        """Incident -> its rows that have no outcome yet."""
         self._released: list[str] = []
         self._calling = threading.Lock()
 
@@ -59,23 +59,22 @@ class IncidentClaims:
         Raises:
             StoreUnreachableError: unknown; call it again.
         """
-        hashes = [_hash(one) for one in incident_ids]
+        ids = list(incident_ids)
         with self._calling:
-            if not self._call(sorted(set(hashes))):
+            if not self._call(sorted(set(ids))):
                 return False
-            self._held.update(hashes)
+            for one in ids:
+                self._held[one] = self._held.get(one, 0) + 1
             return True
 
     def done(self, incident_id: str) -> None:
         """Count a row of an incident as done; the claim is released with the next call."""
-        name = _hash(incident_id)
-        if not self._held[name]:
-            del self._held[name]
-            return
-        self._held[name] -= 1
-        if not self._held[name]:
-            del self._held[name]
-            self._released.append(name)
+        left = self._held.get(incident_id, 0) - 1
+        if left > 0:
+            self._held[incident_id] = left
+        elif left == 0:
+            del self._held[incident_id]
+            self._released.append(incident_id)
 
     def renew(self) -> None:
         """Keep what is held, and release what is done; raises StoreUnreachableError."""
@@ -93,9 +92,14 @@ class IncidentClaims:
 
     def _call(self, wanted: Sequence[str]) -> bool:
         asked = set(wanted)
-        released = [name for name in self._released if name not in self._held and name not in asked]
+        released = [one for one in self._released if one not in self._held and one not in asked]
         count = len(self._released)
-        is_claimed = self._store.claim(self.holder, wanted, released, int(CLAIM_S * 1_000_000))
+        is_claimed = self._store.claim(
+            self.holder,
+            [_hash(one) for one in wanted],
+            [_hash(one) for one in released],
+            int(CLAIM_S * 1_000_000),
+        )
         del self._released[:count]
         return is_claimed
 

@@ -139,7 +139,7 @@ class Limiter:
         self._turn = asyncio.Lock()
         self._answer_seen = asyncio.Event()
         self._resume_at = 0.0
-        self._shortest_s = float("inf")
+        self._shortest_s, self._credit_s = float("inf"), 0.0
         self._answers = 0
         self._has_credit = takes_credit
         self._allowance, self._shrunk_at, self._requests_at_shrink = 1.0, 0.0, 0
@@ -217,7 +217,7 @@ class Limiter:
         if self._ledger is not None:
             self._ledger.answer()
         if self._share is not None:
-            self._share.end(min(p.window.window_s - p.period_s for p in self._permits))
+            self._share.end(self._credit_s)
         self._answer_seen.set()
         self._ended += 1
         if is_answered:
@@ -232,6 +232,7 @@ class Limiter:
             window_s = permits.window.window_s
             credit_s = _CREDIT * self._shortest_s - _CLOCK_DRIFT * window_s
             permits.period_s = window_s - max(0.0, credit_s) if has_credit else window_s
+        self._credit_s = min(p.window.window_s - p.period_s for p in self._permits)
 
     def _ask_and_delay(
         self, now: float, gate: Callable[[float], float]

@@ -23,6 +23,7 @@ Units: microseconds, integers (``*_us``).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -275,9 +276,11 @@ class PermitLedger:
         if request.generation == lease.generation:
             lease.granted = min(lease.granted, request.granted)
             new = min(request.answered - lease.answered, len(request.ages_us))
-            for age_us in request.ages_us[len(request.ages_us) - new :] if new > 0 else ():
-                at_us = now - max(0, age_us)
-                self.cooling.add(-(-at_us // request.slot_us) * request.slot_us, 1)
+            slot_us = request.slot_us
+            ages_us = request.ages_us[len(request.ages_us) - new :] if new > 0 else ()
+            slots = Counter(-(-(now - max(0, age_us)) // slot_us) for age_us in ages_us)
+            for slot, count in slots.items():
+                self.cooling.add(slot * slot_us, count)
             lease.answered = max(lease.answered, request.answered)
         if lease.asked_us < now - ASKS_FOR_US:
             # It did not ask meanwhile, so it has no claim on what others were granted.

@@ -20,6 +20,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from bulk_reset.core.counting import counted
@@ -49,10 +50,12 @@ _DRIFT: Final = 1e-3
 _NEVER: Final = float("-inf")
 
 
-def boot_time_s() -> float:
-    """Return the seconds since the machine started, suspension included where that is known."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+boot_time_s: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
+"""Returns the seconds since the machine started, suspension included where that is known."""
 
 
 class PermitShare:
@@ -97,6 +100,7 @@ class PermitShare:
         self._doubted = 0
         self._task: asyncio.Task[None] | None = None
         self._batch = max(1, self._windows[0].limit // _BATCHES_PER_WINDOW)
+        self._low = self._batch // 2 if store.is_remote else 0
         self.claims = IncidentClaims(store, self._holder)
         self.expected: int | None = None
         self.calls = self.others = self.rejected = 0
@@ -127,8 +131,8 @@ class PermitShare:
 
     def ask(self, wake: Callable[[], None], requests: int) -> None:
         """Ask the ledger for more, if there are few; ``wake`` is called when it has answered."""
-        is_low = self.stock <= (self._batch // 2 if self._store.is_remote else 0)
-        if not is_low or self._clock() < self._ask_at:
+        left, now = self._granted - self._used, self._clock()
+        if (left > self._low and now < self._deadline) or now < self._ask_at:
             return
         if not self._store.is_remote:
             self.exchange(self._want(requests))

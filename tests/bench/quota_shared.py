@@ -6,6 +6,7 @@ accepted, over the shortest possible time for as many.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -151,8 +152,7 @@ def _measure(store: StoreDouble, disturb: _Disturb) -> Case:
 def _urgent_table() -> Table:
     table = new_table(
         f"{_URGENT_ROWS} rows with --priority high beside a run of {_LONG_ROWS:,} rows",
-        *("", "seconds"),
-        caption="Whole commands, from start to exit. Ideal: the quota for all requests.",
+        *("", "whole command, s", "sending, s"),
     )
     with tempfile.TemporaryDirectory() as name, run_sandbox("--any-id") as sandbox:
         folder = Path(name)
@@ -160,22 +160,32 @@ def _urgent_table() -> Table:
         began_at = time.perf_counter()
         time.sleep(_BEFORE_URGENT_S)
         urgent_at = time.perf_counter()
-        urgent = _start(folder, "urgent", _URGENT_ROWS, sandbox.url, "--priority", "high")
-        codes = [urgent.wait(_LIMIT_S)]
+        urgent = _start(
+            folder, "urgent", _URGENT_ROWS, sandbox.url, "--priority", "high", first=_LONG_ROWS
+        )
+        sent, _ = urgent.communicate(timeout=_LIMIT_S)
         urgent_s = time.perf_counter() - urgent_at
-        codes.append(long.wait(_LIMIT_S))
+        whole, _ = long.communicate(timeout=_LIMIT_S)
         long_s = time.perf_counter() - began_at
         rejected = sandbox.get("/_stats")["throttled"]
     ideal = ideal_s(_LONG_ROWS + _URGENT_ROWS, windows_of())
-    table.add_row("urgent run", f"{urgent_s:.1f}")
-    table.add_row("long run", f"{long_s:.1f}")
-    table.add_row("ideal of both", f"{ideal:.1f}")
-    table.add_row("rejected; exit codes", f"{rejected}; {codes}")
+    table.add_row("urgent run", f"{urgent_s:.1f}", f"{_sending_s(sent):.1f}")
+    table.add_row("long run", f"{long_s:.1f}", f"{_sending_s(whole):.1f}")
+    table.add_row("ideal of both", "", f"{ideal:.1f}")
+    table.add_row("rejected requests", f"{rejected}", "")
     return table
 
 
-def _start(folder: Path, name: str, rows: int, url: str, *more: str) -> subprocess.Popen[bytes]:
-    sheet = write_csv(folder / f"{name}.csv", rows)
-    command = our_command("run", sheet, "--base-url", url, "--no-before", "--yes", *more)
+def _start(
+    folder: Path, name: str, rows: int, url: str, *more: str, first: int = 0
+) -> subprocess.Popen[bytes]:
+    sheet = write_csv(folder / f"{name}.csv", first + rows)
+    lines = sheet.read_text("utf-8").splitlines(keepends=True)
+    sheet.write_text("".join([lines[0], *lines[-rows:]]), "utf-8")
+    command = our_command("run", sheet, "--base-url", url, "--no-before", "--json", *more)
     own = {**environment(str(folder)), "FLASHDUTY_APP_KEY": KEY}
     return subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _sending_s(stdout: bytes) -> float:
+    return float(json.loads(stdout)["elapsed_s"])

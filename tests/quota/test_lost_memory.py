@@ -114,7 +114,8 @@ def test_a_removed_file_closes_the_account_for_a_minute(
     run = PermitShare(store, WINDOWS, clock=clocks)
     run.exchange(100)
     clocks.now_s += 0.2
-    path.unlink()
+    for one in (path, path.with_name(f"{path.name}-journal")):
+        one.unlink()
     if not is_first:
         other = PermitShare(LocalStore(path, clock=clocks.us), WINDOWS, clock=clocks)
         other.exchange(100)
@@ -130,6 +131,23 @@ def test_a_removed_file_closes_the_account_for_a_minute(
     found.append((run.stock, run.epochs))
 
     assert found == [(0, 1), *[(0, 1)] * (not is_first), (10, 1)]
+
+
+def test_the_first_run_after_a_file_was_removed_is_not_the_first_of_the_account(
+    path: Path, store: LocalStore, clocks: Clocks
+) -> None:
+    """Other runs may be active, so it waits; SQLite's journal beside the file shows it."""
+    PermitShare(store, WINDOWS, clock=clocks).exchange(100)
+    path.unlink()
+    late = PermitShare(LocalStore(path, clock=clocks.us), WINDOWS, clock=clocks)
+    late.exchange(100)
+    found = [(late.stock, late.closed_s)]
+    clocks.now_s += MINUTE_S
+    late.exchange(100)
+    found.append((late.stock, late.closed_s))
+    late.close()
+
+    assert found == [(0, MINUTE_S), (10, 0.0)]
 
 
 def test_a_locked_file_is_waited_for(path: Path, store: LocalStore, clocks: Clocks) -> None:
