@@ -79,12 +79,35 @@ def choices_of(
     except RunError:
         return found  # the key may not read them
     for name in typed:
-        fields = types.of(name)
-        if len(fields) == 1:
-            # A pulled sheet has the values as JSON, if they are not texts.
-            is_checkbox = fields[0].kind == "checkbox"
-            found[name] = ("true", "false") if is_checkbox else fields[0].choices
+        choices = _choices(name, types)
+        # A pulled sheet has the values as JSON, if they are not texts.
+        found[name] = ("true", "false") if choices == ("yes", "no") else choices
     return found
+
+
+def choices_for_template(
+    columns: Sequence[str], options: Options, callbacks: Callbacks
+) -> dict[str, tuple[str, ...]]:
+    """Return column -> the texts among which its cells can choose, for an empty workbook."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(columns, ())
+    if not columns:
+        return found
+    options = replace(options, attempts=1, patience_s=0, waits=False)
+    try:
+        with (
+            connect(options, callbacks) as connection,
+            lock_account(connection, options, "a template", callbacks) as locked,
+        ):
+            types = in_new_loop(lambda: _types(locked, options))
+    except (CredentialsError, RunError) as error:
+        callbacks.on_notice(f"no drop-downs for custom fields: {error}")
+        return found
+    return {name: _choices(name, types) for name in columns}
+
+
+def _choices(name: str, types: FieldTypes) -> tuple[str, ...]:
+    fields = types.of(name) if name == field_of(name) else []
+    return fields[0].choices if len(fields) == 1 else ()
 
 
 def _has_types(table: Sheet, options: Options) -> bool:
