@@ -211,6 +211,28 @@ class Incidents:
         self._comments[incident_id] = (*self.comments(incident_id), comment)
         self._touch(incident)
 
+    def act(self, incident: Incident, action: str) -> bool:
+        """Acknowledge, resolve or reopen an incident; return whether that changed it."""
+        progress = {"ack": "Processing", "resolve": "Closed", "reopen": "Triggered"}[action]
+        is_closed = incident["progress"] == "Closed"
+        if progress == incident["progress"] or (action == "reopen" and not is_closed):
+            return False
+        now = int(self._wall_clock())
+        incident["progress"] = progress
+        if action == "ack":
+            incident["ack_time"] = now
+        else:
+            end, person = (now, _PERSON_ID) if action == "resolve" else (0, 0)
+            incident |= {"end_time": end, "close_time": end, "closer_id": person}
+            is_ok = action == "resolve"
+            incident["incident_status"] = "Ok" if is_ok else incident["incident_severity"]
+        self._touch(incident)
+        return True
+
+    def note(self, incident: Incident, texts: dict[str, str]) -> None:
+        """Set the texts that came with an action, where they are values of an incident."""
+        incident |= {name: text for name, text in texts.items() if name in incident}
+
     def comments(self, incident_id: str) -> tuple[str, ...]:
         """Return the comments on an incident by its lower-case id, the oldest first."""
         return self._comments.get(incident_id, ())

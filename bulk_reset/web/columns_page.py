@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column
 from bulk_reset.core.fields import FIELDS
@@ -53,7 +54,7 @@ async def show_columns(request: web.Request) -> web.Response:
         preview=found,
         error=error,
         chosen=chosen,
-        fields=(*FIELDS, COMMENT_FIELD),
+        fields=(*FIELDS, ACTION_FIELD, COMMENT_FIELD),
         custom={one.name: _custom(one.name) for one in found.columns} if found is not None else {},
         delimiters=_DELIMITERS,
         remembered=None if is_same else before,
