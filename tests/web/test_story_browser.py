@@ -104,23 +104,17 @@ async def test_a_messy_workbook_is_fixed_run_and_undone(
     page = await story.open()
     await page.set_input_files("#sheet", write_messy(tmp_path, ROWS))
     await click(page, "Open the sheet", "columns")
-    await click(page, "Check the sheet", "errors")
+    await an_older_tab_changes_nothing(story, page)
     assert await findings(page) == []
     await page.set_viewport_size({"width": 1280, "height": 900})
     await fix_cells(page)
     await click(page, "Check again", "errors")
     await click(page, "Make the plan", "plan")
-    selected = await page.inner_text("#selected")
-    other = await story.tab(page.url)
-    await other.get_by_label("Send row 6", exact=True).uncheck()
-    await expect(other.locator("#selected")).not_to_have_text(selected)
-    await page.reload()
-    await expect(page.get_by_label("Send row 6", exact=True)).not_to_be_checked()
-    await page.get_by_label("Send row 6", exact=True).check()
-    await expect(page.locator("#selected")).to_have_text(selected)
+    await deselect_in_another_tab(story, page)
     await click(page, "Continue to the run", "run")
     await page.get_by_role("button", name="Send to the real account").click()
     await expect(page.locator("#question")).to_be_visible()
+    assert await findings(page) == []
     await page.reload()
     await expect(page.locator("#question")).to_be_visible()
     address = urlsplit(page.url).path
@@ -145,8 +139,40 @@ async def test_a_messy_workbook_is_fixed_run_and_undone(
     assert story.values() == before
     problems = {step: await findings_of(page, step) for step in STEPS}
     problems |= {name: await findings_of(page, f"/{name}") for name in ("", "history", "jobs")}
+    problems |= await findings_in_chinese(page)
     assert {step: found for step, found in problems.items() if found} == {}
     assert troubles + [one for tab in story.tabs for one in tab.troubles] == []
+
+
+async def deselect_in_another_tab(story: Story, page: Page) -> None:
+    """A row that is deselected in one tab is deselected in the other, and selected again there."""
+    selected = await page.inner_text("#selected")
+    other = await story.tab(page.url)
+    await other.get_by_label("Send row 6", exact=True).uncheck()
+    await expect(other.locator("#selected")).not_to_have_text(selected)
+    await page.reload()
+    await expect(page.get_by_label("Send row 6", exact=True)).not_to_be_checked()
+    await page.get_by_label("Send row 6", exact=True).check()
+    await expect(page.locator("#selected")).to_have_text(selected)
+
+
+async def an_older_tab_changes_nothing(story: Story, page: Page) -> None:
+    """Check the sheet in one tab; the same form of a tab that was open before is refused."""
+    older = await story.tab(page.url)
+    watched = story.tabs.pop()
+    await click(page, "Check the sheet", "errors")
+    await older.get_by_role("button", name="Check the sheet").click()
+    text = "This sheet was changed in another tab. Reload the page, then try again."
+    await expect(older.get_by_role("alert")).to_have_text(text)
+    assert [one for one in watched.troubles if " 409 " not in one] == []
+    await older.close()
+
+
+async def findings_in_chinese(page: Page) -> dict[str, list[str]]:
+    """Return what axe-core finds on two steps in Chinese."""
+    await page.get_by_label("Language").select_option("zh_CN")
+    await expect(page.get_by_role("link", name="历史")).to_be_visible()
+    return {f"zh_CN {step}": await findings_of(page, step) for step in ("errors", "result")}
 
 
 async def findings_of(page: Page, step: str) -> list[str]:
