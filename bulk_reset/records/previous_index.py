@@ -38,7 +38,7 @@ from bulk_reset.records.previous_values import (
     read_previous_values,
     values_of,
 )
-from bulk_reset.records.report_index import DigestOrder
+from bulk_reset.records.report_index import DigestOrder, each
 
 _OWN_CELLS: Final = 5
 _DIGEST: Final = len(COLUMNS) - _OWN_CELLS + 1
@@ -114,7 +114,7 @@ class PreviousIndex:
         """Yield the previous values of each of these rows, in their order."""
         order = self.by_digest.order
         starts, ends = self.by_digest.ranges(digests)
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        for start, end in zip(each(starts), each(ends), strict=True):
             yield [self.values(line) for line in order[start:end].tolist()] if start < end else []
 
     def of_incident(self, incident_id: str) -> list[PreviousValues]:
@@ -134,8 +134,9 @@ class PreviousIndex:
         lines = np.arange(len(self)) if is_wanted is None else np.flatnonzero(is_wanted)
         by_incident = DigestOrder(self.incidents[lines])
         order, borders = lines[by_incident.order], by_incident.borders
-        places = -by_incident.last() if newest_first else by_incident.first()
-        for n in np.argsort(places).tolist():
+        places = by_incident.last() if newest_first else by_incident.first()
+        turns = np.argsort(places)[:: -1 if newest_first else 1]
+        for n in each(turns):
             yield [self.values(line) for line in order[borders[n] : borders[n + 1]].tolist()]
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,9 @@ from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_repor
 
 _BLOCK_BYTES: Final = 1 << 21
 _LONGEST_NUMBER: Final = 15
-Places = npt.NDArray[np.intp]
+_FEW: Final = 4096
+Places = npt.NDArray[np.uint32]
+"""Numbers of lines; a report has fewer than four thousand million."""
 
 
 class DigestOrder:
@@ -42,11 +44,11 @@ class DigestOrder:
     """
 
     def __init__(self, digests: Numbers) -> None:
-        self.order: Places = np.lexsort((digests["low"], digests["high"]))
+        self.order: Places = np.lexsort((digests["low"], digests["high"])).astype(np.uint32)
         ordered = _exact(digests[self.order])
         is_first = np.ones(len(ordered) + 1, bool)
         is_first[1:-1] = ordered[1:] != ordered[:-1]
-        self.borders: Places = np.flatnonzero(is_first)
+        self.borders: Places = np.flatnonzero(is_first).astype(np.uint32)
         """Where the lines of a digest begin in ``order``, and the end."""
         self._exact = ordered[self.borders[:-1]]
 
@@ -82,6 +84,12 @@ class DigestOrder:
         starts, ends = self.ranges(digests)
         has: npt.NDArray[np.bool_] = starts < ends
         return has
+
+
+def each(numbers: npt.NDArray[Any]) -> Iterator[Any]:
+    """Yield the values of an array, which a list of all of them would hold in memory."""
+    for start in range(0, len(numbers), _FEW):
+        yield from numbers[start : start + _FEW].tolist()
 
 
 def _exact(numbers: Numbers) -> npt.NDArray[np.bytes_]:
@@ -168,7 +176,7 @@ class ReportIndex:
 
     def last_outcomes(self) -> Iterator[Outcome]:
         """Yield the last outcome of each row, in the order of the report."""
-        for is_last, outcome in zip(self.is_last().tolist(), self.outcomes(), strict=True):
+        for is_last, outcome in zip(each(self.is_last()), self.outcomes(), strict=True):
             if is_last:
                 yield outcome
 
@@ -180,7 +188,7 @@ class ReportIndex:
 
     def rows_in_order(self) -> Iterator[Outcome]:
         """Yield the last outcome of each row, in the order of the sheet."""
-        return map(self.outcome, self.lines_in_order().tolist())
+        return map(self.outcome, each(self.lines_in_order()))
 
     def _outcome(self, content: bytes) -> Outcome:
         text = content[:-1].decode(errors="replace")
@@ -234,7 +242,9 @@ class ReportIndex:
         self.rows = np.concatenate([np.empty(0, np.int64), *rows])
 
 
-def _row_numbers(text: npt.NDArray[np.uint8], begins: Places) -> npt.NDArray[np.int64]:
+def _row_numbers(
+    text: npt.NDArray[np.uint8], begins: npt.NDArray[np.intp]
+) -> npt.NDArray[np.int64]:
     """Return the numbers that lines begin with; raises ValueError for other texts."""
     numbers = np.zeros(len(begins), np.int64)
     places, open_lines = begins.copy(), np.arange(len(begins))

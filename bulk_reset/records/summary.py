@@ -22,7 +22,7 @@ from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.history import code_of
-from bulk_reset.records.report_index import ReportIndex
+from bulk_reset.records.report_index import ReportIndex, each
 
 Times = npt.NDArray[np.float64]
 _SHORTEST_WAIT_S: Final = 1.0
@@ -146,7 +146,7 @@ def read_summary(index: ReportIndex) -> tuple[ReportSummary, ReportTimes]:
     counts, groups = dict.fromkeys(Status, 0), ErrorGroups()
     requests = throttled = not_edited = 0
     latest = ""
-    for is_last, outcome in zip(index.is_last().tolist(), index.outcomes(), strict=True):
+    for is_last, outcome in zip(each(index.is_last()), index.outcomes(), strict=True):
         tally.add(outcome)
         # The rows of one request, for an action or a comment, follow each other.
         is_grouped = not {ACTION_FIELD, COMMENT_FIELD}.isdisjoint(outcome.fields)
@@ -206,10 +206,11 @@ class _TimesTally:
     def times(self) -> ReportTimes:
         """Return the times of all lines."""
         return ReportTimes(
-            np.array(self._starts, np.float64),
-            np.array(self._finishes, np.float64),
-            np.array(self._codes, np.uint8),
-            np.array(self._elapsed_s, np.float64),
+            # The arrays themselves, not copies.
+            np.frombuffer(self._starts, np.float64) if self._starts else np.empty(0),
+            np.frombuffer(self._finishes, np.float64) if self._finishes else np.empty(0),
+            np.frombuffer(self._codes, np.uint8) if self._codes else np.empty(0, np.uint8),
+            np.frombuffer(self._elapsed_s, np.float64) if self._elapsed_s else np.empty(0),
             len(np.unique(np.array(self._ids, np.int64))),
             self._first_id,
             self._last_id,

@@ -23,7 +23,7 @@ from bulk_reset.core.safe_text import escape_formula, is_link, shown
 from bulk_reset.records.audit import read_audit
 from bulk_reset.records.previous_index import PreviousIndex
 from bulk_reset.records.previous_values import PreviousValues
-from bulk_reset.records.report_index import ReportIndex
+from bulk_reset.records.report_index import ReportIndex, each
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.records.summary import ReportSummary, ReportTimes, read_summary
@@ -148,7 +148,7 @@ def _rows(
         for place, group in enumerate(summary.errors[: report_facts.MAX_GROUPS])
     }
     lines = index.lines_in_order()
-    for line, found in zip(lines.tolist(), before.of_rows(index.digests[lines]), strict=True):
+    for line, found in zip(each(lines), before.of_rows(index.digests[lines]), strict=True):
         outcome = index.outcome(line)
         code = outcome.error_code and escape_formula(outcome.error_code)
         group = "" if outcome.status.is_done else groups.get((code, outcome.status), "")

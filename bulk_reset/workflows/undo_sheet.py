@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
+import numpy as np
+
 from bulk_reset.core.actions import ACTION_FIELD, undoing_action
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, is_same, text_of
@@ -32,7 +34,7 @@ from bulk_reset.core.spool import Spool
 from bulk_reset.records.previous_index import PreviousIndex
 from bulk_reset.records.previous_values import PreviousValues
 from bulk_reset.records.report_file import refuse_while_written
-from bulk_reset.records.report_index import ReportIndex
+from bulk_reset.records.report_index import ReportIndex, each
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
@@ -193,13 +195,13 @@ def make_undo_sheet(report: Path) -> UndoSheet:
 
 def _count_written(lines: ReportIndex, before: PreviousIndex) -> tuple[int, int]:
     """Return how many rows added a comment, and how many have no previous values but wrote some."""
-    comments, unknown = 0, list[int]()
-    for line, (is_last, outcome) in enumerate(zip(lines.is_last(), lines.outcomes(), strict=True)):
+    comments, written = 0, array("B")
+    for is_last, outcome in zip(each(lines.is_last()), lines.outcomes(), strict=True):
         if is_last and COMMENT_FIELD in outcome.fields:
             comments += COMMENT_FIELD not in unwritten_fields(outcome)
-        if is_last and _may_have_written(outcome):
-            unknown.append(line)
-    return comments, int((~before.by_digest.has(lines.digests[unknown])).sum())
+        written.append(is_last and _may_have_written(outcome))
+    digests = lines.digests[np.array(written, bool)]
+    return comments, int((~before.by_digest.has(digests)).sum())
 
 
 def _steps_of(

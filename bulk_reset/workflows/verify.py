@@ -174,7 +174,10 @@ class _Comparison:
     ) -> None:
         self._lines, self._before, self._fresh = lines, before, fresh
         starts, ends = lines.by_digest.ranges(before.digests)
-        has_line, last = starts < ends, np.append(lines.by_digest.order, 0)[ends - 1]
+        has_line, last = (
+            starts < ends,
+            np.append(lines.by_digest.order, 0)[ends.astype(np.intp) - 1],
+        )
         written = np.isin(np.append(codes, 0)[last], [code_of(status) for status in _WRITTEN])
         self._is_wanted = has_line & written
         self.rows = 0
