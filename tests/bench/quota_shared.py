@@ -184,7 +184,7 @@ def _start(
     sheet.write_text("".join([lines[0], *lines[-rows:]]), "utf-8")
     command = our_command("run", sheet, "--base-url", url, "--no-before", "--json", *more)
     own = {**environment(str(folder)), "FLASHDUTY_APP_KEY": KEY}
-    return subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def _sending_s(stdout: bytes) -> float:

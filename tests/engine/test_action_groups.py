@@ -25,7 +25,8 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.engine.stop_signals import CTRL_C
 from bulk_reset.engine.worker_pool import WorkerPool
-from bulk_reset.quota.limiter import Limiter, Window
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import Window
 
 ROOMY = (Window(10_000, 1.0), Window(600_000, 60.0))
 invalid = PermanentError("bad", code="InvalidParameter", http_status=400)

@@ -27,7 +27,8 @@ from bulk_reset.engine.comment_groups import SharedRequests, gathered
 from bulk_reset.engine.retry_policy import RetryPolicy
 from bulk_reset.engine.stop_signals import CTRL_C
 from bulk_reset.engine.worker_pool import WorkerPool
-from bulk_reset.quota.limiter import Limiter, Window
+from bulk_reset.quota.limiter import Limiter
+from bulk_reset.quota.windows import Window
 
 ROOMY = (Window(10_000, 1.0), Window(600_000, 60.0))
 TEXT = "Retitled"

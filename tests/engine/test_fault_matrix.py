@@ -45,7 +45,7 @@ from bulk_reset.api.client import MAX_ANSWER_BYTES
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Progress, Totals
-from bulk_reset.engine import connection, event_loop, run_sender
+from bulk_reset.engine import account, connection, event_loop, run_sender
 from bulk_reset.engine.retry_policy import MAX_PAUSE_S
 from bulk_reset.records.previous_values import read_previous_values
 from bulk_reset.records.summary import summarise
@@ -282,8 +282,8 @@ class Bench:
         self.monkeypatch.setenv("XDG_STATE_HOME", str(self.folder / "state"))
         # The ledger of permits counts by the same clock as the loop.
         self.loops: list[VirtualLoop] = []
-        store = partial(connection.LocalStore, clock=lambda: int(1e6 * self._time()))
-        self.monkeypatch.setattr(connection, "LocalStore", store)
+        store = partial(account.LocalStore, clock=lambda: int(1e6 * self._time()))
+        self.monkeypatch.setattr(account, "LocalStore", store)
         share = partial(connection.PermitShare, clock=self._time)
         self.monkeypatch.setattr(connection, "PermitShare", share)
 
