@@ -10,7 +10,7 @@ Public surface:
     custom_fields, incident_ids, row_keys              the meaning of cells and ids
     safe_text, word_diff, counting                     text: safe to show, compared, with counts
     atomic_file, file_hash, input_file, json_codec     files and JSON
-    temporary_folder                                   where temporary files are
+    temporary_folder, spool                            temporary files; a sequence in one
     toml_lines, rule_templates                         lines of TOML keys; templates of rules
     saved_plan, row_ranges                             the file of a plan; rows such as 2-40,77
     look_alikes, argument_types                        names that look alike; types of arguments

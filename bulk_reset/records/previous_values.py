@@ -27,6 +27,7 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file, opener_like
 from bulk_reset.core.custom_fields import is_custom
 from bulk_reset.core.errors import InputError, RunError
@@ -287,7 +288,9 @@ def values_of(  # noqa: PLR0913, PLR0917  (the columns that are read back)
         ValueError, TypeError, AttributeError, RecursionError: they are not as a run wrote them.
     """
     before, wrote = json.loads(before_text), json.loads(wrote_text)
-    are_known = all(name in SETTABLE_FIELDS or is_custom(name) for name in before)
+    are_known = all(
+        name in SETTABLE_FIELDS or name == ACTION_FIELD or is_custom(name) for name in before
+    )
     if before.keys() != wrote.keys() or not (are_known and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
     return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)

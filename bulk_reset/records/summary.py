@@ -16,6 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.actions import ACTION_FIELD
+from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
@@ -143,9 +145,14 @@ def read_summary(index: ReportIndex) -> tuple[ReportSummary, ReportTimes]:
     tally = _TimesTally()
     counts, groups = dict.fromkeys(Status, 0), ErrorGroups()
     requests = throttled = not_edited = 0
+    latest = ""
     for is_last, outcome in zip(each(index.is_last()), index.outcomes(), strict=True):
         tally.add(outcome)
-        requests += outcome.attempts + outcome.throttled
+        # The rows of one request, for an action or a comment, follow each other.
+        is_grouped = not {ACTION_FIELD, COMMENT_FIELD}.isdisjoint(outcome.fields)
+        is_shared = is_grouped and bool(outcome.request_id) and outcome.request_id == latest
+        latest = outcome.request_id
+        requests += outcome.attempts + outcome.throttled - is_shared
         throttled += outcome.throttled
         if is_last:
             counts[outcome.status] += 1

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value
+from bulk_reset.core.custom_fields import COMMENT_FIELD, has_value, live_value
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
@@ -192,7 +192,7 @@ class _Comparison:
         wrong: dict[str, list[Mismatch]] = {one.digest: [] for one in last.values()}
         for name, one in last.items():
             found = live_value(incident, name) if incident else None
-            if not is_same(found, one.wrote[name]):
+            if not has_value(name, found, one.wrote[name]):
                 wrong[one.digest].append(
                     Mismatch(one.row_number, one.incident_id, name, one.wrote[name], found, link)
                 )
