@@ -6,8 +6,10 @@ Public surface:
     report_columns     the columns of ``NAME.report.csv``: names, text, values; all a new one needs
     report_file        ``NAME.report.csv``, written: one line for each finished row
     report_reader      the same, read: outcomes, or what a resume needs
+    report_index       the same, found by row and digest: nothing of it is held in memory
     history            results of earlier runs, by digest and by incident
     previous_values    ``NAME.before.csv``: values before a run, and what it wrote
+    previous_index     the same, found by row and incident; the last written values
     restorability      which previous values an undo can restore
     audit              ``NAME.audit.jsonl``: one line a run
     audit_types        the types of an audit's values; audit_chain: the hash chain of its lines

@@ -11,6 +11,6 @@ Public surface:
     sarif_file, junit_file    errors of a check and results of a run for CI systems
     own_files          which files were made by this program: only those are replaced
 Both pages share html_page (templates, escaping, security policy), row_list (the list of rows),
-``templates/`` and ``assets/`` (``base.css`` has the colours). The rest (report_facts, run_files,
+``templates/`` and ``assets/`` (``base.css`` has the colours). The rest (report_facts,
 chart_data, plan_file) serves one of the above.
 """

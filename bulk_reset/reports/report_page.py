@@ -168,7 +168,7 @@ def values_of_row(lines: Sequence[PreviousValues]) -> dict[str, Any]:
         values["before"] |= line.before
         values["wrote"] |= line.wrote
         for name, old in line.before.items():
-            if why := why_not_restorable(name, old):
+            if why := why_not_restorable(name, old, line.wrote[name]):
                 values["lost"][name] = why
     return values
 

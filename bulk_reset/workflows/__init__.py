@@ -13,5 +13,5 @@ Public surface, a module each:
     saved_plans, plan_reading, approve                 plans as files: written, shown, approved
 A run: ``run`` -> ``run_session`` (sheet to totals) -> ``engine.run_sender`` -> worker pool.
 The rest (run_session, canary, earlier_runs, report_destination, sheet_opening, id_file, undo_sheet,
-undo_reports) serves these.
+undo_steps, undo_reports) serves these.
 """

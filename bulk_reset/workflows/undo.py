@@ -24,7 +24,8 @@ from bulk_reset.records.written_fields import unwritten_fields
 from bulk_reset.workflows.plan import plan
 from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.run import run
-from bulk_reset.workflows.undo_sheet import NotRestored, UndoSheet, make_undo_sheet
+from bulk_reset.workflows.undo_sheet import UndoSheet, make_undo_sheet
+from bulk_reset.workflows.undo_steps import NotRestored
 from bulk_reset.workflows.verify import BEFORE
 
 

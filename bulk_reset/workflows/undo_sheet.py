@@ -2,8 +2,7 @@
 
 It also has the values that the run wrote, as a pulled sheet has the values that were pulled. So
 an undo is an ordinary run, and a field that was modified since is a conflict: such fields get a row
-of their own, so that the others of the incident are restored. For an incident that was written
-several times, the previous values are followed from the last to the first.
+of their own, so that the others of the incident are restored.
 
 Values are sent from a temporary file, exactly as they were. ``NAME.undo.csv`` shows them.
 """
@@ -14,63 +13,43 @@ import contextlib
 import csv
 import io
 from array import array
-from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TextIO
+from typing import BinaryIO, Final, TextIO
 
 import numpy as np
 
 from bulk_reset.core.actions import ACTION_FIELD, undoing_action
 from bulk_reset.core.atomic_file import atomic_file
-from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, is_same, text_of
+from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.option_names import option
-from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.safe_text import guard_formula
 from bulk_reset.core.spool import Spool
 from bulk_reset.records.previous_index import PreviousIndex
-from bulk_reset.records.previous_values import PreviousValues
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_index import ReportIndex, each
 from bulk_reset.records.report_reader import beside
-from bulk_reset.records.restorability import why_not_restorable
-from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
+from bulk_reset.records.written_fields import unwritten_fields
 from bulk_reset.reports.own_files import refuse_other
 from bulk_reset.sheets.columns import GUARDED_COLUMN, OWN_PREFIX
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.guards import guarded_row
 from bulk_reset.sheets.pulled_values import check_of, memory_header
 from bulk_reset.workflows.undo_reports import is_undo_report, next_undo_report
+from bulk_reset.workflows.undo_steps import NotRestored, Row, Step, steps_of
 from bulk_reset.workflows.verify import BEFORE
 
 LOST: Final = "not-restored.csv"
 _ROW: Final = OWN_PREFIX + "row"
-_SENT: Final = (Status.UPDATED, Status.FAILED, Status.UNKNOWN)
 Field = tuple[str, str]
 """incident_id, field"""
 _LONGEST_NUMBER: Final = 15
 _LOST_COLUMNS: Final = (ID_FIELD, "field", "it was", "it is", "why", "link")
 _LOST_START: Final = f"{ID_FIELD},field,".encode()
-
-
-@dataclass(frozen=True, slots=True)
-class NotRestored:
-    """A value that was not restored.
-
-    Attributes:
-        was: the value before the run.
-        wrote: the value that the run wrote.
-    """
-
-    incident_id: str
-    field: str
-    was: Any
-    wrote: Any
-    reason: str
-    link: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +112,6 @@ class UndoSheet:
         return replace(self, lost=lost, lost_file=str(self.lost_path))
 
 
-@dataclass(slots=True)
-class Step:
-    """A field to restore.
-
-    Attributes:
-        row_number, digest, link: of the row that wrote the field last.
-    """
-
-    row_number: int
-    digest: str
-    link: str
-    was: Any
-    wrote: Any
-
-
-Row = tuple[str, Mapping[str, Step]]
-"""incident_id, and field -> what will be restored."""
-
-
 def make_undo_sheet(report: Path) -> UndoSheet:
     """Write the sheet that undoes the run of a report.
 
@@ -169,7 +129,7 @@ def make_undo_sheet(report: Path) -> UndoSheet:
                 f"{before.path}: no such file, so the previous values of {report} are unknown: its "
                 f"run used {option('before', value=False)}, or the file was moved. Move it back."
             )
-        steps, lost = _steps_of(lines, before)
+        steps, lost = steps_of(lines, before)
     _refuse_foreign(sheet)
     refuse_other(lost_path, _is_lost_file, "list of values that cannot be restored")
     # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
@@ -204,84 +164,9 @@ def _count_written(lines: ReportIndex, before: PreviousIndex) -> tuple[int, int]
     return comments, int((~before.by_digest.has(digests)).sum())
 
 
-def _steps_of(
-    lines: ReportIndex, before: PreviousIndex
-) -> tuple[Spool[Row], tuple[NotRestored, ...]]:
-    """Return what will be restored, from the incident written last to the first, and the rest."""
-    steps, lost = Spool[Row](), deque[NotRestored]()
-    for previous in before.incidents_in_order(newest_first=True):
-        incident_id = previous[0].incident_id
-        digests = dict.fromkeys(one.digest for one in previous)
-        rows = {digest: list(lines.of_row(digest)) for digest in digests}
-        fields = _steps(previous, _unwritten(rows, previous))
-        reasons = {
-            name: why_not_restorable(name, step.was, step.wrote) for name, step in fields.items()
-        }
-        found = []
-        for name, step in fields.items():
-            row = rows[step.digest]
-            # What did not have the new value after the run still has the one before.
-            if reasons[name] and not (row and name in not_applied_fields(row[-1])):
-                cells = (incident_id, name, step.was, step.wrote, reasons[name], step.link)
-                found.append(NotRestored(*cells))
-        lost.extendleft(reversed(found))
-        if kept := {name: step for name, step in fields.items() if not reasons[name]}:
-            steps.append((incident_id, kept))
-    return steps, tuple(lost)
-
-
 def _may_have_written(outcome: Outcome) -> bool:
     """Return whether a row wrote a field that has a previous value."""
     return bool(set(outcome.fields) - unwritten_fields(outcome) - {COMMENT_FIELD})
-
-
-def _unwritten(
-    rows: Mapping[str, Sequence[Outcome]], previous: Iterable[PreviousValues]
-) -> dict[str, frozenset[str]]:
-    """Return digest -> the fields that were never written, so there is nothing to undo.
-
-    The last line with a field counts. A row that was sent more often than it has lines was killed
-    before the API answered, and may have written its fields.
-
-    Args:
-        rows: digest -> the lines of the row, in their order.
-    """
-    sent = Counter((one.digest, name) for one in previous for name in one.wrote)
-    found = {}
-    for digest, outcomes in rows.items():
-        is_unwritten: dict[str, bool] = {}
-        for outcome in outcomes:
-            unwritten = unwritten_fields(outcome)
-            if outcome.status in _SENT:
-                sent.subtract((digest, name) for name in outcome.fields)
-                is_unwritten.update((name, name in unwritten) for name in outcome.fields)
-        found[digest] = frozenset(
-            name for name, is_so in is_unwritten.items() if is_so and sent[digest, name] < 1
-        )
-    return found
-
-
-def _steps(
-    previous: Sequence[PreviousValues], unwritten: Mapping[str, Collection[str]]
-) -> dict[str, Step]:
-    """Return field -> what to restore in an incident.
-
-    Args:
-        previous: of the incident.
-        unwritten: digest -> fields that the row did not write, so there is nothing to undo. A later
-            row of the incident was compared as if it had, so they lead further back.
-    """
-    fields: dict[str, Step] = {}
-    for one in reversed(previous):
-        for name, was in one.before.items():
-            step = fields.get(name)
-            if step is None:
-                if name not in unwritten[one.digest]:
-                    fields[name] = Step(one.row_number, one.digest, one.link, was, one.wrote[name])
-            elif is_same(one.wrote[name], step.was):
-                # This row wrote the value that the later row replaced.
-                step.was = was
-    return fields
 
 
 def _refuse_foreign(sheet: Path) -> None:

@@ -19,7 +19,8 @@ from bulk_reset.cli.summary import show_lost, show_verification
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.core.totals import Mismatch, Verification
-from bulk_reset.workflows.undo_sheet import NotRestored, UndoSheet
+from bulk_reset.workflows.undo_sheet import UndoSheet
+from bulk_reset.workflows.undo_steps import NotRestored
 
 ACTS = (
     *(chr(code) for code in (*range(9), 9, 11, 12, 13, *range(14, 32), *range(127, 160))),

@@ -1,0 +1,134 @@
+"""What an undo restores: for each field that a run wrote, the value before.
+
+For an incident that was written several times, the previous values are followed from the last to
+the first. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bulk_reset.core.custom_fields import is_same
+from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.spool import Spool
+from bulk_reset.records.previous_index import PreviousIndex
+from bulk_reset.records.previous_values import PreviousValues
+from bulk_reset.records.report_index import ReportIndex
+from bulk_reset.records.restorability import why_not_restorable
+from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
+
+_SENT: Final = (Status.UPDATED, Status.FAILED, Status.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class NotRestored:
+    """A value that was not restored.
+
+    Attributes:
+        was: the value before the run.
+        wrote: the value that the run wrote.
+    """
+
+    incident_id: str
+    field: str
+    was: Any
+    wrote: Any
+    reason: str
+    link: str
+
+
+@dataclass(slots=True)
+class Step:
+    """A field to restore.
+
+    Attributes:
+        row_number, digest, link: of the row that wrote the field last.
+    """
+
+    row_number: int
+    digest: str
+    link: str
+    was: Any
+    wrote: Any
+
+
+Row = tuple[str, Mapping[str, Step]]
+"""incident_id, and field -> what will be restored."""
+
+
+def steps_of(
+    lines: ReportIndex, before: PreviousIndex
+) -> tuple[Spool[Row], tuple[NotRestored, ...]]:
+    """Return what will be restored, from the incident written last to the first, and the rest."""
+    steps, lost = Spool[Row](), deque[NotRestored]()
+    for previous in before.incidents_in_order(newest_first=True):
+        incident_id = previous[0].incident_id
+        digests = dict.fromkeys(one.digest for one in previous)
+        rows = {digest: list(lines.of_row(digest)) for digest in digests}
+        fields = _steps(previous, _unwritten(rows, previous))
+        reasons = {
+            name: why_not_restorable(name, step.was, step.wrote) for name, step in fields.items()
+        }
+        found = []
+        for name, step in fields.items():
+            row = rows[step.digest]
+            # What did not have the new value after the run still has the one before.
+            if reasons[name] and not (row and name in not_applied_fields(row[-1])):
+                cells = (incident_id, name, step.was, step.wrote, reasons[name], step.link)
+                found.append(NotRestored(*cells))
+        lost.extendleft(reversed(found))
+        if kept := {name: step for name, step in fields.items() if not reasons[name]}:
+            steps.append((incident_id, kept))
+    return steps, tuple(lost)
+
+
+def _unwritten(
+    rows: Mapping[str, Sequence[Outcome]], previous: Iterable[PreviousValues]
+) -> dict[str, frozenset[str]]:
+    """Return digest -> the fields that were never written, so there is nothing to undo.
+
+    The last line with a field counts. A row that was sent more often than it has lines was killed
+    before the API answered, and may have written its fields.
+
+    Args:
+        rows: digest -> the lines of the row, in their order.
+    """
+    sent = Counter((one.digest, name) for one in previous for name in one.wrote)
+    found = {}
+    for digest, outcomes in rows.items():
+        is_unwritten: dict[str, bool] = {}
+        for outcome in outcomes:
+            unwritten = unwritten_fields(outcome)
+            if outcome.status in _SENT:
+                sent.subtract((digest, name) for name in outcome.fields)
+                is_unwritten.update((name, name in unwritten) for name in outcome.fields)
+        found[digest] = frozenset(
+            name for name, is_so in is_unwritten.items() if is_so and sent[digest, name] < 1
+        )
+    return found
+
+
+def _steps(
+    previous: Sequence[PreviousValues], unwritten: Mapping[str, Collection[str]]
+) -> dict[str, Step]:
+    """Return field -> what to restore in an incident.
+
+    Args:
+        previous: of the incident.
+        unwritten: digest -> fields that the row did not write, so there is nothing to undo. A later
+            row of the incident was compared as if it had, so they lead further back.
+    """
+    fields: dict[str, Step] = {}
+    for one in reversed(previous):
+        for name, was in one.before.items():
+            step = fields.get(name)
+            if step is None:
+                if name not in unwritten[one.digest]:
+                    fields[name] = Step(one.row_number, one.digest, one.link, was, one.wrote[name])
+            elif is_same(one.wrote[name], step.was):
+                # This row wrote the value that the later row replaced.
+                step.was = was
+    return fields
