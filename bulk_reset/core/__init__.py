@@ -8,6 +8,7 @@ Public surface:
     errors, callbacks, option_names                    errors, hooks, names of options
     defaults                                           default values of options, the API's quota
     custom_fields, incident_ids, row_keys              the meaning of cells and ids
+    field_types                                        custom fields as the account defines them
     safe_text, word_diff, counting                     text: safe to show, compared, with counts
     atomic_file, file_hash, input_file, json_codec     files and JSON
     temporary_folder                                   where temporary files are

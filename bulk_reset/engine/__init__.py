@@ -21,5 +21,7 @@ Rules that these follow:
     circuit_breaker    when an outage begins, is probed, and ends the run (patience)
     readback           was a request without an answer applied
     comment_sender     adds a comment once; timeline: the comments that an incident has
+    comment_groups     rows that share a request; group_sender: sends it, halves it on an error
+    row_outcomes       what an answer means for its row; doubtful_requests: after a stop
     stop_signals       Ctrl-C, SIGTERM and SIGHUP end a run gracefully
 """

@@ -114,6 +114,18 @@ def gathered(batches: Iterable[list[Change]], is_in_order: IsInOrder) -> Iterabl
         yield [changes[place] for place in sorted(range(len(changes)), key=places.__getitem__)]
 
 
-def requests_for(rows_of_comment: Counter[int]) -> int:
-    """Return how many requests add comments, given how many rows have each of them."""
-    return sum(-(-rows // MAX_IDS) for rows in rows_of_comment.values())
+class SharedRequests:
+    """Counts the requests that rows with the same action or comment save, for an estimate."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[int] = Counter()
+
+    def add(self, field: str, text: str | bytes) -> None:
+        """Note a row that sets an action or a comment."""
+        # Their hashes, because there may be a million long comments.
+        self._rows[hash((field, text))] += 1
+
+    @property
+    def saved(self) -> int:
+        """The number of requests less than one for each row."""
+        return sum(rows - -(-rows // MAX_IDS) for rows in self._rows.values())

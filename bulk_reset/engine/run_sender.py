@@ -43,6 +43,8 @@ _TICK_S: Final = 0.1
 _SYNC_TICKS: Final = 5
 _RENEW_TICKS: Final = int(RENEW_S / _TICK_S)
 _CLAIM_POLL_S: Final = 0.1
+_TELLING_ROWS: Final = 500
+"""Rows after which it is known how many requests a row needs."""
 _LATE_ROWS: Final = 25
 """Half a second's at the quota: longer than the API takes to answer a read."""
 
@@ -270,6 +272,9 @@ class RunSender:
     def _progress(self, pool: WorkerPool) -> Progress:
         counts = self.work.resumed + self.recorder.counts
         left = self.expected - self.recorder.sent.total() - pool.in_flight
+        if (sent := self.recorder.sent.total()) >= _TELLING_ROWS:
+            # Rows that share a request need fewer of them.
+            left = int(left * min(1.0, self._limiter.requests / sent))
         is_down = pool.is_waiting_for_api
         return Progress(
             rows=self.work.sheet_check.rows,

@@ -3,7 +3,8 @@
 It shares no code with the rest of the package, so that client and sandbox cannot share a
 bug. A request passes the modules in this order: ``server`` (HTTP, latency, broken
 connections), ``api`` (key, quota, faults, operations, envelopes), ``windows`` (the quota),
-``faults`` (the script), ``rules``, ``listing`` and ``timeline`` (what a request may say),
+``faults`` (the script), ``rules``, ``field_rules``, ``listing`` and ``timeline`` (what a request
+may say),
 ``incidents`` (what there is). ``state`` and ``journal`` keep the incidents in files; ``page``
 draws the numbers; ``codes`` are the API's errors.
 

@@ -21,6 +21,7 @@ What these use:
     toml_file        files of the user, and their errors; profile_tables: keys of profiles
     file_types       text, workbook or something else; cell_texts: typed cells as texts
     guards           quotes that keep a spreadsheet from running cells
+    typed_cells      cells of custom fields by their types
     comment_times    when the comments of failed rows may have been added
 Two rooms, each with a page of its own:
     text_files       CSV and its relatives: encoding, delimiter, quotes, widths of rows

@@ -22,7 +22,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
 from xlsxwriter.format import Format
@@ -52,6 +52,7 @@ from bulk_reset.sheets.template import (
     HEADER_OF,
     INCIDENTS_SHEET,
     STYLES,
+    choice_of,
     set_up_page,
     validation_of,
     width_of,
@@ -130,14 +131,14 @@ class PulledSheet:
         self,
         path: Path,
         *,
-        custom: Sequence[str] = (),
+        custom: Mapping[str, Sequence[str]] = MappingProxyType({}),
         zone: dt.tzinfo,
         zone_name: str,
         overwrite: bool = False,
     ) -> None:
         self.rows = 0
         self._path, self._zone, self._is_overwriting = path, zone, overwrite
-        self._settable = [*SETTABLE_FIELDS, *custom]
+        self._settable = {**dict.fromkeys(SETTABLE_FIELDS, ()), **custom}
         self._was = [name for name in self._settable if name not in (ACTION_FIELD, COMMENT_FIELD)]
         self._started = f"{STARTED}{zone_name})"
         kinds: dict[str, type[_Csv | _Xlsx]] = {".csv": _Csv, ".xlsx": _Xlsx}
@@ -160,9 +161,7 @@ class PulledSheet:
     def _header(self) -> dict[str, str]:
         """Return column -> its name in the sheet, in the sheet's order."""
         return {
-            **{
-                name: HEADER_OF.get(name) or header_of(name) for name in (ID_FIELD, *self._settable)
-            },
+            **{one: HEADER_OF.get(one) or header_of(one) for one in (ID_FIELD, *self._settable)},
             **{name: name for name in (*READ_ONLY[:-1], self._started, _PINNED, _LINK)},
         }
 
@@ -275,7 +274,7 @@ class _Csv:
         self,
         file: BinaryIO,
         header: Mapping[str, str],
-        settable: Sequence[str],
+        settable: Mapping[str, Sequence[str]],
         was: Sequence[str],
     ) -> None:
         del settable  # a CSV has no formats
@@ -307,13 +306,13 @@ class _Xlsx:
         self,
         file: BinaryIO,
         header: Mapping[str, str],
-        settable: Sequence[str],
+        settable: Mapping[str, Sequence[str]],
         was: Sequence[str],
     ) -> None:
         self._file = file
         self._made = StreamedBook("Incidents", _STYLES)
         self._formats = self._made.formats
-        self._settable, self._columns = frozenset(settable), len(header)
+        self._settable, self._columns = settable, len(header)
         self._rows = self._links = 0
         try:
             self._sheet = self._made.book.add_worksheet(INCIDENTS_SHEET)
@@ -363,6 +362,8 @@ class _Xlsx:
             sheet.set_column(place, place, width_of(name), style)
             if name in FIELDS:
                 sheet.data_validation(1, place, _MAX_ROWS, place, validation_of(name))
+            elif check := choice_of(header_of(name), self._settable[name]):
+                sheet.data_validation(1, place, _MAX_ROWS, place, check)
             return
         sheet.data_validation(1, place, _MAX_ROWS, place, _READ_ONLY)
         # The filter's button needs space beside the name.

@@ -8,15 +8,18 @@ check pasted cells, so a run validates every cell again.
 from __future__ import annotations
 
 from io import BytesIO
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import xlsxwriter
 
+from bulk_reset.core.custom_fields import header_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.option_names import option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from xlsxwriter.format import Format
@@ -81,6 +84,9 @@ _REPORT: Final = (
     "Replace FILE with the name of this workbook. The result of every row is written to "
     "FILE.report.csv in the same folder."
 )
+_LIST_LENGTH: Final = 255
+"""Characters of a drop-down's options, with commas, that a workbook can have."""
+_TITLE_LENGTH: Final = 32
 _INSTRUCTION_WIDTHS: Final = (16, 11, 44, 64)
 _RULES_ROW: Final = 1
 _LAST: Final = len(_INSTRUCTION_WIDTHS) - 1
@@ -118,13 +124,20 @@ STYLES: Final[dict[str, dict[str, object]]] = {
 }
 
 
-def write_template(path: Path, *, rows: int = 10_000, overwrite: bool = False) -> None:
+def write_template(
+    path: Path,
+    *,
+    rows: int = 10_000,
+    overwrite: bool = False,
+    further: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     """Write an empty workbook to fill in.
 
     Args:
         path: the file to write; its name ends in ``.xlsx``.
         rows: number of rows below the header with input checks.
         overwrite: replace an existing file.
+        further: columns of custom fields -> the options of their drop-downs.
 
     Raises:
         InputError: the file exists already and is unchanged; or it cannot be written.
@@ -133,7 +146,7 @@ def write_template(path: Path, *, rows: int = 10_000, overwrite: bool = False) -
         raise InputError(
             f"{path}: the template is an Excel workbook. Use a name that ends in .xlsx."
         )
-    content = _workbook(rows)
+    content = _workbook(rows, further)
     try:
         # "x" checks for an existing file and creates the new one in one step.
         with path.open("wb" if overwrite else "xb") as file:
@@ -149,13 +162,15 @@ def write_template(path: Path, *, rows: int = 10_000, overwrite: bool = False) -
         ) from exc
 
 
-def _workbook(rows: int) -> bytes:
+def _workbook(rows: int, further: Mapping[str, Sequence[str]]) -> bytes:
     """Return the workbook's bytes, before a file is opened."""
     buffer = BytesIO()
     with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
         book.set_properties({"title": "Incidents to update", "comments": "Made by bulk-reset"})
         formats = {name: book.add_format(style) for name, style in STYLES.items()}
-        _fill_incidents(book.add_worksheet(INCIDENTS_SHEET), formats, rows)
+        sheet = book.add_worksheet(INCIDENTS_SHEET)
+        _fill_incidents(sheet, formats, rows)
+        _add_further(sheet, formats, rows, further)
         _fill_instructions(book.add_worksheet(INSTRUCTIONS_SHEET), formats)
     return buffer.getvalue()
 
@@ -172,6 +187,19 @@ def _fill_incidents(sheet: Worksheet, formats: dict[str, Format], rows: int) -> 
     sheet.freeze_panes(1, 1)
     sheet.autofilter(0, 0, rows, len(FIELDS) - 1)
     set_up_page(sheet)
+
+
+def _add_further(
+    sheet: Worksheet, formats: dict[str, Format], rows: int, further: Mapping[str, Sequence[str]]
+) -> None:
+    """Add the columns of custom fields."""
+    for place, (column, choices) in enumerate(further.items(), len(FIELDS)):
+        name = header_of(column)
+        sheet.set_column(place, place, width_of(column), formats["text"])
+        sheet.write_string(0, place, name, formats["header"])
+        if check := choice_of(name, choices):
+            sheet.data_validation(1, place, rows, place, check)
+        sheet.autofilter(0, 0, rows, place)
 
 
 def set_up_page(sheet: Worksheet) -> None:
@@ -219,6 +247,20 @@ def validation_of(field: str) -> dict[str, object]:
             f"{name} must have {shortest} to {longest:,} characters. "
             "Excel counts an emoji as two, bulk-reset as one."
         ),
+    }
+
+
+def choice_of(name: str, choices: Sequence[str]) -> dict[str, object] | None:
+    """Return XlsxWriter's options for a drop-down; None where a workbook cannot have it."""
+    if not choices or any("," in one for one in choices) or len(",".join(choices)) > _LIST_LENGTH:
+        return None
+    return {
+        "validate": "list",
+        "source": list(choices),
+        "input_title": name[:_TITLE_LENGTH],
+        "input_message": "Choose a value. If empty, the field is not changed.",
+        "error_title": "Not an option",
+        "error_message": "Use one of the options. If empty, the field is not changed.",
     }
 
 

@@ -12,6 +12,7 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
+from bulk_reset.engine.comment_groups import GROUPED, SharedRequests
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.quota.limiter import ideal_s
 from bulk_reset.sheets.profile import Profile, write_profile
@@ -71,13 +72,16 @@ def check(
     with opened_sheet(sheet, options, callbacks) as table:
         check_types(table, options, callbacks)
         fields: Counter[str] = Counter()
-        further = 0
+        further, shared = 0, SharedRequests()
 
         def count(checked: CheckedChunk) -> None:
             nonlocal further
             for name, cells in checked.columns.items():
                 fields[name] += len(cells) - cells.count("")
-            further += sum(map(_further_requests, map(checked.values, checked.further_places())))
+            for values in map(checked.values, checked.further_places()):
+                further += _further_requests(values)
+                for name in values.keys() & GROUPED:
+                    shared.add(name, values[name])
 
         sheet_check = check_sheet(table, options, callbacks, count)
         if save_profile is not None:
@@ -90,6 +94,7 @@ def check(
         invalid = len({row_error.row_number for row_error in sheet_check.row_errors})
         skipped = sum(d.status is Status.SKIPPED for d in sheet_check.decisions.values())
         to_send = sheet_check.rows - invalid - skipped - sheet_check.untouched + further
+        to_send = max(0, to_send - shared.saved)
         return CheckResult(
             table.label,
             sheet_check.rows,

@@ -7,10 +7,11 @@ rehearsal has defined none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.core.custom_fields import is_custom
+from bulk_reset.core.custom_fields import field_of, is_custom
 from bulk_reset.core.errors import CredentialsError, LockedError, RunError, UnansweredError
 from bulk_reset.core.field_types import FieldTypes
 from bulk_reset.engine.connection import Connection, connect, lock_account
@@ -59,6 +60,56 @@ def check_types(table: Sheet, options: Options, callbacks: Callbacks) -> None:
         callbacks.on_notice(f"{table.label}: types of custom fields are not checked: {error}")
 
 
+def choices_of(
+    columns: Sequence[str], locked: Connection, options: Options
+) -> dict[str, tuple[str, ...]]:
+    """Return column -> the texts among which its cells can choose, for a sheet that is pulled.
+
+    Args:
+        locked: the account, which is locked already.
+    """
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(columns, ())
+    typed = [name for name in columns if is_custom(name) and name == field_of(name)]
+    if not typed or options.is_rehearsal:
+        return found
+    try:
+        types = in_new_loop(lambda: _types(locked, options))
+    except UnansweredError:
+        raise
+    except RunError:
+        return found  # the key may not read them
+    for name in typed:
+        choices = _choices(name, types)
+        # A pulled sheet has the values as JSON, if they are not texts.
+        found[name] = ("true", "false") if choices == ("yes", "no") else choices
+    return found
+
+
+def choices_for_template(
+    columns: Sequence[str], options: Options, callbacks: Callbacks
+) -> dict[str, tuple[str, ...]]:
+    """Return column -> the texts among which its cells can choose, for an empty workbook."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(columns, ())
+    if not columns:
+        return found
+    options = replace(options, attempts=1, patience_s=0, waits=False)
+    try:
+        with (
+            connect(options, callbacks) as connection,
+            lock_account(connection, options, "a template", callbacks) as locked,
+        ):
+            types = in_new_loop(lambda: _types(locked, options))
+    except (CredentialsError, RunError) as error:
+        callbacks.on_notice(f"no drop-downs for custom fields: {error}")
+        return found
+    return {name: _choices(name, types) for name in columns}
+
+
+def _choices(name: str, types: FieldTypes) -> tuple[str, ...]:
+    fields = types.of(name) if name == field_of(name) else []
+    return fields[0].choices if len(fields) == 1 else ()
+
+
 def _has_types(table: Sheet, options: Options) -> bool:
     if options.is_rehearsal or table.plan is not None or table.columns.is_exact:
         return False
@@ -78,9 +129,9 @@ def _read(
     table: Sheet, connection: Connection, options: Options, callbacks: Callbacks
 ) -> FieldTypes:
     with lock_account(connection, options, table.label, callbacks) as locked:
+        return in_new_loop(lambda: _types(locked, options))
 
-        async def read() -> FieldTypes:
-            async with open_incident_reader(locked, options) as reader:
-                return await reader.field_types()
 
-        return in_new_loop(read)
+async def _types(locked: Connection, options: Options) -> FieldTypes:
+    async with open_incident_reader(locked, options) as reader:
+        return await reader.field_types()

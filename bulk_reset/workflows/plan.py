@@ -25,6 +25,7 @@ from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.pinning import newly_pinned, pinning_text
 from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
+from bulk_reset.engine.comment_groups import GROUPED, SharedRequests
 from bulk_reset.engine.comparison import Comparison, Verdict, unexpected_values
 from bulk_reset.engine.connection import lock_account
 from bulk_reset.engine.current_values import CurrentValues, Read
@@ -147,6 +148,7 @@ def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
         }
     )
     counts[Verdict.UNCHANGED.value] += work.settled[Status.UNCHANGED]
+    requests = planning.requests - planning.shared.saved
     totals = PlanTotals(
         sheet=session.table.label,
         made_at=time.time(),
@@ -154,9 +156,9 @@ def plan_rows(session: RunSession, add: Callable[[RowPlan], None]) -> Planned:
         counts={name: rows for name, rows in counts.items() if rows},
         fields=dict(planning.fields),
         lost=planning.lost,
-        requests=planning.requests,
+        requests=requests,
         not_edited=work.settled[Status.UNCHANGED],
-        estimate_s=ideal_s(planning.requests + reads, options.windows()),
+        estimate_s=ideal_s(requests + reads, options.windows()),
         sha256=hash_file(path).sha256 if (path := session.table.path) else "",
         version=version("bulk-reset"),
     )
@@ -183,6 +185,7 @@ class _Planning:
         self.counts: Counter[str] = Counter()
         self.fields: Counter[str] = Counter()
         self.lost = self.requests = 0
+        self.shared = SharedRequests()
         self._rejected: deque[RowPlan] = deque()
 
     async def run(self, read: Read, on_read: Callable[[int, int], None]) -> None:
@@ -229,6 +232,10 @@ class _Planning:
             self.fields.update(field.field for field in row.fields)
             self.lost += sum(1 for field in row.fields if field.lost)
             self.requests += bool(comparison.change.body) + len(comparison.change.rest)
+            for part in comparison.change.rest:
+                if part.field in GROUPED:
+                    # The body begins with the incident's id, which has one length.
+                    self.shared.add(part.field, part.body.partition(b"]")[2])
         self._add_rejected(before=row.row_number)
         self._add(row)
 

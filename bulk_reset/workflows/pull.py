@@ -23,6 +23,7 @@ from bulk_reset.engine.incident_reader import IncidentReader, open_incident_read
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.sheets.pulled_sheet import PulledSheet
+from bulk_reset.workflows.custom_fields import choices_of
 from bulk_reset.workflows.edit_rules import Rules
 from bulk_reset.workflows.incident_query import Query, user_zone
 
@@ -155,7 +156,11 @@ def pull(  # noqa: PLR0913  (its options)
         connect(options, callbacks) as connection,
         lock_account(connection, options, str(path), callbacks) as own,
         PulledSheet(
-            Path(path), custom=customs, zone=zone, zone_name=zone_name, overwrite=overwrite
+            Path(path),
+            custom=choices_of(customs, own, options),
+            zone=zone,
+            zone_name=zone_name,
+            overwrite=overwrite,
         ) as sheet,
     ):
 

@@ -251,3 +251,60 @@ def test_the_rules_of_comments_are_the_published_ones(body: Any) -> None:  # noq
     """What the API's description allows is taken, but for a comment that says nothing."""
     has_message = COMMENT_REQUEST.is_valid(body) and body.get("comment", "") != ""
     assert code_of(rules.read_comment, body) == ("" if has_message else "InvalidParameter")
+
+
+DEFINITIONS: Final = (
+    {"field_name": "urgent", "field_type": "checkbox", "options": None, "status": "enabled"},
+    {"field_name": "region", "field_type": "single_select", "options": ["eu"], "status": "enabled"},
+    {"field_name": "parts", "field_type": "multi_select", "options": ["a"], "status": "enabled"},
+    {"field_name": "notes", "field_type": "text", "options": None, "status": "enabled"},
+    {"field_name": "old", "field_type": "text", "options": None, "status": "deleted"},
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        *(("urgent", True, ""), ("urgent", "yes", "InvalidParameter")),
+        *(("urgent", 1, "InvalidParameter"), ("region", "eu", "")),
+        *(("region", "us", "InvalidParameter"), ("region", ["eu"], "InvalidParameter")),
+        *(("parts", ["a"], ""), ("parts", [], ""), ("parts", ["b"], "InvalidParameter")),
+        *(("parts", "a", "InvalidParameter"), ("notes", "x" * 3_000, "")),
+        *(("notes", "x" * 3_001, "InvalidParameter"), ("notes", 5, "InvalidParameter")),
+        *(("old", "x", "ResourceNotFound"), ("nowhere", "x", "ResourceNotFound")),
+    ],
+)
+async def test_a_defined_field_takes_only_its_values(name: str, value: object, code: str) -> None:
+    """By type and options; the definitions can be listed."""
+    async with serving(fields=DEFINITIONS) as client:
+        assert await client.data("/field/list", {}) == {"items": list(DEFINITIONS)}
+        body = {"incident_id": FIRST, "field_name": name, "field_value": value}
+        _, answer = await client.post(RESET_FIELD, body)
+        assert answer.get("error", {}).get("code", "") == code
+
+
+async def test_an_access_token_takes_the_place_of_the_key() -> None:
+    """In a header; a wrong one is refused, even with the right key."""
+    async with serving() as client:
+        found = []
+        for token in ("sandbox-token", "another"):
+            headers = {"Authorization": f"Bearer {token}"}
+            for params in ({}, {"app_key": "sandbox-key"}):
+                async with client.session.post(
+                    "/incident/info", params=params, json={"incident_id": FIRST}, headers=headers
+                ) as answer:
+                    found.append(answer.status)
+    assert found == [200, 200, 401, 401]
+
+
+async def test_a_comment_is_trimmed_and_its_timeline_shows_whether_it_is_muted() -> None:
+    """The characters are counted afterwards; white space alone is refused."""
+    async with serving() as client:
+        body = {"incident_ids": [FIRST], "comment": f" {'x' * 1024}\n", "mute_reply": True}
+        await client.data(COMMENT, body)
+        assert await refusal(client, COMMENT, {**body, "comment": " \n "}) == (
+            400,
+            "InvalidParameter",
+        )
+        feed = await client.data("/incident/feed", {"incident_id": FIRST, "types": ["i_comm"]})
+    assert [one["detail"] for one in feed["items"]] == [{"comment": "x" * 1024, "mute_reply": True}]

@@ -61,6 +61,7 @@ def checked(incident_id: str, was: dict[str, str], json_names: Sequence[str] = (
 
 def written(path: Path, *incidents: dict[str, Any], **more: Any) -> Path:  # noqa: ANN401
     rules = more.pop("rules", {})
+    more["custom"] = dict.fromkeys(more.get("custom", ()), ())
     with PulledSheet(path, zone=BERLIN, zone_name="Europe/Berlin", **more) as sheet:
         for one in incidents:
             sheet.write(one, rules)

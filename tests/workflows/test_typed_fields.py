@@ -10,10 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import openpyxl
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from bulk_reset import Callbacks, InputError, Options, check, plan, run
+from bulk_reset import Callbacks, InputError, Options, check, plan, pull, run
+from bulk_reset.cli import app
 from bulk_reset.core.errors import InvalidRowsError
 
 ONE, MANY = ["eu-west", "us-east", "华北"], ["db", "web", "数据库", "a, b"]
@@ -271,6 +274,63 @@ def test_a_check_without_a_key_or_an_api_says_what_was_not_checked(
     assert len(said) == 2
     assert said[1].endswith("because there is no app key")
     assert account.paths == []
+
+
+def test_a_pulled_workbook_offers_the_options_and_is_sent_by_type(
+    account: Account, tmp_path: Path
+) -> None:
+    """Drop-downs for a checkbox and a single select; edits as people write them."""
+    path = tmp_path / "pulled.xlsx"
+    before = {"urgent": True, "region": "eu-west", "tags": ["db"]}
+    account.values = {id_of(1): dict(before), id_of(2): dict(before)}
+    columns = ["field:urgent", "field:region", "field:tags"]
+    pull(path, [id_of(1), id_of(2)], options(account), custom=columns)
+    book = openpyxl.load_workbook(path)
+    sheet = book.worksheets[0]
+    place = {cell.value: cell.column_letter for cell in sheet[1]}
+    lists = {
+        str(one.sqref).partition("2")[0]: one.formula1
+        for one in sheet.data_validations.dataValidation
+        if one.type == "list"
+    }
+    assert {name: lists.get(place[name]) for name in columns} == {
+        "field:urgent": '"true,false"',
+        "field:region": '"eu-west,us-east,\u534e\u5317"',
+        "field:tags": None,
+    }
+    edits = {"field:urgent": "\u5426", "field:region": "US-East", "field:tags": "db; web"}
+    for name, text in edits.items():
+        sheet[f"{place[name]}2"] = text
+    book.save(path)
+    totals = run(path, options(account))
+    assert (totals.counts["updated"], totals.counts["unchanged"]) == (1, 1)
+    after = {"urgent": False, "region": "us-east", "tags": ["db", "web"]}
+    assert account.values == {id_of(1): after, id_of(2): before}
+
+
+def test_a_template_offers_the_options(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name or display name; without a key there is the column, and a sentence."""
+    arguments = ["template", "t.xlsx", "--force", "--base-url", account.url]
+    for name in ("urgent", "\u5730\u533a", "tags"):
+        arguments += ["--field", name]
+    monkeypatch.chdir(tmp_path)
+    expected = ['"yes,no"', '"eu-west,us-east,\u534e\u5317"', None]
+    for lists in (expected, [None] * 3):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+        sheet = openpyxl.load_workbook("t.xlsx").worksheets[0]
+        place = {cell.value: cell.column_letter for cell in sheet[1]}
+        found = {
+            str(one.sqref).partition("2")[0]: one.formula1
+            for one in sheet.data_validations.dataValidation
+        }
+        names = ("field:urgent", "field:\u5730\u533a", "field:tags")
+        assert [found.get(place[name]) for name in names] == lists
+        assert ("no drop-downs for custom fields" in done.stderr) == (lists != expected)
+        monkeypatch.delenv("FLASHDUTY_APP_KEY", raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
 
 
 def test_a_sheet_without_custom_fields_asks_for_none(account: Account) -> None:

@@ -179,12 +179,13 @@ def _key_path(job: Job) -> PurePosixPath | None:
     """
     if job.api.sandbox or job.api.sandbox_state:
         return None
-    if not job.api.app_key_file:
+    file = job.api.access_token_file or job.api.app_key_file
+    if not file:
         raise InputError(
             f"{job.path}: api.app_key_file: missing; in a pod, the key is in a file. Add "
             'app_key_file = "/etc/bulk-reset/key".'
         )
-    return PurePosixPath(job.api.app_key_file)
+    return PurePosixPath(file)
 
 
 def _name_of(job: Job) -> str:
