@@ -27,7 +27,7 @@ from bulk_reset.cli.shared import OptionValues, takes_options
 
 _OF_SHEETS: Final = frozenset(
     {"sheet", "from_pull", "set", "map", "delimiter", "encoding", "sheet_name", "header_row"}
-    | {"corrections", "profile", "on_conflict", "max_rows"}
+    | {"corrections", "profile", "on_conflict", "max_rows", "numbers_since"}
 )
 """Parameters of ``run`` about a sheet that a user made."""
 _RUN: Final = inspect.signature(run, eval_str=True).parameters

@@ -47,6 +47,7 @@ _KEY_OF: Final = {
     "header_row": "source.header_row",
     "profile": "source.profile",
     "rules": "source.rules",
+    "numbers_since": "source.numbers_since",
     "max_rows": "limits.max_rows",
     "max_failures": "limits.max_failures",
     "max_change": "limits.max_change",
@@ -73,6 +74,7 @@ _RUN_KEYS: Final = frozenset(
         *("on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"),
         *(
             "mute_reply",
+            "only_unpinned",
             "note",
             "approved_by",
             "allowed_signers",

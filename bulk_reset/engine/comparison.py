@@ -7,7 +7,7 @@ what the row sets, and what the incident has now.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -99,7 +99,7 @@ def compare(
     verdict = Verdict.UPDATE if left.fields else Verdict.UNCHANGED
     unexpected = {
         name: text
-        for name, text in _expected(change, wanted).items()
+        for name, text in _expected(change, wanted, differing).items()
         if left.fields and name not in own
         if not _is_expected(name, text, live_value(incident, name))
         if not is_last_written(field_of(name), live_value(incident, name))
@@ -119,10 +119,12 @@ def compare(
     )
 
 
-def _expected(change: Change, wanted: Mapping[str, Any]) -> Mapping[str, str]:
+def _expected(
+    change: Change, wanted: Mapping[str, Any], differing: Collection[str]
+) -> Mapping[str, str]:
     """Return field -> the text that the incident must have; to acknowledge, it must be open."""
     expected = change.expected or {}
-    if wanted.get(ACTION_FIELD) != PROCESSING:
+    if ACTION_FIELD not in differing or wanted[ACTION_FIELD] != PROCESSING:
         return expected
     return {**expected, ACTION_FIELD: TRIGGERED}
 

@@ -85,7 +85,6 @@ _READ_ONLY: Final = {
     "input_message": "Changes in this column are not sent.",
 }
 _READ_ONLY_WIDTHS: Final = {"Number": 10, "Progress": 12, _LINK: 34}
-_READ_ONLY_WIDTH: Final = 20
 
 
 class _Writer(Protocol):
@@ -367,7 +366,7 @@ class _Xlsx:
             return
         sheet.data_validation(1, place, _MAX_ROWS, place, _READ_ONLY)
         # The filter's button needs space beside the name.
-        width = max(_READ_ONLY_WIDTHS.get(name, _READ_ONLY_WIDTH), len(name) + 6)
+        width = max(_READ_ONLY_WIDTHS.get(name, 20), len(name) + 6)
         sheet.set_column(place, place, width, formats["grey"])
 
     def write(self, cells: Mapping[str, str], edited: Mapping[str, str], memory: MemoryRow) -> None:

@@ -9,8 +9,9 @@ from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.engine.options import Options, PathLike
-from bulk_reset.records.report_reader import beside
+from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.reports.answer_workbook import answers_of, write_answer
+from bulk_reset.workflows.number_lookup import recall_numbers
 from bulk_reset.workflows.sheet_opening import opened_sheet
 
 
@@ -35,6 +36,7 @@ def answer(
     require_path("report", report)
     path = Path(report)
     with opened_sheet(sheet or _sheet_of(path), options, callbacks) as table:
+        recall_numbers(table, read_report(path))
         target = beside(path, "answer.xlsx")
         for notice in write_answer(table, target, answers_of(path, table)):
             callbacks.on_notice(f"{target}: {notice}")

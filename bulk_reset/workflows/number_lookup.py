@@ -7,16 +7,17 @@ that of ``numbers_since``. A number without an incident, or with several, is an 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
 from bulk_reset.core.fields import ID_FIELD
-from bulk_reset.core.incident_ids import short_number
+from bulk_reset.core.incident_ids import is_id, short_number
 from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.core.option_names import option_name
+from bulk_reset.core.outcome import Outcome
 from bulk_reset.engine.connection import Connection, lock_account
 from bulk_reset.engine.event_loop import in_new_loop
 from bulk_reset.engine.incident_reader import open_incident_reader
@@ -61,6 +62,20 @@ def look_up_numbers(
 
         in_new_loop(read)
     table.columns = replace(table.columns, numbers=_meaning(found, query, has_times=bool(times)))
+
+
+def recall_numbers(table: Sheet, outcomes: Iterable[Outcome]) -> None:
+    """Take the incidents of a sheet's short numbers from the report of its run."""
+    id_of_row = {one.row_number: one.incident_id for one in outcomes if is_id(one.incident_id)}
+    place = table.columns.position[ID_FIELD]
+    ids: dict[str, str] = {}
+    for chunk in table.chunks():
+        for row_number, text in zip(chunk.numbers, chunk.columns[place], strict=True):
+            number = short_number(text.strip().lower())
+            if number and row_number in id_of_row:
+                ids[number] = id_of_row[row_number]
+    if ids:
+        table.columns = replace(table.columns, numbers=ShortNumbers(is_known=True, ids=ids))
 
 
 def _read(table: Sheet) -> tuple[list[str], list[float]]:

@@ -113,6 +113,15 @@ def test_a_plan_shows_the_progress_and_what_cannot_be_undone(
     assert (planned.fields, planned.lost) == ({"action": 3}, 1)
 
 
+def test_fields_are_set_where_the_incident_is_acknowledged_already(
+    options: Options, tmp_path: Path
+) -> None:
+    """Nothing is left to do for the action, which is no conflict."""
+    totals = run(write(tmp_path, (PROCESSING, "Renamed", "ack")), options)
+    assert lines(totals) == {2: ("updated", "title", "")}
+    assert progress(options, PROCESSING) == ["Processing"]
+
+
 def test_an_undo_takes_back_what_the_api_can(options: Options, tmp_path: Path) -> None:
     """Resolved is reopened, reopened is resolved, and an acknowledgement is listed as lost."""
     sheet = write(

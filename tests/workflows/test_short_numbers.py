@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
-from bulk_reset import Callbacks, InputError, Options, check, plan, pull, run
+from bulk_reset import Callbacks, InputError, Options, answer, check, plan, pull, run
 from bulk_reset.core.plan import RowPlan
 
 ID = "69da451e{:016x}"
@@ -149,3 +150,13 @@ def test_a_check_needs_no_account(tmp_path: Path) -> None:
         "2 IDs given as short numbers; their incidents are looked up before a plan or a run"
         in notices[-1]
     )
+
+
+def test_an_answer_has_the_results_of_rows_with_numbers(options: Options, tmp_path: Path) -> None:
+    """The report has the incidents of the numbers, so no account is read."""
+    sheet = write(tmp_path, "0E0004,New", f"{ID.format(7)},New")
+    totals = run(sheet, options)
+    page = openpyxl.load_workbook(answer(totals.report, sheet)).worksheets[0]
+    header = [cell.value for cell in page[1]]
+    column = header.index("bulk-reset status")
+    assert [row[column].value for row in page.iter_rows(min_row=2)] == ["updated", "updated"]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from bulk_reset.core.defaults import (
     ATTEMPTS,
+    NUMBERS_SINCE,
     PATIENCE_S,
     PER_MINUTE,
     PER_SECOND,
@@ -112,6 +113,7 @@ class Source(JobTable):
     header_row: Annotated[int, Field(ge=1)] | None = None
     profile: FilePath | None = None
     rules: FilePath | None = None
+    numbers_since: Text = NUMBERS_SINCE
     read_within: PositiveDuration = "10m"
     if_none: Annotated[Literal["error", "nothing"], BeforeValidator(_current_name)] = "error"
     afterwards: Literal["leave", "done"] = "leave"
@@ -126,6 +128,7 @@ class Source(JobTable):
         if given == ["pull"]:
             of_sheets = (
                 *("worksheet", "delimiter", "encoding", "header_row", "profile", "rules"),
+                "numbers_since",
                 *("read_within", "afterwards", "settle"),
             )
             wrong = [name for name in of_sheets if name in self.model_fields_set]
@@ -142,6 +145,7 @@ class RunSettings(JobTable):
     overwrite: bool = False
     before: bool = True
     mute_reply: bool = False
+    only_unpinned: bool = False
     canary: Annotated[int, Field(ge=1)] | None = None
     verify: bool = False
     note: Annotated[str, Field(max_length=LONGEST_NOTE)] = ""

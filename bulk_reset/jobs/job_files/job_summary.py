@@ -212,6 +212,8 @@ def _sending(job: Job) -> str:
 def _sending_flags(job: Job) -> Iterator[str]:
     if job.run.mute_reply:
         yield "webhooks are not called for comments"
+    if job.run.only_unpinned:
+        yield "leaves out fields that were edited by hand before"
     if job.run.verify:
         yield "verifies the updated incidents"
 
