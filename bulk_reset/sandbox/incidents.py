@@ -234,6 +234,7 @@ class Incidents:
     def note(self, incident: Incident, texts: dict[str, str]) -> None:
         """Set the texts that came with an action, where they are values of an incident."""
         incident |= {name: text for name, text in texts.items() if name in incident}
+        self.on_change(incident["incident_id"])
 
     def comments(self, incident_id: str) -> tuple[str, ...]:
         """Return the comments on an incident by its lower-case id, the oldest first."""

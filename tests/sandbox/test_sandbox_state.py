@@ -48,6 +48,7 @@ async def use(client: Client) -> None:
     await client.data("/incident/reset", {"incident_id": FIRST, "impact": "none"})
     body = {"incident_id": SECOND, "field_name": "affected_service", "field_value": "service-9"}
     await client.data("/incident/field/reset", body)
+    await client.data("/incident/resolve", {"incident_ids": [FIRST], "root_cause": "A full disk"})
     for comment in ("Looking.", "Found it."):
         await client.data("/incident/comment", {"incident_ids": [SECOND], "comment": comment})
 
