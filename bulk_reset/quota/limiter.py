@@ -32,8 +32,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from aiolimiter import AsyncLimiter
-
 from bulk_reset.core.defaults import PACE, PER_MINUTE, PER_SECOND
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option_name
@@ -248,6 +246,8 @@ class Limiter:
         narrow = min(windows, key=lambda window: window.window_s)
         per_s = narrow.limit / narrow.window_s
         burst = min(narrow.limit, max(_BURST, int(per_s * _LATE_S)))
+        from aiolimiter import AsyncLimiter  # noqa: PLC0415  (a check needs no limiter)
+
         self._pacer = AsyncLimiter(burst, burst / per_s)
 
     def __repr__(self) -> str:

@@ -27,7 +27,7 @@ from bulk_reset.engine.work_source import WorkSource, outcomes_by_row
 from bulk_reset.quota.limiter import ideal_s
 from bulk_reset.records.audit import note_start
 from bulk_reset.records.history import History
-from bulk_reset.records.previous_values import LastWritten, PreviousValuesFile, SentDigests
+from bulk_reset.records.previous_values import BEFORE, LastWritten, PreviousValuesFile, SentDigests
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, first_sent_at, read_report
 from bulk_reset.records.summary import ErrorGroups
@@ -45,7 +45,7 @@ from bulk_reset.workflows.sheet_opening import (
     report_path,
     require_sheet,
 )
-from bulk_reset.workflows.verify import BEFORE, FreshRun, verify_report
+from bulk_reset.workflows.verify import FreshRun, verify_report
 
 
 @dataclass(frozen=True, slots=True)

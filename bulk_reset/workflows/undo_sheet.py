@@ -27,6 +27,7 @@ from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import guard_formula
 from bulk_reset.records.previous_values import (
+    BEFORE,
     PreviousValues,
     read_previous_values,
 )
@@ -40,7 +41,6 @@ from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.guards import guarded_row
 from bulk_reset.sheets.pulled_values import check_of, memory_header
 from bulk_reset.workflows.undo_reports import is_undo_report, next_undo_report
-from bulk_reset.workflows.verify import BEFORE
 
 LOST: Final = "not-restored.csv"
 _ROW: Final = OWN_PREFIX + "row"

@@ -23,13 +23,12 @@ from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options, PathLike
-from bulk_reset.records.previous_values import PreviousValues, read_previous_values
+from bulk_reset.records.previous_values import BEFORE, PreviousValues, read_previous_values
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.written_fields import NOT_APPLIED, read_back_text
 from bulk_reset.workflows.report_destination import refuse_other_destination
 
-BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
 Field = tuple[str, str]
 """incident_id, field"""
