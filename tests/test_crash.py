@@ -172,6 +172,7 @@ def test_a_report_saved_by_a_spreadsheet_during_the_run_stops_it(
     assert sum(one["applied"] for one in incidents) <= 600 + applied
 
 
+@pytest.mark.slow
 def test_a_plan_and_its_run_that_are_killed_leave_no_half_plan_and_no_lost_row(
     begin: Begin,
     command: Callable[..., subprocess.CompletedProcess[str]],

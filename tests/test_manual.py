@@ -60,6 +60,7 @@ TOPICS = {
 }
 PAGES = sorted(MANUAL.glob("*.md"))
 COMMANDS = known_commands()
+LONG_SESSION = re.compile(r"^\$ bulk-reset pull .*--since 30d|--from-pull", re.MULTILINE)
 SERVER_BOOKKEEPING = ("updated_at", "manual_overrides", "applied")
 """What a server changes at every update, whatever it sets."""
 
@@ -91,11 +92,20 @@ def test_every_topic_of_an_error_has_a_page() -> None:
     assert topics <= TOPICS
 
 
-@pytest.mark.parametrize(
-    "block",
-    [block for path in PAGES for block in blocks(path, "console")],
-    ids=lambda block: block.name,
-)
+def sessions() -> list[object]:
+    """Return the terminal sessions of all pages; those that send many rows are slow."""
+    return [
+        pytest.param(
+            block,
+            marks=pytest.mark.slow if LONG_SESSION.search(block.body) else (),
+            id=block.name,
+        )
+        for path in PAGES
+        for block in blocks(path, "console")
+    ]
+
+
+@pytest.mark.parametrize("block", sessions())
 def test_a_terminal_session_shows_what_really_happens(block: Block, folder: Path) -> None:
     """What a user types from the manual prints what the manual shows."""
     for command, shown in steps(block.body):

@@ -81,6 +81,23 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> Non
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout + done.stderr
 
 
+def test_the_first_page_does_not_wait_for_pandas() -> None:
+    """The server listens and answers before the modules of its other pages are imported."""
+    program = (
+        "import sys, bulk_reset.web.server\n"
+        "print([m for m in ('pandas', 'numpy', 'openpyxl', 'pydantic') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_a_usage_error_exits_with_2() -> None:
     """A usage error sends nothing, and has an exit code of its own."""
     done = subprocess.run(
@@ -99,7 +116,10 @@ def test_whatever_is_imported_is_declared() -> None:
     """The package alone installs everything that it needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["fast"], *extras["shared"], *extras["dask"]]
+    needed = [
+        *project["dependencies"],
+        *(text for name in ("fast", "shared", "dask", "frames") for text in extras[name]),
+    ]
     declared = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower().replace("_", "-") for text in needed}
     owners = packages_distributions()
     undeclared = {

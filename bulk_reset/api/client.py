@@ -19,6 +19,7 @@ from yarl import URL
 from bulk_reset.api.answers import Answer, read_answer, server_ahead_s
 from bulk_reset.api.credentials import Credentials, redact_values
 from bulk_reset.api.proxy import proxy_arguments
+from bulk_reset.core.actions import PROGRESS_AFTER
 from bulk_reset.core.errors import (
     AccessError,
     ConnectError,
@@ -35,10 +36,14 @@ from bulk_reset.core.option_names import option_name
 RESET_PATH: Final = "/incident/reset"
 FIELD_PATH: Final = "/incident/field/reset"
 COMMENT_PATH: Final = "/incident/comment"
+ACTION_PATHS: Final = {name: f"/incident/{name}" for name in PROGRESS_AFTER}
 LIST_BY_IDS_PATH: Final = "/incident/list-by-ids"
 LIST_PATH: Final = "/incident/list"
 FEED_PATH: Final = "/incident/feed"
-_PATHS: Final = (RESET_PATH, FIELD_PATH, COMMENT_PATH, LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH)
+_PATHS: Final = (
+    *(RESET_PATH, FIELD_PATH, COMMENT_PATH, *ACTION_PATHS.values()),
+    *(LIST_BY_IDS_PATH, LIST_PATH, FEED_PATH),
+)
 _COMMENT_TYPE: Final = "i_comm"
 _FEED_LIMIT: Final = 100
 """The type of comments in a timeline, and the largest page. Source: ``IncidentFeedType``."""
@@ -111,6 +116,10 @@ class Client:
     def comment(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Add a comment (``POST /incident/comment``), once; see ``reset``."""
         return self._post(COMMENT_PATH, body)
+
+    def act(self, action: str, incident_ids: Sequence[str]) -> Coroutine[Any, Any, Answer]:
+        """Acknowledge, resolve or reopen up to 100 incidents, once; see ``reset``."""
+        return self._post(ACTION_PATHS[action], dumps({"incident_ids": list(incident_ids)}))
 
     async def list_by_ids(self, incident_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Read incidents (``POST /incident/list-by-ids``), once.

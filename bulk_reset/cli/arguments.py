@@ -175,6 +175,14 @@ NoBeforeOption = Annotated[
         rich_help_panel=SAFETY,
     ),
 ]
+MuteReplyOption = Annotated[
+    bool,
+    typer.Option(
+        "--mute-reply",
+        help="Do not call webhooks for comments.",
+        rich_help_panel=SAFETY,
+    ),
+]
 SandboxOption = Annotated[
     bool,
     typer.Option(

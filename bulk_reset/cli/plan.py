@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -29,6 +30,7 @@ from bulk_reset.cli.console import Output, cell, new_table
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.shared import CommonOptions, OptionValues, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
+from bulk_reset.core.actions import ACTION_FIELD, PLANNED, action_to
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
@@ -212,12 +214,15 @@ class PlanView:
         self._output, self._all_rows, self._keeps_all = output, all_rows, keeps_all
         self._rows: list[RowPlan] = []
         self._changing = 0
+        self._actions: Counter[str] = Counter()
 
     def add(self, row: RowPlan) -> None:
         """Add the next row."""
         if self._keeps_all or (row.fields and self._changing < _SHOWN_ROWS):
             self._rows.append(row)
         self._changing += bool(row.fields)
+        if row.verdict == "update":
+            self._actions.update(map(planned_action, row.fields))
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return all rows as plain values."""
@@ -237,10 +242,13 @@ class PlanView:
         if totals.fields:
             fields = ", ".join(f"{name} {rows:,}" for name, rows in totals.fields.items())
             self._output.line(f"Fields to update: {fields}")
+        for meaning, rows in sorted(self._actions.items()):
+            if meaning:
+                self._output.line(f"{counted(rows, 'incident')} {meaning}")
         if totals.lost:
             self._output.line(
                 f"{counted(totals.lost, 'value')} cannot be restored afterwards "
-                "(a comment, an empty value or severity Ok)"
+                "(a comment, an acknowledgement, an empty value or severity Ok)"
             )
         if totals.requests:
             verb = "takes" if totals.requests == 1 else "take"
@@ -273,6 +281,13 @@ def row_as_json(row: RowPlan) -> dict[str, Any]:
     return plain
 
 
+def planned_action(field: FieldPlan) -> str:
+    """Return what will be done to an incident; empty for a field that is no action."""
+    if field.field != ACTION_FIELD:
+        return ""
+    return PLANNED.get(action_to(field.new) or "", "")
+
+
 def text_of_field(field: FieldPlan) -> Text:
     """Return a field's change: removed words struck and in [-…-], added ones in {+…+}."""
     from rich.text import Text  # noqa: PLC0415
@@ -290,6 +305,8 @@ def text_of_field(field: FieldPlan) -> Text:
             text.append("{+" + shown + "+}", _STYLE[kind])
         else:
             text.append(shown)
+    if meaning := planned_action(field):
+        text.append(f" ({meaning})")
     if field.origin:
         text.append(f" (from {one_line(field.origin)})", "dim")
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Annotated
@@ -72,10 +73,12 @@ def report(
         2  the report cannot be read
     """
     output = Output(is_json=json, is_quiet=quiet, verbose=verbose)
-    with output.errors():
-        from bulk_reset.records.summary import summarise  # noqa: PLC0415
+    with output.errors(), contextlib.ExitStack() as stack:
+        from bulk_reset.records.report_index import ReportIndex  # noqa: PLC0415
+        from bulk_reset.records.summary import read_summary  # noqa: PLC0415
 
-        summary = summarise(file)
+        index = stack.enter_context(ReportIndex(file))
+        summary, times = read_summary(index)
         show_report(output, summary)
         is_done = all(Status(status).is_done for status, n in summary.counts.items() if n)
         code = ExitCode.DONE if is_done else ExitCode.NOT_ALL
@@ -95,10 +98,10 @@ def report(
         page = ""
         if html:
             from bulk_reset.reports.report_page import (  # noqa: PLC0415  (rarely wanted)
-                write_page,
+                write_page_of,
             )
 
-            page = str(write_page(file))
+            page = str(write_page_of(index, summary, times))
             output.line(f"Page: {page}")
         output.json({**dataclasses.asdict(summary), "page": page, "exit_code": int(code)})
     raise typer.Exit(code)

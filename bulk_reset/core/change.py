@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from bulk_reset.core.actions import ACTION_FIELD, PROGRESS_AFTER
 from bulk_reset.core.custom_fields import Part, field_of, is_custom, part_of
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.json_codec import dumps, loads
@@ -28,7 +29,7 @@ class Change(NamedTuple):
     """The request's JSON, encoded once; empty if none of ``SETTABLE_FIELDS`` is set."""
     digest: str
     rest: tuple[Part, ...] = ()
-    """The other requests, in their order: custom fields, then the comment."""
+    """The other requests, in their order: custom fields, the action, then the comment."""
     was: Mapping[str, Any] | None = None
     """Field -> pulled value, for the fields that are set; None if the sheet was not pulled."""
     comment_since: float = 0.0
@@ -76,12 +77,14 @@ class Change(NamedTuple):
         )
 
     def wanted(self) -> dict[str, Any]:
-        """Return field -> value that the row sets, without the comment."""
+        """Return field -> value that the row sets, of an action the progress; no comment."""
         values = loads(self.body) if self.body else {}
         values.pop(ID_FIELD, None)
         for part in self.rest:
             if is_custom(part.field):
                 values[part.field] = loads(part.body)["field_value"]
+            elif part.field == ACTION_FIELD:
+                values[part.field] = PROGRESS_AFTER[loads(part.body)[ACTION_FIELD]]
         return dict(values)
 
     def only(self, fields: Collection[str]) -> Change:

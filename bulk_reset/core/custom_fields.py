@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
+from bulk_reset.core.actions import ACTION_FIELD, PROGRESS_FIELD, is_reached
 from bulk_reset.core.look_alikes import latin_letters, strip_invisible, without_invisible
 from bulk_reset.core.safe_text import escape_controls
 
@@ -37,21 +38,34 @@ class Part(NamedTuple):
     """One request of a row in addition to ``/incident/reset``."""
 
     field: str
-    """``field:NAME`` or ``comment``."""
+    """``field:NAME``, ``action`` or ``comment``."""
     body: bytes
     """The request's JSON, encoded once."""
 
 
 def part_of(incident_id: str, column: str, text: str) -> Part:
     """Return the request for a cell; raises ValueError if a JSON column's cell is not JSON."""
-    body: dict[str, Any]
-    if is_custom(column):
-        value = value_of(column, text)
-        body = {"incident_id": incident_id, "field_name": api_name(column), "field_value": value}
-    else:
-        body = {"incident_ids": [incident_id], "comment": text}
-    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    return Part(field_of(column), encoded)
+    if column == ACTION_FIELD:
+        return Part(column, _encoded({"incident_ids": [incident_id], column: text}))
+    if not is_custom(column):
+        return Part(column, comment_body([incident_id], text))
+    name, value = api_name(column), value_of(column, text)
+    body = {"incident_id": incident_id, "field_name": name, "field_value": value}
+    return Part(field_of(column), _encoded(body))
+
+
+def comment_body(incident_ids: Sequence[str], text: str, *, mute_reply: bool = False) -> bytes:
+    """Return the request that adds a comment to up to 100 incidents.
+
+    Args:
+        mute_reply: whether the account's webhooks are not called for it.
+    """
+    body = {"incident_ids": list(incident_ids), COMMENT_FIELD: text}
+    return _encoded({**body, "mute_reply": True} if mute_reply else body)
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def custom_column(header: str) -> str | None:
@@ -174,11 +188,21 @@ def is_whole(text: str) -> bool:
 
 
 def live_value(incident: Mapping[str, Any], column: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return the current value of an incident's field; None or empty if it has none."""
+    """Return the current value of an incident's field; None or empty if it has none.
+
+    That of ``action`` is the incident's progress.
+    """
+    if column == ACTION_FIELD:
+        return incident.get(PROGRESS_FIELD)
     if not is_custom(column):
         return incident.get(column)
     fields = incident.get("fields")
     return fields.get(api_name(column)) if isinstance(fields, Mapping) else None
+
+
+def has_value(field: str, live: object, wanted: object) -> bool:
+    """Return whether the current value of a field is the wanted one, so that nothing is sent."""
+    return is_reached(live, wanted) if field == ACTION_FIELD else is_same(live, wanted)
 
 
 def is_same(one: object, other: object) -> bool:

@@ -70,7 +70,14 @@ _KEY_OF: Final = {
 _RUN_KEYS: Final = frozenset(
     {
         *("on_conflict", "skip_invalid", "overwrite", "before", "canary", "verify"),
-        *("note", "approved_by", "allowed_signers", "hmac_key_file", "allow_own_approval"),
+        *(
+            "mute_reply",
+            "note",
+            "approved_by",
+            "allowed_signers",
+            "hmac_key_file",
+            "allow_own_approval",
+        ),
     }
 )
 """Keys of a job file in its table ``run``. All other options are only on the command line."""

@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 
+from bulk_reset.core.actions import ACTION_FIELD
+from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.errors import SheetError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.input_file import open_input
@@ -41,6 +43,7 @@ DAMAGES: Final = (LookupError, TypeError, ValueError, AttributeError)
 """What reading a row raises that this program did not write."""
 _AGAIN: Final = "Make the plan again."
 _LAST: Final = len(SETTABLE_FIELDS)
+_PLACE_OF: Final = {ACTION_FIELD: _LAST + 1, COMMENT_FIELD: _LAST + 2}
 VERDICTS: Final = frozenset({"update", "unchanged", "conflict", "missing", "rejected"})
 """What a row of a plan can be; see ``core.plan``."""
 
@@ -152,10 +155,10 @@ def _place_of(pair: tuple[str, Any]) -> tuple[int, str]:
 
 
 def field_place(name: str) -> tuple[int, str]:
-    """Return where a field is in the order of ``SETTABLE_FIELDS``; a comment is the last."""
+    """Return where a field is in the order of a row's requests; a comment is the last."""
     if name in SETTABLE_FIELDS:
         return SETTABLE_FIELDS.index(name), name
-    return _LAST + (name == "comment"), name
+    return _PLACE_OF.get(name, _LAST), name
 
 
 def is_saved_plan(path: Path) -> bool:

@@ -88,6 +88,11 @@ class Attempts:
         """Whether the API is unavailable, so that only probes are sent."""
         return self._breaker.is_open
 
+    @property
+    def first_wait_s(self) -> float:
+        """How long to wait after a first failure."""
+        return self._policy.first_wait_s
+
     async def attempt(self, trail: Trail, send: Callable[[], Awaitable[T]]) -> T:
         """Make one attempt; repeat it at once where its failure is not the row's."""
         while True:

@@ -9,7 +9,6 @@ comment stays in doubt; the next run of the row reads the timeline again before 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD
@@ -17,21 +16,8 @@ from bulk_reset.core.errors import PermanentError, RequestError
 from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import IN_DOUBT
 from bulk_reset.engine.attempts import Attempts, Trail
+from bulk_reset.engine.row_outcomes import Answer
 from bulk_reset.engine.timeline import Timelines
-
-
-class Answer(Protocol):
-    """A successful answer of the API."""
-
-    @property
-    def http_status(self) -> int:
-        """The HTTP status."""
-        ...
-
-    @property
-    def request_id(self) -> str:
-        """The API's id of the request."""
-        ...
 
 
 class CommentSender:
@@ -104,7 +90,7 @@ class CommentSender:
         except RequestError as error:
             if self._attempts.has_ended:
                 raise (last or error) from None
-            raise in_doubt(last or error, f"the timeline could not be read ({error})") from None
+            raise in_doubt(last or error, unreadable(error)) from None
         if is_added:
             self.found = str(last) if last else "sent by an earlier run"
         return is_added
@@ -117,6 +103,11 @@ def comment_of(part: Change) -> str:
 
 def _unseen(error: RequestError) -> RequestError:
     return in_doubt(error, "the timeline does not show it")
+
+
+def unreadable(error: RequestError) -> str:
+    """Return why a timeline does not settle a doubt."""
+    return f"the timeline could not be read ({error})"
 
 
 def in_doubt(error: RequestError, why: str) -> RequestError:

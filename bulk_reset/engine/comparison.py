@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from bulk_reset.core.actions import ACTION_FIELD, PROCESSING, TRIGGERED
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import (
     COMMENT_FIELD,
     field_of,
+    has_value,
     is_same,
     is_trimmed,
     live_value,
@@ -83,7 +85,7 @@ def compare(
     own = own or {}
     wanted = change.wanted()
     before = {name: own.get(name, live_value(incident, name)) for name in wanted}
-    differing = [name for name in wanted if not is_same(before[name], wanted[name])]
+    differing = [name for name in wanted if not has_value(name, before[name], wanted[name])]
     conflicts = {
         name: change.was[name]
         for name in differing
@@ -97,7 +99,7 @@ def compare(
     verdict = Verdict.UPDATE if left.fields else Verdict.UNCHANGED
     unexpected = {
         name: text
-        for name, text in (change.expected or {}).items()
+        for name, text in _expected(change, wanted).items()
         if left.fields and name not in own
         if not _is_expected(name, text, live_value(incident, name))
         if not is_last_written(field_of(name), live_value(incident, name))
@@ -115,6 +117,14 @@ def compare(
         incident,
         unexpected,
     )
+
+
+def _expected(change: Change, wanted: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return field -> the text that the incident must have; to acknowledge, it must be open."""
+    expected = change.expected or {}
+    if wanted.get(ACTION_FIELD) != PROCESSING:
+        return expected
+    return {**expected, ACTION_FIELD: TRIGGERED}
 
 
 def _is_expected(column: str, text: str, live: object) -> bool:

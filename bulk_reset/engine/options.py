@@ -91,6 +91,7 @@ class SendingOptions(OptionGroup):
     Attributes:
         limit: send up to so many rows; the others stay pending.
         retry_failed: send again what failed in an earlier run.
+        mute_reply: add comments without calling the account's webhooks for them.
         report: the report file; beside the sheet when None.
         workers: up to so many requests are in flight.
         attempts: up to so many for one row.
@@ -100,6 +101,7 @@ class SendingOptions(OptionGroup):
 
     limit: int | None = None
     retry_failed: bool = False
+    mute_reply: bool = False
     report: PathOption = PathOption()
     workers: int = WORKERS
     attempts: int = ATTEMPTS

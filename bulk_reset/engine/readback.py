@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from bulk_reset.core.change import Change
-from bulk_reset.core.custom_fields import is_same, live_value
+from bulk_reset.core.custom_fields import has_value, live_value
 from bulk_reset.core.errors import RequestError, ThrottledError
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
 
@@ -27,7 +27,7 @@ def differing_fields(change: Change, incident: Incident) -> list[str]:
     return [
         name
         for name, value in change.wanted().items()
-        if not is_same(live_value(incident, name), value)
+        if not has_value(name, live_value(incident, name), value)
     ]
 
 

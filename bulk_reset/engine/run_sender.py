@@ -23,6 +23,7 @@ from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.core.totals import Progress, StatusCounts, Totals
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
+from bulk_reset.engine.comment_groups import gathered
 from bulk_reset.engine.connection import Connection
 from bulk_reset.engine.current_values import CurrentValues
 from bulk_reset.engine.event_loop import first_cause
@@ -113,6 +114,7 @@ class RunSender:
                 workers=workers,
                 max_failures=self.options.failure_limit(self.work.sheet_check.rows),
                 is_in_order=self.work.sheet_check.repeated_ids.__contains__,
+                mute_reply=self.options.mute_reply,
             )
             self.callbacks.on_start(_stopper(pool))
             with stop_on_signals(pool) if handles_signals else contextlib.nullcontext():
@@ -160,14 +162,17 @@ class RunSender:
     # --- Rows to send ------------------------------------------------------------------------
 
     async def _batches(self, pool: WorkerPool) -> AsyncIterator[list[Change]]:
+        is_in_order = self.work.sheet_check.repeated_ids.__contains__
+        hundreds = _in_hundreds(gathered(self._changes(), is_in_order))
         if self.current_values is None:
-            for changes in _in_hundreds(self._changes()):
+            for changes in hundreds:
                 await self._claim(changes)
+                pool.expect(changes)
                 yield changes
             return
-        hundreds = _in_hundreds(self._changes())
         to_send = await self._compare(self.current_values, next(hundreds, []), pool)
         while to_send is not None:
+            pool.expect(to_send)
             # While the last of them are sent, the incidents of the next are read: later would
             # leave the quota unused for a round trip, and earlier would make the values older.
             early, late = to_send[:-_LATE_ROWS], to_send[-_LATE_ROWS:]

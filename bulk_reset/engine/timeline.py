@@ -22,6 +22,8 @@ from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
 _SLACK_S: Final = 2.0
 """The server's clock is known to the second."""
 _MOST_PAGES: Final = 10
+LOOK_UPS: Final = 8
+"""How many timelines are read at the same time for the comments of one request."""
 
 
 ReadPage = Callable[[str, int], Awaitable[CommentPage]]

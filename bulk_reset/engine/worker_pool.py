@@ -24,6 +24,7 @@ from bulk_reset.engine.attempts import Attempts
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.readback import Incident
 from bulk_reset.engine.retry_policy import RetryPolicy
+from bulk_reset.engine.row_outcomes import RowOutcomes
 from bulk_reset.engine.row_sender import Api, RowSender
 from bulk_reset.quota.limiter import Limiter
 
@@ -41,6 +42,7 @@ class WorkerPool:
         max_failures: how many rows may fail before the run stops.
         is_in_order: whether an incident's changes are sent in their order, one at a time.
         wall_clock: returns UTC epoch seconds.
+        mute_reply: whether webhooks are not called for comments.
 
     Attributes:
         stopped: why the run ended early; None while it has not.
@@ -58,12 +60,14 @@ class WorkerPool:
         max_failures: float = float("inf"),
         is_in_order: Callable[[str], bool] = lambda _: False,
         wall_clock: Callable[[], float] = time.time,
+        mute_reply: bool = False,
     ) -> None:
         self._limiter, self._record = limiter, record
         self._attempts = Attempts(
             limiter, policy or RetryPolicy(), breaker or CircuitBreaker(), self.stop, wall_clock
         )
-        self._rows = RowSender(api, self._attempts, self.stop, max_failures, wall_clock)
+        self._outcomes = RowOutcomes(self._attempts, self.stop, record, max_failures, wall_clock)
+        self._rows = RowSender(api, self._outcomes, mute_reply=mute_reply)
         self._worker_count, self._is_in_order = workers, is_in_order
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._batch: deque[Change] = deque()
@@ -90,7 +94,7 @@ class WorkerPool:
         finally:
             if self._grace is not None:
                 self._grace.cancel()
-            for outcome in self._rows.take_doubtful():
+            for outcome in self._rows.doubtful.take():
                 self._record(outcome)
         return self.stopped
 
@@ -111,7 +115,11 @@ class WorkerPool:
 
     def count_failure(self) -> None:
         """Count a row that failed without a request, and stop the run at too many."""
-        self._rows.count_failure()
+        self._outcomes.count_failure()
+
+    def expect(self, changes: Sequence[Change]) -> None:
+        """Prepare for up to 100 changes of later batches: equal comments are sent together."""
+        self._rows.groups.expect(changes, self._is_in_order)
 
     async def incidents(self, incident_ids: Sequence[str]) -> Mapping[str, Incident]:
         """Read up to 100 incidents, within the same quota; raises RequestError."""
@@ -139,11 +147,9 @@ class WorkerPool:
             if self._is_in_order(change.incident_id):
                 turn = self._turns.setdefault(change.incident_id, asyncio.Lock())
                 async with turn:
-                    outcome = await self._rows.send(change, worker)
+                    await self._rows.send(change, worker)
             else:
-                outcome = await self._rows.send(change, worker)
-            if outcome is not None:
-                self._record(outcome)
+                await self._rows.send(change, worker)
 
     async def _has_next(self, batches: AsyncIterator[Sequence[Change]]) -> bool:
         """Return whether there is a change to take; read the next batch where there is none."""
@@ -158,9 +164,9 @@ class WorkerPool:
 
     async def _read_doubtful(self) -> None:
         """Read back what a stop left in doubt, until the grace period ends."""
-        if not self._rows.has_doubtful or self._is_aborted:
+        if not self._outcomes.doubtful or self._is_aborted:
             return
-        reading = asyncio.create_task(self._rows.read_doubtful(self._record))
+        reading = asyncio.create_task(self._rows.doubtful.read(self._record))
         self._workers = {reading}
         try:
             await asyncio.wait(self._workers)

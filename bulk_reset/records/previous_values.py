@@ -27,6 +27,7 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file, opener_like
 from bulk_reset.core.custom_fields import is_custom, trimmed
 from bulk_reset.core.errors import InputError, RunError
@@ -44,8 +45,8 @@ BEFORE: Final = "before.csv"
 """The end of the file's name; it begins with that of the report."""
 _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "before", "wrote"))
 COLUMNS: Final = (*FIELDS, *_OWN)
-_HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
-_LONGEST_CELL: Final = 1 << 27
+HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
+LONGEST_CELL: Final = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class PreviousValuesFile:
         try:
             _rewrite_resaved(path)
             self._file = open(path, "a+b", 0, opener=opener_like(like))  # noqa: SIM115
-            end = _end_of_last_line(path)
+            end = end_of_last_line(path)
             if end is None:
                 self._file.close()
                 raise InputError(
@@ -90,7 +91,7 @@ class PreviousValuesFile:
                 )
             self._file.truncate(end)
             if end == 0:
-                self._write(_HEADER)
+                self._write(HEADER)
         except OSError as exc:
             raise InputError(
                 f"{path}: the previous values cannot be written ({exc.strerror}). Free disk space, "
@@ -116,7 +117,7 @@ class PreviousValuesFile:
             RunError: the disk is full or gone; none of the rows may be sent.
         """
         text = io.StringIO(newline="")
-        csv.writer(text).writerows(map(_cells, rows))
+        csv.writer(text).writerows(map(cells_of, rows))
         try:
             self._write(text.getvalue().encode())
             os.fsync(self._file.fileno())
@@ -131,7 +132,8 @@ class PreviousValuesFile:
             content = content[self._file.write(content) :]
 
 
-def _cells(row: PreviousValues) -> list[str]:
+def cells_of(row: PreviousValues) -> list[str]:
+    """Return the cells of a line, in the order of ``COLUMNS``."""
     cells = {
         name: guard_formula(value)
         for name, value in row.before.items()
@@ -165,13 +167,13 @@ def _rewrite_resaved(path: Path) -> None:
         return
     with open_input(path) as file:
         first = file.readline(1 << 12)
-    if _HEADER.startswith(first) or _end_of_last_line(path) is None:
+    if HEADER.startswith(first) or end_of_last_line(path) is None:
         return
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(_cells, read_previous_values(path)))
+    csv.writer(text).writerows(map(cells_of, read_previous_values(path)))
     shutil.copy2(path, f"{path}~")
     with atomic_file(path, like=path) as fresh:
-        fresh.write(_HEADER + text.getvalue().encode())
+        fresh.write(HEADER + text.getvalue().encode())
 
 
 class SentDigests(Container[str]):
@@ -190,7 +192,7 @@ class SentDigests(Container[str]):
                 keys.extend(keys_of(some).tolist())
             except (ValueError, TypeError) as exc:
                 wrong = next((n for n, one in enumerate(some) if not is_id(one or "")), 0)
-                raise _edited(path, len(keys) + wrong + 1) from exc
+                raise edited(path, len(keys) + wrong + 1) from exc
         self.count = len(keys)
         self._keys = np.sort(np.frombuffer(keys, np.uint64)) if keys else np.empty(0, np.uint64)
 
@@ -256,11 +258,12 @@ def read_previous_values(path: Path, first: int = 0) -> Iterator[PreviousValues]
         try:
             values = _previous_values(cells)
         except (ValueError, TypeError, AttributeError, RecursionError) as exc:
-            raise _edited(path, number) from exc
+            raise edited(path, number) from exc
         yield values
 
 
-def _edited(path: Path, number: int) -> InputError:
+def edited(path: Path, number: int) -> InputError:
+    """Return the error about a line; the first one is 1."""
     return InputError(
         f"{path}: row {number + 1:,}: not as a run wrote it; it may have been edited. Undo the "
         "edit."
@@ -268,10 +271,10 @@ def _edited(path: Path, number: int) -> InputError:
 
 
 def _lines(path: Path) -> Iterator[dict[str, str]]:
-    limit = csv.field_size_limit(_LONGEST_CELL)
+    limit = csv.field_size_limit(LONGEST_CELL)
     number = 0
     try:
-        end = _end_of_last_line(path) or 0
+        end = end_of_last_line(path) or 0
         with open_input(path) as file:
             text = io.TextIOWrapper(io.BufferedReader(_Head(file, end)), "utf-8-sig", newline="")
             header = text.readline()
@@ -285,7 +288,7 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (UnicodeError, csv.Error) as exc:
-        raise _edited(path, number + 1) from exc
+        raise edited(path, number + 1) from exc
     finally:
         csv.field_size_limit(limit)
 
@@ -316,24 +319,35 @@ class _Head(io.RawIOBase):
 
 
 def _previous_values(cells: dict[str, str]) -> PreviousValues:
-    row, digest, link, before_text, wrote_text = (cells[name] for name in _OWN)
+    return values_of(cells[ID_FIELD], *(cells[name] for name in _OWN))
+
+
+def values_of(  # noqa: PLR0913, PLR0917  (the columns that are read back)
+    incident_id: str, row: str, digest: str, link: str, before_text: str, wrote_text: str
+) -> PreviousValues:
+    """Return the previous values of a line's cells.
+
+    Raises:
+        ValueError, TypeError, AttributeError, RecursionError: they are not as a run wrote them.
+    """
     before, wrote = json.loads(before_text), json.loads(wrote_text)
-    incident_id = cells[ID_FIELD]
-    are_known = all(name in SETTABLE_FIELDS or is_custom(name) for name in before)
+    are_known = all(
+        name in SETTABLE_FIELDS or name == ACTION_FIELD or is_custom(name) for name in before
+    )
     if before.keys() != wrote.keys() or not (are_known and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
     return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)
 
 
-def _end_of_last_line(path: Path) -> int | None:
+def end_of_last_line(path: Path) -> int | None:
     """Return where the last complete line ends; None for another file.
 
     Cells may contain line breaks in quotes: a line is complete when all its quotes are closed.
     """
     with open_input(path) as file:
         first = file.readline(1 << 12)
-        if _HEADER.startswith(first):
-            end = len(first) if first == _HEADER else 0
+        if HEADER.startswith(first):
+            end = len(first) if first == HEADER else 0
         elif all(name.encode() in first for name in _OWN):
             end = len(first)  # another program has saved it
         else:

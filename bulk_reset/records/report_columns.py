@@ -11,6 +11,7 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_custom
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.outcome import Outcome, Status
@@ -37,6 +38,7 @@ HEADER: Final = (BOM + ",".join(COLUMNS) + "\n").encode()
 DIGEST_LENGTH: Final = 24
 """Hexadecimal digits of a digest, and of an incident's id."""
 _IS_DIGEST: Final = re.compile(f"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
+_FURTHER: Final = (ACTION_FIELD, COMMENT_FIELD)
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
 """As written here, or by pandas for a column with empty cells."""
 _LATEST_AT: Final = 1e11
@@ -95,7 +97,7 @@ def status_and_fields(status_text: str, names: str) -> tuple[Status, tuple[str, 
     """
     status, fields = Status(status_text), tuple(names.split())
     are_known = all(
-        name in SETTABLE_FIELDS or name == COMMENT_FIELD or is_custom(name) for name in fields
+        name in SETTABLE_FIELDS or name in _FURTHER or is_custom(name) for name in fields
     )
     if not are_known or (status in WRITES and not fields):
         raise ValueError(names)

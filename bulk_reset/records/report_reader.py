@@ -35,11 +35,11 @@ from bulk_reset.records.report_columns import (
     status_and_fields,
 )
 
-_HEADERS: Final = frozenset({HEADER, HEADER[len(BOM.encode()) :]})
+HEADERS: Final = frozenset({HEADER, HEADER[len(BOM.encode()) :]})
 _BOMS: Final = " \t\r\n\ufeff\u00ef\u00bb\u00bf"
 """A BOM, and the characters it becomes when it is decoded with a code page."""
 _LONGEST_ROW_S: Final = 600.0
-_LONGEST_HEADER: Final = 1 << 13
+LONGEST_HEADER: Final = 1 << 13
 _FIRST_LINE: Final = re.compile(r"([^\r\n]*)(?:\r|\n)")
 _BLOCK_BYTES: Final = 1 << 21
 _SAVE_AS_CSV: Final = "Save it as CSV in UTF-8."
@@ -68,7 +68,7 @@ def read_report(path: str | os.PathLike[str]) -> Iterator[Outcome]:
     path = Path(path)
     try:
         with open_input(path) as file:
-            if file.readline(_LONGEST_HEADER) in _HEADERS:
+            if file.readline(LONGEST_HEADER) in HEADERS:
                 # Line by line: a torn line may end within a character, and an open quote of an
                 # edited file ends with its line, because no cell contains a line break.
                 whole = (line[:-1] for line in file if line.endswith(b"\n"))
@@ -111,8 +111,8 @@ def _outcomes(path: Path, rows: Iterator[list[str]], fix: str) -> Iterator[Outco
 def is_resaved(path: Path) -> bool:
     """Return whether a file is a report that another program has saved."""
     with open_input(path) as file:
-        start = file.read(_LONGEST_HEADER)
-    is_own = any(start.startswith(header) for header in _HEADERS)
+        start = file.read(LONGEST_HEADER)
+    is_own = any(start.startswith(header) for header in HEADERS)
     return not is_own and _found(start)[0] != ""
 
 
@@ -130,7 +130,7 @@ def _found(start: bytes) -> tuple[str, list[str]]:
 def _resaved_outcomes(path: Path) -> Iterator[Outcome]:
     with open_input(path) as file:
         content = file.read()
-    delimiter, names = _found(content[:_LONGEST_HEADER])
+    delimiter, names = _found(content[:LONGEST_HEADER])
     if not delimiter:
         why = why_not_text(content)
         fix = f"{_SAVE_AS_CSV} {_USE_A_REPORT}" if why else _USE_A_REPORT
@@ -160,7 +160,7 @@ def read_history(path: Path) -> History:
     """
     try:
         with open_input(path) as file:
-            if file.readline(_LONGEST_HEADER) in _HEADERS:
+            if file.readline(LONGEST_HEADER) in HEADERS:
                 return History(_blocks(file))
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc

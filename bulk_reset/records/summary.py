@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.actions import ACTION_FIELD
+from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
-from bulk_reset.records.history import History
-from bulk_reset.records.report_reader import read_report
+from bulk_reset.records.history import code_of
+from bulk_reset.records.report_index import ReportIndex
 
+Times = npt.NDArray[np.float64]
 _SHORTEST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 300.0
 _ADVICE: Final = {
@@ -112,50 +114,106 @@ def advice_on(group: ErrorGroup) -> str:
     return advice.format(overwrite=option("overwrite"), retry_failed=option("retry_failed"))
 
 
+@dataclass(frozen=True, slots=True)
+class ReportTimes:
+    """When the requests of a report started and its rows ended, and the ids of the requests.
+
+    Attributes:
+        starts, finishes: times of requests and of results, in the report's order; ``codes`` are
+            the statuses of the latter (``code_of``).
+        elapsed_s: duration of each last attempt.
+        request_ids: distinct ids; ``first_id`` and ``last_id`` in the report's order.
+    """
+
+    starts: Times
+    finishes: Times
+    codes: npt.NDArray[np.uint8]
+    elapsed_s: Times
+    request_ids: int
+    first_id: str
+    last_id: str
+
+
 def summarise(path: str | os.PathLike[str]) -> ReportSummary:
     """Summarise a report; see ``read_report`` for what it raises."""
-    starts, finishes = array("d"), array("d", [0.0])
-    not_done: dict[str, Outcome] = {}
-    not_edited: set[int] = set()
-    lines = requests = throttled = 0
+    with ReportIndex(path) as index:
+        return read_summary(index)[0]
 
-    def counted_outcomes() -> Iterator[Outcome]:
-        nonlocal lines, requests, throttled
-        for outcome in read_report(path):
-            lines += 1
-            requests += outcome.attempts + outcome.throttled
-            throttled += outcome.throttled
-            if outcome.started_at:
-                starts.append(outcome.started_at)
-            finishes[0] = max(finishes[0], outcome.finished_at)
-            not_done.pop(outcome.digest, None)
-            if not outcome.status.is_done:
-                not_done[outcome.digest] = outcome
-            elif outcome.error_message == NOT_EDITED:
-                not_edited.add(hash(outcome.digest))
-            yield outcome
 
-    counts = History.of(counted_outcomes()).counts()
-    groups = ErrorGroups()
-    for outcome in not_done.values():
-        groups.add(outcome)
-    started_at = np.sort(np.frombuffer(starts, np.float64))
+def read_summary(index: ReportIndex) -> tuple[ReportSummary, ReportTimes]:
+    """Read all lines of a report, once: its summary, and the times of all lines."""
+    tally = _TimesTally()
+    counts, groups = dict.fromkeys(Status, 0), ErrorGroups()
+    requests = throttled = not_edited = 0
+    latest = ""
+    for is_last, outcome in zip(index.is_last().tolist(), index.outcomes(), strict=True):
+        tally.add(outcome)
+        # The rows of one request, for an action or a comment, follow each other.
+        is_grouped = not {ACTION_FIELD, COMMENT_FIELD}.isdisjoint(outcome.fields)
+        is_shared = is_grouped and bool(outcome.request_id) and outcome.request_id == latest
+        latest = outcome.request_id
+        requests += outcome.attempts + outcome.throttled - is_shared
+        throttled += outcome.throttled
+        if is_last:
+            counts[outcome.status] += 1
+            groups.add(outcome)
+            not_edited += outcome.status.is_done and outcome.error_message == NOT_EDITED
+    del counts[Status.PENDING]
+    times = tally.times()
+    started_at = np.sort(times.starts)
     gaps_s = np.diff(started_at)
     waits_s = gaps_s[(gaps_s > _SHORTEST_WAIT_S) & (gaps_s <= _LONGEST_WAIT_S)]
-    return ReportSummary(
-        str(path),
-        lines,
-        {status: counts[status] for status in Status if status is not Status.PENDING},
+    summary = ReportSummary(
+        str(index.path),
+        len(index),
+        counts,
         requests,
         throttled,
         float(started_at[0]) if len(started_at) else 0.0,
-        finishes[0],
+        float(times.finishes.max(initial=0.0)),
         {seconds: _most_within(seconds, started_at) for seconds in (1, 60)},
         len(waits_s),
         round(float(waits_s.sum()), 3),
         groups.groups(),
-        len(not_edited),
+        not_edited,
     )
+    return summary, times
+
+
+class _TimesTally:
+    """Collects the times of lines, in arrays."""
+
+    def __init__(self) -> None:
+        self._starts, self._finishes, self._elapsed_s = array("d"), array("d"), array("d")
+        self._codes, self._ids = array("B"), array("q")
+        self._first_id = self._last_id = ""
+
+    def add(self, outcome: Outcome) -> None:
+        """Add a line."""
+        started_at, finished_at = outcome.started_at, outcome.finished_at
+        if started_at:
+            self._starts.append(started_at)
+        if finished_at:
+            self._finishes.append(finished_at)
+            self._codes.append(code_of(outcome.status))
+        if outcome.attempts and started_at and finished_at:
+            self._elapsed_s.append(max(0.0, finished_at - started_at))
+        if outcome.request_id:
+            self._ids.append(hash(outcome.request_id))
+            self._first_id = self._first_id or outcome.request_id
+            self._last_id = outcome.request_id
+
+    def times(self) -> ReportTimes:
+        """Return the times of all lines."""
+        return ReportTimes(
+            np.array(self._starts, np.float64),
+            np.array(self._finishes, np.float64),
+            np.array(self._codes, np.uint8),
+            np.array(self._elapsed_s, np.float64),
+            len(np.unique(np.array(self._ids, np.int64))),
+            self._first_id,
+            self._last_id,
+        )
 
 
 def started_within(seconds: int, starts: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:

@@ -28,7 +28,7 @@ from markupsafe import Markup
 
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.safe_text import shown
-from bulk_reset.reports.row_list import FIRST_ROWS, RowList
+from bulk_reset.reports.row_list import BLOCK_ROWS, FIRST_ROWS, RowList
 
 _WHITE_SPACE_ONLY: Final = re.compile("[ \u3000\t\n]+")
 _SIGN_OF_SPACE: Final = str.maketrans({" ": "␣", "\u3000": "␣", "\t": "⇥", "\n": "↵\n"})
@@ -63,6 +63,8 @@ def render(
     settings = {
         "statuses": [{"name": name, "meaning": text} for name, text in statuses.items()],
         "csv": f"{PurePath(sheet).stem or 'rows'}.rows.csv",
+        "block_rows": BLOCK_ROWS,
+        "kinds": [kind._asdict() for kind in rows.kinds],
     }
     return (
         environment()
@@ -73,10 +75,11 @@ def render(
             style=Markup(style),  # noqa: S704  (a file of this package, as the scripts are)
             scripts=[Markup(text) for text in texts],  # noqa: S704
             blocks=(Markup(block) for block in rows.blocks()),  # noqa: S704  (base64)
+            kind_of=Markup(rows.kind_of()),  # noqa: S704  (base64)
             settings=settings,
             sheet=sheet,
             statuses=settings["statuses"],
-            first_rows=rows.first_rows(),
+            first_rows=rows.first_rows,
             first_count=FIRST_ROWS,
             field_names=list(rows.fields),
             **values,

@@ -15,8 +15,8 @@ from xml.sax.saxutils import escape, quoteattr
 from bulk_reset.core.outcome import NOT_DONE, Outcome, Status
 from bulk_reset.core.safe_text import one_line, without_invalid
 from bulk_reset.records.audit import read_audit
+from bulk_reset.records.report_index import ReportIndex
 from bulk_reset.reports.own_files import own_file
-from bulk_reset.reports.run_files import ReportLines
 
 _START: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="bulk-reset"'
 
@@ -28,12 +28,12 @@ def write_junit(path: Path, report: Path) -> None:
         InputError: there is no report, the file was not made by this program, or it cannot be
             written.
     """
-    lines = ReportLines.of(report)
-    runs = read_audit(report)
-    sheet = str(runs[-1].get("sheet") or report) if runs else str(report)
-    with own_file(path, _is_own, "JUnit file", like=report) as file:
-        for piece in _pieces(lines, sheet):
-            file.write(piece.encode())
+    with ReportIndex(report) as index:
+        runs = read_audit(report)
+        sheet = str(runs[-1].get("sheet") or report) if runs else str(report)
+        with own_file(path, _is_own, "JUnit file", like=report) as file:
+            for piece in _pieces(index, sheet):
+                file.write(piece.encode())
 
 
 def _is_own(path: Path) -> bool:
@@ -41,20 +41,20 @@ def _is_own(path: Path) -> bool:
         return file.read(len(_START)) == _START
 
 
-def _pieces(lines: ReportLines, sheet: str) -> Iterator[str]:
+def _pieces(index: ReportIndex, sheet: str) -> Iterator[str]:
     counts = dict.fromkeys(("failures", "errors", "skipped"), 0)
     tests = elapsed_s = 0.0
-    for outcome in lines.outcomes():
+    started_at = min((o.started_at for o in index.outcomes() if o.started_at), default=0.0)
+    for outcome in index.rows_in_order():
         tests += 1
         elapsed_s += _elapsed_s(outcome)
         if (kind := _kind_of(outcome)) is not None:
             counts[_COUNT_OF[kind]] += 1
     totals = {"tests": f"{tests:.0f}", **counts, "time": f"{elapsed_s:.3f}"}
-    started_at = min(lines.starts, default=0.0)
     timestamp = datetime.fromtimestamp(started_at, UTC).isoformat(timespec="seconds")
     yield f"{_START.decode()}{_attributes(totals)}>\n"
     yield f"<testsuite{_attributes({'name': sheet, **totals, 'timestamp': timestamp})}>\n"
-    for outcome in lines.outcomes():
+    for outcome in index.rows_in_order():
         yield _case(outcome, sheet)
     yield "</testsuite>\n</testsuites>\n"
 

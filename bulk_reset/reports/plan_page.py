@@ -14,7 +14,10 @@ from bulk_reset.reports.row_list import ListRow, RowList, field_change
 _DESIGN: Final = Design(
     "plan.html.j2",
     styles=("base.css", "rows.css"),
-    scripts=("rows.js",),
+    scripts=(
+        "words.js",
+        "rows.js",
+    ),
 )
 _VERDICTS: Final = ("update", "conflict", "missing", "rejected", "unchanged")
 """What a row of the list can be, in the order of the filters."""

@@ -17,10 +17,9 @@ from bulk_reset.core.defaults import PER_MINUTE, PER_SECOND
 from bulk_reset.core.option_names import OptionStyle, name_options_as, option_name
 from bulk_reset.core.outcome import MEANING_OF, NOT_DONE, ErrorGroup, Status
 from bulk_reset.records.approvals import text_of
-from bulk_reset.records.summary import ReportSummary, advice_on
+from bulk_reset.records.summary import ReportSummary, ReportTimes, advice_on
 from bulk_reset.reports.chart_data import Latency, Timeline
 from bulk_reset.reports.html_page import milliseconds, utc
-from bulk_reset.reports.run_files import ReportLines
 
 MAX_GROUPS: Final = 100
 """Kinds of errors that the page lists; a server may invent one for each row."""
@@ -65,7 +64,7 @@ class ReportFacts:
     before: str
     before_rows: int
     not_restorable: int
-    lines: ReportLines
+    times: ReportTimes
     drawn: Timeline
     table: Timeline
     latency: Latency
@@ -233,9 +232,9 @@ def report_table(facts: ReportFacts) -> dict[str, str]:
         {
             "Report": facts.report,
             "SHA-256 of the report": f"{facts.report_sha256} ({facts.report_bytes:,} bytes)",
-            "Request ids": f"{facts.lines.request_ids:,}",
-            "First request id": facts.lines.first_id,
-            "Last request id": facts.lines.last_id,
+            "Request ids": f"{facts.times.request_ids:,}",
+            "First request id": facts.times.first_id,
+            "Last request id": facts.times.last_id,
             "Page created": f"{utc(facts.made_at)} by bulk-reset {facts.version}",
         }
     )

@@ -8,36 +8,36 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.outcome import MEANING_OF, Outcome, Status, meaning_of
 from bulk_reset.core.safe_text import escape_formula, is_link, shown
 from bulk_reset.records.audit import read_audit
+from bulk_reset.records.previous_index import PreviousIndex
+from bulk_reset.records.previous_values import PreviousValues
+from bulk_reset.records.report_index import ReportIndex
 from bulk_reset.records.report_reader import beside
-from bulk_reset.records.summary import ReportSummary, summarise
+from bulk_reset.records.restorability import why_not_restorable
+from bulk_reset.records.summary import ReportSummary, ReportTimes, read_summary
 from bulk_reset.reports import report_facts
 from bulk_reset.reports.chart_data import find_latency, find_timeline
 from bulk_reset.reports.html_page import Design, render
 from bulk_reset.reports.own_files import is_page, refuse_other
 from bulk_reset.reports.report_facts import ReportFacts
 from bulk_reset.reports.row_list import ListRow, RowList, field_change
-from bulk_reset.reports.run_files import ReportLines, RowPreviousValues
 
 PAGE: Final = "report.html"
 _DESIGN: Final = Design(
     "report.html.j2",
     styles=("uPlot.min.css", "base.css", "rows.css", "report.css"),
-    scripts=("high_resolution.js", "uPlot.iife.min.js", "rows.js", "charts.js"),
+    scripts=("high_resolution.js", "uPlot.iife.min.js", "words.js", "rows.js", "charts.js"),
 )
 _BEFORE: Final = "before.csv"
 _STATUSES: Final = {str(status): MEANING_OF[status] for status in Status}
@@ -56,29 +56,40 @@ def write_page(report: str | os.PathLike[str]) -> Path:
         InputError: there is no report, its previous values cannot be read, or the page cannot be
             written; an older page is unchanged.
     """
-    require_path("report", report)
-    report = Path(report)
+    with ReportIndex(report) as index:
+        return write_page_of(index, *read_summary(index))
+
+
+def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes) -> Path:
+    """Write the page of a report that was read already; see ``write_page``."""
+    report = index.path
     target = beside(report, PAGE)
     refuse_other(target, is_page, "page")
-    summary = summarise(report)
-    before = RowPreviousValues(beside(report, _BEFORE))
-    lines = ReportLines.of(report)
-    facts = _facts(report, summary, before, lines)
-    with atomic_file(target, like=report) as file, RowList() as rows:
-        for row in _rows(lines, before, summary):
+    with (
+        PreviousIndex(beside(report, _BEFORE)) as before,
+        atomic_file(target, like=report) as file,
+        RowList() as rows,
+    ):
+        not_restorable = 0
+        for row, values in _rows(index, before, summary):
             rows.add(row)
-        for piece in _pieces(facts, rows):
+            not_restorable += len(values["lost"])
+        # A run that was killed has sent rows without a line.
+        alone = before.digests[before.by_digest.first()]
+        for lines in before.of_rows(alone[~index.by_digest.has(alone)]):
+            not_restorable += len(values_of_row(lines)["lost"])
+        for piece in _pieces(_facts(report, summary, times, before, not_restorable), rows):
             file.write(piece.encode())
     return target
 
 
 def _facts(
-    report: Path, summary: ReportSummary, before: RowPreviousValues, lines: ReportLines
+    report: Path,
+    summary: ReportSummary,
+    times: ReportTimes,
+    before: PreviousIndex,
+    not_restorable: int,
 ) -> ReportFacts:
-    starts, finishes, elapsed_s = (
-        np.array(times, np.float64) for times in (lines.starts, lines.finishes, lines.elapsed_s)
-    )
-    codes = np.array(lines.codes, np.uint8)
     sha256, size_bytes = hash_file(report)
     return ReportFacts(
         report=str(report),
@@ -88,13 +99,13 @@ def _facts(
         version=version("bulk-reset"),
         summary=summary,
         runs=tuple(read_audit(report)),
-        before=str(before.path) if before.rows else "",
-        before_rows=before.rows,
-        not_restorable=before.not_restorable,
-        lines=lines,
-        drawn=find_timeline(starts, finishes, codes, _MAX_POINTS),
-        table=find_timeline(starts, finishes, codes, _MAX_LINES),
-        latency=find_latency(elapsed_s),
+        before=str(before.path) if len(before) else "",
+        before_rows=len(before.by_digest),
+        not_restorable=not_restorable,
+        times=times,
+        drawn=find_timeline(times.starts, times.finishes, times.codes, _MAX_POINTS),
+        table=find_timeline(times.starts, times.finishes, times.codes, _MAX_LINES),
+        latency=find_latency(times.elapsed_s),
     )
 
 
@@ -128,16 +139,37 @@ def _pieces(facts: ReportFacts, rows: RowList) -> Iterator[str]:
 
 
 def _rows(
-    lines: ReportLines, before: RowPreviousValues, summary: ReportSummary
-) -> Iterator[ListRow]:
-    """Yield each row with its result and changes, in the sheet's order."""
+    index: ReportIndex, before: PreviousIndex, summary: ReportSummary
+) -> Iterator[tuple[ListRow, dict[str, Any]]]:
+    """Yield each row with its result and changes, and its values, in the sheet's order."""
     groups = {
         (group.code, group.status): str(place)
         for place, group in enumerate(summary.errors[: report_facts.MAX_GROUPS])
     }
-    for outcome in lines.outcomes():
-        group = groups.get((escape_formula(outcome.error_code), outcome.status), "")
-        yield list_row(outcome, group, before.of(outcome.digest))
+    lines = index.lines_in_order()
+    for line, found in zip(lines.tolist(), before.of_rows(index.digests[lines]), strict=True):
+        outcome = index.outcome(line)
+        code = outcome.error_code and escape_formula(outcome.error_code)
+        group = "" if outcome.status.is_done else groups.get((code, outcome.status), "")
+        values = values_of_row(found)
+        yield list_row(outcome, group, values), values
+
+
+def values_of_row(lines: Sequence[PreviousValues]) -> dict[str, Any]:
+    """Return what a row replaced and wrote, from its previous values in their order.
+
+    Returns: its ``link``, the values ``before``, those it ``wrote``, and why some are ``lost``.
+    """
+    values: dict[str, Any] = {"link": "", "before": {}, "wrote": {}, "lost": {}}
+    for line in lines:
+        # A field that the first attempt updated is not in the line of the second one.
+        values["link"] = line.link
+        values["before"] |= line.before
+        values["wrote"] |= line.wrote
+        for name, old in line.before.items():
+            if why := why_not_restorable(name, old):
+                values["lost"][name] = why
+    return values
 
 
 def list_row(outcome: Outcome, group: str, values: dict[str, Any]) -> ListRow:
@@ -145,7 +177,7 @@ def list_row(outcome: Outcome, group: str, values: dict[str, Any]) -> ListRow:
 
     Args:
         group: see ``ListRow``.
-        values: see ``RowPreviousValues.of``.
+        values: see ``values_of_row``.
     """
     old, new, lost = values["before"], values["wrote"], values["lost"]
     return ListRow(

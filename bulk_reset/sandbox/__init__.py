@@ -4,8 +4,8 @@ It shares no code with the rest of the package, so that client and sandbox canno
 bug. A request passes the modules in this order: ``server`` (HTTP, latency, broken
 connections), ``api`` (key, quota, faults, operations, envelopes), ``windows`` (the quota),
 ``faults`` (the script), ``rules``, ``listing`` and ``timeline`` (what a request may say),
-``incidents`` (what there is). ``state`` keeps the incidents in a file; ``page`` draws the numbers;
-``codes`` are the API's errors.
+``incidents`` (what there is). ``state`` and ``journal`` keep the incidents in files; ``page``
+draws the numbers; ``codes`` are the API's errors.
 
     sandbox = Sandbox(SandboxConfig(seed_incidents=100))
     async with sandbox.serve() as base_url:
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from bulk_reset.sandbox.config import SandboxConfig
 from bulk_reset.sandbox.faults import Fault, load_faults
-from bulk_reset.sandbox.state import StateError
+from bulk_reset.sandbox.journal import StateError
 
 if TYPE_CHECKING:
     from bulk_reset.sandbox.server import Sandbox

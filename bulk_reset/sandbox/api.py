@@ -5,8 +5,9 @@ route, the method, the content type, the size and the content. So a wrong key co
 and a wrong body does. Everything from counting a call to applying it happens in one step.
 
 Of the API's operations there are ``/incident/reset``, ``/incident/field/reset``,
-``/incident/comment``, ``/incident/info``, ``/incident/list-by-ids``, ``/incident/list`` and
-``/incident/feed``; any other path is ``RouteNotFound``.
+``/incident/comment``, ``/incident/ack``, ``/incident/resolve``, ``/incident/reopen``,
+``/incident/info``, ``/incident/list-by-ids``, ``/incident/list`` and ``/incident/feed``; any other
+path is ``RouteNotFound``.
 
 Which custom fields an account has defined is not known here: every name is a field, and a
 field's type is that of the value that the incident holds.
@@ -22,6 +23,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bulk_reset.sandbox import rules
@@ -104,6 +106,7 @@ class Api:
             "/incident/reset": self._reset,
             "/incident/field/reset": self._reset_field,
             "/incident/comment": self._comment,
+            **{f"/incident/{name}": partial(self._act, name) for name in rules.ACTION_TEXTS},
             "/incident/info": self._info,
             "/incident/list-by-ids": self._list_by_ids,
             "/incident/list": self._list,
@@ -213,11 +216,22 @@ class Api:
         self.incidents.set_field(incident, name, value)
 
     def _comment(self, body: rules.Body) -> None:
-        ids, comment = rules.read_comment(body)
+        ids, comment, mute_reply = rules.read_comment(body)
         # All are looked up before the first is commented on: it is all of them or none.
         for incident in [self._find(incident_id) for incident_id in ids]:
-            self._timelines.add_comment(incident, comment, self._now_ms())
+            self._timelines.add_comment(incident, comment, self._now_ms(), mute_reply=mute_reply)
             self.incidents.add_comment(incident, comment)
+
+    def _act(self, action: str, body: rules.Body) -> None:
+        ids, detail = rules.read_action(action, body)
+        # All are looked up before the first is changed: it is all of them or none.
+        found = [self._find(incident_id) for incident_id in ids]
+        if action == "ack" and any(one["progress"] == "Closed" for one in found):
+            raise ApiError("InvalidParameter", "A closed incident cannot be acknowledged.")
+        for incident in found:
+            if self.incidents.act(incident, action):
+                self.incidents.note(incident, detail)
+                self._timelines.add_action(incident, action, detail, self._now_ms())
 
     def _info(self, body: rules.Body) -> Incident:
         return self._find(rules.read_id(body))

@@ -134,6 +134,8 @@ class Incidents:
         self._by_id: dict[str, Incident] = {}
         self._applied: Counter[str] = Counter()
         self._comments: dict[str, tuple[str, ...]] = {}
+        self.on_change: Callable[[str], None] = lambda _: None
+        """Called with the id of an incident after each change."""
 
     def __repr__(self) -> str:
         return f"<Incidents {len(self)}, {len(self._applied)} updated>"
@@ -177,6 +179,7 @@ class Incidents:
         if unknown := values.keys() - incident.keys():
             raise ValueError(f"{', '.join(sorted(unknown))}: not a name of an incident's value.")
         self._by_id[incident_id] = incident | values
+        self.on_change(incident_id)
 
     def find(self, incident_id: str) -> Incident | None:
         """Return an incident by its lower-case id, None if there is none.
@@ -208,6 +211,28 @@ class Incidents:
         self._comments[incident_id] = (*self.comments(incident_id), comment)
         self._touch(incident)
 
+    def act(self, incident: Incident, action: str) -> bool:
+        """Acknowledge, resolve or reopen an incident; return whether that changed it."""
+        progress = {"ack": "Processing", "resolve": "Closed", "reopen": "Triggered"}[action]
+        is_closed = incident["progress"] == "Closed"
+        if progress == incident["progress"] or (action == "reopen" and not is_closed):
+            return False
+        now = int(self._wall_clock())
+        incident["progress"] = progress
+        if action == "ack":
+            incident["ack_time"] = now
+        else:
+            end, person = (now, _PERSON_ID) if action == "resolve" else (0, 0)
+            incident |= {"end_time": end, "close_time": end, "closer_id": person}
+            is_ok = action == "resolve"
+            incident["incident_status"] = "Ok" if is_ok else incident["incident_severity"]
+        self._touch(incident)
+        return True
+
+    def note(self, incident: Incident, texts: dict[str, str]) -> None:
+        """Set the texts that came with an action, where they are values of an incident."""
+        incident |= {name: text for name, text in texts.items() if name in incident}
+
     def comments(self, incident_id: str) -> tuple[str, ...]:
         """Return the comments on an incident by its lower-case id, the oldest first."""
         return self._comments.get(incident_id, ())
@@ -218,12 +243,13 @@ class Incidents:
         That is ``applied``, how often it was reset, and, where there are some, ``comments``: a
         list, the oldest first.
         """
-        return {
-            incident_id: incident
-            | {"applied": self._applied[incident_id]}
-            | ({"comments": list(said)} if (said := self.comments(incident_id)) else {})
-            for incident_id, incident in self._by_id.items()
-        }
+        return {incident_id: self.kept(incident_id) for incident_id in self._by_id}
+
+    def kept(self, incident_id: str) -> Incident:
+        """Return one incident as ``snapshot`` has it."""
+        applied, comments = self._applied[incident_id], self.comments(incident_id)
+        kept = self._by_id[incident_id] | {"applied": applied}
+        return kept | {"comments": list(comments)} if comments else kept
 
     def counts(self) -> dict[str, int]:
         """Return how many incidents, resets and comments there are, as the statistics name them."""
@@ -240,3 +266,4 @@ class Incidents:
         # At least a second on: several changes within one second would look like one.
         now = int(self._wall_clock())
         incident["updated_at"] = max(now, incident["updated_at"] + 1)
+        self.on_change(incident["incident_id"])

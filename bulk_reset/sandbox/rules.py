@@ -4,7 +4,8 @@ Pure: nothing is looked up or changed here. A field that the API does not know i
 it says nothing of additional ones.
 
 Source: the Flashduty Open API's ``UpdateIncidentFieldsRequest``, ``IncidentInfoRequest``,
-``ListIncidentsByIdsRequest``, ``ResetIncidentFieldRequest`` and ``CommentIncidentRequest``.
+``ListIncidentsByIdsRequest``, ``ResetIncidentFieldRequest``, ``CommentIncidentRequest``,
+``AckIncidentRequest``, ``ResolveIncidentRequest`` and ``ReopenIncidentRequest``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ TEXT_LENGTHS: Final[dict[str, tuple[int, int]]] = {
 }
 """Shortest and longest text of each field, in characters (Unicode code points)."""
 SETTABLE_SEVERITIES: Final = ("Info", "Warning", "Critical")
+ACTION_TEXTS: Final = {"ack": (), "resolve": ("root_cause", "resolution"), "reopen": ("reason",)}
+"""Action -> the texts that a request for it may have, of up to ``MAX_COMMENT`` characters."""
 _ID_PATTERN: Final = re.compile(r"[0-9a-fA-F]{24}")
 
 
@@ -125,17 +128,29 @@ def read_field(body: Body) -> tuple[str, object]:
     return name, value
 
 
-def read_comment(body: Body) -> tuple[list[str], str]:
-    """Return the ids to comment on, each once, and the comment.
+def read_comment(body: Body) -> tuple[list[str], str, bool]:
+    """Return the ids to comment on, each once, the comment, and whether webhooks are muted.
 
-    Stricter than published: a comment that is missing or has no characters is refused.
+    White space around the comment is removed before its characters are counted. Stricter than
+    published: a comment that is missing or has no characters is refused.
     """
     ids, comment = read_ids(body), body.get("comment")
     if not ids:
         raise invalid("incident_ids", "at least one id is required")
-    if type(body.get("mute_reply", False)) is not bool:
+    mute_reply = body.get("mute_reply", False)
+    if type(mute_reply) is not bool:
         raise invalid("mute_reply", "true or false is required")
-    return ids, _read_text(comment, "comment", 1, MAX_COMMENT)
+    text = comment.strip() if isinstance(comment, str) else comment
+    return ids, _read_text(text, "comment", 1, MAX_COMMENT), mute_reply
+
+
+def read_action(action: str, body: Body) -> tuple[list[str], dict[str, str]]:
+    """Return the ids to acknowledge, resolve or reopen, each once, and the texts with it."""
+    ids = read_ids(body)
+    if not ids:
+        raise invalid("incident_ids", "at least one id is required")
+    names = [name for name in ACTION_TEXTS[action] if name in body]
+    return ids, {name: _read_text(body[name], name, 0, MAX_COMMENT) for name in names}
 
 
 def _finite(text: str) -> float:

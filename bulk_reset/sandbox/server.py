@@ -8,8 +8,8 @@ whose Host or Origin is not a name of this machine are rejected.
 
 State: a sandbox keeps its incidents and its books for as long as it exists, so they can be
 read after ``serve`` has ended. With ``SandboxConfig.state`` its incidents are in a file, too,
-that ``serve`` reads when it begins and writes when it ends. It runs in one event loop and belongs
-to one thread.
+that ``serve`` reads when it begins and writes when it ends; changes meanwhile are in a journal
+beside it before they are answered. It runs in one event loop and belongs to one thread.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from bulk_reset.sandbox.api import Api, Call
+from bulk_reset.sandbox.journal import Journal
 from bulk_reset.sandbox.page import draw_page, page_policy
 from bulk_reset.sandbox.rules import MAX_BODY_BYTES
 from bulk_reset.sandbox.state import load_state, save_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from bulk_reset.sandbox.config import SandboxConfig
     from bulk_reset.sandbox.incidents import Incidents
@@ -58,6 +60,7 @@ class Sandbox:
     ) -> None:
         self._config = config
         self._api = Api(config, clock=clock, wall_clock=wall_clock)
+        self._journal: Journal | None = None
 
     def __repr__(self) -> str:
         return f"<Sandbox {self._api!r}>"
@@ -94,14 +97,30 @@ class Sandbox:
             self.incidents.restore(kept)
         with ExitStack() as at_the_end:
             async with self._listen(port) as base_url:
-                # A file that cannot be written is found now, and not when all depends on it.
-                self._save()
-                at_the_end.callback(self._save)
+                if self._config.state:
+                    # A file that cannot be written is found now, and not when all depends on it.
+                    self._keep_journal(self._config.state)
+                    at_the_end.callback(self._save, self._config.state)
                 yield base_url
 
-    def _save(self) -> None:
-        if self._config.state:
-            save_state(self._config.state, self.incidents.snapshot())
+    def _save(self, state: Path) -> str:
+        sha256 = save_state(state, self.incidents.snapshot())
+        if self._journal is not None:
+            self._journal.remove()
+            self._journal, self.incidents.on_change = None, lambda _: None
+        return sha256
+
+    def _keep_journal(self, state: Path) -> None:
+        """Save the state, then write each change to a new journal."""
+        journal = self._journal = Journal(state, self._save(state))
+
+        def keep(incident_id: str) -> None:
+            if journal.is_full:
+                self._keep_journal(state)
+            else:
+                journal.add(self.incidents.kept(incident_id))
+
+        self.incidents.on_change = keep
 
     @asynccontextmanager
     async def _listen(self, port: int) -> AsyncIterator[str]:

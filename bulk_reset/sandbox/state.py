@@ -6,18 +6,20 @@ keys in order, so that two states differ in the lines of the incidents that diff
 way of requests (quota, peaks, faults, statistics) is no part of it.
 
 The file is replaced as a whole: for any reader, and whenever the machine stops, there is the
-old state or the new one. It belongs to one sandbox at a time: what others write to it meanwhile is
-overwritten.
+old state or the new one. Changes since are in the ``journal`` beside it. It belongs to one sandbox
+at a time: what others write to it meanwhile is overwritten.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from bulk_reset.sandbox.incidents import blank
+from bulk_reset.sandbox.journal import StateError, changes_since
 from bulk_reset.sandbox.rules import is_id, kind_of, parse_json
 
 if TYPE_CHECKING:
@@ -30,12 +32,8 @@ _VALUES: Final = tuple(blank("0" * 24, 0))
 _HINT: Final = "Give a file that a sandbox has saved, or one that does not exist yet."
 
 
-class StateError(ValueError):
-    """A state that cannot be read, is none, or cannot be written; the file is as it was."""
-
-
 def load_state(path: Path) -> dict[str, Incident] | None:
-    """Read a state.
+    """Read a state, with the changes that a sandbox made to it before it was killed.
 
     Returns:
         The incidents by id, each with ``applied`` and, where there are some, ``comments``; None
@@ -47,7 +45,8 @@ def load_state(path: Path) -> dict[str, Incident] | None:
     if path.exists() and not path.is_file():  # reading a pipe waits for another program
         raise StateError(f"{path}: not a regular file. {_HINT}")
     try:
-        state = parse_json(path.read_bytes().decode("utf-8-sig"))
+        content = path.read_bytes()
+        state = parse_json(content.decode("utf-8-sig"))
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -59,14 +58,20 @@ def load_state(path: Path) -> dict[str, Incident] | None:
     for incident_id, incident in state.items():
         for error in _errors_in(incident_id, incident):
             raise StateError(f"{path}: incident {incident_id!r}: {error}. {_HINT}")
+    for change in changes_since(path, hashlib.sha256(content).hexdigest()):
+        incident_id = change.get("incident_id") if isinstance(change, dict) else None
+        if isinstance(incident_id, str) and not any(_errors_in(incident_id, change)):
+            state[incident_id] = change
     return state
 
 
-def save_state(path: Path, incidents: dict[str, Incident]) -> None:
+def save_state(path: Path, incidents: dict[str, Incident]) -> str:
     """Replace the state in a file; a link still leads to it.
 
     Args:
         incidents: as ``Incidents.snapshot`` returns them.
+
+    Returns: the SHA-256 of the file.
 
     Raises:
         StateError: it cannot be written; the file is as it was.
@@ -75,14 +80,15 @@ def save_state(path: Path, incidents: dict[str, Incident]) -> None:
         f"{json.dumps(incident_id)}: {json.dumps(incident, ensure_ascii=False, sort_keys=True)}"
         for incident_id, incident in sorted(incidents.items())
     )
+    # Half of a surrogate pair is no UTF-8; with a backslash it is the JSON for itself.
+    content = f"{{\n{lines}\n}}\n".encode(errors="backslashreplace")
     target = path.resolve()
     fresh = target.with_name(f"{target.name}.tmp")
     try:
         fresh.unlink(missing_ok=True)
         mode = target.stat().st_mode & 0o666 if target.exists() else 0o666
         with open(fresh, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
-            # Half of a surrogate pair is no UTF-8; with a backslash it is the JSON for itself.
-            file.write(f"{{\n{lines}\n}}\n".encode(errors="backslashreplace"))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(target)
@@ -91,6 +97,7 @@ def save_state(path: Path, incidents: dict[str, Incident]) -> None:
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _is_count(value: object) -> bool:

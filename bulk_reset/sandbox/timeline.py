@@ -1,8 +1,8 @@
 """``/incident/feed``: the timeline of an incident, and the page of it that is asked for.
 
-An incident has an entry when it is created, and one for each reset, custom field and comment,
-with the published type and detail. Entries are ordered by the time they came, the latest first
-unless ``asc``.
+An incident has an entry when it is created, and one for each reset, custom field, comment and
+action, with the published type and detail. Entries are ordered by the time they came, the latest
+first unless ``asc``.
 
 State: ``Timelines`` owns the entries; only the operations of ``api`` add to it. It is no part of a
 state's file: of a comment that was read from there, the time is the incident's ``updated_at``.
@@ -33,6 +33,7 @@ _RESETS: Final = {
     "resolution": "i_r_rsltn",
     "incident_severity": "i_r_severity",
 }
+_ACTIONS: Final = {"ack": "i_ack", "resolve": "i_rslv", "reopen": "i_reopen"}
 _WITH_VALUES: Final = ("title", "incident_severity")
 """The fields of which the published detail has both values."""
 _TYPES: Final = frozenset(
@@ -59,9 +60,17 @@ class Timelines:
         """Note the new value of a custom field."""
         self._add(incident, at_ms, _FIELD, {"field_name": name, "to": value})
 
-    def add_comment(self, incident: Entry, comment: str, at_ms: int) -> None:
+    def add_comment(
+        self, incident: Entry, comment: str, at_ms: int, *, mute_reply: bool = False
+    ) -> None:
         """Note a comment."""
-        self._add(incident, at_ms, COMMENT, {"comment": comment, "mute_reply": False})
+        self._add(incident, at_ms, COMMENT, {"comment": comment, "mute_reply": mute_reply})
+
+    def add_action(self, incident: Entry, action: str, detail: dict[str, str], at_ms: int) -> None:
+        """Note an acknowledgement, a resolution or a reopening."""
+        reason = {"reason": detail["reason"]} if "reason" in detail else {}
+        shown = {"ack": {}, "resolve": {"from": "console"}, "reopen": reason}[action]
+        self._add(incident, at_ms, _ACTIONS[action], shown)
 
     def _add(self, incident: Entry, at_ms: int, kind: str, detail: dict[str, Any]) -> None:
         self._entries.setdefault(incident["incident_id"], []).append((at_ms, kind, detail))

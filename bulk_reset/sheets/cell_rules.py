@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from bulk_reset.core.actions import ACTION_FIELD, action_named, nearest_action
 from bulk_reset.core.counting import counted
 from bulk_reset.core.custom_fields import (
     COMMENT_FIELD,
@@ -119,14 +120,25 @@ def severity_error(text: str) -> CellError | None:
 
 
 def further_error(name: str, text: str) -> CellError | None:
-    """Return the error of a cell for a custom field or a comment."""
+    """Return the error of a cell for a custom field, an action or a comment."""
     if not text:
         return None
+    if name == ACTION_FIELD:
+        return action_error(text)
     if name == COMMENT_FIELD and len(text) > LONGEST_COMMENT:
         return _too_long(text, LONGEST_COMMENT)
     if text in FORMULA_ERRORS or text[:2] == '="' or is_invisible(text) or CONTROL.search(text):
         return text_error("description", text)
     return _value_error(name, text)
+
+
+def action_error(text: str) -> CellError | None:
+    """Return the error of an action; None if it has none."""
+    if action_named(text):
+        return None
+    near = nearest_action(text)
+    others = "ack, resolve or reopen, or clear the cell"
+    return "action", "not an action", f"Use {near}, if you mean it" if near else f"Use {others}"
 
 
 def _value_error(name: str, text: str) -> CellError | None:

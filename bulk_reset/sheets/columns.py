@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column, field_of
 from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
@@ -60,6 +61,7 @@ _NAMES: Final = {
     "root_cause": "cause, root cause analysis, rca, 根因, 根本原因, 故障原因, 故障根因, 根因分析",
     "resolution": "solution, fix, resolution notes, 解决方案, 解决办法, 解决方法, 处理方案",
     "incident_severity": "severity, level, 严重程度, 严重级别, 严重性, 级别, 故障级别, 故障等级",
+    ACTION_FIELD: "动作, 处理动作",
     COMMENT_FIELD: "",
 }
 
@@ -89,7 +91,7 @@ class Columns:
 
     Attributes:
         position: field -> 0-based column, in the order of ``FIELDS``; then custom fields
-            (``field:NAME`` or ``field:NAME:json``) and the comment.
+            (``field:NAME`` or ``field:NAME:json``), the action and the comment.
         header: the column names in the sheet.
         notices: sentences for the user about unused columns and comments.
         expected: field -> 0-based column with the value that an incident must have, else its row
@@ -125,7 +127,7 @@ def was_field(name: str) -> str | None:
     field = name.removeprefix(WAS_PREFIX)
     if field == name:
         return None
-    return custom_column(field) or (field if field in SETTABLE_FIELDS else None)
+    return custom_column(field) or (field if field in (*SETTABLE_FIELDS, ACTION_FIELD) else None)
 
 
 def was_positions(header: Sequence[str]) -> dict[str, int]:
@@ -285,7 +287,7 @@ def _mapped_fields(mapping: Mapping[str, str]) -> dict[str, str]:
         if field is None:
             raise InputError(
                 f"{option('mapping', {alias: name})}: {alias!r} is not a field. "
-                f"Use one of {', '.join(FIELDS)}, {COMMENT_FIELD} or field:NAME."
+                f"Use one of {', '.join(FIELDS)}, {ACTION_FIELD}, {COMMENT_FIELD} or field:NAME."
             )
         if field in mapped:
             raise InputError(
@@ -300,7 +302,9 @@ def _positions_of_fields(
 ) -> dict[str, int]:
     """Return field -> 0-based column, of the fields that the sheet has."""
     customs = filter(None, map(custom_column, header))
-    found: dict[str, list[int]] = {one: [] for one in (*FIELDS, *customs, COMMENT_FIELD)}
+    found: dict[str, list[int]] = {
+        one: [] for one in (*FIELDS, *customs, ACTION_FIELD, COMMENT_FIELD)
+    }
     for target, name in mapped.items():
         found[target] = _positions(header, name, target, path)
     taken = {position for positions in found.values() for position in positions}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_frame(value: object) -> TypeGuard[pd.DataFrame]:
-    """Return whether a value is a data frame; pandas is imported by whoever made one."""
+    """Return whether a value is a data frame, without importing pandas."""
     frame_type = getattr(sys.modules.get("pandas"), "DataFrame", None)
     return frame_type is not None and isinstance(value, frame_type)
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.fields import FIELDS, ID_FIELD
 from bulk_reset.core.safe_text import one_line
@@ -149,7 +150,7 @@ class TableReader:
         """Return the field that a key names; empty after an error."""
         field = field_named(keys[-1])
         if field is None:
-            known = (*FIELDS, COMMENT_FIELD)
+            known = (*FIELDS, ACTION_FIELD, COMMENT_FIELD)
             near = difflib.get_close_matches(keys[-1].casefold(), known, 1)
             hint = f" Did you mean {near[0]}?" if near else ""
             self._add(keys, f"no such field.{hint} Use one of {', '.join(known)} or field:NAME.")

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO, Final, Protocol, Self
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import AtomicFile
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, live_value, text_of
 from bulk_reset.core.errors import InputError
@@ -134,7 +135,7 @@ class PulledSheet:
         self.rows = 0
         self._path, self._zone, self._is_overwriting = path, zone, overwrite
         self._settable = [*SETTABLE_FIELDS, *custom]
-        self._was = [name for name in self._settable if name != COMMENT_FIELD]
+        self._was = [name for name in self._settable if name not in (ACTION_FIELD, COMMENT_FIELD)]
         self._started = f"{STARTED}{zone_name})"
         kinds: dict[str, type[_Csv | _Xlsx]] = {".csv": _Csv, ".xlsx": _Xlsx}
         kind = kinds.get(path.suffix.lower())

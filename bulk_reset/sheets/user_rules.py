@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS, ID_FIELD
@@ -258,7 +259,7 @@ def _field(keys: Keys, problems: list[Problem], place: Keys | None = None) -> st
     """Return the field that the last key names; empty after an error."""
     called = field_named(keys[-1])
     if called is None or called == ID_FIELD:
-        known = (*FIELDS[1:], COMMENT_FIELD)
+        known = (*FIELDS[1:], ACTION_FIELD, COMMENT_FIELD)
         near = difflib.get_close_matches(keys[-1].casefold(), known, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         text = f"no such field.{hint} Use one of {', '.join(known)} or field:NAME."

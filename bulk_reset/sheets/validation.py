@@ -3,7 +3,8 @@
 Whole columns are checked at once, and cell by cell only if something may be invalid.
 
 A broken rule is data (a ``RowError`` with row, column, value and fix), never an exception.
-Text is not changed; only the id is normalised (see ``bulk_reset.core.incident_ids``).
+Text is not changed, but white space around a comment is removed, and the id is normalised (see
+``bulk_reset.core.incident_ids``).
 
 The rules for the text of a cell are in ``cell_rules``.
 """
@@ -18,9 +19,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from bulk_reset.core.custom_fields import (
-    field_of,
-)
+from bulk_reset.core.actions import ACTION_FIELD, action_named
+from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SEVERITIES, SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.core.incident_ids import ID_DIGITS, Readings, read_ids
 from bulk_reset.core.look_alikes import is_invisible
@@ -159,9 +159,14 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
     """Check all rules for single rows."""
     cells = {name: chunk.columns[position] for name, position in columns.position.items()}
     raw_ids = cells[ID_FIELD]
+    if COMMENT_FIELD in cells:
+        # The server does the same, and counts the characters then. White space alone is an error.
+        cells[COMMENT_FIELD] = [text.strip() or text for text in cells[COMMENT_FIELD]]
     readings = Readings()
     if not (are_ids := _are_ids(raw_ids)):
         cells[ID_FIELD] = read_ids([text.strip().lower() for text in raw_ids], readings)
+    if ACTION_FIELD in cells:
+        cells[ACTION_FIELD] = [action_named(text) or text for text in cells[ACTION_FIELD]]
     json_names = json_names_by_place(chunk, cells)
     found = [
         *_odd_cells(chunk, columns),

@@ -10,6 +10,7 @@ cli only.
 Public surface:
     server          ``serve``: the application, from start to Ctrl-C
 What it consists of:
+    routes          the addresses of the pages, whose modules are imported when they are needed
     security        who may send a request, and the headers of every response
     sessions        the link that works once, and the cookie it is exchanged for
     task            one task: its folder, its choices, its step

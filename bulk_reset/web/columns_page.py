@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import COMMENT_FIELD, custom_column
 from bulk_reset.core.fields import FIELDS
@@ -27,6 +28,8 @@ from bulk_reset.web.pages import (
     show,
     task_of,
 )
+from bulk_reset.web.phrases import mark
+from bulk_reset.web.rendering import texts_of
 from bulk_reset.web.sheet_index import SheetIndex, build
 from bulk_reset.web.task import Choices, Task, Tasks
 from bulk_reset.web.work import Work
@@ -51,7 +54,7 @@ async def show_columns(request: web.Request) -> web.Response:
         preview=found,
         error=error,
         chosen=chosen,
-        fields=(*FIELDS, COMMENT_FIELD),
+        fields=(*FIELDS, ACTION_FIELD, COMMENT_FIELD),
         custom={one.name: _custom(one.name) for one in found.columns} if found is not None else {},
         delimiters=_DELIMITERS,
         remembered=None if is_same else before,
@@ -93,7 +96,7 @@ async def choose_reading(request: web.Request) -> web.Response:
     form = await form_of(request, task)
     row = form.get("header_row", "").strip()
     if row and not (row.isdecimal() and int(row) > 0):
-        raise web.HTTPBadRequest(text="The header row is not a number. Use for example 3.\n")
+        raise web.HTTPBadRequest(text=mark("The header row is not a number. Use for example 3."))
     choices = Choices(
         encoding=form.get("encoding", "").strip() or None,
         delimiter=form.get("delimiter") or None,
@@ -117,7 +120,8 @@ async def choose_columns(request: web.Request) -> web.Response:
     for name, field in wanted.items():
         if field and field != by_name[name]:
             if field in mapping:
-                raise web.HTTPBadRequest(text=f"{field}: chosen for two columns. Choose one.\n")
+                text = mark("%(field)s: chosen for two columns. Choose one.")
+                raise web.HTTPBadRequest(text=texts_of(request).gettext(text) % {"field": field})
             mapping[field] = name
         left_out = left_out or bool(by_name[name] and not field)
     fields = [one for one in wanted.values() if one and one != FIELDS[0]] if left_out else []

@@ -15,6 +15,7 @@ from bulk_reset.core.fields import SEVERITIES, SEVERITY_FIELD
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.web.columns_page import start_check, write_corrections
 from bulk_reset.web.pages import WORKS, address, form_of, go_to, number_of, refresh, show, task_of
+from bulk_reset.web.phrases import mark
 from bulk_reset.web.rendering import page
 from bulk_reset.web.sheet_index import PAGE, Kind, SheetIndex
 from bulk_reset.web.task import Task
@@ -139,7 +140,7 @@ def _edited(task: Task, edit: Callable[[], Any]) -> Any:  # noqa: ANN401  (what 
     try:
         result = edit()
     except (KeyError, IndexError) as exc:
-        raise web.HTTPBadRequest(text="No such cell. Reload the page.\n") from exc
+        raise web.HTTPBadRequest(text=mark("No such cell. Reload the page.")) from exc
     write_corrections(task)
     task.plan_rows.unlink(missing_ok=True)
     return result
@@ -148,7 +149,7 @@ def _edited(task: Task, edit: Callable[[], Any]) -> Any:  # noqa: ANN401  (what 
 def _idle(request: web.Request) -> Task:
     task = task_of(request)
     if request.app[WORKS].is_running(task.id) or not task.rows.exists():
-        raise web.HTTPConflict(text="The sheet is being read. Wait until it has ended.\n")
+        raise web.HTTPConflict(text=mark("The sheet is being read. Wait until it has ended."))
     return task
 
 

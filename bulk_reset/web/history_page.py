@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +15,14 @@ from aiohttp import web
 
 from bulk_reset.core.errors import BulkResetError
 from bulk_reset.web.pages import SETTINGS, TASKS, refresh
+from bulk_reset.web.phrases import mark
 from bulk_reset.web.rendering import page
 
 if TYPE_CHECKING:
     from bulk_reset.jobs.job_runs.run_record import RunRecord
 
 _SHOWN: Final = 50
-PROCESSES: Final = web.AppKey("processes", set[asyncio.subprocess.Process])
+_JOB_RUN: Final = (sys.executable, "-m", "bulk_reset", "job", "run")
 
 
 async def show_history(request: web.Request) -> web.Response:
@@ -89,15 +92,20 @@ async def run_job(request: web.Request) -> web.Response:
     files = await asyncio.to_thread(lambda: _job_files(request, _records(request)))
     path = files.get(request.match_info["job"])
     if path is None:
-        raise web.HTTPNotFound(text="No such job.\n")
+        raise web.HTTPNotFound(text=mark("No such job."))
     state = request.app[SETTINGS].state_dir
     where = ["--state-dir", str(state)] if state is not None else []
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bulk_reset", "job", "run", str(path), "--quiet", *where),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+    await asyncio.to_thread(_start, [*_JOB_RUN, str(path), "--quiet", *where])
+    return refresh()
+
+
+def _start(command: list[str]) -> None:
+    """Start a process that continues when this server ends."""
+    process = subprocess.Popen(  # noqa: S603  (this program)
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    request.app[PROCESSES].add(process)
-    return refresh()
+    threading.Thread(target=process.wait, name="job", daemon=True).start()

@@ -17,7 +17,8 @@ from bulk_reset.api.credentials import AppKey, find_credentials
 from bulk_reset.core.errors import BulkResetError, CredentialsError
 from bulk_reset.core.option_names import OptionStyle, name_options_as
 from bulk_reset.engine.options import Options
-from bulk_reset.web.rendering import page
+from bulk_reset.web.phrases import explained, mark, translated
+from bulk_reset.web.rendering import page, texts_of
 from bulk_reset.web.task import Task, Tasks
 from bulk_reset.web.work import Work, Works
 
@@ -92,7 +93,7 @@ def task_of(request: web.Request) -> Task:
     """Return the task that the address names; raises HTTPNotFound."""
     task = request.app[TASKS].find(request.match_info["task"])
     if task is None:
-        raise web.HTTPNotFound(text="No such task.\n")
+        raise web.HTTPNotFound(text=mark("No such task."))
     return task
 
 
@@ -113,7 +114,7 @@ async def form_of(request: web.Request, task: Task | None = None) -> dict[str, s
     given = fields.get("version", "")
     if task is not None and given and given != str(task.version):
         raise web.HTTPConflict(
-            text="This sheet was changed in another tab. Reload the page, then try again.\n"
+            text=mark("This sheet was changed in another tab. Reload the page, then try again.")
         )
     return fields
 
@@ -148,7 +149,7 @@ def number_of(text: str | None, default: int | None = None) -> int:
     if not text and default is not None:
         return default
     if text is None or not re.fullmatch(r"-?\d{1,12}", text, re.ASCII):
-        raise web.HTTPBadRequest(text="Not a number. Reload the page.\n")
+        raise web.HTTPBadRequest(text=mark("Not a number. Reload the page."))
     return int(text)
 
 
@@ -193,11 +194,25 @@ def in_words(function: Callable[[], Any]) -> tuple[Any, str]:
 async def show_work(request: web.Request) -> web.Response:
     """Return the progress of a task's work as JSON; for readers without event streams."""
     work = request.app[WORKS].of(task_of(request).id)
-    return web.json_response(work.as_json() if work is not None else None)
+    return web.json_response(_shown(work, request) if work is not None else None)
+
+
+def _shown(work: Work, request: web.Request) -> dict[str, Any]:
+    """Return the state of work as the page shows it, in the language of the request."""
+    state, texts = work.as_json(), texts_of(request)
+    counts = {translated(name, texts): rows for name, rows in state.get("counts", {}).items()}
+    failures = [one | {"message": translated(one["message"], texts)} for one in state["failures"]]
+    changed = {
+        "counts": counts,
+        "failures": failures,
+        "notices": [explained(one, texts) for one in state["notices"]],
+    }
+    named = {name: explained(state.get(name, ""), texts) for name in ("question", "waiting")}
+    return state | changed | named
 
 
 _LONGEST_KEY: Final = 1_000
-BUSY: Final = "Something is running for this sheet. Wait until it has ended.\n"
+BUSY: Final = mark("Something is running for this sheet. Wait until it has ended.")
 _EVERY_S: Final = 0.25
 _ALIVE_S: Final = 15.0
 
@@ -211,7 +226,7 @@ async def stream_work(request: web.Request) -> web.StreamResponse:
     while (work := request.app[WORKS].of(task.id)) is not None:
         if work.changes != seen:
             seen, idle_s = work.changes, 0.0
-            await response.write(f"data: {json.dumps(work.as_json())}\n\n".encode())
+            await response.write(f"data: {json.dumps(_shown(work, request))}\n\n".encode())
             if not work.is_running:
                 break
         elif idle_s >= _ALIVE_S:
@@ -242,7 +257,7 @@ async def save_key(request: web.Request) -> web.Response:
     """Save a key that was entered on the page in a file for this user only; it is never shown."""
     key, path = (await form_of(request)).get("key", "").strip(), request.app[SETTINGS].own_key
     if path is None or not key or not key.isprintable() or len(key) > _LONGEST_KEY:
-        raise web.HTTPBadRequest(text="This is not a key. Paste the app key alone.\n")
+        raise web.HTTPBadRequest(text=mark("This is not a key. Paste the app key alone."))
     AppKey(key)  # From now on it is redacted in every output.
     await asyncio.to_thread(_write_secret, path, key)
     return refresh()
@@ -263,7 +278,7 @@ async def choose_destination(request: web.Request) -> web.Response:
     fields = await form_of(request, task)
     is_sandbox = fields.get("destination") != "account"
     if not is_sandbox and not request.app[SETTINGS].key_source():
-        raise web.HTTPBadRequest(text="No key is configured. The manual has a page for it.\n")
+        raise web.HTTPBadRequest(text=mark("No key is configured. The manual has a page for it."))
     if request.app[WORKS].is_running(task.id):
         raise web.HTTPConflict(text=BUSY)
     task.plan_rows.unlink(missing_ok=True)

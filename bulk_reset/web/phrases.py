@@ -80,6 +80,18 @@ _PHRASES: Final = (
     mark("the pulled values of this row were changed or moved"),
     mark("the pulled values of this row are missing"),
     mark("Pull again, or move the row to a sheet of its own"),
+    # Names of results.
+    mark("updated"),
+    mark("unchanged"),
+    mark("duplicate"),
+    mark("skipped"),
+    mark("failed"),
+    mark("conflict"),
+    mark("unknown"),
+    mark("pending"),
+    mark("rejected"),
+    mark("update"),
+    mark("missing"),
     # Meanings of results.
     mark("confirmed by the API"),
     mark("no change needed; not sent"),
@@ -99,6 +111,23 @@ _PHRASES: Final = (
     mark("duplicate of another row; will not be sent"),
     mark("not selected; will not be sent"),
     mark("not edited since the pull; will not be sent"),
+    # Questions of a run, and what it waits for.
+    mark("Canary passed: %(count)s rows sent and verified. %(rows)s rows remain."),
+    mark("Canary passed: %(count)s rows sent and verified. 1 row remains."),
+    mark("Canary passed: 1 row sent and verified. %(rows)s rows remain."),
+    mark("Canary passed: 1 row sent and verified. 1 row remains."),
+    mark("%(count)s incidents will be restored."),
+    mark("1 incident will be restored."),
+    mark("API unavailable; retrying"),
+    # Errors of a file.
+    mark("%(name)s: the file is empty. Add a header line and rows."),
+    mark("%(name)s: no rows below the header. Add a row for each incident."),
+    mark("%(name)s: the plan expired at %(time)s. Make the plan again."),
+    mark("%(name)s: the plan was altered after it was made. Make the plan again."),
+    mark(
+        "%(name)s: made for another account. Use the key of that account (or its --account), or "
+        "make the plan again."
+    ),
     # How a sheet was read.
     mark("read worksheet %(name)s, header in row %(row)s"),
     mark("read worksheet %(name)s"),
@@ -128,15 +157,23 @@ def _group(place: re.Match[str]) -> str:
 
 
 def translated(text: str, translations: gettext.NullTranslations) -> str:
-    """Return a text from below the page in the language of the translations."""
-    if type(translations) is gettext.NullTranslations:
+    """Return a text of the page or from below it in the language of the translations."""
+    if type(translations) is gettext.NullTranslations or not text:
         return text
-    if text in _EXACT:
-        return translations.gettext(text)
+    if (found := translations.gettext(text)) != text:
+        return found
     for pattern, phrase in _patterns():
         if match := pattern.fullmatch(text):
             return translations.gettext(phrase) % match.groupdict()
     return text
 
 
-_EXACT: Final = frozenset(phrase for phrase in _PHRASES if "%(" not in phrase)
+def explained(text: str, translations: gettext.NullTranslations) -> str:
+    """Return an error in the language of the translations; one without any gets a lead-in."""
+    found = translated(text, translations)
+    if found != text or not text or type(translations) is gettext.NullTranslations:
+        return found
+    return translations.gettext(_LEAD_IN) % {"text": text}
+
+
+_LEAD_IN: Final = mark("The program reported in English: %(text)s")

@@ -24,6 +24,7 @@ from bulk_reset.web.pages import (
     show,
     task_of,
 )
+from bulk_reset.web.phrases import mark
 from bulk_reset.web.plan_index import PAGE, UPDATE, Filter, PlanIndex, build
 from bulk_reset.web.rendering import page
 from bulk_reset.web.task import Task
@@ -118,7 +119,7 @@ async def select(request: web.Request) -> web.Response:
             return index.selected()
 
     if not task.plan_rows.exists():
-        raise web.HTTPConflict(text="The plan is missing. Make it again.\n")
+        raise web.HTTPConflict(text=mark("The plan is missing. Make it again."))
     selected = await asyncio.to_thread(change)
     if "place" not in form:
         return web.Response(status=204, headers={"HX-Refresh": "true"})
@@ -146,7 +147,7 @@ async def download_plan(request: web.Request) -> web.StreamResponse:
     """Return the plan as a file to run, as a page, or as a workbook."""
     task, kind = task_of(request), request.match_info["kind"]
     if kind not in _TYPES or not task.plan_rows.exists():
-        raise web.HTTPNotFound(text="No such file.\n")
+        raise web.HTTPNotFound(text=mark("No such file."))
 
     def make() -> bytes:
         write_picked(task)

@@ -7,6 +7,7 @@ are escaped, as in the pages of reports.
 from __future__ import annotations
 
 import functools
+from gettext import NullTranslations
 from typing import Any
 
 from aiohttp import web
@@ -16,14 +17,20 @@ from markupsafe import Markup
 from bulk_reset.core.safe_text import shown
 from bulk_reset.web.assets import PREFIX
 from bulk_reset.web.languages import LANGUAGES, preferred_language, translations
-from bulk_reset.web.phrases import translated
+from bulk_reset.web.phrases import explained, translated
 from bulk_reset.web.security import SESSION, TOKEN_HEADER
 
 
 def language_of(request: web.Request) -> str:
     """Return the language that was chosen in the session, else the one the browser prefers."""
-    chosen = request[SESSION].language
+    session = request.get(SESSION)
+    chosen = session.language if session is not None else ""
     return chosen or preferred_language(request.headers.get("Accept-Language", ""))
+
+
+def texts_of(request: web.Request) -> NullTranslations:
+    """Return the texts of the language of a request."""
+    return translations(language_of(request))
 
 
 def page(request: web.Request, template: str, **values: Any) -> web.Response:  # noqa: ANN401
@@ -60,6 +67,7 @@ def _environment(language: str) -> Environment:
     texts = translations(language)
     made.install_gettext_translations(texts, newstyle=True)  # type: ignore[attr-defined]
     made.filters["phrase"] = lambda text: translated(text, texts)
+    made.filters["explained"] = lambda text: explained(text, texts)
     made.policies["ext.i18n.trimmed"] = True
     return made
 

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from bulk_reset.core.outcome import MEANING_OF
 from bulk_reset.engine.options import Options
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.reports.report_page import write_page
 from bulk_reset.web.pages import (
+    BUSY,
     SETTINGS,
     TASKS,
     WORKS,
@@ -26,6 +28,7 @@ from bulk_reset.web.pages import (
     show,
     task_of,
 )
+from bulk_reset.web.phrases import mark
 from bulk_reset.web.plan_index import PlanIndex
 from bulk_reset.web.plan_page import write_picked
 from bulk_reset.web.security import REPORT_POLICY
@@ -38,6 +41,7 @@ from bulk_reset.workflows.verify import verify
 
 PROGRAM: Final = "bulk-reset"
 _MOST_CANARY: Final = 1_000
+_MEANINGS: Final = {status.value: meaning for status, meaning in MEANING_OF.items()}
 
 
 def command(request: web.Request, task: Task, *words: str) -> str:
@@ -71,11 +75,11 @@ async def start_run(request: web.Request) -> web.Response:
     form = await form_of(request, task)
     canary = form.get("canary", str(task.canary)).strip()
     if not canary.isdecimal() or int(canary) > _MOST_CANARY:
-        raise web.HTTPBadRequest(text=f"The canary is not a number up to {_MOST_CANARY:,}.\n")
+        raise web.HTTPBadRequest(text=mark("The canary is not a number of rows up to 1000."))
     if request.app[WORKS].is_running(task.id):
-        raise web.HTTPConflict(text="Something is running for this sheet.\n")
+        raise web.HTTPConflict(text=BUSY)
     if not task.plan_rows.exists():
-        raise web.HTTPConflict(text="The plan is missing. Make it again.\n")
+        raise web.HTTPConflict(text=mark("The plan is missing. Make it again."))
     if not task.started_at or task.has_ended:
         await asyncio.to_thread(write_picked, task)
     task = task.saved(
@@ -115,6 +119,7 @@ async def show_result(request: web.Request) -> web.Response:
         "result.html.j2",
         task,
         "result",
+        meanings=_MEANINGS,
         failed=failed_path(task.report).exists(),
         is_undone=undone is not None,
         verify_command=command(request, task, "verify", str(task.report)),
@@ -126,7 +131,7 @@ async def show_report(request: web.Request) -> web.StreamResponse:
     """Return the page of the report, which has no access to this server."""
     task = task_of(request)
     if not task.report.exists():
-        raise web.HTTPNotFound(text="There is no report yet.\n")
+        raise web.HTTPNotFound(text=mark("There is no report yet."))
     made = await asyncio.to_thread(write_page, task.report)
     content = await asyncio.to_thread(made.read_bytes)
     return web.Response(
@@ -189,7 +194,7 @@ async def fix_failed(request: web.Request) -> web.Response:
     await form_of(request, task)
     source = failed_path(task.report)
     if not source.exists():
-        raise web.HTTPNotFound(text="There are no failed rows.\n")
+        raise web.HTTPNotFound(text=mark("There are no failed rows."))
     new = request.app[TASKS].new(f"{Path(task.name).stem}.failed.csv", is_sandbox=task.is_sandbox)
     new.sheet.write_bytes(source.read_bytes())
     new.write()
@@ -211,7 +216,7 @@ async def download_file(request: web.Request) -> web.StreamResponse:
     names = {"report": task.report.name, "before": task.report.name.replace(".report.", ".before.")}
     path = task.folder / names.get(kind, "")
     if kind not in names or not path.is_file():
-        raise web.HTTPNotFound(text="No such file.\n")
+        raise web.HTTPNotFound(text=mark("No such file."))
     content = await asyncio.to_thread(path.read_bytes)
     return web.Response(
         body=content,

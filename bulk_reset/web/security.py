@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from bulk_reset.web.phrases import mark
 from bulk_reset.web.sessions import Session, Sessions
 
 HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -58,17 +59,22 @@ class Guard:
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             why = self._refusal(request)
             if why:
-                return web.Response(status=403, text=f"Refused: {why}.\n")
+                return web.Response(status=403, text=why)
             if request.path == _LOGIN:
                 return await handler(request)
             session = self._sessions.find(request.cookies.get(self.cookie_name, ""))
             if session is None:
                 return web.Response(
                     status=401,
-                    text="No session. Open the link that bulk-reset web printed in its terminal.\n",
+                    text=mark(
+                        "No session. Open the link that bulk-reset web printed in its terminal."
+                    ),
                 )
             if request.method not in _READING and not _has_token(request, session):
-                return web.Response(status=403, text=f"Refused: {TOKEN_HEADER} is missing.\n")
+                return web.Response(
+                    status=403,
+                    text=mark("Refused: the token of the page is missing. Reload the page."),
+                )
             request[SESSION] = session
             return await handler(request)
 
@@ -82,14 +88,14 @@ class Guard:
     def _refusal(self, request: web.Request) -> str:
         """Return why a request is refused whatever its session is; empty if it is not."""
         if request.host not in {f"{host}:{self._port}" for host in HOSTS}:
-            return "the Host header names another server"
+            return mark("Refused: the Host header names another server.")
         origin = request.headers.get("Origin")
         if origin is not None and origin not in {f"http://{host}:{self._port}" for host in HOSTS}:
-            return "the Origin header names another page"
+            return mark("Refused: the Origin header names another page.")
         if request.headers.get("Sec-Fetch-Site", "none") not in _OWN_SITES:
-            return "the request comes from another site"
+            return mark("Refused: the request comes from another site.")
         if request.method not in {*_READING, "POST"}:
-            return "only GET and POST are used here"
+            return mark("Refused: only GET and POST are used here.")
         return ""
 
 

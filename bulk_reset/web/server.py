@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -17,17 +18,11 @@ from bulk_reset.api.credentials import redact
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.engine.options import Options
-from bulk_reset.web import (
-    columns_page,
-    errors_page,
-    history_page,
-    pages,
-    plan_page,
-    pull_page,
-    run_page,
-)
 from bulk_reset.web.assets import PREFIX, show_asset
 from bulk_reset.web.pages import SETTINGS, TASKS, WORKS, Settings
+from bulk_reset.web.phrases import explained, mark
+from bulk_reset.web.rendering import texts_of
+from bulk_reset.web.routes import import_pages, later_routes
 from bulk_reset.web.security import Guard, Handler, add_headers
 from bulk_reset.web.sessions import Sessions
 from bulk_reset.web.start_page import add_sheet, choose_language, show_start, show_task
@@ -39,42 +34,6 @@ _HOST: Final = "127.0.0.1"
 _LOGIN: Final = "/login"
 _MOST_FORM_BYTES: Final = 1 << 20
 """Of a form; sheets are streamed and have a limit of their own."""
-
-
-_TASK: Final = "/tasks/{task}"
-_TASK_ROUTES: Final = (
-    web.get(f"{_TASK}/work", pages.show_work),
-    web.get(f"{_TASK}/events", pages.stream_work),
-    web.post(f"{_TASK}/stop", pages.stop_work),
-    web.post(f"{_TASK}/answer", pages.answer_work),
-    web.post(f"{_TASK}/destination", pages.choose_destination),
-    web.get(f"{_TASK}/columns", columns_page.show_columns),
-    web.post(f"{_TASK}/columns", columns_page.choose_columns),
-    web.post(f"{_TASK}/reading", columns_page.choose_reading),
-    web.post(f"{_TASK}/remembered", columns_page.use_remembered),
-    web.get(f"{_TASK}/errors", errors_page.show_errors),
-    web.get(f"{_TASK}/errors/rows", errors_page.show_rows),
-    web.post(f"{_TASK}/cell", errors_page.edit_cell),
-    web.post(f"{_TASK}/alike", errors_page.edit_alike),
-    web.post(f"{_TASK}/value", errors_page.replace_value),
-    web.post(f"{_TASK}/undo-edit", errors_page.undo_edit),
-    web.post(f"{_TASK}/check", errors_page.check_again),
-    web.get(f"{_TASK}/corrected", errors_page.download),
-    web.get(f"{_TASK}/plan", plan_page.show_plan),
-    web.get(f"{_TASK}/plan/rows", plan_page.show_plan_rows),
-    web.post(f"{_TASK}/plan", plan_page.make_plan),
-    web.post(f"{_TASK}/select", plan_page.select),
-    web.post(f"{_TASK}/chosen", plan_page.choose_plan),
-    web.get(f"{_TASK}/plan/file/{{kind}}", plan_page.download_plan),
-    web.get(f"{_TASK}/run", run_page.show_run),
-    web.post(f"{_TASK}/run", run_page.start_run),
-    web.get(f"{_TASK}/result", run_page.show_result),
-    web.get(f"{_TASK}/report", run_page.show_report),
-    web.get(f"{_TASK}/file/{{kind}}", run_page.download_file),
-    web.post(f"{_TASK}/verify", run_page.start_verify),
-    web.post(f"{_TASK}/undo", run_page.start_undo),
-    web.post(f"{_TASK}/failed", run_page.fix_failed),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +106,16 @@ def _application(
     )
     app.on_response_prepare.append(add_headers)
     app[TASKS], app[WORKS], app[SETTINGS] = Tasks(folder.absolute()), Works(), settings
-    app[history_page.PROCESSES] = set()
 
     async def log_in(request: web.Request) -> web.Response:
         """Exchange the token of the link for a cookie, and leave it out of the address."""
         secret = sessions.begin(request.query.get("token", ""))
         if secret is None:
             raise web.HTTPUnauthorized(
-                text="This link was used, or is not the latest. Run bulk-reset web again.\n"
+                text=mark("This link was used, or is not the latest. Run bulk-reset web again.")
             )
         link_used()
+        asyncio.get_running_loop().run_in_executor(None, import_pages)
         response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(guard.cookie_name, secret, path="/", httponly=True, samesite="Strict")
         return response
@@ -169,13 +128,7 @@ def _application(
             web.post("/sheets", add_sheet),
             web.post("/language", choose_language),
             web.get("/tasks/{task}", show_task),
-            *_TASK_ROUTES,
-            web.post("/pull", pull_page.start_pull),
-            web.post("/key", pages.save_key),
-            web.post("/rule", pull_page.preview_rule),
-            web.get("/history", history_page.show_history),
-            web.get("/jobs", history_page.show_jobs),
-            web.post("/jobs/{job}/run", history_page.run_job),
+            *later_routes(),
         ]
     )
     return app
@@ -183,14 +136,23 @@ def _application(
 
 @web.middleware
 async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer an unexpected error with a sentence; its traceback is for the terminal."""
+    """Answer an error with a sentence in the user's language; tracebacks are for the terminal."""
     try:
-        return await handler(request)
-    except web.HTTPException:
+        response = await handler(request)
+    except web.HTTPException as error:
+        _translate(error, request)
         raise
     except Exception:  # noqa: BLE001  (the server continues to run)
         _log.error(redact(traceback.format_exc()))
-        return web.Response(status=500, text=f"{INTERNAL_ERROR}\n")
+        response = web.Response(status=500, text=INTERNAL_ERROR)
+    if response.status >= HTTPStatus.BAD_REQUEST and isinstance(response, web.Response):
+        _translate(response, request)
+    return response
+
+
+def _translate(response: web.Response, request: web.Request) -> None:
+    if response.text and response.content_type == "text/plain":
+        response.text = f"{explained(response.text.rstrip(), texts_of(request))}\n"
 
 
 def make_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from aiohttp import BodyPartReader, web
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.web.languages import LANGUAGES
 from bulk_reset.web.pages import SETTINGS, TASKS, address, task_of
+from bulk_reset.web.phrases import mark
 from bulk_reset.web.rendering import page
 from bulk_reset.web.security import SESSION
 
@@ -30,13 +31,13 @@ async def show_start(request: web.Request) -> web.Response:
 async def add_sheet(request: web.Request) -> web.Response:
     """Store a sheet that was dropped as a new task; its bytes are never served."""
     if request.content_type != "multipart/form-data":
-        raise web.HTTPUnsupportedMediaType(text="Send the sheet as multipart/form-data.\n")
+        raise web.HTTPUnsupportedMediaType(text=mark("Send the sheet as multipart/form-data."))
     try:
         part = await (await request.multipart()).next()
     except ValueError:  # aiohttp's error of a malformed form
         part = None
     if not isinstance(part, BodyPartReader) or part.name != "sheet" or not part.filename:
-        raise web.HTTPBadRequest(text="No sheet was sent. Choose a file.\n")
+        raise web.HTTPBadRequest(text=mark("No sheet was sent. Choose a file."))
     tasks = request.app[TASKS]
     has_key = bool(request.app[SETTINGS].key_source())
     task = tasks.new(part.filename, is_sandbox=not has_key)
@@ -66,7 +67,7 @@ async def choose_language(request: web.Request) -> web.Response:
     """Set the language of the session."""
     language = str((await request.post()).get("language", ""))
     if language not in LANGUAGES:
-        raise web.HTTPBadRequest(text=f"Unknown language. Use one of {', '.join(LANGUAGES)}.\n")
+        raise web.HTTPBadRequest(text=mark("Unknown language. Reload the page."))
     request[SESSION].language = language
     return web.Response(status=204, headers={"HX-Refresh": "true"})
 

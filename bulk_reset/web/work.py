@@ -21,9 +21,10 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.plan import RowPlan
 from bulk_reset.core.safe_text import one_line, shown
 from bulk_reset.core.totals import Progress
+from bulk_reset.web.phrases import mark
 
 _log = logging.getLogger(__name__)
-INTERNAL_ERROR: Final = "Internal error. Start the server with -v, and its terminal has details."
+INTERNAL_ERROR: Final = mark("Internal error. Details are in the terminal of bulk-reset web.")
 _SHOWN: Final = 20
 _PLANNED: Final = 100
 _RATE_S: Final = 2.0
@@ -74,9 +75,7 @@ class Work:
                 self._end("failed", str(of_system(error)))
             except Exception:  # noqa: BLE001  (the page must say that it ended)
                 _log.error(redact(traceback.format_exc()))
-                self._end(
-                    "failed", "Internal error. Details are in the terminal of bulk-reset web."
-                )
+                self._end("failed", INTERNAL_ERROR)
 
         self._thread = threading.Thread(target=work, name=f"bulk-reset {self.kind}", daemon=True)
         self._thread.start()

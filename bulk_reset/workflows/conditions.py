@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from bulk_reset.core.actions import ACTION_FIELD, PROGRESS_FIELD
 from bulk_reset.core.custom_fields import api_name, is_custom
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import SEVERITY_FIELD
@@ -107,5 +108,5 @@ def _values(incident: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
         if is_custom(name):
             fields[api_name(name)] = value
         else:
-            values[name] = value
+            values[PROGRESS_FIELD if name == ACTION_FIELD else name] = value
     return {**values, "fields": fields, _SEVERITY: values.get(SEVERITY_FIELD)}

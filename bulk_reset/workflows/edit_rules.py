@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from bulk_reset.core.actions import ACTION_FIELD, PROGRESS_AFTER, action_named, is_reached
 from bulk_reset.core.custom_fields import (
     COMMENT_FIELD,
     field_of,
@@ -35,7 +36,7 @@ class Rules:
     """Rules, one a column.
 
     Attributes:
-        templates: ``title``, ``field:NAME`` or ``comment`` -> template of its new text.
+        templates: ``title``, ``field:NAME``, ``action`` or ``comment`` -> template of its new text.
     """
 
     templates: Mapping[str, Template]
@@ -108,6 +109,8 @@ def _is_current(field: str, text: str, incident: Mapping[str, Any]) -> bool:
     if field == COMMENT_FIELD:
         return False
     live = live_value(incident, field)
+    if field == ACTION_FIELD:
+        return is_reached(live, PROGRESS_AFTER.get(action_named(text) or ""))
     if is_same(text, text_of(field, live)):
         return True
     with contextlib.suppress(ValueError):

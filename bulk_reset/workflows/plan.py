@@ -248,7 +248,7 @@ def _row_plan(change: Change, comparison: Comparison) -> RowPlan:
             text_of(name, comparison.before[name]),
             text_of(name, wanted),
             _expected_text(name, comparison),
-            why_not_restorable(name, comparison.before[name]),
+            why_not_restorable(name, comparison.before[name], wanted),
             comparison.before[name],
             wanted,
             origins.get(name, ""),

@@ -16,7 +16,7 @@ from bulk_reset.core.argument_types import or_default, require, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.custom_fields import custom_column
 from bulk_reset.core.errors import RunError
-from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.engine.connection import connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.incident_reader import IncidentReader, open_incident_reader
@@ -211,4 +211,4 @@ def first_incidents(
 
 
 def _is_further(name: str) -> bool:
-    return name.startswith("field:") or name == "comment"
+    return name not in SETTABLE_FIELDS

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
+from bulk_reset.core.actions import ACTION_FIELD, undoing_action
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, is_same, text_of
 from bulk_reset.core.errors import InputError
@@ -161,7 +162,7 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         NotRestored(incident_id, name, step.was, step.wrote, reason, step.values.link)
         for incident_id, fields in steps.items()
         for name, step in fields.items()
-        if (reason := why_not_restorable(name, step.was))
+        if (reason := why_not_restorable(name, step.was, step.wrote))
     ]
     gone = {(one.incident_id, one.field) for one in found}
     # What did not have the new value after the run still has the one before.
@@ -302,15 +303,20 @@ def _table_of(sheet: Path, rows: Iterable[_Row], own_rows: Mapping[int, int]) ->
     rows = list(rows)
     customs = dict.fromkeys(name for _, fields in rows for name in fields if is_custom(name))
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
+    if any(ACTION_FIELD in fields for _, fields in rows):
+        columns[ACTION_FIELD] = ACTION_FIELD
     names = [header_of(column) for column in columns.values()]
     cells = []
     for incident_id, fields in rows:
         number = next(iter(fields.values())).values.row_number
         wrote = _texts(columns, fields, "wrote")
+        was = _texts(columns, fields, "was")
+        if ACTION_FIELD in fields:
+            was[ACTION_FIELD] = undoing_action(was[ACTION_FIELD], wrote[ACTION_FIELD])
         cells.append(
             (
                 incident_id,
-                *_texts(columns, fields, "was").values(),
+                *was.values(),
                 str(own_rows.get(number, number)),
                 *wrote.values(),
                 check_of(incident_id, wrote),

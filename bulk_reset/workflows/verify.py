@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
-from bulk_reset.core.custom_fields import COMMENT_FIELD, is_same, live_value
+from bulk_reset.core.custom_fields import COMMENT_FIELD, has_value, live_value
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
@@ -100,7 +100,7 @@ def verify_report(
     mismatches = tuple(
         Mismatch(one.row_number, *key, one.wrote[key[1]], found.get(key), links.get(key[0], ""))
         for key, one in expected.items()
-        if not is_same(found.get(key), one.wrote[key[1]])
+        if not has_value(key[1], found.get(key), one.wrote[key[1]])
     )
     wrong = {(mismatch.incident_id, mismatch.field) for mismatch in mismatches}
     own = values[fresh.first_value - first_value :] if fresh is not None else []

@@ -70,6 +70,7 @@ def test_sigterm_of_the_schedule_ends_runs_on_workers_gracefully(tmp_path: Path)
     ] * 2
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_respond_is_named(tmp_path: Path) -> None:
     """Nothing is run; the run keeps its folder and is tried again later."""
     state = write_fleet(tmp_path, 1, 1)

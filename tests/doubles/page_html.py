@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import re
+import struct
 from html.parser import HTMLParser
+from typing import Any
 
 from markupsafe import Markup
 
 from bulk_reset.reports.html_page import environment
-from bulk_reset.reports.row_list import ROW_END, ListRow, unpacked
+from bulk_reset.reports.row_list import CELL_END, PART_END, ROW_END, FieldChange, ListRow
 
 
 class Seen(HTMLParser):
@@ -54,8 +57,36 @@ def articles(page: str) -> list[str]:
 def packed_rows(page: str) -> list[ListRow]:
     """Return all rows of a page, as its script unpacks them."""
     blocks = re.findall(r'class="rows">([\w+/=]+)</script>', page)
-    texts = [gzip.decompress(base64.b64decode(block)).decode() for block in blocks]
-    return [unpacked(row) for text in texts for row in text.split(ROW_END)]
+    settings = re.search(r'id="settings">(.*?)</script>', page)
+    (numbers,) = re.findall(r'id="kinds">([\w+/=]+)</script>', page)
+    assert settings
+    kinds = json.loads(settings[1])["kinds"]
+    kind_of = [kinds[number] for (number,) in struct.iter_unpack("<I", unpacked(numbers))]
+    texts = [row for block in blocks for row in unpacked(block).decode().split(ROW_END)[:-1]]
+    return [_row(text, kind) for text, kind in zip(texts, kind_of, strict=True)]
+
+
+def unpacked(block: str) -> bytes:
+    """Return the content of a packed block of a page."""
+    return gzip.decompress(base64.b64decode(block))
+
+
+def _row(text: str, kind: dict[str, Any]) -> ListRow:
+    searched, others = text.split(PART_END)
+    *cells, values = _split(searched, 6)
+    link, note, marks = _split(others, 2)
+    fields = tuple(
+        FieldChange(*values[4 * n : 4 * n + 3], values[4 * n + 3] if mark else None, lost)
+        for n, (mark, lost) in enumerate(zip(marks[::2], marks[1::2], strict=True))
+    )
+    assert [field.field for field in fields] == kind["fields"]
+    return ListRow._make([*cells, fields, kind["status"], kind["group"], link, note])
+
+
+def _split(text: str, first: int) -> list[Any]:
+    """Return the first cells, then a list of the rest."""
+    cells = text.split(CELL_END)
+    return [*cells[:first], cells[first:]]
 
 
 def policy_of(page: Seen) -> str:

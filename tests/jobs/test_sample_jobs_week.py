@@ -67,6 +67,8 @@ class Week(VirtualSchedule):
         monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
         monkeypatch.setenv("API", sandbox.url)
         for sample in SAMPLES.glob("*.toml"):
+            if sample.stem == "resolve-stale":  # tested in test_stale_incidents
+                continue
             text = re.sub(r"sandbox_state = .*\n", HERE, sample.read_text())
             (folder / sample.name).write_text(text)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,7 +21,9 @@ from bulk_reset.core.outcome import Status
 from bulk_reset.core.safe_text import guard_formula
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
+from bulk_reset.reports import html_page, row_list
 from bulk_reset.reports.plan_page import PlanPage
+from bulk_reset.reports.row_list import FieldChange
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 ROWS = 450
@@ -289,6 +293,72 @@ async def test_the_script_creates_rows_as_the_template_does(
     assert "<img" in await opened.page.inner_text("#list"), HOSTILE
     await opened.page.check("#entire")
     assert "…" not in await opened.page.inner_text("#list dl >> nth=4")
+    assert opened.troubles == []
+
+
+async def test_the_script_compares_words_as_the_template_does(
+    tmp_path: Path, opened: Opened
+) -> None:
+    """Words, Chinese, marks, emoji and long texts: the same parts, also of unrelated texts."""
+    chance = random.Random(20)  # noqa: S311  (texts to compare)
+    words = [
+        *[
+            "a",
+            "b",
+            "c",
+            "磁盘",
+            "已满",
+            "ガ",
+            "é",
+            "👍🏽",
+            "👩\u200d🔧",
+            "🇨🇳",
+            "x_1",
+            ".",
+            ",",
+            "-",
+            "(",
+            "𠀀",
+            "é",
+        ],
+        " ",
+        "\n",
+        "\t",
+        "  ",
+    ]
+    texts = [
+        "".join(chance.choice(words) + " " * (chance.random() < 0.4) for _ in range(length))
+        for length in (0, 1, 2, 5, 12, 40, 300)
+        for _ in range(12)
+    ]
+    pairs = [("", ""), *itertools.combinations(texts, 2)][::3]
+    pairs += [(text, text.replace("b", "b b", 1).replace("磁", "", 2)) for text in texts]
+    await opened.go(write_page(write_small(tmp_path)))
+    script = "pairs => pairs.map(([old, now]) => changeParts(old, now))"
+    by_script = await opened.page.evaluate(script, pairs)
+    for (old, new), parts in zip(pairs, by_script, strict=True):
+        assert [(kind, text) for kind, text in parts] == FieldChange("title", old, new).parts
+    assert opened.troubles == []
+
+
+async def test_a_search_unpacks_the_blocks_it_needs(
+    tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of blocks that were not shown are found, turned to and saved; a new search ends one."""
+    monkeypatch.setattr(row_list, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(html_page, "BLOCK_ROWS", 64)
+    await opened.go(write_page(write_many(tmp_path)))
+    page = opened.page
+    assert await page.evaluate("[...unpackedBlocks.keys()]") == [0, 1, 2, 3]
+    await page.evaluate("[words.value = 'Straße-1', find(), words.value = 'ße-44', find()].at(-1)")
+    assert await opened.rows() == ["Row 44", *(f"Row {number}" for number in range(440, 450))]
+    await page.evaluate("(unpackedBlocks.clear(), words.value = '', find())")
+    await page.click("button.next >> nth=0")
+    await page.wait_for_function("() => range.textContent.includes('201 to 400')")
+    async with page.expect_download() as started:
+        await page.click("#download")
+    found = lines_of(await (await started.value).path())
+    assert [line["row"] for line in found] == [str(number) for number in range(2, ROWS + 2)]
     assert opened.troubles == []
 
 

@@ -291,7 +291,7 @@ def test_a_row_has_its_outcome_and_its_changes() -> None:
         "wrote": {"title": "New"},
         "lost": {"title": "why"},
     }
-    change = FieldChange("title", "Old", "New", "", "-3+3", "", "Cannot be restored: why")
+    change = FieldChange("title", "Old", "New", note="Cannot be restored: why")
     assert list_row(outcome, "12", values) == ListRow(
         *("9", seed_id(9), "E", "m", "", "comment", (change,)),
         *(list(Status).index(Status.FAILED), "12", "", "sent 2 times · HTTP 500"),
@@ -299,12 +299,12 @@ def test_a_row_has_its_outcome_and_its_changes() -> None:
 
 
 def test_the_page_makes_no_requests_and_runs_only_its_own_scripts(tmp_path: Path) -> None:
-    """Its policy allows one stylesheet and four scripts, by hash, and no address at all."""
+    """Its policy allows one stylesheet and five scripts, by hash, and no address at all."""
     page = Seen(page_of(write_small(tmp_path)))
     one = r"'sha256-[\w+/=]{44}'"
 
     assert re.fullmatch(
-        f"default-src 'none'; style-src {one}; script-src {one} {one} {one} {one}; "
+        f"default-src 'none'; style-src {one}; script-src {one} {one} {one} {one} {one}; "
         "img-src data:; base-uri 'none'; form-action 'none'",
         policy_of(page),
     )

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from programs import SandboxProcess
 from test_sandbox import FIRST, START, Client, serving, start_command
 
-from bulk_reset.sandbox import Sandbox, SandboxConfig, StateError
+from bulk_reset.sandbox import Sandbox, SandboxConfig, StateError, journal
 from bulk_reset.sandbox.incidents import blank, seed_id, seeded
+from bulk_reset.sandbox.journal import journal_of
 from bulk_reset.sandbox.state import load_state, save_state
 
 SECOND = seed_id(2)
@@ -260,7 +261,44 @@ async def test_a_full_disk_leaves_the_state_before(
     with pytest.raises(StateError, match=r"cannot be written \(No space left on device\)"):
         await retitle(state, "one", fill_up)
     assert read(state)[FIRST] == seeded(1, START) | {"applied": 0}
+    assert sorted(state.parent.iterdir()) == [state, journal_of(state)]
+    monkeypatch.undo()
+    found = load_state(state)  # The journal has the change.
+    assert found is not None
+    assert found[FIRST]["title"] == "one"
+
+
+async def test_what_was_answered_before_a_kill_is_there_again(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sandbox that is killed saves nothing at its end; its journal has each change."""
+    async with serving(state=state) as client:
+        before = read(state)
+        await use(client)
+        shown = await client.get("/_incidents")
+        kept = {path: path.read_bytes() for path in state.parent.iterdir()}
     assert list(state.parent.iterdir()) == [state]
+    for path, content in kept.items():  # as a kill leaves them, with a line that is torn
+        path.write_bytes(content + b'{"inci' * (path != state))
+    assert read(state) == before
+    assert load_state(state) == shown
+    monkeypatch.setattr(journal, "_MOST_BYTES", 1)
+    async with serving(state=state) as client:  # Each change finds a journal that is full.
+        assert await client.get("/_incidents") == shown
+        await use(client)
+        assert read(state) == await client.get("/_incidents") != shown
+
+
+async def test_the_journal_of_another_state_is_ignored(state: Path) -> None:
+    """A file that was put in the place of a state is what counts; a journal alone is nothing."""
+    async with serving(state=state) as client:
+        await use(client)
+        kept = {path: path.read_bytes() for path in (state, journal_of(state))}
+    for path, content in kept.items():
+        path.write_bytes(content + b"\n" * (path == state))
+    assert load_state(state) == read(state)
+    state.unlink()  # noqa: ASYNC240  (no other task runs)
+    assert load_state(state) is None
 
 
 async def test_a_state_reaches_the_disk_before_it_takes_the_files_place(

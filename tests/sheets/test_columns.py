@@ -148,8 +148,8 @@ def test_mapping_takes_precedence_over_names(
             InputError,
             (
                 "mapping={'titel': 'x'}: 'titel' is not a field. Use one of incident_id, title, "
-                "description, impact, root_cause, resolution, incident_severity, comment or "
-                "field:NAME."
+                "description, impact, root_cause, resolution, incident_severity, action, comment "
+                "or field:NAME."
             ),
         ),
         (

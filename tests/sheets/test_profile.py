@@ -85,7 +85,7 @@ def test_every_error_of_a_profile_has_its_line_and_the_nearest_name(tmp_path: Pa
     use = 'Use the columns of the sheet: {{ row.NAME }} or {{ row["NAME"] }}.'
     fields = (
         "incident_id, title, description, impact, root_cause, resolution, incident_severity, "
-        "comment or field:NAME"
+        "action, comment or field:NAME"
     )
     assert [line.removeprefix(f"{path}:") for line in raised.value.lines()] == [
         "2: source.header_row: must be 1 or more. Use the row that Excel shows.",

@@ -91,7 +91,7 @@ def test_every_error_of_a_file_of_rules_has_its_line(tmp_path: Path) -> None:
         read_rules(path)
 
     fields = (
-        "title, description, impact, root_cause, resolution, incident_severity, comment or "
+        "title, description, impact, root_cause, resolution, incident_severity, action, comment or "
         "field:NAME"
     )
     no_rule = "has no rule. Use regex, allowed, forbidden, must_differ, requires."

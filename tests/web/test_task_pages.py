@@ -83,6 +83,25 @@ async def test_a_form_of_an_older_page_changes_nothing(client: Client) -> None:
     assert (answer.status, "changed in another tab" in answer.text) == (409, True)
 
 
+async def test_errors_are_in_the_language_of_the_user(client: Client) -> None:
+    """What the page reports itself is translated; an error from below gets a lead-in."""
+    client.headers["Accept-Language"] = "zh-CN"
+    answer = await post(client, "/tasks/20260101-000000-aaaaaa/check")
+    assert (answer.status, answer.text) == (404, "没有这个表格。它可能已被删除。\n")
+    task = await opened(client, f"{seed_id(1)},Renamed 1,")
+    answer = await post(client, f"{task}/run", canary="many")
+    assert (answer.status, answer.text) == (400, "先发送的行数不是 1000 以内的数字。\n")
+    answer = await post(client, "/rule", rule_field="title", rule="{{ title ")
+    assert "程序报告" in answer.text
+    await post(client, f"{task}/columns", **{"column-0": "incident_id", "column-1": "title"})
+    await ended(client, task)
+    await post(client, f"{task}/plan")
+    await ended(client, task)
+    await post(client, f"{task}/run", canary="1")
+    await ended(client, task)
+    assert "已更新" in (await client.get(f"{task}/result")).text
+
+
 @pytest.mark.parametrize("value", ["x", "1e3", "", "9" * 20, "-1", "5"])
 async def test_a_cell_that_does_not_exist_is_refused(client: Client, value: str) -> None:
     """A number that is none, or of no row or column, is an error of the request."""

@@ -151,6 +151,7 @@ class Job(JobTable):
             report=report,
             before=run.before,
             overwrite=run.overwrite,
+            mute_reply=run.mute_reply,
             canary=run.canary,
             verify=run.verify,
             note=run.note,
@@ -183,6 +184,6 @@ def _unknown_fields(table: Mapping[str, str], value: str) -> dict[str, str]:
     """Return the keys that are no fields, each with its problem."""
     problem = (
         "no such field. Allowed are title, description, impact, root_cause, resolution, "
-        f"incident_severity, 'field:NAME' and comment, each with {value}."
+        f"incident_severity, 'field:NAME', action and comment, each with {value}."
     )
     return {name: problem for name in table if field_named(name) is None}

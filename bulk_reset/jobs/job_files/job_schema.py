@@ -141,6 +141,7 @@ class RunSettings(JobTable):
     skip_invalid: bool = False
     overwrite: bool = False
     before: bool = True
+    mute_reply: bool = False
     canary: Annotated[int, Field(ge=1)] | None = None
     verify: bool = False
     note: Annotated[str, Field(max_length=LONGEST_NOTE)] = ""

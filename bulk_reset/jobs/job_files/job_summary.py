@@ -203,9 +203,14 @@ def _sending(job: Job) -> str:
         texts.append("invalid rows are skipped")
     if run.on_conflict != "error":
         texts.append(f"contradicting rows: {run.on_conflict}")
-    if run.verify:
-        texts.append("verifies the updated incidents")
-    return "; ".join(texts)
+    return "; ".join([*texts, *_sending_flags(job)])
+
+
+def _sending_flags(job: Job) -> Iterator[str]:
+    if job.run.mute_reply:
+        yield "webhooks are not called for comments"
+    if job.run.verify:
+        yield "verifies the updated incidents"
 
 
 def _safety(job: Job) -> str:

@@ -1,76 +1,88 @@
 "use strict";
-// The list of rows: unpacks them, searches and filters them, creates the visible ones, and saves
-// what is listed as CSV. The layout of a row's text is described in row_list.py.
+// The list of rows: searches and filters them, creates the visible ones, and saves what is listed
+// as CSV. The layout of a row's text is described in row_list.py. Blocks of rows stay packed until
+// they are needed, and the last ones stay unpacked: a million rows take gigabytes as texts.
 const $ = name => document.getElementById(name);
 const all = selector => [...document.querySelectorAll(selector)];
 const root = document.documentElement;
 const ROW = "\x1e", PART = "\x1d", CELL = "\x1f";
-const SEARCHED_CELLS = 4, OTHER_CELLS = 3;  // of each field
+const SEARCHED_CELLS = 4, OTHER_CELLS = 2;  // of each field
+const MOST_UNPACKED = 6e7;  // characters
 const settings = JSON.parse($("settings").textContent);
 const list = $("list"), words = $("words"), size = $("size"), entire = $("entire");
 const layout = $("layout"), group = $("group"), field = $("field");
 const boxes = all("#filters input[type=checkbox]");
 const names = settings.statuses.map(status => status.name);
-const blocks = [];  // text, where rows begin, where the cells begin that are not searched
-const rowsWithField = new Map();
-let total = 0, found = new Uint32Array(0), at = 0, statuses, groups;
+const blocks = all("script.rows");
+const unpackedBlocks = new Map();  // number -> text, where rows begin, where their parts begin
+let total = 0, unpackedLength = 0, kinds, found = new Uint32Array(0), at = 0, search = 0;
 
 // --- Unpacking ------------------------------------------------------------------------------
 
-async function unpacked(script) {
+function unpacked(script) {
   const raw = atob(script.textContent), bytes = new Uint8Array(raw.length);
   for (let n = 0; n < raw.length; n++) bytes[n] = raw.charCodeAt(n);
-  script.remove();
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).text();
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+}
+async function readKinds() {
+  const numbers = new DataView(await unpacked($("kinds")).arrayBuffer());
+  total = numbers.byteLength / 4;
+  kinds = new Uint32Array(total);
+  for (let row = 0; row < total; row++) kinds[row] = numbers.getUint32(4 * row, true);
 }
 function indexed(text) {
-  const rows = [0], parts = [], marks = [];
+  const rows = [0], parts = [];
   for (let row = 0; row < text.length;) {
-    const part = text.indexOf(PART, row), end = text.indexOf(CELL, part);
+    const part = text.indexOf(PART, row);
     parts.push(part);
-    marks.push(text.slice(part + 1, end));
-    const next = text.indexOf(ROW, end);
-    row = next < 0 ? text.length : next + 1;
+    row = text.indexOf(ROW, part) + 1;
     rows.push(row);
   }
-  return { text, rows: Uint32Array.from(rows), parts: Uint32Array.from(parts), marks };
+  return { text, rows: Uint32Array.from(rows), parts: Uint32Array.from(parts) };
 }
-async function read() {
-  for (const script of all("script.rows")) {
-    const block = indexed(await unpacked(script));
-    block.first = total;
-    total += block.parts.length;
-    blocks.push(block);
-    $("range").textContent = `Reading rows: ${total.toLocaleString("en")} …`;
+async function unpackedBlock(n) {
+  const block = indexed(await unpacked(blocks[n]).text());
+  if (!unpackedBlocks.has(n)) unpackedLength += block.text.length;
+  unpackedBlocks.set(n, block);
+  for (const [old, { text }] of unpackedBlocks) {
+    if (unpackedLength <= MOST_UNPACKED || old === n) break;
+    unpackedBlocks.delete(old);
+    unpackedLength -= text.length;
   }
-  statuses = new Uint8Array(total);
-  groups = new Int16Array(total);
-  for (const block of blocks) {
-    block.marks.forEach((mark, n) => {
-      statuses[block.first + n] = mark.charCodeAt(0) - 48;
-      groups[block.first + n] = mark.length > 1 ? Number(mark.slice(1)) : -1;
-    });
-    delete block.marks;
+  return block;
+}
+// Call take(block, place in it, row) with each of these rows; false if another search has begun.
+// It is done at once if the blocks are unpacked already.
+async function eachRow(rows, take) {
+  const own = search;
+  let n = -1, block;
+  for (const row of rows) {
+    const here = Math.floor(row / settings.block_rows);
+    if (here !== n) {
+      n = here;
+      block = unpackedBlocks.get(n);
+      if (!block) block = await unpackedBlock(n);
+      if (own !== search) return false;
+    }
+    take(block, row - n * settings.block_rows, row);
   }
+  return true;
 }
-function rowText(row) {
-  let n = blocks.length - 1;
-  while (blocks[n].first > row) n--;
-  const block = blocks[n], place = row - block.first, last = place === block.parts.length - 1;
-  return block.text.slice(block.rows[place], block.rows[place + 1] - (last ? 0 : 1));
+function rowText({ text, rows }, place) {
+  return text.slice(rows[place], rows[place + 1] - 1);
 }
-function unpackedRow(text) {
+function unpackedRow(text, kind) {
   const [searched, others] = text.split(PART);
   const [row, id, code, message, request, other, ...values] = searched.split(CELL);
-  const [mark, link, note, ...marks] = others.split(CELL);
+  const [link, note, ...marks] = others.split(CELL);
   const fields = [];
   for (let n = 0; n < values.length / SEARCHED_CELLS; n++) {
     const [name, old, now, pulled] = values.slice(SEARCHED_CELLS * n);
-    const [ops, pulledOps, lost] = marks.slice(OTHER_CELLS * n);
-    fields.push({ name, old, now, pulled, ops, pulledOps, lost });
+    const [hasPulled, lost] = marks.slice(OTHER_CELLS * n);
+    fields.push({ name, old, now, pulled, hasPulled, lost });
   }
-  return { row, id, code, message, request, other, fields, status: Number(mark[0]), link, note };
+  const { status } = settings.kinds[kind];
+  return { row, id, code, message, request, other, fields, status, link, note };
 }
 
 // --- One row --------------------------------------------------------------------------------
@@ -83,47 +95,41 @@ function add(parent, tag, text, className) {
   return element;
 }
 const SPACE_SIGN = { " ": "␣", "\u3000": "␣", "\t": "⇥", "\n": "↵\n" };
-function addChange(parent, old, now, ops, without) {
-  let oldAt = 0, nowAt = 0;
-  for (const [, sign, length] of ops.matchAll(/([-+=~])(\d+)/g)) {
-    const count = Number(length);
-    let text = sign === "+" ? now.slice(nowAt, nowAt + count)
-      : old.slice(oldAt, oldAt + count);
-    if (sign !== "+") oldAt += count;
-    if (sign !== "-") nowAt += count;
-    if (sign === without) continue;
-    if (sign === "=" || sign === "~") {
-      parent.append(sign === "~" && !entire.checked ? "…" : text);
+function addChange(parent, parts, without) {
+  for (let [kind, text] of parts) {
+    if (kind === without) continue;
+    if (kind === "same" || kind === "cut") {
+      parent.append(kind === "cut" && !entire.checked ? "…" : text);
       continue;
     }
     if (/^[ \u3000\t\n]+$/.test(text))
       text = text.replace(/[ \u3000\t\n]/g, space => SPACE_SIGN[space]);
-    add(parent, sign === "-" ? "del" : "ins", text);
+    add(parent, kind === "old" ? "del" : "ins", text);
   }
 }
-function addState(parent, label, old, now, ops, without) {
+function addState(parent, label, parts, without) {
   const line = add(parent, "p");
   add(line, "b", label);
   line.append(" ");
-  addChange(line, old, now, ops, without);
+  addChange(line, parts, without);
 }
-function addField(parent, { old, now, pulled, ops, pulledOps, lost }) {
-  const isSideBySide = layout.value === "side";
-  if (pulledOps) addState(parent, "pulled", pulled, old, pulledOps, "+");
-  if (isSideBySide) {
+function addField(parent, { old, now, pulled, hasPulled, lost }) {
+  const parts = changeParts(old, now), earlier = hasPulled ? changeParts(pulled, old) : [];
+  if (hasPulled) addState(parent, "pulled", earlier, "new");
+  if (layout.value === "side") {
     const pair = add(parent, "div", "", "pair");
-    addChange(add(pair, "p"), old, now, ops, "+");
-    addChange(add(pair, "p"), old, now, ops, "-");
-  } else if (pulledOps) {
-    addState(parent, "current", pulled, old, pulledOps, "-");
-    addState(parent, "new", old, now, ops);
+    addChange(add(pair, "p"), parts, "new");
+    addChange(add(pair, "p"), parts, "old");
+  } else if (hasPulled) {
+    addState(parent, "current", earlier, "old");
+    addState(parent, "new", parts);
   } else {
-    addChange(add(parent, "p"), old, now, ops);
+    addChange(add(parent, "p"), parts);
   }
   if (lost) add(parent, "p", lost, "lost");
 }
-function createRow(text) {
-  const row = unpackedRow(text), status = settings.statuses[row.status];
+function createRow(text, kind) {
+  const row = unpackedRow(text, kind), status = settings.statuses[row.status];
   const article = document.createElement("article");
   article.className = status.name;
   const head = add(article, "h3");
@@ -153,11 +159,13 @@ function createRow(text) {
 
 // --- Finding and showing --------------------------------------------------------------------
 
-function show(start) {
-  const step = Number(size.value);
-  at = Math.max(0, Math.min(start, found.length - 1));
-  const end = Math.min(at + step, found.length), rows = [];
-  for (let n = at; n < end; n++) rows.push(createRow(rowText(found[n])));
+async function show(start) {
+  const step = Number(size.value), rows = [];
+  const first = Math.max(0, Math.min(start, found.length - 1));
+  const end = Math.min(first + step, found.length);
+  const take = (block, place, row) => rows.push(createRow(rowText(block, place), kinds[row]));
+  if (!await eachRow(found.subarray(first, end), take)) return;
+  at = first;
   list.replaceChildren(...rows);
   const many = n => n.toLocaleString("en");
   const showing = found.length ? `; showing ${many(at + 1)} to ${many(end)}.` : ".";
@@ -168,47 +176,48 @@ function show(start) {
   for (const back of all(".back")) back.disabled = at === 0;
   for (const next of all(".next")) next.disabled = end >= found.length;
 }
-function hasField(name) {
-  if (!rowsWithField.has(name)) {
-    const has = new Uint8Array(total);
-    for (let row = 0; row < total; row++) {
-      const cells = rowText(row).split(PART)[0].split(CELL);
-      for (let n = 6; n < cells.length; n += SEARCHED_CELLS) if (cells[n] === name) has[row] = 1;
-    }
-    rowsWithField.set(name, has);
-  }
-  return rowsWithField.get(name);
-}
-function withWords(wanted, isWanted, take) {
-  const plain = wanted.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  const search = new RegExp(plain, "giu");
-  for (const { text, rows, parts, first } of blocks) {
-    let row = 0, hit;
-    search.lastIndex = 0;
-    while ((hit = search.exec(text))) {
-      while (rows[row + 1] <= hit.index) row++;
-      if (hit.index < parts[row] && isWanted(first + row)) take(first + row);
-      search.lastIndex = rows[++row];
-      if (row >= parts.length) break;
-    }
-  }
-}
-function find() {
+function rowsWanted() {
   const shown = new Set(boxes.filter(box => box.checked).map(box => names.indexOf(box.value)));
-  const wanted = words.value.trim(), own = group?.value ? Number(group.value) : null;
-  const has = field?.value ? hasField(field.value) : null;
-  const isWanted = row => shown.has(statuses[row]) && (own === null || groups[row] === own)
-    && (!has || has[row]);
-  const hits = new Uint32Array(total);
+  const isWanted = settings.kinds.map(kind => shown.has(kind.status)
+    && (!group?.value || group.value === kind.group)
+    && (!field?.value || kind.fields.includes(field.value)));
+  const rows = new Uint32Array(total);
   let count = 0;
-  const take = row => { hits[count++] = row; };
-  if (wanted) withWords(wanted, isWanted, take);
-  else for (let row = 0; row < total; row++) if (isWanted(row)) take(row);
-  found = hits.slice(0, count);
-  show(0);
+  for (let row = 0; row < total; row++) if (isWanted[kinds[row]]) rows[count++] = row;
+  return rows.slice(0, count);
 }
-function turn(by) {
-  show(at + by * Number(size.value));
+// Keep the rows that have these words; null if another search has begun.
+async function withWords(wanted, rows) {
+  const pattern = new RegExp(wanted.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "giu");
+  let count = 0, last = null, hit = null;
+  const isWhole = await eachRow(rows, (block, place, row) => {
+    if (block !== last) {
+      last = block;
+      pattern.lastIndex = 0;
+      hit = pattern.exec(block.text);
+      if (rows.length > total / 2) $("range").textContent =
+        `Searching: row ${row.toLocaleString("en")} of ${total.toLocaleString("en")} …`;
+    }
+    // The block is searched as one text; hits between the rows are skipped.
+    if (hit && hit.index < block.rows[place]) {
+      pattern.lastIndex = block.rows[place];
+      hit = pattern.exec(block.text);
+    }
+    if (hit && hit.index < block.parts[place]) rows[count++] = row;
+  });
+  return isWhole ? rows.slice(0, count) : null;
+}
+async function find() {
+  search++;
+  const wanted = words.value.trim(), rows = rowsWanted();
+  const kept = wanted ? await withWords(wanted, rows) : rows;
+  if (!kept) return;
+  found = kept;
+  await show(0);
+}
+async function turn(by) {
+  search++;
+  await show(at + by * Number(size.value));
   $("changes").scrollIntoView();
 }
 let soon = 0;
@@ -236,19 +245,25 @@ function csvLine(cells) {
     return /[",;\r\n\t]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }).join(",");
 }
-function csvLines(text) {
-  const row = unpackedRow(text);
+function csvLines(text, kind) {
+  const row = unpackedRow(text, kind);
   const own = [row.row, row.id, names[row.status], row.code, row.message, row.request];
   const lines = row.fields.map(one => csvLine([...own, one.name, one.old, one.now]));
   if (row.other || !lines.length) lines.push(csvLine([...own, row.other, "", ""]));
   return lines;
 }
-function download() {
-  const lines = [COLUMNS.join(",")];
-  for (const row of found) lines.push(...csvLines(rowText(row)));
+async function download() {
+  const parts = ["\ufeff" + COLUMNS.join(",") + "\r\n"];
+  let lines = [];
+  const pack = () => parts.push(new Blob(lines.map(line => line + "\r\n")));
+  const isWhole = await eachRow(found, (block, place, row) => {
+    lines.push(...csvLines(rowText(block, place), kinds[row]));
+    if (lines.length > settings.block_rows) lines = (pack(), []);
+  });
+  if (!isWhole) return;
+  pack();
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(
-    new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
   link.download = settings.csv;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
@@ -269,9 +284,9 @@ function listen() {
   for (const hidden of all(".bar, button.pick")) hidden.hidden = false;
 }
 if ("DecompressionStream" in window) {
-  read().then(() => {
+  readKinds().then(async () => {
     listen();
-    find();
+    await find();
     root.dataset.ready = "yes";
   });
 } else {
