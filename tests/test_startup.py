@@ -116,7 +116,10 @@ def test_whatever_is_imported_is_declared() -> None:
     """The package alone installs everything that it needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["fast"], *extras["shared"], *extras["dask"]]
+    needed = [
+        *project["dependencies"],
+        *(text for name in ("fast", "shared", "dask", "frames") for text in extras[name]),
+    ]
     declared = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower().replace("_", "-") for text in needed}
     owners = packages_distributions()
     undeclared = {

@@ -47,6 +47,8 @@ MEANING_OF: Final = {
     Status.PENDING: "not processed",
 }
 """The meaning of each status, in the order in which tables list them."""
+IN_DOUBT: Final = "comment_in_doubt"
+"""The error code of a comment that may have been added."""
 NOT_EDITED: Final = "not edited since the pull"
 SAME_VALUES: Final = "the incident already has these values"
 """Why a row is ``unchanged``: in the report's column ``error_message``."""

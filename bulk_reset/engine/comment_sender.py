@@ -9,18 +9,15 @@ comment stays in doubt; the next run of the row reads the timeline again before 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.errors import PermanentError, RequestError
 from bulk_reset.core.json_codec import loads
+from bulk_reset.core.outcome import IN_DOUBT
 from bulk_reset.engine.attempts import Attempts, Trail
 from bulk_reset.engine.row_outcomes import Answer
 from bulk_reset.engine.timeline import Timelines
-
-IN_DOUBT: Final = "comment_in_doubt"
-"""The error code of a comment that may have been added."""
 
 
 class CommentSender:

@@ -149,6 +149,7 @@ class Limiter:
         narrow = min(windows, key=lambda window: window.window_s)
         per_s = narrow.limit / narrow.window_s
         burst = min(narrow.limit, max(_BURST, int(per_s * _LATE_S)))
+
         self._pacer = AsyncLimiter(burst, burst / per_s)
 
     def __repr__(self) -> str:

@@ -41,6 +41,8 @@ from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.cell_rules import error_of
 from bulk_reset.sheets.columns import OWN_PREFIX
 
+BEFORE: Final = "before.csv"
+"""The end of the file's name; it begins with that of the report."""
 _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "before", "wrote"))
 COLUMNS: Final = (*FIELDS, *_OWN)
 HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()

@@ -17,9 +17,8 @@ from typing import Final, NamedTuple, TextIO
 from bulk_reset.core.atomic_file import opener_like
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.fields import ID_FIELD
-from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.outcome import IN_DOUBT, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula, guard_formula
-from bulk_reset.engine.comment_sender import IN_DOUBT
 from bulk_reset.records.report_columns import as_text
 from bulk_reset.records.report_reader import beside, first_sent_at, read_report
 from bulk_reset.sheets.chunk import Chunk

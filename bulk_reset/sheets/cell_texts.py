@@ -11,8 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeGuard
 
-import pandas as pd
-
 from bulk_reset.sheets.cell_formats import CellFormat
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.workbooks.workbook_xml import ErrorCell
@@ -94,7 +92,7 @@ def _text_of(value: object) -> tuple[str, str]:
         # A data frame can contain half of a surrogate pair, a request cannot.
         whole = value.encode(errors="replace").decode()
         return (value, "") if whole == value else (whole, INCOMPLETE_CHARACTER)
-    if value is None or value is pd.NaT or value is pd.NA:
+    if value is None:
         return "", ""
     if isinstance(value, bool):
         return str(value).upper(), ""

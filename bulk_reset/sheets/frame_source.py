@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-
-import pandas as pd
+from typing import TYPE_CHECKING, TypeGuard
 
 from bulk_reset.sheets.cell_texts import Formats, text_columns
 from bulk_reset.sheets.chunk import Chunk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def is_frame(value: object) -> TypeGuard[pd.DataFrame]:
+    """Return whether a value is a data frame, without importing pandas."""
+    frame_type = getattr(sys.modules.get("pandas"), "DataFrame", None)
+    return frame_type is not None and isinstance(value, frame_type)
 
 
 class FrameSource:
@@ -25,6 +34,12 @@ class FrameSource:
         """Yield chunks; see ``Source``."""
         for start in range(0, len(self._frame), chunk_rows):
             part = self._frame.iloc[start : start + chunk_rows]
-            columns = [part.iloc[:, position].tolist() for position in range(part.shape[1])]
+            columns = [_cells(part.iloc[:, position]) for position in range(part.shape[1])]
             numbers = list(range(start + 2, start + 2 + len(part)))
             yield text_columns(numbers, columns, self.formats)
+
+
+def _cells(column: pd.Series) -> list[object]:
+    """Return the values of a column; None for each kind of a missing value."""
+    cells: list[object] = column.astype(object).where(column.notna(), None).tolist()
+    return cells

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bulk_reset.core.errors import InputError, SheetError
 from bulk_reset.core.fields import ID_FIELD
@@ -31,6 +29,9 @@ from bulk_reset.sheets.text_files.delimited import DelimitedSource
 from bulk_reset.sheets.user_rules import UserRules, read_rules
 from bulk_reset.sheets.workbook_source import WorkbookSource
 from bulk_reset.sheets.workbooks.workbook import large_workbook_notice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PathLike = str | os.PathLike[str]
 STDIN: Final = "-"
@@ -113,7 +114,7 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         InputError: an option does not fit the sheet.
     """
     reading = _Reading(mapping or {}, delimiter, encoding, sheet_name, header_row, profile, rules)
-    if isinstance(sheet, pd.DataFrame):
+    if not isinstance(sheet, (str, os.PathLike, ExactTable)):
         if header_row is not None:
             raise InputError(
                 f"{option_name('header_row')}: a data frame has column names already. "

@@ -14,7 +14,7 @@ import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulk_reset.core.counting import counted
 from bulk_reset.core.fields import ID_FIELD
@@ -24,8 +24,10 @@ from bulk_reset.sheets.cell_rules import CONTROL
 from bulk_reset.sheets.chunk import Chunk, Origin, ProfileFault
 from bulk_reset.sheets.columns import bind, field_named
 from bulk_reset.sheets.profile import Profile, ProfileError
-from bulk_reset.sheets.row_templates import RowTemplate
 from bulk_reset.sheets.toml_file import Keys, Problem
+
+if TYPE_CHECKING:
+    from bulk_reset.sheets.row_templates import RowTemplate
 
 TEMPLATE_COLUMN: Final = "{} (template)"
 """The name of a column that a template makes."""
@@ -249,6 +251,10 @@ class ProfileRows:
     def _bound_templates(
         self, templates: Mapping[str, str]
     ) -> Iterator[tuple[RowTemplate, tuple[int, ...]]]:
+        if not templates:
+            return
+        from bulk_reset.sheets.row_templates import RowTemplate  # noqa: PLC0415  (Jinja2)
+
         for name, text in templates.items():
             template = RowTemplate.of(text)
             found = [self._position(("templates", name), one) for one in template.columns]

@@ -142,7 +142,7 @@ class _Row:
 def _repeated_rows(sheet: Sheet, keys: list[npt.NDArray[np.uint64]]) -> dict[str, list[_Row]]:
     """Collect the valid rows of incidents that are in several rows, by reading the sheet again."""
     every = np.sort(np.concatenate(keys or [np.array([], np.uint64)]))
-    repeated = np.unique(every[1:][every[1:] == every[:-1]])
+    repeated = every[1:][every[1:] == every[:-1]]
     found: dict[str, list[_Row]] = {}
     # Two ids may have the same key, so the ids are compared below.
     for chunk in sheet.chunks() if len(repeated) else ():

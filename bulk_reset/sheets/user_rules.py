@@ -26,8 +26,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-import regex
-
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.errors import InputError
@@ -120,6 +118,8 @@ class UserRules:
         if not rule.regex:
             return None
         try:
+            import regex  # noqa: PLC0415  (takes some milliseconds)
+
             if regex.compile(rule.regex).fullmatch(text, timeout=_TIMEOUT_S):
                 return None
         except TimeoutError:
@@ -245,6 +245,8 @@ def _values(
 
 def _is_pattern(text: str, place: Keys, problems: list[Problem]) -> bool:
     try:
+        import regex  # noqa: PLC0415  (takes some milliseconds)
+
         regex.compile(text)
     except (regex.error, RecursionError, OverflowError) as exc:
         what = one_line(str(exc)).rstrip(".")

@@ -36,6 +36,7 @@ from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.quota.windows import ideal_s
 from bulk_reset.records.previous_index import LastWritten
+from bulk_reset.records.previous_values import BEFORE
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.reports.saved_plan_file import SavedPlanFile
@@ -43,7 +44,6 @@ from bulk_reset.workflows.conditions import Conditions
 from bulk_reset.workflows.run_session import RunSession, open_run
 from bulk_reset.workflows.saved_plans import EXPIRES_S, header_for
 from bulk_reset.workflows.sheet_opening import SheetLike
-from bulk_reset.workflows.verify import BEFORE
 
 DONE_BEFORE: Final = "done before"
 BEYOND_LIMIT: Final = "beyond the limit"

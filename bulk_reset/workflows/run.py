@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from bulk_reset.core.argument_types import or_default, require
+from bulk_reset.core.argument_types import described, or_default
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, StoppedError
 from bulk_reset.core.outcome import Status, StopReason
@@ -15,10 +14,14 @@ from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options
 from bulk_reset.records.approvals import Approval
 from bulk_reset.records.audit import audited
+from bulk_reset.sheets.frame_source import is_frame
 from bulk_reset.workflows.approve import require_approval
 from bulk_reset.workflows.canary import send_with_canary
 from bulk_reset.workflows.run_session import RunSession, open_run
 from bulk_reset.workflows.sheet_opening import SheetLike
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run(
@@ -100,7 +103,8 @@ def run_frame(
     """
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
-    require("frame", frame, pd.DataFrame, "a pandas DataFrame")
+    if not is_frame(frame):
+        raise InputError(f"frame: expected a pandas DataFrame, found {described(frame)}.")
     if options.verify:
         raise InputError("verify: not available in run_frame. Call verify(report) afterwards.")
     with (

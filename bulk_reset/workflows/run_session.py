@@ -29,7 +29,7 @@ from bulk_reset.quota.windows import ideal_s
 from bulk_reset.records.audit import note_start
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_index import LastWritten
-from bulk_reset.records.previous_values import PreviousValuesFile, SentDigests
+from bulk_reset.records.previous_values import BEFORE, PreviousValuesFile, SentDigests
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import beside, first_sent_at, read_report
 from bulk_reset.records.summary import ErrorGroups
@@ -49,7 +49,7 @@ from bulk_reset.workflows.sheet_opening import (
     report_path,
     require_sheet,
 )
-from bulk_reset.workflows.verify import BEFORE, FreshRun, verify_report
+from bulk_reset.workflows.verify import FreshRun, verify_report
 
 
 @dataclass(frozen=True, slots=True)

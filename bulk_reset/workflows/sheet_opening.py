@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, TypeAlias
 
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.callbacks import Callbacks
@@ -16,18 +16,22 @@ from bulk_reset.core.errors import InputError, NoRowsError
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.saved_plan import is_saved_plan
 from bulk_reset.engine.options import Options, PathLike, ReadingOptions
+from bulk_reset.records.previous_values import BEFORE
 from bulk_reset.records.report_reader import beside
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.sheets.corrections import CorrectedSource, Corrections
 from bulk_reset.sheets.exact_table import ExactTable
+from bulk_reset.sheets.frame_source import is_frame
 from bulk_reset.sheets.open_sheet import STDIN, open_sheet
 from bulk_reset.sheets.pulled_values import READ_ONLY_EDITED
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck, check_rows
 from bulk_reset.sheets.validation import CheckedChunk
-from bulk_reset.workflows.verify import BEFORE
 
-SheetLike = PathLike | pd.DataFrame | ExactTable
+if TYPE_CHECKING:
+    import pandas as pd
+
+SheetLike: TypeAlias = "PathLike | pd.DataFrame | ExactTable"
 """A path, ``-`` for CSV on standard input, a pandas DataFrame, or a table in memory."""
 
 
@@ -37,7 +41,7 @@ def require_sheet(sheet: object) -> None:
     Raises:
         InputError: it is of another type.
     """
-    if not isinstance(sheet, (pd.DataFrame, ExactTable)):
+    if not isinstance(sheet, ExactTable) and not is_frame(sheet):
         require_path("sheet", sheet)
 
 
@@ -133,7 +137,7 @@ def _facts(table: Sheet, sheet_check: SheetCheck) -> Iterator[str]:
 
 def report_path(sheet: SheetLike, options: Options) -> Path | None:
     """Return where the report is written: beside the sheet by default; None for a data frame."""
-    if options.report is not None or isinstance(sheet, (pd.DataFrame, ExactTable)):
+    if options.report is not None or not isinstance(sheet, (str, os.PathLike)):
         return options.report
     path = Path("stdin.csv") if str(sheet) == STDIN else Path(sheet)
     # A sheet and its plan are beside each other, and have other rows.

@@ -18,6 +18,7 @@ from bulk_reset.core.spool import Spool
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.history import WRITES
+from bulk_reset.records.previous_values import BEFORE
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.records.written_fields import unwritten_fields
@@ -26,7 +27,6 @@ from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.run import run
 from bulk_reset.workflows.undo_sheet import UndoSheet, make_undo_sheet
 from bulk_reset.workflows.undo_steps import NotRestored
-from bulk_reset.workflows.verify import BEFORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.safe_text import guard_formula
 from bulk_reset.core.spool import Spool
 from bulk_reset.records.previous_index import PreviousIndex
+from bulk_reset.records.previous_values import BEFORE
 from bulk_reset.records.report_file import refuse_while_written
 from bulk_reset.records.report_index import ReportIndex, each
 from bulk_reset.records.report_reader import beside
@@ -41,7 +42,6 @@ from bulk_reset.sheets.guards import guarded_row
 from bulk_reset.sheets.pulled_values import check_of, memory_header
 from bulk_reset.workflows.undo_reports import is_undo_report, next_undo_report
 from bulk_reset.workflows.undo_steps import NotRestored, Row, Step, steps_of
-from bulk_reset.workflows.verify import BEFORE
 
 LOST: Final = "not-restored.csv"
 _ROW: Final = OWN_PREFIX + "row"

@@ -29,7 +29,7 @@ from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.history import code_of
 from bulk_reset.records.previous_index import PreviousIndex
-from bulk_reset.records.previous_values import PreviousValues
+from bulk_reset.records.previous_values import BEFORE, PreviousValues
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_index import DigestOrder, ReportIndex
 from bulk_reset.records.report_reader import beside
@@ -37,7 +37,6 @@ from bulk_reset.records.written_fields import NOT_APPLIED, read_back_text
 from bulk_reset.workflows.provider_log import check_log
 from bulk_reset.workflows.report_destination import refuse_other_destination
 
-BEFORE: Final = "before.csv"
 _WRITTEN: Final = frozenset({Status.UPDATED, Status.UNKNOWN, Status.UNCHANGED})
 
 

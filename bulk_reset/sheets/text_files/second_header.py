@@ -27,9 +27,10 @@ def report_headers(chunk: Chunk, columns: Columns, label: str) -> None:
     ids = chunk.columns[columns.position[ID_FIELD]]
     if not set(map(len, ids)) - {ID_DIGITS}:
         return
-    for place, text in enumerate(ids):
-        is_short = 0 < len(text) <= _LONGEST_NAME and len(text) != ID_DIGITS
-        if is_short and (field_named(text) is not None or is_one_name(text, name)):
+    short = {text for text in ids if 0 < len(text) <= _LONGEST_NAME and len(text) != ID_DIGITS}
+    names = {text for text in short if field_named(text) is not None or is_one_name(text, name)}
+    for place, text in enumerate(ids if names else ()):
+        if text in names:
             cells = tuple(column[place] for column in chunk.columns)
             number = chunk.numbers[place]
             if _repeats_header(cells, columns):
