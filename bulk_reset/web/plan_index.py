@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -146,6 +146,18 @@ class PlanIndex:
         with self._connection as connection:
             query = "UPDATE fields SET out = ? WHERE name = ?"
             connection.execute(query, (not is_selected, name))
+
+    def changes_of(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        """Return the selected changes of some rows, by row: row, field, old and new text."""
+        selected = {name for name, (_, is_selected) in self.fields().items() if is_selected}
+        query = f"SELECT {_COLUMNS} FROM rows WHERE row = ? AND verdict = ? AND NOT out"  # noqa: S608
+        return [
+            {"row": number, "field": one.field, "old": one.old, "new": one.new}
+            for number in sorted(numbers)
+            for found in self._connection.execute(query, (number, UPDATE))
+            for one in _row(*found).fields
+            if one.field in selected
+        ]
 
     def deselected_rows(self) -> set[int]:
         """Return the numbers of the rows that were deselected."""

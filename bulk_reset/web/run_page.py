@@ -6,14 +6,16 @@ import asyncio
 import dataclasses
 import shlex
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
 from bulk_reset.core.errors import InputError, LockedError
-from bulk_reset.core.outcome import MEANING_OF, StopReason
+from bulk_reset.core.outcome import MEANING_OF, Status, StopReason
 from bulk_reset.engine.options import Options
+from bulk_reset.records.report_reader import read_report
 from bulk_reset.reports.failed_rows import failed_path
 from bulk_reset.reports.report_page import write_page
 from bulk_reset.web.approvals_page import approval_of
@@ -121,7 +123,14 @@ async def start_run(request: web.Request) -> web.Response:
 
 
 def _run(task: Task, options: Options, work: Work) -> None:
-    totals = run(task.plan, options, work.callbacks(), handles_signals=True)
+    earlier = sum(1 for _ in read_report(task.report)) if task.report.exists() else 0
+
+    def sent() -> list[dict[str, Any]]:
+        new = islice(read_report(task.report), earlier, None)
+        with PlanIndex(task.plan_rows) as index:
+            return index.changes_of({one.row_number for one in new if one.status is Status.UPDATED})
+
+    totals = run(task.plan, options, work.callbacks(sent), handles_signals=True)
     ended = dataclasses.asdict(totals) | {"exit_code": int(totals.exit_code)}
     del ended["row_errors"]
     task = Task.read(task.folder) or task

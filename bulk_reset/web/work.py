@@ -53,6 +53,7 @@ class Work:
         self._progress: dict[str, Any] = {"done": 0, "total": 0}
         self._failures: deque[dict[str, Any]] = deque(maxlen=_SHOWN)
         self._planned: list[dict[str, Any]] = []
+        self._sent: Callable[[], list[dict[str, Any]]] | None = None
         self._notices: deque[str] = deque(maxlen=_SHOWN)
         self._starts: deque[tuple[float, int]] = deque()
         self._stops: list[Callable[[], None]] = []
@@ -136,8 +137,13 @@ class Work:
         """Return the first changes by row: a plan of an undo is in the order of its run."""
         return sorted(self._planned, key=lambda one: one["row"])[:_PLANNED]
 
-    def callbacks(self) -> Callbacks:
-        """Return the callbacks by which a check, plan, run or undo reports to this work."""
+    def callbacks(self, sent: Callable[[], list[dict[str, Any]]] | None = None) -> Callbacks:
+        """Return the callbacks by which a check, plan, run or undo reports to this work.
+
+        Args:
+            sent: returns the changes that a canary has sent: row, field, old and new text.
+        """
+        self._sent = sent
         return Callbacks(
             on_notice=self._notice,
             on_read=lambda rows: self.show(rows, 0),
@@ -192,6 +198,8 @@ class Work:
         if self.is_stopping:
             return False
         self._answered.clear()
+        if self._sent is not None:
+            self._planned = self._sent()
         self.state, self.question = "asking", one_line(text)
         self.changes += 1
         self._answered.wait()

@@ -66,11 +66,12 @@ def test_a_run_and_its_undo_are_logged_and_counted(
     events = events_of(tmp_path / "run.log")
     first, second = dict.fromkeys(event["run_id"] for event in events)
     results = {run: [e["event"] for e in events if e["run_id"] == run] for run in (first, second)}
-    assert results[first] == ["run_started", "notice", "progress", "run_ended"]
+    assert results[first] == ["run_started", "notice", "notice", "progress", "run_ended"]
     assert results[second] == [
         "run_started",
         "incidents_read",
         "confirmation",
+        "notice",
         "progress",
         "run_ended",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -94,6 +95,8 @@ async def test_a_run_that_is_ended_early_is_resumed_or_undone(
     task = await planned(client, *(f"{seed_id(n)},Renamed {n}," for n in (1, 2, 3)))
     await post(client, f"{task}/run", canary="1")
     assert await asked(client, task) == "Canary passed: 1 row sent and verified. 2 rows remain."
+    [sent] = json.loads((await client.get(f"{task}/work")).text)["planned"]
+    assert (sent["row"], sent["field"], sent["new"]) == (2, "title", "Renamed 1")
     await post(client, f"{task}/stop", **fields)
     assert (await ended(client, task))["error"] == ""
     text = (await client.get(f"{task}/run")).text
