@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.file_hash import hash_file
@@ -57,6 +58,7 @@ def write_page(report: str | os.PathLike[str]) -> Path:
         InputError: there is no report, its previous values cannot be read, or the page cannot be
             written; an older page is unchanged.
     """
+    require_path("report", report)
     with ReportIndex(report) as index:
         return write_page_of(index, *read_summary(index))
 
