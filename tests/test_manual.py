@@ -321,7 +321,7 @@ def test_the_events_of_a_log_are_those_of_the_program() -> None:
 
 def test_every_metric_of_the_manual_exists() -> None:
     """A metric that the manual names is one that is written or served."""
-    shown = set(re.findall(r"`bulk_reset_(?:job_)?(\w+)", page("logs").read_text("utf-8")))
+    shown = set(re.findall(r"`bulk_reset_(?:job_|account_)?(\w+)", page("logs").read_text("utf-8")))
     sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*metrics.py")]
     named = {name for one in sources for name in re.findall(r"\"(?:bulk_reset_)?(\w+)\"", one)}
     assert shown

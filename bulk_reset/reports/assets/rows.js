@@ -7,7 +7,7 @@ const all = selector => [...document.querySelectorAll(selector)];
 const root = document.documentElement;
 const ROW = "\x1e", PART = "\x1d", CELL = "\x1f";
 const SEARCHED_CELLS = 4, OTHER_CELLS = 2;  // of each field
-const MOST_UNPACKED = 6e7;  // characters
+const MOST_UNPACKED = 2e7;  // characters
 const settings = JSON.parse($("settings").textContent);
 const list = $("list"), words = $("words"), size = $("size"), entire = $("entire");
 const layout = $("layout"), group = $("group"), field = $("field");
