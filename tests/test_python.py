@@ -580,8 +580,8 @@ async def test_a_wrong_key_stops_the_stream_with_an_error(serve: Callable) -> No
     with pytest.raises(StoppedError) as caught:
         _ = [outcome async for outcome in stream(source(), await serve(api))]
     assert str(caught.value) == (
-        "stopped: Unauthorized: wrong key (the app key is missing, wrong or expired. Check it in "
-        "the console). Changes without an outcome are pending."
+        "stopped: Unauthorized: wrong key (the app key or token is missing, wrong or expired. "
+        "Check it in the console). Changes without an outcome are pending."
     )
     assert len(api.titles) <= 8
     assert len(read) <= 1_000

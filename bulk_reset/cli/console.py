@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -62,9 +62,10 @@ class Output:
             logging.getLogger("bulk_reset").setLevel(logging.DEBUG)
 
     def notice(self, text: str) -> None:
-        """Print what the user should know but need not act on."""
+        """Print what the user should know but need not act on; a closed terminal ends no run."""
         if not self.is_quiet:
-            print_text(_on_one_line(text), is_error=True)
+            with suppress(OSError):
+                print_text(_on_one_line(text), is_error=True)
 
     def once(self) -> Callable[[str], None]:
         """Return a function that prints each notice the first time only.

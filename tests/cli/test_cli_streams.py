@@ -328,7 +328,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "rich.console", "pandas", "numpy", "aiohttp"])
+@pytest.mark.parametrize("module", ["typer", "rich.console", "numpy", "aiohttp"])
 def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str, tmp_path: Path) -> None:
     """Ctrl-C right after the start prints no traceback."""
     write_sheet(tmp_path / "incidents.csv", 3)
