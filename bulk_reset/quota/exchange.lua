@@ -110,8 +110,11 @@ for _, name in ipairs(names) do
   end
 end
 
+-- Each epoch numbers its own leases.
+local function knows(lease) return r.epoch == meta.epoch and r.generation == lease.generation end
+
 local lease = leases[holder]
-if not lease or lease.generation ~= r.generation then
+if not lease or not knows(lease) then
   if lease then bury(lease) end
   leases[holder] = nil
   lease = {generation = meta.sequence, since = now, call = 0, granted = 0, answered = 0,
@@ -182,7 +185,7 @@ local function decide()
 end
 
 if not is_stale then
-  if r.generation == lease.generation then
+  if knows(lease) then
     lease.granted = math.min(lease.granted, r.granted)
     local new = math.min(r.answered - lease.answered, #r.ages)
     local slots = {}

@@ -262,7 +262,7 @@ class PermitLedger:
 
     def _lease(self, request: PermitRequest, now: int) -> Lease:
         lease = self.leases.get(request.holder)
-        if lease is not None and lease.generation == request.generation:
+        if lease is not None and self._knows(request, lease):
             return lease
         if lease is not None:
             self._bury(lease)
@@ -271,9 +271,13 @@ class PermitLedger:
         self.leases[request.holder] = lease
         return lease
 
+    def _knows(self, request: PermitRequest, lease: Lease) -> bool:
+        """Return whether the holder reports of this lease; each epoch numbers its own."""
+        return (request.epoch, request.generation) == (self.meta.epoch, lease.generation)
+
     def _note(self, request: PermitRequest, lease: Lease, now: int) -> None:
         """Store what the holder reports."""
-        if request.generation == lease.generation:
+        if self._knows(request, lease):
             lease.granted = min(lease.granted, request.granted)
             new = min(request.answered - lease.answered, len(request.ages_us))
             slot_us = request.slot_us

@@ -133,6 +133,28 @@ def test_a_removed_file_closes_the_account_for_a_minute(
     assert found == [(0, 1), *[(0, 1)] * (not is_first), (10, 1)]
 
 
+def test_answers_of_before_free_no_permits_after_the_loss(
+    path: Path, store: LocalStore, clocks: Clocks
+) -> None:
+    """A lease may get the number of the one that was lost; what it had is not counted for it."""
+    run = PermitShare(store, WINDOWS, clock=clocks)
+    run.exchange(100)
+    for _ in range(10):
+        run.take()
+        run.end(0.0)
+    for one in (path, path.with_name(f"{path.name}-journal")):
+        one.unlink()
+    run.exchange(100)
+    while run.closed_s:
+        clocks.now_s += min(4.0, run.closed_s)
+        run.exchange(100)
+    for _ in range(10):
+        run.exchange(100)
+    [lease] = store.state().leases.values()
+
+    assert (run.stock, lease.out) == (50, 50)
+
+
 def test_the_first_run_after_a_file_was_removed_is_not_the_first_of_the_account(
     path: Path, store: LocalStore, clocks: Clocks
 ) -> None:
