@@ -8,7 +8,8 @@ State: the context of the command that runs. Imported by no other package.
 Public surface:
     main, app            the program
     check, run, plan …   one module for each command
-    arguments, shared, approval_options    options that several commands have
+    arguments, shared                      options that several commands have
+    sheet_, connection_, approval_options  of how a sheet is read, where rows go, and approvals
     view                 progress, and how a question is asked
     console, summary     tables, errors and summaries on the terminal
     approval_options     options of notes and approvals; job_install, plan_show, pull_memory

@@ -6,16 +6,14 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from bulk_reset.cli.arguments import (
+from bulk_reset.cli.arguments import JsonOption, QuietOption, VerboseOption
+from bulk_reset.cli.connection_options import (
     AccountOption,
     AppKeyFileOption,
     BaseUrlOption,
-    JsonOption,
     PerMinuteOption,
     PerSecondOption,
-    QuietOption,
     QuotaStoreOption,
-    VerboseOption,
 )
 from bulk_reset.cli.console import Output, cell, new_table
 from bulk_reset.core.counting import counted, duration

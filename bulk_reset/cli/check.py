@@ -14,13 +14,11 @@ from bulk_reset.cli.arguments import (
     OUTPUT,
     JsonOption,
     OnConflictOption,
-    PerMinuteOption,
-    PerSecondOption,
     QuietOption,
-    ShareOption,
     SheetArgument,
     VerboseOption,
 )
+from bulk_reset.cli.connection_options import PerMinuteOption, PerSecondOption, ShareOption
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.shared import OptionValues, takes_options
 from bulk_reset.cli.view import ProgressView

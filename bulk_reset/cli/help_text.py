@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from bulk_reset.cli.arguments import CONNECTION, OUTPUT, READING, SAFETY, TUNING, WHAT
+from bulk_reset.cli.arguments import OUTPUT, SAFETY, WHAT
+from bulk_reset.cli.connection_options import CONNECTION, TUNING
+from bulk_reset.cli.sheet_options import READING
 from bulk_reset.cli.streams import has_colour
 
 if TYPE_CHECKING:

@@ -10,13 +10,7 @@ from typing import Annotated
 import typer
 
 from bulk_reset.cli import shared
-from bulk_reset.cli.arguments import (
-    OUTPUT,
-    HtmlOption,
-    JsonOption,
-    QuietOption,
-    VerboseOption,
-)
+from bulk_reset.cli.arguments import OUTPUT, HtmlOption, JsonOption, QuietOption, VerboseOption
 from bulk_reset.cli.console import Output
 from bulk_reset.cli.shared import OptionValues, takes_options
 from bulk_reset.cli.summary import show_report

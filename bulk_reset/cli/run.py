@@ -32,9 +32,9 @@ from bulk_reset.cli.arguments import (
     SheetArgument,
     SkipInvalidOption,
     VerifyOption,
-    WorkersOption,
     YesOption,
 )
+from bulk_reset.cli.connection_options import WorkersOption
 from bulk_reset.cli.console import Output, print_error
 from bulk_reset.cli.next_steps import plan_as_page
 from bulk_reset.cli.plan import PlanView

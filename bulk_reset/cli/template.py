@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bulk_reset.cli import next_steps
-from bulk_reset.cli.arguments import AccessTokenFileOption, AppKeyFileOption, BaseUrlOption
+from bulk_reset.cli.connection_options import AccessTokenFileOption, AppKeyFileOption, BaseUrlOption
 from bulk_reset.cli.console import Output
 
 

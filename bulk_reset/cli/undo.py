@@ -15,9 +15,9 @@ from bulk_reset.cli.arguments import (
     MaxFailuresOption,
     OverwriteOption,
     VerifyOption,
-    WorkersOption,
     YesOption,
 )
+from bulk_reset.cli.connection_options import WorkersOption
 from bulk_reset.cli.console import Output, print_error
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.record import Recording, recording

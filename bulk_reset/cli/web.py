@@ -14,15 +14,12 @@ from bulk_reset.cli.approval_options import (
     HmacKeyFileOption,
     RequireApprovalOption,
 )
-from bulk_reset.cli.arguments import (
+from bulk_reset.cli.arguments import QuietOption, SandboxStateOption, StateDirOption, VerboseOption
+from bulk_reset.cli.connection_options import (
     AccessTokenFileOption,
     AccountOption,
     AppKeyFileOption,
     BaseUrlOption,
-    QuietOption,
-    SandboxStateOption,
-    StateDirOption,
-    VerboseOption,
 )
 from bulk_reset.cli.console import Output
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bulk_reset.core.argument_types import described, or_default
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, StoppedError
+from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options
@@ -86,8 +87,21 @@ def _audited(
     options = session.options
     path = None if options.dry_run else session.path
     scope = session.connection.scope
-    facts = {"approvals": [one.facts() for one in approvals]} if approvals else {}
+    facts: dict[str, object] = _read_by(session)
+    if approvals:
+        facts["approvals"] = [one.facts() for one in approvals]
     return audited(path, session.table, scope, options.changed(), session.callbacks, facts)
+
+
+def _read_by(session: RunSession) -> dict[str, object]:
+    """Return name and SHA-256 of the files that say how the sheet was read."""
+    profile, rules = session.table.profile, session.options.rules
+    files = {"profile": profile.path if profile is not None else None, "rules": rules}
+    return {
+        name: {"file": str(path), "sha256": hash_file(path).sha256}
+        for name, path in files.items()
+        if path is not None
+    }
 
 
 def run_frame(

@@ -29,6 +29,8 @@ def job(folder: Path, text: str) -> Job:
     [
         (SHEET, "Source", "sheet {folder}/in.csv"),
         (f'{SHEET}worksheet = "June"', "Source", "worksheet 'June'"),
+        (f'{SHEET}profile = "p.toml"', "Source", "read by the profile {folder}/p.toml"),
+        (f'{SHEET}rules = "r.toml"', "Source", "checked by the rules {folder}/r.toml"),
         (f'{SHEET}if_none = "nothing"', "Source", "no error if there is none"),
         (f'{SHEET}afterwards = "done"', "Source", "moved to done/ after sending"),
         ('[source]\nnewest = "in/*"', "Source", "newest of {folder}/in/*"),

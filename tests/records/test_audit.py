@@ -58,6 +58,20 @@ def test_every_run_of_a_report_has_a_line(tmp_path: Path) -> None:
         assert line["started_at"] <= line["ended_at"]
 
 
+def test_how_the_sheet_was_read_is_audited(tmp_path: Path) -> None:
+    """A profile that is found beside the sheet, and rules that are given: name and hash."""
+    sheet, rules = write_sheet(tmp_path / "it.csv", 1), tmp_path / "rules.toml"
+    profile = tmp_path / "it.profile.toml"
+    profile.write_text('[columns]\ntitle = "title"\n')
+    rules.write_text('[title]\nforbidden = ["TODO"]\n')
+    run(sheet, Options(**FASTER, rules=rules))
+
+    (line,) = read_audit(tmp_path / "it.sandbox.report.csv")
+    for name, path in (("profile", profile), ("rules", rules)):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert line[name] == {"file": str(path), "sha256": digest}
+
+
 def test_a_user_without_a_name_is_an_empty_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

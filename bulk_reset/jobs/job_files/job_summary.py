@@ -164,6 +164,8 @@ def _source(job: Job) -> str:
         text = f"newest of {from_here(job.beside(source.newest or ''))}"
     more = [
         f"worksheet {source.worksheet!r}" if source.worksheet else "",
+        f"read by the profile {from_here(job.beside(source.profile))}" if source.profile else "",
+        f"checked by the rules {from_here(job.beside(source.rules))}" if source.rules else "",
         "no error if there is none" if source.if_none == "nothing" else "",
         "moved to done/ after sending" if source.afterwards == "done" else "",
     ]
