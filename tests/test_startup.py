@@ -35,6 +35,18 @@ HEAVY = (
 )
 
 
+def run_code(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a new interpreter."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -70,14 +82,7 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> Non
         "from bulk_reset.cli import main\n"
         "main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_code(program)
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout + done.stderr
 
 
@@ -87,14 +92,7 @@ def test_the_first_page_does_not_wait_for_pandas() -> None:
         "import sys, bulk_reset.web.server\n"
         "print([m for m in ('pandas', 'numpy', 'openpyxl', 'pydantic') if m in sys.modules])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_code(program)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
