@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 from programs import KEY, SandboxProcess, clean_environment, write_sheet
-from redis_server import REDIS, redis_server
+from redis_process import RedisProcess
 
 from bulk_reset.jobs.job_runs.run_record import JobState
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
@@ -72,7 +71,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+@pytest.mark.redis
 def test_when_a_machine_is_lost_the_other_sends_the_rest(
     start: Callable[..., subprocess.Popen[bytes]],
     start_sandbox: Callable[..., SandboxProcess],
@@ -89,11 +88,13 @@ def test_when_a_machine_is_lost_the_other_sends_the_rest(
     for state in states:
         handled = JobState(str(jobs / "job.toml"), "0 0 * * * UTC", midnight - 1)
         state.save_job_state("job", handled)
-    with redis_server(tmp_path) as address:
-        known(address)
-        first = start("a", address)
+    with RedisProcess(tmp_path) as server:
+        # The job is known, as after its first due time: claims are granted at once.
+        known = {"epoch": 1, "deadline": 0, "holder": "x", "handled": 0}
+        server.client.hset("bulk-reset:claim:{job}", mapping=known)
+        first = start("a", server.url)
         events(first.stderr, "progress")
-        second = start("b", address)
+        second = start("b", server.url)
         first.kill()
         first.communicate(timeout=60)
         ended = events(second.stderr, "job_process_exited")
@@ -104,12 +105,3 @@ def test_when_a_machine_is_lost_the_other_sends_the_rest(
     assert done.counts["updated"] + lost.counts["updated"] == ROWS
     assert done.counts["unchanged"] == lost.counts["updated"] > 0
     assert sandbox.get("/_stats")["applied"] == ROWS
-
-
-def known(address: str) -> None:
-    """Let the store know the job, as after its first due time: it grants claims at once."""
-    port = int(address.rpartition(":")[2].partition("/")[0])
-    words = "HSET bulk-reset:claim:{job} epoch 1 deadline 0 holder x handled 0"
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.sendall(f"{words}\r\n".encode())
-        assert connection.recv(64) == b":4\r\n"
