@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from aiohttp import web_app
 from fork_server import Forked
 from programs import KEY, Begin, SandboxProcess, clean_environment, run_sandbox
 
@@ -28,6 +30,17 @@ def pytest_configure() -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Use two workers a core: many tests wait for a quota or a process, not for the processor."""
     return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collection the thousands of tests that it would visit again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_teardown() -> None:
+    """Let go of the servers of the test: aiohttp has a cache of handlers that keeps a thousand."""
+    web_app._cached_build_middleware.cache_clear()  # noqa: SLF001
 
 
 @pytest.fixture

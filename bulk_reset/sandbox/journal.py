@@ -39,10 +39,14 @@ class Journal:
         self._path = journal_of(state)
         mode = state.stat().st_mode & 0o666
         try:
-            self._file: BinaryIO = open(  # noqa: SIM115  (until ``remove``)
+            self._file: BinaryIO = open(  # noqa: SIM115  (until ``close``)
                 self._path, "wb", buffering=0, opener=lambda path, flags: os.open(path, flags, mode)
             )
-            self._written = self._file.write(f"{sha256}\n".encode())
+            try:
+                self._written = self._file.write(f"{sha256}\n".encode())
+            except OSError:
+                self.close()
+                raise
         except OSError as exc:
             raise StateError(
                 f"{self._path}: cannot be written ({exc.strerror}). Give another file."
@@ -62,9 +66,13 @@ class Journal:
         with suppress(OSError):
             self._written += self._file.write(f"{line}\n".encode(errors="backslashreplace"))
 
+    def close(self) -> None:
+        """Close the file, which stays for the next sandbox of this state."""
+        self._file.close()
+
     def remove(self) -> None:
         """Remove it: the state has all of its changes."""
-        self._file.close()
+        self.close()
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 

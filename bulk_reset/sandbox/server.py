@@ -100,6 +100,7 @@ class Sandbox:
                 if self._config.state:
                     # A file that cannot be written is found now, and not when all depends on it.
                     self._keep_journal(self._config.state)
+                    at_the_end.callback(self._close_journal)
                     at_the_end.callback(self._save, self._config.state)
                 yield base_url
 
@@ -109,6 +110,11 @@ class Sandbox:
             self._journal.remove()
             self._journal, self.incidents.on_change = None, lambda _: None
         return sha256
+
+    def _close_journal(self) -> None:
+        """Close the journal that is left where the state could not be saved."""
+        if self._journal is not None:
+            self._journal.close()
 
     def _keep_journal(self, state: Path) -> None:
         """Save the state, then write each change to a new journal."""

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, patch
 
 import pytest
 from aiohttp import web
@@ -22,7 +22,7 @@ from test_sandbox import FIRST, START, Client, serving, start_command
 
 from bulk_reset.sandbox import Sandbox, SandboxConfig, StateError, journal
 from bulk_reset.sandbox.incidents import blank, seed_id, seeded
-from bulk_reset.sandbox.journal import journal_of
+from bulk_reset.sandbox.journal import Journal, journal_of
 from bulk_reset.sandbox.state import load_state, save_state
 
 SECOND = seed_id(2)
@@ -259,8 +259,12 @@ async def test_a_full_disk_leaves_the_state_before(
     async def fill_up() -> None:
         monkeypatch.setattr("bulk_reset.sandbox.state.os.fsync", refuse)
 
-    with pytest.raises(StateError, match=r"cannot be written \(No space left on device\)"):
+    with (
+        patch.object(Journal, "close", autospec=True, side_effect=Journal.close) as close,
+        pytest.raises(StateError, match=r"cannot be written \(No space left on device\)"),
+    ):
         await retitle(state, "one", fill_up)
+    close.assert_called_once()
     assert read(state)[FIRST] == seeded(1, START) | {"applied": 0}
     assert sorted(state.parent.iterdir()) == [state, journal_of(state)]
     monkeypatch.undo()
