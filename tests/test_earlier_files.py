@@ -165,6 +165,7 @@ def test_a_pulled_sheet_is_edited_and_sends_only_the_edit(
     assert changed(folder, before) == {seed_id(15): (1, new)}
 
 
+@pytest.mark.slow
 def test_a_jobs_run_that_was_killed_is_listed_and_resumed(command: Command, folder: Path) -> None:
     """Its 2 updated rows are not sent again; the other 4 are."""
     before = incidents_of(folder)

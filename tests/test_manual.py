@@ -106,6 +106,7 @@ def sessions() -> list[object]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", sessions())
 def test_a_terminal_session_shows_what_really_happens(block: Block, folder: Path) -> None:
     """What a user types from the manual prints what the manual shows."""

@@ -167,6 +167,7 @@ def main() -> int:
 }
 
 
+@pytest.mark.slow
 def test_programs_are_type_checked(tmp_path: Path) -> None:
     """A correct program has no type errors under mypy --strict; a wrong name is one."""
     for name, text in TYPED.items():

@@ -81,6 +81,7 @@ def statuses(report: Path) -> list[str]:
 # --- One after the other ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_exclusive_runs_started_together_go_one_after_the_other(
     begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_sandbox_run_never_waits(rehearsal: str, command: Command, tmp_path: P
 # --- After a kill ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_after_a_killed_one_is_never_rejected(
     begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
@@ -228,6 +230,7 @@ def test_a_run_after_a_killed_one_is_never_rejected(
     assert stats["peak_1s"] <= 30
 
 
+@pytest.mark.slow
 def test_a_killed_runs_requests_count_for_a_whole_minute(
     begin: Begin, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:

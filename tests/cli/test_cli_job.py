@@ -237,6 +237,7 @@ def test_run_has_the_exit_code_of_the_run(
     assert f"nightly: {record.words}" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_sends_no_row_twice(
     begin: Begin, command: Command, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:

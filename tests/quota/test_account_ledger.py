@@ -560,6 +560,7 @@ def test_a_ledger_outlives_kill_9() -> None:
     assert ages_s == pytest.approx([1.995] * 3 + [0.0] * 2)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_time_leaves_up_to_one_extra_in_flight_request() -> None:
     """However a process that has one request at a time dies, no more than one is in doubt."""
     whose = fresh()

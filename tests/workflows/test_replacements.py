@@ -92,6 +92,7 @@ def test_the_sheet_has_a_name_of_its_own_for_each_replacement() -> None:
     assert name != replacement_sheet(rules, "--since 7d", "CPU usage/高")
 
 
+@pytest.mark.slow
 def test_the_command_replaces_resumes_and_is_undone(
     command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
