@@ -21,7 +21,6 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
@@ -170,12 +169,7 @@ class RowList:
         self._file = tempfile.TemporaryFile(dir=temporary_folder())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with suppress(OSError):
             self._file.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bulk_reset.core.counting import counted
@@ -21,17 +22,12 @@ PLAN_CHECK = "plan"
 """The check of a planned row: the hash of the file protects all rows together."""
 
 
+@dataclass(frozen=True, slots=True)
 class PlanMemory:
-    """The previous values of a plan; see ``Memory``."""
+    """The fields whose previous values a plan has, in its chunks; a ``Remembered``."""
 
-    is_checked = True
-
-    def __init__(self, fields: Sequence[str]) -> None:
-        self.names = tuple(name for name in fields if name != COMMENT_FIELD)
-
-    def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
-        """Return no values: the chunks of a plan have them; see ``Memory``."""
-        raise NotImplementedError
+    names: tuple[str, ...]
+    is_checked: bool = True
 
 
 class PlanSource:
@@ -48,7 +44,7 @@ class PlanSource:
         self.expected = tuple(sorted(plan.header.columns.keys() - names))
         expected = (ONLY_IF + header_of(name.removeprefix(ONLY_IF)) for name in self.expected)
         self.header = (ID_FIELD, *map(header_of, self.fields), *expected)
-        self.memory = PlanMemory(self.fields)
+        self.memory = PlanMemory(tuple(one for one in self.fields if one != COMMENT_FIELD))
         self.notice = f"plan of {plan.header.sheet}, SHA-256 {plan.sha256}"
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:

@@ -50,16 +50,20 @@ _CHECK_BYTES: Final = 9
 _READ_ONLY_MARK: Final = "r:"
 
 
-class Memory(Protocol):
-    """The pulled values of a sheet.
+class Remembered(Protocol):
+    """Which values of a sheet were pulled."""
 
-    Attributes:
-        names: the remembered fields, as columns: ``title``, ``field:NAME``, ``field:NAME:json``.
-        is_checked: whether they have checks.
-    """
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The remembered fields, as columns: ``title``, ``field:NAME``, ``field:NAME:json``."""
 
-    names: tuple[str, ...]
-    is_checked: bool
+    @property
+    def is_checked(self) -> bool:
+        """Whether they have checks."""
+
+
+class Memory(Remembered, Protocol):
+    """The pulled values of a sheet."""
 
     def recall(self, ids: Sequence[str], columns: Sequence[Sequence[str]]) -> Recalled:
         """Return the pulled values of rows.
@@ -279,7 +283,7 @@ def memory_of(
     return None
 
 
-def unchecked_notice(memory: Memory | None) -> str:
+def unchecked_notice(memory: Remembered | None) -> str:
     """Return a notice if the pulled values have no checks; else an empty text."""
     if memory is None or memory.is_checked:
         return ""

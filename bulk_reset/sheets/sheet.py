@@ -32,6 +32,7 @@ from bulk_reset.sheets.pulled_values import (
     READ_ONLY_EDITED,
     IsRewritten,
     Memory,
+    Remembered,
     memory_of,
     unchecked_notice,
     without_unedited,
@@ -89,7 +90,10 @@ class Sheet:
         is_exact = isinstance(source, ExactTable | PlanSource)
         self._guards = Guards(() if is_exact else source.header)
         header = source.header if is_exact else self._guards.header
-        self.memory = _memory_of(source, header, label)
+        self._memory = None if self.plan is not None else _memory_of(source, header, label)
+        self.memory: Remembered | None = (
+            source.memory if isinstance(source, PlanSource) else self._memory
+        )
         is_pulled = self.memory is not None
         self._profile_rows: ProfileRows | None = None
         if profile is None:
@@ -165,11 +169,11 @@ class Sheet:
                 filled = _without_blank_rows(chunk)
                 if self._profile_rows is not None:
                     filled = self._profile_rows.apply(filled)
-                if self.memory is not None and self.plan is None:
+                if self._memory is not None:
                     filled = without_unedited(
                         filled,
                         self.columns.position,
-                        self.memory,
+                        self._memory,
                         self.is_rewritten,
                         self._read_only,
                     )
@@ -222,8 +226,6 @@ class Sheet:
 
 
 def _memory_of(source: Source, header: tuple[str, ...], label: str) -> Memory | None:
-    if isinstance(source, PlanSource):
-        return source.memory
     hidden_rows = source.memory_rows() if isinstance(source, WorkbookSource) else None
     return memory_of(header, hidden_rows, label)
 
