@@ -20,7 +20,7 @@ SheetArgument = Annotated[
     str,
     typer.Argument(
         metavar="SHEET",
-        help="A .csv, .tsv, .txt or .xlsx file, or a saved plan; - reads CSV from standard input.",
+        help="A .csv, .tsv, .txt, .xlsx or .ods file, or a saved plan; - reads CSV from stdin.",
         show_default=False,
     ),
 ]

@@ -20,7 +20,7 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.saved_plan import SavedPlan, is_saved_plan
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.exact_table import ExactTable
-from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
+from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, WORKBOOK_TYPES, kind_of
 from bulk_reset.sheets.frame_source import FrameSource
 from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.profile import Profile, find_profile, read_profile
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 STDIN: Final = "-"
-_WORKBOOK_EXTENSIONS: Final = (".xlsx", ".xlsm")
 
 
 class _Reading(NamedTuple):
@@ -97,7 +96,7 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
     """Open a sheet of any type, find its header and match its columns to fields.
 
     Args:
-        sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, a frame, or
+        sheet: a path (.csv, .tsv, .txt, .xlsx, .ods), ``-`` for CSV on standard input, a frame, or
             a table in memory.
         mapping: field -> column name, for columns that are not matched by name.
         delimiter: ``comma``, ``semicolon``, ``tab``, ``pipe`` or one character; auto-detected
@@ -216,12 +215,12 @@ def require_file(path: Path) -> str:
     if path.stat().st_size == 0:
         raise SheetError(f"{path}: the file is empty. Add a header line and rows.")
     extension = path.suffix.lower()
-    if extension not in TEXT_EXTENSIONS + _WORKBOOK_EXTENSIONS:
+    if extension not in (*TEXT_EXTENSIONS, *WORKBOOK_TYPES):
         kind, _ = kind_of(path)
         named = f"{extension} files are" if extension else "a file name without an extension is"
         is_news = kind and extension not in kind
         raise SheetError(
             f"{path}: {named} not supported{f' (the file is {kind})' if is_news else ''}. "
-            "Save it as .xlsx or .csv (.tsv and .txt are also supported)."
+            "Save it as .xlsx or .csv (.ods, .tsv and .txt are also supported)."
         )
     return extension
