@@ -20,7 +20,7 @@ SheetArgument = Annotated[
     str,
     typer.Argument(
         metavar="SHEET",
-        help="A .csv, .tsv, .txt, .xlsx or .ods file, or a saved plan; - reads CSV from stdin.",
+        help="A .csv, .tsv, .xlsx or .ods file, an address or a saved plan; - is CSV on stdin.",
         show_default=False,
     ),
 ]

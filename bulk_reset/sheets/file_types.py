@@ -22,6 +22,8 @@ TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
 WORKBOOK: Final = "an Excel workbook"
 PROTECTED_OR_OLD: Final = "an old (.xls) or password-protected Excel workbook"
 ODS: Final = "an OpenDocument spreadsheet (.ods)"
+PARQUET: Final = "a Parquet file"
+PARQUET_EXTENSIONS: Final = (".parquet",)
 WORKBOOK_TYPES: Final = {".xlsx": WORKBOOK, ".xlsm": WORKBOOK, ".ods": ODS}
 """Extension -> the type that such a file has."""
 _LAST_BYTES: Final = 4
@@ -41,6 +43,7 @@ _MAGIC: Final = (
     (b"\x89PNG", "an image", _GET),
     (b"\xff\xd8\xff", "an image", _GET),
     (b"{\\rtf", "a text document (RTF)", _GET),
+    (b"PAR1", PARQUET, "Rename it to .parquet."),
     (b"SQLite format 3", "a database", "Export the table as .csv."),
 )
 _MARKUP: Final = (

@@ -46,7 +46,8 @@ def answer(
 def _sheet_of(report: Path) -> Path:
     stem = beside(report, "").name.removesuffix(".").removesuffix(".sandbox")
     places = [
-        report.with_name(stem + ending) for ending in (".xlsx", ".xlsm", ".csv", ".tsv", ".ods")
+        report.with_name(stem + ending)
+        for ending in (".xlsx", ".xlsm", ".csv", ".tsv", ".ods", ".parquet")
     ]
     found = next((place for place in places if place.exists()), None)
     if found is None:

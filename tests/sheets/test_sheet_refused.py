@@ -12,7 +12,9 @@ from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.sheets.open_sheet import open_sheet
 
 HEADER = "id,title\n"
-UNSUPPORTED = "not supported. Save it as .xlsx or .csv (.ods, .tsv and .txt are also supported)."
+UNSUPPORTED = (
+    "not supported. Save it as .xlsx or .csv (.ods, .parquet, .tsv and .txt are also supported)."
+)
 
 
 @pytest.fixture
