@@ -116,7 +116,11 @@ def test_whatever_is_imported_is_declared() -> None:
     extras = project["optional-dependencies"]
     needed = [
         *project["dependencies"],
-        *(text for name in ("fast", "shared", "dask") for text in extras[name]),
+        *(
+            text
+            for name in ("fast", "shared", "dask", "remote", "parquet")
+            for text in extras[name]
+        ),
     ]
     declared = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower().replace("_", "-") for text in needed}
     owners = packages_distributions()

@@ -20,7 +20,7 @@ SheetArgument = Annotated[
     str,
     typer.Argument(
         metavar="SHEET",
-        help="A .csv, .tsv, .txt or .xlsx file, or a saved plan; - reads CSV from standard input.",
+        help="A .csv, .tsv, .xlsx or .ods file, an address or a saved plan; - is CSV on stdin.",
         show_default=False,
     ),
 ]

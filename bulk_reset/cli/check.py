@@ -20,6 +20,7 @@ from bulk_reset.cli.arguments import (
 )
 from bulk_reset.cli.connection_options import PerMinuteOption, PerSecondOption, ShareOption
 from bulk_reset.cli.console import Output
+from bulk_reset.cli.remote_sheet import local_sheet
 from bulk_reset.cli.shared import OptionValues, takes_options
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.counting import counted, duration
@@ -93,6 +94,7 @@ def check(
         from bulk_reset.engine.options import Options  # noqa: PLC0415
         from bulk_reset.workflows import check as checking  # noqa: PLC0415  (imports pandas)
 
+        sheet = local_sheet(sheet, "check", output)
         options = Options(
             **read,
             on_conflict=on_conflict,

@@ -28,6 +28,7 @@ from bulk_reset.cli.arguments import (
 )
 from bulk_reset.cli.console import Output, cell, new_table
 from bulk_reset.cli.pull import pull_first
+from bulk_reset.cli.remote_sheet import local_sheet
 from bulk_reset.cli.shared import CommonOptions, OptionValues, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.actions import ACTION_FIELD, PLANNED, action_to
@@ -109,6 +110,7 @@ def plan(
             plan as planned,
         )
 
+        sheet = local_sheet(sheet, "plan", output, report=report, is_pulled=from_pull is not None)
         options = Options(
             **common.options,
             **read,

@@ -40,6 +40,7 @@ from bulk_reset.cli.next_steps import plan_as_page
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.record import Recording, recording
+from bulk_reset.cli.remote_sheet import local_sheet
 from bulk_reset.cli.run_confirmation import CANCELLED, is_confirmed
 from bulk_reset.cli.shared import CommonOptions, OptionValues, takes_options
 from bulk_reset.cli.summary import show_totals, totals_as_json
@@ -113,6 +114,8 @@ def run(
     """
     output = common.output
     view = ProgressView(output)
+    with output.errors():
+        sheet = local_sheet(sheet, "run", output, report=report, is_pulled=from_pull is not None)
     with output.errors(), record.of("run", sheet):
         from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415

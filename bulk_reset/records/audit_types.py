@@ -69,7 +69,7 @@ _TYPES: Final[Mapping[str, tuple[_Check, str]]] = {
     "counts": (_are_counts, "an object of whole numbers"),
     "waited_s": (_are_amounts, "an object of numbers"),
     "peaks": (_are_peaks, "a list of objects with window_s, limit and started"),
-    **dict.fromkeys(("options", "stop"), (_is_object, "an object")),
+    **dict.fromkeys(("options", "stop", "source"), (_is_object, "an object")),
     "approvals": (_are_objects, "a list of objects"),
 }
 """Key -> whether a value has its type, and the type's name. Every value may also be null."""

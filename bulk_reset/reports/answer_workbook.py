@@ -33,7 +33,7 @@ from bulk_reset.sheets.columns import ANSWER_COLUMNS, is_own, was_field
 from bulk_reset.sheets.pulled_values import MEMORY_SHEET, memory_sheet_header, shown_columns
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.validation import CheckedChunk, check_chunk
-from bulk_reset.sheets.workbook_source import WorkbookSource
+from bulk_reset.sheets.workbook_source import WorkbookSource, is_copyable
 
 COLUMNS: Final = ANSWER_COLUMNS
 _WIDTHS: Final = (18, 44, 44, 44, 62)
@@ -149,7 +149,7 @@ def write_answer(sheet: Sheet, target: Path, answers: Mapping[int, Answer]) -> l
         raise InputError(f"{target}: is the sheet itself. Choose another name.")
     refuse_other(target, is_answer, "answer")
     with atomic_file(target, like=sheet.path) as file:
-        if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
+        if sheet.path is not None and is_copyable(sheet.source):
             book, notices = _copied(sheet, sheet.path, answers)
         else:
             book, notices = _made(sheet, answers), []

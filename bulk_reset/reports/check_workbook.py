@@ -27,7 +27,7 @@ from bulk_reset.reports.own_files import is_answer, mark_answer, refuse_other
 from bulk_reset.reports.workbook_copy import load_for_copy, save_copy
 from bulk_reset.sheets.columns import is_own
 from bulk_reset.sheets.sheet import Sheet
-from bulk_reset.sheets.workbook_source import WorkbookSource
+from bulk_reset.sheets.workbook_source import is_copyable
 from bulk_reset.sheets.workbooks.workbook import CHECK_SHEET
 
 _AUTHOR: Final = "bulk-reset"
@@ -53,7 +53,7 @@ def write_check(sheet: Sheet, target: Path, row_errors: Sequence[RowError]) -> l
     refuse_other(target, is_answer, "copy with the errors")
     with atomic_file(target, like=sheet.path) as file:
         notices: list[str] = []
-        if sheet.path is not None and isinstance(sheet.source, WorkbookSource):
+        if sheet.path is not None and is_copyable(sheet.source):
             book, notices = load_for_copy(sheet.path)
             page: Worksheet = book[sheet.source.worksheet]
             first_column = sheet.source.first_column + 1
@@ -84,7 +84,7 @@ def _places(sheet: Sheet, first_column: int) -> dict[str, int]:
 
 
 def _made(sheet: Sheet) -> tuple[Workbook, Worksheet]:
-    """Make a workbook of a text file; its rows have the numbers that they have in the file."""
+    """Make a workbook of another file; its rows have the numbers that they have in the file."""
     book = Workbook()
     page = book.active
     assert page is not None  # noqa: S101  (a new workbook has one)

@@ -13,7 +13,7 @@ Public surface:
     pulled_sheet     the sheet that a pull writes
     template         the empty workbook to fill in
     pulled_values    what a pulled sheet remembers; pulled_rows: checks against it
-    plan_source, frame_source, exact_table    a saved plan, a data frame, texts in memory as a sheet
+    plan_source, frame_source, parquet_source, exact_table    other tables as a sheet
     corrections      cells that replace those of a sheet; preview: a file before it is matched
 What these use:
     columns          names of columns -> fields; chunk: rows that are read together
@@ -23,7 +23,8 @@ What these use:
     guards           quotes that keep a spreadsheet from running cells
     typed_cells      cells of custom fields by their types
     comment_times    when the comments of failed rows may have been added
-Two rooms, each with a page of its own:
+Three rooms, each with a page of its own:
     text_files       CSV and its relatives: encoding, delimiter, quotes, widths of rows
-    workbooks        Excel: what calamine reads, what it does not report, and writing
+    remote           sheets at an address, copied before they are read
+    workbooks        Excel, OpenDocument: what calamine reads, what it does not, and writing
 """

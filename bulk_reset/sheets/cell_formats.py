@@ -51,6 +51,11 @@ class CellFormat:
             return None
         if isinstance(value, int | float):
             return self._number(value)
+        if isinstance(value, dt.time) and self.text in _DURATIONS:
+            # A duration of less than a day, in a file that has one type for both.
+            return self._duration(
+                dt.timedelta(hours=value.hour, minutes=value.minute, seconds=value.second)
+            )
         if isinstance(value, dt.timedelta):
             return self._duration(value)
         if isinstance(value, dt.date | dt.time):

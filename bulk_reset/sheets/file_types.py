@@ -20,21 +20,30 @@ from bulk_reset.sheets.workbooks.package import part_key
 
 TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
 WORKBOOK: Final = "an Excel workbook"
+PROTECTED_OR_OLD: Final = "an old (.xls) or password-protected Excel workbook"
+ODS: Final = "an OpenDocument spreadsheet (.ods)"
+PARQUET: Final = "a Parquet file"
+PARQUET_EXTENSIONS: Final = (".parquet",)
+WORKBOOK_TYPES: Final = {".xlsx": WORKBOOK, ".xlsm": WORKBOOK, ".ods": ODS}
+"""Extension -> the type that such a file has."""
 _LAST_BYTES: Final = 4
 """The bytes of a line break in UTF-32."""
 _START_BYTES: Final = 4096
+_MIMETYPE_BYTES: Final = 200
+_OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument."
 _SAVE: Final = "Open it in a spreadsheet program and save it as .xlsx or .csv."
 _GET: Final = "Export the table as .xlsx or .csv."
 _RENAME: Final = "Rename it to .xlsx."
 _MAGIC: Final = (
     (b"%PDF-", "a PDF", _GET),
-    (b"\xd0\xcf\x11\xe0", "an old (.xls) or password-protected Excel workbook", _SAVE),
+    (b"\xd0\xcf\x11\xe0", PROTECTED_OR_OLD, _SAVE),
     (b"\x1f\x8b", "a compressed file (gzip)", "Unpack it first."),
     (b"7z\xbc\xaf", "a compressed file (7-Zip)", "Unpack it first."),
     (b"Rar!", "a compressed file (RAR)", "Unpack it first."),
     (b"\x89PNG", "an image", _GET),
     (b"\xff\xd8\xff", "an image", _GET),
     (b"{\\rtf", "a text document (RTF)", _GET),
+    (b"PAR1", PARQUET, "Rename it to .parquet."),
     (b"SQLite format 3", "a database", "Export the table as .csv."),
 )
 _MARKUP: Final = (
@@ -52,7 +61,7 @@ _MEMBERS: Final = (
     ("word/", "a Word document", _GET),
     ("ppt/", "a PowerPoint presentation", _GET),
     ("index/", "a Numbers document", "Export it from Numbers as Excel or CSV."),
-    ("content.xml", "an OpenDocument spreadsheet (.ods)", _SAVE),
+    ("content.xml", ODS, "Rename it to .ods."),
 )
 
 
@@ -86,6 +95,8 @@ def _archive_of(path: Path) -> tuple[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             keys = set(map(part_key, archive.namelist()))
+            if other := _other_document(archive):
+                return other, _GET
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         # Cut off: the type that its name suggests is the most likely one.
         return WORKBOOK, _RENAME
@@ -96,3 +107,16 @@ def _archive_of(path: Path) -> tuple[str, str]:
         # A package whose parts have other names; reading it shows whether it is a workbook.
         return WORKBOOK, _RENAME
     return "a ZIP archive", "Unpack it first."
+
+
+def _other_document(archive: zipfile.ZipFile) -> str:
+    """Return the type of an OpenDocument file that is no spreadsheet; empty for all others.
+
+    The first member names the type, see OpenDocument 1.3 part 2, 3.3.
+    """
+    if "mimetype" not in archive.namelist():
+        return ""
+    with archive.open("mimetype") as file:
+        own = file.read(_MIMETYPE_BYTES).decode("ascii", "replace")
+    is_other = own.startswith(_OPEN_DOCUMENT) and "spreadsheet" not in own
+    return "an OpenDocument file without a spreadsheet" if is_other else ""

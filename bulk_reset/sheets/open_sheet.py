@@ -20,8 +20,14 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.saved_plan import SavedPlan, is_saved_plan
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.sheets.exact_table import ExactTable
-from bulk_reset.sheets.file_types import TEXT_EXTENSIONS, kind_of
+from bulk_reset.sheets.file_types import (
+    PARQUET_EXTENSIONS,
+    TEXT_EXTENSIONS,
+    WORKBOOK_TYPES,
+    kind_of,
+)
 from bulk_reset.sheets.frame_source import FrameSource
+from bulk_reset.sheets.parquet_source import ParquetSource
 from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.profile import Profile, find_profile, read_profile
 from bulk_reset.sheets.sheet import Sheet, Source, unreadable_error
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 STDIN: Final = "-"
-_WORKBOOK_EXTENSIONS: Final = (".xlsx", ".xlsm")
 
 
 class _Reading(NamedTuple):
@@ -97,7 +102,7 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
     """Open a sheet of any type, find its header and match its columns to fields.
 
     Args:
-        sheet: a path (.csv, .tsv, .txt, .xlsx), ``-`` for CSV on standard input, a frame, or
+        sheet: a path (.csv, .tsv, .txt, .xlsx, .ods), ``-`` for CSV on standard input, a frame, or
             a table in memory.
         mapping: field -> column name, for columns that are not matched by name.
         delimiter: ``comma``, ``semicolon``, ``tab``, ``pipe`` or one character; auto-detected
@@ -138,8 +143,11 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
 def _file_as_sheet(path: Path, reading: _Reading, notify: Callable[[str], None]) -> Sheet:
     if is_saved_plan(path):
         return _plan_as_sheet(path, reading)
-    if require_file(path) in TEXT_EXTENSIONS:
+    extension = require_file(path)
+    if extension in TEXT_EXTENSIONS:
         return _text_sheet(path, path, reading)
+    if extension in PARQUET_EXTENSIONS:
+        return _parquet_sheet(path, reading)
     if reading.delimiter is not None or reading.encoding is not None:
         raise InputError(
             f"{option_name('delimiter')}, {option_name('encoding')}: {path} is a workbook. "
@@ -151,6 +159,16 @@ def _file_as_sheet(path: Path, reading: _Reading, notify: Callable[[str], None])
     how = reading.by(profile, is_text=False)
     source = WorkbookSource(path, how.sheet_name, how.header_row)
     return reading.sheet(source, str(path), path, profile)
+
+
+def _parquet_sheet(path: Path, reading: _Reading) -> Sheet:
+    for name in ("delimiter", "encoding", "sheet_name", "header_row"):
+        if getattr(reading, name) is not None:
+            raise InputError(
+                f"{option_name(name)}: {path} is a Parquet file, which has named columns. Remove "
+                "this option."
+            )
+    return reading.sheet(ParquetSource(path), str(path), path, reading.profile_for(path))
 
 
 def _text_sheet(file: Path, path: Path | None, reading: _Reading) -> Sheet:
@@ -216,12 +234,12 @@ def require_file(path: Path) -> str:
     if path.stat().st_size == 0:
         raise SheetError(f"{path}: the file is empty. Add a header line and rows.")
     extension = path.suffix.lower()
-    if extension not in TEXT_EXTENSIONS + _WORKBOOK_EXTENSIONS:
+    if extension not in (*TEXT_EXTENSIONS, *WORKBOOK_TYPES, *PARQUET_EXTENSIONS):
         kind, _ = kind_of(path)
         named = f"{extension} files are" if extension else "a file name without an extension is"
         is_news = kind and extension not in kind
         raise SheetError(
             f"{path}: {named} not supported{f' (the file is {kind})' if is_news else ''}. "
-            "Save it as .xlsx or .csv (.tsv and .txt are also supported)."
+            "Save it as .xlsx or .csv (.ods, .parquet, .tsv and .txt are also supported)."
         )
     return extension

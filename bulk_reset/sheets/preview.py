@@ -10,8 +10,9 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
 from bulk_reset.core.errors import SheetError
 from bulk_reset.sheets.columns import field_named, is_own
-from bulk_reset.sheets.file_types import TEXT_EXTENSIONS
+from bulk_reset.sheets.file_types import PARQUET_EXTENSIONS, TEXT_EXTENSIONS, WORKBOOK_TYPES
 from bulk_reset.sheets.open_sheet import require_file
+from bulk_reset.sheets.parquet_source import ParquetSource
 from bulk_reset.sheets.text_files.delimited import DelimitedSource
 from bulk_reset.sheets.workbook_source import WorkbookSource
 
@@ -60,8 +61,11 @@ def preview(
         SheetError: it cannot be read as a table. InputError: an option does not fit it.
     """
     try:
-        source: DelimitedSource | WorkbookSource
-        if require_file(path) in TEXT_EXTENSIONS:
+        source: DelimitedSource | WorkbookSource | ParquetSource
+        extension = require_file(path)
+        if extension in PARQUET_EXTENSIONS:
+            source = ParquetSource(path)
+        elif extension in TEXT_EXTENSIONS:
             source = DelimitedSource(path, path.name, delimiter, encoding, header_row)
         else:
             source = WorkbookSource(path, sheet_name, header_row)
@@ -75,7 +79,7 @@ def preview(
         columns.append(PreviewedColumn(name, field_named(name) or "", tuple(texts)[:_SAMPLES]))
     memory_rows = getattr(source, "memory_rows", lambda: None)()
     is_pulled = memory_rows is not None or any(is_own(name) for name in source.header)
-    worksheets = () if path.suffix.lower() in TEXT_EXTENSIONS else _worksheets(path)
+    worksheets = _worksheets(path) if extension in WORKBOOK_TYPES else ()
     shown = tuple(one for one in columns if not is_own(one.name))
     return Preview(source.header_row, source.notice, shown, worksheets, is_pulled)
 

@@ -25,6 +25,7 @@ from bulk_reset.sheets.columns import Columns, bind, field_named
 from bulk_reset.sheets.exact_table import ExactTable
 from bulk_reset.sheets.frame_source import FrameSource
 from bulk_reset.sheets.guards import Guards
+from bulk_reset.sheets.parquet_source import ParquetSource
 from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.profile import Profile
 from bulk_reset.sheets.profile_rows import ProfileRows
@@ -101,7 +102,7 @@ class Sheet:
         else:
             self._profile_rows = ProfileRows(profile, header, mapping, label, is_pulled=is_pulled)
             columns = self._profile_rows.columns
-            if isinstance(source, WorkbookSource | FrameSource):
+            if isinstance(source, WorkbookSource | FrameSource | ParquetSource):
                 source.formats = self._profile_rows.formats
         self.columns: Columns = replace(columns, is_exact=is_exact, rules=rules)
         notices = (

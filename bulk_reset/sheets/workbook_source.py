@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final, TypeGuard
 
 from bulk_reset.sheets.cell_texts import Formats, text_chunk
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.workbooks.workbook import open_workbook_sheet
 
+_COPYABLE: Final = (".xlsx", ".xlsm")
+
 
 class WorkbookSource:
-    """One worksheet of an .xlsx file, read by calamine."""
+    """One worksheet of a workbook."""
 
     def __init__(self, path: Path, sheet_name: str | None, header_row: int | None = None) -> None:
         self._found = open_workbook_sheet(path, sheet_name, header_row)
         self.worksheet = self._found.name
+        self.extension = path.suffix.lower()
         self.header_row, self.header = self._found.header.row_number, self._found.header.names
         self.notice = f"read worksheet {self._found.name!r}{self._found.header.notice}"
         self.notice += self._found.notice
@@ -34,6 +38,11 @@ class WorkbookSource:
         for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
             numbers, cells = [number for number, _ in chunk], [row for _, row in chunk]
             yield text_chunk(numbers, cells, width, self.formats)
+
+
+def is_copyable(source: object) -> TypeGuard[WorkbookSource]:
+    """Return whether a source is a workbook whose formats can be kept in a copy."""
+    return isinstance(source, WorkbookSource) and source.extension in _COPYABLE
 
 
 def _chunked(

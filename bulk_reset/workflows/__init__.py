@@ -9,6 +9,7 @@ Public surface, a module each:
     incident_query                                     the incidents that a pull reads
     edit_rules                                         edits by Jinja2 rules; replacements
     custom_fields                                      the types of custom fields, read once
+    remote_sheet                                       the sheet of an address as a file
     selection, conditions                              which rows and fields of a sheet are sent
     saved_plans, plan_reading, approve                 plans as files: written, shown, approved
 A run: ``run`` -> ``run_session`` (sheet to totals) -> ``engine.run_sender`` -> worker pool.

@@ -45,7 +45,10 @@ def answer(
 
 def _sheet_of(report: Path) -> Path:
     stem = beside(report, "").name.removesuffix(".").removesuffix(".sandbox")
-    places = [report.with_name(stem + ending) for ending in (".xlsx", ".xlsm", ".csv", ".tsv")]
+    places = [
+        report.with_name(stem + ending)
+        for ending in (".xlsx", ".xlsm", ".csv", ".tsv", ".ods", ".parquet")
+    ]
     found = next((place for place in places if place.exists()), None)
     if found is None:
         raise InputError(f"{report}: its sheet is not beside it. Use {option('of', 'SHEET')}.")

@@ -18,6 +18,7 @@ from bulk_reset.records.audit import audited
 from bulk_reset.sheets.frame_source import is_frame
 from bulk_reset.workflows.approve import require_approval
 from bulk_reset.workflows.canary import send_with_canary
+from bulk_reset.workflows.remote_sheet import source_of
 from bulk_reset.workflows.run_session import RunSession, open_run
 from bulk_reset.workflows.sheet_opening import SheetLike
 
@@ -88,6 +89,8 @@ def _audited(
     path = None if options.dry_run else session.path
     scope = session.connection.scope
     facts: dict[str, object] = _read_by(session)
+    if (source := source_of(session.table.path)) is not None:
+        facts["source"] = {"address": source.address, "read_at": source.read_at}
     if approvals:
         facts["approvals"] = [one.facts() for one in approvals]
     return audited(path, session.table, scope, options.changed(), session.callbacks, facts)

@@ -12,7 +12,9 @@ from bulk_reset.core.errors import InputError, MissingColumnError, SheetError
 from bulk_reset.sheets.open_sheet import open_sheet
 
 HEADER = "id,title\n"
-UNSUPPORTED = "not supported. Save it as .xlsx or .csv (.tsv and .txt are also supported)."
+UNSUPPORTED = (
+    "not supported. Save it as .xlsx or .csv (.ods, .parquet, .tsv and .txt are also supported)."
+)
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_unclosed_quote_is_an_error_that_names_the_row(path: Path, chunk_rows: i
         ("x.csv", b"", "the file is empty. Add a header line and rows."),
         ("x.csv", b"\n \n\t\n", "only blank lines. Add a header line and rows."),
         ("x.csv", b"PK\x03\x04xx", "the file is an Excel workbook, not text. Rename it to .xlsx."),
-        ("x.ods", b"x", f".ods files are {UNSUPPORTED}"),
+        ("x.pdf", b"x", f".pdf files are {UNSUPPORTED}"),
         (
             "x",
             b"x",

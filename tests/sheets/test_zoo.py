@@ -244,6 +244,7 @@ READ: Final[dict[str, tuple[str, Make, dict[str, Any], dict[int, Any], str]]] = 
         *("xlsx", copy_of("lo-table-from-ods.xlsx"), {}),
         *(of_libreoffice(**{"tab\there, a;b|c": "tabhere, a;b|c"}), "header in row 3"),
     ),
+    "libreoffice, ods": ("ods", copy_of("lo-table.ods"), {}, of_libreoffice(), "header in row 3"),
     "libreoffice, csv": ("csv", copy_of("lo-table.csv"), {}, of_libreoffice(), "header in row 3"),
     "libreoffice, from csv": (
         *("xlsx", copy_of("lo-from-csv.xlsx"), {}),
@@ -375,12 +376,6 @@ REFUSED: Final[dict[str, tuple[str, Make, dict[str, Any], str]]] = {
     ),
     "xls called xlsx": ("xlsx", copy_of("lo-table.xls"), {}, "the file is an old (.xls) or"),
     "xls called csv": ("csv", copy_of("lo-table.xls"), {}, "the file is an old (.xls) or"),
-    "ods of libreoffice": (
-        "ods",
-        copy_of("lo-table.ods"),
-        {},
-        ".ods files are not supported. Save it",
-    ),
     "ods called xlsx": ("xlsx", copy_of("lo-table.ods"), {}, "OpenDocument spreadsheet (.ods)"),
     "numbers": (
         "numbers",
@@ -669,4 +664,5 @@ def test_files_of_libreoffice_are_all_in_the_zoo() -> None:
     sheets = (path.name for path in FILES.glob("lo-*") if not path.name.startswith("lo-report"))
     used = set(sheets)
     made = {f"lo-{n}" for n in ("table.xlsx", "table.ods", "table.xls", "table.csv")}
-    assert used == made | {"lo-table-from-ods.xlsx", "lo-from-csv.xlsx", "lo-cells.xlsx"}
+    cells = {"lo-cells.xlsx", "lo-cells.ods"}
+    assert used == made | cells | {"lo-table-from-ods.xlsx", "lo-from-csv.xlsx"}

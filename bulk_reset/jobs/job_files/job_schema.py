@@ -31,11 +31,13 @@ from bulk_reset.jobs.job_files.job_value_types import (
     FilePattern,
     MetricsPath,
     PositiveDuration,
+    SheetPlace,
     Text,
     WebhookUrl,
     check_cron,
 )
 from bulk_reset.jobs.notify.notify_payload import EXAMPLE, payload_of
+from bulk_reset.sheets.remote.address import is_remote
 from bulk_reset.workflows.incident_query import query_of
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
@@ -104,7 +106,7 @@ def _current_name(value: object) -> object:
 class Source(JobTable):
     """``[source]``: a sheet by its path, the newest of several, or what a pull finds."""
 
-    sheet: FilePath | None = None
+    sheet: SheetPlace | None = None
     newest: FilePattern | None = None
     pull: PullFrom | None = None
     worksheet: Text | None = None
@@ -119,12 +121,21 @@ class Source(JobTable):
     afterwards: Literal["leave", "done"] = "leave"
     settle: Duration = "5s"
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the sheet is at an address."""
+        return is_remote(self.sheet)
+
     @model_validator(mode="after")
     def _check_one(self) -> Source:
         given = [name for name in ("sheet", "newest", "pull") if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none"
             raise ValueError(f"has {found} of sheet, newest and pull. Use exactly one.")
+        if self.is_remote and self.afterwards == "done":
+            raise ValueError(
+                'afterwards = "done" moves a file, and the sheet is an address. Remove this key.'
+            )
         if given == ["pull"]:
             of_sheets = (
                 *("worksheet", "delimiter", "encoding", "header_row", "profile", "rules"),

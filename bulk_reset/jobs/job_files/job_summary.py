@@ -21,6 +21,7 @@ from bulk_reset.jobs.job_files.job_schema import PullFrom
 from bulk_reset.jobs.job_files.job_value_types import seconds_of
 from bulk_reset.jobs.notify.notify_webhook import host_of
 from bulk_reset.jobs.schedule.timetable import Timetable
+from bulk_reset.sheets.remote.address import RemoteAddress, is_remote
 
 SHOWN_DUES: Final = 5
 FREE_TEXT: Final = frozenset({"Update", "Column"})
@@ -74,7 +75,7 @@ def concerns(job: Job) -> Iterator[str]:
     else:
         yield from _key_concerns(job)
     sheet = job.source.sheet
-    if sheet is not None and not job.beside(sheet).is_file():
+    if sheet is not None and not is_remote(sheet) and not job.beside(sheet).is_file():
         yield f"the sheet {from_here(job.beside(sheet))} does not exist now"
     if job.source.newest and job.source.afterwards == "leave":
         yield (
@@ -159,7 +160,9 @@ def _source(job: Job) -> str:
     if source.pull is not None:
         return f"incidents {_pull(source.pull)}"
     if source.sheet is not None:
-        text = f"sheet {from_here(job.beside(source.sheet))}"
+        is_address = is_remote(source.sheet)
+        place = RemoteAddress.of(source.sheet).shown if is_address else ""
+        text = f"sheet {place or from_here(job.beside(source.sheet))}"
     else:
         text = f"newest of {from_here(job.beside(source.newest or ''))}"
     more = [

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from bulk_reset.core.errors import InputError
+from bulk_reset.sheets.remote.address import RemoteAddress, is_remote
 from bulk_reset.workflows.incident_query import UNITS
 
 _DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw])", re.ASCII)
@@ -84,6 +86,17 @@ def _path(text: str) -> str:
     return text
 
 
+def _sheet_place(text: str) -> str:
+    """Check a path or the address of a sheet."""
+    if not is_remote(text):
+        return _path(text)
+    try:
+        RemoteAddress.of(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 def _pattern(text: str) -> str:
     pattern = Path(_path(text)).expanduser()
     try:
@@ -149,5 +162,6 @@ PositiveDuration = Annotated[str, AfterValidator(_positive_duration)]
 WebhookUrl = Annotated[str, AfterValidator(_address)]
 BaseUrl = Annotated[str, AfterValidator(_api_address)]
 FilePath = Annotated[str, AfterValidator(_path)]
+SheetPlace = Annotated[str, AfterValidator(_sheet_place)]
 Text = Annotated[str, Field(min_length=1)]
 MetricsPath = Annotated[str, AfterValidator(_prom)]

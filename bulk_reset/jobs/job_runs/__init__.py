@@ -7,6 +7,7 @@ Public surface:
     run_record       what is recorded of it; state_folder: the runs and their files
     run_end          log, metrics, notification and cleaning at its end
     run_resume       whether a run that ended early is resumed
-    job_source, job_outputs, sent_sheets    the sheet, what is left outside, sheets that were sent
+    job_source, remote_source    the sheet: a file or an address
+    job_outputs, sent_sheets     what is left outside, sheets that were sent
     run_watchdog, sheet_trial               time limits
 """

@@ -42,6 +42,7 @@ from bulk_reset.jobs.job_files.job import Job
 from bulk_reset.jobs.job_files.job_value_types import seconds_of
 from bulk_reset.jobs.job_runs.job_outputs import copy_outputs
 from bulk_reset.jobs.job_runs.job_source import copy_sheet, modified_ns, name_in_run_folder
+from bulk_reset.jobs.job_runs.remote_source import copy_remote
 from bulk_reset.jobs.job_runs.run_end import RunEnd
 from bulk_reset.jobs.job_runs.run_record import (
     DEADLINE,
@@ -236,6 +237,8 @@ class JobRun:
             return self._path(self.record.sheet)
         if self.job.source.pull is not None:
             return self._pull(options)
+        if self.job.source.is_remote:
+            return copy_remote(self.job, self._path(""), self.run_log, self._update)
         found, self._not_moved = next_sheet(self.job, self.state)
         for why in self._not_moved:
             self.run_log.warning("step_failed", what=_MOVING, why=why)
@@ -262,9 +265,8 @@ class JobRun:
             rules=self.job.rules(),
             overwrite=True,
         )
-        source = f"{totals.rows:,} of {counted(totals.incidents, 'incident')} pulled"
-        self._update(source=source)
-        callbacks.on_notice(source)
+        self._update(source=f"{totals.rows:,} of {counted(totals.incidents, 'incident')} pulled")
+        callbacks.on_notice(self.record.source)
         return sheet
 
     # --- After the sending -------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Any, Final
 from bulk_reset.core.errors import SheetError
 from bulk_reset.engine.options import ReadingOptions
 from bulk_reset.jobs.job_files.job_value_types import seconds_of
+from bulk_reset.sheets.file_types import PARQUET_EXTENSIONS, WORKBOOK_TYPES
 
 _SMALL_TEXT_BYTES: Final = 1 << 24
 """A text file up to this size is read in seconds, whatever it contains."""
@@ -37,7 +38,7 @@ def require_readable(sheet: Path, options: ReadingOptions, limit: str) -> None:
     Raises:
         SheetError: it took longer, or the process was killed; nothing was sent.
     """
-    is_text = sheet.suffix.lower() not in {".xlsx", ".xlsm"}
+    is_text = sheet.suffix.lower() not in {*WORKBOOK_TYPES, *PARQUET_EXTENSIONS}
     if is_text and sheet.stat().st_size < _SMALL_TEXT_BYTES:
         return
     how = {name: getattr(options, name) for name in _OPTIONS}

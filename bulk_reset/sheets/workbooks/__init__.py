@@ -1,4 +1,4 @@
-"""Excel workbooks: what calamine reads, what it does not report, and writing them row by row.
+"""Workbooks: what calamine reads, what it does not report, .ods files, and writing row by row.
 
 State: the open archive. Part of ``sheets``.
 
@@ -11,5 +11,6 @@ Public surface:
     workbook_xml       formulas without results, special formats, hidden rows
     merged_cells       cells that merged ranges cover
     xml_parts          XML of unknown origin, in linear time
+    ods                .ods files; ods_tables, ods_cells: their rows and cells
     streaming_workbook    writes a workbook row by row
 """

@@ -1,17 +1,18 @@
-"""Selects the worksheet of an .xlsx file and reads its cells with calamine.
+"""Selects the worksheet of a workbook and reads its cells.
 
-Facts that calamine does not report are read from the XML, see ``worksheet_scan`` and
-``workbook_xml``. A workbook with unusual names or markup is copied before, see ``plain_copy``.
+Those of .xlsx files are read with calamine. Facts that it does not report are read from the XML,
+see ``worksheet_scan`` and ``workbook_xml``. A workbook with unusual names or markup is copied
+before, see ``plain_copy``. Those of .ods files are read by ``ods``.
 """
 
 from __future__ import annotations
 
 import itertools
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import python_calamine as calamine
 
@@ -21,12 +22,18 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER
 from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header, recognised
-from bulk_reset.sheets.file_types import WORKBOOK, kind_of
+from bulk_reset.sheets.file_types import ODS, PROTECTED_OR_OLD, WORKBOOK_TYPES, kind_of
 from bulk_reset.sheets.pulled_values import MEMORY_SHEET
 from bulk_reset.sheets.workbooks.merged_cells import MergedCells
+from bulk_reset.sheets.workbooks.ods import OdsPackage, ReadableOds
 from bulk_reset.sheets.workbooks.package import Package, SheetPart, part_key
 from bulk_reset.sheets.workbooks.readable_workbook import DAMAGED, Readable
-from bulk_reset.sheets.workbooks.workbook_xml import NEVER_CALCULATED, ErrorCell, Places
+from bulk_reset.sheets.workbooks.workbook_xml import (
+    NEVER_CALCULATED,
+    ErrorCell,
+    Places,
+    WorksheetFacts,
+)
 from bulk_reset.sheets.workbooks.xml_parts import BROKEN
 
 CHECK_SHEET: Final = "bulk-reset errors"
@@ -35,6 +42,31 @@ _CELL_PARTS: Final = ("xl/worksheets/", "xl/sharedstrings")
 _LARGE_BYTES: Final = 100_000_000
 _MEMORY_PER_BYTE: Final = 1.3
 """Bytes of memory per byte of the unpacked worksheet; measured with seven columns of text."""
+
+
+class _Worksheet(Protocol):
+    """The cells of a worksheet, as calamine returns them."""
+
+    @property
+    def start(self) -> tuple[int, int] | None: ...
+
+    @property
+    def merged_cell_ranges(self) -> list[tuple[tuple[int, int], tuple[int, int]]] | None: ...
+
+    def iter_rows(self) -> Iterator[list[Any]]: ...
+
+
+class _Readable(Protocol):
+    """The worksheets of an open workbook, see ``readable_workbook``."""
+
+    has_broken: bool
+
+    @property
+    def sheets(self) -> Sequence[SheetPart]: ...
+
+    def open_sheet(self, position: int) -> _Worksheet: ...
+
+    def facts(self, position: int) -> WorksheetFacts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +81,7 @@ class WorkbookSheet:
     name: str
     header: Header
     notice: str
-    _sheet: calamine.CalamineSheet
+    _sheet: _Worksheet
     _errors: Places
     _merged: MergedCells
     _has_broken: bool
@@ -128,17 +160,17 @@ def open_workbook_sheet(
         InputError: no worksheet has that name.
     """
     kind, fix = kind_of(path)
+    expected = WORKBOOK_TYPES[path.suffix.lower()]
+    if kind not in {expected, PROTECTED_OR_OLD, ""}:
+        raise _not_a_workbook(path, kind, fix)
     try:
-        if kind == WORKBOOK:
-            with zipfile.ZipFile(path) as archive:
-                package = Package(archive, str(path))
-                sheets = _chosen(package, path, sheet_name)
-                return _open(path, Readable(path, package, sheets), header_row)
+        if kind == expected:
+            return _opened(path, kind, sheet_name, header_row)
         calamine.CalamineWorkbook.from_path(str(path))
     except calamine.PasswordError as exc:
         raise SheetError(f"{path}: protected by a password. Save it without a password.") from exc
     except DAMAGED as exc:
-        if kind and kind != WORKBOOK:
+        if kind == PROTECTED_OR_OLD:
             raise _not_a_workbook(path, kind, fix) from exc
         raise SheetError(
             f"{path}: cannot be read as a workbook ({exc}). "
@@ -148,19 +180,32 @@ def open_workbook_sheet(
 
 
 def _not_a_workbook(path: Path, kind: str, fix: str) -> SheetError:
-    return SheetError(f"{path}: the file is {kind}, not an .xlsx workbook. {fix}")
+    extension = path.suffix.lower().replace(".xlsm", ".xlsx")
+    article = "a" if extension == ".ods" else "an"
+    return SheetError(f"{path}: the file is {kind}, not {article} {extension} workbook. {fix}")
 
 
-def _chosen(package: Package, path: Path, sheet_name: str | None) -> list[SheetPart]:
+def _opened(path: Path, kind: str, sheet_name: str | None, header_row: int | None) -> WorkbookSheet:
+    if kind == ODS:
+        ods = OdsPackage(path)
+        readable = ReadableOds(ods, _chosen(ods.sheets, path, sheet_name))
+        return _open(path, readable, header_row)
+    with zipfile.ZipFile(path) as archive:
+        package = Package(archive, str(path))
+        sheets = _chosen(package.sheets, path, sheet_name)
+        return _open(path, Readable(path, package, sheets), header_row)
+
+
+def _chosen(parts: Sequence[SheetPart], path: Path, sheet_name: str | None) -> list[SheetPart]:
     """Return the worksheet of this name, else all visible ones; the pulled values come last."""
-    worksheets = [one for one in package.sheets if one.kind == "worksheet"]
+    worksheets = [one for one in parts if one.kind == "worksheet"]
     memory = [one for one in worksheets if one.name == MEMORY_SHEET]
     sheets = [one for one in worksheets if one.name not in {MEMORY_SHEET, CHECK_SHEET}]
     if sheet_name is None:
         return [*(one for one in sheets if one.state == "visible"), *memory]
     named = [one for one in sheets if one.name == sheet_name]
     if not named:
-        others = ", ".join(repr(one.name) for one in package.sheets)
+        others = ", ".join(repr(one.name) for one in parts)
         raise InputError(
             f"{option('sheet_name', sheet_name)}: {path} has no such worksheet. "
             f"Its worksheets are {others}."
@@ -168,7 +213,7 @@ def _chosen(package: Package, path: Path, sheet_name: str | None) -> list[SheetP
     return [*named, *memory]
 
 
-def _open(path: Path, readable: Readable, header_row: int | None) -> WorkbookSheet:
+def _open(path: Path, readable: _Readable, header_row: int | None) -> WorkbookSheet:
     found, memory_rows = {}, None
     for position, part in enumerate(readable.sheets):
         sheet = readable.open_sheet(position)

@@ -32,6 +32,7 @@ _HIGH, _LOW = range(0xD800, 0xDC00), range(0xDC00, 0xE000)
 _NO_CHARACTERS: Final = frozenset((*_HIGH, *_LOW, 0xFFFE, 0xFFFF))
 
 Start = Callable[[str, dict[str, str]], object]
+End = Callable[[str], object]
 Text = Callable[[str], object]
 
 
@@ -44,7 +45,7 @@ def local_name(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def parse(file: IO[bytes], start: Start, end: Text | None = None, text: Text | None = None) -> None:
+def parse(file: IO[bytes], start: Start, end: End | None = None, text: Text | None = None) -> None:
     """Call the functions with every start tag, end tag and piece of text.
 
     Names are complete with their prefixes; see ``local_name``.
@@ -53,7 +54,25 @@ def parse(file: IO[bytes], start: Start, end: Text | None = None, text: Text | N
         DamagedError: it is not well-formed, or has a document type, which workbooks never have
             and which can define a text that grows without limit.
     """
-    parser = expat.ParserCreate()
+    for _ in _parsed(expat.ParserCreate(), file, start, end, text):
+        pass
+
+
+def parse_by_block(file: IO[bytes], start: Start, end: End, text: Text) -> Iterator[None]:
+    """Parse as ``parse``, and pause after each block, so that rows need not be kept.
+
+    Names are the address of the namespace, a space and the local name; raises as ``parse``.
+    """
+    return _parsed(expat.ParserCreate(namespace_separator=" "), file, start, end, text)
+
+
+def _parsed(
+    parser: expat.XMLParserType,
+    file: IO[bytes],
+    start: Start,
+    end: End | None,
+    text: Text | None,
+) -> Iterator[None]:
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _refuse_document_type
     parser.StartElementHandler = start
@@ -62,9 +81,11 @@ def parse(file: IO[bytes], start: Start, end: Text | None = None, text: Text | N
     try:
         while block := file.read(_BLOCK_BYTES):
             parser.Parse(block, False)
+            yield
         parser.Parse(b"", True)
     except expat.ExpatError as exc:
         raise DamagedError(f"invalid XML: {exc}") from exc
+    yield
 
 
 def _refuse_document_type(*_: object) -> None:
