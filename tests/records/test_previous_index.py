@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from report_samples import digest
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.row_keys import numbers_of
 from bulk_reset.records.previous_index import LastWritten, PreviousIndex
 from bulk_reset.records.previous_values import (
+    HEADER,
     PreviousValues,
     PreviousValuesFile,
     read_previous_values,
@@ -86,3 +90,42 @@ def test_an_edited_line_is_named(path: Path) -> None:
     path.write_bytes(content.replace(b'{""impact"": ""y""}', b"{}"))
     with PreviousIndex(path) as index, pytest.raises(InputError, match="row 5: not as a run wrote"):
         index.values(3)
+
+
+texts = st.text(st.sampled_from('a",\r\n{}=é\\ '))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    pairs=st.lists(st.tuples(st.sampled_from([A, B]), texts, texts), max_size=6),
+    edit=st.none()
+    | st.tuples(st.integers(0, 2_000), st.sampled_from([b"", b'"', b",", b"\n", b"x"])),
+)
+def test_many_lines_at_a_time_are_read_as_one_by_one(
+    pairs: list[tuple[str, str, str]], edit: tuple[int, bytes] | None, path: Path
+) -> None:
+    """Whatever the cells are, also where one byte of the file was replaced."""
+    path.unlink(missing_ok=True)
+    with PreviousValuesFile(path) as file:
+        file.append(
+            PreviousValues(n, digest(n), incident, "", {"title": old}, {"title": new})
+            for n, (incident, old, new) in enumerate(pairs, 2)
+        )
+    if edit is not None:
+        content = bytearray(path.read_bytes())
+        at = len(HEADER) + edit[0] % (len(content) - len(HEADER) + 1)
+        content[at : at + 1] = edit[1]
+        path.write_bytes(content)
+
+    def found() -> list[PreviousValues] | str:
+        try:
+            with PreviousIndex(path) as index:
+                return [index.values(line) for line in range(len(index))]
+        except InputError as error:
+            return str(error)
+
+    quickly = found()
+    with patch.object(PreviousIndex, "_columns", side_effect=ValueError):
+        assert found() == quickly
