@@ -31,7 +31,6 @@ from bulk_reset.cli.pull import pull_first
 from bulk_reset.cli.remote_sheet import local_sheet
 from bulk_reset.cli.shared import CommonOptions, OptionValues, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
-from bulk_reset.core.actions import ACTION_FIELD, PLANNED, action_to
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
@@ -224,7 +223,7 @@ class PlanView:
             self._rows.append(row)
         self._changing += bool(row.fields)
         if row.verdict == "update":
-            self._actions.update(map(planned_action, row.fields))
+            self._actions.update(one.meaning for one in row.fields)
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return all rows as plain values."""
@@ -283,13 +282,6 @@ def row_as_json(row: RowPlan) -> dict[str, Any]:
     return plain
 
 
-def planned_action(field: FieldPlan) -> str:
-    """Return what will be done to an incident; empty for a field that is no action."""
-    if field.field != ACTION_FIELD:
-        return ""
-    return PLANNED.get(action_to(field.new) or "", "")
-
-
 def text_of_field(field: FieldPlan) -> Text:
     """Return a field's change: removed words struck and in [-…-], added ones in {+…+}."""
     from rich.text import Text  # noqa: PLC0415
@@ -307,8 +299,8 @@ def text_of_field(field: FieldPlan) -> Text:
             text.append("{+" + shown + "+}", _STYLE[kind])
         else:
             text.append(shown)
-    if meaning := planned_action(field):
-        text.append(f" ({meaning})")
+    if field.meaning:
+        text.append(f" ({field.meaning})")
     if field.origin:
         text.append(f" (from {one_line(field.origin)})", "dim")
     return text

@@ -72,6 +72,14 @@ def sandbox(
     faults: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Faults to inject, a JSON list of rules.")
     ] = None,
+    fields: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Custom fields of the account, a JSON list.",
+            show_default="STATE.fields.json beside --state",
+        ),
+    ] = None,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -90,7 +98,12 @@ def sandbox(
         bulk-reset sandbox --any-id --faults faults.json
     """
     # Imported here, so that neither --help nor a usage error waits for them.
-    from bulk_reset.sandbox import SandboxConfig, load_faults  # noqa: PLC0415
+    from bulk_reset.sandbox import (  # noqa: PLC0415
+        SandboxConfig,
+        fields_beside,
+        load_faults,
+        load_fields,
+    )
 
     # A pull of the last days finds them.
     first_start_at = int(time.time()) - seed_incidents * seed_step
@@ -110,6 +123,7 @@ def sandbox(
             seed_step_s=seed_step,
             accepts_any_id=any_id,
             faults=load_faults(faults) if faults else (),
+            fields=load_fields(fields) if fields else fields_beside(state),
             state=state,
         )
     except ValueError as error:

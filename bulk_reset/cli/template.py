@@ -10,6 +10,7 @@ import typer
 from bulk_reset.cli import next_steps
 from bulk_reset.cli.connection_options import AccessTokenFileOption, AppKeyFileOption, BaseUrlOption
 from bulk_reset.cli.console import Output
+from bulk_reset.core.actions import ACTION_FIELD, PROGRESS_AFTER
 
 
 def template(
@@ -20,6 +21,10 @@ def template(
     field: Annotated[
         list[str], typer.Option(metavar="NAME", help="Add a custom field; repeatable.")
     ] = [],  # noqa: B006  (typer copies it)
+    action: Annotated[
+        bool,
+        typer.Option("--action", help="Add the column action: ack, resolve, reopen."),
+    ] = False,
     base_url: BaseUrlOption = None,
     access_token_file: AccessTokenFileOption = None,
     app_key_file: AppKeyFileOption = None,
@@ -40,6 +45,8 @@ def template(
     output = Output()
     with output.errors():
         further = _choices(field, output, base_url, access_token_file, app_key_file)
+        if action:
+            further = {ACTION_FIELD: tuple(PROGRESS_AFTER), **further}
         write_template(path, overwrite=force, further=further)
     output.line(f"Wrote {path}. Fill in the first sheet; the second sheet has instructions.")
     output.line(f"Next: {next_steps.other_command('check', path, keeps=())}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
+from bulk_reset.core.actions import ACTION_FIELD, PLANNED, action_to
 from bulk_reset.core.counting import counted, duration
 from bulk_reset.core.outcome import not_edited_of
 
@@ -56,6 +57,19 @@ class FieldPlan(NamedTuple):
     old_value: Any = None
     new_value: Any = None
     origin: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """What will be done to the incident; empty for a field that is no action."""
+        if self.field != ACTION_FIELD:
+            return ""
+        return PLANNED.get(action_to(self.new) or "", "")
+
+    @property
+    def remark(self) -> str:
+        """What will be done, and which rules the value is from; empty if there is nothing."""
+        origin = f"from {self.origin}" if self.origin else ""
+        return "; ".join(filter(None, (self.meaning, origin)))
 
 
 class RowPlan(NamedTuple):

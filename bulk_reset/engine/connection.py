@@ -199,7 +199,7 @@ def _sleep(wait_s: float, options: Options) -> None:
 @contextlib.asynccontextmanager
 async def sandbox_here(options: Options) -> AsyncIterator[Credentials]:
     """Run a sandbox in this event loop until the block ends."""
-    from bulk_reset.sandbox import Sandbox, SandboxConfig  # noqa: PLC0415  (rarely needed)
+    from bulk_reset.sandbox import Sandbox, SandboxConfig, fields_beside  # noqa: PLC0415  (rare)
 
     config = SandboxConfig(
         per_second=options.per_second,
@@ -209,6 +209,7 @@ async def sandbox_here(options: Options) -> AsyncIterator[Credentials]:
         seed_incidents=_SEEDED if options.sandbox_state else 0,
         first_start_at=int(time.time()) - _SEEDED * _SEED_STEP_S,
         seed_step_s=_SEED_STEP_S,
+        fields=fields_beside(options.sandbox_state),
     )
     async with Sandbox(config).serve() as base_url:
         yield Credentials(AppKey(config.app_key), base_url, SANDBOX)

@@ -77,4 +77,7 @@ def list_row(row: RowPlan) -> ListRow:
         ),
         status=_VERDICTS.index(row.verdict),
         link=row.link if is_link(row.link) else "",
+        note=shown(
+            " · ".join(f"{field.field}: {field.remark}" for field in row.fields if field.remark)
+        ),
     )

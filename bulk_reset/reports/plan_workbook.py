@@ -51,6 +51,7 @@ _COLUMNS: Final = {
     "Pulled value": 40,
     "Cannot be restored": 34,
     "Reason": 50,
+    "Note": 40,
 }
 """Each column of the worksheet of rows, and its width in characters."""
 _TEXT_WIDTHS: Final = tuple(
@@ -151,6 +152,8 @@ class PlanWorkbook(PlanFile):
             self._write(line, 6, field.was, "text")
         if field.lost:
             self._write(line, 7, field.lost, "lost")
+        if field.remark:
+            self._write(line, 9, field.remark, "note")
 
     def _write_marked(self, line: int, column: int, parts: list[tuple[Op, str]]) -> None:
         """Write a text with its changed words formatted, unless all of them changed."""

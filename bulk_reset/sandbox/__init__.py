@@ -22,12 +22,22 @@ from typing import TYPE_CHECKING
 
 from bulk_reset.sandbox.config import SandboxConfig
 from bulk_reset.sandbox.faults import Fault, load_faults
+from bulk_reset.sandbox.field_rules import fields_beside, fields_file, load_fields
 from bulk_reset.sandbox.journal import StateError
 
 if TYPE_CHECKING:
     from bulk_reset.sandbox.server import Sandbox
 
-__all__ = ["Fault", "Sandbox", "SandboxConfig", "StateError", "load_faults"]
+__all__ = [
+    "Fault",
+    "Sandbox",
+    "SandboxConfig",
+    "StateError",
+    "fields_beside",
+    "fields_file",
+    "load_faults",
+    "load_fields",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -45,6 +45,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from bulk_reset.sandbox.codes import HTTP_STATUS
+from bulk_reset.sandbox.list_files import read_list
 from bulk_reset.sandbox.rules import is_id, kind_of
 
 if TYPE_CHECKING:
@@ -176,20 +177,7 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
         ValueError: the file cannot be read or a rule is wrong; the text says which rule
             (1-based), which key, what was found and what is allowed.
     """
-    if path.exists() and not path.is_file():  # reading a pipe waits for another program
-        raise ValueError(f"{path}: not a regular file. Give a file of rules.")
-    try:
-        rules = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as exc:
-        raise ValueError(f"{path}: cannot be read ({exc.strerror}).") from exc
-    except json.JSONDecodeError as exc:
-        raise ValueError(f"{path}: line {exc.lineno}: not JSON ({exc.msg}).") from exc
-    except UnicodeDecodeError as exc:
-        raise ValueError(f"{path}: not UTF-8. Save it as UTF-8.") from exc
-    except (ValueError, RecursionError) as exc:
-        raise ValueError(f"{path}: a number is too long, or it is nested too deep.") from exc
-    if not isinstance(rules, list):
-        raise ValueError(f"{path}: found {kind_of(rules)}. Give a list of rules: [{{...}}, ...].")  # noqa: TRY004 - a file's content, not a caller's type
+    rules = read_list(path, "rules")
     return tuple(_read_rule(rule, f"{path}: rule {n}") for n, rule in enumerate(rules, start=1))
 
 

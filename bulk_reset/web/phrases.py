@@ -105,6 +105,9 @@ _PHRASES: Final = (
     mark("not edited since the pull; not sent"),
     # Meanings of a plan's rows.
     mark("will be updated"),
+    mark("will be acknowledged"),
+    mark("will be resolved"),
+    mark("will be reopened"),
     mark("modified since the pull; will be skipped"),
     mark("no such incident"),
     mark("no change needed; will not be sent"),

@@ -38,6 +38,8 @@ class PlannedField:
     new: str
     was: str | None
     lost: str
+    meaning: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ def build(path: Path, make: Callable[[Callable[[RowPlan], None]], PlanTotals]) -
                     "new": one.new,
                     "was": one.was,
                     "lost": one.lost,
+                    "meaning": one.meaning,
+                    "origin": one.origin,
                 }
                 for one in row.fields
             ]

@@ -70,7 +70,7 @@ def choices_of(
     """
     found: dict[str, tuple[str, ...]] = dict.fromkeys(columns, ())
     typed = [name for name in columns if is_custom(name) and name == field_of(name)]
-    if not typed or options.is_rehearsal:
+    if not typed or not _are_defined(options):
         return found
     try:
         types = in_new_loop(lambda: _types(locked, options))
@@ -111,7 +111,7 @@ def _choices(name: str, types: FieldTypes) -> tuple[str, ...]:
 
 
 def _has_types(table: Sheet, options: Options) -> bool:
-    if options.is_rehearsal or table.plan is not None or table.columns.is_exact:
+    if not _are_defined(options) or table.plan is not None or table.columns.is_exact:
         return False
     return any(map(is_custom, table.columns.position))
 
@@ -135,3 +135,12 @@ def _read(
 async def _types(locked: Connection, options: Options) -> FieldTypes:
     async with open_incident_reader(locked, options) as reader:
         return await reader.field_types()
+
+
+def _are_defined(options: Options) -> bool:
+    """Return whether custom fields have types; a sandbox without definitions accepts all values."""
+    if not options.is_rehearsal:
+        return True
+    from bulk_reset.sandbox import fields_file  # noqa: PLC0415  (rarely needed)
+
+    return options.sandbox_state is not None and fields_file(options.sandbox_state).exists()

@@ -100,13 +100,13 @@ PAGE_ROWS = f"""\
 <em>rejected: {MEANING_OF["rejected"]}</em></h3><p>InvalidId: not an incident id</p></article>
 """
 WORKBOOK_ROWS = """\
-Row|Incident|Result|Field|Current value|New value|Pulled value|Cannot be restored|Reason
-2|ID1|update|title|Disk full on db-01|Disk full on db-02|||
-2|ID1|update|field:team||Payments||empty: the API cannot empty a field|
-3|ID2|conflict|title|Disk is full now|Disk was full|Disk is full||
-4|ID3|missing||||||
-5|ID4|unchanged||||||
-6|no id|rejected||||||InvalidId: not an incident id
+Row|Incident|Result|Field|Current value|New value|Pulled value|Cannot be restored|Reason|Note
+2|ID1|update|title|Disk full on db-01|Disk full on db-02||||
+2|ID1|update|field:team||Payments||empty: the API cannot empty a field||
+3|ID2|conflict|title|Disk is full now|Disk was full|Disk is full|||
+4|ID3|missing|||||||
+5|ID4|unchanged|||||||
+6|no id|rejected||||||InvalidId: not an incident id|
 """
 
 
@@ -264,7 +264,7 @@ def test_the_workbook_marks_the_words_that_change(tmp_path: Path) -> None:
     assert [isinstance(part, TextBlock) and part.font.strike for part in now] == [False, True]
     assert [isinstance(part, TextBlock) and part.font.u for part in wanted] == [False, "single"]
     assert sheet["B2"].hyperlink.target == LINK + seed_id(1)
-    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:I7")
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("C2", "A1:J7")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -277,7 +277,7 @@ def test_a_hostile_text_is_a_text_in_the_workbook(tmp_path: Path, text: str) -> 
     with zipfile.ZipFile(path) as parts:
         xml = parts.read("xl/worksheets/sheet1.xml").decode()
 
-    assert {cell.data_type for cell in sheet[2] if cell.column > 1} == {"s"}
+    assert {cell.data_type for cell in sheet[2] if 1 < cell.column < 10} == {"s"}
     assert not re.search("<f>|<hyperlink|\ufffe|\uffff", xml)
     letters = re.sub(
         "[\x00-\x1f\u2028\u202e\ud800-\udfff\uffff]", "\N{REPLACEMENT CHARACTER}", text
@@ -424,3 +424,28 @@ def test_a_plan_lists_rejected_rows_in_the_sheets_order(tmp_path: Path) -> None:
     rejected = [row for row in planned if row.verdict == "rejected"]
     assert [(row.row_number, row.fields) for row in rejected] == [(2, ()), (103, ()), (105, ())]
     assert all(row.reason.startswith("too_long: ") for row in rejected)
+
+
+def test_rules_and_actions_are_beside_the_values_that_they_make(tmp_path: Path) -> None:
+    """Which rule of the profile made a value, and what an action will do."""
+    rows = [
+        RowPlan(
+            2,
+            seed_id(1),
+            "update",
+            (
+                FieldPlan("title", "a", "b", origin="templates.title, source.trim ' b'"),
+                FieldPlan("action", "Triggered", "Closed"),
+            ),
+        )
+    ]
+    page = write(PlanPage(tmp_path / "plan.html"), rows).read_text(encoding="utf-8")
+    workbook = write(PlanWorkbook(tmp_path / "plan.xlsx"), rows)
+    remark = "from templates.title, source.trim ' b'"
+
+    assert [row.note for row in map(list_row, rows)] == [
+        f"title: {remark} · action: will be resolved"
+    ]
+    assert articles(page) == [row_html(row, STATUSES) for row in packed_rows(page)]
+    assert "action: will be resolved" in articles(page)[0]
+    assert [line[9] for line in sheet_of(workbook, "Plan")] == ["Note", remark, "will be resolved"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bulk_reset.cli import app
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import FIELDS
-from bulk_reset.sheets.columns import bind
+from bulk_reset.sheets.columns import bind, field_named
 from bulk_reset.sheets.template import write_template
 
 if TYPE_CHECKING:
@@ -225,3 +225,16 @@ def test_command_is_imported_without_xlsxwriter() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert found.stdout == "False\n"
+
+
+def test_column_of_actions_has_a_drop_down(tmp_path: Path) -> None:
+    """``template --action`` adds the column, which is read as actions."""
+    path = tmp_path / "t.xlsx"
+    done = CliRunner().invoke(app, ["template", str(path), "--action"])
+    assert done.exit_code == 0, done.output
+    sheet = openpyxl.load_workbook(path)["Incidents"]
+    found = {one.formula1 for one in sheet.data_validations.dataValidation if one.type == "list"}
+
+    assert sheet.cell(1, 8).value == "action"
+    assert '"ack,resolve,reopen"' in found
+    assert field_named("action") == "action"
