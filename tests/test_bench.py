@@ -46,6 +46,10 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
             ("sheets", "--rows", "200", "--rounds", "1"),
             ["check, CSV", "pandas.read_csv", "run", "resume, all done", "check, XLSX"],
         ),
+        (
+            ("comments", "--rows", "200", "--rounds", "1"),
+            ["equal comments", "different comments"],
+        ),
         (("startup", "--rounds", "1"), ["bulk-reset --help", "three lines of typer"]),
         (
             ("plans", "--rows", "200", "--rounds", "1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,6 +19,7 @@ from bulk_reset.cli.console import Output
 from bulk_reset.cli.pull_memory import PullMemory, forget_pull, refuse_other_file
 from bulk_reset.cli.shared import CommonOptions, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
+from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 
@@ -95,6 +97,12 @@ FieldOption = Annotated[
         rich_help_panel=_SHEET,
     ),
 ]
+ActionOption = Annotated[
+    bool,
+    typer.Option(
+        "--action", help="Add the column action: ack, resolve, reopen.", rich_help_panel=_SHEET
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace an existing sheet.", rich_help_panel=_SHEET)
 ]
@@ -116,6 +124,7 @@ def pull(
     num: NumOption = [],  # noqa: B006
     ids: IdsOption = None,
     field: FieldOption = [],  # noqa: B006
+    action: ActionOption = False,
     set: SetOption = [],  # noqa: A002, B006
     force: ForceOption = False,
     common: CommonOptions,
@@ -154,7 +163,7 @@ def pull(
                 wanted,
                 options,
                 callbacks,
-                custom=[f"field:{name}" for name in field],
+                custom=_further(field, has_action=action),
                 rules=set,
                 overwrite=force,
             )
@@ -164,6 +173,11 @@ def pull(
         _show(totals, output, sheet, report, has_rules=bool(set))
         output.json({**dataclasses.asdict(totals), "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _further(fields: Iterable[str], *, has_action: bool) -> list[str]:
+    """Return the columns beside the standard ones."""
+    return [*(f"field:{name}" for name in fields), *([ACTION_FIELD] if has_action else [])]
 
 
 def _own_report(sheet: Path, options: Options) -> Path | None:
@@ -246,7 +260,7 @@ def pull_first(
         _wanted(*(values[name] for name in names)),
         options,
         callbacks,
-        custom=[f"field:{name}" for name in values["field"] or ()],
+        custom=_further(values["field"] or (), has_action=bool(values["action"])),
         rules=[*(values["set"] or ()), *rules],
     )
     memory.write(Path(sheet))

@@ -24,7 +24,13 @@ PROTECTED_OR_OLD: Final = "an old (.xls) or password-protected Excel workbook"
 ODS: Final = "an OpenDocument spreadsheet (.ods)"
 PARQUET: Final = "a Parquet file"
 PARQUET_EXTENSIONS: Final = (".parquet",)
-WORKBOOK_TYPES: Final = {".xlsx": WORKBOOK, ".xlsm": WORKBOOK, ".ods": ODS}
+XLSB: Final = "a binary Excel workbook (.xlsb)"
+WORKBOOK_TYPES: Final = {
+    ".xlsx": WORKBOOK,
+    ".xlsm": WORKBOOK,
+    ".xlsb": XLSB,
+    ".ods": ODS,
+}
 """Extension -> the type that such a file has."""
 _LAST_BYTES: Final = 4
 """The bytes of a line break in UTF-32."""
@@ -56,7 +62,7 @@ _MARKUP: Final = (
     (r"""\[\s*\{\s*["}]|\{\s*["}]""", "JSON"),
 )
 _MEMBERS: Final = (
-    ("xl/workbook.bin", "a binary Excel workbook (.xlsb)", _SAVE),
+    ("xl/workbook.bin", XLSB, "Rename it to .xlsb."),
     ("xl/", WORKBOOK, _RENAME),
     ("word/", "a Word document", _GET),
     ("ppt/", "a PowerPoint presentation", _GET),

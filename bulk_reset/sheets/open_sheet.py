@@ -30,6 +30,7 @@ from bulk_reset.sheets.frame_source import FrameSource
 from bulk_reset.sheets.parquet_source import ParquetSource
 from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.profile import Profile, find_profile, read_profile
+from bulk_reset.sheets.remote.address import RemoteAddress, is_remote
 from bulk_reset.sheets.sheet import Sheet, Source, unreadable_error
 from bulk_reset.sheets.text_files.delimited import DelimitedSource
 from bulk_reset.sheets.user_rules import UserRules, read_rules
@@ -118,6 +119,11 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         SheetError: the sheet cannot be used; nothing was sent.
         InputError: an option does not fit the sheet.
     """
+    if is_remote(sheet):
+        raise InputError(
+            f"{RemoteAddress.of(str(sheet)).shown}: an address, not a file. Copy the sheet first: "
+            "bulk_reset.workflows.remote_sheet.fetch, or use run, plan or check."
+        )
     reading = _Reading(mapping or {}, delimiter, encoding, sheet_name, header_row, profile, rules)
     if not isinstance(sheet, (str, os.PathLike, ExactTable)):
         if header_row is not None:
@@ -240,6 +246,6 @@ def require_file(path: Path) -> str:
         is_news = kind and extension not in kind
         raise SheetError(
             f"{path}: {named} not supported{f' (the file is {kind})' if is_news else ''}. "
-            "Save it as .xlsx or .csv (.ods, .parquet, .tsv and .txt are also supported)."
+            "Save it as .xlsx or .csv (.xlsb, .ods, .parquet, .tsv and .txt are also supported)."
         )
     return extension

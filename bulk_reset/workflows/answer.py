@@ -47,7 +47,7 @@ def _sheet_of(report: Path) -> Path:
     stem = beside(report, "").name.removesuffix(".").removesuffix(".sandbox")
     places = [
         report.with_name(stem + ending)
-        for ending in (".xlsx", ".xlsm", ".csv", ".tsv", ".ods", ".parquet")
+        for ending in (".xlsx", ".xlsm", ".csv", ".tsv", ".ods", ".xlsb", ".parquet")
     ]
     found = next((place for place in places if place.exists()), None)
     if found is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bulk_reset.core.actions import ACTION_FIELD, PROGRESS_AFTER
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.custom_fields import field_of, is_custom
 from bulk_reset.core.errors import CredentialsError, LockedError, RunError, UnansweredError
@@ -69,6 +70,8 @@ def choices_of(
         locked: the account, which is locked already.
     """
     found: dict[str, tuple[str, ...]] = dict.fromkeys(columns, ())
+    if ACTION_FIELD in found:
+        found[ACTION_FIELD] = tuple(PROGRESS_AFTER)
     typed = [name for name in columns if is_custom(name) and name == field_of(name)]
     if not typed or not _are_defined(options):
         return found

@@ -28,6 +28,7 @@ class Part(StrEnum):
     """A part that can be measured alone."""
 
     CLAIMS = "claims"
+    COMMENTS = "comments"
     DASK = "dask"
     ENGINE = "engine"
     PAGE = "page"
@@ -91,6 +92,10 @@ def _tables(  # noqa: C901, PLR0911  (one for each part)
     part: Part, rows: int | None, rounds: int | None, *, is_full: bool
 ) -> list[Table]:
     match part:
+        case Part.COMMENTS:
+            import comments  # noqa: PLC0415  (imports bulk_reset)
+
+            return comments.tables(rows or comments.ROWS, rounds or comments.ROUNDS, log)
         case Part.ENGINE:
             return engine.tables(rows or engine.ROWS, rounds or engine.ROUNDS, log)
         case Part.PAGE:

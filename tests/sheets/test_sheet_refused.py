@@ -13,7 +13,8 @@ from bulk_reset.sheets.open_sheet import open_sheet
 
 HEADER = "id,title\n"
 UNSUPPORTED = (
-    "not supported. Save it as .xlsx or .csv (.ods, .parquet, .tsv and .txt are also supported)."
+    "not supported. Save it as .xlsx or .csv "
+    "(.xlsb, .ods, .parquet, .tsv and .txt are also supported)."
 )
 
 

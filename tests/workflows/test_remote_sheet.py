@@ -18,6 +18,7 @@ from web_files import WebFiles, web_files
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.file_hash import hash_file
+from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.remote import download as downloading
 from bulk_reset.sheets.remote.address import RemoteAddress
 from bulk_reset.workflows.remote_sheet import PLAN, RUN, fetch, source_of
@@ -356,6 +357,16 @@ def test_commands_read_plan_send_and_resume_an_address(
     texts = [one.stdout + one.stderr for one in (check, planned, refused, first, again)]
     files = [path.read_text("utf-8") for path in tmp_path.iterdir() if path.is_file()]
     assert SECRET not in "".join(texts + files)
+
+
+def test_address_in_place_of_a_file_shows_no_secret() -> None:
+    """What takes files alone says so, without the query."""
+    with pytest.raises(InputError) as caught, open_sheet(f"https://x.example/a.csv?{SECRET}"):
+        pass
+    assert str(caught.value) == (
+        "https://x.example/a.csv: an address, not a file. Copy the sheet first: "
+        "bulk_reset.workflows.remote_sheet.fetch, or use run, plan or check."
+    )
 
 
 def test_address_that_a_pull_would_write_is_refused(command: Command) -> None:

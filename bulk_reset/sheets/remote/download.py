@@ -17,7 +17,7 @@ from yarl import URL
 
 from bulk_reset.api.proxy import proxy_arguments
 from bulk_reset.core.errors import InputError
-from bulk_reset.sheets.file_types import ODS, PARQUET, TEXT_EXTENSIONS, WORKBOOK, kind_of
+from bulk_reset.sheets.file_types import ODS, PARQUET, TEXT_EXTENSIONS, WORKBOOK, XLSB, kind_of
 from bulk_reset.sheets.remote.address import RemoteAddress, require_safe
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _PAGE: Final = "a web page"
 _GOOGLE_FIX: Final = 'Share the sheet with "Anyone with the link", or download it and use the file.'
 _SIGN_IN_FIX: Final = "Use a link that needs no sign-in, or download the sheet and use the file."
 _DOWNLOAD_FIX: Final = "Download the sheet and use the file."
-_ENDING_OF: Final = {WORKBOOK: ".xlsx", ODS: ".ods", PARQUET: ".parquet"}
+_ENDING_OF: Final = {WORKBOOK: ".xlsx", XLSB: ".xlsb", ODS: ".ods", PARQUET: ".parquet"}
 
 
 async def download(address: RemoteAddress, target: Path) -> None:

@@ -12,5 +12,6 @@ Public surface:
     merged_cells       cells that merged ranges cover
     xml_parts          XML of unknown origin, in linear time
     ods                .ods files; ods_tables, ods_cells: their rows and cells
+    xlsb               .xlsb files: what their records say beside calamine's cells
     streaming_workbook    writes a workbook row by row
 """

@@ -22,7 +22,7 @@ from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import one_line
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER
 from bulk_reset.sheets.columns import NO_HEADER, Header, find_header, is_header, recognised
-from bulk_reset.sheets.file_types import ODS, PROTECTED_OR_OLD, WORKBOOK_TYPES, kind_of
+from bulk_reset.sheets.file_types import ODS, PROTECTED_OR_OLD, WORKBOOK_TYPES, XLSB, kind_of
 from bulk_reset.sheets.pulled_values import MEMORY_SHEET
 from bulk_reset.sheets.workbooks.merged_cells import MergedCells
 from bulk_reset.sheets.workbooks.ods import OdsPackage, ReadableOds
@@ -34,6 +34,7 @@ from bulk_reset.sheets.workbooks.workbook_xml import (
     Places,
     WorksheetFacts,
 )
+from bulk_reset.sheets.workbooks.xlsb import ReadableXlsb, XlsbPackage
 from bulk_reset.sheets.workbooks.xml_parts import BROKEN
 
 CHECK_SHEET: Final = "bulk-reset errors"
@@ -191,6 +192,10 @@ def _opened(path: Path, kind: str, sheet_name: str | None, header_row: int | Non
         readable = ReadableOds(ods, _chosen(ods.sheets, path, sheet_name))
         return _open(path, readable, header_row)
     with zipfile.ZipFile(path) as archive:
+        if kind == XLSB:
+            binary = XlsbPackage(archive, str(path))
+            parts = _chosen(binary.sheets, path, sheet_name)
+            return _open(path, ReadableXlsb(path, binary, parts), header_row)
         package = Package(archive, str(path))
         sheets = _chosen(package.sheets, path, sheet_name)
         return _open(path, Readable(path, package, sheets), header_row)

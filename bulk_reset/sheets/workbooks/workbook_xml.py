@@ -19,9 +19,9 @@ from bulk_reset.sheets.workbooks.xml_parts import DamagedError, local_name, pars
 
 NEVER_CALCULATED: Final = "the formula was never calculated"
 SPECIAL_FORMAT: Final = "the cell contains a number with a special format, not text"
-_PLAIN_FORMATS: Final = ("0", "1", "49")
+PLAIN_FORMATS: Final = ("0", "1", "49")
 """Ids of the formats General, ``0`` and ``@``, which show a whole number as its digits."""
-_PLAIN_CODES: Final = frozenset({"", "general", "0", "@"})
+PLAIN_CODES: Final = frozenset({"", "general", "0", "@"})
 _MAX_COLUMNS: Final = 1 << 14
 _MAX_NAMES: Final = 1_000
 _MAX_ARRAY_COLUMNS: Final = 1 << 20
@@ -248,7 +248,7 @@ def read_odd_styles(file: IO[bytes]) -> frozenset[int]:
         file: the part with the styles.
     """
     formats: list[str] = []
-    plain = set(_PLAIN_FORMATS)
+    plain = set(PLAIN_FORMATS)
     path: list[str] = []
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -258,7 +258,7 @@ def read_odd_styles(file: IO[bytes]) -> frozenset[int]:
         if (own, parent) == ("xf", "cellXfs"):
             formats.append(number_format)
         elif (own, parent) == ("numFmt", "numFmts"):
-            is_plain = attributes.get("formatCode", "").strip().casefold() in _PLAIN_CODES
+            is_plain = attributes.get("formatCode", "").strip().casefold() in PLAIN_CODES
             (plain.add if is_plain else plain.discard)(number_format)
 
     parse(file, start, lambda _: path.pop())
