@@ -171,7 +171,7 @@ _strict_json: Final = json.JSONDecoder(
 
 def text_of(column: str, value: object) -> str:
     """Return a value as the text of a cell of its column; empty if there is no value."""
-    is_json = is_custom(column) and column.endswith(_JSON_SUFFIX)
+    is_json = column.endswith(_JSON_SUFFIX) and is_custom(column)
     if value is None or (isinstance(value, str) and not is_json):
         return value or ""
     text = json.dumps(value, ensure_ascii=False)
@@ -180,6 +180,8 @@ def text_of(column: str, value: object) -> str:
 
 def is_whole(text: str) -> bool:
     """Return whether a text can be sent: it contains no half of a surrogate pair."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

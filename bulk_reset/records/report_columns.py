@@ -41,6 +41,9 @@ _IS_DIGEST: Final = re.compile(f"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
 _FURTHER: Final = (ACTION_FIELD, COMMENT_FIELD)
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
 """As written here, or by pandas for a column with empty cells."""
+_IS_OWN_TIME: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{3})Z"
+).fullmatch
 _LATEST_AT: Final = 1e11
 """Seconds: the year 5138."""
 _LONGEST_CELL: Final = 2_000
@@ -69,23 +72,22 @@ def outcome_of(cells: list[str]) -> Outcome:
     ]
     request_id, started_at, finished_at, digest = cells[9:]
     status, fields = status_and_fields(status_text, names)
-    for text in (digest, incident_id) if status in WRITES else (digest,):
-        if not _IS_DIGEST(text):
-            raise ValueError(text)
+    if not _IS_DIGEST(digest) or (status in WRITES and not _IS_DIGEST(incident_id)):
+        raise ValueError(digest)
     return Outcome(
         _as_number(row),
         incident_id,
         status,
         fields,
         digest,
-        _as_number(attempts),
-        _as_number(http_status),
+        _as_small_number(attempts),
+        _as_small_number(http_status),
         code,
         message,
         request_id,
         _as_epoch(started_at),
         _as_epoch(finished_at),
-        _as_number(throttled),
+        _as_small_number(throttled),
     )
 
 
@@ -117,26 +119,35 @@ def as_text(at: float) -> str:
     if not at:
         return ""
     milliseconds = round(at * 1000)
-    return f"{_secondas_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    return f"{_second_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 @functools.lru_cache(maxsize=8)
-def _secondas_text(second: int) -> str:
+def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
 def _as_number(text: str) -> int:
-    if len(text) == 1 and text in "0123456789":  # as most are
-        return int(text)
-    found = _WHOLE_NUMBER.fullmatch(text) if text else None
+    found = _WHOLE_NUMBER.fullmatch(text)
     return int(found[1]) if found else 0
+
+
+_as_small_number: Final = functools.lru_cache(maxsize=1024)(_as_number)
 
 
 def _as_epoch(text: str) -> float:
     """Return a time as it was written here; 0 for one in a spreadsheet's format."""
     try:
-        at = datetime.fromisoformat(text).timestamp() if text else 0.0
+        if own := _IS_OWN_TIME(text):
+            at = (_second_at(own[1]) * 1000 + int(own[2])) / 1000
+        else:
+            at = datetime.fromisoformat(text).timestamp() if text else 0.0
     except (ValueError, OverflowError):
         return 0.0
     # Rounding the last time of a calendar leads out of it.
     return at if 0 <= at < _LATEST_AT else 0.0
+
+
+@functools.lru_cache(maxsize=64)
+def _second_at(text: str) -> int:
+    return int(datetime.fromisoformat(f"{text}Z").timestamp())

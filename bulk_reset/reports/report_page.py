@@ -163,16 +163,18 @@ def values_of_row(lines: Sequence[PreviousValues]) -> dict[str, Any]:
 
     Returns: its ``link``, the values ``before``, those it ``wrote``, and why some are ``lost``.
     """
-    values: dict[str, Any] = {"link": "", "before": {}, "wrote": {}, "lost": {}}
+    before: dict[str, Any] = {}
+    wrote: dict[str, Any] = {}
+    lost: dict[str, str] = {}
     for line in lines:
         # A field that the first attempt updated is not in the line of the second one.
-        values["link"] = line.link
-        values["before"] |= line.before
-        values["wrote"] |= line.wrote
+        before |= line.before
+        wrote |= line.wrote
         for name, old in line.before.items():
             if why := why_not_restorable(name, old, line.wrote[name]):
-                values["lost"][name] = why
-    return values
+                lost[name] = why
+    link = lines[-1].link if lines else ""
+    return {"link": link, "before": before, "wrote": wrote, "lost": lost}
 
 
 def list_row(outcome: Outcome, group: str, values: dict[str, Any]) -> ListRow:
@@ -191,13 +193,12 @@ def list_row(outcome: Outcome, group: str, values: dict[str, Any]) -> ListRow:
         shown(outcome.request_id),
         shown(" ".join(name for name in outcome.fields if name not in old)),
         tuple(
-            field_change(
-                name,
-                text_of(name, value),
-                text_of(name, new[name]),
-                not_restorable=lost.get(name, ""),
-            )
-            for name, value in old.items()
+            [
+                field_change(
+                    name, text_of(name, value), text_of(name, new[name]), None, lost.get(name, "")
+                )
+                for name, value in old.items()
+            ]
         ),
         _PLACE_OF[outcome.status],
         group,
