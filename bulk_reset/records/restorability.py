@@ -11,7 +11,7 @@ from typing import Final
 
 from bulk_reset.core.actions import ACTION_FIELD, undoing_action
 from bulk_reset.core.custom_fields import is_custom, is_whole
-from bulk_reset.core.fields import SEVERITY_FIELD
+from bulk_reset.core.fields import SEVERITY_FIELD, TEXT_LENGTHS
 from bulk_reset.sheets.cell_rules import api_error_of
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER
 
@@ -24,6 +24,9 @@ def why_not_restorable(name: str, value: object, wrote: object = None) -> str:
     Args:
         wrote: the value that replaced it.
     """
+    shortest, longest = TEXT_LENGTHS.get(name, (1, 0))
+    if isinstance(value, str) and shortest <= len(value) <= longest and is_whole(value):
+        return ""  # as nearly all values; a page asks for hundreds of thousands
     if name == ACTION_FIELD:
         return "" if undoing_action(value, wrote) else _NOT_UNDONE
     if is_custom(name):

@@ -18,6 +18,7 @@ from typing import Any, Final
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.atomic_file import atomic_file
 from bulk_reset.core.custom_fields import text_of
+from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.outcome import MEANING_OF, Outcome, Status, meaning_of
 from bulk_reset.core.safe_text import escape_formula, is_link, shown
@@ -33,7 +34,7 @@ from bulk_reset.reports.chart_data import find_latency, find_timeline
 from bulk_reset.reports.html_page import Design, render
 from bulk_reset.reports.own_files import is_page, refuse_other
 from bulk_reset.reports.report_facts import ReportFacts
-from bulk_reset.reports.row_list import ListRow, RowList, field_change
+from bulk_reset.reports.row_list import FieldChange, ListRow, RowList, field_change
 
 PAGE: Final = "report.html"
 _DESIGN: Final = Design(
@@ -44,6 +45,7 @@ _DESIGN: Final = Design(
 _BEFORE: Final = "before.csv"
 _STATUSES: Final = {str(status): MEANING_OF[status] for status in Status}
 _PLACE_OF: Final = {status: place for place, status in enumerate(Status)}
+_STANDARD: Final = frozenset(SETTABLE_FIELDS)
 _MAX_POINTS: Final = 600
 _MAX_LINES: Final = 60
 """Of a chart, and of the table beside it."""
@@ -191,20 +193,33 @@ def list_row(outcome: Outcome, group: str, values: dict[str, Any]) -> ListRow:
         shown(outcome.error_code),
         shown(outcome.error_message),
         shown(outcome.request_id),
-        shown(" ".join(name for name in outcome.fields if name not in old)),
-        tuple(
-            [
-                field_change(
-                    name, text_of(name, value), text_of(name, new[name]), None, lost.get(name, "")
-                )
-                for name, value in old.items()
-            ]
-        ),
+        shown(" ".join([name for name in outcome.fields if name not in old])),
+        _changes(old, [new[name] for name in old], lost),
         _PLACE_OF[outcome.status],
         group,
         values["link"] if is_link(values["link"]) else "",
         _note(outcome),
     )
+
+
+def _changes(old: dict[str, Any], new: list[Any], lost: dict[str, str]) -> tuple[FieldChange, ...]:
+    if not lost and _are_shown(old, new):
+        return tuple(map(FieldChange, old, old.values(), new))
+    return tuple(
+        field_change(
+            name, text_of(name, before), text_of(name, after), not_restorable=lost.get(name, "")
+        )
+        for (name, before), after in zip(old.items(), new, strict=True)
+    )
+
+
+def _are_shown(old: dict[str, Any], new: list[Any]) -> bool:
+    """Return whether ``shown`` changes none of these texts; together, they are checked faster."""
+    try:
+        texts = "".join([*old.values(), *new])
+    except TypeError:  # a number, a list or no value
+        return False
+    return texts.isprintable() and old.keys() <= _STANDARD
 
 
 def _note(outcome: Outcome) -> str:

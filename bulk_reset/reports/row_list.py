@@ -139,8 +139,9 @@ def packed(row: ListRow) -> str:
     """Return a row as one text; its cells must come from ``shown``."""
     searched, others = [*row[:6]], [row.link, row.note]
     for field in row.fields:
-        searched += field.field, field.old, field.new, field.pulled or ""
-        others += "1" if field.has_pulled else "", field.note
+        name, old, new, pulled, note = field
+        searched += (name, old, new, pulled or "")
+        others += ("1" if pulled is not None and field.has_pulled else "", note)
     return CELL_END.join(searched) + PART_END + CELL_END.join(others)
 
 
