@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 from programs import ROOT, clean_environment
@@ -84,6 +85,19 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> Non
     )
     done = run_code(program)
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout + done.stderr
+
+
+def test_a_check_imports_nothing_that_sends(tmp_path: Path) -> None:
+    """Nor pandas: a small sheet is checked in little more than the time of a start."""
+    sheet = tmp_path / "in.csv"
+    sheet.write_text("incident_id,title\n69da451ef77b1b51f40e83ee,Disk full\n", encoding="utf-8")
+    program = (
+        "import sys, bulk_reset.workflows.check as checking\n"
+        f"rows = checking.check({str(sheet)!r}).rows\n"
+        "print(rows, [m for m in ('aiohttp', 'stamina', 'pandas') if m in sys.modules])\n"
+    )
+    done = run_code(program)
+    assert (done.stdout, done.stderr) == ("1 []\n", "")
 
 
 def test_the_first_page_does_not_wait_for_pandas() -> None:

@@ -21,3 +21,5 @@ TEXT_LENGTHS: Final[dict[str, tuple[int, int]]] = {
 SEVERITIES: Final = ("Info", "Warning", "Critical")
 SETTABLE_FIELDS: Final = (*TEXT_LENGTHS, SEVERITY_FIELD)
 FIELDS: Final = (ID_FIELD, *SETTABLE_FIELDS)
+MAX_IDS: Final = 100
+"""How many incidents one request may name. Source: the API's pages of the operations."""

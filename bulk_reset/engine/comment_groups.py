@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD
+from bulk_reset.core.fields import MAX_IDS
 from bulk_reset.core.outcome import Outcome
-from bulk_reset.engine.readback import MAX_IDS
 
 GROUPED: Final = (ACTION_FIELD, COMMENT_FIELD)
 """The fields of groups, in the order in which a row sends them."""

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.errors import RequestError
+from bulk_reset.core.fields import MAX_IDS
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.engine.comment_sender import comment_of, in_doubt
-from bulk_reset.engine.readback import MAX_IDS, ReadBack, differing_fields
+from bulk_reset.engine.readback import ReadBack, differing_fields
 from bulk_reset.engine.row_outcomes import DoubtfulRequest, RowOutcomes
 from bulk_reset.engine.timeline import LOOK_UPS, Timelines
 

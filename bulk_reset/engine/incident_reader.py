@@ -16,13 +16,14 @@ from bulk_reset.api.client import Client, Page, open_client
 from bulk_reset.api.log_entries import LogPage
 from bulk_reset.core.errors import FatalError, RequestError, RunError, UnansweredError
 from bulk_reset.core.field_types import FieldTypes
+from bulk_reset.core.fields import MAX_IDS
 from bulk_reset.core.outcome import Stop
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
 from bulk_reset.engine.change_authors import ChangeAuthors
 from bulk_reset.engine.circuit_breaker import CircuitBreaker
 from bulk_reset.engine.connection import Connection
 from bulk_reset.engine.options import Options
-from bulk_reset.engine.readback import MAX_IDS, Incident, ReadBack
+from bulk_reset.engine.readback import Incident, ReadBack
 from bulk_reset.quota.limiter import Limiter
 
 _READERS: Final = 4

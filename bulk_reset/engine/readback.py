@@ -15,12 +15,11 @@ from typing import Any, Final
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import has_value, live_value
 from bulk_reset.core.errors import PermanentError, RequestError, ThrottledError
+from bulk_reset.core.fields import MAX_IDS
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
 
 Incident = Mapping[str, Any]
 _REJECTED: Final = "InvalidParameter"
-MAX_IDS: Final = 100
-"""How many incidents one request may ask for. Source: the API's page of the operation."""
 
 
 def differing_fields(change: Change, incident: Incident) -> list[str]:

@@ -19,6 +19,7 @@ from bulk_reset.api.client import open_client
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import FatalError, RequestError, SheetChangedError
+from bulk_reset.core.fields import MAX_IDS
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status, Stop, StopReason
 from bulk_reset.core.totals import Progress, StatusCounts, Totals
@@ -30,7 +31,6 @@ from bulk_reset.engine.current_values import CurrentValues
 from bulk_reset.engine.event_loop import first_cause
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.outcome_recorder import OutcomeRecorder
-from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.stop_signals import CTRL_C, STOPPED, stop_on_signals
 from bulk_reset.engine.store_watch import StoreWatch
 from bulk_reset.engine.work_source import WorkSource

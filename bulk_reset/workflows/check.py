@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bulk_reset.core.argument_types import or_default
 from bulk_reset.core.callbacks import Callbacks
+from bulk_reset.core.custom_fields import is_custom
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.outcome import Status
 from bulk_reset.core.row_error import RowError
@@ -19,7 +20,6 @@ from bulk_reset.sheets.profile import Profile, write_profile
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.validation import CheckedChunk
 from bulk_reset.sheets.workbook_source import WorkbookSource
-from bulk_reset.workflows.custom_fields import check_types
 from bulk_reset.workflows.sheet_opening import SheetLike, check_sheet, opened_sheet
 
 
@@ -70,7 +70,10 @@ def check(
     options = or_default("options", options, Options)
     callbacks = or_default("callbacks", callbacks, Callbacks)
     with opened_sheet(sheet, options, callbacks) as table:
-        check_types(table, options, callbacks)
+        if any(map(is_custom, table.columns.position)):
+            from bulk_reset.workflows.custom_fields import check_types  # noqa: PLC0415  (aiohttp)
+
+            check_types(table, options, callbacks)
         fields: Counter[str] = Counter()
         further, shared = 0, SharedRequests()
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.counting import counted
-from bulk_reset.core.fields import ID_FIELD
+from bulk_reset.core.fields import ID_FIELD, MAX_IDS
 from bulk_reset.core.incident_ids import is_id, short_number
 from bulk_reset.core.look_alikes import plain_name
 from bulk_reset.core.option_names import option_name
@@ -22,7 +22,6 @@ from bulk_reset.engine.connection import Connection, lock_account
 from bulk_reset.engine.event_loop import in_new_loop
 from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options
-from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.sheets.cell_rules import CellError, shorten
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.short_numbers import ShortNumbers

@@ -19,7 +19,7 @@ from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, text_of
-from bulk_reset.core.fields import SEVERITY_FIELD
+from bulk_reset.core.fields import MAX_IDS, SEVERITY_FIELD
 from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.json_codec import loads
 from bulk_reset.core.outcome import Outcome, Status
@@ -32,7 +32,6 @@ from bulk_reset.engine.current_values import CurrentValues, Read
 from bulk_reset.engine.event_loop import in_new_loop
 from bulk_reset.engine.incident_reader import open_incident_reader
 from bulk_reset.engine.options import Options, PathLike
-from bulk_reset.engine.readback import MAX_IDS
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.quota.windows import ideal_s
 from bulk_reset.records.previous_index import LastWritten
