@@ -31,6 +31,8 @@ _CERTAIN_BELOW: Final = 1e11
 """See ``cell_texts``: no larger number has a certain text."""
 _TYPE: Final = f"{OFFICE}value-type"
 _FORMULA: Final = f"{TABLE}formula"
+_STRING: Final = f"{OFFICE}string-value"
+_OF_PLAIN_TEXT: Final = frozenset({_TYPE, _CALC, f"{TABLE}style-name"})
 _NO_VALUE: Final = "the cell has no valid value"
 _BOOLEANS: Final = {("TRUE", 1.0): True, ("FALSE", 0.0): False}
 """LibreOffice writes a TRUE of Excel as the number 1 that is shown as TRUE."""
@@ -52,6 +54,8 @@ def cell_of(attributes: Mapping[str, str], shown: str | None) -> OdsCell:
     Args:
         shown: the text that the program showed; None if the file has none.
     """
+    if shown is not None and not attributes.keys() - _OF_PLAIN_TEXT and _is_string(attributes):
+        return OdsCell(shown)
     kind, formula = attributes.get(_TYPE, ""), attributes.get(_FORMULA)
     is_text = kind in {"", "string"}
     is_code = is_text and shown is not None and _ERROR_CODE.fullmatch(shown) is not None
@@ -61,8 +65,12 @@ def cell_of(attributes: Mapping[str, str], shown: str | None) -> OdsCell:
     if kind == "" and shown is None and formula is not None:
         return OdsCell("", ErrorCell(f"={formula.partition('=')[2]}", NEVER_CALCULATED))
     if is_text:
-        return OdsCell(attributes.get(f"{OFFICE}string-value", shown or ""))
-    value = _value_of(kind, attributes, shown)
+        return OdsCell(attributes.get(_STRING, shown or ""))
+    return _valued(_value_of(kind, attributes, shown), kind, shown)
+
+
+def _valued(value: object | None, kind: str, shown: str | None) -> OdsCell:
+    """Return the cell of a value that is no text; an error of its format or of a missing value."""
     if value is None:
         return OdsCell("", ErrorCell(shown or "", _NO_VALUE))
     if (
@@ -72,6 +80,10 @@ def cell_of(attributes: Mapping[str, str], shown: str | None) -> OdsCell:
     ):
         return OdsCell(value, ErrorCell("", SPECIAL_FORMAT, is_number=True))
     return OdsCell(value)
+
+
+def _is_string(attributes: Mapping[str, str]) -> bool:
+    return attributes.get(_TYPE) == "string" and attributes.get(_CALC) in {None, "string"}
 
 
 def _value_of(kind: str, attributes: Mapping[str, str], shown: str | None) -> object | None:
@@ -146,9 +158,13 @@ class CellText:
         self._pieces: list[str] = []
         self._is_after_space = True
 
-    def shown(self) -> str | None:
-        """Return the text with its line breaks; None if there is no paragraph."""
-        return "\n".join(self._paragraphs) if self._paragraphs else None
+    def take(self) -> str | None:
+        """Return the text with its line breaks, and begin anew; None if there is no paragraph."""
+        if not self._paragraphs:
+            return None
+        text = "\n".join(self._paragraphs)
+        self._paragraphs.clear()
+        return text
 
     def end_paragraph(self) -> None:
         """Add the open paragraph."""
@@ -158,7 +174,9 @@ class CellText:
 
     def add(self, text: str) -> None:
         """Add characters; white space in a row is one space."""
-        text = _SPACES.sub(" ", text)
+        # Most texts have single spaces; a pattern takes longer.
+        if "  " in text or not text.isprintable():
+            text = _SPACES.sub(" ", text)
         if self._is_after_space and text.startswith(" "):
             text = text[1:]
         if text:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulk_reset.sheets.workbooks.ods_cells import (
+    EMPTY,
     OFFICE,
     STYLE,
     TABLE,
@@ -40,6 +41,10 @@ _SPREADSHEET: Final = f"{OFFICE}spreadsheet"
 _PARAGRAPHS: Final = frozenset({f"{TEXT}p", f"{TEXT}h"})
 _NOT_SHOWN: Final = frozenset({f"{TEXT}note", f"{TEXT}ruby-text"})
 _CHARACTERS: Final = {f"{TEXT}s": " ", f"{TEXT}tab": "\t", f"{TEXT}line-break": "\n"}
+_COLUMNS_REPEATED: Final = f"{TABLE}number-columns-repeated"
+_COLUMNS_SPANNED: Final = f"{TABLE}number-columns-spanned"
+_ROWS_SPANNED: Final = f"{TABLE}number-rows-spanned"
+_PLACES: Final = frozenset({_COLUMNS_REPEATED, _COLUMNS_SPANNED, _ROWS_SPANNED})
 _HIDDEN: Final = frozenset({"collapse", "filter"})
 
 
@@ -184,20 +189,25 @@ class _Parser:
             self._skipped += 1
 
     def _end_cell(self, attributes: Mapping[str, str], row: OdsRow) -> None:
-        cell = cell_of(attributes, self._text.shown())
-        self._cell, self._text = None, CellText()
-        repeated = _number(attributes, f"{TABLE}number-columns-repeated")
-        columns = _number(attributes, f"{TABLE}number-columns-spanned")
-        rows = _number(attributes, f"{TABLE}number-rows-spanned")
-        if columns > 1 or rows > 1:
-            row.spans.append((len(row.cells) + self._blanks, columns, rows))
+        cell = cell_of(attributes, self._text.take())
+        self._cell = None
+        repeated = 1
+        if not _PLACES.isdisjoint(attributes):
+            repeated = _number(attributes, _COLUMNS_REPEATED)
+            columns = _number(attributes, _COLUMNS_SPANNED)
+            rows = _number(attributes, _ROWS_SPANNED)
+            if columns > 1 or rows > 1:
+                row.spans.append((len(row.cells) + self._blanks, columns, rows))
         if cell.value == "" and cell.error is None:
             self._blanks += repeated
             return
         if len(row.cells) + self._blanks + repeated > MAX_COLUMNS:
             raise DamagedError(f"row {row.number:,} has more than {MAX_COLUMNS:,} cells")
-        row.cells += [OdsCell("")] * self._blanks + [cell] * repeated
-        self._blanks = 0
+        if self._blanks or repeated > 1:
+            row.cells += [EMPTY] * self._blanks + [cell] * repeated
+            self._blanks = 0
+        else:
+            row.cells.append(cell)
 
     def _end_row(self, row: OdsRow) -> None:
         self._row = None
