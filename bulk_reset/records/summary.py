@@ -39,6 +39,7 @@ _ADVICE: Final = {
         "Error of the API. Run again with {retry_failed}.",
     ),
 }
+_GROUPED: Final = frozenset({ACTION_FIELD, COMMENT_FIELD})
 _ADVICE_UNKNOWN: Final = "Run again. The row may be applied; sending it twice changes nothing."
 _ADVICE_UNREADABLE: Final = "Not an answer of the API. Check the proxy, then use {retry_failed}."
 _ADVICE_OTHER: Final = ""
@@ -149,8 +150,7 @@ def read_summary(index: ReportIndex) -> tuple[ReportSummary, ReportTimes]:
     for is_last, outcome in zip(each(index.is_last()), index.outcomes(), strict=True):
         tally.add(outcome)
         # The rows of one request, for an action or a comment, follow each other.
-        is_grouped = not {ACTION_FIELD, COMMENT_FIELD}.isdisjoint(outcome.fields)
-        is_shared = is_grouped and bool(outcome.request_id) and outcome.request_id == latest
+        is_shared = outcome.request_id == latest != "" and not _GROUPED.isdisjoint(outcome.fields)
         latest = outcome.request_id
         requests += outcome.attempts + outcome.throttled - is_shared
         throttled += outcome.throttled

@@ -24,8 +24,10 @@ from bulk_reset.core.custom_fields import text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.row_keys import numbers_of
 from bulk_reset.core.safe_text import guard_formula, is_link, shown
-from bulk_reset.records.previous_values import read_previous_values
+from bulk_reset.records.previous_index import PreviousIndex
+from bulk_reset.records.previous_values import PreviousValues
 from bulk_reset.records.report_reader import beside, read_report
 from bulk_reset.reports.own_files import is_answer, mark_answer, refuse_other
 from bulk_reset.reports.workbook_copy import load_for_copy, save_copy
@@ -76,37 +78,33 @@ def answers_of(report: Path, sheet: Sheet) -> dict[int, Answer]:
     Raises:
         InputError: there is no report, or it belongs to another sheet.
     """
-    before = beside(report, "before.csv")
-    lines = read_previous_values(before) if before.exists() else ()
-    previous = {line.digest: line for line in lines}
     outcomes = {(o.row_number, o.incident_id): o for o in read_report(report)}
     rows = [
         row for chunk in sheet.chunks() for row in _ids_by_row(check_chunk(chunk, sheet.columns))
     ]
     moved = _moved(rows, outcomes)
-    answers: dict[int, Answer] = {}
-    known = 0
-    for number, incident_id in rows:
-        outcome = outcomes.get((number, incident_id)) or moved.get(incident_id)
-        if outcome is None:
-            answers[number] = Answer(Status.PENDING)
-            continue
-        known += 1
-        values = previous.get(outcome.digest)
-        error = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ")
-        answers[number] = Answer(
-            outcome.status,
-            _values_text(values.before) if values else "",
-            _values_text(values.wrote) if values else "",
-            error.removesuffix(": "),
-            values.link if values else "",
-        )
+    found = {row[0]: outcomes.get(row) or moved.get(row[1]) for row in rows}
+    answers = dict.fromkeys(found, Answer(Status.PENDING))
+    known = {number: outcome for number, outcome in found.items() if outcome is not None}
+    with PreviousIndex(beside(report, "before.csv")) as before:
+        lines = before.of_rows(numbers_of(outcome.digest for outcome in known.values()))
+        for (number, outcome), values in zip(known.items(), lines, strict=True):
+            answers[number] = _answer(outcome, values)
     if outcomes and not known:
         raise InputError(
             f"{report}: belongs to another sheet, not to {sheet.label}. Use "
             f"{option('of', 'SHEET')} to name its sheet."
         )
     return answers
+
+
+def _answer(outcome: Outcome, lines: Sequence[PreviousValues]) -> Answer:
+    error = f"{outcome.error_code}: {outcome.error_message}".removeprefix(": ").removesuffix(": ")
+    if not lines:
+        return Answer(outcome.status, error=error)
+    last = lines[-1]
+    old, new = _values_text(last.before), _values_text(last.wrote)
+    return Answer(outcome.status, old, new, error, last.link)
 
 
 def _ids_by_row(checked: CheckedChunk) -> Iterator[_Row]:

@@ -13,6 +13,7 @@ from report_samples import digest
 
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.row_keys import numbers_of
+from bulk_reset.records import previous_index
 from bulk_reset.records.previous_index import LastWritten, PreviousIndex
 from bulk_reset.records.previous_values import (
     HEADER,
@@ -62,6 +63,47 @@ def test_lines_are_found_by_row_and_by_incident(path: Path, *, is_resaved: bool)
         assert list(index.incidents_in_order()) == [[LINES[3]]]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\r\n", b"\n"),
+        (digest(3).encode(), f'"{digest(3)}"'.encode()),
+        (f"{B},,".encode(), f'{B},b"b,'.encode()),
+    ],
+    ids=["line ends", "quoted digest", "quote within a cell"],
+)
+def test_a_line_that_an_editor_has_changed_is_found(path: Path, old: bytes, new: bytes) -> None:
+    """If it still has the values that a run wrote."""
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    lines = list(read_previous_values(path))
+    assert len(lines) == len(LINES)
+    with PreviousIndex(path) as index:
+        assert [index.values(n) for n in range(len(index))] == lines
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_many_lines_are_found_in_any_order(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they are read together or one by one; blocks may end within a line."""
+    monkeypatch.setattr(previous_index, "_BLOCK_BYTES", 100)
+    lines = [
+        PreviousValues(n, digest(n), f"{n:024x}", "", {"title": TEXT * (n % 9)}, {"title": "new"})
+        for n in range(2, 402)
+    ]
+    path = tmp_path / "x.before.csv"
+    with PreviousValuesFile(path) as file:
+        file.append(lines)
+    wanted = lines[::-step] + lines[:3]
+    with PreviousIndex(path) as index:
+        found = list(index.of_rows(numbers_of([one.digest for one in wanted])))
+        assert found == [[one] for one in wanted]
+        newest = list(index.incidents_in_order(newest_first=True))
+        assert newest == [[one] for one in lines[::-1]]
+
+
 def test_no_file_has_no_lines(tmp_path: Path) -> None:
     """Nothing is found, and nothing was written last."""
     with PreviousIndex(tmp_path / "none.csv") as index:
@@ -90,6 +132,8 @@ def test_an_edited_line_is_named(path: Path) -> None:
     path.write_bytes(content.replace(b'{""impact"": ""y""}', b"{}"))
     with PreviousIndex(path) as index, pytest.raises(InputError, match="row 5: not as a run wrote"):
         index.values(3)
+    with PreviousIndex(path) as index, pytest.raises(InputError, match="row 5: not as a run wrote"):
+        list(index.of_rows(index.digests))
 
 
 texts = st.text(st.sampled_from('a",\r\n{}=é\\ '))
