@@ -11,6 +11,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from sheet_zoo import FILES
 
 from bulk_reset import Options, plan, pull
 from bulk_reset.core.callbacks import Callbacks
@@ -48,6 +49,13 @@ def planned(sheet: Path) -> tuple[list[RowPlan], list[str]]:
     options = Options(sandbox_state=sheet.with_name("s.json"))
     plan(sheet, options, Callbacks(on_notice=notices.append), rows.append)
     return rows, notices
+
+
+def assert_same_in_ods(sheet: Path, name: str, rows: list[RowPlan]) -> None:
+    """Plan the sheet as LibreOffice saved it, with the same profile: the same rows and rules."""
+    sheet.with_suffix(".ods").write_bytes((FILES / name).read_bytes())
+    in_ods, _ = planned(sheet.with_suffix(".ods"))
+    assert in_ods == rows
 
 
 def new_values(row: RowPlan) -> dict[str, tuple[str, str]]:
@@ -88,6 +96,7 @@ def test_an_incident_log_with_totals_and_dates(tmp_path: Path, ids: list[str]) -
         "templates.impact",
     )
     assert any("2 rows ignored by the profile" in notice for notice in notices)
+    assert_same_in_ods(sheet, "messy-log.ods", rows)
 
 
 def test_a_postmortem_tracker_in_chinese(tmp_path: Path, ids: list[str]) -> None:
@@ -122,6 +131,7 @@ def test_a_postmortem_tracker_in_chinese(tmp_path: Path, ids: list[str]) -> None
             "resolution": ("更换证书", ""),
         },
     ]
+    assert_same_in_ods(sheet, "messy-postmortems.ods", rows)
 
 
 def test_a_service_catalogue_with_own_rules(tmp_path: Path, ids: list[str]) -> None:
@@ -147,5 +157,6 @@ def test_a_service_catalogue_with_own_rules(tmp_path: Path, ids: list[str]) -> N
         "CHECKOUT: owned by Team A",
         "SEARCH: owned by Team B",
     ]
+    assert_same_in_ods(sheet, "messy-services.ods", rows)
     with pytest.raises(BulkResetError, match="1 of 1 row is invalid"):
         planned(bad)

@@ -159,7 +159,7 @@ class CellText:
         self._is_after_space = True
 
     def take(self) -> str | None:
-        """Return the text with its line breaks, and begin anew; None if there is no paragraph."""
+        """Return the text with its line breaks, and clear it; None if there is no paragraph."""
         if not self._paragraphs:
             return None
         text = "\n".join(self._paragraphs)
