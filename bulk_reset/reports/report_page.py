@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.atomic_file import atomic_file
@@ -30,7 +30,7 @@ from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.records.summary import ReportSummary, ReportTimes, read_summary
 from bulk_reset.reports import report_facts
-from bulk_reset.reports.chart_data import Latency, Timeline, find_latency, find_timeline
+from bulk_reset.reports.chart_data import find_latency, find_timeline
 from bulk_reset.reports.html_page import Design, render
 from bulk_reset.reports.own_files import is_page, refuse_other
 from bulk_reset.reports.report_facts import ReportFacts
@@ -70,8 +70,6 @@ def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes
     report = index.path
     target = beside(report, PAGE)
     refuse_other(target, is_page, "page")
-    # Before the previous values are opened: both need tens of megabytes for a million rows.
-    charts = _charts(times)
     with (
         PreviousIndex(beside(report, _BEFORE)) as before,
         atomic_file(target, like=report) as file,
@@ -85,33 +83,18 @@ def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes
         alone = before.digests[before.by_digest.first()]
         for lines in before.of_rows(alone[~index.by_digest.has(alone)]):
             not_restorable += len(values_of_row(lines)["lost"])
-        for piece in _pieces(_facts(summary, times, charts, before, not_restorable), rows):
+        for piece in _pieces(_facts(report, summary, times, before, not_restorable), rows):
             file.write(piece.encode())
     return target
 
 
-class _Charts(NamedTuple):
-    drawn: Timeline
-    table: Timeline
-    latency: Latency
-
-
-def _charts(times: ReportTimes) -> _Charts:
-    drawn, table = (
-        find_timeline(times.starts, times.finishes, times.codes, most)
-        for most in (_MAX_POINTS, _MAX_LINES)
-    )
-    return _Charts(drawn, table, find_latency(times.elapsed_s))
-
-
 def _facts(
+    report: Path,
     summary: ReportSummary,
     times: ReportTimes,
-    charts: _Charts,
     before: PreviousIndex,
     not_restorable: int,
 ) -> ReportFacts:
-    report = Path(summary.path)
     sha256, size_bytes = hash_file(report)
     return ReportFacts(
         report=str(report),
@@ -125,7 +108,9 @@ def _facts(
         before_rows=len(before.by_digest),
         not_restorable=not_restorable,
         times=times,
-        **charts._asdict(),
+        drawn=find_timeline(times.starts, times.finishes, times.codes, _MAX_POINTS),
+        table=find_timeline(times.starts, times.finishes, times.codes, _MAX_LINES),
+        latency=find_latency(times.elapsed_s),
     )
 
 
