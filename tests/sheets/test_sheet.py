@@ -254,7 +254,7 @@ def test_missing_values_in_a_frame_are_empty() -> None:
             "the cell contains a date or time, not text",
         ),
         ([b"abc"], "b'abc'", "the cell contains a value of type bytes, not text"),
-        (["a\ud83db"], "a?b", "contains an incomplete character"),
+        (pd.Series(["a\ud83db"], dtype=object), "a?b", "contains an incomplete character"),
     ],
 )
 def test_frame_cell_becomes_text_only_if_certain(
