@@ -147,13 +147,17 @@ def tidy(printed: str) -> str:
     return f"{text}\n" if text else ""
 
 
+WAITING = "Waiting for the "
+
+
 def comparable(printed: str) -> str:
     """Return an output with times, rates and run ids replaced by their names.
 
     A line that has one of them is compared without its padding, because widths of columns follow
-    from it; so are rules of tables.
+    from it; so are rules of tables. That a command waits is printed on a slow machine only.
     """
-    return "".join(f"{_line(line)}\n" for line in tidy(printed).splitlines())
+    lines = [line for line in tidy(printed).splitlines() if not line.startswith(WAITING)]
+    return "".join(f"{_line(line)}\n" for line in lines)
 
 
 def _line(line: str) -> str:
