@@ -97,6 +97,9 @@ def test_an_unknown_part_is_refused_with_the_list_of_parts() -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     error = " ".join(done.stderr.replace("│", " ").split())
-    names = "claims comments dask engine page plans quota quota-shared scaling schedule sheets startup web"
+    names = (
+        "claims comments dask engine page plans quota quota-shared scaling schedule sheets startup "
+        "web"
+    )
     parts = ", ".join(f"'{name}'" for name in names.split())
     assert f"'speed' is not one of {parts}" in error
