@@ -97,6 +97,8 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
 
 def _text(value: object) -> str:
     """Return a text of the server as one line that any file can hold, without app keys."""
+    if isinstance(value, str) and value.isascii() and value.isalnum():
+        return redact(value[:_LONGEST_INPUT])[:_LONGEST_TEXT]  # most ids of requests
     # JSON can contain half a surrogate pair, which UTF-8 cannot.
     line = one_line(str(value).encode("utf-8", "replace").decode())
     return redact(line[:_LONGEST_INPUT])[:_LONGEST_TEXT]

@@ -20,6 +20,7 @@ from yarl import URL
 
 from bulk_reset.api.answers import Answer, read_answer, server_ahead_s
 from bulk_reset.api.credentials import Credentials, redact_values
+from bulk_reset.api.deadlines import Deadlines
 from bulk_reset.api.log_entries import Entry, LoggedRequest, LogPage
 from bulk_reset.api.proxy import proxy_arguments
 from bulk_reset.core.actions import PROGRESS_AFTER
@@ -95,8 +96,10 @@ class CommentPage(NamedTuple):
 class Client:
     """The API of one account; use ``open_client`` to get one."""
 
-    def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
-        self._session = session
+    def __init__(
+        self, session: aiohttp.ClientSession, credentials: Credentials, deadlines: Deadlines
+    ) -> None:
+        self._session, self._deadlines = session, deadlines
         self._urls = {path: _url(credentials, path) for path in _PATHS}
         self._proxy: dict[str, Any] = {}
         self._proxy_error = ""
@@ -273,6 +276,7 @@ class Client:
     async def _answer(self, path: str, body: bytes, most_bytes: int) -> Answer | RequestError:
         if self._proxy_error:
             return FatalError(self._proxy_error, code="address")
+        deadline = self._deadlines.start()
         try:
             payload = aiohttp.BytesPayload(body, content_type="application/json")
             async with self._session.post(
@@ -280,7 +284,14 @@ class Client:
             ) as response:
                 content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
+            deadline.take_back()
             return _mapped(foreign)
+        except asyncio.CancelledError:
+            if not deadline.take_back():
+                raise
+            return _mapped(TimeoutError())
+        finally:
+            self._deadlines.end(deadline)
         try:
             return read_answer(response.status, response.headers, content)
         except RequestError as error:
@@ -321,14 +332,18 @@ async def open_client(
         timeout_s: for one request, to the last byte; half of it for a new connection, so that an
             unreachable host is recognised as such.
     """
+    deadlines = Deadlines(timeout_s)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
-        timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout_s / 2),
         headers=_headers(credentials),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,  # it would send what ~/.netrc has; see ``proxy``
     ) as session:
-        yield Client(session, credentials)
+        try:
+            yield Client(session, credentials, deadlines)
+        finally:
+            deadlines.close()
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:

@@ -250,7 +250,7 @@ def _may_have_key(text: str) -> bool:
     for _ in range(_MAX_ESCAPES):
         if _keys_in(text):
             return True
-        if not any(sign in text for sign in "%\\&"):
+        if not ("%" in text or "\\" in text or "&" in text):
             return False
         plain = _ESCAPE.sub(lambda escape: _plain(escape[0]), text)
         if plain == text:

@@ -13,6 +13,7 @@ try:
     import orjson
 except ImportError:
     _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    _decode = json.JSONDecoder().raw_decode
 
     def dumps(value: Mapping[str, Any]) -> bytes:
         """Encode an object of texts and small numbers in UTF-8, without spaces."""
@@ -20,6 +21,13 @@ except ImportError:
 
     def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)
         """Decode; raises ValueError or RecursionError if it is not JSON."""
+        # ``json.loads`` finds out the encoding and searches for white space at both ends, which
+        # takes as long as the rest. Without a NUL behind the brace, it is UTF-8.
+        if content.startswith(b"{") and not content.startswith(b"{\0"):
+            text = content.decode("utf-8", "surrogatepass")
+            value, end = _decode(text)
+            if end == len(text):
+                return value
         return json.loads(content)
 else:
 
