@@ -238,11 +238,30 @@ def redact_values(value: Any) -> Any:  # noqa: ANN401  (JSON)
     Raises:
         RecursionError: it is nested too deeply.
     """
+    texts: list[str] = []
+    _add_texts(value, texts)
+    # Searched together, which is much faster. No escape goes on beyond the line break between.
+    return _redacted(value) if _may_have_key("\n".join(texts)) else value
+
+
+def _add_texts(value: Any, texts: list[str]) -> None:  # noqa: ANN401  (JSON)
+    if isinstance(value, str):
+        texts.append(value)
+    elif isinstance(value, dict):
+        texts += value
+        for one in value.values():
+            _add_texts(one, texts)
+    elif isinstance(value, list):
+        for one in value:
+            _add_texts(one, texts)
+
+
+def _redacted(value: Any) -> Any:  # noqa: ANN401  (JSON)
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {redact(name): redact_values(one) for name, one in value.items()}
-    return [redact_values(one) for one in value] if isinstance(value, list) else value
+        return {redact(name): _redacted(one) for name, one in value.items()}
+    return [_redacted(one) for one in value] if isinstance(value, list) else value
 
 
 def _may_have_key(text: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from bulk_reset.core.actions import ACTION_FIELD, PROGRESS_FIELD, is_reached
+from bulk_reset.core.fields import TEXT_LENGTHS
 from bulk_reset.core.look_alikes import latin_letters, strip_invisible, without_invisible
 from bulk_reset.core.safe_text import escape_controls
 
@@ -194,10 +195,8 @@ def live_value(incident: Mapping[str, Any], column: str) -> Any:  # noqa: ANN401
 
     That of ``action`` is the incident's progress.
     """
-    if column == ACTION_FIELD:
-        return incident.get(PROGRESS_FIELD)
-    if not is_custom(column):
-        return incident.get(column)
+    if column in TEXT_LENGTHS or not is_custom(column):
+        return incident.get(PROGRESS_FIELD if column == ACTION_FIELD else column)
     fields = incident.get("fields")
     return fields.get(api_name(column)) if isinstance(fields, Mapping) else None
 
@@ -213,7 +212,9 @@ def is_same(one: object, other: object) -> bool:
     True and 1 are different.
     """
     if isinstance(one, str) and isinstance(other, str):
-        return one == other or _lines(one) == _lines(other)
+        if one == other or not ("\r" in one or "\r" in other):
+            return one == other
+        return _lines(one) == _lines(other)
     if one in (None, "") and other in (None, ""):
         return True
     return type(one) is type(other) and one == other

@@ -29,7 +29,7 @@ def pinned_fields(incident: Mapping[str, Any]) -> frozenset[str]:
 
 def newly_pinned(fields: Collection[str], incident: Mapping[str, Any]) -> list[str]:
     """Return which of some fields get pinned when they are set."""
-    pinned = pinned_fields(incident)
+    pinned = pinned_fields(incident) if incident.get(OVERRIDES) else ()
     return [name for name in PINNABLE if name in fields and name not in pinned]
 
 

@@ -25,6 +25,7 @@ def _quotes(how_many: str) -> re.Pattern[str]:
     return re.compile(rf"^{how_many}(?=[\t\r\n]|{_ACTS})|(?<=[;\r\n]){how_many}(?={_ACTS})")
 
 
+_STARTS_FORMULA: Final = re.compile(rf"'*(?=[\t\r\n]|{_ACTS})").match
 _NO_QUOTE: Final = _quotes("")
 _ANY_QUOTES: Final = _quotes("'*")
 _SOME_QUOTES: Final = _quotes("'+")
@@ -75,6 +76,8 @@ def escape_formula(text: str) -> str:
 
 def guard_formula(text: str) -> str:
     """Return the text so that no spreadsheet runs it; ``unguard_formula`` reverses this."""
+    if not (";" in text or "\n" in text or "\r" in text):
+        return f"'{text}" if _STARTS_FORMULA(text) else text
     return _ANY_QUOTES.sub(r"'\g<0>", text)
 
 

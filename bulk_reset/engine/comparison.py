@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from bulk_reset.core.actions import ACTION_FIELD, PROCESSING, TRIGGERED
 from bulk_reset.core.change import Change
@@ -28,6 +28,7 @@ from bulk_reset.core.outcome import SAME_VALUES, Outcome, Status
 from bulk_reset.core.safe_text import one_line
 
 _SHOWN_CHARACTERS: Final = 60
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Verdict(StrEnum):
@@ -39,9 +40,8 @@ class Verdict(StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A row compared with its incident.
+class Comparison(NamedTuple):
+    """A row compared with its incident; a named tuple for speed, like ``Change``.
 
     Attributes:
         change: what is left to send, without fields that have the wanted value already.
@@ -60,7 +60,7 @@ class Comparison:
     conflicts: Mapping[str, Any]
     link: str = ""
     incident: Mapping[str, Any] | None = None
-    unexpected: Mapping[str, str] = field(default_factory=dict)
+    unexpected: Mapping[str, str] = _NONE
 
 
 def compare(
@@ -82,36 +82,43 @@ def compare(
     """
     if incident is None:
         return Comparison(Verdict.MISSING, change, {}, {}, {})
-    own = own or {}
+    own = own or _NONE
     wanted = change.wanted()
     before = {name: own.get(name, live_value(incident, name)) for name in wanted}
     differing = [name for name in wanted if not has_value(name, before[name], wanted[name])]
-    conflicts = {
-        name: change.was[name]
+    was = change.was or _NONE
+    conflicts = was and {
+        name: was[name]
         for name in differing
-        if change.was is not None and name in change.was and name not in own
-        if not is_same(change.was[name], before[name])
-        if not is_trimmed(before[name], change.was[name])
-        if not is_same(change.was[name], text_of(name, before[name]))
+        if name in was and name not in own
+        if not is_same(was[name], before[name])
+        if not is_trimmed(before[name], was[name])
+        if not is_same(was[name], text_of(name, before[name]))
         if not is_last_written(name, before[name])
     }
-    left = change.only([*differing, *(name for name in change.fields if name == COMMENT_FIELD)])
+    left = change
+    if len(differing) < len(change.fields):
+        left = change.only([*differing, *(name for name in change.fields if name == COMMENT_FIELD)])
     verdict = Verdict.UPDATE if left.fields else Verdict.UNCHANGED
-    unexpected = {
+    expected = _expected(change, wanted, differing)
+    unexpected = expected and {
         name: text
-        for name, text in _expected(change, wanted, differing).items()
+        for name, text in expected.items()
         if left.fields and name not in own
         if not _is_expected(name, text, live_value(incident, name))
         if not is_last_written(field_of(name), live_value(incident, name))
     }
     if (conflicts or unexpected) and not overwrites:
         verdict = Verdict.CONFLICT
+    if len(differing) < len(wanted):
+        before = {name: before[name] for name in differing}
+        wanted = {name: wanted[name] for name in differing}
     link = incident.get("detail_url")
     return Comparison(
         verdict,
         left,
-        {name: before[name] for name in differing},
-        {name: wanted[name] for name in differing},
+        before,
+        wanted,
         conflicts,
         link if isinstance(link, str) else "",
         incident,
@@ -123,7 +130,7 @@ def _expected(
     change: Change, wanted: Mapping[str, Any], differing: Collection[str]
 ) -> Mapping[str, str]:
     """Return field -> the text that the incident must have; to acknowledge, it must be open."""
-    expected = change.expected or {}
+    expected = change.expected or _NONE
     if ACTION_FIELD not in differing or wanted[ACTION_FIELD] != PROCESSING:
         return expected
     return {**expected, ACTION_FIELD: TRIGGERED}

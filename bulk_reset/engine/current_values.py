@@ -74,8 +74,9 @@ class CurrentValues:
         to_send = [one for one in comparisons if one.verdict is Verdict.UPDATE]
         if self.file is not None and to_send:
             await asyncio.to_thread(self.file.append, [_previous_values(one) for one in to_send])
-        for one in to_send:
-            self.pinned.update(newly_pinned(one.wanted, one.incident or {}))
+        self.pinned.update(
+            name for one in to_send for name in newly_pinned(one.wanted, one.incident or {})
+        )
         now = time.time()
         outcomes = []
         for change, comparison in zip(changes, comparisons, strict=False):

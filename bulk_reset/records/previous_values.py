@@ -21,15 +21,15 @@ import os
 import shutil
 from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from types import MappingProxyType
+from typing import IO, Any, Final, NamedTuple, Self
 
 import numpy as np
 
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file, opener_like
-from bulk_reset.core.custom_fields import is_custom
+from bulk_reset.core.custom_fields import is_custom, is_whole
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import is_id
@@ -47,12 +47,12 @@ _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "bef
 COLUMNS: Final = (*FIELDS, *_OWN)
 HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 LONGEST_CELL: Final = 1 << 27
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 _decode: Final = json.JSONDecoder().raw_decode
 
 
-@dataclass(frozen=True, slots=True)
-class PreviousValues:
-    """The previous values of an incident, and the new values of a row.
+class PreviousValues(NamedTuple):
+    """The previous values of an incident, and the new values of a row; a tuple for speed.
 
     Attributes:
         link: the incident's page.
@@ -64,8 +64,8 @@ class PreviousValues:
     digest: str
     incident_id: str
     link: str = ""
-    before: Mapping[str, Any] = field(default_factory=dict)
-    wrote: Mapping[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] = MappingProxyType({})
+    wrote: Mapping[str, Any] = MappingProxyType({})
 
 
 class PreviousValuesFile:
@@ -112,10 +112,9 @@ class PreviousValuesFile:
         Raises:
             RunError: the disk is full or gone; none of the rows may be sent.
         """
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows(map(cells_of, rows))
+        content = "".join([_line(cells_of(row)) for row in rows]).encode()
         try:
-            self._write(text.getvalue().encode())
+            self._write(content)
             os.fsync(self._file.fileno())
         except OSError as exc:
             raise RunError(
@@ -126,6 +125,17 @@ class PreviousValuesFile:
     def _write(self, content: bytes) -> None:
         while content:
             content = content[self._file.write(content) :]
+
+
+def _line(cells: Iterable[str]) -> str:
+    """Return a line as ``csv.writer`` makes it, in a fifth of the time: most texts are long."""
+    return ",".join([_quoted(cell) for cell in cells]) + "\r\n"
+
+
+def _quoted(cell: str) -> str:
+    if '"' in cell:
+        return '"' + cell.replace('"', '""') + '"'
+    return f'"{cell}"' if "," in cell or "\n" in cell or "\r" in cell else cell
 
 
 def cells_of(row: PreviousValues) -> list[str]:
@@ -149,12 +159,9 @@ def cells_of(row: PreviousValues) -> list[str]:
 
 
 def _json(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        text = json.dumps(values)
-    return guard_json(text)
+    text = _encode(values)
+    # A text with half of a surrogate pair cannot be written as it is.
+    return guard_json(text if is_whole(text) else json.dumps(values))
 
 
 def _rewrite_resaved(path: Path) -> None:
@@ -165,11 +172,10 @@ def _rewrite_resaved(path: Path) -> None:
         first = file.readline(1 << 12)
     if HEADER.startswith(first) or end_of_last_line(path) is None:
         return
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(cells_of, read_previous_values(path)))
+    lines = "".join([_line(cells_of(row)) for row in read_previous_values(path)])
     shutil.copy2(path, f"{path}~")
     with atomic_file(path, like=path) as fresh:
-        fresh.write(HEADER + text.getvalue().encode())
+        fresh.write(HEADER + lines.encode())
 
 
 class SentDigests(Container[str]):

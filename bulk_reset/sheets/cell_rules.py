@@ -28,9 +28,11 @@ from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER
 
 _SHOWN_CHARACTERS: Final = 60
 CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-FORMULA_ERRORS: Final = (
-    *("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"),
-    *("#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!", "#BLOCKED!", "#CONNECT!"),
+FORMULA_ERRORS: Final = frozenset(
+    (
+        *("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"),
+        *("#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!", "#BLOCKED!", "#CONNECT!"),
+    )
 )
 """The text that a spreadsheet exports for a formula that failed."""
 _NUMBER_LIKE: Final = re.compile(r"[0-9]+([.,][0-9]+)?(e[+-]?[0-9]+)?")
@@ -84,7 +86,7 @@ def text_error(name: str, text: str) -> CellError | None:
         return "formula", problem, 'Remove =" and the " at the end'
     if len(text) > longest:
         return _too_long(text, longest)
-    if control := CONTROL.search(text):
+    if not text.isprintable() and (control := CONTROL.search(text)):
         code = f"U+{ord(control[0]):04X}"
         problem = f"contains the control character {code} at position {control.start() + 1:,}"
         return "control_character", problem, "Remove it, or clear the cell"

@@ -413,6 +413,18 @@ def test_a_key_is_removed_from_every_text_of_a_value() -> None:
     assert redact_values(value) == {"a": ["****", 5, None, {"****": True}], "b": "see ****."}
 
 
+PIECES = st.sampled_from(
+    [KEY, *(f"\\u{ord(c):04x}" for c in KEY[:3]), KEY[3:], quote(KEY), "\\", "%4", "1", "&amp", ";"]
+)
+
+
+@given(values=st.lists(st.lists(PIECES, max_size=6).map("".join), max_size=4))
+def test_texts_that_are_searched_together_lose_what_each_of_them_loses(values: list[str]) -> None:
+    """No end of a text hides a key in the next one."""
+    AppKey(KEY)
+    assert redact_values({"texts": values}) == {"texts": [redact(one) for one in values]}
+
+
 def test_a_text_full_of_escapes_but_without_a_key_is_not_mapped_character_by_character(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
