@@ -100,6 +100,7 @@ class Client:
         self, session: aiohttp.ClientSession, credentials: Credentials, deadlines: Deadlines
     ) -> None:
         self._session, self._deadlines = session, deadlines
+        self._headers = _headers(credentials)
         self._urls = {path: _url(credentials, path) for path in _PATHS}
         self._proxy: dict[str, Any] = {}
         self._proxy_error = ""
@@ -278,11 +279,14 @@ class Client:
             return FatalError(self._proxy_error, code="address")
         deadline = self._deadlines.start()
         try:
-            payload = aiohttp.BytesPayload(body, content_type="application/json")
-            async with self._session.post(
-                self._urls[path], data=payload, allow_redirects=False, **self._proxy
-            ) as response:
-                content = await _read_bounded(response, most_bytes)
+            response = await self._session.post(
+                self._urls[path],
+                data=body,
+                headers=self._headers,
+                allow_redirects=False,
+                **self._proxy,
+            )
+            content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             deadline.take_back()
             return _mapped(foreign)
@@ -314,8 +318,11 @@ def _url(credentials: Credentials, path: str) -> URL:
 
 
 def _headers(credentials: Credentials) -> dict[str, str]:
-    """Return the headers of every request; no other host gets them by a redirect."""
-    headers = {"User-Agent": "bulk-reset"}
+    """Return the headers of every request.
+
+    They are not those of the session, which aiohttp also sends to a proxy.
+    """
+    headers = {"Content-Type": "application/json"}
     if credentials.is_token:
         headers["Authorization"] = f"Bearer {credentials.app_key.reveal()}"
     return headers
@@ -336,7 +343,7 @@ async def open_client(
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout_s / 2),
-        headers=_headers(credentials),
+        headers={"User-Agent": "bulk-reset"},
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,  # it would send what ~/.netrc has; see ``proxy``
     ) as session:
@@ -347,16 +354,20 @@ async def open_client(
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """Read an answer, up to about this many bytes."""
-    content = await response.content.read(most_bytes + 1)
-    if response.content.at_eof():
-        return content
-    parts = bytearray(content)
-    while not response.content.at_eof():
-        if len(parts) > most_bytes:
-            response.close()
-            break
-        parts += await response.content.read(most_bytes - len(parts) + 1)
+    """Read an answer, up to about this many bytes; its connection is free at the end."""
+    stream = response.content
+    try:
+        content = await stream.read(most_bytes + 1)
+        if stream.at_eof():
+            return content
+        parts = bytearray(content)
+        while not stream.at_eof() and len(parts) <= most_bytes:
+            parts += await stream.read(most_bytes - len(parts) + 1)
+    except BaseException:
+        response.close()
+        raise
+    if not stream.at_eof():
+        response.close()
     return bytes(parts)
 
 
