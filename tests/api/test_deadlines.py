@@ -1,146 +1,78 @@
-"""The deadlines of requests, on a loop whose clock the test moves."""
+"""The deadlines of requests, on a virtual clock."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
-
-import pytest
 
 from bulk_reset.api.deadlines import Deadlines
+from tests.doubles.virtual_clock import run_virtual
 
 TIMEOUT_S = 30.0
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose clock only moves when a test moves it."""
+async def request(deadlines: Deadlines, answered_s: float = 1_000.0, end_s: float = 0.0) -> str:
+    """Send a request that is answered after some seconds; go on for some more.
 
-    now_s = 0.0
-
-    def time(self) -> float:
-        """Return the clock."""
-        return self.now_s
-
-    async def pass_time(self, seconds: float) -> None:
-        """Let tasks begin, move the clock, and let timers and tasks run."""
-        await asyncio.sleep(0)
-        self.now_s += seconds
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def opened() -> AsyncIterator[tuple[Loop, Deadlines]]:
-    """Yield the running loop and deadlines of 30 seconds."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, Loop)
-    deadlines = Deadlines(TIMEOUT_S)
+    Returns: how and when it ended.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline, result = deadlines.start(), "answered"
     try:
-        yield loop, deadlines
-    finally:
-        deadlines.close()
-
-
-async def request(deadlines: Deadlines, answer: asyncio.Future[str]) -> str:
-    """Wait for an answer until the deadline."""
-    deadline = deadlines.start()
-    try:
-        return await answer
+        await asyncio.sleep(answered_s)
     except asyncio.CancelledError:
         if not deadline.take_back():
-            raise
-        return "timed out"
+            return f"cancelled, {clock():.0f} s"
+        result = "timed out"
     finally:
         deadlines.end(deadline)
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a test on a loop with a clock of its own."""
-    with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(main())
+    at_s = clock()
+    await asyncio.sleep(end_s)
+    return f"{result}, {at_s:.0f} s"
 
 
 def test_request_without_an_answer_times_out_at_its_own_deadline() -> None:
     """Each of several requests has the whole timeout, whenever the others began."""
 
-    async def main() -> None:
-        async with opened() as (loop, deadlines):
-            first = asyncio.create_task(request(deadlines, loop.create_future()))
-            await loop.pass_time(10)
-            second = asyncio.create_task(request(deadlines, loop.create_future()))
-            await loop.pass_time(19)
-            assert (first.done(), second.done()) == (False, False)
-            await loop.pass_time(1)
-            assert (first.result(), second.done()) == ("timed out", False)
-            await loop.pass_time(10)
-            assert second.result() == "timed out"
-            assert second.cancelling() == 0
+    async def main() -> tuple[list[str], int]:
+        deadlines = Deadlines(TIMEOUT_S)
+        tasks = [asyncio.create_task(request(deadlines))]
+        await asyncio.sleep(10)
+        tasks.append(asyncio.create_task(request(deadlines, answered_s=25)))
+        tasks.append(asyncio.create_task(request(deadlines)))
+        return await asyncio.gather(*tasks), sum(task.cancelling() for task in tasks)
 
-    run(main)
+    assert run_virtual(main()) == (["timed out, 30 s", "answered, 35 s", "timed out, 40 s"], 0)
 
 
 def test_answered_request_is_never_cancelled() -> None:
     """A task that goes on after its answer does not notice that the deadline passes."""
 
-    async def main() -> None:
-        async with opened() as (loop, deadlines):
-            answer, end = loop.create_future(), loop.create_future()
+    async def main() -> str:
+        return await request(Deadlines(TIMEOUT_S), answered_s=29, end_s=100)
 
-            async def work() -> str:
-                return f"{await request(deadlines, answer)}, {await end}"
-
-            task = asyncio.create_task(work())
-            await loop.pass_time(29)
-            answer.set_result("answered")
-            await loop.pass_time(100)
-            end.set_result("ended")
-            assert await task == "answered, ended"
-
-    run(main)
+    assert run_virtual(main()) == "answered, 29 s"
 
 
 def test_request_after_a_pause_has_a_deadline_too() -> None:
     """The timer is set again after a time without a request."""
 
-    async def main() -> None:
-        async with opened() as (loop, deadlines):
-            answer = loop.create_future()
-            answer.set_result("answered")
-            assert await request(deadlines, answer) == "answered"
-            await loop.pass_time(1_000)
-            task = asyncio.create_task(request(deadlines, loop.create_future()))
-            await loop.pass_time(30)
-            assert task.result() == "timed out"
+    async def main() -> list[str]:
+        deadlines = Deadlines(TIMEOUT_S)
+        return [
+            await request(deadlines, answered_s=1, end_s=1_000),
+            await request(deadlines),
+        ]
 
-    run(main)
+    assert run_virtual(main()) == ["answered, 1 s", "timed out, 1031 s"]
 
 
 def test_cancelled_request_is_cancelled_and_not_timed_out() -> None:
-    """A stop of the run ends a request that is not overdue."""
+    """A stop of the run ends a request that is not overdue; one at its deadline, too."""
 
-    async def main() -> None:
-        async with opened() as (loop, deadlines):
-            task = asyncio.create_task(request(deadlines, loop.create_future()))
-            await loop.pass_time(1)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+    async def cancelled_at(seconds: float) -> str:
+        task = asyncio.create_task(request(Deadlines(TIMEOUT_S)))
+        asyncio.get_running_loop().call_later(seconds, task.cancel)
+        return await task
 
-    run(main)
-
-
-def test_request_that_is_cancelled_and_overdue_at_once_is_cancelled() -> None:
-    """A stop is not lost where the deadline passes at the same time."""
-
-    async def main() -> None:
-        async with opened() as (loop, deadlines):
-            task = asyncio.create_task(request(deadlines, loop.create_future()))
-            await loop.pass_time(1)
-            loop.call_soon(task.cancel)
-            await loop.pass_time(29)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-    run(main)
+    assert run_virtual(cancelled_at(1)) == "cancelled, 1 s"
+    assert run_virtual(cancelled_at(TIMEOUT_S)) == "cancelled, 30 s"
