@@ -64,7 +64,7 @@ demo-web: $(STAMP)  ## Open the page on the built-in sandbox, without a key
 	@mkdir -p $(DEMO)
 	env -u FLASHDUTY_APP_KEY $(RUN) web --folder $(DEMO)/web
 
-test: $(STAMP) browser redis  ## Run the tests (6 to 7 minutes on 2 cores)
+test: $(STAMP) browser redis  ## Run the tests (about 10 minutes on 2 cores)
 	$(TESTS) $(call select,not slow)
 
 test-slow: $(STAMP) browser redis  ## Run the tests marked slow: kills, a week of jobs, the benchmarks

@@ -9,11 +9,13 @@ its owner can read has no report that others can read.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from bulk_reset.core.errors import InputError
 
@@ -63,11 +65,15 @@ class AtomicFile:
     """
 
     def __init__(self, path: Path, like: Path | None = None) -> None:
-        self._path, self._fresh = path, path.with_name(f"{path.name}.tmp")
-        # A killed run may have left one; or someone may have placed a link there.
-        self._fresh.unlink(missing_ok=True)
-        opener = opener_like(path, like)
-        self.file: BinaryIO = open(self._fresh, "xb", opener=opener)  # noqa: SIM115
+        self._path, self._fresh = path, _reserved(path)
+        try:
+            # A killed run may have left one; or someone may have placed a link there.
+            self._fresh.unlink(missing_ok=True)
+            opener = opener_like(path, like)
+            self.file: BinaryIO = open(self._fresh, "xb", opener=opener)  # noqa: SIM115
+        except BaseException:
+            _in_use.discard(self._fresh)
+            raise
 
     def sync(self) -> None:
         """Write all data to the disk; raises OSError."""
@@ -85,8 +91,27 @@ class AtomicFile:
         # Closing fails if buffered data does not fit on the disk; that data is not needed.
         with contextlib.suppress(OSError):
             self.file.close()
-        with contextlib.suppress(OSError):
-            self._fresh.unlink(missing_ok=True)
+        if self._fresh in _in_use:
+            with contextlib.suppress(OSError):
+                self._fresh.unlink(missing_ok=True)
+            _in_use.discard(self._fresh)
+
+
+_in_use: Final[set[Path]] = set()
+"""The temporary files that this process writes now: several threads may write one file."""
+_guard: Final = threading.Lock()
+
+
+def _reserved(path: Path) -> Path:
+    """Return the name of a temporary file beside a file, which no other thread uses."""
+    target = path.absolute()
+    with _guard:
+        for n in itertools.count(1):
+            fresh = target.with_name(f"{path.name}.tmp" if n == 1 else f"{path.name}.{n}.tmp")
+            if fresh not in _in_use:
+                break
+        _in_use.add(fresh)
+        return fresh
 
 
 @contextlib.contextmanager

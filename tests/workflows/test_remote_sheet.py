@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -224,6 +225,16 @@ def test_page_in_place_of_a_google_sheet_says_how_to_share_it(tmp_path: Path) ->
         "not a sheet. It may be a page that asks to sign in. Share the sheet with "
         '"Anyone with the link", or download it and use the file.'
     )
+
+
+def test_a_server_that_is_down_is_said(tmp_path: Path) -> None:
+    """With the system's reason, and without the query."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nothing listens there
+        address = f"https://127.0.0.1:{taken.getsockname()[1]}/a.csv"
+        found = refusal(f"{address}?sig={SECRET}", tmp_path)
+    assert found.startswith(f"{address}: cannot be read (Connect call failed")
+    assert found.endswith(". Check the address and the network.")
 
 
 def test_download_beyond_a_limit_ends(

@@ -120,9 +120,9 @@ async def _download_web(address: RemoteAddress, writer: _BoundedWriter) -> None:
             "certificates that you trust, or download the sheet and use the file."
         ) from exc
     except (aiohttp.ClientError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
         raise InputError(
-            f"{address.shown}: cannot be read ({type(exc).__name__}). Check the address and the "
-            "network."
+            f"{address.shown}: cannot be read ({reason}). Check the address and the network."
         ) from exc
 
 
