@@ -2,6 +2,7 @@
 
 The way of a row, each step a value in and a value out:
     work_source        row of the sheet -> ``Change`` to send, or ``Outcome`` to record
+    read_ahead         reads the incidents of the next rows while rows are sent
     current_values     ``Change`` -> what is left to send, or ``Outcome`` (no change, conflict)
     worker_pool        ``Change`` -> ``Outcome``: ``row_sender`` its requests, ``attempts`` one try
     outcome_recorder   ``Outcome`` -> line of the report, counts

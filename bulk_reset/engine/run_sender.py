@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -31,6 +31,8 @@ from bulk_reset.engine.current_values import CurrentValues
 from bulk_reset.engine.event_loop import first_cause
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.outcome_recorder import OutcomeRecorder
+from bulk_reset.engine.read_ahead import FEWEST_AHEAD, ReadAhead, rows_ahead
+from bulk_reset.engine.readback import Incident
 from bulk_reset.engine.stop_signals import CTRL_C, STOPPED, stop_on_signals
 from bulk_reset.engine.store_watch import StoreWatch
 from bulk_reset.engine.work_source import WorkSource
@@ -46,8 +48,6 @@ _RENEW_TICKS: Final = int(RENEW_S / _TICK_S)
 _CLAIM_POLL_S: Final = 0.1
 _TELLING_ROWS: Final = 500
 """Rows after which it is known how many requests a row needs."""
-_LATE_ROWS: Final = 25
-"""Half a second's at the quota: longer than the API takes to answer a read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,9 @@ class RunSender:
     recorder: OutcomeRecorder = field(init=False)
     _limiter: Limiter = field(init=False)
     _pool: WorkerPool | None = None
-    _reading_ahead: asyncio.Task[list[Change] | None] | None = None
-    """Reads the incidents of the rows that are sent next."""
+    _ahead: ReadAhead | None = None
+    _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Claims are made in the sheet's order, so that no two runs wait for each other."""
 
     def __post_init__(self) -> None:
         self.recorder = OutcomeRecorder(self.report, self.callbacks)
@@ -155,7 +156,7 @@ class RunSender:
                 self.report.flush()
             return stop
         finally:
-            ahead = (self._reading_ahead,) if self._reading_ahead is not None else ()
+            ahead = self._ahead.close() if self._ahead is not None else ()
             tasks: tuple[asyncio.Task[Any], ...] = (sending, *others, *ahead)
             for task in tasks:
                 task.cancel()
@@ -173,23 +174,12 @@ class RunSender:
                 pool.expect(changes)
                 yield changes
             return
-        to_send = await self._compare(self.current_values, next(hundreds, []), pool)
-        while to_send is not None:
-            pool.expect(to_send)
-            # While the last of them are sent, the incidents of the next are read: later would
-            # leave the quota unused for a round trip, and earlier would make the values older.
-            early, late = to_send[:-_LATE_ROWS], to_send[-_LATE_ROWS:]
-            if early:
-                yield early
-            following = None if self.most == 0 else next(hundreds, None)
-            if following is not None:
-                comparing = self._compare(self.current_values, following, pool)
-                self._reading_ahead = asyncio.create_task(comparing)
-            if late:
-                yield late
-            if following is None or self._reading_ahead is None:
-                return
-            to_send = await self._reading_ahead
+        compare = partial(self._compare, self.current_values, pool)
+        # Where the number of rows is limited, the next are read when it is known what is left.
+        rows = rows_ahead(self.options.windows()) if self.most is None else FEWEST_AHEAD
+        self._ahead = ReadAhead(hundreds, compare, rows, lambda: self.most != 0)
+        async for changes in self._ahead.batches():
+            yield changes
 
     async def _claim(self, changes: list[Change]) -> None:
         """Wait until no other run works on the incidents of some rows, and keep them for this."""
@@ -231,12 +221,28 @@ class RunSender:
             self._pool.stop(Stop(StopReason.SHEET, str(error)))
 
     async def _compare(
-        self, current_values: CurrentValues, changes: list[Change], pool: WorkerPool
+        self,
+        current_values: CurrentValues,
+        pool: WorkerPool,
+        changes: list[Change],
+        before: asyncio.Task[Any] | None,
     ) -> list[Change] | None:
-        """Return what is left to send of some rows; None where they could not be read."""
-        await self._claim(changes)
+        """Return what is left to send of some rows; None where they could not be read.
+
+        Args:
+            before: compares the rows before these.
+        """
+        async with self._claiming:
+            await self._claim(changes)
+
+        async def read(incident_ids: Sequence[str]) -> Mapping[str, Incident]:
+            incidents = await pool.incidents(incident_ids)
+            if before is not None:
+                await asyncio.wait((before,))
+            return incidents
+
         try:
-            to_send, outcomes = await current_values.compare(changes, pool.incidents, self.most)
+            to_send, outcomes = await current_values.compare(changes, read, self.most)
         except RequestError as error:
             pool.stop(_cannot_read(error))
             return None
@@ -246,6 +252,7 @@ class RunSender:
             self._record(outcome)
             if outcome.status is Status.FAILED:
                 pool.count_failure()
+        pool.expect(to_send)
         return to_send
 
     # --- Progress and totals -----------------------------------------------------------------
