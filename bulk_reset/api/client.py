@@ -98,6 +98,7 @@ class Client:
     def __init__(self, session: aiohttp.ClientSession, credentials: Credentials) -> None:
         self._session = session
         self._urls = {path: _url(credentials, path) for path in _PATHS}
+        self._headers = _headers(credentials)
         self._proxy: dict[str, Any] = {}
         self._proxy_error = ""
         try:
@@ -276,7 +277,11 @@ class Client:
         try:
             payload = aiohttp.BytesPayload(body, content_type="application/json")
             async with self._session.post(
-                self._urls[path], data=payload, allow_redirects=False, **self._proxy
+                self._urls[path],
+                data=payload,
+                headers=self._headers,
+                allow_redirects=False,
+                **self._proxy,
             ) as response:
                 content = await _read_bounded(response, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
@@ -303,7 +308,10 @@ def _url(credentials: Credentials, path: str) -> URL:
 
 
 def _headers(credentials: Credentials) -> dict[str, str]:
-    """Return the headers of every request; no other host gets them by a redirect."""
+    """Return the headers of every request; no other host gets them by a redirect.
+
+    They are not those of the session, which aiohttp also sends to a proxy.
+    """
     headers = {"User-Agent": "bulk-reset"}
     if credentials.is_token:
         headers["Authorization"] = f"Bearer {credentials.app_key.reveal()}"
@@ -324,7 +332,6 @@ async def open_client(
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2),
-        headers=_headers(credentials),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,  # it would send what ~/.netrc has; see ``proxy``
     ) as session:

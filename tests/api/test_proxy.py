@@ -191,13 +191,20 @@ class World:
         await asyncio.gather(_copy(reader, to_api[1]), _copy(to_api[0], writer))
 
 
-async def _send(world: World, scheme: str, tls: ssl.SSLContext, patch: pytest.MonkeyPatch) -> None:
+async def _send(
+    world: World,
+    scheme: str,
+    tls: ssl.SSLContext,
+    patch: pytest.MonkeyPatch,
+    *,
+    is_token: bool = False,
+) -> None:
     async with (
         listening(world.api, tls) as world.api_port,
         listening(world.proxy, tls if scheme == "https" else None) as port,
     ):
         patch.setenv("HTTPS_PROXY", f"{scheme}://user:p%40ss@127.0.0.1:{port}")
-        account = Credentials(AppKey("0123456789abcdef"), API, "a test")
+        account = Credentials(AppKey("0123456789abcdef"), API, "a test", is_token=is_token)
         async with open_client(account, connections=1, timeout_s=20) as client:
             answer = await client.reset(b"{}")
     assert (answer.http_status, answer.data) == (200, json.loads(BODY)["data"])
@@ -231,6 +238,19 @@ def test_a_request_goes_through_the_proxy(
     assert b"0123456789abcdef" not in connect_head
     assert b"uthorization" not in request
     assert request.startswith(b"POST /incident/reset?app_key=0123456789abcdef HTTP/1.1\r\n")
+
+
+async def test_the_proxy_sees_no_access_token(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header is inside the tunnel, and the proxy gets its own password."""
+    world = World()
+    await _send(world, "http", tls, monkeypatch, is_token=True)
+    [connect_head], [request] = world.by_proxy, world.by_api
+    basic = base64.b64encode(b"user:p@ss")
+    assert b"Proxy-Authorization: Basic " + basic in connect_head
+    assert b"0123456789abcdef" not in connect_head
+    assert b"Authorization: Bearer 0123456789abcdef\r\n" in request
 
 
 async def test_netrc_is_never_sent_to_the_api(
