@@ -63,7 +63,7 @@ def results(server: StrictServer, senders: list[Sender]) -> tuple[list[int | Non
 def test_four_processes_send_everything_and_nothing_is_rejected(
     server: StrictServer, senders: list[Sender]
 ) -> None:
-    """All requests arrive, whoever has sent them."""
+    """All requests of all processes arrive."""
     assert results(server, senders) == ([0] * COUNT, COUNT * EACH, 0)
     assert [one.notices for one in senders] == [[]] * COUNT
 
