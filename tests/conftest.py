@@ -33,7 +33,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collection the thousands of tests that it would visit again and again."""
+    """Spare the garbage collection the thousands of tests that each of its passes would visit."""
     gc.collect()
     gc.freeze()
 

@@ -1,8 +1,8 @@
 """The project is written in plain technical English.
 
 A word of ``REPLACEMENTS`` is jargon, old or ambiguous, and has a standard word in its place. The
-package, the README, the samples and the names of tests are searched. A search of text cannot
-know what a word means, so the phrases are chosen so that ordinary uses do not match.
+package, the README, the samples and the tests are searched. A search of text cannot know what a
+word means, so the phrases are chosen so that ordinary uses do not match.
 """
 
 from __future__ import annotations
@@ -68,13 +68,15 @@ _LINE_BREAK: Final = re.compile(r"\s*\n\s*(?:#:? |\"|f\"|\* |- )*")
 
 
 def texts() -> Iterator[Path]:
-    """Yield every file that people read: the package, the README, the samples, the Makefile."""
+    """Yield every file that people read: package, README, samples, Makefile, tests."""
     for folder in ("bulk_reset", "samples"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in ENDINGS and not any(part in str(path) for part in _NOT_SEARCHED):
                 yield path
     yield ROOT / "README.md"
     yield ROOT / "Makefile"
+    # This file has the words themselves; sheets and reports of tests have those of users.
+    yield from sorted(set((ROOT / "tests").rglob("*.py")) - {Path(__file__)})
 
 
 def jargon(text: str) -> list[str]:

@@ -59,7 +59,7 @@ def traces_in(text: str) -> list[str]:
     return [trace for trace in TRACES if trace in text]
 
 
-# --- A server that repeats what it is told ---------------------------------------------------
+# --- A server that repeats what it gets ------------------------------------------------------
 
 
 class Repeating(BaseHTTPRequestHandler):

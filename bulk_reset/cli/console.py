@@ -49,12 +49,16 @@ class Output:
 
     Results go to standard output, all else to standard error. With ``is_json``, standard output
     gets one JSON object and nothing else; with ``is_quiet``, only errors are printed.
+
+    Attributes:
+        before_notice: called before a notice is printed; removes a live line of progress.
     """
 
     def __init__(
         self, *, is_json: bool = False, is_quiet: bool = False, verbose: bool = False
     ) -> None:
         self.is_json, self.is_quiet = is_json, is_quiet
+        self.before_notice: Callable[[], None] = lambda: None
         handler = logging.StreamHandler() if verbose else logging.NullHandler()
         handler.setFormatter(_Redacting("%(asctime)s %(name)s %(message)s"))
         logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -65,6 +69,7 @@ class Output:
         """Print what the user should know but need not act on; a closed terminal ends no run."""
         if not self.is_quiet:
             with suppress(OSError):
+                self.before_notice()
                 print_text(_on_one_line(text), is_error=True)
 
     def once(self) -> Callable[[str], None]:

@@ -16,15 +16,9 @@ from bulk_reset.cli.arguments import (
     OUTPUT,
     ExpiresOption,
     FromPullOption,
-    LimitOption,
-    OnConflictOption,
     OutOption,
-    OverwriteOption,
-    ReportOption,
-    RetryFailedOption,
     SetOption,
     SheetArgument,
-    SkipInvalidOption,
 )
 from bulk_reset.cli.console import Output, cell, new_table
 from bulk_reset.cli.pull import pull_first
@@ -32,7 +26,6 @@ from bulk_reset.cli.remote_sheet import local_sheet
 from bulk_reset.cli.shared import CommonOptions, OptionValues, address_of, takes_options
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.counting import counted, duration
-from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.safe_text import one_line
 
@@ -63,7 +56,12 @@ ExitCodeOption = Annotated[
 ]
 
 
-@takes_options(select=shared.selecting, read=shared.reading, common=shared.common_options)
+@takes_options(
+    select=shared.selecting,
+    read=shared.reading,
+    send=shared.sending,
+    common=shared.common_options,
+)
 def plan(
     sheet: SheetArgument,
     *,
@@ -74,14 +72,9 @@ def plan(
     expires: ExpiresOption = "24h",
     from_pull: FromPullOption = None,
     set: SetOption = [],  # noqa: A002, B006  (the option's name; typer copies it)
-    report: ReportOption = None,
-    limit: LimitOption = None,
-    skip_invalid: SkipInvalidOption = False,
-    retry_failed: RetryFailedOption = False,
-    overwrite: OverwriteOption = False,
-    on_conflict: OnConflictOption = OnConflict.ERROR,
     select: OptionValues,
     read: OptionValues,
+    send: OptionValues,
     common: CommonOptions,
 ) -> None:
     """Show what a run of SHEET will change, old and new values; nothing is sent.
@@ -109,18 +102,8 @@ def plan(
             plan as planned,
         )
 
-        sheet = local_sheet(sheet, "plan", output, report=report, is_pulled=from_pull is not None)
-        options = Options(
-            **common.options,
-            **read,
-            **select,
-            on_conflict=on_conflict,
-            skip_invalid=skip_invalid,
-            limit=limit,
-            retry_failed=retry_failed,
-            overwrite=overwrite,
-            report=report,
-        )
+        sheet = local_sheet(sheet, "plan", output, report=send["report"], from_pull=from_pull)
+        options = Options(**common.options, **read, **select, **send)
         plan_view = PlanView(
             output, _all_rows(sheet, has_file=html or xlsx), keeps_all=output.is_json
         )
@@ -147,17 +130,23 @@ def plan(
         plan_view.show(totals)
         for writer in writers:
             output.line(f"Plan: {writer.path}")
-        if out is not None:
-            output.line(f"Saved plan: {out}, expires in {expires}")
-            output.line(f"SHA-256 of the plan: {totals.plan_sha256}")
-        output.line("Nothing was sent.")
-        if totals.counts.get("update", 0):
-            run = next_steps.run_of(sheet) if out is None else next_steps.run_of_plan(out)
-            output.line(f"Next: {run}")
+        _show_next(output, totals, sheet, out, expires)
         code = _code_of(totals, has_code_of_changes=exit_code)
         rows = plan_view.as_json()
         output.json({**dataclasses.asdict(totals), "plan": rows, "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+def _show_next(
+    output: Output, totals: PlanTotals, sheet: str, out: Path | None, expires: str
+) -> None:
+    if out is not None:
+        output.line(f"Saved plan: {out}, expires in {expires}")
+        output.line(f"SHA-256 of the plan: {totals.plan_sha256}")
+    output.line("Nothing was sent.")
+    if totals.counts.get("update", 0):
+        run = next_steps.run_of(sheet) if out is None else next_steps.run_of_plan(out)
+        output.line(f"Next: {run}")
 
 
 def _all_rows(sheet: str, *, has_file: bool) -> str:

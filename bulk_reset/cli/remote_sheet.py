@@ -17,21 +17,21 @@ def local_sheet(
     output: Output,
     *,
     report: Path | None = None,
-    is_pulled: bool = False,
+    from_pull: str | None = None,
 ) -> str:
     """Return the name of a sheet's file; that of the copy, if the sheet is at an address.
 
     Args:
         read_for: the command.
         report: the copy is beside it.
-        is_pulled: whether the command is to write the sheet itself first.
+        from_pull: given where the command writes the sheet itself first.
 
     Raises:
         InputError: the sheet cannot be copied.
     """
     if "://" not in sheet:
         return sheet
-    if is_pulled:
+    if from_pull is not None:
         raise InputError("--from-pull: writes the sheet, which is an address. Use a file name.")
     from bulk_reset.workflows.remote_sheet import fetch  # noqa: PLC0415  (imports aiohttp)
 

@@ -17,38 +17,42 @@ from bulk_reset.cli.summary import show_report
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import Status
 
+XlsxOption = Annotated[
+    bool,
+    typer.Option(
+        "--xlsx",
+        help="Write NAME.answer.xlsx: the sheet with results.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+OfOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SHEET",
+        help="The sheet of the report, for --xlsx.",
+        show_default="NAME.xlsx or NAME.csv",
+        rich_help_panel=OUTPUT,
+    ),
+]
+JunitOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write the rows as JUnit XML, for CI.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 
 @takes_options(read=shared.reading)
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A report file.")],
     *,
     html: HtmlOption = False,
-    xlsx: Annotated[
-        bool,
-        typer.Option(
-            "--xlsx",
-            help="Write NAME.answer.xlsx: the sheet with results.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    of: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="SHEET",
-            help="The sheet of the report, for --xlsx.",
-            show_default="NAME.xlsx or NAME.csv",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the rows as JUnit XML, for CI.",
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    xlsx: XlsxOption = False,
+    of: OfOption = None,
+    junit: JunitOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

@@ -12,25 +12,14 @@ import typer
 from bulk_reset.cli import shared
 from bulk_reset.cli.approval_options import approvals
 from bulk_reset.cli.arguments import (
-    CanaryOption,
     DryRunOption,
     FromPullOption,
     HtmlOption,
-    LimitOption,
-    MaxChangeOption,
-    MaxCriticalOption,
-    MaxFailuresOption,
-    MaxRowsOption,
     MuteReplyOption,
     NoBeforeOption,
-    OnConflictOption,
-    OverwriteOption,
     PlanOption,
-    ReportOption,
-    RetryFailedOption,
     SetOption,
     SheetArgument,
-    SkipInvalidOption,
     VerifyOption,
     YesOption,
 )
@@ -46,7 +35,7 @@ from bulk_reset.cli.shared import CommonOptions, OptionValues, takes_options
 from bulk_reset.cli.summary import show_totals, totals_as_json
 from bulk_reset.cli.view import ProgressView
 from bulk_reset.core.counting import counted
-from bulk_reset.core.defaults import WORKERS, OnConflict
+from bulk_reset.core.defaults import WORKERS
 from bulk_reset.core.errors import ExitCode, InputError
 from bulk_reset.core.totals import Totals
 
@@ -59,6 +48,8 @@ if TYPE_CHECKING:
     select=shared.selecting,
     approval=approvals,
     read=shared.reading,
+    send=shared.sending,
+    safeguards=shared.safeguards,
     common=shared.common_options,
     record=recording,
 )
@@ -66,19 +57,8 @@ def run(
     sheet: SheetArgument,
     *,
     dry_run: DryRunOption = False,
-    report: ReportOption = None,
-    limit: LimitOption = None,
-    skip_invalid: SkipInvalidOption = False,
-    retry_failed: RetryFailedOption = False,
-    on_conflict: OnConflictOption = OnConflict.ERROR,
-    max_rows: MaxRowsOption = None,
-    max_failures: MaxFailuresOption = None,
-    max_change: MaxChangeOption = None,
-    max_critical: MaxCriticalOption = None,
     no_before: NoBeforeOption = False,
-    overwrite: OverwriteOption = False,
     mute_reply: MuteReplyOption = False,
-    canary: CanaryOption = None,
     yes: YesOption = False,
     verify: VerifyOption = False,
     plan: PlanOption = False,
@@ -89,6 +69,8 @@ def run(
     approval: OptionValues,
     select: OptionValues,
     read: OptionValues,
+    send: OptionValues,
+    safeguards: OptionValues,
     common: CommonOptions,
     record: Recording,
 ) -> None:
@@ -115,9 +97,8 @@ def run(
     output = common.output
     view = ProgressView(output)
     with output.errors():
-        sheet = local_sheet(sheet, "run", output, report=report, is_pulled=from_pull is not None)
+        sheet = local_sheet(sheet, "run", output, report=send["report"], from_pull=from_pull)
     with output.errors(), record.of("run", sheet):
-        from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
         from bulk_reset.engine.options import Options  # noqa: PLC0415
 
         options = Options(
@@ -125,33 +106,17 @@ def run(
             **read,
             **approval,
             **select,
-            on_conflict=on_conflict,
-            skip_invalid=skip_invalid,
+            **send,
+            **safeguards,
             workers=workers,
-            limit=limit,
-            max_rows=max_rows,
-            max_failures=max_failures,
-            max_change=max_change,
-            max_critical=max_critical,
-            retry_failed=retry_failed,
             mute_reply=mute_reply,
-            report=report,
             dry_run=dry_run,
             before=not no_before,
-            overwrite=overwrite,
-            canary=canary,
             verify=verify,
         )
         _refuse_blind_selection(options)
         notify = output.once()
-        callbacks = Callbacks(
-            on_notice=notify,
-            on_read=view.rows_read,
-            on_progress=view.update,
-            on_incidents_read=view.incidents_read,
-            confirm=lambda text: view.confirm(text, is_yes=yes),
-        )
-        callbacks = record.logged(options, callbacks)
+        callbacks = record.logged(options, _callbacks(view, notify, is_yes=yes))
         _require_approval(sheet, options)
         try:
             pull_first(sheet, from_pull, set, options, callbacks)
@@ -166,12 +131,28 @@ def run(
         finally:
             view.close()
         record.end(totals, totals.exit_code)
-        if totals.row_errors and not output.is_quiet:
-            output.row_errors(totals.row_errors)
-        show_totals(output, totals, is_declined=view.is_declined)
-        page = _page_of(totals, output) if html and totals.report else ""
-        output.json({**totals_as_json(totals), "page": page})
+        _show(totals, output, view, has_page=html)
     raise typer.Exit(totals.exit_code)
+
+
+def _callbacks(view: ProgressView, notify: Callable[[str], None], *, is_yes: bool) -> Callbacks:
+    from bulk_reset.core.callbacks import Callbacks  # noqa: PLC0415
+
+    return Callbacks(
+        on_notice=notify,
+        on_read=view.rows_read,
+        on_progress=view.update,
+        on_incidents_read=view.incidents_read,
+        confirm=lambda text: view.confirm(text, is_yes=is_yes),
+    )
+
+
+def _show(totals: Totals, output: Output, view: ProgressView, *, has_page: bool) -> None:
+    if totals.row_errors and not output.is_quiet:
+        output.row_errors(totals.row_errors)
+    show_totals(output, totals, is_declined=view.is_declined)
+    page = _page_of(totals, output) if has_page and totals.report else ""
+    output.json({**totals_as_json(totals), "page": page})
 
 
 def _require_approval(sheet: str, options: Options) -> None:

@@ -40,53 +40,66 @@ class Windows(StrEnum):
     FIXED = "fixed"
 
 
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="N", help="The port to listen on; 0 for any.")
+]
+SeedIncidentsOption = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Start with N incidents."),
+]
+SeedStepOption = Annotated[
+    int,
+    typer.Option(min=0, metavar="SECONDS", help="Time between the starts of two incidents."),
+]
+AnyIdOption = Annotated[
+    bool,
+    typer.Option("--any-id", help="Create an incident for any unknown valid ID."),
+]
+LatencyOption = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="The duration of a request.")
+]
+PerSecondOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Requests accepted per second.")
+]
+PerMinuteOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Requests accepted per minute.")
+]
+WindowsOption = Annotated[
+    Windows, typer.Option(metavar="sliding|fixed", help="How both limits are counted.")
+]
+FaultsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Faults to inject, a JSON list of rules.")
+]
+FieldsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Custom fields of the account, a JSON list.",
+        show_default="STATE.fields.json beside --state",
+    ),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep the incidents in FILE between starts.",
+    ),
+]
+
+
 def sandbox(
     *,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="The port to listen on; 0 for any.")
-    ] = 8765,
-    seed_incidents: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="Start with N incidents."),
-    ] = 0,
-    seed_step: Annotated[
-        int,
-        typer.Option(min=0, metavar="SECONDS", help="Time between the starts of two incidents."),
-    ] = 60,
-    any_id: Annotated[
-        bool,
-        typer.Option("--any-id", help="Create an incident for any unknown valid ID."),
-    ] = False,
-    latency: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="The duration of a request.")
-    ] = 0.02,
-    per_second: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Requests accepted per second.")
-    ] = 50,
-    per_minute: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Requests accepted per minute.")
-    ] = 1000,
-    windows: Annotated[
-        Windows, typer.Option(metavar="sliding|fixed", help="How both limits are counted.")
-    ] = Windows.SLIDING,
-    faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Faults to inject, a JSON list of rules.")
-    ] = None,
-    fields: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Custom fields of the account, a JSON list.",
-            show_default="STATE.fields.json beside --state",
-        ),
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep the incidents in FILE between starts.",
-        ),
-    ] = None,
+    port: PortOption = 8765,
+    seed_incidents: SeedIncidentsOption = 0,
+    seed_step: SeedStepOption = 60,
+    any_id: AnyIdOption = False,
+    latency: LatencyOption = 0.02,
+    per_second: PerSecondOption = 50,
+    per_minute: PerMinuteOption = 1000,
+    windows: WindowsOption = Windows.SLIDING,
+    faults: FaultsOption = None,
+    fields: FieldsOption = None,
+    state: StateOption = None,
 ) -> None:
     """Emulate the API on this machine, to rehearse a run or to test faults.
 

@@ -18,50 +18,60 @@ if TYPE_CHECKING:
     from bulk_reset.jobs.schedule.claims import ClaimStore
     from bulk_reset.observability.run_log import LogOutput, RunLog
 
+FolderArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="DIR", help="A folder of job files.", show_default=False),
+]
+OnceOption = Annotated[
+    bool, typer.Option("--once", help="Run the jobs that are due now, then exit.")
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=65535,
+        help="Serve /metrics and /healthz on this port.",
+    ),
+]
+HostOption = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="Listen on this IP address; with --port."),
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Accept requests to this host name; with --port."),
+]
+MaxRunsOption = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Run up to N jobs at the same time.")
+]
+ClaimsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STORE", help="Share the jobs with other schedules: local or redis://HOST."
+    ),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Run jobs on the workers of this Dask cluster."),
+]
+HealthOption = Annotated[
+    bool,
+    typer.Option("--health", help="Check the running schedule, then exit."),
+]
+
 
 def schedule(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="DIR", help="A folder of job files.", show_default=False),
-    ] = None,
+    folder: FolderArgument = None,
     *,
-    once: Annotated[
-        bool, typer.Option("--once", help="Run the jobs that are due now, then exit.")
-    ] = False,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            max=65535,
-            help="Serve /metrics and /healthz on this port.",
-        ),
-    ] = None,
-    host: Annotated[
-        str,
-        typer.Option(metavar="ADDRESS", help="Listen on this IP address; with --port."),
-    ] = "127.0.0.1",
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Accept requests to this host name; with --port."),
-    ] = None,
-    max_runs: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Run up to N jobs at the same time.")
-    ] = 4,
-    claims: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STORE", help="Share the jobs with other schedules: local or redis://HOST."
-        ),
-    ] = None,
-    dask: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Run jobs on the workers of this Dask cluster."),
-    ] = None,
-    health: Annotated[
-        bool,
-        typer.Option("--health", help="Check the running schedule, then exit."),
-    ] = False,
+    once: OnceOption = False,
+    port: PortOption = None,
+    host: HostOption = "127.0.0.1",
+    allow_host: AllowHostOption = None,
+    max_runs: MaxRunsOption = 4,
+    claims: ClaimsOption = None,
+    dask: DaskOption = None,
+    health: HealthOption = False,
     state_dir: StateDirOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

@@ -11,14 +11,25 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulk_reset.cli.arguments import (
+    CanaryOption,
     ExcludeWhereOption,
     JsonOption,
+    LimitOption,
+    MaxChangeOption,
+    MaxCriticalOption,
+    MaxFailuresOption,
+    MaxRowsOption,
+    OnConflictOption,
     OnlyFieldOption,
     OnlyRowsOption,
     OnlyUnpinnedOption,
+    OverwriteOption,
     QuietOption,
+    ReportOption,
+    RetryFailedOption,
     SandboxOption,
     SandboxStateOption,
+    SkipInvalidOption,
     VerboseOption,
     WhereOption,
 )
@@ -58,6 +69,7 @@ from bulk_reset.core.defaults import (
     PER_MINUTE,
     PER_SECOND,
     TIMEOUT_S,
+    OnConflict,
     Priority,
 )
 
@@ -160,6 +172,44 @@ def selecting(
         "where": where,
         "exclude_where": exclude_where,
         "only_unpinned": only_unpinned,
+    }
+
+
+def sending(
+    *,
+    report: ReportOption = None,
+    limit: LimitOption = None,
+    skip_invalid: SkipInvalidOption = False,
+    retry_failed: RetryFailedOption = False,
+    on_conflict: OnConflictOption = OnConflict.ERROR,
+    overwrite: OverwriteOption = False,
+) -> OptionValues:
+    """Return the options of every command that sends a sheet, or shows what will be sent."""
+    return {
+        "report": report,
+        "limit": limit,
+        "skip_invalid": skip_invalid,
+        "retry_failed": retry_failed,
+        "on_conflict": on_conflict,
+        "overwrite": overwrite,
+    }
+
+
+def safeguards(
+    *,
+    max_rows: MaxRowsOption = None,
+    max_failures: MaxFailuresOption = None,
+    max_change: MaxChangeOption = None,
+    max_critical: MaxCriticalOption = None,
+    canary: CanaryOption = None,
+) -> OptionValues:
+    """Return the options that stop a run, before it sends or early."""
+    return {
+        "max_rows": max_rows,
+        "max_failures": max_failures,
+        "max_change": max_change,
+        "max_critical": max_critical,
+        "canary": canary,
     }
 
 

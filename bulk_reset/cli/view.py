@@ -52,6 +52,7 @@ class ProgressView:
         self._timer: threading.Timer | None = None
         self._wait_text = ""
         self.is_declined = False
+        output.before_notice = self._hide
 
     @property
     def can_ask(self) -> bool:
@@ -133,6 +134,10 @@ class ProgressView:
         """Remove the live line, and restore the terminal."""
         self._end_wait()
         self._rows_read = 0
+        self._hide()
+
+    def _hide(self) -> None:
+        """Remove the live line; the next progress draws it again."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

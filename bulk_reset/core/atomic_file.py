@@ -66,6 +66,7 @@ class AtomicFile:
 
     def __init__(self, path: Path, like: Path | None = None) -> None:
         self._path, self._fresh = path, _reserved(path)
+        self._is_discarded = False
         try:
             # A killed run may have left one; or someone may have placed a link there.
             self._fresh.unlink(missing_ok=True)
@@ -87,14 +88,16 @@ class AtomicFile:
         self._fresh.replace(self._path)
 
     def discard(self) -> None:
-        """Delete the temporary file, unless it was kept."""
+        """Delete the temporary file, unless it was kept; only the first call has an effect."""
+        if self._is_discarded:
+            return
+        self._is_discarded = True
         # Closing fails if buffered data does not fit on the disk; that data is not needed.
         with contextlib.suppress(OSError):
             self.file.close()
-        if self._fresh in _in_use:
-            with contextlib.suppress(OSError):
-                self._fresh.unlink(missing_ok=True)
-            _in_use.discard(self._fresh)
+        with contextlib.suppress(OSError):
+            self._fresh.unlink(missing_ok=True)
+        _in_use.discard(self._fresh)
 
 
 _in_use: Final[set[Path]] = set()

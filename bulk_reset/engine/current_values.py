@@ -26,6 +26,7 @@ from bulk_reset.engine.comparison import Comparison, Verdict, compare, outcome_u
 from bulk_reset.engine.readback import Incident
 from bulk_reset.records.previous_index import LastWritten
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
+from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
 
 Read = Callable[[Sequence[str]], Awaitable[Mapping[str, Incident]]]
 """Takes up to 100 ids, returns id -> incident for those that exist; raises RequestError."""
@@ -42,7 +43,7 @@ class CurrentValues:
         sent_before: digests of rows that an earlier run has sent, or was about to send.
         written: the values that earlier runs wrote last.
         authors: finds who made the change of a conflict; None to not look.
-        pinned: field -> incidents in which it was handed out to be set, and was not pinned before.
+        pinned: field -> incidents in which it was set, and was not pinned before; see ``count``.
     """
 
     file: PreviousValuesFile | None
@@ -52,6 +53,8 @@ class CurrentValues:
     written: LastWritten = field(default_factory=LastWritten)
     authors: ChangeAuthors | None = None
     pinned: Counter[str] = field(default_factory=Counter)
+    _unpinned: dict[int, list[str]] = field(default_factory=dict)
+    """Number of a row that is sent -> fields that get pinned when it is written."""
     _own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def compare(
@@ -74,9 +77,9 @@ class CurrentValues:
         to_send = [one for one in comparisons if one.verdict is Verdict.UPDATE]
         if self.file is not None and to_send:
             await asyncio.to_thread(self.file.append, [_previous_values(one) for one in to_send])
-        self.pinned.update(
-            name for one in to_send for name in newly_pinned(one.wanted, one.incident or {})
-        )
+        for one in to_send:
+            if names := newly_pinned(one.wanted, one.incident or {}):
+                self._unpinned[one.change.row_number] = names
         now = time.time()
         outcomes = []
         for change, comparison in zip(changes, comparisons, strict=False):
@@ -85,6 +88,13 @@ class CurrentValues:
                 outcome = await self._with_authors(outcome, comparison)
                 outcomes.append(self._if_sent_before(change, outcome))
         return [one.change for one in to_send], outcomes
+
+    def count(self, outcome: Outcome) -> None:
+        """Count the fields that the row of an outcome has pinned."""
+        names = self._unpinned.pop(outcome.row_number, None)
+        if names and outcome.status is not Status.UNKNOWN:
+            unwritten = unwritten_fields(outcome) | not_applied_fields(outcome)
+            self.pinned.update(name for name in names if name not in unwritten)
 
     async def _with_authors(self, outcome: Outcome, comparison: Comparison) -> Outcome:
         """Return the outcome of a conflict with who made the change."""

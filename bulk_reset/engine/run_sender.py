@@ -205,6 +205,8 @@ class RunSender:
 
     def _record(self, outcome: Outcome) -> None:
         self.recorder.record_sent(outcome)
+        if self.current_values is not None:
+            self.current_values.count(outcome)
         if self._claims is not None:
             self._claims.done(outcome.incident_id)
 

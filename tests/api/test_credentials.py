@@ -171,11 +171,11 @@ def test_a_user_without_a_home_gets_the_error_for_a_missing_key(
 ) -> None:
     """In a container with a made-up user, the message is the same as anywhere."""
 
-    def nobody(_: int) -> None:
+    def no_user(_: int) -> None:
         raise KeyError
 
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("pwd.getpwuid", no_user)
     with pytest.raises(CredentialsError, match=r"^no app key found\."):
         find_credentials(environ={})
 

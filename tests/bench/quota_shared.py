@@ -35,8 +35,8 @@ from shared_quota import (
     ended,
     open_account,
     start_sender,
-    wait_for,
 )
+from waiting import wait_until
 
 from bulk_reset.quota.windows import ideal_s, windows_of
 
@@ -130,7 +130,7 @@ def _measure(store: StoreDouble, disturb: _Disturb) -> Case:
         start = partial(start_sender, server, store.address, windows, _EACH, timeout_s=_TIMEOUT_S)
         senders = [start() for _ in range(_COUNT)]
         with ended(senders):
-            wait_for(lambda: server.counted >= _EACH, _LIMIT_S)
+            wait_until(lambda: server.counted >= _EACH, _LIMIT_S)
             disturb(store, server, senders)
             done = [one.finish(_LIMIT_S) for one in senders]
         facts = [one.facts for one in done if one.facts]

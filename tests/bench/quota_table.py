@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "doubles"))
 
 from virtual_clock import (
     FarServer,
-    Stranger,
+    OtherClient,
     counters,
     lognormal,
     run_virtual,
@@ -146,7 +146,7 @@ def credit() -> Table:
 
 def _on_credit(ways: Ways) -> int:
     """Return the number of rejected requests."""
-    server = FarServer(counters("sliding", ACCOUNT), ways[0], way_back_s=ways[1])
+    server = FarServer(counters("sliding", ACCOUNT), ways[0], return_s=ways[1])
 
     async def run() -> None:
         quota, places = Limiter(ACCOUNT), asyncio.Semaphore(WORKERS)
@@ -230,9 +230,9 @@ def _beside(rows: int, share: float, manner: str, kind: str, seed: int) -> Resul
     random.seed(seed)
     server = FarServer(counters(kind, ACCOUNT), lognormal(0.05, 0.3, seed))
     other = {
-        "steady": Stranger(server, 1000 / 60 * share),
-        "25 at once": Stranger(server, 1000 / 60 * share, burst=25),
-        "20 s a minute": Stranger(server, 50 * share, works_s=20.0),
+        "steady": OtherClient(server, 1000 / 60 * share),
+        "25 at once": OtherClient(server, 1000 / 60 * share, burst=25),
+        "20 s a minute": OtherClient(server, 50 * share, works_s=20.0),
     }[manner]
 
     async def run() -> float:

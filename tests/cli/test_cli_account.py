@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -26,6 +25,7 @@ from programs import (
     seed_id,
     write_sheet,
 )
+from waiting import wait_until
 
 from bulk_reset import Callbacks, Options, Status, run, run_frame, stream
 from bulk_reset.api.credentials import DEFAULT_BASE_URL, KEY_VARIABLE, AppKey, Credentials
@@ -49,14 +49,6 @@ def sheet_of(path: Path, numbers: range) -> Path:
     )
     frame.to_csv(path, index=False)
     return path
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until a condition is true."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "the run does not get on"
-        time.sleep(0.01)
 
 
 def lines_of(report: Path) -> int:

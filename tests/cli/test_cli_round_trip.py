@@ -378,7 +378,7 @@ def test_a_canary_passes_or_fails_by_its_own_rows(run: Command, tmp_path: Path) 
 
 
 def test_a_canary_that_failed_stops_the_run(run: Command, tmp_path: Path) -> None:
-    """--yes goes on only when all is well."""
+    """--yes continues only where everything matches."""
     write_sheet(tmp_path / "incidents.csv", 61)
     done = run("run", "incidents.csv", "--canary", "2", "--yes")
     assert done.returncode == 3

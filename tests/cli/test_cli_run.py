@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from programs import FAST, KEY, ROOT, Begin, clean_environment, read_csv, seed_id, write_sheet
+from waiting import wait_until
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ONE_READ = 1
@@ -94,12 +93,7 @@ def test_a_killed_run_resumes_where_it_stopped(
 
 def wait_for_lines(report: Path, lines: int) -> None:
     """Wait until a report has more than ``lines`` lines."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if report.exists() and report.read_bytes().count(b"\n") > lines:
-            return
-        os.sched_yield()
-    raise AssertionError("the run makes no progress")
+    wait_until(lambda: report.exists() and report.read_bytes().count(b"\n") > lines)
 
 
 @pytest.mark.parametrize(

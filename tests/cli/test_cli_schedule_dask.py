@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from dask_cluster import dask_cluster, results, write_fleet
 from programs import KEY, clean_environment
+from waiting import wait_until
 
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
@@ -31,13 +31,12 @@ def schedule(folder: Path, *options: str) -> subprocess.Popen[bytes]:
 
 def until_running(state: StateFolder, runs: int) -> None:
     """Wait until this many runs have a report with rows."""
-    until_s = time.monotonic() + 90
-    while True:
+
+    def are_running() -> bool:
         reports = list(state.runs.glob("*/*.report.csv"))
-        if sum(report.read_bytes().count(b"\n") > 20 for report in reports) >= runs:
-            return
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
+        return sum(report.read_bytes().count(b"\n") > 20 for report in reports) >= runs
+
+    wait_until(are_running, 90)
 
 
 @pytest.mark.slow

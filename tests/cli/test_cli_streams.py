@@ -123,6 +123,14 @@ def test_a_terminal_gets_colours(arguments: list[str], tmp_path: Path) -> None:
     assert (code, re.findall(r"\x1b\[32mupdated", seen)) == (0, ["\x1b[32mupdated"])
 
 
+def test_a_notice_has_a_line_of_its_own(arguments: list[str], tmp_path: Path) -> None:
+    """The live line of the progress is removed before."""
+    code, seen = seen_on_a_terminal(arguments[3:], tmp_path, TERM="xterm-256color")
+    before, _, _ = seen.partition("pinned by this run")
+    assert (code, "Sending" in before) == (0, True)
+    assert before.endswith(("\n", "\x1b[2K")), before[-80:]
+
+
 @pytest.mark.parametrize("ending", ["done", "error", "invalid"])
 @pytest.mark.parametrize(
     ("environment", "forbidden"),

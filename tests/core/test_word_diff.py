@@ -96,7 +96,7 @@ def test_single_word_between_two_changes_is_part_of_them() -> None:
 def test_texts_with_little_in_common_are_shown_as_replaced() -> None:
     """A few common words do not make two versions of one text."""
     old = "The connection pool of the gateway was halved, so payments were declined."
-    new = "Nobody knows why the gateway restarts; logs show nothing, and it has happened twice."
+    new = "No one knows why the gateway restarts; logs show nothing, and it has happened twice."
     assert words_changed(old, new) == [("old", old), ("new", new)]
 
 

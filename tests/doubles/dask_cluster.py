@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from programs import write_sheet
+from waiting import wait_until
 
 from bulk_reset.jobs.job_runs.run_record import JobState
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
@@ -44,6 +45,10 @@ class Cluster:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
 
+def _has_content(file: Path) -> bool:
+    return file.exists() and bool(file.read_text().strip())
+
+
 @contextlib.contextmanager
 def dask_cluster(folder: Path, workers: int, threads: int) -> Iterator[Cluster]:
     """Start a scheduler and workers, each a process; yield them, and stop them."""
@@ -51,11 +56,8 @@ def dask_cluster(folder: Path, workers: int, threads: int) -> Iterator[Cluster]:
     words = ("--no-dashboard", "--no-show", "--port", "0", "--scheduler-file", str(file))
     cluster = Cluster("", _begin("scheduler", *_LOOPBACK, *words, folder=folder))
     try:
-        until_s = time.monotonic() + 60
-        while not file.exists() or not file.read_text().strip():
-            assert cluster.scheduler.poll() is None
-            assert time.monotonic() < until_s
-            time.sleep(0.05)
+        wait_until(lambda: _has_content(file) or cluster.scheduler.poll() is not None)
+        assert cluster.scheduler.poll() is None
         cluster.address = json.loads(file.read_text())["address"]
         for number in range(workers):
             more = ("--no-dashboard", "--no-nanny", "--nthreads", str(threads))

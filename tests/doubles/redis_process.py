@@ -6,11 +6,11 @@ import contextlib
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Final, Self
 
 import redis
+from waiting import wait_until
 
 _START_S: Final = 20.0
 
@@ -44,13 +44,14 @@ class RedisProcess:
         self._process = subprocess.Popen(
             [program, *options, str(self._socket.parent)], stdout=subprocess.DEVNULL
         )
-        until = time.monotonic() + _START_S
-        while time.monotonic() < until and self._process.poll() is None:
-            with contextlib.suppress(redis.RedisError):
-                self.client.ping()
-                return
-            time.sleep(0.02)
-        raise AssertionError("redis-server did not start")
+        wait_until(self._answers, _START_S)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "redis-server did not start"
+        with contextlib.suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False
 
     def suspend(self) -> None:
         """Stop answering, as a server that is unreachable."""

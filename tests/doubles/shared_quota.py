@@ -204,14 +204,6 @@ def open_account(store: str, windows: tuple[Window, ...], timeout_s: float = 1.0
     remote.close()
 
 
-def wait_for(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until something is so."""
-    until = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < until, "the processes do not get on"
-        time.sleep(0.02)
-
-
 # --- The process -----------------------------------------------------------------------------
 
 

@@ -129,7 +129,7 @@ class FarServer:
 
     Args:
         one_way_s: the latency of one direction, called for each request.
-        way_back_s: the same for the way back, if it differs.
+        return_s: the same for the answer, if it differs.
         says_when: whether a rejection has a Retry-After.
 
     Attributes:
@@ -142,16 +142,16 @@ class FarServer:
         counters: list[StrictSliding | StrictFixed],
         one_way_s: Callable[[], float],
         *,
-        way_back_s: Callable[[], float] | None = None,
+        return_s: Callable[[], float] | None = None,
         due_text: bool = False,
     ) -> None:
         self._counters, self._way_out_s = counters, one_way_s
-        self._way_back_s, self._due_text = way_back_s or one_way_s, due_text
+        self._return_s, self._due_text = return_s or one_way_s, due_text
         self.admitted = self.rejected = 0
         self.bodies: list[bytes] = []
 
     async def reset(self, body: bytes) -> Answer:
-        """Wait for the way out, count the request, wait for the way back."""
+        """Wait for the way to the server, count the request, wait for the answer."""
         await asyncio.sleep(self._way_out_s())
         is_admitted = self.admits()
         wait_s = self._wait_s() if self._due_text and not is_admitted else None
@@ -160,7 +160,7 @@ class FarServer:
             self.bodies.append(body)
         else:
             self.rejected += 1
-        await asyncio.sleep(self._way_back_s())
+        await asyncio.sleep(self._return_s())
         if not is_admitted:
             raise ThrottledError(
                 "too many", code="RequestTooFrequently", http_status=429, retry_after_s=wait_s
@@ -246,7 +246,7 @@ class Line:
             self.over += not self._server.admits()
 
 
-class Stranger:
+class OtherClient:
     """Another client of the same account, which ignores the quota.
 
     Args:

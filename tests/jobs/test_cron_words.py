@@ -40,7 +40,7 @@ WORDS = {
     "0 7 13 * */5": "At 07:00 on the 13th day of month if it's on Sunday and Friday",
     "0 2 */40 * 1": "At 02:00 on the first day of month if it's on Monday",
     "0 2 */1 * 1": "At 02:00 on Monday",
-    # What cronsim describes rightly stays
+    # What cronsim describes correctly stays
     "* * * * *": "Every minute",
     "30 2 * * *": "At 02:30 every day",
     "0 2 * * mon-fri": "At 02:00 on Monday through Friday",

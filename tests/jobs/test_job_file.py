@@ -18,7 +18,7 @@ from bulk_reset.engine.options import Options
 from bulk_reset.jobs.job_files.job import Job
 from bulk_reset.jobs.job_files.job_file import JobFileError, read_job
 
-KEY = "k3y-of-nobody-0123456789"
+KEY = "k3y-of-no-one-0123456789"
 ENVIRONMENT = {"FLASHDUTY_APP_KEY": KEY, "ROWS": "20", "EMPTY": "", "HOOK": "http://chat.example/s"}
 PULL = """\
 [source.pull]
@@ -44,7 +44,7 @@ def read(folder: Path, text: str | bytes, name: str = "nightly.toml") -> Job:
     return read_job(path, ENVIRONMENT)
 
 
-def mistakes(folder: Path, text: str | bytes) -> list[tuple[int, str, str]]:
+def problems_of(folder: Path, text: str | bytes) -> list[tuple[int, str, str]]:
     """Return what is wrong with this text: line, key, problem."""
     with pytest.raises(JobFileError) as caught:
         read(folder, text)
@@ -259,7 +259,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "Swap them",
     ),
     "no look": (f"{SHEET}[run]\nbefore = false\nverify = true", 3, "run", "verify reads current"),
-    "tells nobody": (f'{SHEET}[notify]\nwhen = "always"', 3, "notify", "Add command, webhook"),
+    "no receiver": (f'{SHEET}[notify]\nwhen = "always"', 3, "notify", "Add command, webhook"),
     "rehearsal of the real": (
         f'{SHEET}[api]\nsandbox = true\nbase_url = "https://x.example"',
         3,
@@ -327,7 +327,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "report.copy_to",
         "unknown placeholder",
     ),
-    "metrics for nobody": (
+    "metrics without a file": (
         f'{SHEET}[report]\nmetrics_file = "job.txt"',
         4,
         "report.metrics_file",
@@ -346,7 +346,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
         "Use for example inbox/*.xlsx",
     ),
     "root": ('[source]\nnewest = "/"', 2, "source.newest", "not a file pattern"),
-    "nobody's home": (
+    "home of no user": (
         '[source]\nsheet = "~no-such-user/x"',
         2,
         "source.sheet",
@@ -413,7 +413,7 @@ BROKEN: dict[str, tuple[str, int, str, str]] = {
 def test_an_error_is_reported_with_line_key_and_fix(name: str, tmp_path: Path) -> None:
     """The user sees where the error is and how to fix it."""
     text, line, key, expected = BROKEN[name]
-    [found] = mistakes(tmp_path, text)
+    [found] = problems_of(tmp_path, text)
     assert found[:2] == (line, key)
     assert any(one in found[2] for one in expected.split("|")), found[2]
     assert len(found[2]) < 400
@@ -430,14 +430,14 @@ def test_lines_are_the_same_with_the_line_ends_of_windows(name: str, tmp_path: P
     """An editor there ends lines with CRLF, and puts a mark at the start."""
     text, line, key, _ = BROKEN[name]
     windows = b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()
-    assert [one[:2] for one in mistakes(tmp_path, windows)] == [(line, key)]
+    assert [one[:2] for one in problems_of(tmp_path, windows)] == [(line, key)]
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\x85", "\u2029"])
 def test_only_what_ends_a_line_in_toml_counts_as_one(odd: str, tmp_path: Path) -> None:
     """An editor shows the reported line, whatever characters a comment contains."""
     text = f'# a{odd}b\ndescription = "x{odd}"\n{SHEET}[run]\ncanary = 0\n'
-    assert [one[:2] for one in mistakes(tmp_path, text)] == [(6, "run.canary")]
+    assert [one[:2] for one in problems_of(tmp_path, text)] == [(6, "run.canary")]
 
 
 @pytest.mark.parametrize(
@@ -458,13 +458,13 @@ def test_a_key_is_found_however_it_is_written(
     text: str, line: int, key: str, tmp_path: Path
 ) -> None:
     """Dotted, quoted, inline, indented, or named in a text before: the line is that of the key."""
-    assert [one[:2] for one in mistakes(tmp_path, text)] == [(line, key)]
+    assert [one[:2] for one in problems_of(tmp_path, text)] == [(line, key)]
 
 
 def test_all_errors_are_reported_at_once_in_file_order(tmp_path: Path) -> None:
     """A file with five errors needs one check, not five."""
     text = f"{SHEET}[run]\ncanary = 0\n[limits]\nmax_rows = 0\nmax_row = 1\n[schedule]\n"
-    assert [one[:2] for one in mistakes(tmp_path, text)] == [
+    assert [one[:2] for one in problems_of(tmp_path, text)] == [
         (4, "run.canary"),
         (6, "limits.max_rows"),
         (7, "limits.max_row"),
@@ -481,7 +481,7 @@ def test_templates_without_a_value_of_the_incident_are_checked_as_cells(tmp_path
         'description = "{{ \'\' }}"\nimpact = "{{ 1 / 0 }}"\nroot_cause = "{{ impact }}"\n'
         '"field:team" = "{{ \'a\' ~ \'b\' }}"\nresolution = "#N/A"\nbad = "x"\n'
     )
-    assert mistakes(tmp_path, text) == [
+    assert problems_of(tmp_path, text) == [
         (
             4,
             "set.incident_severity",
@@ -543,14 +543,14 @@ def test_thousands_of_errors_are_reported_quickly(tmp_path: Path) -> None:
     list_of_lines = "[\n" + "  1,\n" * 20 + "]"
     keys = "".join(f"key_{n} = {list_of_lines}\n" for n in range(1_000))
     begun = time.process_time()
-    found = mistakes(tmp_path, f"{SHEET}{keys}")
+    found = problems_of(tmp_path, f"{SHEET}{keys}")
     assert [one[0] for one in found] == [3 + 22 * n for n in range(1_000)]
     assert time.process_time() - begun < 20
 
 
 def test_a_long_value_is_shown_by_its_beginning(tmp_path: Path) -> None:
     """The message stays readable when a long text was pasted."""
-    [(_, _, problem)] = mistakes(tmp_path, f'{SHEET}if_none = "{"long " * 200}"')
+    [(_, _, problem)] = problems_of(tmp_path, f'{SHEET}if_none = "{"long " * 200}"')
     assert "long long" in problem
     assert len(problem) < 150
 
@@ -559,12 +559,12 @@ def test_a_long_value_is_shown_by_its_beginning(tmp_path: Path) -> None:
 def test_what_may_be_a_secret_is_not_repeated(key: str, tmp_path: Path) -> None:
     """The address of a chat room is a secret in itself, and a log is read by others."""
     table = {"base_url": "api", "webhook": "notify"}[key]
-    [(_, name, problem)] = mistakes(
+    [(_, name, problem)] = problems_of(
         tmp_path, f'{SHEET}[{table}]\n{key} = "http://x.example/T0/sec"'
     )
     assert name == f"{table}.{key}"
     assert "sec" not in problem
-    [(_, _, problem)] = mistakes(tmp_path, f'{SHEET}[run]\non_conflict = "${{HOOK}}"')
+    [(_, _, problem)] = problems_of(tmp_path, f'{SHEET}[run]\non_conflict = "${{HOOK}}"')
     assert "chat" not in problem
 
 
@@ -589,10 +589,10 @@ def test_other_files_are_rejected_with_a_reason(tmp_path: Path) -> None:
 
 def test_a_sheet_given_as_a_job_is_rejected(tmp_path: Path) -> None:
     """An Excel sheet is no text at all."""
-    [found] = mistakes(tmp_path, b"PK\x03\x04\x14\n\x00\xff\xfe[Content_Types].xml")
+    [found] = problems_of(tmp_path, b"PK\x03\x04\x14\n\x00\xff\xfe[Content_Types].xml")
     assert found[:2] == (2, "")
     assert "not UTF-8" in found[2]
-    [found] = mistakes(tmp_path, f'description = "x"\n{SHEET}# caf\xe9'.encode("latin-1"))
+    [found] = problems_of(tmp_path, f'description = "x"\n{SHEET}# caf\xe9'.encode("latin-1"))
     assert found[:2] == (4, "")
 
 

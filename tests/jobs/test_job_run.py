@@ -152,7 +152,7 @@ title = '[DRILL] {{{{ title | replace("[DRILL] ", "") }}}}'
 
 
 def test_a_pull_is_edited_and_sent_and_the_next_one_finds_nothing_to_do(place: Place) -> None:
-    """What is so already is not sent, which is what most nights are like."""
+    """Unchanged rows are not sent, which is what most nights are like."""
     first = place.run(PULL)
     assert (first.state, first.exit_code) == (ENDED, 0)
     assert first.rows > 0
@@ -560,7 +560,7 @@ def test_rows_that_were_skipped_as_invalid_are_recorded_too(place: Place) -> Non
 
 def test_reports_are_copied_as_configured(place: Place) -> None:
     """With the day at which it was due, in the job's zone, in a folder that is made for it."""
-    text = f"incident_id,title\n{seed_id(1)},A good one\n{'f' * 24},Of nobody\n"
+    text = f"incident_id,title\n{seed_id(1)},A good one\n{'f' * 24},Of no incident\n"
     (place.folder / "in.csv").write_text(text)
     night = 1_795_735_800.0  # 2026-11-26 23:30 UTC
     schedule = '[schedule]\ncron = "0 2 * * *"\ntime_zone = "Asia/Kolkata"\n'
@@ -610,7 +610,7 @@ def test_failed_copies_and_pages_are_reported_only(
     (place.folder / "out").write_text("a file")
 
     def fail(_: object) -> None:
-        raise RuntimeError("a mistake of ours")
+        raise RuntimeError("an error of ours")
 
     monkeypatch.setattr(JobRun, "_write_page", fail)
     ended = place.run(f'{SHEET}{API}[report]\ncopy_to = "out/{{date}}"\n')
@@ -631,7 +631,7 @@ def test_metrics_are_written_however_it_ends(sheet: str, code: int, place: Place
     assert float(values[-1]) == code
 
 
-# --- Who is told -----------------------------------------------------------------------------
+# --- Notifications ---------------------------------------------------------------------------
 
 TELL = """
 [notify]
@@ -872,7 +872,7 @@ def test_a_key_in_an_error_of_ours_is_not_kept(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Record, log and notification do not contain the app key."""
-    key = AppKey("k3y-of-nobody-9876543210")
+    key = AppKey("k3y-of-no-one-9876543210")
     stop_with(monkeypatch, RuntimeError(f"?app_key={key.reveal()} and {key.reveal()}"))
     record = place.begun(f"{SHEET}{PLAIN}{TELL}")
     with pytest.raises(RuntimeError):
@@ -894,13 +894,13 @@ def test_foreign_text_is_escaped_wherever_it_is_shown(place: Place) -> None:
 def test_an_outage_is_notified_once_and_when_it_is_over(
     place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is tried again and again is no news again and again."""
+    """A run that is tried often is reported once."""
     monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
     write_sheet(place.folder / "in.csv", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
     api = '[api]\nbase_url = "{}"\npatience = 0.1\n[report]\nhtml = false\n'
-    record = place.begun(f"{SHEET}{api.format(nobody)}{TELL}")
+    record = place.begun(f"{SHEET}{api.format(closed)}{TELL}")
     first = place.go(record)
     second = place.go(first)
     assert (first.exit_code, first.is_open, second.is_open) == (3, True, True)
@@ -920,8 +920,8 @@ def test_a_failed_outage_notification_is_sent_the_next_time(
     monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
     write_sheet(place.folder / "in.csv", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
-    api = f'[api]\nbase_url = "{nobody}"\npatience = 0.1\n[report]\nhtml = false\n'
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+    api = f'[api]\nbase_url = "{closed}"\npatience = 0.1\n[report]\nhtml = false\n'
     tell = '[notify]\ncommand = ["./tell.sh"]\n'
     first = place.go(place.begun(f"{SHEET}{api}{tell}"))
     assert first.notified == "failed: ./tell.sh: No such file or directory"
@@ -938,7 +938,7 @@ def test_a_wrong_key_is_notified_and_not_retried(
     place: Place, start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be as wrong in a quarter of an hour; while pulling as while sending."""
-    monkeypatch.setenv("FLASHDUTY_APP_KEY", "a-key-of-nobody")
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "a-key-of-no-one")
     sandbox = start_sandbox("--seed-incidents", "2", "--latency", "0")
     write_sheet(place.folder / "in.csv", 2)
     api = f'[api]\nbase_url = "{sandbox.url}"\n[report]\nhtml = false\n'

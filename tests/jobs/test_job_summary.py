@@ -132,7 +132,7 @@ def test_a_deadline_that_the_jitter_may_pass_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such runs would be missed, night after night."""
-    monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-nobody-0123456789")
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-no-one-0123456789")
     (tmp_path / "in.csv").write_text("x")
     summary = job(tmp_path, f'{SHEET}{SCHEDULE}jitter = "4h"\ndeadline = "06:00"\n')
     assert list(concerns(summary)) == [
@@ -186,7 +186,7 @@ def test_what_would_go_wrong_at_night_is_noted_by_day(
     text: str, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Programs and folders are checked as the run will find them."""
-    monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-nobody-0123456789")
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-no-one-0123456789")
     for name in ("in.csv", "plain.txt", "tell.sh"):
         (tmp_path / name).write_text("x")
     (tmp_path / "tell.sh").chmod(0o700)

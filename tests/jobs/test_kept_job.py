@@ -60,7 +60,7 @@ def test_a_run_that_waits_or_has_begun_uses_the_version_it_was_created_with(
 
 
 def test_a_run_that_sent_nothing_is_resumed_with_the_current_version(tmp_path: Path) -> None:
-    """After an error in the file was fixed; that version is kept, and its sheet is copied anew."""
+    """After an error in the file was fixed; that version is kept, and its sheet is copied again."""
     facts = {"sheet": "old.csv", "sheet_sha256": "0", "source": "/old.csv"}
     path, state, record = begun(tmp_path, state=ENDED, exit_code=2, report="x.csv", **facts)
     assert used(path, state, record) == ("new.csv", NEW)

@@ -17,7 +17,7 @@ from bulk_reset.jobs.schedule.kubernetes_job import kubernetes_manifests, kubern
 
 KEY = 'app_key_file = "/etc/bulk-reset/key"'
 OLDEST, NEWEST = "1.29", "1.34"
-"""The published schemas before 1.29 require both conditions of a podFailurePolicy, by mistake."""
+"""Before 1.29, the published schemas wrongly require both conditions of a podFailurePolicy."""
 SAMPLE = Path(__file__).parents[2] / "samples" / "kubernetes" / "schedule.yaml"
 
 

@@ -33,7 +33,7 @@ from bulk_reset.jobs.notify.notifications import (
 from bulk_reset.jobs.notify.notify_limit import NotifyLimit, stopped_by_signals
 from bulk_reset.jobs.notify.notify_payload import EXAMPLE
 
-KEY = "k3y-of-nobody-0123456789"
+KEY = "k3y-of-no-one-0123456789"
 NIGHT = 1_795_833_000.0
 RECORD = RunRecord(
     "20261128T023000Z-nightly",
@@ -66,7 +66,7 @@ def program(folder: Path, text: str, *lines: str) -> Job:
     return job(folder, f'command = [{PYTHON}, "told.py", "an argument"]', *lines)
 
 
-# --- What is told ----------------------------------------------------------------------------
+# --- What a notification has ------------------------------------------------------------------
 
 
 def test_the_summary_can_be_read_by_people_and_programs(tmp_path: Path) -> None:

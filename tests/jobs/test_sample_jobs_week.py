@@ -36,7 +36,7 @@ patience = 0.1
 per_second = 5000
 per_minute = 300000
 """
-BROKEN = 'description = "somebody was in a hurry"\n[source]\nsheet = \n'
+BROKEN = 'description = "saved in a hurry"\n[source]\nsheet = \n'
 
 
 def at(text: str) -> float:
@@ -63,7 +63,7 @@ class Week(VirtualSchedule):
         self.outage = (0.0, 0.0)
         self.starts: list[str] = []
         with socket.create_server(("127.0.0.1", 0)) as server:
-            self.nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+            self.closed = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
         monkeypatch.setenv("API", sandbox.url)
         for sample in SAMPLES.glob("*.toml"):
@@ -76,7 +76,7 @@ class Week(VirtualSchedule):
         """Run a job, as its process would: from its file."""
         self.starts.append(record.id)
         is_away = self.outage[0] <= self.clock() < self.outage[1]
-        self.env.setenv("API", self.nobody if is_away else self.sandbox.url)
+        self.env.setenv("API", self.closed if is_away else self.sandbox.url)
         read = read_job(job.path)
         run_log = new_run_log(LogOutput(self.log))
         run = JobRun(
@@ -203,9 +203,9 @@ def test_a_week_with_outages_runs_each_due_time_once_or_records_it_as_missed(wee
     broken = [line["file"] for line in week.events("job_invalid")]
     assert broken == [str(week.folder / "hurried.toml")] * 2, "once for each start"
     assert KEY not in week.log.getvalue()
-    # Whom the job names was told of the outage when it began and when it was over.
+    # The receiver was notified of the outage at its beginning and at its end.
     texts = (week.folder / "notifications.txt").read_text().splitlines()
-    port = week.nobody.rpartition(":")[2]
+    port = week.closed.rpartition(":")[2]
     assert [text.partition(": ")[2] for text in texts] == [
         f"{AWAY}: Connect call failed ('127.0.0.1', {port}). Try again later. (exit code 3)",
         "2 of 2 rows done (exit code 0)",

@@ -748,7 +748,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_each_due_time_is_run_once_or_recorded_as_missed(seed: int, runner: Runner) -> None:
-    """Three days of restarts, kills, long runs and deaths at random: the books balance."""
+    """Three days of restarts, kills, long runs and deaths at random: totals match."""
     dice = random.Random(seed)  # noqa: S311  (a test's)
     crons = {"a": "*/30 * * * *", "b": "7 */2 * * *", "c": "15 3,13 * * *"}
     for name, cron in crons.items():

@@ -204,7 +204,7 @@ CORRUPT: dict[str, str | bytes] = {
     "counts as a list": json.dumps({**GOOD, "counts": [1]}),
     "counts of texts": json.dumps({**GOOD, "counts": {"updated": "x"}}),
     "a number for words": json.dumps({**GOOD, "words": 5}),
-    "a number that nobody reads": '{"due_at": ' + "9" * 5_000 + "}",
+    "a number that is too long": '{"due_at": ' + "9" * 5_000 + "}",
 }
 
 
@@ -236,7 +236,7 @@ def test_facts_of_a_newer_version_are_passed_over(state: StateFolder) -> None:
 
 
 def test_facts_that_an_older_version_did_not_have_are_the_usual(state: StateFolder) -> None:
-    """Neither does going on to a newer one."""
+    """Neither does a change to a newer one."""
     saved = record()
     kept(state, saved)
     path = state.folder(saved.id) / RECORD
@@ -369,7 +369,7 @@ def test_cleaning_keeps_the_last_run_of_each_job_and_what_is_new(state: StateFol
 
 
 def test_missed_records_do_not_count_as_the_last_run(state: StateFolder) -> None:
-    """The last run that was is kept, and with it the way back; what was missed goes."""
+    """The last run is kept, and so its undo; records of missed runs are removed."""
     ran = record(state=ENDED, ended_at=NIGHT)
     missed = record(due_at=NIGHT + DAY, state=MISSED, ended_at=NIGHT + DAY, missed=1)
     kept(state, ran, missed)

@@ -145,9 +145,9 @@ def test_a_check_every_minute_starts_what_job_check_announces(
 
 def test_a_unit_has_no_key_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody on the machine may read units."""
-    monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-nobody-0123456789")
+    monkeypatch.setenv("FLASHDUTY_APP_KEY", "k3y-of-no-one-0123456789")
     units = systemd_units(job(tmp_path, *NIGHTLY), None)
-    assert "k3y-of-nobody" not in "".join(units.values())
+    assert "k3y-of-no-one" not in "".join(units.values())
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def by_the_clock(told: Timetable, since: float, until: float) -> list[float]:
     times = [dt.datetime.fromtimestamp(one, told.zone) for one in minutes]
     if minute.startswith("*") or hour.startswith("*"):
         return [one.timestamp() for one in times if is_meant(told, one)]
-    # What clocks would show if nobody ever touched them.
+    # What clocks would show if they were never set.
     start = times[0].replace(tzinfo=None, fold=0) - dt.timedelta(hours=3)
     found = set()
     for n in range(int((until - since) / 60) + 360):
@@ -403,7 +403,7 @@ def test_each_due_time_is_decided_exactly_once(
             assert handled_at == handled[-1]
         starts_at = told.next_start_at(handled_at, now_at)
         assert starts_at is not None
-        assert starts_at > now_at  # nobody is woken up for nothing
+        assert starts_at > now_at  # no process is woken up for nothing
     assert handled == dues(told, begins_at, handled_at)
 
 

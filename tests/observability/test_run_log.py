@@ -402,7 +402,7 @@ def test_progress_after_a_canary_counts_from_zero() -> None:
     """The canary's rows are in an event of their own, and none is counted twice."""
     run = Ticking()
     run.send(20, per_s=50, of=100)
-    run.now_s += 3_600  # somebody thinks about it
+    run.now_s += 3_600  # the user thinks about it
     run.send(80, per_s=50)
     run.recorded.run_log.run_ended(totals(updated=100))
     assert [batch["counts"] for batch in run.events_named("progress")] == [

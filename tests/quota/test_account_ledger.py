@@ -222,10 +222,10 @@ def test_a_holder_is_shown_with_process_sheet_and_time() -> None:
     whose = fresh()
     before = datetime.now(UTC).replace(microsecond=0)
     with AccountLedger(whose) as account, AccountLedger(whose) as onlooker:
-        nobody = onlooker.holder()
+        no_holder = onlooker.holder()
         account.hold("incidents.csv")
         holder = onlooker.holder()
-    assert nobody is None
+    assert no_holder is None
     assert holder is not None
     assert (holder.pid, holder.sheet, holder.is_this_thread) == (os.getpid(), "incidents.csv", True)
     since = datetime.strptime(holder.since, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from virtual_clock import (
     FarServer,
     Line,
-    Stranger,
+    OtherClient,
     StrictFixed,
     StrictSliding,
     Trip,
@@ -297,11 +297,11 @@ def test_a_second_run_that_remembers_the_first_never_overdoes_it(
     assert (line.over, line.arrived) == (0, book.started)
 
 
-STRANGERS = {
-    "a third, steadily": partial(Stranger, per_s=1000 / 3 / 60),
-    "half, in bursts of 25": partial(Stranger, per_s=500 / 60, burst=25),
-    "half of both limits": partial(Stranger, per_s=25.0, works_s=20.0),
-    "half, steadily": partial(Stranger, per_s=500 / 60),
+OTHER_CLIENTS = {
+    "a third, steadily": partial(OtherClient, per_s=1000 / 3 / 60),
+    "half, in bursts of 25": partial(OtherClient, per_s=500 / 60, burst=25),
+    "half of both limits": partial(OtherClient, per_s=25.0, works_s=20.0),
+    "half, steadily": partial(OtherClient, per_s=500 / 60),
 }
 LEAVES_AFTER_S = 150.0
 
@@ -309,9 +309,9 @@ LEAVES_AFTER_S = 150.0
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("due_text", [False, True])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("other_client", OTHER_CLIENTS)
 def test_beside_another_client_every_request_succeeds_and_few_are_throttled(
-    stranger: str, kind: str, *, due_text: bool, seed: int
+    other_client: str, kind: str, *, due_text: bool, seed: int
 ) -> None:
     """Others may use half of the account, unseen: the run finds its part, and grows back."""
     # The waits after a rejection have jitter, of the module's own chance.
@@ -330,11 +330,11 @@ def test_beside_another_client_every_request_succeeds_and_few_are_throttled(
 
         handles: list[asyncio.TimerHandle] = []
         look()
-        other = STRANGERS[stranger](server, leaves_at=LEAVES_AFTER_S)
+        other = OTHER_CLIENTS[other_client](server, leaves_at=LEAVES_AFTER_S)
         neighbour = asyncio.create_task(other.run())
         _, outcomes = await send_rows(server, quota, 2_000)
         await neighbour
-        # What the stranger sent counts a minute longer; from a tenth, growing takes nine.
+        # What the other client sent counts a minute longer; from a tenth, growing takes nine.
         await asyncio.sleep(max(0.0, LEAVES_AFTER_S + 660 - loop.time()))
         handles[0].cancel()
         return [outcome.status for outcome in outcomes]

@@ -96,7 +96,7 @@ def test_a_clock_set_back_or_adjusted_gradually_stops_nothing(
 def test_a_clock_set_back_and_forward_again_stops_every_run(
     store: LocalStore, clocks: Clocks
 ) -> None:
-    """The ledger went on from its last time, so the way forward is too long."""
+    """The ledger continued from its last time, so the way forward is too long."""
     run = PermitShare(store, WINDOWS, clock=clocks)
     for ahead_s in (0.0, -30.0, 0.0, 0.0):
         clocks.now_s += 0.2

@@ -20,8 +20,8 @@ from shared_quota import (
     ended,
     open_account,
     start_sender,
-    wait_for,
 )
+from waiting import wait_until
 
 from bulk_reset.quota.windows import Window
 
@@ -50,7 +50,7 @@ def server() -> Iterator[StrictServer]:
 def senders(server: StrictServer, store: StoreDouble) -> Iterator[list[Sender]]:
     found = [start_sender(server, store.address, WINDOWS, EACH) for _ in range(COUNT)]
     with ended(found):
-        wait_for(lambda: server.counted >= EACH)
+        wait_until(lambda: server.counted >= EACH)
         yield found
 
 
@@ -63,7 +63,7 @@ def results(server: StrictServer, senders: list[Sender]) -> tuple[list[int | Non
 def test_four_processes_send_everything_and_nothing_is_rejected(
     server: StrictServer, senders: list[Sender]
 ) -> None:
-    """All requests arrive, whoever has sent them."""
+    """All requests of all processes arrive."""
     assert results(server, senders) == ([0] * COUNT, COUNT * EACH, 0)
     assert [one.notices for one in senders] == [[]] * COUNT
 
@@ -109,7 +109,7 @@ def test_a_store_that_does_not_answer_is_waited_for_and_said(
     """The processes continue where they were when it answers again."""
     with store.unreachable():
         # Until every permit in stock is used or void.
-        wait_for(is_quiet(server))
+        wait_until(is_quiet(server))
     codes, counted, rejected = results(server, senders)
 
     assert (codes, counted, rejected) == ([0] * COUNT, COUNT * EACH, 0)

@@ -102,7 +102,7 @@ def test_a_dry_run_and_a_frame_without_a_report_leave_no_audit(tmp_path: Path) -
 
 
 def test_an_undo_has_an_audit_of_its_own(tmp_path: Path) -> None:
-    """The way back is a run like any other, and is written down as one."""
+    """An undo is a run like any other, and is recorded as one."""
     sheet, report = tmp_path / "it.csv", tmp_path / "it.sandbox.report.csv"
     options = Options(sandbox_state=tmp_path / "state.json", per_second=5_000, per_minute=300_000)
     pull(sheet, query_of("2d", "now"), options, rules=["title=[DRILL] {{ title }}"])

@@ -117,7 +117,7 @@ def test_a_torn_header_is_rewritten(size: int, tmp_path: Path) -> None:
 
 
 def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
-    """Other quotes and a semicolon do not lose the way back."""
+    """Other quotes and a semicolon do not prevent an undo."""
     path, saved = tmp_path / "x.before.csv", tmp_path / "saved.before.csv"
     made = image(title="Old; title", impact="")
     kept(path, made)

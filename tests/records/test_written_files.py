@@ -190,7 +190,7 @@ def test_a_temporary_folder_of_another_user_is_not_used(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)  # whom no folder belongs to
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)  # who owns no folder
     with pytest.raises(InputError, match=r"the account's lock cannot be created\."):
         AccountLedger(Credentials(AppKey("a-key-of-a-test"), "https://api.example", ""))
 

@@ -137,7 +137,7 @@ def test_cells_are_no_formulas_and_are_read_back_unchanged(path: Path) -> None:
         "'=1": "''=1",
         "'quoted'": "'quoted'",
         "a; =cmd|'/C calc'!A0;b": "a;' =cmd|'/C calc'!A0;b",
-        "to do:\n- mend;-)": "to do:\n'- mend;'-)",
+        "to do:\n- fix;-)": "to do:\n'- fix;'-)",
     }
     texts = list(written)
     write_sheet(path, [HEADER, *([f"{n:024X} ", text, "=1+1"] for n, text in enumerate(texts))])
@@ -250,7 +250,7 @@ def test_a_row_that_was_fixed_in_the_sheet_is_not_in_the_file(path: Path) -> Non
     """A row fixed in the sheet itself is a new row; the old one is left out."""
     write_sheet(path, [HEADER, [A, "bad", ""]])
     assert run(path, {2: (Status.FAILED, "x", "y")}) is not None
-    write_sheet(path, [HEADER, [A, "mended", ""]])
+    write_sheet(path, [HEADER, [A, "fixed", ""]])
 
     assert run(path) is None
 
@@ -261,7 +261,7 @@ def test_failed_rows_are_a_sheet_that_runs(path: Path) -> None:
     failed = run(path, {4: (Status.FAILED, "BadRequest", "no")})
     assert failed is not None
     rows = cells(failed)
-    rows[1][1] = "mended"
+    rows[1][1] = "fixed"
     write_sheet(failed, rows)
     with open_sheet(failed) as sheet:
         notices = sheet.notices

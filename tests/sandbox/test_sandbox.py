@@ -150,7 +150,7 @@ async def test_a_reset_changes_only_its_fields() -> None:
 
 
 async def test_two_resets_in_one_second_are_told_apart() -> None:
-    """updated_at moves with every reset, so a reader sees that somebody was there."""
+    """updated_at moves with every reset, so a reader sees that it was updated."""
     async with serving() as client:
         stamps = []
         for _ in range(2):
@@ -297,7 +297,7 @@ async def test_a_bad_list_of_ids_is_refused(ids: object) -> None:
 
 
 def test_seeded_incidents_have_custom_fields_and_every_third_one_more() -> None:
-    """Custom fields are there to be set anew, and missing ones to be set at first."""
+    """Custom fields can be set again, and missing ones can be set."""
     assert [seeded(number, START)["fields"] for number in (1, 2, 3, 4, 16)] == [
         {"tags": ["seeded"], "affected_service": "service-1"},
         {"tags": ["seeded"]},
@@ -413,7 +413,7 @@ async def test_a_cursor_visits_each_incident_once(is_ascending: bool) -> None:
 
 
 async def test_the_statistics_add_up() -> None:
-    """Every request is found in the numbers again, by what became of it."""
+    """Every request is counted, by its result."""
     async with serving(per_second=5) as client:
         for title in ("one", "two", "x"):
             await client.post("/incident/reset", {"incident_id": FIRST, "title": title})
@@ -482,7 +482,7 @@ async def test_the_latency_is_waited_half_before_and_half_after(
 
 
 def test_an_incident_put_aside_the_api_is_no_reset() -> None:
-    """A test can play somebody in the console; the books count only what came by the API."""
+    """A test can change an incident as the console does; only requests to the API are counted."""
     sandbox = Sandbox(SandboxConfig(), wall_clock=lambda: 5.0)
     sandbox.incidents.put(UNKNOWN.upper(), incident_severity="Ok")
     with pytest.raises(ValueError, match=r"^colour: not a name of an incident's value\.$"):

@@ -116,7 +116,7 @@ async def test_a_wrong_request_gets_its_own_failure_instead_of_a_hidden_answer()
 
 
 async def test_a_hanging_request_does_not_keep_the_sandbox_running() -> None:
-    """The sandbox stops promptly although somebody still waits for an answer."""
+    """The sandbox stops promptly although a client still waits for an answer."""
     arrived = asyncio.Event()
 
     def clock() -> float:

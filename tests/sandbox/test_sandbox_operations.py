@@ -106,7 +106,7 @@ async def test_a_request_without_a_name_or_a_value_sets_nothing() -> None:
 
 
 async def test_the_type_of_a_custom_field_is_named_when_it_does_not_match() -> None:
-    """Whoever sends the wrong type reads which one the field has."""
+    """The error of a wrong type names the one that the field has."""
     body = {"incident_id": FIRST, "field_name": "tags", "field_value": "seeded"}
     async with serving() as client:
         _, answer = await client.post(RESET_FIELD, body)

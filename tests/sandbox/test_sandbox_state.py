@@ -26,7 +26,7 @@ from bulk_reset.sandbox.journal import Journal, journal_of
 from bulk_reset.sandbox.state import load_state, save_state
 
 SECOND = seed_id(2)
-MEND = "Give a file that a sandbox has saved, or one that does not exist yet."
+FIX = "Give a file that a sandbox has saved, or one that does not exist yet."
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_a_block_that_is_cancelled_keeps_its_incidents(state: Path) -> Non
 async def test_what_a_request_set_while_the_sandbox_ended_is_kept(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is written after the last request, also if nobody waits for its answer."""
+    """The file is written after the last request, also if no client waits for its answer."""
     sandbox = Sandbox(SandboxConfig(seed_incidents=1, state=state))
     cleanup = web.AppRunner.cleanup
 
@@ -212,11 +212,11 @@ def one(**values: object) -> str:
     ids=lambda value: value[:30],
 )
 def test_a_file_that_is_no_state_is_refused_as_it_is(text: str, problem: str, state: Path) -> None:
-    """What a sandbox cannot go on from is named by place and reason, and left alone."""
+    """The error has the place and the reason, and the file is not changed."""
     state.write_text(text, encoding="utf-8")
     with pytest.raises(StateError) as caught:
         asyncio.run(serve_once(state))
-    assert str(caught.value) == f"{state}: {problem}. {MEND}"
+    assert str(caught.value) == f"{state}: {problem}. {FIX}"
     assert state.read_text(encoding="utf-8") == text
 
 
@@ -233,11 +233,11 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     """A folder is no file."""
     with pytest.raises(StateError) as caught:
         load_state(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: not a regular file. {MEND}"
+    assert str(caught.value) == f"{tmp_path}: not a regular file. {FIX}"
 
 
 async def test_a_place_that_cannot_be_written_is_known_at_the_start(tmp_path: Path) -> None:
-    """Nobody works for hours on a sandbox that cannot keep anything."""
+    """No one works for hours on a sandbox that cannot save anything."""
     state, is_served = tmp_path / "missing" / "incidents.json", False
     with pytest.raises(StateError) as caught:
         async with Sandbox(SandboxConfig(state=state)).serve():
@@ -369,7 +369,7 @@ def test_whatever_json_can_say_is_there_again(
 def test_the_command_keeps_its_incidents_until_the_next_time(
     number: signal.Signals, state: Path, start_sandbox: Callable[..., SandboxProcess]
 ) -> None:
-    """Ctrl-C, SIGTERM and a closed terminal all leave the file, and the next one goes on."""
+    """Ctrl-C, SIGTERM and a closed terminal all leave the file, and the next one continues."""
     options = ("--seed-incidents", "3", "--state", str(state))
     sandbox = start_sandbox(*options)
     incidents = sandbox.get("/_incidents")
@@ -399,5 +399,5 @@ def test_the_command_refuses_a_file_that_is_no_state(state: Path) -> None:
     with start_command("--port", "0", "--state", str(state)) as process:
         output = process.communicate(timeout=30)
     problem = "not JSON in UTF-8 (Expecting value: line 1 column 1 (char 0))"
-    assert (process.returncode, output) == (2, ("", f"error: {state}: {problem}. {MEND}\n"))
+    assert (process.returncode, output) == (2, ("", f"error: {state}: {problem}. {FIX}\n"))
     assert state.read_text() == "incident_id,title\n"

@@ -1,4 +1,4 @@
-"""OpenDocument spreadsheets: the same strictness as for .xlsx, whoever wrote them.
+"""OpenDocument spreadsheets: the same strictness as for .xlsx, for each program.
 
 The files of LibreOffice are compared with the workbooks that they were made of.
 """

@@ -434,7 +434,7 @@ def test_more_incidents_than_rows_of_a_worksheet_are_an_error(tmp_path: Path) ->
 
     def write_one_more(path: Path) -> None:
         with PulledSheet(path, zone=BERLIN, zone_name="Europe/Berlin") as sheet:
-            sheet.rows = 1_048_575  # as if so many stood there already
+            sheet.rows = 1_048_575  # as if there were so many already
             sheet.write(incident())
 
     with pytest.raises(InputError) as caught:

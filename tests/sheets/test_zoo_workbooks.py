@@ -376,7 +376,7 @@ MERGED: Final[dict[str, tuple[str, list[tuple[int, str, str]]]]] = {
 def test_text_under_merged_cells_is_an_error(
     ranges: str, expected: list[tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    """What nobody sees is not sent, whichever way the cells are merged."""
+    """What is not visible is not sent, whichever way the cells are merged."""
     path = tmp_path / "sheet.xlsx"
     merged(ranges, FULL)(path)
     with open_sheet(path) as sheet:

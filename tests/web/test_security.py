@@ -288,7 +288,7 @@ async def test_the_token_of_another_session_does_not_write(server: WebServer) ->
     assert (await one.send("POST", "/no-such-page")).status == 404
 
 
-# --- What every response says ----------------------------------------------------------------
+# --- The headers of every response -----------------------------------------------------------
 
 
 async def test_every_response_has_the_same_headers(server: WebServer, client: Client) -> None:

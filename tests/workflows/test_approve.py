@@ -157,7 +157,7 @@ def test_the_principal_is_own_even_if_another_login_is_reported(
 ) -> None:
     """Who signs as another user on purpose is still known by the key."""
     key = ssh_key(tmp_path / "bob")
-    logins("nobody-in-particular")
+    logins("no-one-in-particular")
     approve(plan, key=key, name="x")
     logins("bob")
     options = Options(require_approval=True, allowed_signers=signers(tmp_path / "s", bob=key))
@@ -347,7 +347,7 @@ async def _first(outcomes: AsyncIterator[Outcome]) -> Outcome:
 def test_the_maker_of_a_plan_cannot_approve_it(
     tmp_path: Path, key_file: Path, logins: Callable[[str], None]
 ) -> None:
-    """Whoever runs it; another user's approval beside it counts."""
+    """Also where that user runs it; another user's approval beside it counts."""
     header = PlanHeader("x.csv", "", {}, {}, "0", "sandbox", "", NOW, NOW + 9, made_by="Alice")
     path = tmp_path / "x.plan"
     with path.open("wb") as file:

@@ -120,8 +120,8 @@ def test_a_template_error_names_the_row_and_the_variable(rule: str, text: str) -
         ("{{ '%s-%s' | format(fields.team, fields.is_open) }}", "-true"),
         ("{% if fields.team is none %}empty{% endif %}", "empty"),
         ("{% if fields.team == none %}empty{% endif %}", "empty"),
-        ("{{ fields.team or 'nobody' }}", "nobody"),
-        ("{{ fields.team | default('nobody', true) }}", "nobody"),
+        ("{{ fields.team or 'no one' }}", "no one"),
+        ("{{ fields.team | default('no one', true) }}", "no one"),
         ("{{ fields.is_open }} {{ fields.is_open | string }}", "true true"),
         ("{{ fields.tags | tojson }}", '["a", null]'),
         ('{{ "<it\'s> & co" | tojson }}', '"<it\'s> & co"'),
@@ -225,7 +225,7 @@ _DOUBLED = "{{% set ns = namespace(x='ab') %}}{{% for i in range(60) %}}{{% set 
     ],
 )
 def test_a_rule_is_bounded_in_time_and_memory(template: str) -> None:
-    """A mistake in a rule is an error at once, and never fills the memory."""
+    """An invalid rule is an error at once, and never fills the memory."""
     tracemalloc.start()
     try:
         with pytest.raises(InputError):

@@ -142,7 +142,7 @@ def test_a_service_catalogue_with_own_rules(tmp_path: Path, ids: list[str]) -> N
         'incident_severity = "Tier"\n'
         '[templates]\ntitle = "{{ row.Service | trim | upper }}: owned by {{ row.Owner }}"\n'
         '[values.incident_severity]\n1 = "Critical"\n2 = "Warning"\n'
-        '[ignore]\nblank_id = true\n[rules.title]\nforbidden = ["nobody"]\n'
+        '[ignore]\nblank_id = true\n[rules.title]\nforbidden = ["no one"]\n'
     )
     services: list[list[object]] = [
         ["checkout ", 1, "Team A", ids[0]],
@@ -151,7 +151,7 @@ def test_a_service_catalogue_with_own_rules(tmp_path: Path, ids: list[str]) -> N
     ]
     sheet = saved(tmp_path / "services.xlsx", "Catalogue", [header, *services], profile)
     rows, _ = planned(sheet)
-    bad = saved(tmp_path / "bad.xlsx", "Catalogue", [header, ["ads", 1, "nobody", ids[2]]], profile)
+    bad = saved(tmp_path / "bad.xlsx", "Catalogue", [header, ["ads", 1, "no one", ids[2]]], profile)
 
     assert [new_values(row)["title"][0] for row in rows] == [
         "CHECKOUT: owned by Team A",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bulk_reset import Callbacks, Options, plan, pull, run, undo
+from bulk_reset.core.outcome import Status
 from bulk_reset.core.pinning import newly_pinned, pinned_fields
+from bulk_reset.core.totals import Progress
+from bulk_reset.records.report_reader import read_report
 
 ID = "69da451e{:016x}"
 EFFECT = "(alerts merged later do not change it; an undo does not unpin it)"
@@ -52,6 +56,30 @@ def test_plan_run_and_undo_count_what_gets_pinned(options: Options, tmp_path: Pa
     undo(totals.report, options, callbacks)
     assert f"will stay pinned: title 3, incident_severity 1 {EFFECT}" in notices
     assert not [notice for notice in notices if "pinned by this run" in notice]
+
+
+def test_a_run_that_is_stopped_counts_only_what_it_has_written(
+    options: Options, tmp_path: Path
+) -> None:
+    """The incidents of the rows behind them were read as well, and are as before."""
+    notices: list[str] = []
+    stops: list[Callable[[], None]] = []
+
+    def stop_after_some(progress: Progress) -> None:
+        if progress.counts.get(Status.UPDATED):
+            stops[0]()
+
+    callbacks = Callbacks(
+        on_notice=notices.append, on_start=stops.append, on_progress=stop_after_some
+    )
+    many = write(tmp_path / "many.csv", *(f"{ID.format(n)},Renamed,," for n in range(2, 152)))
+    report = tmp_path / "many.report.csv"
+    slow = replace(options, per_second=50, per_minute=1000, report=report)
+    with pytest.raises(KeyboardInterrupt):
+        run(many, slow, callbacks)
+    updated = sum(one.status is Status.UPDATED for one in read_report(report))
+    assert 0 < updated < 150
+    assert notices[-1] == f"pinned by this run: title {updated} {EFFECT}"
 
 
 def test_a_run_leaves_alone_what_was_edited_by_hand(options: Options, tmp_path: Path) -> None:

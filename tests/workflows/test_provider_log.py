@@ -105,7 +105,7 @@ def test_a_log_that_repeats_a_page_is_not_read_for_ever() -> None:
 def options(
     start_sandbox: Callable[..., SandboxProcess], monkeypatch: pytest.MonkeyPatch
 ) -> Options:
-    """Options of a sandbox that goes on, with its log."""
+    """Options of a sandbox that continues, with its log."""
     sandbox = start_sandbox("--seed-incidents", "150", *QUICK)
     monkeypatch.setenv("FLASHDUTY_APP_KEY", KEY)
     return Options(base_url=sandbox.url, per_second=5000, per_minute=300_000)

@@ -374,7 +374,7 @@ def test_a_list_that_is_edited_as_a_list_stays_one(
     )
 
 
-# --- Not edited, or already so ---------------------------------------------------------------
+# --- Not edited, or unchanged ----------------------------------------------------------------
 
 
 def test_rows_not_edited_are_told_from_rows_with_the_value_already(

@@ -1,4 +1,4 @@
-"""The way back where rows failed, were sent twice or by others: what never stood is never set."""
+"""Undo where rows failed, were sent twice or by others: no value is set that was never there."""
 
 from __future__ import annotations
 

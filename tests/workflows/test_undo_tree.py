@@ -133,7 +133,7 @@ def test_rows_that_were_brought_back_are_undone_again(world: World) -> None:
 
 
 def test_a_value_that_needed_no_undo_and_was_written_later_is_undone(world: World) -> None:
-    """An unchanged row of an undo is not done for good: the run may send another value."""
+    """An unchanged row of an undo is not done permanently: the run may send another value."""
     world.edit(2, "No")  # too short, so it is rejected
     world.run(skip_invalid=True)
     for number in (1, 3, 4):
