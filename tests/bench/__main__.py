@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-_PLAIN_WIDTH: Final = 120
+_PLAIN_WIDTH: Final = 160
 _IDLE_LOAD: Final = 0.5
 _LONG: Final = ("dask", "quota-shared")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
