@@ -78,14 +78,14 @@ class Change(NamedTuple):
 
     def wanted(self) -> dict[str, Any]:
         """Return field -> value that the row sets, of an action the progress; no comment."""
-        values = loads(self.body) if self.body else {}
+        values: dict[str, Any] = loads(self.body) if self.body else {}
         values.pop(ID_FIELD, None)
         for part in self.rest:
             if is_custom(part.field):
                 values[part.field] = loads(part.body)["field_value"]
             elif part.field == ACTION_FIELD:
                 values[part.field] = PROGRESS_AFTER[loads(part.body)[ACTION_FIELD]]
-        return dict(values)
+        return values
 
     def only(self, fields: Collection[str]) -> Change:
         """Return the change restricted to these fields."""

@@ -92,9 +92,13 @@ class CurrentValues:
     def count(self, outcome: Outcome) -> None:
         """Count the fields that the row of an outcome has pinned."""
         names = self._unpinned.pop(outcome.row_number, None)
-        if names and outcome.status is not Status.UNKNOWN:
+        if not names or outcome.status is Status.UNKNOWN:
+            return
+        if outcome.status is not Status.UPDATED:
             unwritten = unwritten_fields(outcome) | not_applied_fields(outcome)
-            self.pinned.update(name for name in names if name not in unwritten)
+            names = [name for name in names if name not in unwritten]
+        for name in names:  # faster than to update the counter
+            self.pinned[name] += 1
 
     async def _with_authors(self, outcome: Outcome, comparison: Comparison) -> Outcome:
         """Return the outcome of a conflict with who made the change."""
