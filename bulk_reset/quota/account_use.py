@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bulk_reset.quota.permit_ledger import WEIGHTS, Lease, LedgerState, PermitLedger
+from bulk_reset.quota.permit_ledger import (
+    WEIGHTS,
+    Lease,
+    LedgerState,
+    PermitLedger,
+    first_of,
+)
 from bulk_reset.quota.windows import Window
 
 _MICRO: Final = 1_000_000
@@ -94,8 +100,8 @@ class _ListedCooling:
     def used(self, since_us: int) -> int:
         return sum(count for at_us, count in self.counts.items() if at_us > since_us)
 
-    def first(self, since_us: int) -> int | None:
-        return min((at_us for at_us in self.counts if at_us > since_us), default=None)
+    def first(self, since_us: int, count: int = 1) -> int | None:
+        return first_of(sorted(one for one in self.counts.items() if one[0] > since_us), count)
 
     def trim(self, until_us: int) -> None:
         self.counts = {at: count for at, count in self.counts.items() if at > until_us}

@@ -63,9 +63,13 @@ local function used_since(at)
   return count
 end
 
-local function first_since(at)
-  local member = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. text(at), '+inf', 'LIMIT', 0, 1)[1]
-  return member and tonumber(string.match(member, '^(%d+):'))
+-- When so many permits had been answered after a time; nil for fewer.
+local function first_since(at, wanted)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. text(at), '+inf')) do
+    local answered_at, count = string.match(member, '^(%d+):(%d+)$')
+    wanted = wanted - tonumber(count)
+    if wanted <= 0 then return tonumber(answered_at) end
+  end
 end
 
 local function bury(lease)
@@ -137,7 +141,7 @@ end
 
 local function is_quiet(out)
   if out > 0 or used[1] > 0 then return false end
-  local first = first_since(now - longest)
+  local first = first_since(now - longest, 1)
   return not first or first + longest - now <= math.floor(longest / QUIET_FRACTION)
 end
 
@@ -145,10 +149,10 @@ local function window_wait(out)
   local found, why = 0, 'leased'
   for place, window in ipairs(r.windows) do
     local reserve = place == #r.windows and lease.reserve or 0
-    local first = first_since(now - window)
-    if r.limits[place] - used[place] - out - reserve <= 0 and first
-      and first + window - now > found then
-      found, why = first + window - now, 'window ' .. text(place - 1)
+    local missing = 1 + used[place] + out + reserve - r.limits[place]
+    local last = missing > 0 and first_since(now - window, math.min(missing, used[place]))
+    if last and last + window - now > found then
+      found, why = last + window - now, 'window ' .. text(place - 1)
     end
   end
   if found == 0 then found = LEASED_WAIT end

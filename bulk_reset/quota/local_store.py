@@ -28,6 +28,7 @@ from bulk_reset.quota.permit_ledger import (
     PermitAnswer,
     PermitLedger,
     PermitRequest,
+    first_of,
 )
 from bulk_reset.quota.permit_store import StoreUnreachableError
 
@@ -69,10 +70,9 @@ class _SqlCooling:
         query = "SELECT coalesce(sum(count), 0) FROM cooling WHERE at > ?"
         return int(self._database.execute(query, (since_us,)).fetchone()[0])
 
-    def first(self, since_us: int) -> int | None:
-        query = "SELECT min(at) FROM cooling WHERE at > ?"
-        found = self._database.execute(query, (since_us,)).fetchone()[0]
-        return None if found is None else int(found)
+    def first(self, since_us: int, count: int = 1) -> int | None:
+        query = "SELECT at, count FROM cooling WHERE at > ? ORDER BY at"
+        return first_of(self._database.execute(query, (since_us,)), count)
 
     def trim(self, until_us: int) -> None:
         self._database.execute("DELETE FROM cooling WHERE at <= ?", (until_us,))

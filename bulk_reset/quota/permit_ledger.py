@@ -24,6 +24,7 @@ Units: microseconds, integers (``*_us``).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -170,8 +171,8 @@ class Cooling(Protocol):
         """Return how many were answered after a time."""
         ...
 
-    def first(self, since_us: int) -> int | None:
-        """Return the earliest answer after a time."""
+    def first(self, since_us: int, count: int = 1) -> int | None:
+        """Return when so many permits had been answered after a time; None for fewer."""
         ...
 
     def trim(self, until_us: int) -> None:
@@ -352,11 +353,13 @@ class PermitLedger:
         last = len(used) - 1
         for place, window_us in enumerate(request.windows_us):
             reserve = lease.reserve if place == last else 0
-            first = self.cooling.first(now - window_us)
-            if lease.limits[place] - used[place] - out - reserve > 0 or first is None:
+            missing = 1 + used[place] + out + reserve - lease.limits[place]
+            if missing <= 0:
                 continue
-            if first + window_us - now > wait_us:
-                wait_us, cause = first + window_us - now, f"window {place}"
+            # When permits in stock or in flight return is unknown.
+            last_us = self.cooling.first(now - window_us, min(missing, used[place]))
+            if last_us is not None and last_us + window_us - now > wait_us:
+                wait_us, cause = last_us + window_us - now, f"window {place}"
         return wait_us or _LEASED_WAIT_US, cause
 
     def _answer(
@@ -381,6 +384,15 @@ class PermitLedger:
             meta.epochs,
             meta.last_us,
         )
+
+
+def first_of(answered: Iterable[tuple[int, int]], count: int) -> int | None:
+    """Return when so many permits had been answered, of times and counts in order of time."""
+    for at_us, answers in answered:
+        count -= answers
+        if count <= 0:
+            return int(at_us)
+    return None
 
 
 def _free(lease: Lease, used: tuple[int, ...], out: int, *, releases_reserve: bool) -> int:
