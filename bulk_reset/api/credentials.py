@@ -240,7 +240,7 @@ def redact_values(value: Any) -> Any:  # noqa: ANN401  (JSON)
     """
     texts: list[str] = []
     _add_texts(value, texts)
-    # Searched together, which is much faster. No escape goes on beyond the line break between.
+    # Searched together, which is much faster. No escape continues beyond the line break between.
     return _redacted(value) if _may_have_key("\n".join(texts)) else value
 
 

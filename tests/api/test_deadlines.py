@@ -11,7 +11,7 @@ TIMEOUT_S = 30.0
 
 
 async def request(deadlines: Deadlines, answered_s: float = 1_000.0, end_s: float = 0.0) -> str:
-    """Send a request that is answered after some seconds; go on for some more.
+    """Send a request that is answered after some seconds; continue for some more.
 
     Returns: how and when it ended.
     """
@@ -45,7 +45,7 @@ def test_request_without_an_answer_times_out_at_its_own_deadline() -> None:
 
 
 def test_answered_request_is_never_cancelled() -> None:
-    """A task that goes on after its answer does not notice that the deadline passes."""
+    """A task that continues after its answer does not notice that the deadline passes."""
 
     async def main() -> str:
         return await request(Deadlines(TIMEOUT_S), answered_s=29, end_s=100)

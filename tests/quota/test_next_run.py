@@ -83,3 +83,14 @@ def test_run_waits_until_the_windows_of_the_last_one_are_over_and_no_longer(
     second = account.begin(windows_of())
 
     assert second.outlook()[0] == pytest.approx(wait_s, abs=0.011)
+
+
+def test_time_left_counts_all_permits_that_must_return_first(account: Account) -> None:
+    """Those of the first of two runs are not enough."""
+    for _ in range(2):
+        run = account.begin(LIFTED)
+        send(run, SENT)
+        run.close()
+        account.now_s += 10.0
+
+    assert account.begin(windows_of()).outlook()[0] == pytest.approx(50.0, abs=0.011)
