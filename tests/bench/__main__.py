@@ -97,7 +97,10 @@ def _tables(  # noqa: C901, PLR0911  (one for each part)
 
             return comments.tables(rows or comments.ROWS, rounds or comments.ROUNDS, log)
         case Part.ENGINE:
-            return engine.tables(rows or engine.ROWS, rounds or engine.ROUNDS, log)
+            import engine_profile  # noqa: PLC0415
+
+            found = engine.tables(rows or engine.ROWS, rounds or engine.ROUNDS, log)
+            return [*found, *engine_profile.tables(rows or engine.ROWS, log)]
         case Part.PAGE:
             # Imported only now, as quota_table is.
             import page  # noqa: PLC0415

@@ -5,6 +5,7 @@ hidden), or either with ``-profile``, which also prints the time of each functio
 
 It prints one JSON line: ``seconds`` and ``cpu_s`` of the sending, without the start, the check of
 the sheet and the end of the program, and ``functions``: module, function -> calls and own seconds.
+A profile is that of one thread; ``writing_s`` is the time of the one that writes previous values.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import pstats
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +26,21 @@ _PROFILE: Final = "-profile"
 
 
 def _measured(facts: Facts, *, is_profiled: bool) -> None:
-    """Replace the function that sends by one that measures it as well."""
+    """Replace the functions that send and that keep previous values by ones that measure."""
     from bulk_reset.engine.run_sender import RunSender, SendResult  # noqa: PLC0415
+    from bulk_reset.records.previous_values import (  # noqa: PLC0415
+        PreviousValues,
+        PreviousValuesFile,
+    )
 
+    append = PreviousValuesFile.append
+
+    def measured_append(self: PreviousValuesFile, rows: Iterable[PreviousValues]) -> None:
+        started_s = time.thread_time()
+        append(self, rows)
+        facts["writing_s"] = facts.get("writing_s", 0.0) + time.thread_time() - started_s
+
+    PreviousValuesFile.append = measured_append  # type: ignore[method-assign]
     send = RunSender.send
 
     async def measured(self: RunSender, *, handles_signals: bool) -> SendResult:
