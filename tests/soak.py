@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+sys.path.insert(0, str(Path(__file__).parent / "doubles"))
+
 from programs import (
     FAST,
     KEY,

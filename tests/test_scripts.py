@@ -1,0 +1,36 @@
+"""The programs of this folder start from a command line, not only within the tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import clean_environment
+
+HERE = Path(__file__).parent
+FILES = (path for folder in (HERE, HERE / "bench") for path in folder.glob("[!_]*.py"))
+SCRIPTS = sorted(
+    str(path.relative_to(HERE))
+    for path in FILES
+    if not path.name.startswith("test_") and '__name__ == "__main__"' in path.read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_script_finds_all_that_it_imports(script: str, tmp_path: Path) -> None:
+    """Python adds only the script's own folder to its search path."""
+    # As ``python SCRIPT`` does, without the call of ``main``.
+    program = "import runpy, sys; sys.path[0] = sys.argv[1]; runpy.run_path(sys.argv[2])"
+    path = HERE / script
+    done = subprocess.run(
+        [sys.executable, "-c", program, path.parent, path],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
