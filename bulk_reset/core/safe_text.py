@@ -75,7 +75,10 @@ def escape_formula(text: str) -> str:
 
 def guard_formula(text: str) -> str:
     """Return the text so that no spreadsheet runs it; ``unguard_formula`` reverses this."""
-    return _ANY_QUOTES.sub(r"'\g<0>", text)
+    # This is called for every cell, and most texts cannot contain a formula.
+    if text[:1].isalnum() and not (";" in text or "\n" in text or "\r" in text):
+        return text
+    return _ANY_QUOTES.sub(r"'\g<0>", text) if text else text
 
 
 def guard_json(json: str) -> str:

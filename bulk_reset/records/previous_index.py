@@ -14,9 +14,8 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
+from bulk_reset.records.line_reader import FEW, lines_at, read_groups
 from bulk_reset.records.previous_values import (
     COLUMNS,
     HEADER,
@@ -43,10 +43,6 @@ from bulk_reset.records.report_index import DigestOrder
 _OWN_CELLS: Final = 5
 _DIGEST: Final = len(COLUMNS) - _OWN_CELLS + 1
 _BLOCK_BYTES: Final = 1 << 21
-_FEW: Final = 64
-"""Lines that are read together; each may have a hundred kilobytes."""
-_DENSE: Final = 4
-"""Lines are read one by one where all bytes between them are more than this many times theirs."""
 _NONE: Final = np.empty(0, NUMBER)
 _Offsets = npt.NDArray[np.intp]
 _Columns = tuple[npt.NDArray[np.int64], Numbers, Numbers]
@@ -104,18 +100,15 @@ class PreviousIndex:
 
     def values(self, line: int) -> PreviousValues:
         """Return the previous values of a line, by its number."""
-        start, end = self._starts[line : line + 2].tolist()
-        self._file.seek(start)
-        content = self._file.read(end - start)
         try:
-            (values,) = _parsed([content])
+            (values,) = _parsed(lines_at(self._file, self._starts, [line]))
         except _ERRORS as exc:
             raise edited(self.path, self._skipped + line + 1) from exc
         return values
 
     def of_rows(self, digests: Numbers) -> Iterator[list[PreviousValues]]:
         """Yield the previous values of each of these rows, in their order."""
-        return self._each_group(self.by_digest.order, *self.by_digest.ranges(digests))
+        return read_groups(self._each, self.by_digest.order, *self.by_digest.ranges(digests))
 
     def of_incident(self, incident_id: str) -> list[PreviousValues]:
         """Return the previous values of an incident, in their order."""
@@ -136,32 +129,14 @@ class PreviousIndex:
         order, borders = lines[by_incident.order], by_incident.borders
         places = by_incident.last() if newest_first else by_incident.first()
         turns = np.argsort(places)[:: -1 if newest_first else 1]
-        return self._each_group(order, borders[turns], borders[turns + 1])
-
-    def _each_group(
-        self, order: npt.NDArray[Any], starts: npt.NDArray[Any], ends: npt.NDArray[Any]
-    ) -> Iterator[list[PreviousValues]]:
-        """Yield the values of the lines ``order[start:end]`` for each of these starts and ends."""
-        for n in range(0, len(starts), _FEW):
-            some = starts[n : n + _FEW].tolist(), ends[n : n + _FEW].tolist()
-            groups = [order[start:end].tolist() for start, end in zip(*some, strict=True)]
-            found = self._each([line for group in groups for line in group])
-            yield from [list(islice(found, len(group))) for group in groups]
+        return read_groups(self._each, order, borders[turns], borders[turns + 1])
 
     def _each(self, lines: Sequence[int]) -> Iterator[PreviousValues]:
-        """Yield the previous values of lines, in this order; many at a time where it is faster."""
-        for n in range(0, len(lines), _FEW):
-            some = lines[n : n + _FEW]
-            starts, ends = (self._starts[np.array(some) + side] for side in (0, 1))
-            begin, end = int(starts.min()), int(ends.max())
-            if end - begin > _DENSE * (ends - starts).sum():
-                yield from map(self.values, some)
-                continue
-            self._file.seek(begin)
-            content = self._file.read(end - begin)
-            places = zip((starts - begin).tolist(), (ends - begin).tolist(), strict=True)
+        """Yield the previous values of lines, in this order."""
+        for n in range(0, len(lines), FEW):
+            some = lines[n : n + FEW]
             try:
-                yield from _parsed(content[start:end] for start, end in places)
+                yield from _parsed(lines_at(self._file, self._starts, some))
             except _ERRORS:
                 yield from map(self.values, some)  # finds the invalid line
 

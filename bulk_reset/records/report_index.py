@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -25,6 +26,7 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
+from bulk_reset.records.line_reader import FEW, lines_at, read_groups
 from bulk_reset.records.report_columns import DIGEST_LENGTH, HEADER, line_of, outcome_of
 from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
 
@@ -145,7 +147,11 @@ class ReportIndex:
 
     def of_row(self, digest: str) -> Iterator[Outcome]:
         """Yield the outcomes of a row, in the report's order."""
-        return map(self.outcome, self.by_digest.lines_of(digest))
+        return self.at(self.by_digest.lines_of(digest))
+
+    def of_rows(self, digests: Numbers) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of each of these rows, in the report's order."""
+        return read_groups(self.at, self.by_digest.order, *self.by_digest.ranges(digests))
 
     def last_of(self, digest: str) -> Outcome | None:
         """Return the last outcome of a row; None if it has no line."""
@@ -154,9 +160,13 @@ class ReportIndex:
 
     def outcome(self, line: int) -> Outcome:
         """Return the outcome of a line, by its number."""
-        self._file.seek(self._starts[line])
-        content = self._file.read(self._starts[line + 1] - self._starts[line])
-        return self._outcome(content)
+        return next(self.at([line]))
+
+    def at(self, lines: Iterable[int]) -> Iterator[Outcome]:
+        """Yield the outcomes of lines, by their numbers, in this order."""
+        numbers = iter(lines)
+        while some := list(islice(numbers, FEW)):
+            yield from map(self._outcome, lines_at(self._file, self._starts, some))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcome of every line, in the report's order."""
@@ -182,7 +192,7 @@ class ReportIndex:
 
     def rows_in_order(self) -> Iterator[Outcome]:
         """Yield the last outcome of each row, in the order of the sheet."""
-        return map(self.outcome, each(self.lines_in_order()))
+        return self.at(each(self.lines_in_order()))
 
     def _outcome(self, content: bytes) -> Outcome:
         text = content[:-1].decode(errors="replace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from bulk_reset.records.written_fields import unwritten_fields
 from bulk_reset.workflows.plan import plan
 from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.run import run
-from bulk_reset.workflows.undo_sheet import UndoSheet, make_undo_sheet
+from bulk_reset.workflows.undo_sheet import Field, UndoSheet, make_undo_sheet
 from bulk_reset.workflows.undo_steps import NotRestored
 
 
@@ -106,9 +105,8 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
     text = f"{counted(updates, 'incident')} will be restored."
     if updates and not callbacks.confirm(text):
         return UndoResult(undo_sheet, is_confirmed=False, totals=None)
-    restored = Counter(name for _, fields in undo_sheet.steps for name in fields)
-    if not restored.keys().isdisjoint(PINNABLE):
-        callbacks.on_notice(pinning_text("will stay pinned", restored))
+    if not undo_sheet.fields.keys().isdisjoint(PINNABLE):
+        callbacks.on_notice(pinning_text("will stay pinned", undo_sheet.fields))
     failures = Spool[Outcome]()
     following = _keeping_failures(callbacks, failures)
     totals = run(undo_sheet.table, own, following, handles_signals=handles_signals)
@@ -136,15 +134,15 @@ def _planned(
     """
     # The run repeats the notices of the plan.
     quiet = Callbacks(on_read=callbacks.on_read, on_incidents_read=callbacks.on_incidents_read)
-    rows = Spool[RowPlan]()
-    planned = plan(undo_sheet.table, options, quiet, rows.append)
-    modified = {
-        (row.incident_id, field.field)
-        for row in rows
-        if row.verdict == "conflict"
-        for field in row.fields
-        if field.was is not None
-    }
+    rows, modified = Spool[RowPlan](), set[Field]()
+
+    def keep(row: RowPlan) -> None:
+        rows.append(row)
+        if row.verdict == "conflict":
+            fields = (one.field for one in row.fields if one.was is not None)
+            modified.update((row.incident_id, name) for name in fields)
+
+    planned = plan(undo_sheet.table, options, quiet, keep)
     if modified and not options.overwrite:
         undo_sheet = undo_sheet.split(modified)
         rows = Spool()

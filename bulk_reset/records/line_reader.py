@@ -1,0 +1,58 @@
+"""Reads lines of a file by their numbers, many at a time where that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import IO, Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
+FEW: Final = 64
+"""Lines that are read together; each may have a hundred kilobytes."""
+_DENSE: Final = 4
+"""Lines are read one by one where all bytes between them are more than this many times theirs."""
+Offsets = npt.NDArray[np.int64]
+
+
+def lines_at(file: IO[bytes], starts: Offsets, lines: Sequence[int]) -> list[bytes]:
+    """Return the content of lines, in this order.
+
+    Args:
+        starts: where each line of the file begins, and the end of the last one.
+        lines: their numbers, a few.
+    """
+    places = np.array(lines, np.intp)
+    begins, ends = starts[places], starts[places + 1]
+    start = int(begins.min(initial=starts[-1]))
+    size = int(ends.max(initial=start)) - start
+    if size > _DENSE * int((ends - begins).sum()):
+        return [_read(file, *place) for place in zip(begins.tolist(), ends.tolist(), strict=True)]
+    content = _read(file, start, start + size)
+    shifted = zip((begins - start).tolist(), (ends - start).tolist(), strict=True)
+    return [content[begin:end] for begin, end in shifted]
+
+
+def _read(file: IO[bytes], begin: int, end: int) -> bytes:
+    file.seek(begin)
+    return file.read(end - begin)
+
+
+def read_groups(
+    read: Callable[[Sequence[int]], Iterator[T]],
+    order: npt.NDArray[Any],
+    starts: npt.NDArray[Any],
+    ends: npt.NDArray[Any],
+) -> Iterator[list[T]]:
+    """Yield what is read of the lines ``order[start:end]``, for each of these starts and ends.
+
+    Args:
+        read: yields what lines contain, in the order of their numbers.
+    """
+    for n in range(0, len(starts), FEW):
+        some = starts[n : n + FEW].tolist(), ends[n : n + FEW].tolist()
+        groups = [order[start:end].tolist() for start, end in zip(*some, strict=True)]
+        found = read([line for group in groups for line in group])
+        yield from [list(islice(found, len(group))) for group in groups]
