@@ -41,9 +41,7 @@ _IS_DIGEST: Final = re.compile(f"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
 _FURTHER: Final = (ACTION_FIELD, COMMENT_FIELD)
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
 """As written here, or by pandas for a column with empty cells."""
-_IS_OWN_TIME: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{3})Z"
-).fullmatch
+_TIME_LENGTH: Final = len("2026-01-31T12:00:00.000Z")
 _LATEST_AT: Final = 1e11
 """Seconds: the year 5138."""
 _LONGEST_CELL: Final = 2_000
@@ -138,14 +136,21 @@ _as_small_number: Final = functools.lru_cache(maxsize=1024)(_as_number)
 def _as_epoch(text: str) -> float:
     """Return a time as it was written here; 0 for one in a spreadsheet's format."""
     try:
-        if own := _IS_OWN_TIME(text):
-            at = (_second_at(own[1]) * 1000 + int(own[2])) / 1000
+        if _is_own_time(text):
+            at = (_second_at(text[:-5]) * 1000 + int(text[-4:-1])) / 1000
         else:
             at = datetime.fromisoformat(text).timestamp() if text else 0.0
     except (ValueError, OverflowError):
         return 0.0
     # Rounding the last time of a calendar leads out of it.
     return at if 0 <= at < _LATEST_AT else 0.0
+
+
+def _is_own_time(text: str) -> bool:
+    """Return whether a text is as ``as_text`` writes it, but for its seconds."""
+    end = text[-5:]
+    is_long = len(text) == _TIME_LENGTH and end[0] == "." and end[4] == "Z"
+    return is_long and end[1:4].isdigit() and end.isascii()
 
 
 @functools.lru_cache(maxsize=64)

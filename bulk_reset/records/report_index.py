@@ -145,22 +145,9 @@ class ReportIndex:
         found[self.by_digest.last()] = True
         return found
 
-    def of_row(self, digest: str) -> Iterator[Outcome]:
-        """Yield the outcomes of a row, in the report's order."""
-        return self.at(self.by_digest.lines_of(digest))
-
     def of_rows(self, digests: Numbers) -> Iterator[list[Outcome]]:
         """Yield the outcomes of each of these rows, in the report's order."""
         return read_groups(self.at, self.by_digest.order, *self.by_digest.ranges(digests))
-
-    def last_of(self, digest: str) -> Outcome | None:
-        """Return the last outcome of a row; None if it has no line."""
-        lines = self.by_digest.lines_of(digest)
-        return self.outcome(lines[-1]) if lines else None
-
-    def outcome(self, line: int) -> Outcome:
-        """Return the outcome of a line, by its number."""
-        return next(self.at([line]))
 
     def at(self, lines: Iterable[int]) -> Iterator[Outcome]:
         """Yield the outcomes of lines, by their numbers, in this order."""

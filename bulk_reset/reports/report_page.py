@@ -152,8 +152,8 @@ def _rows(
         for place, group in enumerate(summary.errors[: report_facts.MAX_GROUPS])
     }
     lines = index.lines_in_order()
-    for line, found in zip(each(lines), before.of_rows(index.digests[lines]), strict=True):
-        outcome = index.outcome(line)
+    outcomes = index.at(each(lines))
+    for outcome, found in zip(outcomes, before.of_rows(index.digests[lines]), strict=True):
         code = outcome.error_code and escape_formula(outcome.error_code)
         group = "" if outcome.status.is_done else groups.get((code, outcome.status), "")
         values = values_of_row(found)
