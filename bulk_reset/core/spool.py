@@ -61,7 +61,7 @@ class Spool(Sequence[T], Generic[T]):
     def __getitem__(self, place: slice) -> Sequence[T]: ...
     def __getitem__(self, place: int | slice) -> T | Sequence[T]:
         if isinstance(place, slice):
-            return [self[n] for n in range(*place.indices(len(self)))]
+            return self._part(range(*place.indices(len(self))))
         if not -len(self) <= place < len(self):
             raise IndexError(place)
         block, within = divmod(place % len(self), _BLOCK_VALUES)
@@ -70,6 +70,13 @@ class Spool(Sequence[T], Generic[T]):
     def __iter__(self) -> Iterator[T]:
         for block in range(len(self) // _BLOCK_VALUES + 1):
             yield from self._block(block)
+
+    def _part(self, places: range) -> Sequence[T]:
+        if not places:
+            return []
+        first, last = (place // _BLOCK_VALUES for place in sorted((places[0], places[-1])))
+        values = [one for block in range(first, last + 1) for one in self._block(block)]
+        return [values[place - first * _BLOCK_VALUES] for place in places]
 
     def _block(self, number: int) -> list[T]:
         """Return the values of a block; the last one is not in the file, and may be empty."""

@@ -31,9 +31,9 @@ from bulk_reset.records.previous_values import (
     HEADER,
     LONGEST_CELL,
     PreviousValues,
-    cells_of,
     edited,
     end_of_last_line,
+    line_of,
     read_previous_values,
     values_of,
 )
@@ -152,10 +152,7 @@ class PreviousIndex:
             self._file.close()
             self._file = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115
             self._file.write(HEADER)
-            for values in read_previous_values(self.path):
-                text = io.StringIO(newline="")
-                csv.writer(text).writerow(cells_of(values))
-                self._file.write(text.getvalue().encode())
+            self._file.writelines(line_of(one).encode() for one in read_previous_values(self.path))
             self._file.seek(len(HEADER))
         try:
             starts, digests, incidents = self._columns(len(HEADER))

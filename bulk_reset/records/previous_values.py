@@ -29,6 +29,7 @@ import numpy as np
 
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.atomic_file import atomic_file, opener_like
+from bulk_reset.core.csv_line import csv_line
 from bulk_reset.core.custom_fields import is_custom
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
@@ -112,10 +113,8 @@ class PreviousValuesFile:
         Raises:
             RunError: the disk is full or gone; none of the rows may be sent.
         """
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows(map(cells_of, rows))
         try:
-            self._write(text.getvalue().encode())
+            self._write("".join(map(line_of, rows)).encode())
             os.fsync(self._file.fileno())
         except OSError as exc:
             raise RunError(
@@ -128,8 +127,8 @@ class PreviousValuesFile:
             content = content[self._file.write(content) :]
 
 
-def cells_of(row: PreviousValues) -> list[str]:
-    """Return the cells of a line, in the order of ``COLUMNS``."""
+def line_of(row: PreviousValues) -> str:
+    """Return the line of a row, with its end."""
     cells = {
         name: guard_formula(value)
         for name, value in row.before.items()
@@ -137,15 +136,17 @@ def cells_of(row: PreviousValues) -> list[str]:
         # A sheet may not set all that an undo restores.
         if not error_of(name, value)
     }
-    return [
-        row.incident_id,
-        *(cells.get(name, "") for name in SETTABLE_FIELDS),
-        str(row.row_number),
-        row.digest,
-        guard_formula(row.link),
-        _json(row.before),
-        _json(row.wrote),
-    ]
+    return csv_line(
+        [
+            row.incident_id,
+            *(cells.get(name, "") for name in SETTABLE_FIELDS),
+            str(row.row_number),
+            row.digest,
+            guard_formula(row.link),
+            _json(row.before),
+            _json(row.wrote),
+        ]
+    )
 
 
 def _json(values: Mapping[str, Any]) -> str:
@@ -165,11 +166,10 @@ def _rewrite_resaved(path: Path) -> None:
         first = file.readline(1 << 12)
     if HEADER.startswith(first) or end_of_last_line(path) is None:
         return
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(cells_of, read_previous_values(path)))
+    text = "".join(map(line_of, read_previous_values(path)))
     shutil.copy2(path, f"{path}~")
     with atomic_file(path, like=path) as fresh:
-        fresh.write(HEADER + text.getvalue().encode())
+        fresh.write(HEADER + text.encode())
 
 
 class SentDigests(Container[str]):

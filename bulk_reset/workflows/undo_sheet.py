@@ -23,6 +23,7 @@ import numpy as np
 
 from bulk_reset.core.actions import ACTION_FIELD, undoing_action
 from bulk_reset.core.atomic_file import atomic_file
+from bulk_reset.core.csv_line import csv_line
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
@@ -249,11 +250,10 @@ def _is_lost_file(path: Path) -> bool:
 def _write_sheet(path: Path, table: ExactTable, like: Path) -> None:
     width = table.header.index(_ROW) + 1
     with atomic_file(path, like) as content, _as_csv(content) as file:
-        writer = csv.writer(file)
-        writer.writerow(map(guard_formula, [*table.header, GUARDED_COLUMN]))
+        file.write(csv_line(map(guard_formula, [*table.header, GUARDED_COLUMN])))
         for cells in table.rows:
             *guarded, record = guarded_row(table.header[:width], cells[:width])
-            writer.writerow([*guarded, *map(guard_formula, cells[width:]), record])
+            file.write(csv_line([*guarded, *map(guard_formula, cells[width:]), record]))
 
 
 def _write_lost(path: Path, lost: Iterable[NotRestored], like: Path) -> None:
@@ -273,7 +273,7 @@ def _write_lost(path: Path, lost: Iterable[NotRestored], like: Path) -> None:
             path.unlink()
         return
     with atomic_file(path, like) as content, _as_csv(content) as file:
-        csv.writer(file).writerows([_LOST_COLUMNS, *rows])
+        file.writelines(map(csv_line, [_LOST_COLUMNS, *rows]))
 
 
 @contextlib.contextmanager
