@@ -58,7 +58,11 @@ def escape_controls(json: str) -> str:
 
 def without_invalid(text: str) -> str:
     """Return the text with U+FFFD for characters that cannot be written to a file."""
-    return text if text.isascii() else _INVALID.sub("\N{REPLACEMENT CHARACTER}", text)
+    return (
+        text
+        if text.isascii() or text.isprintable()
+        else _INVALID.sub("\N{REPLACEMENT CHARACTER}", text)
+    )
 
 
 def one_line(text: str) -> str:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 T = TypeVar("T")
 FEW: Final = 64
 """Lines that are read together; each may have a hundred kilobytes."""
+MANY: Final = 4096
+"""Lines that are found together; arrays of all of them would take much memory."""
 _DENSE: Final = 4
 """Lines are read one by one where all bytes between them are more than this many times theirs."""
 Offsets = npt.NDArray[np.int64]

@@ -39,9 +39,12 @@ DIGEST_LENGTH: Final = 24
 """Hexadecimal digits of a digest, and of an incident's id."""
 _IS_DIGEST: Final = re.compile(f"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
 _FURTHER: Final = (ACTION_FIELD, COMMENT_FIELD)
-_WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.0)?")
+_MOST_DIGITS: Final = 15
+_WHOLE_NUMBER: Final = re.compile(rf"([0-9]{{1,{_MOST_DIGITS}}})(?:\.0)?")
 """As written here, or by pandas for a column with empty cells."""
-_TIME_LENGTH: Final = len("2026-01-31T12:00:00.000Z")
+_SECOND_LENGTH: Final = len("2026-01-31T12:00:00")
+_MILLISECONDS: Final = {f".{n:03d}Z": n for n in range(1000)}
+"""The end of a time as it is written -> its milliseconds."""
 _LATEST_AT: Final = 1e11
 """Seconds: the year 5138."""
 _LONGEST_CELL: Final = 2_000
@@ -126,6 +129,8 @@ def _second_text(second: int) -> str:
 
 
 def _as_number(text: str) -> int:
+    if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit():
+        return int(text)  # as nearly all; a report has one for each row
     found = _WHOLE_NUMBER.fullmatch(text)
     return int(found[1]) if found else 0
 
@@ -136,21 +141,15 @@ _as_small_number: Final = functools.lru_cache(maxsize=1024)(_as_number)
 def _as_epoch(text: str) -> float:
     """Return a time as it was written here; 0 for one in a spreadsheet's format."""
     try:
-        if _is_own_time(text):
-            at = (_second_at(text[:-5]) * 1000 + int(text[-4:-1])) / 1000
+        milliseconds = _MILLISECONDS.get(text[_SECOND_LENGTH:])
+        if milliseconds is not None:
+            at = (_second_at(text[:_SECOND_LENGTH]) * 1000 + milliseconds) / 1000
         else:
             at = datetime.fromisoformat(text).timestamp() if text else 0.0
     except (ValueError, OverflowError):
         return 0.0
     # Rounding the last time of a calendar leads out of it.
     return at if 0 <= at < _LATEST_AT else 0.0
-
-
-def _is_own_time(text: str) -> bool:
-    """Return whether a text is as ``as_text`` writes it, but for its seconds."""
-    end = text[-5:]
-    is_long = len(text) == _TIME_LENGTH and end[0] == "." and end[4] == "Z"
-    return is_long and end[1:4].isdigit() and end.isascii()
 
 
 @functools.lru_cache(maxsize=64)

@@ -26,13 +26,12 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
-from bulk_reset.records.line_reader import FEW, lines_at, read_groups
+from bulk_reset.records.line_reader import FEW, MANY, lines_at, read_groups
 from bulk_reset.records.report_columns import DIGEST_LENGTH, HEADER, line_of, outcome_of
 from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
 
 _BLOCK_BYTES: Final = 1 << 21
 _LONGEST_NUMBER: Final = 15
-_FEW: Final = 4096
 Places = npt.NDArray[np.uint32]
 """Numbers of lines; a report has fewer than four thousand million."""
 
@@ -89,8 +88,8 @@ class DigestOrder:
 
 def each(numbers: npt.NDArray[Any]) -> Iterator[Any]:
     """Yield the values of an array, which a list of all of them would hold in memory."""
-    for start in range(0, len(numbers), _FEW):
-        yield from numbers[start : start + _FEW].tolist()
+    for start in range(0, len(numbers), MANY):
+        yield from numbers[start : start + MANY].tolist()
 
 
 def _exact(numbers: Numbers) -> npt.NDArray[np.bytes_]:
@@ -147,7 +146,9 @@ class ReportIndex:
 
     def of_rows(self, digests: Numbers) -> Iterator[list[Outcome]]:
         """Yield the outcomes of each of these rows, in the report's order."""
-        return read_groups(self.at, self.by_digest.order, *self.by_digest.ranges(digests))
+        for n in range(0, len(digests), MANY):
+            places = self.by_digest.ranges(digests[n : n + MANY])
+            yield from read_groups(self.at, self.by_digest.order, *places)
 
     def at(self, lines: Iterable[int]) -> Iterator[Outcome]:
         """Yield the outcomes of lines, by their numbers, in this order."""
