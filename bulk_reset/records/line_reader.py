@@ -10,13 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 T = TypeVar("T")
+D = TypeVar("D", bound=np.generic)
 FEW: Final = 64
 """Lines that are read together; each may have a hundred kilobytes."""
 MANY: Final = 4096
-"""Lines that are found together; arrays of all of them would take much memory."""
+"""Lines that are found together: what is derived from an array may take more memory than it."""
 _DENSE: Final = 4
 """Lines are read one by one where all bytes between them are more than this many times theirs."""
 Offsets = npt.NDArray[np.int64]
+
+
+def pieces(array: npt.NDArray[D]) -> Iterator[npt.NDArray[D]]:
+    """Yield an array in pieces."""
+    for start in range(0, len(array), MANY):
+        yield array[start : start + MANY]
 
 
 def lines_at(file: IO[bytes], starts: Offsets, lines: Sequence[int]) -> list[bytes]:

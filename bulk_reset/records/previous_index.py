@@ -25,7 +25,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
-from bulk_reset.records.line_reader import FEW, MANY, lines_at, read_groups
+from bulk_reset.records.line_reader import FEW, lines_at, pieces, read_groups
 from bulk_reset.records.previous_values import (
     COLUMNS,
     HEADER,
@@ -108,9 +108,8 @@ class PreviousIndex:
 
     def of_rows(self, digests: Numbers) -> Iterator[list[PreviousValues]]:
         """Yield the previous values of each of these rows, in their order."""
-        for n in range(0, len(digests), MANY):
-            places = self.by_digest.ranges(digests[n : n + MANY])
-            yield from read_groups(self._each, self.by_digest.order, *places)
+        for some in pieces(digests):
+            yield from read_groups(self._each, self.by_digest.order, *self.by_digest.ranges(some))
 
     def of_incident(self, incident_id: str) -> list[PreviousValues]:
         """Return the previous values of an incident, in their order."""

@@ -26,7 +26,7 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
-from bulk_reset.records.line_reader import FEW, MANY, lines_at, read_groups
+from bulk_reset.records.line_reader import FEW, lines_at, pieces, read_groups
 from bulk_reset.records.report_columns import DIGEST_LENGTH, HEADER, line_of, outcome_of
 from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
 
@@ -88,8 +88,8 @@ class DigestOrder:
 
 def each(numbers: npt.NDArray[Any]) -> Iterator[Any]:
     """Yield the values of an array, which a list of all of them would hold in memory."""
-    for start in range(0, len(numbers), MANY):
-        yield from numbers[start : start + MANY].tolist()
+    for some in pieces(numbers):
+        yield from some.tolist()
 
 
 def _exact(numbers: Numbers) -> npt.NDArray[np.bytes_]:
@@ -146,9 +146,8 @@ class ReportIndex:
 
     def of_rows(self, digests: Numbers) -> Iterator[list[Outcome]]:
         """Yield the outcomes of each of these rows, in the report's order."""
-        for n in range(0, len(digests), MANY):
-            places = self.by_digest.ranges(digests[n : n + MANY])
-            yield from read_groups(self.at, self.by_digest.order, *places)
+        for some in pieces(digests):
+            yield from read_groups(self.at, self.by_digest.order, *self.by_digest.ranges(some))
 
     def at(self, lines: Iterable[int]) -> Iterator[Outcome]:
         """Yield the outcomes of lines, by their numbers, in this order."""
