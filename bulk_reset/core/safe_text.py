@@ -41,7 +41,7 @@ _ACTIVE: Final = re.compile(
     r"\u200b\u2060-\u2064\u206a-\u206f\u180e\ufeff\ufff9-\ufffb]"
 )
 _LONGEST_LINK: Final = 255
-_LINK: Final = re.compile(r"https?://[!-~]+")
+_LINK_STARTS: Final = ("https://", "http://")
 _INVALID: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """Halves of characters, and characters that XML forbids; JSON can contain them."""
 
@@ -167,4 +167,6 @@ def shown(text: str) -> str:
 
 def is_link(link: str) -> bool:
     """Return whether a text is a web address, and not too long for Excel."""
-    return len(link) <= _LONGEST_LINK and _LINK.fullmatch(link) is not None
+    is_short = len(link) <= _LONGEST_LINK and link not in _LINK_STARTS
+    is_plain = link.isascii() and link.isprintable() and " " not in link
+    return is_short and is_plain and link.startswith(_LINK_STARTS)

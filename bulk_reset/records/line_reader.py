@@ -61,7 +61,11 @@ def read_groups(
         read: yields what lines contain, in the order of their numbers.
     """
     for n in range(0, len(starts), FEW):
-        some = starts[n : n + FEW].tolist(), ends[n : n + FEW].tolist()
-        groups = [order[start:end].tolist() for start, end in zip(*some, strict=True)]
+        begins, stops = starts[n : n + FEW], ends[n : n + FEW]
+        if (stops - begins == 1).all():  # as in most files
+            yield from ([one] for one in read(order[begins].tolist()))
+            continue
+        some = zip(begins.tolist(), stops.tolist(), strict=True)
+        groups = [order[start:end].tolist() for start, end in some]
         found = read([line for group in groups for line in group])
         yield from [list(islice(found, len(group))) for group in groups]

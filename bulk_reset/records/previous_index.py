@@ -55,17 +55,19 @@ class PreviousIndex:
     Args:
         path: of the file; without one, there are no previous values. A torn last line is ignored.
         skipped: lines at the start that do not count.
+        has_incidents: whether lines are found by incident, too.
 
     Attributes:
         exists: whether there is a file.
-        digests, incidents: of each line, in the file's order.
+        digests, incidents: of each line, in the file's order; no incidents without
+            ``has_incidents``.
 
     Raises:
         InputError: another file, or an invalid line; also by what reads lines.
     """
 
-    def __init__(self, path: Path, skipped: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path, skipped: int = 0, *, has_incidents: bool = True) -> None:
+        self.path, self._has_incidents = path, has_incidents
         self.exists, self._skipped = path.exists(), skipped
         self._starts = np.zeros(1, np.int64)
         self.digests = self.incidents = np.empty(0, NUMBER)
@@ -177,7 +179,8 @@ class PreviousIndex:
             text = np.frombuffer(content, np.uint8)
             begins, borders = _borders(text)
             digests.append(_numbers_between(text, borders[:, _DIGEST - 1] + 1, borders[:, _DIGEST]))
-            incidents.append(_numbers_between(text, begins[:-1], borders[:, 0]))
+            if self._has_incidents:
+                incidents.append(_numbers_between(text, begins[:-1], borders[:, 0]))
             starts.append(start + begins[1:])
             start += int(begins[-1])
             rest = content[begins[-1] :]

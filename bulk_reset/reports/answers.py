@@ -20,7 +20,7 @@ from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.safe_text import shown
 from bulk_reset.core.spool import Spool
 from bulk_reset.records.previous_index import PreviousIndex
-from bulk_reset.records.previous_values import PreviousValues
+from bulk_reset.records.previous_values import BEFORE, PreviousValues
 from bulk_reset.records.report_index import ReportIndex
 from bulk_reset.records.report_reader import beside
 from bulk_reset.sheets.columns import ANSWER_COLUMNS
@@ -94,7 +94,11 @@ def answers_of(report: Path, sheet: Sheet) -> Answers:
     rows = [
         row for chunk in sheet.chunks() for row in _ids_by_row(check_chunk(chunk, sheet.columns))
     ]
-    with ReportIndex(report) as index, PreviousIndex(beside(report, "before.csv")) as before:
+    values_path = beside(report, BEFORE)
+    with (
+        ReportIndex(report) as index,
+        PreviousIndex(values_path, has_incidents=False) as before,
+    ):
         # Of several lines of a row, the last one counts.
         lines = {(one.row_number, one.incident_id): n for n, one in enumerate(index.outcomes())}
         moved = _moved(rows, lines)

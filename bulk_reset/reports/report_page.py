@@ -72,7 +72,7 @@ def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes
     target = beside(report, PAGE)
     refuse_other(target, is_page, "page")
     with (
-        PreviousIndex(beside(report, _BEFORE)) as before,
+        PreviousIndex(beside(report, _BEFORE), has_incidents=False) as before,
         atomic_file(target, like=report) as file,
         RowList() as rows,
     ):
