@@ -17,7 +17,13 @@ MANY: Final = 4096
 """Lines that are found together: what is derived from an array may take more memory than it."""
 _DENSE: Final = 4
 """Lines are read one by one where all bytes between them are more than this many times theirs."""
-Offsets = npt.NDArray[np.int64]
+_MOST_NARROW: Final = 1 << 32
+Offsets = npt.NDArray[np.integer[Any]]
+
+
+def narrow(numbers: npt.NDArray[np.int64]) -> Offsets:
+    """Return natural numbers with 4 bytes each if these suffice, as in nearly all files."""
+    return numbers.astype(np.uint32) if numbers.max(initial=0) < _MOST_NARROW else numbers
 
 
 def pieces(array: npt.NDArray[D]) -> Iterator[npt.NDArray[D]]:

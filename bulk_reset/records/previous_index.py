@@ -25,7 +25,7 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
-from bulk_reset.records.line_reader import FEW, lines_at, pieces, read_groups
+from bulk_reset.records.line_reader import FEW, lines_at, narrow, pieces, read_groups
 from bulk_reset.records.previous_values import (
     COLUMNS,
     HEADER,
@@ -69,7 +69,7 @@ class PreviousIndex:
     def __init__(self, path: Path, skipped: int = 0, *, has_incidents: bool = True) -> None:
         self.path, self._has_incidents = path, has_incidents
         self.exists, self._skipped = path.exists(), skipped
-        self._starts = np.zeros(1, np.int64)
+        self._starts = narrow(np.zeros(1, np.int64))
         self.digests = self.incidents = np.empty(0, NUMBER)
         self._file: IO[bytes] = io.BytesIO()
         try:
@@ -162,7 +162,7 @@ class PreviousIndex:
         except ValueError:
             # Cells that a run writes in another way, or an invalid line.
             starts, digests, incidents = self._columns_line_by_line()
-        self._starts = starts[min(self._skipped, len(starts) - 1) :]
+        self._starts = narrow(starts[min(self._skipped, len(starts) - 1) :])
         self.digests, self.incidents = digests[self._skipped :], incidents[self._skipped :]
 
     def _columns(self, start: int) -> _Columns:

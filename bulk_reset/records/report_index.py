@@ -26,7 +26,7 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
-from bulk_reset.records.line_reader import FEW, lines_at, pieces, read_groups
+from bulk_reset.records.line_reader import FEW, lines_at, narrow, pieces, read_groups
 from bulk_reset.records.report_columns import DIGEST_LENGTH, HEADER, line_of, outcome_of
 from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
 
@@ -228,9 +228,9 @@ class ReportIndex:
             rows.append(_row_numbers(text, begins))
             starts.append(start + ends)
             start += len(text)
-        self._starts = np.concatenate(starts)
+        self._starts = narrow(np.concatenate(starts))
         self.digests = np.concatenate([np.empty(0, NUMBER), *digests])
-        self.rows = np.concatenate([np.empty(0, np.int64), *rows])
+        self.rows = narrow(np.concatenate([np.empty(0, np.int64), *rows]))
 
 
 def _row_numbers(
