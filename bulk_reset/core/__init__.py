@@ -11,6 +11,7 @@ Public surface:
     field_types                                        custom fields as the account defines them
     safe_text, word_diff, counting                     text: safe to show, compared, with counts
     atomic_file, file_hash, input_file, json_codec     files and JSON
+    csv_line                                           lines of CSV
     temporary_folder, spool                            temporary files; a sequence in one
     toml_lines, rule_templates                         lines of TOML keys; templates of rules
     saved_plan, row_ranges                             the file of a plan; rows such as 2-40,77

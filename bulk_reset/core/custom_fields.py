@@ -172,9 +172,10 @@ _strict_json: Final = json.JSONDecoder(
 
 def text_of(column: str, value: object) -> str:
     """Return a value as the text of a cell of its column; empty if there is no value."""
-    is_json = column.endswith(_JSON_SUFFIX) and is_custom(column)
-    if value is None or (isinstance(value, str) and not is_json):
-        return value or ""
+    if value is None:
+        return ""
+    if isinstance(value, str) and not (column.endswith(_JSON_SUFFIX) and is_custom(column)):
+        return value
     text = json.dumps(value, ensure_ascii=False)
     return escape_controls(text) if is_whole(text) else json.dumps(value)
 

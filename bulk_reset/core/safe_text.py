@@ -25,7 +25,6 @@ def _quotes(how_many: str) -> re.Pattern[str]:
     return re.compile(rf"^{how_many}(?=[\t\r\n]|{_ACTS})|(?<=[;\r\n]){how_many}(?={_ACTS})")
 
 
-_STARTS_FORMULA: Final = re.compile(rf"'*(?=[\t\r\n]|{_ACTS})").match
 _NO_QUOTE: Final = _quotes("")
 _ANY_QUOTES: Final = _quotes("'*")
 _SOME_QUOTES: Final = _quotes("'+")
@@ -42,7 +41,7 @@ _ACTIVE: Final = re.compile(
     r"\u200b\u2060-\u2064\u206a-\u206f\u180e\ufeff\ufff9-\ufffb]"
 )
 _LONGEST_LINK: Final = 255
-_LINK: Final = re.compile(r"https?://[!-~]+")
+_LINK_STARTS: Final = ("https://", "http://")
 _INVALID: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """Halves of characters, and characters that XML forbids; JSON can contain them."""
 
@@ -59,7 +58,11 @@ def escape_controls(json: str) -> str:
 
 def without_invalid(text: str) -> str:
     """Return the text with U+FFFD for characters that cannot be written to a file."""
-    return text if text.isascii() else _INVALID.sub("\N{REPLACEMENT CHARACTER}", text)
+    return (
+        text
+        if text.isascii() or text.isprintable()
+        else _INVALID.sub("\N{REPLACEMENT CHARACTER}", text)
+    )
 
 
 def one_line(text: str) -> str:
@@ -76,9 +79,10 @@ def escape_formula(text: str) -> str:
 
 def guard_formula(text: str) -> str:
     """Return the text so that no spreadsheet runs it; ``unguard_formula`` reverses this."""
-    if not (";" in text or "\n" in text or "\r" in text):
-        return f"'{text}" if _STARTS_FORMULA(text) else text
-    return _ANY_QUOTES.sub(r"'\g<0>", text)
+    # This is called for every cell, and most texts cannot contain a formula.
+    if text[:1].isalnum() and not (";" in text or "\n" in text or "\r" in text):
+        return text
+    return _ANY_QUOTES.sub(r"'\g<0>", text) if text else text
 
 
 def guard_json(json: str) -> str:
@@ -163,4 +167,6 @@ def shown(text: str) -> str:
 
 def is_link(link: str) -> bool:
     """Return whether a text is a web address, and not too long for Excel."""
-    return len(link) <= _LONGEST_LINK and _LINK.fullmatch(link) is not None
+    is_short = len(link) <= _LONGEST_LINK and link not in _LINK_STARTS
+    is_plain = link.isascii() and link.isprintable() and " " not in link
+    return is_short and is_plain and link.startswith(_LINK_STARTS)

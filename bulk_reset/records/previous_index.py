@@ -14,9 +14,8 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +25,15 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
+from bulk_reset.records.line_reader import FEW, lines_at, narrow, pieces, read_groups
 from bulk_reset.records.previous_values import (
     COLUMNS,
     HEADER,
     LONGEST_CELL,
     PreviousValues,
-    cells_of,
     edited,
     end_of_last_line,
+    line_of,
     read_previous_values,
     values_of,
 )
@@ -43,10 +43,6 @@ from bulk_reset.records.report_index import DigestOrder
 _OWN_CELLS: Final = 5
 _DIGEST: Final = len(COLUMNS) - _OWN_CELLS + 1
 _BLOCK_BYTES: Final = 1 << 21
-_FEW: Final = 64
-"""Lines that are read together; each may have a hundred kilobytes."""
-_DENSE: Final = 4
-"""Lines are read one by one where all bytes between them are more than this many times theirs."""
 _NONE: Final = np.empty(0, NUMBER)
 _Offsets = npt.NDArray[np.intp]
 _Columns = tuple[npt.NDArray[np.int64], Numbers, Numbers]
@@ -59,19 +55,21 @@ class PreviousIndex:
     Args:
         path: of the file; without one, there are no previous values. A torn last line is ignored.
         skipped: lines at the start that do not count.
+        has_incidents: whether lines are found by incident, too.
 
     Attributes:
         exists: whether there is a file.
-        digests, incidents: of each line, in the file's order.
+        digests, incidents: of each line, in the file's order; no incidents without
+            ``has_incidents``.
 
     Raises:
         InputError: another file, or an invalid line; also by what reads lines.
     """
 
-    def __init__(self, path: Path, skipped: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path, skipped: int = 0, *, has_incidents: bool = True) -> None:
+        self.path, self._has_incidents = path, has_incidents
         self.exists, self._skipped = path.exists(), skipped
-        self._starts = np.zeros(1, np.int64)
+        self._starts = narrow(np.zeros(1, np.int64))
         self.digests = self.incidents = np.empty(0, NUMBER)
         self._file: IO[bytes] = io.BytesIO()
         try:
@@ -104,18 +102,16 @@ class PreviousIndex:
 
     def values(self, line: int) -> PreviousValues:
         """Return the previous values of a line, by its number."""
-        start, end = self._starts[line : line + 2].tolist()
-        self._file.seek(start)
-        content = self._file.read(end - start)
         try:
-            (values,) = _parsed([content])
+            (values,) = _parsed(lines_at(self._file, self._starts, [line]))
         except _ERRORS as exc:
             raise edited(self.path, self._skipped + line + 1) from exc
         return values
 
     def of_rows(self, digests: Numbers) -> Iterator[list[PreviousValues]]:
         """Yield the previous values of each of these rows, in their order."""
-        return self._each_group(self.by_digest.order, *self.by_digest.ranges(digests))
+        for some in pieces(digests):
+            yield from read_groups(self._each, self.by_digest.order, *self.by_digest.ranges(some))
 
     def of_incident(self, incident_id: str) -> list[PreviousValues]:
         """Return the previous values of an incident, in their order."""
@@ -136,32 +132,14 @@ class PreviousIndex:
         order, borders = lines[by_incident.order], by_incident.borders
         places = by_incident.last() if newest_first else by_incident.first()
         turns = np.argsort(places)[:: -1 if newest_first else 1]
-        return self._each_group(order, borders[turns], borders[turns + 1])
-
-    def _each_group(
-        self, order: npt.NDArray[Any], starts: npt.NDArray[Any], ends: npt.NDArray[Any]
-    ) -> Iterator[list[PreviousValues]]:
-        """Yield the values of the lines ``order[start:end]`` for each of these starts and ends."""
-        for n in range(0, len(starts), _FEW):
-            some = starts[n : n + _FEW].tolist(), ends[n : n + _FEW].tolist()
-            groups = [order[start:end].tolist() for start, end in zip(*some, strict=True)]
-            found = self._each([line for group in groups for line in group])
-            yield from [list(islice(found, len(group))) for group in groups]
+        return read_groups(self._each, order, borders[turns], borders[turns + 1])
 
     def _each(self, lines: Sequence[int]) -> Iterator[PreviousValues]:
-        """Yield the previous values of lines, in this order; many at a time where it is faster."""
-        for n in range(0, len(lines), _FEW):
-            some = lines[n : n + _FEW]
-            starts, ends = (self._starts[np.array(some) + side] for side in (0, 1))
-            begin, end = int(starts.min()), int(ends.max())
-            if end - begin > _DENSE * (ends - starts).sum():
-                yield from map(self.values, some)
-                continue
-            self._file.seek(begin)
-            content = self._file.read(end - begin)
-            places = zip((starts - begin).tolist(), (ends - begin).tolist(), strict=True)
+        """Yield the previous values of lines, in this order."""
+        for n in range(0, len(lines), FEW):
+            some = lines[n : n + FEW]
             try:
-                yield from _parsed(content[start:end] for start, end in places)
+                yield from _parsed(lines_at(self._file, self._starts, some))
             except _ERRORS:
                 yield from map(self.values, some)  # finds the invalid line
 
@@ -177,17 +155,14 @@ class PreviousIndex:
             self._file.close()
             self._file = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115
             self._file.write(HEADER)
-            for values in read_previous_values(self.path):
-                text = io.StringIO(newline="")
-                csv.writer(text).writerow(cells_of(values))
-                self._file.write(text.getvalue().encode())
+            self._file.writelines(line_of(one).encode() for one in read_previous_values(self.path))
             self._file.seek(len(HEADER))
         try:
             starts, digests, incidents = self._columns(len(HEADER))
         except ValueError:
             # Cells that a run writes in another way, or an invalid line.
             starts, digests, incidents = self._columns_line_by_line()
-        self._starts = starts[min(self._skipped, len(starts) - 1) :]
+        self._starts = narrow(starts[min(self._skipped, len(starts) - 1) :])
         self.digests, self.incidents = digests[self._skipped :], incidents[self._skipped :]
 
     def _columns(self, start: int) -> _Columns:
@@ -204,7 +179,8 @@ class PreviousIndex:
             text = np.frombuffer(content, np.uint8)
             begins, borders = _borders(text)
             digests.append(_numbers_between(text, borders[:, _DIGEST - 1] + 1, borders[:, _DIGEST]))
-            incidents.append(_numbers_between(text, begins[:-1], borders[:, 0]))
+            if self._has_incidents:
+                incidents.append(_numbers_between(text, begins[:-1], borders[:, 0]))
             starts.append(start + begins[1:])
             start += int(begins[-1])
             rest = content[begins[-1] :]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -25,12 +26,12 @@ from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
+from bulk_reset.records.line_reader import FEW, lines_at, narrow, pieces, read_groups
 from bulk_reset.records.report_columns import DIGEST_LENGTH, HEADER, line_of, outcome_of
 from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
 
 _BLOCK_BYTES: Final = 1 << 21
 _LONGEST_NUMBER: Final = 15
-_FEW: Final = 4096
 Places = npt.NDArray[np.uint32]
 """Numbers of lines; a report has fewer than four thousand million."""
 
@@ -87,8 +88,8 @@ class DigestOrder:
 
 def each(numbers: npt.NDArray[Any]) -> Iterator[Any]:
     """Yield the values of an array, which a list of all of them would hold in memory."""
-    for start in range(0, len(numbers), _FEW):
-        yield from numbers[start : start + _FEW].tolist()
+    for some in pieces(numbers):
+        yield from some.tolist()
 
 
 def _exact(numbers: Numbers) -> npt.NDArray[np.bytes_]:
@@ -143,20 +144,16 @@ class ReportIndex:
         found[self.by_digest.last()] = True
         return found
 
-    def of_row(self, digest: str) -> Iterator[Outcome]:
-        """Yield the outcomes of a row, in the report's order."""
-        return map(self.outcome, self.by_digest.lines_of(digest))
+    def of_rows(self, digests: Numbers) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of each of these rows, in the report's order."""
+        for some in pieces(digests):
+            yield from read_groups(self.at, self.by_digest.order, *self.by_digest.ranges(some))
 
-    def last_of(self, digest: str) -> Outcome | None:
-        """Return the last outcome of a row; None if it has no line."""
-        lines = self.by_digest.lines_of(digest)
-        return self.outcome(lines[-1]) if lines else None
-
-    def outcome(self, line: int) -> Outcome:
-        """Return the outcome of a line, by its number."""
-        self._file.seek(self._starts[line])
-        content = self._file.read(self._starts[line + 1] - self._starts[line])
-        return self._outcome(content)
+    def at(self, lines: Iterable[int]) -> Iterator[Outcome]:
+        """Yield the outcomes of lines, by their numbers, in this order."""
+        numbers = iter(lines)
+        while some := list(islice(numbers, FEW)):
+            yield from map(self._outcome, lines_at(self._file, self._starts, some))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcome of every line, in the report's order."""
@@ -182,7 +179,7 @@ class ReportIndex:
 
     def rows_in_order(self) -> Iterator[Outcome]:
         """Yield the last outcome of each row, in the order of the sheet."""
-        return map(self.outcome, each(self.lines_in_order()))
+        return self.at(each(self.lines_in_order()))
 
     def _outcome(self, content: bytes) -> Outcome:
         text = content[:-1].decode(errors="replace")
@@ -231,9 +228,9 @@ class ReportIndex:
             rows.append(_row_numbers(text, begins))
             starts.append(start + ends)
             start += len(text)
-        self._starts = np.concatenate(starts)
+        self._starts = narrow(np.concatenate(starts))
         self.digests = np.concatenate([np.empty(0, NUMBER), *digests])
-        self.rows = np.concatenate([np.empty(0, np.int64), *rows])
+        self.rows = narrow(np.concatenate([np.empty(0, np.int64), *rows]))
 
 
 def _row_numbers(

@@ -12,5 +12,5 @@ Public surface:
     own_files          which files were made by this program: only those are replaced
 Both pages share html_page (templates, escaping, security policy), row_list (the list of rows),
 ``templates/`` and ``assets/`` (``base.css`` has the colours). The rest (report_facts,
-chart_data, plan_file) serves one of the above.
+chart_data, plan_file, answers, made_answer) serves one of the above.
 """

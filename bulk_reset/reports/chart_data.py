@@ -92,7 +92,9 @@ def find_timeline(
         most_bins: the limit of bins.
     """
     starts = np.sort(starts)
-    bin_s, spans = _spans(np.sort(np.concatenate([starts, finishes])), most_bins)
+    times = np.concatenate([starts, finishes])
+    times.sort()  # in place: a report may have millions
+    bin_s, spans = _spans(times, most_bins)
     edges_at = np.array(
         [span.begins_at + place * bin_s for span in spans for place in range(span.bins)], np.float64
     )

@@ -18,7 +18,8 @@ GENERATOR: Final = b'<meta name="generator" content="bulk-reset'
 """How a page made by this program is recognised."""
 _HEAD_BYTES: Final = 1 << 10
 _PART_BYTES: Final = 1 << 20
-_MARK: Final = "bulk-reset"
+MARK: Final = "bulk-reset"
+"""The property by which an answer workbook is recognised."""
 _CUSTOM_PROPERTIES, _PROPERTIES = "docProps/custom.xml", "docProps/core.xml"
 _PLACES_OF_TEXTS: Final = ("xl/sharedStrings.xml", "xl/worksheets/")
 
@@ -78,9 +79,9 @@ def is_plan_workbook(path: Path) -> bool:
 
 def is_answer(path: Path) -> bool:
     """Return whether a file is an answer workbook, also one of an earlier version."""
-    if f'name="{_MARK}"'.encode() in _part(path, _CUSTOM_PROPERTIES):
+    if f'name="{MARK}"'.encode() in _part(path, _CUSTOM_PROPERTIES):
         return True
-    headers = [f">{_MARK} {name}<".encode() for name in ("status", "old", "new", "error", "link")]
+    headers = [f">{MARK} {name}<".encode() for name in ("status", "old", "new", "error", "link")]
     texts = [_part(path, name) for name in _names(path) if name.startswith(_PLACES_OF_TEXTS)]
     return any(all(header in text for header in headers) for text in texts)
 
@@ -91,8 +92,8 @@ def mark_answer(book: Workbook) -> None:
 
     # Missing in openpyxl's types.
     properties: Any = book.custom_doc_props  # type: ignore[attr-defined]
-    if _MARK not in properties.names:
-        properties.append(StringProperty(name=_MARK, value="answer"))
+    if MARK not in properties.names:
+        properties.append(StringProperty(name=MARK, value="answer"))
 
 
 def _names(path: Path) -> list[str]:

@@ -23,9 +23,10 @@ from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.outcome import MEANING_OF, Outcome, Status, meaning_of
 from bulk_reset.core.safe_text import escape_formula, is_link, shown
 from bulk_reset.records.audit import read_audit
+from bulk_reset.records.line_reader import pieces
 from bulk_reset.records.previous_index import PreviousIndex
 from bulk_reset.records.previous_values import PreviousValues
-from bulk_reset.records.report_index import ReportIndex, each
+from bulk_reset.records.report_index import ReportIndex
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.records.summary import ReportSummary, ReportTimes, read_summary
@@ -71,7 +72,7 @@ def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes
     target = beside(report, PAGE)
     refuse_other(target, is_page, "page")
     with (
-        PreviousIndex(beside(report, _BEFORE)) as before,
+        PreviousIndex(beside(report, _BEFORE), has_incidents=False) as before,
         atomic_file(target, like=report) as file,
         RowList() as rows,
     ):
@@ -80,9 +81,10 @@ def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes
             rows.add(row)
             not_restorable += len(values["lost"])
         # A run that was killed has sent rows without a line.
-        alone = before.digests[before.by_digest.first()]
-        for lines in before.of_rows(alone[~index.by_digest.has(alone)]):
-            not_restorable += len(values_of_row(lines)["lost"])
+        for some in pieces(before.by_digest.first()):
+            digests = before.digests[some]
+            for lines in before.of_rows(digests[~index.by_digest.has(digests)]):
+                not_restorable += len(values_of_row(lines)["lost"])
         for piece in _pieces(_facts(report, summary, times, before, not_restorable), rows):
             file.write(piece.encode())
     return target
@@ -151,13 +153,18 @@ def _rows(
         (group.code, group.status): str(place)
         for place, group in enumerate(summary.errors[: report_facts.MAX_GROUPS])
     }
-    lines = index.lines_in_order()
-    for line, found in zip(each(lines), before.of_rows(index.digests[lines]), strict=True):
-        outcome = index.outcome(line)
+    for outcome, found in _lines(index, before):
         code = outcome.error_code and escape_formula(outcome.error_code)
         group = "" if outcome.status.is_done else groups.get((code, outcome.status), "")
         values = values_of_row(found)
         yield list_row(outcome, group, values), values
+
+
+def _lines(
+    index: ReportIndex, before: PreviousIndex
+) -> Iterator[tuple[Outcome, list[PreviousValues]]]:
+    for some in pieces(index.lines_in_order()):
+        yield from zip(index.at(some.tolist()), before.of_rows(index.digests[some]), strict=True)
 
 
 def values_of_row(lines: Sequence[PreviousValues]) -> dict[str, Any]:

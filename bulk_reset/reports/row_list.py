@@ -151,7 +151,6 @@ class RowList:
     Attributes:
         fields: names of the fields that rows change, in the order in which they appear.
         first_rows: the rows that the page shows at first.
-        kinds: of the rows, in the order in which they appear.
 
     Raises:
         OSError: by every method, if there is no room for the temporary file.
@@ -160,7 +159,7 @@ class RowList:
     def __init__(self) -> None:
         self.fields: dict[str, None] = {}
         self.first_rows: list[ListRow] = []
-        self.kinds: dict[RowKind, int] = {}
+        self._numbers: dict[tuple[int, str, tuple[str, ...]], int] = {}
         self._kind_of = array("I")
         self._waiting: list[str] = []
         self._block, self._deflater = bytearray(), _new_deflater()
@@ -179,15 +178,20 @@ class RowList:
         """Rows added so far."""
         return len(self._kind_of)
 
+    @property
+    def kinds(self) -> list[RowKind]:
+        """The kinds of the rows, in the order in which they appear."""
+        return [RowKind(*kind) for kind in self._numbers]
+
     def add(self, row: ListRow) -> None:
         """Add the next row."""
         if self.count < FIRST_ROWS:
             self.first_rows.append(row)
-        kind = RowKind(row.status, row.group, tuple([field.field for field in row.fields]))
-        number = self.kinds.get(kind)
+        names = tuple([field.field for field in row.fields])
+        number = self._numbers.get((row.status, row.group, names))
         if number is None:
-            number = self.kinds[kind] = len(self.kinds)
-            self.fields.update(dict.fromkeys(kind.fields))
+            number = self._numbers[row.status, row.group, names] = len(self._numbers)
+            self.fields.update(dict.fromkeys(names))
         self._kind_of.append(number)
         self._waiting.append(packed(row))
         if len(self._waiting) == _FEW_ROWS:

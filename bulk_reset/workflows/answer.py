@@ -10,7 +10,8 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.engine.options import Options, PathLike
 from bulk_reset.records.report_reader import beside, read_report
-from bulk_reset.reports.answer_workbook import answers_of, write_answer
+from bulk_reset.reports.answer_workbook import write_answer
+from bulk_reset.reports.answers import answers_of
 from bulk_reset.workflows.number_lookup import recall_numbers
 from bulk_reset.workflows.sheet_opening import opened_sheet
 

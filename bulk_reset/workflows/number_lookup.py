@@ -65,14 +65,19 @@ def look_up_numbers(
 
 def recall_numbers(table: Sheet, outcomes: Iterable[Outcome]) -> None:
     """Take the incidents of a sheet's short numbers from the report of its run."""
-    id_of_row = {one.row_number: one.incident_id for one in outcomes if is_id(one.incident_id)}
     place = table.columns.position[ID_FIELD]
-    ids: dict[str, str] = {}
+    number_of_row: dict[int, str] = {}
     for chunk in table.chunks():
         for row_number, text in zip(chunk.numbers, chunk.columns[place], strict=True):
-            number = short_number(text.strip().lower())
-            if number and row_number in id_of_row:
-                ids[number] = id_of_row[row_number]
+            if number := short_number(text.strip().lower()):
+                number_of_row[row_number] = number
+    if not number_of_row:
+        return  # the report is not read
+    ids = {
+        number_of_row[one.row_number]: one.incident_id
+        for one in outcomes
+        if one.row_number in number_of_row and is_id(one.incident_id)
+    }
     if ids:
         table.columns = replace(table.columns, numbers=ShortNumbers(is_known=True, ids=ids))
 

@@ -107,9 +107,10 @@ def open_run(sheet: SheetLike, options: Options, callbacks: Callbacks) -> Iterat
         refuse_to_overwrite(table.path, path)
         if path is not None:
             refuse_other_destination(path, options, adds=True)
-        if table.memory is not None and path is not None:
+        before = None if path is None else beside(path, BEFORE)
+        if table.memory is not None and before is not None and before.exists():
             # As it is before this run: rows must not change while they are sent.
-            table.is_rewritten = LastWritten(beside(path, BEFORE)).is_replaced
+            table.is_rewritten = LastWritten(before).is_replaced
         yield RunSession(table, path, connection, options, callbacks)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bulk_reset.core.argument_types import or_default, require_path
 from bulk_reset.core.callbacks import Callbacks
@@ -13,7 +13,7 @@ from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.pinning import PINNABLE, pinning_text
-from bulk_reset.core.plan import PlanTotals, RowPlan
+from bulk_reset.core.plan import FieldPlan, PlanTotals, RowPlan
 from bulk_reset.core.spool import Spool
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options, PathLike
@@ -25,8 +25,11 @@ from bulk_reset.records.written_fields import unwritten_fields
 from bulk_reset.workflows.plan import plan
 from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.run import run
-from bulk_reset.workflows.undo_sheet import UndoSheet, make_undo_sheet
+from bulk_reset.workflows.undo_sheet import Field, UndoSheet, make_undo_sheet
 from bulk_reset.workflows.undo_steps import NotRestored
+
+_Cells = tuple[Any, ...]
+"""Those of a row of a plan, and of its fields: named tuples take three times as long to pickle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,8 @@ def undo(  # noqa: PLR0913  (the plan is shown by two functions)
     text = f"{counted(updates, 'incident')} will be restored."
     if updates and not callbacks.confirm(text):
         return UndoResult(undo_sheet, is_confirmed=False, totals=None)
-    restored = Counter(name for _, fields in undo_sheet.steps for name in fields)
-    if not restored.keys().isdisjoint(PINNABLE):
-        callbacks.on_notice(pinning_text("will stay pinned", restored))
+    if not undo_sheet.fields.keys().isdisjoint(PINNABLE):
+        callbacks.on_notice(pinning_text("will stay pinned", undo_sheet.fields))
     failures = Spool[Outcome]()
     following = _keeping_failures(callbacks, failures)
     totals = run(undo_sheet.table, own, following, handles_signals=handles_signals)
@@ -136,22 +138,27 @@ def _planned(
     """
     # The run repeats the notices of the plan.
     quiet = Callbacks(on_read=callbacks.on_read, on_incidents_read=callbacks.on_incidents_read)
-    rows = Spool[RowPlan]()
-    planned = plan(undo_sheet.table, options, quiet, rows.append)
-    modified = {
-        (row.incident_id, field.field)
-        for row in rows
-        if row.verdict == "conflict"
-        for field in row.fields
-        if field.was is not None
-    }
+    rows, modified = Spool[_Cells](), set[Field]()
+
+    def keep(row: RowPlan) -> None:
+        rows.append(_cells(row))
+        if row.verdict == "conflict":
+            fields = (one.field for one in row.fields if one.was is not None)
+            modified.update((row.incident_id, name) for name in fields)
+
+    planned = plan(undo_sheet.table, options, quiet, keep)
     if modified and not options.overwrite:
         undo_sheet = undo_sheet.split(modified)
         rows = Spool()
-        planned = plan(undo_sheet.table, options, quiet, rows.append)
-    for row in rows:
-        add(row._replace(row_number=undo_sheet.row_number_of(row.row_number)))
+        planned = plan(undo_sheet.table, options, quiet, keep)
+    for number, incident_id, verdict, fields, *others in rows:
+        own = undo_sheet.row_number_of(number)
+        add(RowPlan(own, incident_id, verdict, tuple(map(FieldPlan._make, fields)), *others))
     return undo_sheet, planned
+
+
+def _cells(row: RowPlan) -> _Cells:
+    return (*row[:3], tuple(map(tuple, row.fields)), *row[4:])
 
 
 def _set_aside(report: Path) -> None:

@@ -9,6 +9,7 @@ Values are sent from a temporary file, exactly as they were. ``NAME.undo.csv`` s
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import io
@@ -22,6 +23,7 @@ import numpy as np
 
 from bulk_reset.core.actions import ACTION_FIELD, undoing_action
 from bulk_reset.core.atomic_file import atomic_file
+from bulk_reset.core.csv_line import csv_line
 from bulk_reset.core.custom_fields import COMMENT_FIELD, header_of, is_custom, text_of
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
@@ -67,6 +69,7 @@ class UndoSheet:
         comments: rows that added a comment, which stays.
         values_unknown: rows that were sent without reading, so their previous values are unknown.
         steps: of each row of the sheet, what will be restored; see ``Row``.
+        fields: field -> rows of ``steps`` that restore it.
         table: what is sent.
         own_rows: row of the undo sheet that the undone run sent -> row of the user's sheet; empty
             where the run sent the user's sheet.
@@ -82,6 +85,7 @@ class UndoSheet:
     comments: int
     values_unknown: int
     steps: Sequence[Row] = field(default=(), repr=False)
+    fields: Mapping[str, int] = field(default_factory=dict, repr=False)
     table: ExactTable = field(default_factory=lambda: ExactTable("", (), ()), repr=False)
     own_rows: Sequence[int] = field(default=(), repr=False)
 
@@ -95,7 +99,7 @@ class UndoSheet:
     def split(self, modified: Collection[Field]) -> UndoSheet:
         """Return the sheet with rows of their own for fields that were modified since the run."""
         steps = Spool(part for row in self.steps for part in _parts_of(row, modified))
-        table = _table_of(self.sheet, steps, self.own_rows)
+        table = _table_of(self.sheet, steps, self.fields, self.own_rows)
         _write_sheet(self.sheet, table, self.sheet)
         return replace(self, rows=len(table.rows), steps=steps, table=table)
 
@@ -129,25 +133,26 @@ def make_undo_sheet(report: Path) -> UndoSheet:
                 f"{before.path}: no such file, so the previous values of {report} are unknown: its "
                 f"run used {option('before', value=False)}, or the file was moved. Move it back."
             )
-        steps, lost = steps_of(lines, before)
+        steps = steps_of(lines, before)
     _refuse_foreign(sheet)
     refuse_other(lost_path, _is_lost_file, "list of values that cannot be restored")
     # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
     own_rows = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else ()
-    table = _table_of(sheet, steps, own_rows)
+    table = _table_of(sheet, steps.rows, steps.fields, own_rows)
     _write_sheet(sheet, table, report)
-    _write_lost(lost_path, lost, report)
+    _write_lost(lost_path, steps.lost, report)
     return UndoSheet(
         sheet,
         undo_report,
         len(table.rows),
-        sum(len(fields) for _, fields in steps) + len(lost),
-        lost,
+        sum(steps.fields.values()) + len(steps.lost),
+        steps.lost,
         lost_path,
-        str(lost_path) if lost else "",
+        str(lost_path) if steps.lost else "",
         comments,
         unknown,
-        steps,
+        steps.rows,
+        steps.fields,
         table,
         own_rows,
     )
@@ -212,38 +217,29 @@ def _parts_of(row: Row, modified: Collection[Field]) -> Iterator[Row]:
     yield from ((incident_id, part) for part in (others, own) if part)
 
 
-def _table_of(sheet: Path, steps: Iterable[Row], own_rows: Sequence[int]) -> ExactTable:
-    customs = dict.fromkeys(name for _, fields in steps for name in fields if is_custom(name))
+def _table_of(
+    sheet: Path, steps: Iterable[Row], names: Collection[str], own_rows: Sequence[int]
+) -> ExactTable:
+    customs = [name for name in names if is_custom(name)]
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
-    if any(ACTION_FIELD in fields for _, fields in steps):
+    if ACTION_FIELD in names:
         columns[ACTION_FIELD] = ACTION_FIELD
-    names = [header_of(column) for column in columns.values()]
     cells = Spool[tuple[str, ...]]()
     for incident_id, fields in steps:
         number = next(iter(fields.values())).row_number
         own = own_rows[number] if number < len(own_rows) else 0
-        wrote = _texts(columns, fields, "wrote")
-        was = _texts(columns, fields, "was")
+        was = dict.fromkeys(columns.values(), "")
+        wrote = was.copy()
+        for name, step in fields.items():
+            column = columns[name]
+            was[column], wrote[column] = text_of(column, step.was), text_of(column, step.wrote)
         if ACTION_FIELD in fields:
             was[ACTION_FIELD] = undoing_action(was[ACTION_FIELD], wrote[ACTION_FIELD])
-        cells.append(
-            (
-                incident_id,
-                *was.values(),
-                str(own or number),
-                *wrote.values(),
-                check_of(incident_id, wrote),
-            )
-        )
-    return ExactTable(str(sheet), (ID_FIELD, *names, _ROW, *memory_header(columns.values())), cells)
-
-
-def _texts(columns: Mapping[str, str], fields: Mapping[str, Step], which: str) -> dict[str, str]:
-    """Return column -> text of the values before the run (``was``) or of those it wrote."""
-    return {
-        column: text_of(column, getattr(fields[name], which)) if name in fields else ""
-        for name, column in columns.items()
-    }
+        check = check_of(incident_id, wrote)
+        cells.append((incident_id, *was.values(), str(own or number), *wrote.values(), check))
+    header = map(header_of, columns.values())
+    memory = memory_header(columns.values())
+    return ExactTable(str(sheet), (ID_FIELD, *header, _ROW, *memory), cells)
 
 
 def _is_lost_file(path: Path) -> bool:
@@ -254,11 +250,10 @@ def _is_lost_file(path: Path) -> bool:
 def _write_sheet(path: Path, table: ExactTable, like: Path) -> None:
     width = table.header.index(_ROW) + 1
     with atomic_file(path, like) as content, _as_csv(content) as file:
-        writer = csv.writer(file)
-        writer.writerow(map(guard_formula, [*table.header, GUARDED_COLUMN]))
+        file.write(csv_line(map(guard_formula, [*table.header, GUARDED_COLUMN])))
         for cells in table.rows:
             *guarded, record = guarded_row(table.header[:width], cells[:width])
-            writer.writerow([*guarded, *map(guard_formula, cells[width:]), record])
+            file.write(csv_line([*guarded, *map(guard_formula, cells[width:]), record]))
 
 
 def _write_lost(path: Path, lost: Iterable[NotRestored], like: Path) -> None:
@@ -278,12 +273,13 @@ def _write_lost(path: Path, lost: Iterable[NotRestored], like: Path) -> None:
             path.unlink()
         return
     with atomic_file(path, like) as content, _as_csv(content) as file:
-        csv.writer(file).writerows([_LOST_COLUMNS, *rows])
+        file.writelines(map(csv_line, [_LOST_COLUMNS, *rows]))
 
 
 @contextlib.contextmanager
 def _as_csv(content: BinaryIO) -> Iterator[TextIO]:
-    file = io.TextIOWrapper(content, encoding="utf-8-sig", newline="", errors="backslashreplace")
+    content.write(codecs.BOM_UTF8)  # utf-8-sig encodes in Python, cell by cell
+    file = io.TextIOWrapper(content, encoding="utf-8", newline="", errors="backslashreplace")
     yield file
     file.flush()
     file.detach()

@@ -22,6 +22,7 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD, has_value, live_value
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.row_keys import numbers_of
 from bulk_reset.core.totals import LogCheck, Mismatch, Verification
 from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
@@ -203,14 +204,30 @@ class _Comparison:
                 async for part, incidents in reader.each(ids()):
                     done += len(incidents)
                     on_read(done, total)
-                    for incident_id in part:
-                        self._compare(written.pop(incident_id), incidents.get(incident_id, {}))
+                    self._compare_each([written.pop(one) for one in part], incidents)
                 return reader.limiter.requests
 
         return in_new_loop(read) if total else 0
 
-    def _compare(self, written: Sequence[PreviousValues], incident: Mapping[str, Any]) -> None:
-        """Compare an incident with what rows wrote to it, in their order."""
+    def _compare_each(
+        self,
+        written: Sequence[Sequence[PreviousValues]],
+        incidents: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Compare incidents with what rows wrote to them, in their order."""
+        digests = dict.fromkeys(one.digest for values in written for one in values)
+        lines = self._lines.of_rows(numbers_of(digests))
+        # Each has a line, else it is not wanted.
+        outcomes = {digest: own[-1] for digest, own in zip(digests, lines, strict=True)}
+        for values in written:
+            self._compare(values, incidents.get(values[0].incident_id, {}), outcomes)
+
+    def _compare(
+        self,
+        written: Sequence[PreviousValues],
+        incident: Mapping[str, Any],
+        outcomes: Mapping[str, Outcome],
+    ) -> None:
         last = {name: one for one in written for name in one.wrote}
         link = str(incident.get("detail_url") or "")
         wrong: dict[str, list[Mismatch]] = {one.digest: [] for one in last.values()}
@@ -221,8 +238,7 @@ class _Comparison:
                     Mismatch(one.row_number, one.incident_id, name, one.wrote[name], found, link)
                 )
         for digest, mismatches in wrong.items():
-            outcome = self._lines.last_of(digest)
-            assert outcome is not None  # noqa: S101  (it is wanted because it has a line)
+            outcome = outcomes[digest]
             self.rows += 1
             self._settle(outcome, sorted(one.field for one in mismatches))
             if outcome.status is not Status.UNKNOWN:

@@ -20,7 +20,8 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
-from bulk_reset.reports.answer_workbook import COLUMNS, Answer, write_answer
+from bulk_reset.reports.answer_workbook import write_answer
+from bulk_reset.reports.answers import COLUMNS, Answer
 from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.workflows.answer import answer
 
