@@ -27,7 +27,8 @@ _CUT_BYTES: Final = 32
 """What begins in the last bytes of a block may be cut; it is complete in the next one. The end of
 a worksheet, ``</row></sheetData></worksheet>``, is nearly as long."""
 _ROW_TAG_BYTES: Final = 1 << 9
-_LETTERS, _DIGITS = 3, 8
+_LETTERS, _DIGITS = 3, 7
+"""Of a place, at most: XFD1048576 is the last one. Others are read by the parser."""
 Codes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.intp]
 Words = npt.NDArray[np.uint64]
