@@ -124,12 +124,13 @@ class Digests:
     def each(self, rows: Iterable[Sequence[str]], mark: str = "") -> Iterator[bytes]:
         """Yield the digest of each row; see ``of``."""
         copy_start, join = self._start.copy, _SEPARATOR.join
+        end = mark.encode("utf-8", "replace")
         for cells in rows:
-            text = join(cells)
-            if text.count(_SEPARATOR) >= len(cells):
-                text = repr(cells)  # escapes the separator
+            content = join(cells).encode("utf-8", "replace")
+            if content.count(0) >= len(cells):
+                content = repr(cells).encode("utf-8", "replace")  # escapes the separator
             digest = copy_start()
-            digest.update((text + mark).encode("utf-8", "replace"))
+            digest.update(content + end)
             found = digest.digest()
             yield _LETTER_FIRST[found[0]] + found[1:]
 

@@ -35,11 +35,21 @@ def numbers_at(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.intp]) -> Num
     Raises:
         ValueError: a place has other characters.
     """
-    nibbles = _NIBBLE[text[starts[:, None] + np.arange(2 * NUMBER.itemsize)]]
+    digits = pieces_at(text, starts, 2 * NUMBER.itemsize).view(np.uint8)
+    nibbles = _NIBBLE[digits.reshape(len(starts), -1)]
     if (nibbles == 0xFF).any():  # noqa: PLR2004  (not a digit)
         raise ValueError("not hexadecimal digits")
     numbers: Numbers = (nibbles[:, ::2] << 4 | nibbles[:, 1::2]).view(NUMBER)[:, 0]
     return numbers
+
+
+def pieces_at(
+    text: npt.NDArray[np.uint8], starts: npt.NDArray[np.intp], length: int
+) -> npt.NDArray[np.bytes_]:
+    """Return a piece of this length from each of these places of a text."""
+    every = np.ndarray(max(0, len(text) - length + 1), f"S{length}", text, strides=(1,))
+    pieces: npt.NDArray[np.bytes_] = every[starts]
+    return pieces
 
 
 def key_of_numbers(numbers: Numbers) -> npt.NDArray[np.uint64]:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input, why_not_text
 from bulk_reset.core.outcome import Outcome
-from bulk_reset.core.row_keys import numbers_at
+from bulk_reset.core.row_keys import numbers_at, pieces_at
 from bulk_reset.records.history import History, Lines, code_of, is_write, lines_of, mask_of
 from bulk_reset.records.report_columns import (
     BOM,
@@ -42,6 +43,8 @@ _LONGEST_ROW_S: Final = 600.0
 LONGEST_HEADER: Final = 1 << 13
 _FIRST_LINE: Final = re.compile(r"([^\r\n]*)(?:\r|\n)")
 _BLOCK_BYTES: Final = 1 << 21
+_NOT_PLAIN: Final = (b'"', b"\r", b"\0")
+"""In lines that are parsed one by one."""
 _SAVE_AS_CSV: Final = "Save it as CSV in UTF-8."
 _USE_A_REPORT: Final = "Use the NAME.report.csv of a run."
 
@@ -173,7 +176,7 @@ def _blocks(file: IO[bytes]) -> Iterator[Lines]:
     rest = b""
     while block := file.read(_BLOCK_BYTES):
         whole, newline, rest = (rest + block).rpartition(b"\n")
-        if b'"' in whole or b"\r" in whole:
+        if any(byte in whole for byte in _NOT_PLAIN):
             yield from lines_of(outcome_of(csv_cells(line)) for line in whole.split(b"\n"))
         elif newline:
             yield _plain_lines(whole + newline)
@@ -190,13 +193,10 @@ def _plain_lines(whole: bytes) -> Lines:
     if (ends - borders[:, -1] != DIGEST_LENGTH + 1).any() or (borders[1:, 0] < ends[:-1]).any():
         raise ValueError("cells of another kind")
     # There are only a few different texts of status and fields, so each is parsed once.
-    before, after = borders[:, 1].tolist(), borders[:, 3].tolist()
-    texts = [whole[a + 1 : b] for a, b in zip(before, after, strict=True)]
-    kinds = {kind: number for number, kind in enumerate(set(texts))}
+    kinds, kind_of = _different(text, borders[:, 1] + 1, borders[:, 3])
     words = [status_and_fields(*kind.decode().split(",")) for kind in kinds]
     statuses = np.array([code_of(status) for status, _ in words], np.uint8)
     fields = np.array([mask_of(names) for _, names in words], np.uint32)
-    kind_of = np.fromiter(map(kinds.__getitem__, texts), np.intp, len(texts))
     written = borders[is_write(statuses)[kind_of]]
     if (written[:, 1] - written[:, 0] != DIGEST_LENGTH + 1).any():
         raise ValueError("an id of another length")
@@ -206,6 +206,26 @@ def _plain_lines(whole: bytes) -> Lines:
         fields[kind_of],
         statuses[kind_of],
     )
+
+
+def _different(
+    text: npt.NDArray[np.uint8], starts: npt.NDArray[np.intp], ends: npt.NDArray[np.intp]
+) -> tuple[list[bytes], npt.NDArray[np.intp]]:
+    """Return the different pieces of a text without NUL, and which of them each piece is."""
+    lengths = ends - starts
+    kinds: list[bytes] = []
+    kind_of = np.empty(len(starts), np.intp)
+    for length in np.unique(lengths).tolist():
+        places = np.flatnonzero(lengths == length)
+        pieces = pieces_at(text, starts[places], length)
+        if (pieces == pieces[0]).all():  # nearly always, and three times faster than sorting
+            kind_of[places] = len(kinds)
+            kinds.append(pieces[0])
+        else:
+            different, kind_of_piece = np.unique(pieces, return_inverse=True)
+            kind_of[places] = kind_of_piece + len(kinds)
+            kinds += different.tolist()
+    return kinds, kind_of
 
 
 def csv_cells(line: bytes) -> list[str]:

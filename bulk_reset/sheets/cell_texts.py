@@ -11,30 +11,35 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeGuard
 
+import numpy as np
+
 from bulk_reset.sheets.cell_formats import CellFormat
+from bulk_reset.sheets.cell_rules import CONTROL
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk
 from bulk_reset.sheets.workbooks.workbook_xml import ErrorCell
 
 Formats = Mapping[int, CellFormat]
 """0-based column -> the format of its dates and numbers."""
 _NO_FORMATS: Final[Formats] = {}
+_FIRST_PRINTABLE: Final = 0x20
+_ALLOWED_CONTROLS: Final = tuple(b"\t\n\r")
 
 
 def text_chunk(
-    numbers: list[int],
+    numbers: Sequence[int],
     rows: Sequence[Sequence[object]],
     width: int,
     formats: Formats = _NO_FORMATS,
 ) -> Chunk:
     """Convert rows of typed cells to text; short rows are padded, long ones cut to the width."""
-    if any(len(row) != width for row in rows):
+    if set(map(len, rows)) - {width}:
         rows = [(*row[:width], *[""] * (width - len(row))) for row in rows]
-    columns = [list(cells) for cells in zip(*rows, strict=True)] or [[] for _ in range(width)]
+    columns = list(zip(*rows, strict=True)) or [()] * width
     return text_columns(numbers, columns, formats)
 
 
 def text_columns(
-    numbers: list[int], columns: Sequence[Sequence[object]], formats: Formats = _NO_FORMATS
+    numbers: Sequence[int], columns: Sequence[Sequence[object]], formats: Formats = _NO_FORMATS
 ) -> Chunk:
     """Convert typed cells to text, and record the cells whose text is uncertain.
 
@@ -43,10 +48,12 @@ def text_columns(
     """
     odd_cells: dict[tuple[int, int], str] = {}
     formatted: set[tuple[int, int]] = set()
-    texts = []
+    texts: list[list[str]] = []
+    has_controls = False
     for column, cells in enumerate(columns):
-        if _is_all_text(cells):
+        if _is_all_text(cells) and (content := _encoded(cells)) is not None:
             texts.append(list(cells))
+            has_controls = has_controls or has_control(content)
             continue
         pairs = [_text_of(value) for value in cells]
         if column in formats:
@@ -58,20 +65,41 @@ def text_columns(
             named = zip(numbers, made, strict=True)
             formatted |= {(number, column) for number, text in named if text is not None}
         texts.append([text for text, _ in pairs])
+        has_controls = True
         for number, (_, oddity) in zip(numbers, pairs, strict=True):
             if oddity:
                 odd_cells[number, column] = oddity
-    return Chunk(numbers, texts, odd_cells, formatted=frozenset(formatted))
+    return Chunk(
+        numbers,
+        texts,
+        odd_cells,
+        formatted=frozenset(formatted),
+        may_have_controls=has_controls,
+    )
 
 
 def _is_all_text(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:
-    if set(map(type, cells)) != {str}:
-        return False
+    return set(map(type, cells)) == {str}
+
+
+def _encoded(cells: Sequence[str]) -> bytes | None:
+    """Return the texts in UTF-8; None if one has half of a character."""
     try:
-        "".join(cells).encode()  # type: ignore[arg-type]  # all are text, see above
+        return "".join(cells).encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return None
+
+
+def has_control(content: bytes) -> bool:
+    """Return whether a text in UTF-8 contains a control character that no cell may have."""
+    codes = np.frombuffer(content, np.uint8)
+    if codes.size and codes.min() < _FIRST_PRINTABLE:
+        low = codes[codes < _FIRST_PRINTABLE]
+        if not np.isin(low, _ALLOWED_CONTROLS).all():
+            return True
+    # U+0080 to U+009F are C2 80 to C2 9F; other characters begin with C2 too.
+    has_further = b"\xc2" in content and CONTROL.search(content.decode()) is not None
+    return b"\x7f" in content or has_further
 
 
 # Excel shows whole numbers of up to 11 digits completely, longer ones as 1.2E+11.

@@ -95,7 +95,8 @@ class Corrections:
                     if column < len(columns):
                         columns[column][place_of[number]] = text
                         odd.pop((number, column), None)
-        return replace(chunk, columns=columns, odd_cells=odd)
+        may_have_controls = chunk.may_have_controls or bool(touched or self.values)
+        return replace(chunk, columns=columns, odd_cells=odd, may_have_controls=may_have_controls)
 
 
 class CorrectedSource:

@@ -17,8 +17,6 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
-import numpy as np
-
 from bulk_reset.core.actions import ACTION_FIELD, action_named
 from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
 from bulk_reset.core.field_types import FieldType
@@ -27,7 +25,6 @@ from bulk_reset.core.incident_ids import ID_DIGITS, Readings
 from bulk_reset.core.look_alikes import is_invisible
 from bulk_reset.core.row_error import RowError
 from bulk_reset.sheets.cell_rules import (
-    CONTROL,
     FORMULA_ERRORS,
     CellError,
     further_error,
@@ -36,6 +33,7 @@ from bulk_reset.sheets.cell_rules import (
     shorten,
     text_error,
 )
+from bulk_reset.sheets.cell_texts import has_control
 from bulk_reset.sheets.chunk import INCOMPLETE_CHARACTER, Chunk, origin_of
 from bulk_reset.sheets.columns import Columns
 from bulk_reset.sheets.comment_times import comment_since
@@ -52,8 +50,6 @@ from bulk_reset.sheets.workbooks.merged_cells import MERGED_ABOVE, MERGED_LEFT
 from bulk_reset.sheets.workbooks.workbook_xml import NEVER_CALCULATED
 
 _PLAIN: Final = frozenset(FIELDS)
-_FIRST_PRINTABLE: Final = 0x20
-_ALLOWED_CONTROLS: Final = tuple(b"\t\n\r")
 _FORMULA_STARTS: Final = frozenset({"=", *(error[0] for error in FORMULA_ERRORS)})
 _START: Final = itemgetter(slice(1))
 _FIX_OF: Final = {
@@ -308,7 +304,7 @@ def _check_column(name: str, texts: list[str], *, may_have_controls: bool) -> Br
     elif name not in TEXT_LENGTHS:
         suspects, error_in = range(len(texts)), partial(further_error, name)
     else:
-        is_searched = may_have_controls and _has_control(texts)
+        is_searched = may_have_controls and has_control("".join(texts).encode("utf-8", "replace"))
         suspects = range(len(texts)) if is_searched else _suspects(texts, *TEXT_LENGTHS[name])
         error_in = partial(text_error, name)
     for place in suspects:
@@ -347,19 +343,6 @@ def _are_ids(texts: list[str]) -> bool:
         return len(bytes.fromhex(joined)) * 2 == len(joined)
     except ValueError:
         return False
-
-
-def _has_control(texts: list[str]) -> bool:
-    """Return whether any of the texts contains a control character."""
-    joined = "".join(texts)
-    content = joined.encode("utf-8", "replace")
-    codes = np.frombuffer(content, np.uint8)
-    if codes.size and codes.min() < _FIRST_PRINTABLE:
-        low = codes[codes < _FIRST_PRINTABLE]
-        if not np.isin(low, _ALLOWED_CONTROLS).all():
-            return True
-    # U+0080 to U+009F are C2 80 to C2 9F; other characters begin with C2 too.
-    return b"\x7f" in content or (b"\xc2" in content and CONTROL.search(joined) is not None)
 
 
 def _check_emptiness(columns: dict[str, list[str]], invalid: set[int]) -> Broken:

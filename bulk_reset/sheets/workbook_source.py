@@ -33,21 +33,13 @@ class WorkbookSource:
 
     def read(self, chunk_rows: int) -> Iterator[Chunk]:
         """Yield chunks; see ``sheet.Source``."""
-        width = len(self.header)
-        rows = enumerate(self._found.rows(), 1)
-        for chunk in _chunked(itertools.islice(rows, self.header_row, None), chunk_rows):
-            numbers, cells = [number for number, _ in chunk], [row for _, row in chunk]
-            yield text_chunk(numbers, cells, width, self.formats)
+        width, first = len(self.header), self.header_row + 1
+        rows = itertools.islice(self._found.rows(), self.header_row, None)
+        while cells := list(itertools.islice(rows, chunk_rows)):
+            yield text_chunk(range(first, first + len(cells)), cells, width, self.formats)
+            first += len(cells)
 
 
 def is_copyable(source: object) -> TypeGuard[WorkbookSource]:
     """Return whether a source is a workbook whose formats can be kept in a copy."""
     return isinstance(source, WorkbookSource) and source.extension in _COPYABLE
-
-
-def _chunked(
-    rows: Iterable[tuple[int, Sequence[object]]], size: int
-) -> Iterator[list[tuple[int, Sequence[object]]]]:
-    iterator = iter(rows)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk

@@ -61,3 +61,15 @@ def test_corrections_of_another_sheet_are_refused(tmp_path: Path) -> None:
         check(path, Options(corrections=file))
     with pytest.raises(InputError, match="cannot be read"):
         check(path, Options(corrections=tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("corrections", [({2: {1: "\x1b[2J"}}, {}), ({}, {1: {"x": "\x1b[2J"}})])
+def test_a_control_character_of_a_correction_is_an_error(
+    tmp_path: Path, corrections: tuple[dict[int, dict[int, str]], dict[int, dict[str, str]]]
+) -> None:
+    """The corrected cell is checked as one of the sheet, although the sheet has none."""
+    path, file = sheet(tmp_path), tmp_path / "corrections.json"
+    Corrections(*corrections).write(file, path)
+    found = check(path, Options(corrections=file)).row_errors
+    problem = "contains the control character U+001B at position 1"
+    assert (found[0].row_number, found[0].problem) == (2, problem)

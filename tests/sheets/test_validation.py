@@ -101,6 +101,14 @@ def test_control_character_is_an_error_that_names_it(
     assert found == [("control_character", problem, "Remove it, or clear the cell")]
 
 
+@pytest.mark.parametrize("other", [None, 7, True])
+def test_a_control_character_is_found_beside_cells_of_other_types(other: object) -> None:
+    """A column of texts, numbers and empty cells is searched as one of texts alone."""
+    found = checked({"incident_id": ID, "title": other}, {"incident_id": ID, "title": "Full\x07"})
+    errors = [(one.row_number, one.kind) for one in found.row_errors]
+    assert (3, "control_character") in errors
+
+
 @pytest.mark.parametrize(
     "text",
     [

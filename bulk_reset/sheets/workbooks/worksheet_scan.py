@@ -17,18 +17,22 @@ from typing import IO, Final
 import numpy as np
 import numpy.typing as npt
 
-from bulk_reset.sheets.workbooks.xml_parts import is_unusual
+from bulk_reset.sheets.workbooks.xml_parts import has_bytes, is_unusual
 
-_BLOCK_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 1 << 18
+"""Small enough for the CPU's cache, in which every search below finds the block."""
 _OVERLAP_BYTES: Final = 1 << 10
 """Of two blocks; longer than all that is searched."""
 _CUT_BYTES: Final = 32
 """What begins in the last bytes of a block may be cut; it is complete in the next one. The end of
 a worksheet, ``</row></sheetData></worksheet>``, is nearly as long."""
 _ROW_TAG_BYTES: Final = 1 << 9
-_LETTERS, _DIGITS = 3, 8
+_LETTERS, _DIGITS = 3, 7
+"""Of a place, at most: XFD1048576 is the last one. Others are read by the parser."""
 Codes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.intp]
+Words = npt.NDArray[np.uint64]
+_PLACE_STARTS: Final = [int.from_bytes(start) for start in (b' r="', b" r='")]
 
 
 def _table(characters: bytes) -> npt.NDArray[np.bool_]:
@@ -38,7 +42,6 @@ def _table(characters: bytes) -> npt.NDArray[np.bool_]:
 _IS_SPACE: Final = _table(b" \t\r\n")
 _ENDS_NAME: Final = _table(b" \t\r\n/>")
 _IS_QUOTE: Final = _table(b"\"'")
-_BEFORE_NAME: Final = _table(b"<:")
 
 
 @dataclass(slots=True)
@@ -80,15 +83,18 @@ def scan_worksheet(
         scan.is_unusual = scan.is_unusual or is_unusual(text, is_start=is_start)
         # The zeros let places behind the end be read.
         codes = np.frombuffer(text + bytes(_OVERLAP_BYTES), np.uint8)
-        _measure(codes, scan)
+        # Where a name may begin, without its prefix: ``<c `` or ``<x:c>``.
+        is_before_name = (codes[:-2] == ord("<")) | (codes[:-2] == ord(":"))
+        _measure(codes, _elements(codes, is_before_name, "c"), scan)
         scan.has_suspects = (
             scan.has_suspects
             or _has_error(codes)
             or _has_style(codes, is_odd)
-            or _has_hidden_row(text)
+            or (has_bytes(codes, b"idd") and _has_hidden_row(text))
         )
-        formulas += _count_within(_elements(codes, "f") + 1, rest, text)
-        results += _count_within(_results(codes), rest, text)
+        formulas += _count_within(_elements(codes, is_before_name, "f") + 1, rest, text)
+        # A result follows its formula.
+        results += _count_within(_results(codes), rest, text) if formulas else 0
         rest, is_start = text[-_OVERLAP_BYTES:], False
     scan.has_suspects |= formulas > (results if is_calculated else 0)
     return scan
@@ -113,59 +119,69 @@ def _results(codes: Codes) -> Places:
     return results
 
 
-def _elements(codes: Codes, letter: str) -> Places:
-    """Return where the name of an element of one letter is: ``<c `` or ``<x:c>``."""
-    at = np.flatnonzero(codes[1:-1] == ord(letter)) + 1
-    return at[_BEFORE_NAME[codes[at - 1]] & _ENDS_NAME[codes[at + 1]]]
+def _elements(codes: Codes, is_before_name: npt.NDArray[np.bool_], letter: str) -> Places:
+    """Return where the name of an element of one letter is."""
+    at = np.flatnonzero(is_before_name & (codes[1:-1] == ord(letter))) + 1
+    return at[_ENDS_NAME[codes[at + 1]]]
 
 
 def _attributes(codes: Codes, letter: str) -> tuple[Places, bool]:
     """Return where the values of an attribute of one letter begin, and whether all are found."""
-    at = np.flatnonzero(codes[1:-1] == ord(letter)) + 1
+    # Few characters are as small as a space.
+    at = np.flatnonzero((codes[:-2] <= ord(" ")) & (codes[1:-1] == ord(letter))) + 1
     at = at[_IS_SPACE[codes[at - 1]] & (at < len(codes) - _OVERLAP_BYTES - _CUT_BYTES)]
     is_plain = (codes[at + 1] == ord("=")) & _IS_QUOTE[codes[at + 2]]
     is_spaced = _IS_SPACE[codes[at + 1]] | ((codes[at + 1] == ord("=")) & ~is_plain)
     return at[is_plain] + 3, not is_spaced.any()
 
 
-def _numbers(codes: Codes, at: Places) -> tuple[npt.NDArray[np.int64], Places]:
-    """Return the numbers of up to eight digits at these places, and where they end."""
-    values, at = np.zeros(len(at), np.int64), at.copy()
-    is_inside = np.ones(len(at), bool)
-    for _ in range(_DIGITS):
-        digits = codes[at].astype(np.int64) - ord("0")
-        is_inside &= (digits >= 0) & (digits <= 9)  # noqa: PLR2004  (a decimal digit)
-        values = np.where(is_inside, values * 10 + digits, values)
-        at += is_inside
-    return values, at
-
-
-def _measure(codes: Codes, scan: WorksheetScan) -> None:
+def _measure(codes: Codes, cells: Places, scan: WorksheetScan) -> None:
     """Find the last row and column, if every cell begins with its place: ``<c r="B7"``."""
-    cells = _elements(codes, "c")
+    words = _words(codes)
     cells = cells[cells < len(codes) - _OVERLAP_BYTES - _CUT_BYTES]
-    is_placed = _IS_QUOTE[codes[cells + 4]]
-    for offset, code in enumerate(b" r=", 1):
-        is_placed &= codes[cells + offset] == code
+    starts, places, more = (words[cells + at].astype(np.uint64) for at in (1, 5, 13))
+    columns, length = _numbers(places, "A", "Z", _LETTERS)
+    texts = (places << length) | (more >> (64 - length))
+    rows, length = _numbers(texts, "0", "9", _DIGITS)
+    is_placed = _IS_QUOTE[(texts << length) >> 56] & (columns > 0) & (rows > 0)
+    is_placed &= np.isin(starts >> 32, _PLACE_STARTS)
     if not is_placed.all():
-        scan.is_measured = False
-        return
-    at, columns = cells + 5, np.zeros(len(cells), np.int64)
-    is_inside = np.ones(len(cells), bool)
-    for _ in range(_LETTERS):
-        letters = codes[at].astype(np.int64) - ord("A") + 1
-        is_inside &= (letters >= 1) & (letters <= 26)  # noqa: PLR2004  (the alphabet)
-        columns = np.where(is_inside, columns * 26 + letters, columns)
-        at = at + is_inside
-    rows, ends = _numbers(codes, at)
-    if not ((columns > 0) & (rows > 0) & _IS_QUOTE[codes[ends]]).all():
         scan.is_measured = False
         return
     scan.rows = max(scan.rows, int(rows.max(initial=0)))
     scan.columns = max(scan.columns, int(columns.max(initial=0)))
 
 
+def _words(codes: Codes) -> Words:
+    """Return the eight characters from each place on; the first one is the highest byte."""
+    return np.ndarray(len(codes) - 7, np.dtype(">u8"), codes, strides=(1,))
+
+
+def _numbers(texts: Words, first: str, last: str, most: int) -> tuple[Words, Words]:
+    """Read the numbers at the start of texts; letters count from one.
+
+    Args:
+        first, last: the lowest digit and the highest.
+        most: how many of them may be read.
+
+    Returns: the numbers, and the bits of their digits.
+    """
+    base = ord(last) - ord(first) + 1
+    values, length = np.zeros_like(texts), np.zeros_like(texts)
+    is_inside = np.ones(len(texts), bool)
+    for shift in range(56, 56 - 8 * most, -8):
+        digits = ((texts >> shift) & 0xFF) - ord(first)
+        is_inside &= digits < base
+        if not is_inside.any():
+            break
+        values = np.where(is_inside, values * base + digits + (first == "A"), values)
+        length = np.where(is_inside, length + 8, length)
+    return values, length
+
+
 def _has_error(codes: Codes) -> bool:
+    if not (has_bytes(codes, b'"e') or has_bytes(codes, b"'e")):
+        return False
     quoted = np.flatnonzero(codes[1:-1] == ord("e")) + 1
     is_error = _IS_QUOTE[codes[quoted - 1]] & (codes[quoted - 1] == codes[quoted + 1])
     return bool(is_error.any())
@@ -176,7 +192,7 @@ def _has_style(codes: Codes, is_odd: npt.NDArray[np.bool_]) -> bool:
         # Cells without a style have the first one.
         return bool(is_odd[0])
     at, are_all = _attributes(codes, "s")
-    styles, _ = _numbers(codes, at)
+    styles, _ = _numbers(_words(codes)[at].astype(np.uint64), "0", "9", _DIGITS)
     return not are_all or bool(is_odd[np.minimum(styles, len(is_odd) - 1)].any())
 
 

@@ -16,15 +16,17 @@ from typing import IO, Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
+import numpy as np
+import numpy.typing as npt
+
 BROKEN: Final = "\N{REPLACEMENT CHARACTER}\ufdd0"
 """Stands in a rewritten part for half of a character; no other text contains it."""
 _BLOCK_BYTES: Final = 1 << 24
 """expat searches an unfinished tag from its start with every block, so blocks are large."""
-_SCANNED_BYTES: Final = 1 << 20
+_SCANNED_BYTES: Final = 1 << 18
 _OVERLAP_BYTES: Final = 8
 """Longer than the constants that are searched."""
 _DECLARATION_BYTES: Final = 128
-_UNUSUAL: Final = (b"<!", b"\0")
 _ESCAPED: Final = re.compile(rb"_x(?!00)[0-9A-Fa-f]{4}_")
 _FIRST_NOT_DECODED: Final = 0x100
 _ESCAPE: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
@@ -92,20 +94,32 @@ def _refuse_document_type(*_: object) -> None:
     raise DamagedError("a part has a document type (<!DOCTYPE)")
 
 
+def has_bytes(codes: npt.NDArray[np.uint8], piece: bytes) -> bool:
+    """Return whether a text has these two or three bytes; some four times faster than ``in``."""
+    last = len(piece) - 1
+    found = codes[last:] == piece[last]
+    for place, code in enumerate(piece[:last]):
+        found &= codes[place : place - last] == code
+    return bool(found.any())
+
+
 def is_unusual(text: bytes, *, is_start: bool) -> bool:
     """Return whether calamine may read this piece of a part wrongly.
 
     Args:
         is_start: whether the piece is the beginning of the part.
     """
-    if any(mark in text for mark in _UNUSUAL) or (b"_x" in text and _ESCAPED.search(text)):
+    codes = np.frombuffer(text, np.uint8)
+    if b"\0" in text or (has_bytes(codes, b"_x") and _ESCAPED.search(text)):
         return True
-    declarations = text.count(b"<?")
-    if not is_start or not declarations:
-        return declarations > 0
+    is_mark = (codes[1:] == ord("!")) | (codes[1:] == ord("?"))
+    if not (is_mark & (codes[:-1] == ord("<"))).any():
+        return False
+    if b"<!" in text or not is_start:
+        return True
     declaration = text[:_DECLARATION_BYTES].partition(b"?>")[0].lower()
     is_utf_8 = b"encoding" not in declaration or b"utf-8" in declaration
-    return declarations > 1 or b"<?xml" not in declaration or not is_utf_8
+    return text.count(b"<?") > 1 or b"<?xml" not in declaration or not is_utf_8
 
 
 def has_unusual_text(file: IO[bytes]) -> bool:
