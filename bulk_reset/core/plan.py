@@ -18,7 +18,7 @@ Verdict = Literal["update", "unchanged", "conflict", "missing", "rejected"]
 """The planned result of a row; see ``MEANING_OF``."""
 
 NOTHING: Final[Mapping[str, str]] = {}
-"""Of rows that expect no value."""
+"""The values of no field; shared, because a dictionary of its own would cost each row memory."""
 
 MEANING_OF: Final = {
     "update": "will be updated",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bulk_reset.core.actions import ACTION_FIELD, PROCESSING, TRIGGERED
@@ -25,10 +24,10 @@ from bulk_reset.core.custom_fields import (
     value_of,
 )
 from bulk_reset.core.outcome import SAME_VALUES, Outcome, Status
+from bulk_reset.core.plan import NOTHING
 from bulk_reset.core.safe_text import one_line
 
 _SHOWN_CHARACTERS: Final = 60
-_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Verdict(StrEnum):
@@ -60,7 +59,7 @@ class Comparison(NamedTuple):
     conflicts: Mapping[str, Any]
     link: str = ""
     incident: Mapping[str, Any] | None = None
-    unexpected: Mapping[str, str] = _NONE
+    unexpected: Mapping[str, str] = NOTHING
 
 
 def compare(
@@ -82,11 +81,11 @@ def compare(
     """
     if incident is None:
         return Comparison(Verdict.MISSING, change, {}, {}, {})
-    own = own or _NONE
+    own = own or NOTHING
     wanted = change.wanted()
     before = {name: own.get(name, live_value(incident, name)) for name in wanted}
     differing = [name for name in wanted if not has_value(name, before[name], wanted[name])]
-    was = change.was or _NONE
+    was = change.was or NOTHING
     conflicts = was and {
         name: was[name]
         for name in differing
@@ -130,7 +129,7 @@ def _expected(
     change: Change, wanted: Mapping[str, Any], differing: Collection[str]
 ) -> Mapping[str, str]:
     """Return field -> the text that the incident must have; to acknowledge, it must be open."""
-    expected = change.expected or _NONE
+    expected = change.expected or NOTHING
     if ACTION_FIELD not in differing or wanted[ACTION_FIELD] != PROCESSING:
         return expected
     return {**expected, ACTION_FIELD: TRIGGERED}
