@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 from aiohttp import web_app
 from fork_server import Forked
+from hypothesis import HealthCheck, settings
 from programs import KEY, Begin, SandboxProcess, clean_environment, run_sandbox
+
+# The same examples each time, and no deadline: a busy machine is not an error. Tests that share a
+# folder between their examples empty it themselves.
+settings.register_profile(
+    "tests",
+    settings.get_profile("ci"),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:

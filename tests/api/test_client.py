@@ -25,7 +25,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from hostile_server import PEM
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from yarl import URL
@@ -695,7 +695,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(PIECES | st.characters(), max_size=8).map("".join),
     st.sampled_from(["", "http://localhost"]),

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_reset import Options, stream
@@ -387,7 +387,6 @@ def escape_controls(text: str, number: int) -> str:
     return ways[number % len(ways)](text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 8), max_size=4), st.sampled_from(["", "GET /?x&app_key=", "%2"]))
 def test_a_text_with_a_key_in_it_is_shown_without(ways: list[int], before: str) -> None:
     """The last resort: however it is escaped, four times over, and nothing else is changed."""

@@ -46,7 +46,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CALLS)
 def test_both_stores_give_the_same_answers(calls: list[tuple[Any, ...]]) -> None:
     """Also after a store has lost its memory, with real times, whose digits Lua would lose."""

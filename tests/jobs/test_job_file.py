@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulk_reset.core.errors import InputError
@@ -700,9 +700,7 @@ def written(value: Any) -> str:  # noqa: ANN401  (TOML)
     return str(value) if isinstance(value, int | float) else value.isoformat()
 
 
-FUZZ = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FUZZ = settings(max_examples=300)
 
 
 @pytest.mark.slow

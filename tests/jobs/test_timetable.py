@@ -382,7 +382,7 @@ PAUSES = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(told=TIMETABLES, night=st.sampled_from(NIGHTS_OF_THE_YEAR), pauses=PAUSES)
 def test_each_due_time_is_decided_exactly_once(
     told: Timetable, night: int, pauses: list[float]
@@ -407,7 +407,7 @@ def test_each_due_time_is_decided_exactly_once(
     assert handled == dues(told, begins_at, handled_at)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     jitter_s=st.sampled_from([0.0, 45.0, 300.0]),
     starts_s=st.lists(st.floats(0.2, 30), min_size=120, max_size=120),
@@ -424,7 +424,7 @@ def test_a_check_every_minute_misses_nothing(jitter_s: float, starts_s: list[flo
     assert runs[:11] == [NIGHT + 600 * n for n in range(11)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(told=TIMETABLES, late=st.floats(0, 5 * DAY))
 def test_what_is_run_may_be_run(told: Timetable, late: float) -> None:
     """Not before its time, not after its deadline, not later than the job allows."""

@@ -452,7 +452,7 @@ def test_slots_from_before_a_reboot_do_not_count(up_for_s: float) -> None:
 waits_s = st.one_of(st.floats(0.0, 0.05), st.floats(0.0, 5.0), st.floats(70.0, 100.0))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     up_for_s=st.floats(0.0, 1e7),
     steps=st.lists(st.tuples(waits_s, st.integers(1, 5), st.booleans()), max_size=30),
@@ -646,7 +646,7 @@ limits = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     windows=limits,
     ways_s=st.lists(

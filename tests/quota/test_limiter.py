@@ -59,7 +59,7 @@ latencies = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     limits=st.tuples(st.integers(1, 40), st.integers(1, 120)),
     kind=st.sampled_from(["sliding", "fixed"]),

@@ -184,14 +184,14 @@ def over_limits_of_ours(scene: Scene, *, takes_credit: bool = False) -> int:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenes)
 def test_without_credit_whatever_happens_no_window_counts_too_many(scene: Scene) -> None:
     """Lost answers, cancellations, pauses, slow starts: each window is kept, sliding and fixed."""
     assert over_limits_of_ours(scene) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes, st.sampled_from(["constant", "slow way back"]))
 def test_requests_that_arrive_after_they_were_given_up_count_too(
     scene: Scene, pattern: str
@@ -227,19 +227,19 @@ def test_naive_limiters_are_caught_by_the_same_scenes(
         return line.over
 
     # Found is enough; shrinking a scene would take longer than the rest of this file.
-    hunt = settings(derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    hunt = settings(derandomize=True, database=None, phases=[Phase.generate])
     scene = find(scenes, lambda scene: over_limits(scene) > 0, settings=hunt)
     assert over_limits_of_ours(scene) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes)
 def test_with_credit_the_waits_still_add_up(scene: Scene) -> None:
     """The reported waits never exceed the duration of the run."""
     over_limits_of_ours(scene, takes_credit=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes)
 def test_after_any_mix_of_endings_every_permit_comes_back_exactly_once(scene: Scene) -> None:
     """A failure or a cancellation neither loses a permit nor makes one."""
@@ -271,7 +271,7 @@ def test_after_any_mix_of_endings_every_permit_comes_back_exactly_once(scene: Sc
     assert all(peak.started <= peak.limit for peak in quota.peaks())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes, scenes, st.floats(0, 15), st.floats(0, 12))
 def test_a_second_run_that_remembers_the_first_never_overdoes_it(
     first: Scene, second: Scene, stopped_after_s: float, gap_s: float

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis_process import RedisProcess
 
@@ -200,9 +200,7 @@ def play(both: Both, steps: list[tuple[str, int, int]]) -> list[int]:  # noqa: C
     return counted
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(max_examples=60)
 @given(steps=STEPS)
 def test_both_stores_answer_alike_and_never_exceed_a_window(
     tmp_path_factory: pytest.TempPathFactory, client: redis.Redis, steps: list[tuple[str, int, int]]

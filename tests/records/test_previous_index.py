@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_samples import digest
 
@@ -139,9 +139,7 @@ def test_an_edited_line_is_named(path: Path) -> None:
 texts = st.text(st.sampled_from('a",\r\n{}=é\\ '))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(
     pairs=st.lists(st.tuples(st.sampled_from([A, B]), texts, texts), max_size=6),
     edit=st.none()

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.records.previous_values import (
     COLUMNS,
-    HEADER,
     PreviousValues,
     PreviousValuesFile,
     SentDigests,
-    cells_of,
     read_previous_values,
 )
 from bulk_reset.records.restorability import why_not_restorable
@@ -45,7 +42,6 @@ def kept(path: Path, *images: PreviousValues) -> list[PreviousValues]:
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=40)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     fields=st.dictionaries(st.sampled_from(SETTABLE_FIELDS), st.none() | TEXTS, min_size=1),
     customs=st.dictionaries(
@@ -61,18 +57,6 @@ def test_any_previous_value_is_read_back_unchanged(
     path.unlink(missing_ok=True)
     made = PreviousValues(7, "a" * 24, ID, "", {**fields, **customs}, {**fields, **customs})
     assert kept(path, made) == [made]
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(text=st.text(st.sampled_from("a',\"\r\n; =\t\u4e2d"), max_size=12))
-def test_a_line_has_the_quotes_that_the_csv_module_writes(text: str, tmp_path: Path) -> None:
-    """A program that reads CSV strictly reads the file as well."""
-    path = tmp_path / "x.before.csv"
-    path.unlink(missing_ok=True)
-    kept(path, made := image(title=text, description=f"abc{text}"))
-    lines = io.StringIO(newline="")
-    csv.writer(lines).writerow(cells_of(made))
-    assert path.read_bytes() == HEADER + lines.getvalue().encode()
 
 
 def test_it_is_a_sheet_of_what_can_be_set_again(tmp_path: Path) -> None:

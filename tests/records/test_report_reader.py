@@ -111,7 +111,7 @@ def test_an_edit_that_no_resume_minds_holds_nothing_up(
     assert path.read_bytes() == content
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_the_quick_reader_and_the_thorough_one_never_disagree(data: st.DataObject) -> None:
     """For any change of a byte or cell, a resume uses what ``report`` shows, or is rejected."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from test_sandbox import FIRST, START, UNKNOWN, Client, serving
@@ -221,7 +221,6 @@ IDS: Final = (
 )
 
 
-@settings(deadline=None)  # a busy machine is no error
 @given(
     body=VALUES
     | st.fixed_dictionaries(
@@ -236,7 +235,6 @@ def test_the_rules_of_custom_fields_are_the_published_ones(body: Any) -> None:  
     assert code_of(read_field_request, body) == ("" if has_message else "InvalidParameter")
 
 
-@settings(deadline=None)  # a busy machine is no error
 @given(
     body=VALUES
     | st.fixed_dictionaries(

@@ -347,7 +347,7 @@ VALUES: Final = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is no error
+@settings(max_examples=50)
 @example(title="\ud83d", fields={"\ude00": "\ude00\ud83d"}, comments=["磁盘\udfff"])
 @given(title=TEXTS, fields=st.dictionaries(TEXTS, VALUES, max_size=3), comments=st.lists(TEXTS))
 def test_whatever_json_can_say_is_there_again(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_reset.core.errors import SheetError
@@ -52,7 +52,7 @@ def read(path: Path, encoding: str) -> Any:  # noqa: ANN401  (rows and faults, o
     encoding=st.sampled_from(["utf-8", "utf-16"]),
     block_bytes=st.integers(1, 60),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300)
 def test_any_text_is_read_alike_by_both_readers(
     pieces: list[str], encoding: str, block_bytes: int
 ) -> None:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_reset.core.custom_fields import header_of
@@ -94,9 +94,7 @@ def texts() -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
+@settings(max_examples=60)
 @given(values=st.fixed_dictionaries(dict.fromkeys(SETTABLE_FIELDS, texts())))
 def test_unedited_sheet_sets_nothing(ending: str, values: dict[str, str], tmp_path: Path) -> None:
     """For all texts of incidents, and all changes that a file format makes to them."""
@@ -109,9 +107,7 @@ def test_unedited_sheet_sets_nothing(ending: str, values: dict[str, str], tmp_pa
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
+@settings(max_examples=60)
 @given(values=st.lists(texts(), min_size=7, max_size=7))
 def test_every_text_is_read_back_with_its_pulled_value(
     ending: str, values: list[str], tmp_path: Path

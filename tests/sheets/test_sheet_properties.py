@@ -18,7 +18,7 @@ import openpyxl
 import pandas as pd
 import pytest
 import xlsxwriter
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sheet_zoo import inspect_sheet
 from test_validation import REQUEST
@@ -143,13 +143,7 @@ def assert_all_arrive(path: Path, table: list[list[str]], **options: Any) -> Non
     assert {number for number, _ in found.row_errors} == rows_with_text(table) - sent.keys()
 
 
-MANY: Final = settings(
-    deadline=None,  # a busy machine is not an error
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-
-@settings(MANY, max_examples=120)
+@settings(max_examples=120)
 @given(
     table=tables(characters()),
     delimiter=st.sampled_from(",;\t|"),
@@ -184,7 +178,7 @@ def test_any_csv_table_is_read_unchanged(
     assert {number for number, _ in found.row_errors} == wrong
 
 
-@settings(MANY, max_examples=60)
+@settings(max_examples=60)
 @given(
     table=tables(characters(exclude_characters="\ufffe\uffff")),  # no characters of XML
     is_constant_memory=st.booleans(),
@@ -206,7 +200,7 @@ def test_any_xlsxwriter_table_is_read_unchanged(
 ESCAPE: Final = re.compile(r"_x[0-9a-fA-F]{4}_")
 
 
-@settings(MANY, max_examples=60)
+@settings(max_examples=60)
 @given(
     # openpyxl refuses control characters, and writes a carriage return unescaped, which every
     # XML reader turns into a line break.
@@ -243,7 +237,7 @@ VALUES: Final = st.fixed_dictionaries(
 )
 
 
-@settings(MANY, max_examples=300)
+@settings(max_examples=300)
 @given(values=VALUES, incident_id=ids(1) | st.text(max_size=26))
 def test_check_accepts_exactly_what_the_published_schema_accepts(
     values: dict[str, str], incident_id: str

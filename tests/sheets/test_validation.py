@@ -9,7 +9,7 @@ from typing import Any, Final
 import jsonschema
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from make_samples import INVALID_COLUMNS
 from programs import ROOT
@@ -450,7 +450,6 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)  # a busy machine is not an error
 @given(row=ROWS.filter(lambda row: any(text.strip() for text in row.values())))
 def test_rules_agree_with_the_published_schema(row: dict[str, Any]) -> None:
     """What is sent is allowed by the API's schema, and only what it forbids is rejected."""
