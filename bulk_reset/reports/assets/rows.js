@@ -7,13 +7,14 @@ const all = selector => [...document.querySelectorAll(selector)];
 const root = document.documentElement;
 const ROW = "\x1e", PART = "\x1d", CELL = "\x1f";
 const SEARCHED_CELLS = 4, OTHER_CELLS = 2;  // of each field
-const MOST_UNPACKED = 2e7;  // characters
 const settings = JSON.parse($("settings").textContent);
 const list = $("list"), words = $("words"), size = $("size"), entire = $("entire");
 const layout = $("layout"), group = $("group"), field = $("field");
 const boxes = all("#filters input[type=checkbox]");
 const names = settings.statuses.map(status => status.name);
 const blocks = all("script.rows");
+// Characters. A search through more blocks than these finds none of them unpacked, so few are kept.
+const MOST_UNPACKED = blocks.length > 8 ? 4e6 : 2e7;
 const unpackedBlocks = new Map();  // number -> text, where rows begin, where their parts begin
 let total = 0, unpackedLength = 0, kinds, found = new Uint32Array(0), at = 0, search = 0;
 
