@@ -27,7 +27,6 @@ from bulk_reset.core.row_ranges import RowRanges
 from bulk_reset.engine.approval_options import ApprovalOptions
 from bulk_reset.engine.option_group import OptionGroup, PathLike, PathOption, empty_option
 from bulk_reset.engine.retry_policy import RetryPolicy
-from bulk_reset.quota.redis_connection import check_url
 from bulk_reset.quota.windows import Window, windows_of
 
 __all__ = [
@@ -237,6 +236,8 @@ class QuotaOptions(OptionGroup):
             names = ", ".join(Priority)
             raise InputError(f"{option('priority', self.priority)}: unknown. Use {names}.")
         if self.quota_store is not None:
+            from bulk_reset.quota.redis_connection import check_url  # noqa: PLC0415  (the ledger)
+
             check_url(self.quota_store, "quota_store")
 
     def windows(self) -> tuple[Window, ...]:

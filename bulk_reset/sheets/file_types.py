@@ -37,6 +37,7 @@ _LAST_BYTES: Final = 4
 _START_BYTES: Final = 4096
 _MIMETYPE_BYTES: Final = 200
 _OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument."
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,20})://")
 _SAVE: Final = "Open it in a spreadsheet program and save it as .xlsx or .csv."
 _GET: Final = "Export the table as .xlsx or .csv."
 _RENAME: Final = "Rename it to .xlsx."
@@ -69,6 +70,11 @@ _MEMBERS: Final = (
     ("index/", "a Numbers document", "Export it from Numbers as Excel or CSV."),
     ("content.xml", ODS, "Rename it to .ods."),
 )
+
+
+def is_remote(sheet: object) -> bool:
+    """Return whether the name of a sheet is an address; see ``remote.address``."""
+    return isinstance(sheet, str) and _SCHEME.match(sheet) is not None
 
 
 def kind_of(path: Path) -> tuple[str, str]:

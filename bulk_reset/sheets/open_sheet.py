@@ -24,13 +24,13 @@ from bulk_reset.sheets.file_types import (
     PARQUET_EXTENSIONS,
     TEXT_EXTENSIONS,
     WORKBOOK_TYPES,
+    is_remote,
     kind_of,
 )
 from bulk_reset.sheets.frame_source import FrameSource
 from bulk_reset.sheets.parquet_source import ParquetSource
 from bulk_reset.sheets.plan_source import PlanSource
 from bulk_reset.sheets.profile import Profile, find_profile, read_profile
-from bulk_reset.sheets.remote.address import RemoteAddress, is_remote
 from bulk_reset.sheets.sheet import Sheet, Source, unreadable_error
 from bulk_reset.sheets.text_files.delimited import DelimitedSource
 from bulk_reset.sheets.user_rules import UserRules, read_rules
@@ -120,6 +120,8 @@ def open_sheet(  # noqa: PLR0913  (the reading options)
         InputError: an option does not fit the sheet.
     """
     if is_remote(sheet):
+        from bulk_reset.sheets.remote.address import RemoteAddress  # noqa: PLC0415  (yarl)
+
         raise InputError(
             f"{RemoteAddress.of(str(sheet)).shown}: an address, not a file. Copy the sheet first: "
             "bulk_reset.workflows.remote_sheet.fetch, or use run, plan or check."

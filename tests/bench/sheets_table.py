@@ -1,8 +1,8 @@
 """Time and memory of a sheet, by its size: check, run, resume, and a workbook.
 
 The check of a CSV file is compared with pandas, which reads the same file in chunks and does no
-more. All are whole processes, with the start of Python and the imports. A run sends to the fast
-server without a quota.
+more; that of a workbook with calamine, which reads its cells. All are whole processes, with the
+start of Python and the imports. A run sends to the fast server without a quota.
 
 Memory is the peak of resident memory. The cost of a further row is the difference to the next
 smaller sheet, without the part that every process has.
@@ -35,6 +35,12 @@ import sys
 import pandas as pd
 chunks = pd.read_csv(sys.argv[1], dtype=str, chunksize=10_000)
 sys.stdout.write(str(sum(len(chunk) for chunk in chunks)))
+"""
+_CALAMINE: Final = """\
+import sys
+import python_calamine
+rows = python_calamine.CalamineWorkbook.from_path(sys.argv[1]).get_sheet_by_index(0).iter_rows()
+sys.stdout.write(str(sum(1 for _ in rows) - 1))
 """
 _PROFILE: Final = """\
 [templates]
@@ -79,7 +85,7 @@ def tables(rows: int, rounds: int, log: Log, *, is_full: bool) -> list[Table]:
             if not is_slow:
                 log(f"sheets: {size:,} rows, run, resume and a workbook")
                 figures += _runs(sheet, size, rounds)
-                figures.append(_workbook(Path(folder, "sheet.xlsx"), size))
+                figures += _workbooks(Path(folder, "sheet.xlsx"), size, rounds)
     return [_table(figures, rounds)]
 
 
@@ -131,10 +137,17 @@ def _runs(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
         yield _figure("resume, all done", rows, resumes, _ratio(resumes, checks, "check"))
 
 
-def _workbook(path: Path, rows: int) -> Figure:
-    measured = measure(our_command("check", write_xlsx(path, rows), "--json"))
-    _expect(json.loads(measured.stdout)["to_send"], rows, "check, XLSX")
-    return _figure("check, XLSX", rows, [measured])
+def _workbooks(path: Path, rows: int, rounds: int) -> Iterator[Figure]:
+    """Check a workbook and read its cells by turns; raises as ``_checks``."""
+    write_xlsx(path, rows)
+    checks, reads = [], []
+    for _ in range(rounds):
+        checks.append(measure(our_command("check", path, "--json")))
+        _expect(json.loads(checks[-1].stdout)["to_send"], rows, "check, XLSX")
+        reads.append(measure([sys.executable, "-c", _CALAMINE, str(path)]))
+        _expect(int(reads[-1].stdout), rows, "calamine")
+    yield _figure("check, XLSX", rows, checks, _ratio(checks, reads, "calamine"))
+    yield _figure("calamine", rows, reads)
 
 
 def _expect(found: int, expected: int, what: str) -> None:
@@ -159,8 +172,8 @@ def _table(figures: Sequence[Figure], rounds: int) -> Table:
         "time",
         caption=(
             "Whole processes; MB is the peak of resident memory; further rows: compared with the "
-            "next smaller sheet.\nTime: compared with pandas or check. "
-            f"Medians; rounds: {rounds}, but 1 for run and XLSX. Run: {where()}."
+            "next smaller sheet.\nTime: compared with pandas, check or calamine. "
+            f"Medians; rounds: {rounds}, but 1 for run. Run: {where()}."
         ),
     )
     for what in dict.fromkeys(figure.what for figure in figures):

@@ -37,7 +37,7 @@ from bulk_reset.jobs.job_files.job_value_types import (
     check_cron,
 )
 from bulk_reset.jobs.notify.notify_payload import EXAMPLE, payload_of
-from bulk_reset.sheets.remote.address import is_remote
+from bulk_reset.sheets.file_types import is_remote
 from bulk_reset.workflows.incident_query import query_of
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")

@@ -21,7 +21,8 @@ from bulk_reset.jobs.job_files.job_schema import PullFrom
 from bulk_reset.jobs.job_files.job_value_types import seconds_of
 from bulk_reset.jobs.notify.notify_webhook import host_of
 from bulk_reset.jobs.schedule.timetable import Timetable
-from bulk_reset.sheets.remote.address import RemoteAddress, is_remote
+from bulk_reset.sheets.file_types import is_remote
+from bulk_reset.sheets.remote.address import RemoteAddress
 
 SHOWN_DUES: Final = 5
 FREE_TEXT: Final = frozenset({"Update", "Column"})

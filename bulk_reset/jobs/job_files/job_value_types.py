@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from bulk_reset.core.errors import InputError
-from bulk_reset.sheets.remote.address import RemoteAddress, is_remote
+from bulk_reset.sheets.file_types import is_remote
+from bulk_reset.sheets.remote.address import RemoteAddress
 from bulk_reset.workflows.incident_query import UNITS
 
 _DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw])", re.ASCII)

@@ -20,19 +20,14 @@ from yarl import URL
 from bulk_reset.api.base_url import LOOPBACK
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.safe_text import one_line
+from bulk_reset.sheets.file_types import is_remote
 
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,20})://")
 _WEB: Final = frozenset({"http", "https"})
 _STORES: Final = frozenset({"s3"})
 _GOOGLE: Final = re.compile(r"/spreadsheets(?:/u/[0-9]+)?/d/([A-Za-z0-9_-]{10,100})(?:/.*)?")
 _GOOGLE_HOST: Final = "docs.google.com"
 _LONGEST_NAME: Final = 60
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
-
-
-def is_remote(sheet: object) -> bool:
-    """Return whether the name of a sheet is an address."""
-    return isinstance(sheet, str) and _SCHEME.match(sheet) is not None
 
 
 @dataclass(frozen=True, slots=True)

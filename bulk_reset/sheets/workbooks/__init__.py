@@ -10,6 +10,7 @@ Public surface:
     worksheet_scan     whether there is anything that calamine does not report
     workbook_xml       formulas without results, special formats, hidden rows
     merged_cells       cells that merged ranges cover
+    unusual_markup     what calamine reads wrongly; xml_rewriting: the same as calamine reads it
     xml_parts          XML of unknown origin, in linear time
     ods                .ods files; ods_tables, ods_cells: their rows and cells
     xlsb               .xlsb files: what their records say beside calamine's cells

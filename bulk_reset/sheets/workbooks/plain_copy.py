@@ -9,7 +9,7 @@ from typing import Final
 from xml.sax.saxutils import quoteattr
 
 from bulk_reset.sheets.workbooks.package import Package, SheetPart
-from bulk_reset.sheets.workbooks.xml_parts import rewrite
+from bulk_reset.sheets.workbooks.xml_rewriting import rewrite
 
 _MAIN: Final = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _DOCUMENT: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

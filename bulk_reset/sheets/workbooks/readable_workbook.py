@@ -18,10 +18,9 @@ import python_calamine as calamine
 
 from bulk_reset.core.errors import SheetError
 from bulk_reset.sheets.workbooks.package import Package, SheetPart
-from bulk_reset.sheets.workbooks.plain_copy import plain_copy
+from bulk_reset.sheets.workbooks.unusual_markup import has_unusual_text
 from bulk_reset.sheets.workbooks.workbook_xml import WorksheetFacts, read_facts, read_odd_styles
 from bulk_reset.sheets.workbooks.worksheet_scan import WorksheetScan, scan_worksheet
-from bulk_reset.sheets.workbooks.xml_parts import has_unusual_text
 
 _FEW_CELLS: Final = 1 << 24
 _MAX_CELLS: Final = 1 << 27
@@ -74,6 +73,8 @@ class Readable:
             self._use_copy()
 
     def _use_copy(self) -> None:
+        from bulk_reset.sheets.workbooks.plain_copy import plain_copy  # noqa: PLC0415  (urllib)
+
         packed, self.has_broken = plain_copy(self._package, self.sheets)
         self._workbook = calamine.CalamineWorkbook.from_filelike(io.BytesIO(packed.getbuffer()))
         self._positions = list(range(len(self.sheets)))

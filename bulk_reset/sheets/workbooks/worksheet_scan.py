@@ -17,7 +17,7 @@ from typing import IO, Final
 import numpy as np
 import numpy.typing as npt
 
-from bulk_reset.sheets.workbooks.xml_parts import has_bytes, is_unusual
+from bulk_reset.sheets.workbooks.unusual_markup import has_bytes, is_unusual
 
 _BLOCK_BYTES: Final = 1 << 18
 """Small enough for the CPU's cache, in which every search below finds the block."""
@@ -49,7 +49,7 @@ class WorksheetScan:
     """The result.
 
     Attributes:
-        is_unusual: whether calamine may read it wrongly, see ``xml_parts``.
+        is_unusual: whether calamine may read it wrongly, see ``unusual_markup``.
         is_measured: whether ``rows`` and ``columns`` are right.
         has_suspects: whether there may be formulas without a certain result, errors, special
             formats or hidden rows.
