@@ -258,9 +258,11 @@ def test_a_stop_between_parts_leaves_the_row_pending(
     first = command(*arguments)
     assert (first.returncode, read_csv(tmp_path / "incidents.report.csv")) == (3, [])
     assert f"{ROWS} rows are pending" in first.stderr
-    for _ in range(3):
-        done = command(*arguments)
-    assert done.returncode == 0, done.stderr
+    # How many rejections a run takes depends on how many requests are in flight.
+    codes = []
+    while codes[-1:] != [0] and len(codes) < 12:
+        codes.append(command(*arguments).returncode)
+    assert codes == [3] * (len(codes) - 1) + [0]
     assert statuses(tmp_path / "incidents.report.csv") == {"updated": ROWS}
     assert sandbox.get("/_stats")["comments"] == ROWS
 
