@@ -37,6 +37,7 @@ def test_a_run_that_is_killed_repeatedly_updates_every_row(
     assert result.kills == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("message", "more"),
     [

@@ -115,6 +115,7 @@ def test_a_terminal_session_shows_what_really_happens(block: Block, folder: Path
         assert comparable(printed) == comparable(shown), command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block",
     [block for path in PAGES for block in blocks(path, "python")],

@@ -52,6 +52,7 @@ def test_a_python_example_prints_what_the_readme_shows(block: Block, folder: Pat
     assert run_program(block.body, folder) == tidy(block.printed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code"), [(row[2].strip("`"), int(row[3])) for row in SAMPLE_ROWS]
 )

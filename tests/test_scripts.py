@@ -18,6 +18,7 @@ SCRIPTS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script_finds_all_that_it_imports(script: str, tmp_path: Path) -> None:
     """Python adds only the script's own folder to its search path."""

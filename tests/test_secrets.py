@@ -171,6 +171,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "place"),
     [

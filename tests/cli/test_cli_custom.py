@@ -152,6 +152,7 @@ def test_a_comment_whose_response_is_lost_is_found_in_the_timeline(
     assert found["error_message"].endswith("; found in the timeline: the comment was added")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("again", ["incidents.failed.csv", "incidents.csv", "no-before"])
 def test_a_comment_in_doubt_is_looked_up_before_it_is_sent_again(

@@ -112,6 +112,7 @@ def test_a_sheet_that_fails_as_a_whole_makes_few_events(
     assert (numbers["bulk_reset_rows failed"], numbers["bulk_reset_exit_code"]) == (400, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", ["/dev/full", "/dev/stdout"])
 def test_a_log_that_cannot_be_written_ends_no_run(
     log: str, start_sandbox: StartSandbox, tmp_path: Path

@@ -81,6 +81,7 @@ REDIRECTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirection", "more"),
     [

@@ -215,6 +215,7 @@ def test_two_schedulers_run_each_due_time_once(
     assert max(two.late_s.values()) < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("is_shared", [True, False])
 def test_whichever_is_killed_each_of_100_due_times_is_done_once(

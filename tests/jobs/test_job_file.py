@@ -720,6 +720,7 @@ def test_no_table_of_anything_brings_an_error_of_others(
         assert KEY not in str(error)  # noqa: PT017  (it need not be raised)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     text=st.text() | st.lists(st.sampled_from([*KNOWN, "=", "[", "]", '"', "\n", " "])).map("".join)

@@ -746,6 +746,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
         JobFolder(tmp_path / "gone", StateFolder(tmp_path / "s"), new_run_log())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_each_due_time_is_run_once_or_recorded_as_missed(seed: int, runner: Runner) -> None:
     """Three days of restarts, kills, long runs and deaths at random: totals match."""

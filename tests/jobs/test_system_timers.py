@@ -102,6 +102,7 @@ def test_the_timer_asks_every_minute_over_both_clock_changes(change: str, tmp_pa
     assert list(dict.fromkeys(times)) == [f"{one:%Y-%m-%d %H:%M:%S}" for one in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schedule", "change"),
     [

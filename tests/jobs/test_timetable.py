@@ -382,6 +382,7 @@ PAUSES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(told=TIMETABLES, night=st.sampled_from(NIGHTS_OF_THE_YEAR), pauses=PAUSES)
 def test_each_due_time_is_decided_exactly_once(
@@ -407,6 +408,7 @@ def test_each_due_time_is_decided_exactly_once(
     assert handled == dues(told, begins_at, handled_at)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     jitter_s=st.sampled_from([0.0, 45.0, 300.0]),

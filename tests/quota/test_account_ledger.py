@@ -646,6 +646,7 @@ limits = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(
     windows=limits,

@@ -25,6 +25,7 @@ from bulk_reset.quota.windows import Window, ideal_s, windows_of
 ACCOUNT = windows_of()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 )

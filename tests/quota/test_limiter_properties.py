@@ -306,6 +306,7 @@ OTHER_CLIENTS = {
 LEAVES_AFTER_S = 150.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("due_text", [False, True])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])

@@ -216,6 +216,7 @@ def test_both_stores_answer_alike_and_never_exceed_a_window(
         both.close()
 
 
+@pytest.mark.slow
 def test_weights_divide_the_permits(both: Both) -> None:
     """Of two runs that always ask, one with four times the weight gets four times as many."""
     high, low = Holder("high", 4), Holder("low", 1)

@@ -170,6 +170,7 @@ def read_again(found: Path) -> list[list[str]]:
 ANY = st.sampled_from("=+-@'\";, \t\r\n\uff1d\u3000") | st.characters()
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     name=st.text(ANY, min_size=1, max_size=9),

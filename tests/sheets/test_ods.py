@@ -154,6 +154,7 @@ def test_formats_of_a_profile_apply_to_dates_and_durations(path: Path, tmp_path:
 # --- Tables ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_table_anywhere_on_the_worksheet_has_its_row_numbers(path: Path) -> None:
     """Blank rows and columns are written as repetitions, and are counted."""
     blank = "<t:table-cell t:number-columns-repeated='3'/>"

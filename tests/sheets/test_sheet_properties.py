@@ -143,6 +143,7 @@ def assert_all_arrive(path: Path, table: list[list[str]], **options: Any) -> Non
     assert {number for number, _ in found.row_errors} == rows_with_text(table) - sent.keys()
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(
     table=tables(characters()),
@@ -178,6 +179,7 @@ def test_any_csv_table_is_read_unchanged(
     assert {number for number, _ in found.row_errors} == wrong
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     table=tables(characters(exclude_characters="\ufffe\uffff")),  # no characters of XML
@@ -200,6 +202,7 @@ def test_any_xlsxwriter_table_is_read_unchanged(
 ESCAPE: Final = re.compile(r"_x[0-9a-fA-F]{4}_")
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     # openpyxl refuses control characters, and writes a carriage return unescaped, which every
@@ -237,6 +240,7 @@ VALUES: Final = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(values=VALUES, incident_id=ids(1) | st.text(max_size=26))
 def test_check_accepts_exactly_what_the_published_schema_accepts(

@@ -59,6 +59,7 @@ def test_wrong_delimiter_gives_a_header_of_one_column(path: Path) -> None:
     assert caught.value.header == ("id,title",)
 
 
+@pytest.mark.slow
 def test_wrong_encoding_is_an_error_anywhere_in_the_file(path: Path) -> None:
     """Text that does not decode is not replaced by question marks."""
     for text in ("id,título\na,b\n", "id,title\na,b\n" * 100_000 + "a,título\n"):

@@ -274,6 +274,7 @@ def test_workbook_named_csv_is_an_error(path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_large_workbook_gives_a_notice_before_it_is_read(tmp_path: Path) -> None:
     """The notice explains the delay and how to avoid it."""
     path = tmp_path / "large.xlsx"

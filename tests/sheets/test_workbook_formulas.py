@@ -96,6 +96,7 @@ def test_error_is_found_in_the_markup_of_other_programs(
     )
 
 
+@pytest.mark.slow
 def test_errors_beside_and_below_the_table_keep_their_cells(path: Path) -> None:
     """An error left of the table, in a far row or after a megabyte keeps its position."""
 

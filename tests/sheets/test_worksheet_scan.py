@@ -35,6 +35,7 @@ SUSPECTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", SUSPECTS.values(), ids=SUSPECTS)
 def test_suspect_is_found_at_every_border_of_a_block(piece: bytes) -> None:
     """A piece of markup that is cut by the end of a block is seen as a whole."""

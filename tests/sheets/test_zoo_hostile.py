@@ -105,6 +105,7 @@ HOSTILE: Final[dict[str, tuple[str, Make, str, int]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "make", "words", "most_mb"), HOSTILE.values(), ids=HOSTILE)
 def test_file_that_would_fill_the_memory_is_an_error(
     ending: str, make: Make, words: str, most_mb: int, tmp_path: Path
