@@ -94,3 +94,18 @@ def test_time_left_counts_all_permits_that_must_return_first(account: Account) -
         account.now_s += 10.0
 
     assert account.begin(windows_of()).outlook()[0] == pytest.approx(50.0, abs=0.011)
+
+
+def test_slow_run_with_a_lifted_quota_uses_no_more_permits_than_it_sends(account: Account) -> None:
+    """A stock that lasts longer than a lease is renewed; at its end it would count as used."""
+    run = account.begin(LIFTED)
+    for number in range(300):
+        account.now_s += 0.1
+        run.ask(lambda: None, number)
+        assert run.delay() is None
+        run.take()
+        run.end(0.0)
+    run.close()
+
+    assert run.peaks() == pytest.approx((10, 300), abs=1)
+    assert run.calls < 30
