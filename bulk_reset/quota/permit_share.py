@@ -139,14 +139,16 @@ class PermitShare:
         left, now = self._granted - self._used, self._clock()
         if (left > self._low and now < self._renew_at) or now < self._ask_at:
             return
+        want, stock = self._want(requests), self.stock
+        batch = self._batch if stock <= self._low else max(0, self._batch - stock)
         if not self._store.is_remote:
-            self.exchange(self._want(requests))
+            self.exchange(want, batch)
         elif self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._ask_in_thread(wake, self._want(requests)))
+            self._task = asyncio.create_task(self._ask_in_thread(wake, want, batch))
 
-    async def _ask_in_thread(self, wake: Callable[[], None], want: int) -> None:
+    async def _ask_in_thread(self, wake: Callable[[], None], want: int, batch: int) -> None:
         try:
-            await asyncio.to_thread(self.exchange, want)
+            await asyncio.to_thread(self.exchange, want, batch)
         finally:
             wake()
 
@@ -198,8 +200,12 @@ class PermitShare:
         """Return the most requests of the account that counted in each window."""
         return self._peaks
 
-    def exchange(self, want: int) -> PermitAnswer | None:
+    def exchange(self, want: int, batch: int | None = None) -> PermitAnswer | None:
         """Call the store now; return its answer, or None if it cannot be reached.
+
+        Args:
+            want: requests left to send.
+            batch: up to so many permits are asked for; by default as many as at the start.
 
         Raises:
             InputError: the store cannot be used at all.
@@ -207,7 +213,7 @@ class PermitShare:
         with self._calling:
             asked_at = self._clock()
             with self._guard:
-                request = self._request(want, asked_at)
+                request = self._request(want, self._batch if batch is None else batch, asked_at)
             try:
                 answer = self._store.exchange(request)
             except StoreUnreachableError as error:
@@ -220,7 +226,7 @@ class PermitShare:
                 self._apply(request, answer, asked_at)
             return answer
 
-    def _request(self, want: int, now: float) -> PermitRequest:
+    def _request(self, want: int, batch: int, now: float) -> PermitRequest:
         old, windows = self._answer, self._windows
         self.calls += 1
         widest = windows[-1].limit
@@ -239,7 +245,7 @@ class PermitShare:
             answered=self._answered,
             ages_us=tuple(int((now - at) * 1_000_000) for at in self._unreported),
             want=want,
-            batch=self._batch if self.stock <= self._low else max(0, self._batch - self.stock),
+            batch=batch,
             weight=self._weight,
             reserve=reserve if is_long else 0,
             # The last call ends the lease at once, so that no later run waits for this one.
