@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from bulk_reset.jobs.job_runs.run_record import JobState
 from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
 _LOOPBACK = ("--host", "127.0.0.1")
+_STOP_S = 20
 _JOB = """
 [source]
 sheet = "incidents.csv"
@@ -66,11 +67,20 @@ def dask_cluster(folder: Path, workers: int, threads: int) -> Iterator[Cluster]:
             cluster.workers.append(worker)
         yield cluster
     finally:
-        for process in (*cluster.workers, cluster.scheduler):
-            if process.poll() is None:
-                process.terminate()
-        for process in (*cluster.workers, cluster.scheduler):
-            process.wait(timeout=60)
+        # The workers first: one that has lost its scheduler may wait for it.
+        _stop(cluster.workers)
+        _stop([cluster.scheduler])
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _begin(part: str, *arguments: str, folder: Path) -> subprocess.Popen[bytes]:
