@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from programs import clean_environment
+from programs import run_python
 
 HERE = Path(__file__).parent
 FILES = (path for folder in (HERE, HERE / "bench") for path in folder.glob("[!_]*.py"))
@@ -25,13 +23,5 @@ def test_script_finds_all_that_it_imports(script: str, tmp_path: Path) -> None:
     # As ``python SCRIPT`` does, without the call of ``main``.
     program = "import runpy, sys; sys.path[0] = sys.argv[1]; runpy.run_path(sys.argv[2])"
     path = HERE / script
-    done = subprocess.run(
-        [sys.executable, "-c", program, path.parent, path],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_python("-c", program, path.parent, path, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from programs import ROOT, clean_environment
+from programs import ROOT, run_python
 
 HEAVY = (
     "asyncio",
@@ -34,18 +33,6 @@ HEAVY = (
     "rich",
     "tomllib",
 )
-
-
-def run_code(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a new interpreter."""
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.mark.slow
@@ -84,7 +71,7 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> Non
         "from bulk_reset.cli import main\n"
         "main()\n"
     )
-    done = run_code(program)
+    done = run_python("-c", program)
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout + done.stderr
 
 
@@ -98,7 +85,7 @@ def test_a_check_imports_nothing_that_sends(tmp_path: Path) -> None:
         "heavy = ('aiohttp', 'stamina', 'pandas', 'ssl', 'yarl')\n"
         "print(rows, [m for m in heavy if m in sys.modules])\n"
     )
-    done = run_code(program)
+    done = run_python("-c", program)
     assert (done.stdout, done.stderr) == ("1 []\n", "")
 
 
@@ -108,20 +95,13 @@ def test_the_first_page_does_not_wait_for_pandas() -> None:
         "import sys, bulk_reset.web.server\n"
         "print([m for m in ('pandas', 'numpy', 'openpyxl', 'pydantic') if m in sys.modules])\n"
     )
-    done = run_code(program)
+    done = run_python("-c", program)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_a_usage_error_exits_with_2() -> None:
     """A usage error sends nothing, and has an exit code of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bulk_reset", "run"],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-m", "bulk_reset", "run")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Missing argument 'SHEET'" in done.stderr
 

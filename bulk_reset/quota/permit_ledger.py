@@ -363,12 +363,7 @@ class PermitLedger:
         return wait_us or _LEASED_WAIT_US, cause
 
     def _answer(
-        self,
-        request: PermitRequest,
-        lease: Lease,
-        used: tuple[int, ...],
-        wait_us: int,
-        cause: str,
+        self, request: PermitRequest, lease: Lease, used: tuple[int, ...], wait_us: int, cause: str
     ) -> PermitAnswer:
         meta = self.meta
         others = len(self.leases) - (request.holder in self.leases)

@@ -97,7 +97,6 @@ class PermitShare:
         self._unreported: list[float] = []
         self._peaks = (0,) * len(self._windows)
         self._deadline = self._ask_at = self._free_at = self._asked_at = _NEVER
-        self._renew_at = _NEVER
         self._doubted = 0
         self._task: asyncio.Task[None] | None = None
         self._batch = max(1, self._windows[0].limit // _BATCHES_PER_WINDOW)
@@ -137,7 +136,7 @@ class PermitShare:
         its permits count as used.
         """
         left, now = self._granted - self._used, self._clock()
-        if (left > self._low and now < self._renew_at) or now < self._ask_at:
+        if (left > self._low and now < self._deadline - LEASE_S / 2) or now < self._ask_at:
             return
         want, stock = self._want(requests), self.stock
         batch = self._batch if stock <= self._low else max(0, self._batch - stock)
@@ -267,7 +266,6 @@ class PermitShare:
             if passed_s > longest_s * (1 + _DRIFT) + _MARGIN_S:
                 # Permits may have returned early, so this answer is not used.
                 self._doubted, self._deadline, self._ask_at = answer.epoch, _NEVER, _NEVER
-                self._renew_at = _NEVER
                 return
         self._asked_at = asked_at
         if old is None or (old.epoch, old.generation) != (answer.epoch, answer.generation):
@@ -278,7 +276,6 @@ class PermitShare:
             del self._unreported[: len(request.ages_us)]
         self._answer, self._granted, self.others = answer, answer.granted, answer.others
         self._deadline = asked_at + LEASE_S - _MARGIN_S
-        self._renew_at = asked_at + LEASE_S / 2
         self._free_at = asked_at + answer.wait_us / 1_000_000
         self._ask_at = min(self._free_at, self._clock() + LONGEST_WAIT_US / 1_000_000)
         self._peaks = tuple(map(max, self._peaks, answer.used or self._peaks))

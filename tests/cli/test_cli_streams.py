@@ -26,6 +26,7 @@ from programs import (
     SandboxProcess,
     clean_environment,
     read_csv,
+    run_python,
     write_sheet,
 )
 from terminal import rest_of, seen_on_a_terminal
@@ -342,15 +343,7 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str, tmp_path
     """Ctrl-C right after the start prints no traceback."""
     write_sheet(tmp_path / "incidents.csv", 3)
     command = ["run", "incidents.csv", "--sandbox", "--account", module]
-    done = subprocess.run(
-        [sys.executable, "-c", EARLY, *command],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-c", EARLY, *command, folder=tmp_path)
     assert (done.returncode, NOISE.search(done.stdout + done.stderr)) == (130, None)
 
 
@@ -358,15 +351,7 @@ def run_program(
     program: str, arguments: list[str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of Python that has the command's arguments."""
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=folder,
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_python("-c", program, *arguments, folder=folder, FLASHDUTY_APP_KEY=KEY)
 
 
 LAST = """
@@ -406,15 +391,8 @@ def test_warnings_as_errors_change_nothing(tmp_path: Path) -> None:
         "console.Output.notice = lambda *a: (warnings.warn('of a library'), notice(*a))\n"
         "from bulk_reset.__main__ import main\nmain()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, "check", "incidents.csv"],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    more = ("-W", "error", "-c", program, "check", "incidents.csv")
+    done = run_python(*more, folder=tmp_path)
     assert (done.returncode, "of a library" in done.stderr) == (0, False)
 
 
