@@ -110,6 +110,7 @@ def _ignore_signals() -> None:
 def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()
     _disable_core_dumps()
     _exit_on_signals()
     make_streams_last()
@@ -137,6 +138,7 @@ def main() -> None:
         sys.exit(ExitCode.INTERNAL)
     finally:
         _ignore_signals()
+        gc.freeze()  # the interpreter would search all objects once more before it ends
 
 
 def _disable_core_dumps() -> None:
