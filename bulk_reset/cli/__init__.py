@@ -138,7 +138,7 @@ def main() -> None:
         sys.exit(ExitCode.INTERNAL)
     finally:
         _ignore_signals()
-        gc.freeze()  # the interpreter would search all objects once more before it ends
+        gc.freeze()  # the interpreter searches all objects before it ends
 
 
 def _disable_core_dumps() -> None:
