@@ -387,6 +387,7 @@ def test_a_caller_that_retries_gets_the_result_of_the_last_run(
         assert command(*ask, "--resume").returncode == 4
 
 
+@pytest.mark.slow
 def test_of_ten_checks_at_once_one_runs_the_job_and_all_exit_0(
     begin: Begin, tmp_path: Path
 ) -> None:
