@@ -7,8 +7,9 @@ such cells are recorded as odd, unless the user gave the format of their text.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeGuard
 
 import numpy as np
@@ -22,6 +23,7 @@ Formats = Mapping[int, CellFormat]
 """0-based column -> the format of its dates and numbers."""
 _NO_FORMATS: Final[Formats] = {}
 _FIRST_PRINTABLE: Final = 0x20
+_ROWS_AT_ONCE: Final = 256
 _ALLOWED_CONTROLS: Final = tuple(b"\t\n\r")
 
 
@@ -32,10 +34,23 @@ def text_chunk(
     formats: Formats = _NO_FORMATS,
 ) -> Chunk:
     """Convert rows of typed cells to text; short rows are padded, long ones cut to the width."""
-    if set(map(len, rows)) - {width}:
-        rows = [(*row[:width], *[""] * (width - len(row))) for row in rows]
-    columns = list(zip(*rows, strict=True)) or [()] * width
-    return text_columns(numbers, columns, formats)
+    return text_columns(numbers, cells_by_column(iter(rows), len(rows), width), formats)
+
+
+def cells_by_column(rows: Iterator[Sequence[object]], most: int, width: int) -> list[list[object]]:
+    """Return the cells of the next rows, at most so many, in as many columns as the width.
+
+    Few rows are held at once: Python searches all objects for garbage after some hundred new
+    lists that were not freed, which would take longer than to read them.
+    """
+    columns: list[list[object]] = [[] for _ in range(width)]
+    for start in range(0, most, _ROWS_AT_ONCE):
+        piece = list(itertools.islice(rows, min(_ROWS_AT_ONCE, most - start)))
+        if set(map(len, piece)) - {width}:
+            piece = [(*row[:width], *[""] * (width - len(row))) for row in piece]
+        for column, cells in zip(columns, zip(*piece, strict=True), strict=bool(piece)):
+            column.extend(cells)
+    return columns
 
 
 def text_columns(

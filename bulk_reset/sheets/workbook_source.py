@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeGuard
 
-from bulk_reset.sheets.cell_texts import Formats, text_chunk
+from bulk_reset.sheets.cell_texts import Formats, cells_by_column, text_columns
 from bulk_reset.sheets.chunk import Chunk
 from bulk_reset.sheets.workbooks.workbook import open_workbook_sheet
 
@@ -35,9 +35,13 @@ class WorkbookSource:
         """Yield chunks; see ``sheet.Source``."""
         width, first = len(self.header), self.header_row + 1
         rows = itertools.islice(self._found.rows(), self.header_row, None)
-        while cells := list(itertools.islice(rows, chunk_rows)):
-            yield text_chunk(range(first, first + len(cells)), cells, width, self.formats)
-            first += len(cells)
+        while True:
+            columns = cells_by_column(rows, chunk_rows, width)
+            count = len(columns[0])
+            if not count:
+                return
+            yield text_columns(range(first, first + count), columns, self.formats)
+            first += count
 
 
 def is_copyable(source: object) -> TypeGuard[WorkbookSource]:
