@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from bulk_reset.cli import settings
 from bulk_reset.cli.help_text import has_more_options, help_text, usage
 from bulk_reset.cli.value_conversion import skip_needless_conversion
+from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
@@ -107,6 +108,13 @@ class AppGroup(_OwnHelp, TyperGroup):
 
     A command may have a name of two words, such as ``plan show`` beside ``plan SHEET``.
     """
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments; without any, show the help where no command is the default."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            typer.echo(self.get_help(ctx), err=True)
+            ctx.exit(ExitCode.INPUT)
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: Context, args: list[str]
