@@ -189,7 +189,9 @@ def _is_plain(session: aiohttp.ClientSession) -> bool:
 
 async def _read_bounded(stream: aiohttp.StreamReader, most_bytes: int) -> bytes:
     """Read an answer, up to about this many bytes; the stream is at its end if that was all."""
-    content = await stream.read(most_bytes + 1)
+    size = most_bytes + 1
+    # Nearly all answers are complete when their head is read.
+    content = stream.read_nowait(size) if stream.is_eof() else await stream.read(size)
     if stream.at_eof():
         return content
     parts = bytearray(content)
