@@ -134,13 +134,13 @@ def find_differing(
     before: dict[str, Any] = {}
     differing: list[str] = []
     for name, value in wanted.items():
-        if name in own:
-            live = own[name]
+        is_standard = name in _STANDARD
+        live = incident.get(name) if is_standard else live_value(incident, name)
+        before[name] = live = own.get(name, live)
+        if is_standard and live is None:
+            is_there = value in _EMPTY  # most fields have no value, so this is decided here
         else:
-            live = incident.get(name) if name in _STANDARD else live_value(incident, name)
-        before[name] = live
-        # No value is as the empty text; most fields have none, so this is decided here.
-        is_there = value in _EMPTY if live is None else has_value(name, live, value)
+            is_there = has_value(name, live, value)
         if not is_there:
             differing.append(name)
     return before, differing
