@@ -137,10 +137,9 @@ def find_differing(
         is_standard = name in _STANDARD
         live = incident.get(name) if is_standard else live_value(incident, name)
         before[name] = live = own.get(name, live)
-        if is_standard and live is None:
-            is_there = value in _EMPTY  # most fields have no value, so this is decided here
-        else:
-            is_there = has_value(name, live, value)
+        # Most fields have no value, which needs no call.
+        is_empty = is_standard and live is None
+        is_there = value in _EMPTY if is_empty else has_value(name, live, value)
         if not is_there:
             differing.append(name)
     return before, differing
