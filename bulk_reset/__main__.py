@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 import warnings
 
@@ -12,6 +14,10 @@ def main() -> None:
     """Run the command; Ctrl-C prints no traceback, also while modules are imported."""
     # Warnings of libraries are for programmers; with PYTHONWARNINGS=error they would be errors.
     warnings.simplefilter("ignore")
+    # Nothing is garbage while modules are imported.
+    gc.disable()
+    # numpy starts a thread for each core otherwise; nothing here computes with matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from bulk_reset.cli import main as run_command  # noqa: PLC0415
 

@@ -7,6 +7,7 @@ State: the context of the command that runs. Imported by no other package.
 
 Public surface:
     main, app            the program
+    commands             every command, by its name
     check, run, plan …   one module for each command
     arguments, shared                      options that several commands have
     sheet_, connection_, approval_options  of how a sheet is read, where rows go, and approvals
@@ -33,30 +34,8 @@ from typing import NoReturn
 import typer
 
 from bulk_reset.api.credentials import redact
-from bulk_reset.cli import (
-    account,
-    approve,
-    audit,
-    check,
-    completion,
-    config,
-    docs,
-    job,
-    plan,
-    plan_show,
-    pull,
-    replace,
-    report,
-    run,
-    runs,
-    sandbox,
-    schedule,
-    template,
-    undo,
-    verify,
-    web,
-)
-from bulk_reset.cli.app_command import AppCommand, AppGroup
+from bulk_reset.cli import completion
+from bulk_reset.cli.commands import ProgramGroup
 from bulk_reset.cli.console import print_error, print_topic
 from bulk_reset.cli.next_steps import PROGRAM
 from bulk_reset.cli.streams import make_streams_last
@@ -67,40 +46,16 @@ from bulk_reset.core.safe_text import without_controls
 _GC_THRESHOLDS = (50_000, 50, 50)
 """Tens of thousands of rows are alive at a time and are freed without the garbage collector. Its
 default is a collection after every 700 objects, up to a fifth of the run time."""
-_INCIDENTS, _JOBS, _MORE = "Incidents", "Jobs", "More"
 
 app = typer.Typer(
     name=PROGRAM,
-    cls=AppGroup,
+    cls=ProgramGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    pull.pull,
-    check.check,
-    plan.plan,
-    approve.approve,
-    run.run,
-    replace.replace,
-    verify.verify,
-    undo.undo,
-    report.report,
-    template.template,
-):
-    app.command(cls=AppCommand, rich_help_panel=_INCIDENTS)(command)
-app.add_typer(audit.audit, rich_help_panel=_INCIDENTS)
-app.command("plan show", cls=AppCommand, rich_help_panel=_INCIDENTS)(plan_show.show)
-app.command("plan diff", cls=AppCommand, rich_help_panel=_INCIDENTS)(plan_show.diff)
-app.add_typer(job.job, rich_help_panel=_JOBS)
-app.command(cls=AppCommand, rich_help_panel=_JOBS)(schedule.schedule)
-app.add_typer(runs.runs, rich_help_panel=_JOBS)
-app.command(cls=AppCommand, rich_help_panel=_INCIDENTS)(web.web)
-for command in (account.account, sandbox.sandbox, config.config, docs.docs, completion.completion):
-    app.command(cls=AppCommand, rich_help_panel=_MORE)(command)
-app.command("help", cls=AppCommand, rich_help_panel=_MORE)(docs.help_)
 
 
 @app.callback(invoke_without_command=True)
@@ -155,6 +110,7 @@ def _ignore_signals() -> None:
 def main() -> None:
     """Run the command; an unexpected error is one line (with ``-v`` its traceback), exit 70."""
     gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()
     _disable_core_dumps()
     _exit_on_signals()
     make_streams_last()
@@ -182,6 +138,7 @@ def main() -> None:
         sys.exit(ExitCode.INTERNAL)
     finally:
         _ignore_signals()
+        gc.freeze()  # the interpreter searches all objects before it ends
 
 
 def _disable_core_dumps() -> None:

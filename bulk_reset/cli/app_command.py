@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 
 from bulk_reset.cli import settings
 from bulk_reset.cli.help_text import has_more_options, help_text, usage
+from bulk_reset.cli.value_conversion import skip_needless_conversion
 from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ def place_of(context: Context) -> settings.Place:
 
 class _OwnHelp(_Base):
     """What a command and a group have in common: their help, defaults, and remembered context."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401  (typer's)
+        super().__init__(*args, **settings)
+        for param in self.params:
+            skip_needless_conversion(param)
+
+    def get_help_option(self, ctx: Context) -> TyperOption | None:
+        """Return ``--help``."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            skip_needless_conversion(option)
+        return option
 
     def get_help(self, ctx: Context) -> str:
         """Return the help as plain text."""
@@ -118,6 +131,7 @@ def _help_all() -> TyperOption:
     help_option(["--help-all"])(holder)
     option = cast("TyperOption", holder.params.pop())
     option.callback, option.help = _show_all, "Show all options and exit."
+    skip_needless_conversion(option)
     return option
 
 
@@ -179,7 +193,7 @@ def _defaults(command: Command, context: Context, args: list[str]) -> Iterator[N
         yield
         return
     root = cast("TyperGroup", context.find_root().command)
-    shared = settings.shared_keys(settings.options_by_place(root))
+    shared = _shared_by_commands(root)
     for param in command.params:
         if isinstance(param, TyperOption) and param.expose_value:
             param.envvar = settings.variables_of(place, settings.key_of(param), shared)
@@ -193,6 +207,13 @@ def _defaults(command: Command, context: Context, args: list[str]) -> Iterator[N
         raise
     finally:
         context.default_map = None  # a group's are not those of its commands
+
+
+def _shared_by_commands(root: TyperGroup) -> frozenset[str]:
+    """Return the options that have a variable for all commands; none where no variable is set."""
+    if not any(name.startswith(settings.PREFIX) for name in os.environ):
+        return frozenset()  # does not import every command
+    return settings.shared_keys(settings.options_by_place(root))
 
 
 def _raise_with_place(error: typer.BadParameter, context: Context, defaults: _FileDefaults) -> None:

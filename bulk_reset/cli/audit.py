@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bulk_reset.records.audit_chain import ChainCheck
 
 audit = typer.Typer(
+    add_completion=False,
     name="audit",
     cls=AppGroup,
     help="""Verify the audit of a report.

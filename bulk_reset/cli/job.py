@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bulk_reset.jobs.job_runs.state_folder import StateFolder
 
 job = typer.Typer(
+    add_completion=False,
     name="job",
     cls=AppGroup,
     help="""Check, list, run and install jobs that are defined in files.

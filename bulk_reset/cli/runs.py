@@ -21,7 +21,7 @@ from bulk_reset.core.errors import ExitCode
 if TYPE_CHECKING:
     from bulk_reset.jobs.job_runs.run_record import RunRecord
 
-runs = typer.Typer(name="runs", cls=AppGroup)
+runs = typer.Typer(name="runs", cls=AppGroup, add_completion=False)
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 _SHOWN = 30
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import KEY, Begin, SandboxProcess, read_csv, seed_id, write_sheet
+from programs import KEY, Begin, SandboxProcess, read_csv, seed_id, settled, write_sheet
 from terminal import seen_on_a_terminal
 
 from bulk_reset.jobs.job_runs.run_record import JobState, RunRecord
@@ -230,6 +230,7 @@ def test_run_has_the_exit_code_of_the_run(
     (tmp_path / "in.csv").write_text(
         "incident_id,title\n" + "".join(f"{n:024x},Of no incident\n" for n in range(1, 4))
     )
+    settled(tmp_path / "in.csv")
     text = f'[source]\nsheet = "{sheet}"\n{REHEARSAL}{NO_PAGE}[limits]\n{limits}\n'
     write_job(tmp_path, text)
     done = command("job", "run", "nightly.toml", "--state-dir", "state")
@@ -386,6 +387,7 @@ def test_a_caller_that_retries_gets_the_result_of_the_last_run(
         assert command(*ask, "--resume").returncode == 4
 
 
+@pytest.mark.slow
 def test_of_ten_checks_at_once_one_runs_the_job_and_all_exit_0(
     begin: Begin, tmp_path: Path
 ) -> None:
@@ -420,6 +422,7 @@ def test_a_check_notifies_an_invalid_job_file_once(command: Command, tmp_path: P
 def test_why_a_sheet_was_refused_is_shown(command: Command, tmp_path: Path) -> None:
     """By the run itself, quietly too, and by runs show."""
     (tmp_path / "in.csv").write_text("incident_id,title\nno-id,Disk full\n")
+    settled(tmp_path / "in.csv")
     write_job(tmp_path, f"{SHEET}{REHEARSAL}{NO_PAGE}")
     why = "row 2, incident_id: 'no-id': 5 characters; an ID has 24. Copy the whole ID."
     run = ("job", "run", "nightly.toml", "--state-dir", "state")

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +116,7 @@ def read_again_and_again(text: str) -> dict[Keys, int]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(statements=st.lists(STATEMENTS, max_size=12), end=st.sampled_from(["\n", "\r\n"]))
 def test_lines_match_those_found_by_repeated_parsing(statements: list[str], end: str) -> None:

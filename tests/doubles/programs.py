@@ -112,6 +112,11 @@ def write_sheet(path: Path, rows: int, title: str = "Renamed service") -> Path:
         writer = csv.writer(file)
         writer.writerow(["incident_id", "title"])
         writer.writerows([seed_id(n), f"{title} {n}"] for n in range(1, rows + 1))
+    return settled(path)
+
+
+def settled(path: Path) -> Path:
+    """Let a file look a minute old, so that jobs do not wait for it to settle; return it."""
     settled_at = time.time() - 60
     os.utime(path, (settled_at, settled_at))
     return path

@@ -383,6 +383,7 @@ def test_a_clock_that_was_wrong_and_is_set_right_stops_nothing(runner: Runner) -
     assert len(runner.events("clock_set_back")) == 1
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_and_forth_makes_nothing_late(runner: Runner) -> None:
     """Back by a day for ten minutes: who sleeps by that clock would sleep for a day.
 
