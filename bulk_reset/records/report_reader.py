@@ -218,7 +218,7 @@ def _different(
     for length in np.unique(lengths).tolist():
         places = np.flatnonzero(lengths == length)
         pieces = pieces_at(text, starts[places], length)
-        if (pieces == pieces[0]).all():  # nearly always, and three times faster than sorting
+        if pieces.tobytes() == pieces[0] * len(pieces):  # nearly always, and faster than sorting
             kind_of[places] = len(kinds)
             kinds.append(pieces[0])
         else:

@@ -243,10 +243,10 @@ class DecidedChunk:
     def _make_digests(self, digests: Digests) -> list[bytes]:
         checked, decisions = self.checked, self._sheet_check.decisions
         nothing = [""] * len(checked)
-        rows = zip(*(checked.columns.get(name, nothing) for name in FIELDS), strict=True)
+        columns = [checked.columns.get(name, nothing) for name in FIELDS]
         if not self._row_errors and not decisions and checked.is_plain:
-            return list(digests.each(rows))
-        made = []
+            return digests.of_columns(columns)
+        made, rows = [], zip(*columns, strict=True)
         for place, (number, cells) in enumerate(zip(checked.numbers, rows, strict=True)):
             decision = decisions.get(number)
             mark = "" if checked.is_plain else further_mark(checked.values(place))

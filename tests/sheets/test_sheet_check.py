@@ -7,6 +7,8 @@ from typing import Final
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulk_reset.core.change import Change, Digests
 from bulk_reset.core.defaults import OnConflict
@@ -190,6 +192,21 @@ def test_no_digest_looks_like_a_number() -> None:
     """Saving the report in a spreadsheet does not damage its lines."""
     digests = Digests("").each([[str(number)] for number in range(2_000)])
     assert {digest.hex()[0] for digest in digests} == set("abef")
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from(["", "a", "支付", "\0", "\ud800", "\0\0", "x" * 200])] * 3),
+        max_size=4,
+    )
+)
+def test_the_digests_of_a_table_are_those_of_its_rows(rows: list[tuple[str, ...]]) -> None:
+    """A report of an earlier version is resumed, whatever the cells contain."""
+    digests = Digests("https://api.example")
+    columns = [[row[place] for row in rows] for place in range(3)]
+
+    assert digests.of_columns(columns) == list(digests.each(rows))
 
 
 def test_digest_depends_on_the_content_and_not_on_the_row_number() -> None:
