@@ -35,6 +35,7 @@ except ImportError:
                 return value
         return json.loads(text)
 else:
+    _EXACT = frozenset({str, type(None), bool})
 
     def dumps(value: Mapping[str, Any]) -> bytes:
         """Encode an object of texts and small numbers in UTF-8, without spaces."""
@@ -55,5 +56,5 @@ else:
         except ValueError:
             return json.loads(text)
         # Of other values, orjson rounds large numbers.
-        has_texts = type(value) is dict and set(map(type, value.values())) == {str}
-        return value if has_texts else json.loads(text)
+        is_exact = type(value) is dict and _EXACT.issuperset(map(type, value.values()))
+        return value if is_exact else json.loads(text)
