@@ -73,7 +73,7 @@ def bare_reading(url: str, rows: Sequence[Row]) -> Send:
 
 
 def bare_lean(url: str, rows: Sequence[Row]) -> Send:
-    """The same with everything prepared before: the lower limit with aiohttp."""
+    """The same with everything prepared before: the lower limit with a session of aiohttp."""
     address = URL(url).with_query(PARAMS)
     bodies = iter([json.dumps(row, ensure_ascii=False).encode() for row in rows])
     headers = {"Content-Type": "application/json"}
