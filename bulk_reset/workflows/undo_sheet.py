@@ -105,7 +105,7 @@ class UndoSheet:
 
     def step_of(self, row_number: int, name: str) -> Step:
         """Return what a row of this sheet restores in a field."""
-        return self.steps[row_number - 2][1][name]
+        return Step._make(self.steps[row_number - 2][1][name])
 
     def with_lost(self, more: Sequence[NotRestored]) -> UndoSheet:
         """Return it with more values that were not restored; they are in the file, too."""
@@ -226,13 +226,13 @@ def _table_of(
         columns[ACTION_FIELD] = ACTION_FIELD
     cells = Spool[tuple[str, ...]]()
     for incident_id, fields in steps:
-        number = next(iter(fields.values())).row_number
+        number = next(iter(fields.values()))[0]
         own = own_rows[number] if number < len(own_rows) else 0
         was = dict.fromkeys(columns.values(), "")
         wrote = was.copy()
-        for name, step in fields.items():
+        for name, (*_, old, new) in fields.items():
             column = columns[name]
-            was[column], wrote[column] = text_of(column, step.was), text_of(column, step.wrote)
+            was[column], wrote[column] = text_of(column, old), text_of(column, new)
         if ACTION_FIELD in fields:
             was[ACTION_FIELD] = undoing_action(was[ACTION_FIELD], wrote[ACTION_FIELD])
         check = check_of(incident_id, wrote)
