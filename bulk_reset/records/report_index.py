@@ -180,7 +180,8 @@ class ReportIndex:
         except (ValueError, csv.Error):
             each_code = (code_of(one.status) for one in self.outcomes())
             return np.fromiter(each_code, np.uint8, len(self))
-        return np.concatenate([np.empty(0, np.uint8), *found])
+        # A run may have added lines meanwhile.
+        return np.concatenate([np.empty(0, np.uint8), *found])[: len(self)]
 
     def last_outcomes(self) -> Iterator[Outcome]:
         """Yield the last outcome of each row, in the order of the report."""

@@ -122,6 +122,15 @@ def test_an_invalid_line_is_named(tmp_path: Path) -> None:
                 read()
 
 
+def test_lines_that_a_run_adds_meanwhile_are_not_of_the_index(tmp_path: Path) -> None:
+    """A report may be summarized while its run writes it."""
+    path = write(tmp_path / "x.report.csv", [outcome(2), outcome(3)])
+    with ReportIndex(path) as index:
+        with path.open("ab") as file:
+            file.write(line_of(outcome(4)).encode())
+        assert len(index.codes()) == len(list(index.outcomes())) == len(index) == 2
+
+
 def test_digests_are_compared_as_a_whole() -> None:
     """Digests that differ in the first or the last digit only are different ones."""
     digests = ["0" * 24, "0" * 23 + "1", "1" + "0" * 23, "0" * 24, "f" * 24]
