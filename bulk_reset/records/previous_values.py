@@ -48,6 +48,7 @@ _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "bef
 COLUMNS: Final = (*FIELDS, *_OWN)
 HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 LONGEST_CELL: Final = 1 << 27
+_LONGEST_NUMBER: Final = 15
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 _decode: Final = json.JSONDecoder().raw_decode
 
@@ -284,7 +285,8 @@ def values_of(  # noqa: PLR0913, PLR0917  (the columns that are read back)
     """
     before, wrote = _values_in(before_text), _values_in(wrote_text)
     are_known = before.keys() == wrote.keys() and _are_known(tuple(before))
-    if not (are_known and is_id(digest) and is_id(incident_id)):
+    is_row = row.isdecimal() and len(row) <= _LONGEST_NUMBER
+    if not (are_known and is_row and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
     return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)
 

@@ -58,7 +58,9 @@ class Step(NamedTuple):
     wrote: Any
 
 
-Row = tuple[str, Mapping[str, Step]]
+Cells = tuple[Any, ...]
+"""Those of a ``Step``: named tuples take three times as long to pickle."""
+Row = tuple[str, Mapping[str, Cells]]
 """incident_id, and field -> what will be restored."""
 
 
@@ -94,7 +96,7 @@ def steps_of(lines: ReportIndex, before: PreviousIndex) -> Steps:
                 cells = (incident_id, name, step.was, step.wrote, reason, step.link)
                 found.append(NotRestored(*cells))
         lost.extendleft(reversed(found))
-        if kept := {name: step for name, step in fields.items() if not reasons[name]}:
+        if kept := {name: tuple(step) for name, step in fields.items() if not reasons[name]}:
             steps.append((incident_id, kept))
             counts.update(kept.keys())
     return Steps(steps, counts, tuple(lost))
