@@ -21,14 +21,19 @@ except ImportError:
 
     def loads(content: bytes) -> Any:  # noqa: ANN401  (JSON)
         """Decode; raises ValueError or RecursionError if it is not JSON."""
-        # ``json.loads`` finds out the encoding and searches for white space at both ends, which
-        # takes as long as the rest. Without a NUL behind the brace, it is UTF-8.
+        # ``json.loads`` finds out the encoding. Without a NUL behind the brace, it is UTF-8.
         if content.startswith(b"{") and not content.startswith(b"{\0"):
-            text = content.decode("utf-8", "surrogatepass")
+            return loads_object(content.decode("utf-8", "surrogatepass"))
+        return json.loads(content)
+
+    def loads_object(text: str) -> Any:  # noqa: ANN401  (JSON)
+        """Decode a text, nearly always an object of texts; raises as ``loads``."""
+        # ``json.loads`` searches for white space at both ends, which takes as long as the rest.
+        if text.startswith("{"):
             value, end = _decode(text)
             if end == len(text):
                 return value
-        return json.loads(content)
+        return json.loads(text)
 else:
 
     def dumps(value: Mapping[str, Any]) -> bytes:
@@ -42,3 +47,13 @@ else:
         except ValueError:
             # orjson is stricter: json accepts half of a surrogate pair.
             return json.loads(content)
+
+    def loads_object(text: str) -> Any:  # noqa: ANN401  (JSON)
+        """Decode a text, nearly always an object of texts; raises as ``loads``."""
+        try:
+            value = orjson.loads(text)
+        except ValueError:
+            return json.loads(text)
+        # Of other values, orjson rounds large numbers.
+        has_texts = type(value) is dict and set(map(type, value.values())) == {str}
+        return value if has_texts else json.loads(text)

@@ -34,6 +34,7 @@ from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import FIELDS, ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.input_file import open_input, why_not_text
+from bulk_reset.core.json_codec import loads_object
 from bulk_reset.core.option_names import option
 from bulk_reset.core.plan import NOTHING
 from bulk_reset.core.row_keys import keys_of
@@ -48,9 +49,8 @@ _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "bef
 COLUMNS: Final = (*FIELDS, *_OWN)
 HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 LONGEST_CELL: Final = 1 << 27
-_LONGEST_NUMBER: Final = 15
+_MOST_ROWS: Final = 10**15
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
-_decode: Final = json.JSONDecoder().raw_decode
 
 
 class PreviousValues(NamedTuple):
@@ -283,21 +283,13 @@ def values_of(  # noqa: PLR0913, PLR0917  (the columns that are read back)
     Raises:
         ValueError, TypeError, AttributeError, RecursionError: they are not as a run wrote them.
     """
-    before, wrote = _values_in(before_text), _values_in(wrote_text)
+    before, wrote = loads_object(before_text), loads_object(wrote_text)
     are_known = before.keys() == wrote.keys() and _are_known(tuple(before))
-    is_row = row.isdecimal() and len(row) <= _LONGEST_NUMBER
+    number = int(row)
+    is_row = 0 <= number < _MOST_ROWS
     if not (are_known and is_row and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
-    return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)
-
-
-def _values_in(text: str) -> Any:  # noqa: ANN401  (JSON)
-    # ``json.loads`` searches for white space at both ends, which takes as long as the rest.
-    if text.startswith("{"):
-        values, end = _decode(text)
-        if end == len(text):
-            return values
-    return json.loads(text)
+    return PreviousValues(number, digest, incident_id, unguard_formula(link), before, wrote)
 
 
 @functools.lru_cache(maxsize=1024)

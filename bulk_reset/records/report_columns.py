@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.custom_fields import COMMENT_FIELD, is_custom
@@ -62,17 +62,38 @@ def line_of(outcome: Outcome) -> str:
     )
 
 
+class _Ending(NamedTuple):
+    """How a row ended: what many lines have in common."""
+
+    status: Status
+    fields: tuple[str, ...]
+    attempts: int
+    throttled: int
+    http_status: int
+    error_code: str
+    error_message: str
+
+
 def outcome_of(cells: list[str]) -> Outcome:
     """Return the outcome of a line's cells, which are in the order of ``COLUMNS``.
 
     Raises:
         ValueError: a cell that a resume needs is not as it was written.
     """
-    row, incident_id, status_text, names, attempts, throttled, http_status, code, message = cells[
-        :9
-    ]
-    request_id, started_at, finished_at, digest = cells[9:]
-    status, fields = status_and_fields(status_text, names)
+    return _outcome(_ending(cells[2:9]), [*cells[:2], *cells[9:]])
+
+
+def outcome_of_plain(line: str) -> Outcome:
+    """Return the outcome of a line without quotes and without its end; raises as ``outcome_of``."""
+    row, incident_id, rest = line.split(",", 2)
+    ending, *own = rest.rsplit(",", 4)
+    return _outcome(_ending_in(ending), [row, incident_id, *own])
+
+
+def _outcome(ending: _Ending, own: list[str]) -> Outcome:
+    """Return the outcome of a line from what it has in common with others, and its own cells."""
+    row, incident_id, request_id, started_at, finished_at, digest = own
+    status, fields, attempts, throttled, http_status, code, message = ending
     if not _IS_DIGEST(digest) or (status in WRITES and not _IS_DIGEST(incident_id)):
         raise ValueError(digest)
     return Outcome(
@@ -81,15 +102,27 @@ def outcome_of(cells: list[str]) -> Outcome:
         status,
         fields,
         digest,
-        _as_small_number(attempts),
-        _as_small_number(http_status),
+        attempts,
+        http_status,
         code,
         message,
         request_id,
         _as_epoch(started_at),
         _as_epoch(finished_at),
-        _as_small_number(throttled),
+        throttled,
     )
+
+
+def _ending(cells: list[str]) -> _Ending:
+    status_text, names, attempts, throttled, http_status, code, message = cells
+    status, fields = status_and_fields(status_text, names)
+    a, b, c = map(_as_small_number, (attempts, throttled, http_status))
+    return _Ending(status, fields, a, b, c, code, message)
+
+
+@functools.lru_cache(maxsize=1024)
+def _ending_in(text: str) -> _Ending:
+    return _ending(text.split(","))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -27,7 +27,13 @@ from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
 from bulk_reset.records.line_reader import FEW, lines_at, narrow, pieces, read_groups
-from bulk_reset.records.report_columns import DIGEST_LENGTH, HEADER, line_of, outcome_of
+from bulk_reset.records.report_columns import (
+    DIGEST_LENGTH,
+    HEADER,
+    line_of,
+    outcome_of,
+    outcome_of_plain,
+)
 from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
 
 _BLOCK_BYTES: Final = 1 << 21
@@ -184,8 +190,7 @@ class ReportIndex:
     def _outcome(self, content: bytes) -> Outcome:
         text = content[:-1].decode(errors="replace")
         try:
-            cells = next(csv.reader([text])) if '"' in text else text.split(",")
-            return outcome_of(cells)
+            return outcome_of(next(csv.reader([text]))) if '"' in text else outcome_of_plain(text)
         except (ValueError, csv.Error):
             # Reading the whole file names the line, and how to fix it.
             for _ in read_report(self.path):

@@ -228,14 +228,14 @@ def _table_of(
         columns[ACTION_FIELD] = ACTION_FIELD
     cells, numbers = Spool[tuple[str, ...]](), array("q")
     for incident_id, fields in steps:
-        row_number = next(iter(fields.values()))[0]
-        own = own_rows[row_number] if row_number < len(own_rows) else 0
-        numbers.append(own or row_number)
+        number = next(iter(fields.values()))[0]
+        own = own_rows[number] if number < len(own_rows) else 0
+        numbers.append(own or number)
         was = dict.fromkeys(columns.values(), "")
         wrote = was.copy()
-        for name, (*_, before, after) in fields.items():
+        for name, (*_, old, new) in fields.items():
             column = columns[name]
-            was[column], wrote[column] = text_of(column, before), text_of(column, after)
+            was[column], wrote[column] = text_of(column, old), text_of(column, new)
         if ACTION_FIELD in fields:
             was[ACTION_FIELD] = undoing_action(was[ACTION_FIELD], wrote[ACTION_FIELD])
         check = check_of(incident_id, wrote)

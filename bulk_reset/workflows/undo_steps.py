@@ -58,9 +58,9 @@ class Step(NamedTuple):
     wrote: Any
 
 
-Cells = tuple[Any, ...]
-"""Those of a ``Step``: named tuples take three times as long to pickle."""
-Row = tuple[str, Mapping[str, Cells]]
+StepCells = tuple[int, str, str, Any, Any]
+"""The cells of a ``Step``, as a plain tuple: a million of them are written and read faster."""
+Row = tuple[str, Mapping[str, StepCells]]
 """incident_id, and field -> what will be restored."""
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import FAST, KEY, SandboxProcess, clean_environment, read_csv, write_sheet
 
-from bulk_reset.core.json_codec import dumps, loads
+from bulk_reset.core.json_codec import dumps, loads, loads_object
 
 NO_EXTRAS = "import sys; sys.modules['orjson'] = sys.modules['uvloop'] = None; "
 """A module that is None in ``sys.modules`` cannot be imported, as if it were not installed."""
@@ -34,10 +34,31 @@ def test_response_is_parsed_like_json(content: bytes) -> None:
     assert repr(loads(content)) == repr(json.loads(content))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"title":"满了","impact":""}',
+        '{"title":"half \\ud800"}',
+        '{"labels.x":36893488147419103232}',
+        '{"labels.x":1.50,"title":"a"}',
+        '{"title":null}',
+        '{"title":1,"title":"a"}',
+        " {} ",
+        "[]",
+        "NaN",
+    ],
+)
+def test_previous_values_are_parsed_like_json(text: str) -> None:
+    """What an undo restores does not depend on installed extras."""
+    assert repr(loads_object(text)) == repr(json.loads(text))
+
+
 def test_invalid_json_raises_the_same_error() -> None:
     """A cut response raises the error that the client expects."""
     with pytest.raises(ValueError, match="Expecting"):
         loads(b'{"request_id":')
+    with pytest.raises(ValueError, match="Extra data"):
+        loads_object('{"title":"a"}}')
 
 
 @pytest.mark.parametrize("is_fast", [True, False])

@@ -13,7 +13,12 @@ from report_samples import OUTCOMES, digest
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.row_keys import numbers_of
-from bulk_reset.records.report_columns import HEADER, line_of
+from bulk_reset.records.report_columns import (
+    HEADER,
+    line_of,
+    outcome_of,
+    outcome_of_plain,
+)
 from bulk_reset.records.report_index import DigestOrder, ReportIndex
 from bulk_reset.records.report_reader import read_report
 
@@ -35,6 +40,33 @@ def write(path: Path, outcomes: list[Outcome], end: str = "") -> Path:
 
 def after(lines: list[Outcome]) -> set[str]:
     return {line.digest for line in lines}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 12),
+            st.sampled_from(
+                ["", "2", "1.0", "x", "updated", "title impact", "满", "a,b", "A" * 24]
+            ),
+        ),
+        max_size=3,
+    )
+)
+def test_a_line_without_quotes_is_read_as_its_cells_are(edits: list[tuple[int, str]]) -> None:
+    """Whatever a line contains, both ways of reading it return the same, or refuse it."""
+    cells = line_of(outcome(2))[:-1].split(",")
+    for place, text in edits:
+        cells[place] = text
+    cells = ",".join(cells).split(",")
+    ways = [lambda: outcome_of(cells.copy()), lambda: outcome_of_plain(",".join(cells))]
+    found: list[Outcome | None] = []
+    for read in ways:
+        try:
+            found.append(read())
+        except ValueError:
+            found.append(None)
+    assert found[0] == found[1]
 
 
 @given(ROWS)
