@@ -5,6 +5,7 @@ May be imported by quota and everything above it. The only user of aiohttp's cli
 
 Public surface:
     client         ``open_client`` -> ``Client``: requests in, answers or RequestError out
+    http_sender    ``HttpSender``: bytes in, bytes out; by aiohttp's session or past it
     deadlines      ``Deadlines``: when a request takes too long
     answers        ``read_answer``: what an answer means; which codes are permanent, retried, fatal
     log_entries    entries of a timeline and of the provider's audit log

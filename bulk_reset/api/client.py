@@ -21,6 +21,7 @@ from yarl import URL
 from bulk_reset.api.answers import Answer, read_answer, server_ahead_s
 from bulk_reset.api.credentials import Credentials, redact_values
 from bulk_reset.api.deadlines import Deadlines
+from bulk_reset.api.http_sender import HttpSender
 from bulk_reset.api.log_entries import Entry, LoggedRequest, LogPage
 from bulk_reset.api.proxy import proxy_arguments
 from bulk_reset.core.actions import PROGRESS_AFTER
@@ -99,15 +100,15 @@ class Client:
     def __init__(
         self, session: aiohttp.ClientSession, credentials: Credentials, deadlines: Deadlines
     ) -> None:
-        self._session, self._deadlines = session, deadlines
-        self._headers = _headers(credentials)
-        self._urls = {path: _url(credentials, path) for path in _PATHS}
-        self._proxy: dict[str, Any] = {}
+        self._deadlines = deadlines
+        urls = {path: _url(credentials, path) for path in _PATHS}
+        proxy: dict[str, Any] = {}
         self._proxy_error = ""
         try:
-            self._proxy = proxy_arguments(credentials.base_url)
+            proxy = proxy_arguments(credentials.base_url)
         except InputError as error:
             self._proxy_error = str(error)
+        self._sender = HttpSender(session, urls, _headers(credentials), proxy)
 
     def reset(self, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Set fields of an incident (``POST /incident/reset``), once.
@@ -279,14 +280,7 @@ class Client:
             return FatalError(self._proxy_error, code="address")
         deadline = self._deadlines.start()
         try:
-            response = await self._session.post(
-                self._urls[path],
-                data=body,
-                headers=self._headers,
-                allow_redirects=False,
-                **self._proxy,
-            )
-            content = await _read_bounded(response, most_bytes)
+            raw = await self._sender.post(path, body, most_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as foreign:
             deadline.take_back()
             return _mapped(foreign)
@@ -297,7 +291,7 @@ class Client:
         finally:
             self._deadlines.end(deadline)
         try:
-            return read_answer(response.status, response.headers, content)
+            return read_answer(raw.status, raw.headers, raw.content)
         except RequestError as error:
             return error.with_traceback(None)
 
@@ -351,24 +345,6 @@ async def open_client(
             yield Client(session, credentials, deadlines)
         finally:
             deadlines.close()
-
-
-async def _read_bounded(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """Read an answer, up to about this many bytes; its connection is free at the end."""
-    stream = response.content
-    try:
-        content = await stream.read(most_bytes + 1)
-        if stream.at_eof():
-            return content
-        parts = bytearray(content)
-        while not stream.at_eof() and len(parts) <= most_bytes:
-            parts += await stream.read(most_bytes - len(parts) + 1)
-    except BaseException:
-        response.close()
-        raise
-    if not stream.at_eof():
-        response.close()
-    return bytes(parts)
 
 
 def _mapped(foreign: BaseException) -> RequestError:

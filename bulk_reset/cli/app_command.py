@@ -7,6 +7,7 @@ an empty text wherever it was given, and remembers its context for ``next_steps`
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,9 @@ from typer.exceptions import TyperException
 
 from bulk_reset.cli import settings
 from bulk_reset.cli.help_text import has_more_options, help_text, usage
+from bulk_reset.cli.invalid_values import invalid_value
 from bulk_reset.cli.value_conversion import skip_needless_conversion
+from bulk_reset.core.errors import ExitCode
 from bulk_reset.core.safe_text import one_line
 
 if TYPE_CHECKING:
@@ -108,6 +111,13 @@ class AppGroup(_OwnHelp, TyperGroup):
     A command may have a name of two words, such as ``plan show`` beside ``plan SHEET``.
     """
 
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments; without any, show the help where no command is the default."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            typer.echo(self.get_help(ctx), err=True)
+            ctx.exit(ExitCode.INPUT)
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: Context, args: list[str]
     ) -> tuple[str | None, Command | None, list[str]]:
@@ -189,8 +199,10 @@ def _defaults(command: Command, context: Context, args: list[str]) -> Iterator[N
     place = place_of(context)
     if not context.resilient_parsing:
         _refuse_empty(command, context, args)
+    defaults = _FileDefaults(command, context)
     if context.resilient_parsing or not place:
-        yield
+        with _named_values(context, defaults):
+            yield
         return
     root = cast("TyperGroup", context.find_root().command)
     shared = _shared_by_commands(root)
@@ -198,13 +210,10 @@ def _defaults(command: Command, context: Context, args: list[str]) -> Iterator[N
         if isinstance(param, TyperOption) and param.expose_value:
             param.envvar = settings.variables_of(place, settings.key_of(param), shared)
             settings.check_variables(param.envvar)
-    defaults = _FileDefaults(command, context)
     context.default_map = defaults
     try:
-        yield
-    except typer.BadParameter as error:
-        _raise_with_place(error, context, defaults)
-        raise
+        with _named_values(context, defaults):
+            yield
     finally:
         context.default_map = None  # a group's are not those of its commands
 
@@ -216,29 +225,44 @@ def _shared_by_commands(root: TyperGroup) -> frozenset[str]:
     return settings.shared_keys(settings.options_by_place(root))
 
 
-def _raise_with_place(error: typer.BadParameter, context: Context, defaults: _FileDefaults) -> None:
-    """Name the variable, or the line of the file, that a wrong value came from.
+@contextmanager
+def _named_values(context: Context, defaults: _FileDefaults) -> Iterator[None]:
+    """Name the option, the variable, or the line of the file, that a wrong value came from.
 
     Raises:
-        SettingError: the value was not given on the command line.
+        SettingError: a value was given that cannot be used.
     """
-    param = error.param
-    source = context.get_parameter_source(param.name) if param is not None else None
-    if param is None or source is None:
-        return
-    if source.name == _FROM_VARIABLE:
+    try:
+        yield
+    except typer.BadParameter as error:
+        param = error.param
+        source = context.get_parameter_source(param.name) if param is not None else None
+        if not isinstance(param, TyperOption | TyperArgument) or source is None:
+            raise
+        value, problem = invalid_value(param, error) or ("", error.message)
+        where = _place_of_value(param, source.name, value, defaults)
+        if not (where and problem):  # a missing argument has neither
+            raise
+        raise settings.SettingError(f"{where}: {problem}") from error
+
+
+def _place_of_value(
+    param: TyperOption | TyperArgument, source: str, value: str, defaults: _FileDefaults
+) -> str:
+    if source == _FROM_VARIABLE:
         name = next(name for name in param.envvar or () if os.environ.get(name))
-        raise settings.SettingError(f"{name}: {error.message}") from error
-    if source.name == _FROM_FILE:
-        where = f"{defaults.file.path}:{defaults.lines[param.name]}"
-        raise settings.SettingError(f"{where}: {param.name}: {error.message}") from error
+        return f"{name}={value}" if value else name
+    if source == _FROM_FILE:
+        return f"{defaults.file.path}:{defaults.lines[param.name]}: {param.name} = {value}"
+    name = param.opts[-1] if isinstance(param, TyperOption) else ""
+    return f"{name} {shlex.quote(value) if value else ''}".strip()
 
 
 def _refuse_empty(command: Command, context: Context, args: list[str]) -> None:
     """Refuse an empty text, which must not be replaced by a default such as the API's address.
 
     Raises:
-        BadParameter: an option or an argument is empty.
+        SettingError: an option or an argument is empty.
     """
     if "" not in args and not any(word.endswith("=") for word in args):
         return
@@ -249,11 +273,7 @@ def _refuse_empty(command: Command, context: Context, args: list[str]) -> None:
         if "" in texts:
             name = param.opts[-1] if isinstance(param, TyperOption) else param.metavar
             what = "the argument" if isinstance(param, TyperArgument) else "the option"
-            raise typer.BadParameter(
-                f"it is empty. Set a value, or leave {what} out.",
-                context,
-                param_hint=str(name),
-            )
+            raise settings.SettingError(f"{name}: is empty. Set a value, or leave {what} out.")
 
 
 _HELP_ALL: Final = _help_all()

@@ -249,9 +249,10 @@ def pull_first(
         raise InputError(
             f"--from-pull '{from_pull}': not options of pull. Use for example '--since 30d'."
         ) from exc
-    except TyperException as exc:
+    except (TyperException, InputError) as exc:
+        why = str(exc).removesuffix(".")
         raise InputError(
-            f"--from-pull '{from_pull}': {exc}. Use options of pull, such as "
+            f"--from-pull '{from_pull}': {why}. Use options of pull, such as "
             "'--since 30d --query TEST'."
         ) from exc
     names = ("since", "until", "ids", "query", "severity", "progress", "channel", "team", "num")

@@ -23,11 +23,14 @@ from bulk_reset.core.custom_fields import (
     text_of,
     value_of,
 )
+from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.outcome import SAME_VALUES, Outcome, Status
 from bulk_reset.core.plan import NOTHING
 from bulk_reset.core.safe_text import one_line
 
 _SHOWN_CHARACTERS: Final = 60
+_STANDARD: Final = frozenset(SETTABLE_FIELDS)
+_EMPTY: Final = (None, "")
 
 
 class Verdict(StrEnum):
@@ -83,8 +86,7 @@ def compare(
         return Comparison(Verdict.MISSING, change, {}, {}, {})
     own = own or NOTHING
     wanted = change.wanted()
-    before = {name: own.get(name, live_value(incident, name)) for name in wanted}
-    differing = [name for name in wanted if not has_value(name, before[name], wanted[name])]
+    before, differing = find_differing(incident, wanted, own)
     was = change.was or NOTHING
     conflicts = was and {
         name: was[name]
@@ -123,6 +125,24 @@ def compare(
         incident,
         unexpected,
     )
+
+
+def find_differing(
+    incident: Mapping[str, Any], wanted: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return field -> the incident's current value, and the fields that have not the wanted one."""
+    before: dict[str, Any] = {}
+    differing: list[str] = []
+    for name, value in wanted.items():
+        is_standard = name in _STANDARD
+        live = incident.get(name) if is_standard else live_value(incident, name)
+        before[name] = live = own.get(name, live)
+        # Most fields have no value, which needs no call.
+        is_empty = is_standard and live is None
+        is_there = value in _EMPTY if is_empty else has_value(name, live, value)
+        if not is_there:
+            differing.append(name)
+    return before, differing
 
 
 def _expected(

@@ -51,6 +51,8 @@ HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 LONGEST_CELL: Final = 1 << 27
 _MOST_ROWS: Final = 10**15
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+_encode_text: Final = json.encoder.encode_basestring
+_encode_name: Final = functools.lru_cache(maxsize=1024)(_encode_text)
 
 
 class PreviousValues(NamedTuple):
@@ -130,30 +132,37 @@ class PreviousValuesFile:
 
 def line_of(row: PreviousValues) -> str:
     """Return the line of a row, with its end."""
-    cells = {
-        name: guard_formula(value)
-        for name, value in row.before.items()
-        if name in SETTABLE_FIELDS and not why_not_restorable(name, value)
-        # A sheet may not set all that an undo restores.
-        if not error_of(name, value)
-    }
+    before = row.before
     return csv_line(
         [
             row.incident_id,
-            *(cells.get(name, "") for name in SETTABLE_FIELDS),
+            *[_cell(name, old) if (old := before.get(name)) else "" for name in SETTABLE_FIELDS],
             str(row.row_number),
             row.digest,
             guard_formula(row.link),
-            _json(row.before),
+            _json(before),
             _json(row.wrote),
         ]
     )
 
 
+def _cell(name: str, value: Any) -> str:  # noqa: ANN401  (JSON)
+    # A sheet may not set all that an undo restores.
+    if why_not_restorable(name, value) or error_of(name, value):
+        return ""
+    return guard_formula(value)
+
+
 def _json(values: Mapping[str, Any]) -> str:
-    text = _encode(values)
+    # ``_encode`` makes an encoder each time, which takes as long as to encode.
+    members = [
+        f"{_encode_name(name)}: "
+        f"{_encode_text(one) if type(one) is str else 'null' if one is None else _encode(one)}"
+        for name, one in values.items()
+    ]
+    text = f"{{{', '.join(members)}}}"
     # A text with half of a surrogate pair cannot be written as it is.
-    return guard_json(text if is_whole(text) else json.dumps(values))
+    return guard_json(text if is_whole(text) else json.dumps(dict(values)))
 
 
 def _rewrite_resaved(path: Path) -> None:

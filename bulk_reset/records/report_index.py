@@ -34,7 +34,12 @@ from bulk_reset.records.report_columns import (
     outcome_of,
     outcome_of_plain,
 )
-from bulk_reset.records.report_reader import HEADERS, LONGEST_HEADER, read_report
+from bulk_reset.records.report_reader import (
+    HEADERS,
+    LONGEST_HEADER,
+    blocks_of,
+    read_report,
+)
 
 _BLOCK_BYTES: Final = 1 << 21
 _LONGEST_NUMBER: Final = 15
@@ -169,7 +174,13 @@ class ReportIndex:
 
     def codes(self) -> npt.NDArray[np.uint8]:
         """Return the status of each line (``code_of``), in the report's order."""
-        return np.fromiter((code_of(one.status) for one in self.outcomes()), np.uint8, len(self))
+        self._file.seek(self._starts[0])
+        try:
+            found = [lines.statuses for lines in blocks_of(self._file)]
+        except (ValueError, csv.Error):
+            each_code = (code_of(one.status) for one in self.outcomes())
+            return np.fromiter(each_code, np.uint8, len(self))
+        return np.concatenate([np.empty(0, np.uint8), *found])
 
     def last_outcomes(self) -> Iterator[Outcome]:
         """Yield the last outcome of each row, in the order of the report."""

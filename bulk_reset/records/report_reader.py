@@ -164,7 +164,7 @@ def read_history(path: Path) -> History:
     try:
         with open_input(path) as file:
             if file.readline(LONGEST_HEADER) in HEADERS:
-                return History(_blocks(file))
+                return History(blocks_of(file))
     except OSError as exc:
         raise InputError(f"{path}: cannot be read ({exc.strerror}). Check the name.") from exc
     except (ValueError, csv.Error):
@@ -172,7 +172,12 @@ def read_history(path: Path) -> History:
     return History.of(read_report(path))
 
 
-def _blocks(file: IO[bytes]) -> Iterator[Lines]:
+def blocks_of(file: IO[bytes]) -> Iterator[Lines]:
+    """Yield the lines from the file's position on, many at a time.
+
+    Raises:
+        ValueError, csv.Error: some lines must be read one by one, or are invalid.
+    """
     rest = b""
     while block := file.read(_BLOCK_BYTES):
         whole, newline, rest = (rest + block).rpartition(b"\n")

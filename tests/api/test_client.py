@@ -14,7 +14,7 @@ import socket
 import ssl
 import struct
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from hostile_server import PEM
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from raw_server import Handler, raw_server
 from yarl import URL
 
 from bulk_reset.api.answers import Answer, parse_retry_after, requested_wait_s
@@ -66,34 +67,9 @@ SCHEMA = Draft202012Validator(
     }
 )
 SUCCESS = b'{"request_id": "R1", "data": {}}'
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 # --- Servers written by hand -----------------------------------------------------------------
-
-
-@asynccontextmanager
-async def raw_server(
-    handle: Handler, tls: ssl.SSLContext | None = None, *, says: str = "http"
-) -> AsyncIterator[str]:
-    """Serve each connection with the handler; yield the address."""
-    handlers = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handlers.add(asyncio.current_task())
-        try:
-            await handle(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client has gone
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield f"{says}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await asyncio.gather(*handlers)
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 import bulk_reset
-from bulk_reset.cli import app
 from bulk_reset.cli.console import Output, new_table, print_error, print_text
 from bulk_reset.cli.plan import PlanView
 from bulk_reset.cli.summary import show_lost, show_verification
@@ -120,11 +119,13 @@ def test_a_text_of_ours_has_its_lines(capsys: pytest.CaptureFixture[str]) -> Non
         ["docs", EVIL],
     ],
 )
-def test_an_argument_does_not_act_in_a_usage_error(arguments: list[str]) -> None:
+def test_an_argument_does_not_act_in_a_usage_error(
+    arguments: list[str], command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     """The name of a foreign file, from a shell's pattern, is an argument."""
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 2
-    assert set(done.output) & set(ACTS) == set()
+    done = command(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert set(done.stderr) & set(ACTS) == set()
 
 
 def test_texts_are_printed_in_one_place() -> None:

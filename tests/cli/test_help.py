@@ -43,6 +43,14 @@ def test_help_fits_eighty_columns(path: str, option: str, command: Command) -> N
     assert done.stdout.index("Usage: bulk-reset") < done.stdout.index("Examples:")
 
 
+@pytest.mark.parametrize("group", ["", "job", "audit"])
+def test_a_group_without_a_command_shows_its_help(group: str, command: Command) -> None:
+    """Line by line, as ``--help`` does."""
+    done = command(*group.split(), key=None, COLUMNS="80")
+    shown = command(*group.split(), "--help", key=None, COLUMNS="80")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", shown.stdout)
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_an_example_has_only_options_of_its_command(path: str) -> None:
     """Two or three examples can be copied: their commands and options exist."""

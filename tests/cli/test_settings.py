@@ -91,7 +91,7 @@ def test_the_sandbox_server_does_not_take_the_common_quota(
         ("[rnu]\nworkers = 3\n", "2: [rnu] is not a command. Use [run]."),
         ("workers = 3\n", "1: workers is in no table. Put it under [common]"),
         ('[common]\nbase_url = ""\n', "2: base_url is empty. Set a value, or remove the line."),
-        ('[run]\nworkers = "many"\n', "2: workers: Input should be a valid integer"),
+        ('[run]\nworkers = "many"\n', "2: workers = many: not a whole number. Use for example 64."),
         ("[common]\napp_key = 3\n", "2: app_key is not an option of [common]. Use app_key_file."),
     ],
 )
@@ -132,7 +132,9 @@ def test_a_wrong_variable_is_refused_by_name(command: Command, tmp_path: Path) -
     write_sheet(tmp_path / "incidents.csv", 1)
     done = command("run", "incidents.csv", BULK_RESET_WORKERS="many")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: BULK_RESET_WORKERS: Input should be a valid integer")
+    assert done.stderr.startswith(
+        "error: BULK_RESET_WORKERS=many: not a whole number. Use for example 64.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,4 +154,47 @@ def test_an_empty_text_on_the_command_line_is_refused(
     """It is never replaced by a default."""
     done = command(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"Error: Invalid value for {name}: it is empty. Set a value, or " in done.stderr
+    assert done.stderr.startswith(f"error: {name}: is empty. Set a value, or leave the ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["run", "x.csv", "--workers", "many"],
+            "--workers many: not a whole number. Use for example 64.",
+        ),
+        (
+            ["run", "x.csv", "--workers", "1.5"],
+            "--workers 1.5: not a whole number. Use for example 64.",
+        ),
+        (
+            ["run", "x.csv", "--limit", "a b"],
+            "--limit 'a b': not a whole number. Use for example 10.",
+        ),
+        (["run", "x.csv", "--timeout", "1,5"], "--timeout 1,5: not a number. Use for example 30."),
+        (
+            ["check", "x.csv", "--on-conflict", "maybe"],
+            "--on-conflict maybe: not one of its values. Use error, last or in-order.",
+        ),
+        (["completion", "tcsh"], "tcsh: not one of its values. Use bash, zsh or fish."),
+        (["sandbox", "--port", "99999999"], "--port 99999999: must be 65535 or less."),
+        (["sandbox", "--port", "-1"], "--port -1: must be 0 or more."),
+    ],
+)
+def test_a_wrong_value_on_the_command_line_is_named(
+    words: list[str], message: str, command: Command
+) -> None:
+    """With what is wrong and what to use, not in the words of a library."""
+    done = command(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {message}\nMore: bulk-reset docs options\n"
+
+
+def test_a_wrong_switch_of_a_variable_is_named(command: Command) -> None:
+    """A switch is true or false."""
+    done = command("run", "x.csv", BULK_RESET_RUN_YES="maybe")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: BULK_RESET_RUN_YES=maybe: neither true nor false. Use true or false.\n"
+    )

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulk_reset.core.change import Change
+from bulk_reset.core.custom_fields import has_value, live_value
 from bulk_reset.core.outcome import Status
-from bulk_reset.engine.comparison import Verdict, compare, outcome_unless_sent
+from bulk_reset.engine.comparison import (
+    Verdict,
+    compare,
+    find_differing,
+    outcome_unless_sent,
+)
 
 ID = "69da451e0000000000000001"
 
@@ -108,3 +116,41 @@ def test_an_incident_that_does_not_exist_fails_without_a_request() -> None:
         "ResourceNotFound",
         0,
     )
+
+
+VALUES = st.sampled_from(
+    [
+        None,
+        "",
+        " ",
+        "a",
+        "a\r\nb",
+        "a\nb",
+        "A",
+        "Triggered",
+        "Closed",
+        0,
+        1,
+        True,
+        1.0,
+        [],
+        ["a"],
+        {},
+    ]
+)
+FIELDS = ("title", "impact", "incident_severity", "field:owner", "field:x%20y", "action")
+MAPPINGS = st.dictionaries(st.sampled_from(FIELDS), VALUES)
+
+
+@given(wanted=MAPPINGS, now=MAPPINGS, own=MAPPINGS)
+def test_a_field_differs_as_its_values_are_compared(
+    wanted: dict[str, Any], now: dict[str, Any], own: dict[str, Any]
+) -> None:
+    """For every kind of value, there or not there, and set by an earlier row or not."""
+    found = incident(fields={"owner": now.get("field:owner"), "x y": now.get("field:x%20y")})
+    found |= {name: value for name, value in now.items() if name in {"title", "impact"}}
+    found |= {"incident_severity": now.get("incident_severity"), "progress": now.get("action")}
+    before, differing = find_differing(found, wanted, own)
+    assert before == {name: own.get(name, live_value(found, name)) for name in wanted}
+    assert list(before) == list(wanted)
+    assert differing == [name for name in wanted if not has_value(name, before[name], wanted[name])]

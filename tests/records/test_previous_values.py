@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
 import stat
 from pathlib import Path
@@ -12,16 +14,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulk_reset.core.custom_fields import is_whole
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.core.safe_text import guard_formula, guard_json
 from bulk_reset.records.previous_values import (
     COLUMNS,
     PreviousValues,
     PreviousValuesFile,
     SentDigests,
+    line_of,
     read_previous_values,
 )
 from bulk_reset.records.restorability import why_not_restorable
+from bulk_reset.sheets.cell_rules import error_of
 from bulk_reset.sheets.open_sheet import open_sheet
 
 ID = "69da451e0000000000000001"
@@ -57,6 +63,52 @@ def test_any_previous_value_is_read_back_unchanged(
     path.unlink(missing_ok=True)
     made = PreviousValues(7, "a" * 24, ID, "", {**fields, **customs}, {**fields, **customs})
     assert kept(path, made) == [made]
+
+
+ODD = st.sampled_from(
+    [
+        *(
+            "",
+            "ab",
+            "Ok",
+            "#N/A",
+            "=1+1",
+            "'=1",
+            ";=1",
+            '="a"',
+            "  ",
+            "a,b;c",
+            "a\r\nb",
+            "\x07bell",
+        ),
+        *("\ud800 half", "磁盘", '"quoted"', "a\u2028b", "x" * 201, "x" * 6145, "Info"),
+        *(None, True, 0, 1.5, [], ["a", None], {"b": [1]}),
+    ]
+)
+NAMES = st.sampled_from([*SETTABLE_FIELDS, "action", "field:owner", "field:名", 'field:a"b'])
+
+
+@given(st.dictionaries(NAMES, ODD | TEXTS), st.dictionaries(NAMES, ODD | TEXTS))
+def test_a_line_has_the_cells_that_can_be_set_and_all_values_as_json(
+    before: dict[str, Any], wrote: dict[str, Any]
+) -> None:
+    """The format of the file, written out: its bytes are the same for every value."""
+
+    def as_json(values: dict[str, Any]) -> str:
+        text = json.dumps(values, ensure_ascii=False)
+        return guard_json(text if is_whole(text) else json.dumps(values))
+
+    cells = {
+        name: guard_formula(value)
+        for name, value in before.items()
+        if name in SETTABLE_FIELDS
+        if not why_not_restorable(name, value)
+        if not error_of(name, value)
+    }
+    expected = io.StringIO()
+    texts = [cells.get(name, "") for name in SETTABLE_FIELDS]
+    csv.writer(expected).writerow([ID, *texts, 7, "a" * 24, "'=x", as_json(before), as_json(wrote)])
+    assert line_of(PreviousValues(7, "a" * 24, ID, "=x", before, wrote)) == expected.getvalue()
 
 
 def test_it_is_a_sheet_of_what_can_be_set_again(tmp_path: Path) -> None:

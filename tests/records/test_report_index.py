@@ -13,6 +13,7 @@ from report_samples import OUTCOMES, digest
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.row_keys import numbers_of
+from bulk_reset.records.history import code_of
 from bulk_reset.records.report_columns import (
     HEADER,
     line_of,
@@ -80,6 +81,7 @@ def test_the_index_has_the_lines_of_the_report(
     last = {line.digest: line for line in lines}
     with ReportIndex(path) as index:
         assert list(index.outcomes()) == lines
+        assert index.codes().tolist() == [code_of(line.status) for line in lines]
         assert list(index.last_outcomes()) == [
             line for n, line in enumerate(lines) if line.digest not in after(lines[n + 1 :])
         ]
@@ -114,8 +116,10 @@ def test_an_invalid_line_is_named(tmp_path: Path) -> None:
     """It is the error that reading the report line by line has."""
     path = write(tmp_path / "x.report.csv", [outcome(2), outcome(3)])
     path.write_bytes(path.read_bytes().replace(b"3,69", b"3,69").replace(b"failed", b"broken"))
-    with ReportIndex(path) as index, pytest.raises(InputError, match="line 2: not a line"):
-        list(index.outcomes())
+    with ReportIndex(path) as index:
+        for read in (index.codes, lambda: list(index.outcomes())):
+            with pytest.raises(InputError, match="line 2: not a line"):
+                read()
 
 
 def test_digests_are_compared_as_a_whole() -> None:
