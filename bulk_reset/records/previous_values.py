@@ -49,6 +49,7 @@ _OWN: Final = tuple(OWN_PREFIX + name for name in ("row", "digest", "link", "bef
 COLUMNS: Final = (*FIELDS, *_OWN)
 HEADER: Final = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 LONGEST_CELL: Final = 1 << 27
+_MOST_ROWS: Final = 10**15
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 _encode_text: Final = json.encoder.encode_basestring
 _encode_name: Final = functools.lru_cache(maxsize=1024)(_encode_text)
@@ -293,9 +294,11 @@ def values_of(  # noqa: PLR0913, PLR0917  (the columns that are read back)
     """
     before, wrote = loads_object(before_text), loads_object(wrote_text)
     are_known = before.keys() == wrote.keys() and _are_known(tuple(before))
-    if not (are_known and is_id(digest) and is_id(incident_id)):
+    number = int(row)
+    is_row = 0 <= number < _MOST_ROWS
+    if not (are_known and is_row and is_id(digest) and is_id(incident_id)):
         raise ValueError(before_text)
-    return PreviousValues(int(row), digest, incident_id, unguard_formula(link), before, wrote)
+    return PreviousValues(number, digest, incident_id, unguard_formula(link), before, wrote)
 
 
 @functools.lru_cache(maxsize=1024)

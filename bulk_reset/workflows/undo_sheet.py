@@ -71,6 +71,7 @@ class UndoSheet:
         steps: of each row of the sheet, what will be restored; see ``Row``.
         fields: field -> rows of ``steps`` that restore it.
         table: what is sent.
+        row_numbers: of each row of ``table``, the row of the run's own sheet.
         own_rows: row of the undo sheet that the undone run sent -> row of the user's sheet; empty
             where the run sent the user's sheet.
     """
@@ -87,21 +88,20 @@ class UndoSheet:
     steps: Sequence[Row] = field(default=(), repr=False)
     fields: Mapping[str, int] = field(default_factory=dict, repr=False)
     table: ExactTable = field(default_factory=lambda: ExactTable("", (), ()), repr=False)
+    row_numbers: Sequence[int] = field(default=(), repr=False)
     own_rows: Sequence[int] = field(default=(), repr=False)
 
     def row_number_of(self, row_number: int) -> int:
         """Return the row of the run's own sheet that a row of this sheet belongs to."""
         place = row_number - 2  # after the header
-        if not 0 <= place < len(self.table.rows):
-            return row_number
-        return int(self.table.rows[place][self.table.header.index(_ROW)])
+        return self.row_numbers[place] if 0 <= place < len(self.row_numbers) else row_number
 
     def split(self, modified: Collection[Field]) -> UndoSheet:
         """Return the sheet with rows of their own for fields that were modified since the run."""
         steps = Spool(part for row in self.steps for part in _parts_of(row, modified))
-        table = _table_of(self.sheet, steps, self.fields, self.own_rows)
+        table, numbers = _table_of(self.sheet, steps, self.fields, self.own_rows)
         _write_sheet(self.sheet, table, self.sheet)
-        return replace(self, rows=len(table.rows), steps=steps, table=table)
+        return replace(self, rows=len(numbers), steps=steps, table=table, row_numbers=numbers)
 
     def step_of(self, row_number: int, name: str) -> Step:
         """Return what a row of this sheet restores in a field."""
@@ -138,13 +138,13 @@ def make_undo_sheet(report: Path) -> UndoSheet:
     refuse_other(lost_path, _is_lost_file, "list of values that cannot be restored")
     # The rows of an undo are rows of an undo sheet, which names the rows of the run's sheet.
     own_rows = _own_row_numbers(beside(report, "csv")) if is_undo_report(report) else ()
-    table = _table_of(sheet, steps.rows, steps.fields, own_rows)
+    table, numbers = _table_of(sheet, steps.rows, steps.fields, own_rows)
     _write_sheet(sheet, table, report)
     _write_lost(lost_path, steps.lost, report)
     return UndoSheet(
         sheet,
         undo_report,
-        len(table.rows),
+        len(numbers),
         sum(steps.fields.values()) + len(steps.lost),
         steps.lost,
         lost_path,
@@ -154,6 +154,7 @@ def make_undo_sheet(report: Path) -> UndoSheet:
         steps.rows,
         steps.fields,
         table,
+        numbers,
         own_rows,
     )
 
@@ -219,15 +220,17 @@ def _parts_of(row: Row, modified: Collection[Field]) -> Iterator[Row]:
 
 def _table_of(
     sheet: Path, steps: Iterable[Row], names: Collection[str], own_rows: Sequence[int]
-) -> ExactTable:
+) -> tuple[ExactTable, Sequence[int]]:
+    """Return what is sent, and for each of its rows the row of the run's own sheet."""
     customs = [name for name in names if is_custom(name)]
     columns = {name: name for name in SETTABLE_FIELDS} | {name: f"{name}:json" for name in customs}
     if ACTION_FIELD in names:
         columns[ACTION_FIELD] = ACTION_FIELD
-    cells = Spool[tuple[str, ...]]()
+    cells, numbers = Spool[tuple[str, ...]](), array("q")
     for incident_id, fields in steps:
         number = next(iter(fields.values()))[0]
         own = own_rows[number] if number < len(own_rows) else 0
+        numbers.append(own or number)
         was = dict.fromkeys(columns.values(), "")
         wrote = was.copy()
         for name, (*_, old, new) in fields.items():
@@ -236,10 +239,10 @@ def _table_of(
         if ACTION_FIELD in fields:
             was[ACTION_FIELD] = undoing_action(was[ACTION_FIELD], wrote[ACTION_FIELD])
         check = check_of(incident_id, wrote)
-        cells.append((incident_id, *was.values(), str(own or number), *wrote.values(), check))
+        cells.append((incident_id, *was.values(), str(numbers[-1]), *wrote.values(), check))
     header = map(header_of, columns.values())
     memory = memory_header(columns.values())
-    return ExactTable(str(sheet), (ID_FIELD, *header, _ROW, *memory), cells)
+    return ExactTable(str(sheet), (ID_FIELD, *header, _ROW, *memory), cells), numbers
 
 
 def _is_lost_file(path: Path) -> bool:

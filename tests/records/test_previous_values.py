@@ -177,11 +177,19 @@ def test_a_file_of_another_program_is_not_changed(tmp_path: Path) -> None:
     assert path.read_text() == "incident_id,title\n"
 
 
-def test_a_line_that_was_edited_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "edited"),
+    [
+        (b'{""title"": ""new""}', b"{title: new}"),
+        (b",7,", b",-7,"),
+        (b",7,", b",7777777777777777777,"),
+    ],
+)
+def test_a_line_that_was_edited_is_refused(tmp_path: Path, written: bytes, edited: bytes) -> None:
     """A way back that is half right is none."""
     path = tmp_path / "x.before.csv"
     kept(path, image(title="Old"))
-    path.write_bytes(path.read_bytes().replace(b'{""title"": ""new""}', b"{title: new}"))
+    path.write_bytes(path.read_bytes().replace(written, edited))
     with pytest.raises(InputError, match="may have been edited"):
         list(read_previous_values(path))
 
