@@ -302,7 +302,7 @@ def test_a_pull_with_an_invalid_option_reads_nothing(
     ("filters", "message"),
     [
         ("bogus", "--from-pull 'bogus': Got unexpected extra argument"),
-        ("--since 30d --query ''", "it is empty. Set a value, or leave the option out."),
+        ("--since 30d --query ''", "--query: is empty. Set a value, or leave the option out."),
         ("--nope", "No such option: --nope"),
         ("--since", "requires an argument"),
         ("--since 'x", "not options of pull"),
