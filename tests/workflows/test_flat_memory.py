@@ -17,7 +17,7 @@ from report_samples import digest
 from bulk_reset import write_page
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.engine.options import Options
-from bulk_reset.records import previous_index, report_index
+from bulk_reset.records import previous_index, report_index, report_reader
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.summary import summarise
@@ -85,7 +85,7 @@ def test_memory_is_flat_in_the_rows_of_a_report(
 ) -> None:
     """Eight hundred rows more take their keys in memory, and not their values."""
     monkeypatch.setattr(verify, "open_incident_reader", reader)
-    for module in (report_index, previous_index):
+    for module in (report_index, report_reader, previous_index):
         monkeypatch.setattr(module, "_BLOCK_BYTES", 1 << 14)
     peaks = []
     for rows in (FEW, FEW, MANY):  # the first one fills caches
