@@ -67,7 +67,7 @@ demo-web: $(STAMP)  ## Open the page on the built-in sandbox, without a key
 	@mkdir -p $(DEMO)
 	env -u FLASHDUTY_APP_KEY $(RUN) web --folder $(DEMO)/web
 
-test: $(STAMP) browser redis  ## Run the tests (about 6 minutes on 2 cores)
+test: $(STAMP) browser redis  ## Run the tests (about 5 minutes on 2 cores)
 	$(TESTS) $(call select,not slow)
 
 test-slow: $(STAMP) browser redis  ## Run the tests marked slow: kills, a week of jobs, the benchmarks
