@@ -19,6 +19,7 @@ Public surface:
     settings, config     defaults from the configuration file and variables
     help_text, docs      help and manual
     app_command          what every command has: defaults, empty options, its context
+    value_conversion     options that need no conversion; invalid_values: what is wrong with one
     streams, record      output that may be closed or full; log and metrics files
 """
 
