@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -64,15 +66,30 @@ HEAVY = (
 )
 def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> None:
     """A help text does not wait for pandas, nor for rich."""
-    program = (
+    done = run_command(arguments, HEAVY)
+    assert done.stdout.splitlines()[-1] == "IMPORTED []", done.stdout + done.stderr
+
+
+def run_command(arguments: list[str], names: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command; its last line of output has those of the modules that it imported."""
+    return run_python(
+        "-c",
         "import sys, atexit\n"
         f"sys.argv = ['bulk-reset', *{arguments!r}]\n"
-        f"atexit.register(lambda: print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules]))\n"
+        f"atexit.register(lambda: print('IMPORTED', [m for m in {names!r} if m in sys.modules]))\n"
         "from bulk_reset.cli import main\n"
-        "main()\n"
+        "main()\n",
     )
-    done = run_python("-c", program)
-    assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout + done.stderr
+
+
+def test_a_command_imports_no_other_command_and_converts_only_what_it_must(tmp_path: Path) -> None:
+    """Paths, texts and defaults are as they were typed, so pydantic is not imported for them."""
+    sheet = tmp_path / "in.csv"
+    sheet.write_text("incident_id,title\n69da451ef77b1b51f40e83ee,Disk full\n", encoding="utf-8")
+    others = ("pydantic", "bulk_reset.cli.run", "bulk_reset.cli.web", "bulk_reset.cli.job")
+    done = run_command(["check", str(sheet), "--rules", "no-such-file"], others)
+    assert done.stdout == "IMPORTED []\n", done.stdout + done.stderr
+    assert "no-such-file" in done.stderr
 
 
 def test_a_check_imports_nothing_that_sends(tmp_path: Path) -> None:

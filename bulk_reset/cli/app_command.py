@@ -253,7 +253,8 @@ def _place_of_value(
         name = next(name for name in param.envvar or () if os.environ.get(name))
         return f"{name}={value}" if value else name
     if source == _FROM_FILE:
-        return f"{defaults.file.path}:{defaults.lines[param.name]}: {param.name} = {value}"
+        name = f"{param.name} = {value}" if value else param.name
+        return f"{defaults.file.path}:{defaults.lines[param.name]}: {name}"
     name = param.opts[-1] if isinstance(param, TyperOption) else ""
     return f"{name} {shlex.quote(value) if value else ''}".strip()
 

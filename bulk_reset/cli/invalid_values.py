@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _EXAMPLE = 10
 _BOUNDS = {
-    "greater_than_equal": ("ge", "must be {:g} or more."),
-    "less_than_equal": ("le", "must be {:g} or less."),
+    "greater_than_equal": ("ge", "must be {} or more."),
+    "less_than_equal": ("le", "must be {} or less."),
 }
 
 
@@ -42,12 +42,17 @@ def _problem(param: Param, found: Mapping[str, Any]) -> str:
         return f"not one of its values. Use {', '.join(most)} or {last}."
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
-        return text.format(found["ctx"][name])
-    example = param.default if isinstance(param.default, int | float) else _EXAMPLE
+        return text.format(_plain(found["ctx"][name]))
+    example = _plain(param.default if isinstance(param.default, int | float) else _EXAMPLE)
     if kind.startswith("int_"):
-        return f"not a whole number. Use for example {example:g}."
+        return f"not a whole number. Use for example {example}."
     if kind.startswith("float_"):
-        return f"not a number. Use for example {example:g}."
+        return f"not a number. Use for example {example}."
     if kind.startswith("bool_"):
         return "neither true nor false. Use true or false."
     return str(found["msg"]).removeprefix("Value error, ")
+
+
+def _plain(number: float) -> str:
+    """Return a number as it may be typed: ``1000000``, not ``1e+06``."""
+    return str(int(number) if number == int(number) else number)

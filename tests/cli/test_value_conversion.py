@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import pytest
 import typer
-from programs import run_python
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from bulk_reset.cli import app
@@ -112,20 +111,3 @@ def test_an_option_with_other_rules_is_converted(tmp_path: Path) -> None:
         with pytest.raises(typer.BadParameter, match=r"does not exist|is a file"):
             by_name[name].process_value(context, value)
     assert by_name["resolved"].process_value(context, f"{tmp_path}/a/..") == tmp_path
-
-
-def test_a_check_converts_nothing(tmp_path: Path) -> None:
-    """Neither pydantic nor the module of another command is imported for a small sheet."""
-    sheet = tmp_path / "in.csv"
-    sheet.write_text("incident_id,title\n69da451ef77b1b51f40e83ee,Disk full\n", encoding="utf-8")
-    program = (
-        "import sys, atexit\n"
-        f"sys.argv = ['bulk-reset', 'check', {str(sheet)!r}, '--rules', 'no-such-file']\n"
-        "names = ('pydantic', 'bulk_reset.cli.run', 'bulk_reset.cli.web', 'bulk_reset.cli.job')\n"
-        "atexit.register(lambda: print([name for name in names if name in sys.modules]))\n"
-        "from bulk_reset.cli import main\n"
-        "main()\n"
-    )
-    done = run_python("-c", program)
-    assert done.stdout == "[]\n", done.stdout + done.stderr
-    assert "no-such-file" in done.stderr
