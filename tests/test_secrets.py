@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 import rich.console
 import rich.traceback
-from programs import FAST, clean_environment, read_csv, seed_id
+from programs import FAST, clean_environment, read_csv, run_python, seed_id
 
 from bulk_reset import Options, run, run_frame, stream
 from bulk_reset.api.client import open_client
@@ -224,15 +224,7 @@ def test_the_key_is_in_no_output_and_no_file(
         f"import sys\n{patch.replace('KEY', repr(SECRET))}\n"
         "from bulk_reset.cli import main\nmain()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=work,
-        env=clean_environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-c", program, *arguments, folder=work, **more)
     assert done.returncode == code, done.stderr
     written = {"output": done.stdout, "errors": done.stderr}
     for path in (path for folder in (work, state) for path in folder.rglob("*")):
@@ -255,14 +247,7 @@ def test_the_key_is_in_no_output_and_no_file(
 
 def test_no_option_takes_a_key() -> None:
     """Other users of the machine can read a command line, so it must not contain a key."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bulk_reset", "run", "--help"],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-m", "bulk_reset", "run", "--help")
     options = {word for word in done.stdout.split() if "key" in word and word.startswith("--")}
     assert options == {"--app-key-file", "--hmac-key-file"}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import FAST, KEY, SandboxProcess, clean_environment, read_csv, write_sheet
+from programs import FAST, KEY, SandboxProcess, read_csv, run_python, write_sheet
 
 from bulk_reset.core.json_codec import dumps, loads, loads_object
 
@@ -78,14 +76,7 @@ def test_run_works_with_and_without_extras(
         "from bulk_reset.cli import main\n"
         "main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=clean_environment(FLASHDUTY_APP_KEY=KEY),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-c", program, FLASHDUTY_APP_KEY=KEY)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, repr([is_fast] * 2))
     totals = json.loads(done.stdout)
     assert (totals["counts"]["updated"], totals["throttled"]) == (300, 0)
