@@ -10,7 +10,7 @@ import datetime as dt
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypeGuard
+from typing import Final, cast
 
 import numpy as np
 
@@ -66,8 +66,8 @@ def text_columns(
     texts: list[list[str]] = []
     has_controls = False
     for column, cells in enumerate(columns):
-        if _is_all_text(cells) and (content := _encoded(cells)) is not None:
-            texts.append(list(cells))
+        if (content := _encoded(cells)) is not None:
+            texts.append(cast("list[str]", list(cells)))
             has_controls = has_controls or has_control(content)
             continue
         pairs = [_text_of(value) for value in cells]
@@ -93,15 +93,11 @@ def text_columns(
     )
 
 
-def _is_all_text(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:
-    return set(map(type, cells)) == {str}
-
-
-def _encoded(cells: Sequence[str]) -> bytes | None:
-    """Return the texts in UTF-8; None if one has half of a character."""
+def _encoded(cells: Sequence[object]) -> bytes | None:
+    """Return cells in UTF-8; None if one is no text, or has half of a character."""
     try:
-        return "".join(cells).encode()
-    except UnicodeEncodeError:
+        return "".join(cast("Sequence[str]", cells)).encode()
+    except (TypeError, UnicodeEncodeError):
         return None
 
 

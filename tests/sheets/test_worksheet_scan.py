@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import random
+import string
 
 import pytest
 
+from bulk_reset.sheets.workbooks.workbook_xml import read_facts
 from bulk_reset.sheets.workbooks.worksheet_scan import WorksheetScan, scan_worksheet
 
 BLOCK = 1 << 20
@@ -75,6 +78,18 @@ def test_harmless_markup_is_no_suspect_at_any_border(piece: bytes) -> None:
         (b'<c r="b9"/>', (False, 0, 0)),
         (b'<c r = "B9"/>', (False, 0, 0)),
         (b'<c r="B"/>', (False, 0, 0)),
+        (b'<c r="B0"/>', (False, 0, 0)),
+        (b'<c r="B12345678"/>', (False, 0, 0)),
+        (b'<c r="ABCD1"/>', (False, 0, 0)),
+        (b'<c r="9"/>', (False, 0, 0)),
+        (b'<c r="B1:C2"/>', (False, 0, 0)),
+        (b'<c r="@9"/>', (False, 0, 0)),
+        (b'<c r="[9"/>', (False, 0, 0)),
+        (b'<c r="B/9"/>', (False, 0, 0)),
+        (b'<c r="B\xb19"/>', (False, 0, 0)),
+        (b'<c r="\xc2\xb99"/>', (False, 0, 0)),
+        (b'<c q="B9"/>', (False, 0, 0)),
+        (b'<c r=" B9"/>', (False, 0, 0)),
     ],
 )
 def test_size_is_known_or_known_to_be_unknown(cell: bytes, expected: tuple[bool, int, int]) -> None:
@@ -82,3 +97,30 @@ def test_size_is_known_or_known_to_be_unknown(cell: bytes, expected: tuple[bool,
     scan = scanned(b"<sheetData>" + cell + b"</row></sheetData></worksheet>" + b" " * 64)
 
     assert (scan.is_measured, scan.rows, scan.columns) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_size_is_that_of_the_parser_for_places_of_every_length(seed: int) -> None:
+    """The last row and the last column are found among letters and digits of any number."""
+    dice = random.Random(seed)  # noqa: S311  (test data)
+    cells = []
+    for _ in range(dice.randint(1, 40)):
+        letters = "".join(dice.choices(string.ascii_uppercase, k=dice.randint(1, 3)))
+        quote = dice.choice("\"'")
+        cells.append(f"<c r={quote}{letters}{dice.randrange(1, 10 ** dice.randint(1, 7))}{quote}/>")
+    xml = f"<sheetData>{''.join(cells)}</sheetData>".encode() + b"<x></x>" * 8
+    parsed = read_facts(io.BytesIO(b"<a>" + xml + b"</a>"), frozenset(), is_calculated=True)
+
+    scan = scanned(xml)
+
+    assert (scan.is_measured, scan.rows, scan.columns) == (True, parsed.rows, parsed.columns)
+
+
+@pytest.mark.parametrize(
+    ("style", "is_odd"), [(1, False), (17, True), (7, False), (18, False), (170, False)]
+)
+def test_a_style_is_read_as_a_whole_number(style: int, *, is_odd: bool) -> None:
+    """A style is not taken for another one that begins or ends with its digits."""
+    cell = f'<c r="B1" s="{style}"><v>1</v></c>'.encode()
+
+    assert scanned(padded(cell, 0), frozenset({17})).has_suspects is is_odd

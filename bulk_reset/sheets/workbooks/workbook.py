@@ -94,10 +94,12 @@ class WorkbookSheet:
         return (self._sheet.start or (0, 0))[1]
 
     def rows(self) -> Iterator[list[Any]]:
-        """Yield every row from the first row of the worksheet, including blank rows."""
-        if not (self._errors or self._merged or self._has_broken):
-            yield from self._sheet.iter_rows()
-            return
+        """Return every row from the first row of the worksheet, including blank rows."""
+        if self._errors or self._merged or self._has_broken:
+            return self._marked_rows()
+        return self._sheet.iter_rows()
+
+    def _marked_rows(self) -> Iterator[list[Any]]:
         # Columns left of the first value have no header, so they are no field.
         left = self.first_column
         merged = self._merged.by_row()
