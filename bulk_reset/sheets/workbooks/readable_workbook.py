@@ -94,8 +94,8 @@ class Readable:
     def facts(self, position: int) -> WorksheetFacts:
         """Return the facts of a worksheet that calamine does not report."""
         scan = self._scans[position]
-        if scan.is_measured and not scan.has_suspects:
-            return WorksheetFacts(scan.rows, scan.columns)
+        if scan.is_measured and scan.is_complete:
+            return scan.facts
         if position not in self._facts:
             with self._archive.open(self._parts[position]) as file:
                 self._facts[position] = read_facts(
@@ -110,7 +110,7 @@ class Readable:
             SheetError: its grid would fill the memory.
         """
         scan = self._scans[position]
-        size = scan if scan.is_measured else self.facts(position)
+        size = scan.facts if scan.is_measured else self.facts(position)
         enough = self._parts[position].file_size // _MIN_BYTES_PER_CELL
         if size.rows * size.columns > min(_MAX_CELLS, max(_FEW_CELLS, enough)):
             raise SheetError(

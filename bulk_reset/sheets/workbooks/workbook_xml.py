@@ -3,7 +3,7 @@
 calamine returns an empty cell if a formula's result is an error or was never calculated, and a
 plain number if Excel shows ``500%``; it does not report hidden rows. It also allocates a full
 grid up to the last cell. So a worksheet is scanned before it is read, see ``worksheet_scan``, and
-parsed only if the scan found something.
+parsed only if the scan cannot find everything.
 
 Source of the markup (``<c r="B7" s="3" t="e"><f>A9</f><v>#REF!</v></c>``): ECMA-376 part 1,
 18.3.1 (cells) and 18.8 (styles). A workbook that no program has calculated has formulas without a
@@ -75,12 +75,12 @@ def read_facts(
     Raises:
         DamagedError: the XML is invalid.
     """
-    cells = _Cells(odd_styles, is_calculated=is_calculated)
-    parse(file, cells.start, cells.end, cells.text)
-    return cells.facts
+    parser = CellParser(odd_styles, is_calculated=is_calculated)
+    parse(file, parser.start, parser.end, parser.text)
+    return parser.facts
 
 
-class _Cells:
+class CellParser:
     """Collects the facts while a worksheet is parsed; called for every tag, so it is short.
 
     State: the position of the last cell; the value and formula of the open cell; the cells that
@@ -100,7 +100,13 @@ class _Cells:
         self._shared: dict[tuple[int, str, str], tuple[int, ErrorCell]] = {}
         self._local_names = _LocalNames()
 
+    @property
+    def has_arrays(self) -> bool:
+        """Whether there was an array formula for several cells."""
+        return self._arrays.columns > 0
+
     def start(self, name: str, attributes: dict[str, str]) -> None:
+        """Handle a start tag; see ``xml_parts.parse``."""
         own = self._local_names[name]
         if own == "c":
             self._start_cell(attributes)
@@ -116,10 +122,12 @@ class _Cells:
             self._is_row_hidden = attributes.get("hidden", "0") in {"1", "true"}
 
     def text(self, text: str) -> None:
+        """Handle a piece of text."""
         if self._open is not None:
             self._open.append(text)
 
     def end(self, name: str) -> None:
+        """Handle an end tag."""
         own = self._local_names[name]
         if own == "c":
             if self._pieces or "t" in self._cell:
@@ -193,15 +201,15 @@ class _ArrayFormulas:
 
     def __init__(self) -> None:
         self._last_row: dict[int, int] = {}
-        self._columns = 0
+        self.columns = 0
 
     def add(self, ref: str) -> None:
         first, last = ref.split(":", 1)
         from_letters, to_letters = first.rstrip("0123456789"), last.rstrip("0123456789")
         row = _number_of(last[len(to_letters) :])
         columns = range(_column_of(from_letters), _column_of(to_letters) + 1)
-        self._columns += len(columns)
-        if self._columns > _MAX_ARRAY_COLUMNS:
+        self.columns += len(columns)
+        if self.columns > _MAX_ARRAY_COLUMNS:
             raise DamagedError("it has too many array formulas")
         for column in columns:
             self._last_row[column] = max(row, self._last_row.get(column, 0))
