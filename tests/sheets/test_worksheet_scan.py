@@ -55,6 +55,8 @@ CELLS = {
     "odd style of a text": b'<c r="B2" s="17" t="s"><v>1</v></c>',
     "odd style of an empty cell": b'<c r="B2" s="17"/><c r="C2"/>',
     "odd style of a row": b'</row><row r="3" s="17" customFormat="1"><c r="B3"><v>1</v></c>',
+    "odd style beside a text": b'<c r="B2" s="17"><v>1</v></c>'
+    b'<c r="C2" t="inlineStr"><is><t>above 2 s = slow, s="17"</t></is></c>',
     "plain style": b'<c r="B2" s="1"><v>7</v></c>',
     "two odd cells and a plain one": b'<c r="B2" s="17"><v>1</v></c><c r="C2"><v>1</v></c>'
     b'<c r="D2" s="17"><v>2</v></c>\n',

@@ -101,7 +101,7 @@ def scan_worksheet(
         if scan.is_complete and has_bytes(codes, b"idd"):
             _count_hidden_rows(text, scan)
         if scan.is_complete:
-            styles, scan.is_complete = _odd_styles(codes, is_odd)
+            styles, scan.is_complete = _odd_styles(text, codes, cells, is_odd)
             suspects = _cells_with(cells, np.concatenate((_errors(codes), styles)))
             uncertain = _cells_with(cells, _elements(codes, is_before_name, "f"))
             if is_calculated and len(uncertain):
@@ -191,16 +191,6 @@ def _elements(codes: Codes, is_before_name: npt.NDArray[np.bool_], letter: str) 
     return at[_ENDS_NAME[codes[at + 1]]]
 
 
-def _attributes(codes: Codes, letter: str) -> tuple[Places, bool]:
-    """Return where the values of an attribute of one letter begin, and whether all are found."""
-    # Few characters are as small as a space.
-    at = np.flatnonzero((codes[:-2] <= ord(" ")) & (codes[1:-1] == ord(letter))) + 1
-    at = at[_IS_SPACE[codes[at - 1]]]
-    is_plain = (codes[at + 1] == ord("=")) & _IS_QUOTE[codes[at + 2]]
-    is_spaced = _IS_SPACE[codes[at + 1]] | ((codes[at + 1] == ord("=")) & ~is_plain)
-    return at[is_plain] + 3, not is_spaced.any()
-
-
 def _measure(codes: Codes, cells: Places, scan: WorksheetScan) -> None:
     """Find the last row and column, if every cell begins with its place: ``<c r="B7"``."""
     words = _words(codes)
@@ -260,12 +250,23 @@ def _errors(codes: Codes) -> Places:
     return errors
 
 
-def _odd_styles(codes: Codes, is_odd: npt.NDArray[np.bool_]) -> tuple[Places, bool]:
-    """Return where odd styles of cells are, and whether all are found."""
+def _odd_styles(
+    text: bytes, codes: Codes, cells: Places, is_odd: npt.NDArray[np.bool_]
+) -> tuple[Places, bool]:
+    """Return where odd styles of cells may be, and whether all are found."""
     if is_odd[0] or not is_odd.any():
         # Cells without a style have the first one.
         return _NOWHERE, not is_odd[0]
-    at, are_all = _attributes(codes, "s")
+    # Few characters are as small as a space.
+    at = np.flatnonzero((codes[:-2] <= ord(" ")) & (codes[1:-1] == ord("s"))) + 1
+    at = at[_IS_SPACE[codes[at - 1]]]
+    is_plain = (codes[at + 1] == ord("=")) & _IS_QUOTE[codes[at + 2]]
+    spaced = at[_IS_SPACE[codes[at + 1]] | ((codes[at + 1] == ord("=")) & ~is_plain)]
+    # In most texts, such a letter is a word of its own.
+    of_cells = cells[_cells_with(cells, spaced)].tolist()
+    inside = spaced[len(spaced) - len(of_cells) :].tolist()
+    are_all = all(text.rfind(b">", *ends) >= 0 for ends in zip(of_cells, inside, strict=True))
+    at = at[is_plain] + 3
     styles, _ = _numbers(_words(codes)[at].astype(np.uint64), "0", "9")
     return at[is_odd[np.minimum(styles, len(is_odd) - 1)]], are_all
 
