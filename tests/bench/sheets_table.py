@@ -51,6 +51,8 @@ Info = "Warning"
 """
 _PROFILE_LIMIT: Final = 2.0
 """A check with a profile takes at most so many times as long as pandas."""
+_LIMIT: Final = 1.5
+"""A resume at most so many times as long as a check, and a workbook as calamine, of ``ROWS``."""
 Log = Callable[[str], None]
 
 
@@ -134,7 +136,9 @@ def _runs(sheet: Path, rows: int, rounds: int) -> Iterator[Figure]:
             resumes.append(measure_as_client(command))
             checks.append(measure_as_client(our_command("check", sheet, "--json")))
         _expect(server.work().requests, rows, "run and resume")
-        yield _figure("resume, all done", rows, resumes, _ratio(resumes, checks, "check"))
+        yield _figure(
+            "resume, all done", rows, resumes, _limited(_ratio(resumes, checks, "check"), rows)
+        )
 
 
 def _workbooks(path: Path, rows: int, rounds: int) -> Iterator[Figure]:
@@ -146,7 +150,7 @@ def _workbooks(path: Path, rows: int, rounds: int) -> Iterator[Figure]:
         _expect(json.loads(checks[-1].stdout)["to_send"], rows, "check, XLSX")
         reads.append(measure([sys.executable, "-c", _CALAMINE, str(path)]))
         _expect(int(reads[-1].stdout), rows, "calamine")
-    yield _figure("check, XLSX", rows, checks, _ratio(checks, reads, "calamine"))
+    yield _figure("check, XLSX", rows, checks, _limited(_ratio(checks, reads, "calamine"), rows))
     yield _figure("calamine", rows, reads)
 
 
@@ -158,6 +162,10 @@ def _expect(found: int, expected: int, what: str) -> None:
 def _ratio(one: Sequence[Measured], other: Sequence[Measured], name: str) -> str:
     ratio = median(a.seconds / b.seconds for a, b in zip(one, other, strict=True))
     return f"{ratio:.2f} of {name}"
+
+
+def _limited(ratio: str, rows: int) -> str:
+    return f"{ratio}, limit {_LIMIT}" if rows == ROWS else ratio
 
 
 def _figure(what: str, rows: int, measured: Sequence[Measured], ratio: str = "") -> Figure:

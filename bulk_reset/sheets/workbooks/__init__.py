@@ -7,7 +7,7 @@ Public surface:
     readable_workbook  calamine, which reads the cells
     package            the parts of the archive, by their relationships
     plain_copy         a copy with the names and the markup that calamine reads
-    worksheet_scan     whether there is anything that calamine does not report
+    worksheet_scan     what calamine does not report, from the bytes of a worksheet
     workbook_xml       formulas without results, special formats, hidden rows
     merged_cells       cells that merged ranges cover
     unusual_markup     what calamine reads wrongly; xml_rewriting: the same as calamine reads it
