@@ -43,6 +43,8 @@ CELLS = {
     "formula with a result": b'<c r="B2"><f>A1</f><v>7</v></c>',
     "formula without a value": b'<c r="B2"><f>A1&lt;&#65;2</f></c>',
     "formula with an empty value": b'<c r="B2"><f>A1</f><v></v></c>',
+    "formula with a blank value": b'<c r="B2"><f>A1</f><v>\n</v></c>',
+    "formula with a space and a value": b'<c r="B2"><f>A1</f><v> 5</v></c>',
     "formula with zero": b'<c r="B2"><f>A1</f><v>0</v></c>',
     "formula with an empty text": b'<c r="B2" t="str"><f>A1</f><v></v></c>',
     "formula with a space": b'<c r="B2"><f>A1</f> <v>7</v></c>',

@@ -181,7 +181,8 @@ def _results(codes: Codes) -> Places:
         at = at[codes[at + offset] == ord(code)]
     is_closed = (codes[at - 4] == ord("/")) & (codes[at - 3] == ord("f"))
     is_closed |= codes[at - 3] == ord("/")
-    results: Places = at[is_closed & (codes[at + 2] != ord("<"))] + 2
+    is_blank = (codes[at + 2] == ord("<")) | _IS_SPACE[codes[at + 2]]
+    results: Places = at[is_closed & ~is_blank] + 2
     return results
 
 
