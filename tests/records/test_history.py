@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from bulk_reset.core.change import Change
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.row_keys import NUMBER, key_of_numbers
 from bulk_reset.engine.work_source import WorkSource
 from bulk_reset.records.history import History, status_of
 from bulk_reset.sheets.open_sheet import open_sheet
@@ -126,3 +128,14 @@ def test_a_row_has_the_status_of_its_last_line(
 
     assert [status_of(code) for code in codes] == [last.get(digest) for digest in digests]
     assert len(history) == len(last)
+
+
+def test_a_row_with_the_key_of_a_line_but_another_digest_is_pending() -> None:
+    """Keys are shorter than digests."""
+    made = [np.array([(0, 1)], NUMBER), np.array([(0, 2)], NUMBER)]
+    made[1]["high"] = key_of_numbers(made[0]) ^ key_of_numbers(made[1])
+    assert key_of_numbers(made[0]) == key_of_numbers(made[1])
+    known, other = (one.tobytes() for one in made)
+    history = History.of([Outcome(2, INCIDENT, Status.UPDATED, (), known.hex())])
+
+    assert list(map(status_of, history.codes([known, other]))) == [Status.UPDATED, None]
