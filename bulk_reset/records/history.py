@@ -126,8 +126,12 @@ class History:
         counts = np.bincount(self._statuses, minlength=len(_STATUSES)).tolist()
         return dict(zip(_STATUSES, counts, strict=True))
 
-    def codes(self, digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-        """Return the result of each row, as a number; see ``status_of``."""
+    def codes(self, digests: Iterable[bytes]) -> npt.NDArray[np.uint8]:
+        """Return the result of each row, as a number; see ``status_of``.
+
+        Args:
+            digests: 12 bytes each, also several in one text.
+        """
         numbers = np.frombuffer(b"".join(digests), NUMBER)
         if not len(self):
             return np.full(len(numbers), _NO_LINE, np.uint8)
