@@ -106,6 +106,14 @@ def test_a_check_imports_nothing_that_sends(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("1 []\n", "")
 
 
+def test_a_run_that_sends_nothing_imports_no_client(tmp_path: Path) -> None:
+    """Its modules are imported with the first request."""
+    sheet = tmp_path / "in.csv"
+    sheet.write_text("incident_id,title\n69da451ef77b1b51f40e83ee,Disk full\n", encoding="utf-8")
+    done = run_command(["run", str(sheet), "--dry-run", "--quiet"], ("aiohttp", "pandas"))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "IMPORTED []"), done.stderr
+
+
 def test_the_first_page_does_not_wait_for_pandas() -> None:
     """The server listens and answers before the modules of its other pages are imported."""
     program = (

@@ -227,7 +227,6 @@ def pull_first(
         from_pull: the options of ``pull``, as one text.
     """
     from bulk_reset.core.errors import InputError  # noqa: PLC0415
-    from bulk_reset.workflows.pull import pull as pulled  # noqa: PLC0415
 
     if from_pull is None:
         if rules:
@@ -235,6 +234,8 @@ def pull_first(
                 "--set: requires --from-pull. Use --from-pull 'FILTERS', or use --set with pull."
             )
         return
+    from bulk_reset.workflows.pull import pull as pulled  # noqa: PLC0415  (imports aiohttp)
+
     memory = PullMemory(from_pull, tuple(rules))
     if Path(sheet).exists():
         memory.refuse_other(Path(sheet))

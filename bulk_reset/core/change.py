@@ -11,6 +11,7 @@ from bulk_reset.core.custom_fields import Part, field_of, is_custom, part_of
 from bulk_reset.core.fields import ID_FIELD, SETTABLE_FIELDS
 from bulk_reset.core.json_codec import dumps, loads
 
+DIGEST_BYTES: Final = 12
 _PLAIN: Final = frozenset(SETTABLE_FIELDS)
 
 
@@ -109,7 +110,7 @@ class Digests:
     """
 
     def __init__(self, scope: str) -> None:
-        self._start = hashlib.blake2b(scope.encode(), digest_size=12)
+        self._start = hashlib.blake2b(scope.encode(), digest_size=DIGEST_BYTES)
         self._start.update(_SEPARATOR.encode())
 
     def of(self, cells: Sequence[str], mark: str = "") -> bytes:
@@ -135,7 +136,11 @@ class Digests:
             yield _LETTER_FIRST[found[0]] + found[1:]
 
     def of_columns(self, columns: Sequence[Sequence[str]]) -> list[bytes]:
-        """Return the digest of each row of a table, as ``each`` does, in two thirds of its time.
+        """Return the digest of each row of a table, as ``each`` does; see ``joined``."""
+        return separated(self.joined(columns))
+
+    def joined(self, columns: Sequence[Sequence[str]]) -> bytes:
+        """Return the digests of a table's rows as one text, in two thirds of the time of ``each``.
 
         Args:
             columns: the texts of each of ``FIELDS``.
@@ -146,16 +151,20 @@ class Digests:
         except UnicodeEncodeError:  # half of a character
             encoded = []
         if not encoded or any(b"\0" in b"".join(texts) for texts in encoded):
-            return list(self.each(zip(*columns, strict=True)))
+            return b"".join(self.each(zip(*columns, strict=True)))
         copy_start, found = self._start.copy, []
         for content in map(b"\0".join, zip(*encoded, strict=True)):
             digest = copy_start()
             digest.update(content)
             found.append(digest.digest())
-        size = self._start.digest_size
         made = bytearray(b"".join(found))
-        made[::size] = made[::size].translate(_WITH_LETTER)
-        return [bytes(made[start : start + size]) for start in range(0, len(made), size)]
+        made[::DIGEST_BYTES] = made[::DIGEST_BYTES].translate(_WITH_LETTER)
+        return bytes(made)
+
+
+def separated(digests: bytes) -> list[bytes]:
+    """Return each digest of ``Digests.joined``."""
+    return [digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES)]
 
 
 _SEPARATOR: Final = "\0"

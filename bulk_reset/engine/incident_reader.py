@@ -10,9 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from bulk_reset.api.client import Client, Page, open_client
 from bulk_reset.api.log_entries import LogPage
 from bulk_reset.core.errors import FatalError, RequestError, RunError, UnansweredError
 from bulk_reset.core.field_types import FieldTypes
@@ -25,6 +24,9 @@ from bulk_reset.engine.connection import Connection
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.readback import Incident, ReadBack
 from bulk_reset.quota.limiter import Limiter
+
+if TYPE_CHECKING:
+    from bulk_reset.api.client import Client, Page
 
 _READERS: Final = 4
 """In-flight reads: the API takes long to answer for a hundred incidents."""
@@ -114,6 +116,8 @@ async def open_incident_reader(
     connection: Connection, options: Options
 ) -> AsyncIterator[IncidentReader]:
     """Open connections for reading until the block ends."""
+    from bulk_reset.api.client import open_client  # noqa: PLC0415  (imports aiohttp)
+
     async with open_client(
         connection.credentials, connections=_READERS, timeout_s=options.timeout_s
     ) as client:

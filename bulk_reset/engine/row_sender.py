@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from bulk_reset.api.client import CommentPage
 from bulk_reset.core.actions import ACTION_FIELD
 from bulk_reset.core.change import Change
 from bulk_reset.core.custom_fields import COMMENT_FIELD, comment_body
@@ -30,6 +29,9 @@ from bulk_reset.engine.readback import Incident, ReadBack, differing_fields
 from bulk_reset.engine.row_outcomes import Answer, RowOutcomes, merged, with_text
 from bulk_reset.engine.timeline import Timelines
 from bulk_reset.records.written_fields import read_back_text
+
+if TYPE_CHECKING:
+    from bulk_reset.api.client import CommentPage
 
 _ACTION: Final = (ACTION_FIELD,)
 _COMMENT: Final = (COMMENT_FIELD,)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from bulk_reset.api.client import open_client
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.change import Change
 from bulk_reset.core.errors import FatalError, RequestError, SheetChangedError
@@ -107,6 +106,8 @@ class RunSender:
 
     async def send(self, *, handles_signals: bool) -> SendResult:
         """Send everything that is left; return how it ended."""
+        from bulk_reset.api.client import open_client  # noqa: PLC0415  (imports aiohttp)
+
         limiter = self._limiter = self.connection.limiter(self.options, self._requests())
         workers = max(1, min(self.options.workers, self.expected))
         started_at = time.monotonic()

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bulk_reset.api.client import CommentPage
 from bulk_reset.core.errors import RequestError, UnknownOutcomeError
 from bulk_reset.engine.attempts import NO_ROW, Attempts, Trail
+
+if TYPE_CHECKING:
+    from bulk_reset.api.client import CommentPage
 
 _SLACK_S: Final = 2.0
 """The server's clock is known to the second."""
@@ -26,7 +28,7 @@ LOOK_UPS: Final = 8
 """How many timelines are read at the same time for the comments of one request."""
 
 
-ReadPage = Callable[[str, int], Awaitable[CommentPage]]
+ReadPage = Callable[[str, int], "Awaitable[CommentPage]"]
 """Takes an incident's id and the number of a page, from 1; raises RequestError."""
 
 

@@ -98,7 +98,7 @@ class WorkSource:
             for item in decided.items():
                 self._sort(item, None, changes, outcomes)
             return changes, outcomes
-        codes = self.history.codes(decided.digests)
+        codes = self.history.codes([decided.joined_digests])
         counts = self.history.counts_if_all_sent(codes)
         if counts is not None and decided.is_all_plain:
             self.known += len(checked)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from bulk_reset.core.change import Change, Digests, further_mark, occurrence_mark
+from bulk_reset.core.change import Change, Digests, further_mark, occurrence_mark, separated
 from bulk_reset.core.custom_fields import COMMENT_FIELD, field_of
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.fields import FIELDS
@@ -230,7 +231,7 @@ class DecidedChunk:
     """A checked chunk with the decision about each row.
 
     Attributes:
-        digests: the digest of each row, 12 bytes.
+        joined_digests: the digests of all rows, 12 bytes each, as one text.
     """
 
     def __init__(self, checked: CheckedChunk, sheet_check: SheetCheck, scope: str) -> None:
@@ -238,14 +239,14 @@ class DecidedChunk:
         self._row_errors: dict[int, list[RowError]] = {}
         for row_error in checked.row_errors:
             self._row_errors.setdefault(row_error.row_number, []).append(row_error)
-        self.digests = self._make_digests(Digests(scope))
+        self.joined_digests = self._make_digests(Digests(scope))
 
-    def _make_digests(self, digests: Digests) -> list[bytes]:
+    def _make_digests(self, digests: Digests) -> bytes:
         checked, decisions = self.checked, self._sheet_check.decisions
         nothing = [""] * len(checked)
         columns = [checked.columns.get(name, nothing) for name in FIELDS]
         if not self._row_errors and not decisions and checked.is_plain:
-            return digests.of_columns(columns)
+            return digests.joined(columns)
         made, rows = [], zip(*columns, strict=True)
         for place, (number, cells) in enumerate(zip(checked.numbers, rows, strict=True)):
             decision = decisions.get(number)
@@ -254,7 +255,12 @@ class DecidedChunk:
             made.append(
                 digests.of(cells, f"\0row {number}" if number in self._row_errors else mark)
             )
-        return made
+        return b"".join(made)
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """The digest of each row."""
+        return separated(self.joined_digests)
 
     @property
     def is_all_plain(self) -> bool:

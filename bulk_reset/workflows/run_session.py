@@ -38,7 +38,6 @@ from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
 from bulk_reset.workflows.custom_fields import find_types
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
-from bulk_reset.workflows.number_lookup import look_up_numbers
 from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.saved_plans import require_applicable
 from bulk_reset.workflows.sheet_opening import (
@@ -178,6 +177,10 @@ class RunSession:
         on_chunk = work.add if history and not self.left_out else lambda _: None
         sheet_check = check_sheet(self.table, self.options, self.callbacks, on_chunk)
         if sheet_check.readings.numbers:
+            from bulk_reset.workflows.number_lookup import (  # noqa: PLC0415  (imports aiohttp)
+                look_up_numbers,
+            )
+
             look_up_numbers(self.table, self.connection, self.options, self.callbacks)
             sheet_check = check_sheet(self.table, self.options, self.callbacks)
         self._sheet_check = sheet_check

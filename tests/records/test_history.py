@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulk_reset.core.change import Change
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.core.row_keys import NUMBER, key_of_numbers
 from bulk_reset.engine.work_source import WorkSource
-from bulk_reset.records.history import History
+from bulk_reset.records.history import History, status_of
 from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import check_rows
 
@@ -98,3 +102,40 @@ def test_a_pending_row_is_sent_by_the_next_run() -> None:
     assert [change.row_number for change in again] == [2]
     applied(lines, again)
     assert [change.row_number for change in to_send([A, B], lines)] == [3]
+
+
+DIGESTS = st.one_of(
+    st.binary(min_size=12, max_size=12),
+    st.integers(0, 5).map(lambda number: bytes([0xFF] * 11 + [number])),
+    st.integers(0, 300).map(lambda number: number.to_bytes(8, "big") + bytes(4)),
+)
+STATUSES = [status for status in Status if status is not Status.PENDING]
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(DIGESTS, st.sampled_from(STATUSES)), max_size=300),
+    st.lists(DIGESTS, max_size=20),
+)
+def test_a_row_has_the_status_of_its_last_line(
+    lines: list[tuple[bytes, Status]], others: list[bytes]
+) -> None:
+    """However many lines there are, and however similar their digests."""
+    last = dict(lines)
+    history = History.of(Outcome(2, INCIDENT, one, (), digest.hex()) for digest, one in lines)
+    digests = [*last, *others]
+    codes = history.codes(digests).tolist()
+
+    assert [status_of(code) for code in codes] == [last.get(digest) for digest in digests]
+    assert len(history) == len(last)
+
+
+def test_a_row_with_the_key_of_a_line_but_another_digest_is_pending() -> None:
+    """Keys are shorter than digests."""
+    made = [np.array([(0, 1)], NUMBER), np.array([(0, 2)], NUMBER)]
+    made[1]["high"] = key_of_numbers(made[0]) ^ key_of_numbers(made[1])
+    assert key_of_numbers(made[0]) == key_of_numbers(made[1])
+    known, other = (one.tobytes() for one in made)
+    history = History.of([Outcome(2, INCIDENT, Status.UPDATED, (), known.hex())])
+
+    assert list(map(status_of, history.codes([known, other]))) == [Status.UPDATED, None]

@@ -23,6 +23,7 @@ from test_report_file import FAILED, HEADER, LINES, REJECTED, THREE, UPDATED, st
 
 from bulk_reset.core.errors import InputError, RunError
 from bulk_reset.core.outcome import Status
+from bulk_reset.records import report_reader
 from bulk_reset.records.history import History
 from bulk_reset.records.report_file import Report
 from bulk_reset.records.report_reader import read_history, read_report
@@ -134,6 +135,23 @@ def test_the_quick_reader_and_the_thorough_one_never_disagree(data: st.DataObjec
             messages_of(read, path) for read in (read_history, lambda p: History.of(read_report(p)))
         )
     assert quick == thorough
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 200, 450, 1 << 18])
+@pytest.mark.parametrize("torn", [b"", b"7,torn", b"7,torn" * 200])
+def test_lines_are_read_whatever_blocks_they_are_in(
+    block_bytes: int, torn: bytes, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line may begin in one block and end in another; one without an end is ignored."""
+    lines = [outcome_line(number) for number in range(2, 7)]
+    lines[1] = lines[1].replace(b",R3,", b',"R, 3",')
+    path.write_bytes(HEADER + b"".join(lines) + torn)
+    monkeypatch.setattr(report_reader, "_BLOCK_BYTES", block_bytes)
+    with path.open("rb") as file:
+        file.readline()
+        found = History(report_reader.blocks_of(file))
+    expected = messages_of(lambda report: History.of(read_report(report)), path)
+    assert messages_of(lambda _: found, path) == expected
 
 
 @pytest.mark.parametrize("cell", [0, 5, 12])
