@@ -32,6 +32,8 @@ _BIT_OF: Final = {name: 1 << bit for bit, name in enumerate(SETTABLE_FIELDS)}
 """The bit of each field; custom fields get bits when first read, and the last bit is shared."""
 _BLOCK_LINES: Final = 10_000
 _KEY_BITS: Final = 64
+_MAX_STEPS: Final = 32
+"""Digests are evenly distributed, so few have the same first bits; else they are bisected."""
 _NO_NUMBERS: Final = np.empty(0, NUMBER)
 Keys = npt.NDArray[np.uint64]
 
@@ -137,10 +139,14 @@ class History:
             return np.full(len(numbers), _NO_LINE, np.uint8)
         wanted = key_of_numbers(numbers)
         searched = np.minimum(wanted, self._digests[-1])
-        # Keys are evenly distributed, so each is found after a few steps.
-        places = self._starts[searched >> self._shift]
-        while (is_later := self._digests[places] < searched).any():
+        places = self._starts[searched >> self._shift].astype(np.intp)
+        for _ in range(_MAX_STEPS):
+            is_later = self._digests[places] < searched
+            if not is_later.any():
+                break
             places += is_later
+        else:
+            places = np.searchsorted(self._digests, searched)
         is_known = (self._digests[places] == wanted) & (self._rest[places] == numbers["low"])
         codes: npt.NDArray[np.uint8] = np.where(
             is_known, self._statuses[places], np.uint8(_NO_LINE)
