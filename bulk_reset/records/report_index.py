@@ -61,7 +61,8 @@ class DigestOrder:
         is_first[1:-1] = ordered[1:] != ordered[:-1]
         self.borders: Places = np.flatnonzero(is_first).astype(np.uint32)
         """Where the lines of a digest begin in ``order``, and the end."""
-        self._exact = ordered[self.borders[:-1]]
+        # In most files each digest has one line; a copy would be the largest part of the order.
+        self._exact = ordered if len(self) == len(ordered) else ordered[self.borders[:-1]]
 
     def __len__(self) -> int:
         return len(self.borders) - 1
@@ -92,9 +93,8 @@ class DigestOrder:
 
     def has(self, digests: Numbers) -> npt.NDArray[np.bool_]:
         """Return for each of these digests whether it has a line."""
-        starts, ends = self.ranges(digests)
-        has: npt.NDArray[np.bool_] = starts < ends
-        return has
+        found = (np.less(*self.ranges(some)) for some in pieces(digests))
+        return np.concatenate([np.empty(0, bool), *found])
 
 
 def each(numbers: npt.NDArray[Any]) -> Iterator[Any]:
