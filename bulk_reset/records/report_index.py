@@ -27,6 +27,7 @@ from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
 from bulk_reset.records.line_reader import FEW, lines_at, narrow, pieces, read_groups
+from bulk_reset.records.report_block import Block
 from bulk_reset.records.report_columns import (
     DIGEST_LENGTH,
     HEADER,
@@ -171,6 +172,23 @@ class ReportIndex:
         self._file.seek(self._starts[0])
         for _ in range(len(self)):
             yield self._outcome(self._file.readline())
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all lines by column, many at a time, in the report's order."""
+        line, (place, end) = 0, self._starts[[0, -1]].tolist()
+        while content := self._whole_lines(place, end):
+            count = content.count(b"\n")
+            try:
+                yield Block.read(content)
+            except (ValueError, csv.Error):
+                yield Block.of(self.at(range(line, line + count)))
+            line, place = line + count, place + len(content)
+
+    def _whole_lines(self, place: int, end: int) -> bytes:
+        self._file.seek(place)
+        content = self._file.read(min(_BLOCK_BYTES, end - place))
+        is_cut = content and not content.endswith(b"\n")
+        return content + self._file.readline() if is_cut else content
 
     def codes(self) -> npt.NDArray[np.uint8]:
         """Return the status of each line (``code_of``), in the report's order."""
