@@ -176,7 +176,7 @@ def _rows(
     }
     for outcome, found in _lines(index, before):
         code = outcome.error_code and escape_formula(outcome.error_code)
-        group = "" if outcome.status.is_done else groups.get((code, outcome.status), "")
+        group = groups.get((code, outcome.status), "")
         values = values_of_row(found)
         yield list_row(outcome, group, values), values
 
