@@ -186,7 +186,8 @@ class ReportIndex:
 
     def _whole_lines(self, place: int, end: int) -> bytes:
         self._file.seek(place)
-        content = self._file.read(min(_BLOCK_BYTES, end - place))
+        # Fewer bytes than for arrays: the cells are objects, which take more memory than the file.
+        content = self._file.read(min(_BLOCK_BYTES // 8, end - place))
         is_cut = content and not content.endswith(b"\n")
         return content + self._file.readline() if is_cut else content
 

@@ -93,7 +93,7 @@ def test_a_report_is_read_by_column_as_one_by_one(
         index = ReportIndex(path)
     except InputError:
         return
-    with index, patch.object(report_index, "_BLOCK_BYTES", 700):
+    with index, patch.object(report_index, "_BLOCK_BYTES", 5_600):
         expected = result(lambda: one_by_one(index.outcomes()))
         assert result(lambda: by_line(index.blocks())) == expected
 

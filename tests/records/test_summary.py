@@ -162,7 +162,7 @@ def test_a_summary_of_many_lines_is_what_counting_one_by_one_gives(
     path = tmp_path_factory.mktemp("report") / "x.report.csv"
     write(path, *outcomes)
     expected = counted_one_by_one(list(read_report(path)))
-    with ReportIndex(path) as index, patch.object(report_index, "_BLOCK_BYTES", 400):
+    with ReportIndex(path) as index, patch.object(report_index, "_BLOCK_BYTES", 3_200):
         summary, times = read_summary(index)
     found = {name: getattr(summary, name, None) for name in expected} | {
         "ids": (times.request_ids, times.first_id, times.last_id),
