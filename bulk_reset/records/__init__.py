@@ -7,7 +7,7 @@ Public surface:
     report_file        ``NAME.report.csv``, written: one line for each finished row
     report_reader      the same, read: outcomes, or what a resume needs
     report_index       the same, found by row and digest: nothing of it is held in memory
-    line_reader        lines of a file, by their numbers
+    report_block       some lines of it, by column; line_reader: lines of a file, by their numbers
     history            results of earlier runs, by digest and by incident
     previous_values    ``NAME.before.csv``: values before a run, and what it wrote
     previous_index     the same, found by row and incident; the last written values

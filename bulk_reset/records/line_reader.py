@@ -67,11 +67,12 @@ def read_groups(
         read: yields what lines contain, in the order of their numbers.
     """
     for n in range(0, len(starts), FEW):
-        begins, stops = starts[n : n + FEW], ends[n : n + FEW]
-        if (stops - begins == 1).all():  # as in most files
+        begins = starts[n : n + FEW].astype(np.intp)
+        sizes = ends[n : n + FEW] - begins
+        if (sizes == 1).all():  # as in most files
             yield from ([one] for one in read(order[begins].tolist()))
             continue
-        some = zip(begins.tolist(), stops.tolist(), strict=True)
-        groups = [order[start:end].tolist() for start, end in some]
-        found = read([line for group in groups for line in group])
-        yield from [list(islice(found, len(group))) for group in groups]
+        # Of each group, the place in ``order`` less that among all lines that are read here.
+        shifts = np.repeat(begins - (np.cumsum(sizes) - sizes), sizes)
+        found = read(order[shifts + np.arange(len(shifts))].tolist())
+        yield from [list(islice(found, size)) for size in sizes.tolist()]

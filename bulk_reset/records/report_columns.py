@@ -6,6 +6,7 @@ in ``outcome_of``. The last one is the digest, by which a resume finds rows.
 
 from __future__ import annotations
 
+import csv
 import functools
 import re
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ _WHOLE_NUMBER: Final = re.compile(rf"([0-9]{{1,{_MOST_DIGITS}}})(?:\.0)?")
 _SECOND_LENGTH: Final = len("2026-01-31T12:00:00")
 _MILLISECONDS: Final = {f".{n:03d}Z": n for n in range(1000)}
 """The end of a time as it is written -> its milliseconds."""
-_LATEST_AT: Final = 1e11
+LATEST_AT: Final = 1e11
 """Seconds: the year 5138."""
 _LONGEST_CELL: Final = 2_000
 """Far below the 131,072 characters beyond which the csv module cannot read a cell."""
@@ -62,8 +63,8 @@ def line_of(outcome: Outcome) -> str:
     )
 
 
-class _Ending(NamedTuple):
-    """How a row ended: what many lines have in common."""
+class Ending(NamedTuple):
+    """How a row ended: what many lines have in common, from ``status`` to ``error_message``."""
 
     status: Status
     fields: tuple[str, ...]
@@ -87,10 +88,10 @@ def outcome_of_plain(line: str) -> Outcome:
     """Return the outcome of a line without quotes and without its end; raises as ``outcome_of``."""
     row, incident_id, rest = line.split(",", 2)
     ending, *own = rest.rsplit(",", 4)
-    return _outcome(_ending_in(ending), [row, incident_id, *own])
+    return _outcome(ending_in(ending), [row, incident_id, *own])
 
 
-def _outcome(ending: _Ending, own: list[str]) -> Outcome:
+def _outcome(ending: Ending, own: list[str]) -> Outcome:
     """Return the outcome of a line from what it has in common with others, and its own cells."""
     row, incident_id, request_id, started_at, finished_at, digest = own
     status, fields, attempts, throttled, http_status, code, message = ending
@@ -113,16 +114,23 @@ def _outcome(ending: _Ending, own: list[str]) -> Outcome:
     )
 
 
-def _ending(cells: list[str]) -> _Ending:
+def _ending(cells: list[str]) -> Ending:
     status_text, names, attempts, throttled, http_status, code, message = cells
     status, fields = status_and_fields(status_text, names)
     a, b, c = map(_as_small_number, (attempts, throttled, http_status))
-    return _Ending(status, fields, a, b, c, code, message)
+    return Ending(status, fields, a, b, c, code, message)
 
 
 @functools.lru_cache(maxsize=1024)
-def _ending_in(text: str) -> _Ending:
-    return _ending(text.split(","))
+def ending_in(text: str) -> Ending:
+    """Return the ending in a part of a line; raises ValueError or csv.Error as ``outcome_of``."""
+    return _ending(next(csv.reader([text], strict=True)) if '"' in text else text.split(","))
+
+
+def ending_of(outcome: Outcome) -> Ending:
+    """Return how a row ended."""
+    _, _, status, fields, _, attempts, http_status, code, message, *_, throttled = outcome
+    return Ending(status, fields, attempts, throttled, http_status, code, message)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -182,7 +190,7 @@ def _as_epoch(text: str) -> float:
     except (ValueError, OverflowError):
         return 0.0
     # Rounding the last time of a calendar leads out of it.
-    return at if 0 <= at < _LATEST_AT else 0.0
+    return at if 0 <= at < LATEST_AT else 0.0
 
 
 @functools.lru_cache(maxsize=64)

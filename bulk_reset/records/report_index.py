@@ -27,6 +27,7 @@ from bulk_reset.core.row_keys import NUMBER, Numbers, numbers_at, numbers_of
 from bulk_reset.core.temporary_folder import temporary_folder
 from bulk_reset.records.history import code_of
 from bulk_reset.records.line_reader import FEW, lines_at, narrow, pieces, read_groups
+from bulk_reset.records.report_block import Block
 from bulk_reset.records.report_columns import (
     DIGEST_LENGTH,
     HEADER,
@@ -61,7 +62,8 @@ class DigestOrder:
         is_first[1:-1] = ordered[1:] != ordered[:-1]
         self.borders: Places = np.flatnonzero(is_first).astype(np.uint32)
         """Where the lines of a digest begin in ``order``, and the end."""
-        self._exact = ordered[self.borders[:-1]]
+        # In most files each digest has one line; a copy would be the largest part of the order.
+        self._exact = ordered if len(self) == len(ordered) else ordered[self.borders[:-1]]
 
     def __len__(self) -> int:
         return len(self.borders) - 1
@@ -92,9 +94,8 @@ class DigestOrder:
 
     def has(self, digests: Numbers) -> npt.NDArray[np.bool_]:
         """Return for each of these digests whether it has a line."""
-        starts, ends = self.ranges(digests)
-        has: npt.NDArray[np.bool_] = starts < ends
-        return has
+        found = (np.less(*self.ranges(some)) for some in pieces(digests))
+        return np.concatenate([np.empty(0, bool), *found])
 
 
 def each(numbers: npt.NDArray[Any]) -> Iterator[Any]:
@@ -171,6 +172,24 @@ class ReportIndex:
         self._file.seek(self._starts[0])
         for _ in range(len(self)):
             yield self._outcome(self._file.readline())
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all lines by column, many at a time, in the report's order."""
+        line, (place, end) = 0, self._starts[[0, -1]].tolist()
+        while content := self._whole_lines(place, end):
+            count = content.count(b"\n")
+            try:
+                yield Block.read(content)
+            except (ValueError, csv.Error):
+                yield Block.of(self.at(range(line, line + count)))
+            line, place = line + count, place + len(content)
+
+    def _whole_lines(self, place: int, end: int) -> bytes:
+        self._file.seek(place)
+        # Fewer bytes than for arrays: the cells are objects, which take more memory than the file.
+        content = self._file.read(min(_BLOCK_BYTES // 8, end - place))
+        is_cut = content and not content.endswith(b"\n")
+        return content + self._file.readline() if is_cut else content
 
     def codes(self) -> npt.NDArray[np.uint8]:
         """Return the status of each line (``code_of``), in the report's order."""

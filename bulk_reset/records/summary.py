@@ -22,7 +22,8 @@ from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
 from bulk_reset.core.safe_text import escape_formula
 from bulk_reset.records.history import code_of
-from bulk_reset.records.report_index import ReportIndex, each
+from bulk_reset.records.report_block import Block, different
+from bulk_reset.records.report_index import ReportIndex
 
 Times = npt.NDArray[np.float64]
 _SHORTEST_WAIT_S: Final = 1.0
@@ -81,13 +82,13 @@ class ErrorGroups:
     def __init__(self) -> None:
         self._groups: dict[tuple[str, Status], tuple[int, Outcome]] = {}
 
-    def add(self, outcome: Outcome) -> None:
-        """Add an outcome, if its row is not done."""
+    def add(self, outcome: Outcome, count: int = 1) -> None:
+        """Add an outcome, if its row is not done, or this many that end as it does."""
         if outcome.status.is_done:
             return
         key = (outcome.error_code, outcome.status)
         rows, example = self._groups.get(key, (0, outcome))
-        self._groups[key] = (rows + 1, example)
+        self._groups[key] = (rows + count, example)
 
     def groups(self) -> tuple[ErrorGroup, ...]:
         """Return the groups, the largest first."""
@@ -143,41 +144,73 @@ def summarise(path: str | os.PathLike[str]) -> ReportSummary:
 
 def read_summary(index: ReportIndex) -> tuple[ReportSummary, ReportTimes]:
     """Read all lines of a report, once: its summary, and the times of all lines."""
-    tally = _TimesTally()
-    counts, groups = dict.fromkeys(Status, 0), ErrorGroups()
-    requests = throttled = not_edited = 0
-    latest = ""
-    for is_last, outcome in zip(each(index.is_last()), index.outcomes(), strict=True):
-        tally.add(outcome)
-        # The rows of one request, for an action or a comment, follow each other.
-        is_shared = outcome.request_id == latest != "" and not _GROUPED.isdisjoint(outcome.fields)
-        latest = outcome.request_id
-        requests += outcome.attempts + outcome.throttled - is_shared
-        throttled += outcome.throttled
-        if is_last:
-            counts[outcome.status] += 1
-            groups.add(outcome)
-            not_edited += outcome.status.is_done and outcome.error_message == NOT_EDITED
-    del counts[Status.PENDING]
-    times = tally.times()
+    tally, times_tally = _Tally(index), _TimesTally()
+    for block in index.blocks():
+        tally.add(block)
+        times_tally.add(block)
+    times = times_tally.times()
     started_at = np.sort(times.starts)
     gaps_s = np.diff(started_at)
     waits_s = gaps_s[(gaps_s > _SHORTEST_WAIT_S) & (gaps_s <= _LONGEST_WAIT_S)]
     summary = ReportSummary(
         str(index.path),
         len(index),
-        counts,
-        requests,
-        throttled,
+        tally.counts,
+        tally.requests,
+        tally.throttled,
         float(started_at[0]) if len(started_at) else 0.0,
         float(times.finishes.max(initial=0.0)),
         {seconds: _most_within(seconds, started_at) for seconds in (1, 60)},
         len(waits_s),
         round(float(waits_s.sum()), 3),
-        groups.groups(),
-        not_edited,
+        tally.groups.groups(),
+        tally.not_edited,
     )
     return summary, times
+
+
+class _Tally:
+    """Counts the requests of all lines, and rows by their last line."""
+
+    def __init__(self, index: ReportIndex) -> None:
+        self.counts = dict.fromkeys(Status, 0)
+        del self.counts[Status.PENDING]
+        self.groups = ErrorGroups()
+        self.requests = self.throttled = self.not_edited = 0
+        self._index, self._is_last = index, index.is_last()
+        self._lines, self._latest_id = 0, b""
+
+    def add(self, block: Block) -> None:
+        """Add the next lines."""
+        for ending, count in zip(block.endings, np.bincount(block.ending_of).tolist(), strict=True):
+            self.requests += count * (ending.attempts + ending.throttled)
+            self.throttled += count * ending.throttled
+        self.requests -= self._shared(block)
+        first, self._lines = self._lines, self._lines + len(block.ending_of)
+        rows = np.flatnonzero(self._is_last[first : self._lines])
+        heads = [
+            (one.status, one.error_code, one.error_message == NOT_EDITED) for one in block.endings
+        ]
+        _, kind_of = different([heads[number] for number in block.ending_of[rows].tolist()])
+        _, places, counts = np.unique(kind_of, return_index=True, return_counts=True)
+        examples = self._index.at((first + rows[places]).tolist())
+        for outcome, count in zip(examples, counts.tolist(), strict=True):
+            self.counts[outcome.status] += count
+            self.groups.add(outcome, count)
+            self.not_edited += count * (
+                outcome.status.is_done and outcome.error_message == NOT_EDITED
+            )
+
+    def _shared(self, block: Block) -> int:
+        """Return how many lines are of a request that was counted already.
+
+        The rows of one request, for an action or a comment, follow each other.
+        """
+        is_grouped = np.array([not _GROUPED.isdisjoint(one.fields) for one in block.endings])
+        earlier = [self._latest_id, *block.request_ids]
+        self._latest_id = earlier[-1]
+        pairs = zip(block.request_ids, earlier, is_grouped[block.ending_of].tolist(), strict=False)
+        return sum(one == before != b"" and is_so for one, before, is_so in pairs)
 
 
 class _TimesTally:
@@ -188,20 +221,21 @@ class _TimesTally:
         self._codes, self._ids = array("B"), array("q")
         self._first_id = self._last_id = ""
 
-    def add(self, outcome: Outcome) -> None:
-        """Add a line."""
-        started_at, finished_at = outcome.started_at, outcome.finished_at
-        if started_at:
-            self._starts.append(started_at)
-        if finished_at:
-            self._finishes.append(finished_at)
-            self._codes.append(code_of(outcome.status))
-        if outcome.attempts and started_at and finished_at:
-            self._elapsed_s.append(max(0.0, finished_at - started_at))
-        if outcome.request_id:
-            self._ids.append(hash(outcome.request_id))
-            self._first_id = self._first_id or outcome.request_id
-            self._last_id = outcome.request_id
+    def add(self, block: Block) -> None:
+        """Add the next lines."""
+        starts, finishes = block.starts, block.finishes
+        has_start, has_finish = starts > 0, finishes > 0
+        is_sent = np.array([one.attempts > 0 for one in block.endings])[block.ending_of]
+        codes = np.array([code_of(one.status) for one in block.endings], np.uint8)
+        elapsed_s = np.maximum(finishes - starts, 0.0)[is_sent & has_start & has_finish]
+        self._starts.frombytes(starts[has_start].tobytes())
+        self._finishes.frombytes(finishes[has_finish].tobytes())
+        self._codes.frombytes(codes[block.ending_of][has_finish].tobytes())
+        self._elapsed_s.frombytes(elapsed_s.tobytes())
+        if ids := list(filter(None, block.request_ids)):
+            self._ids.extend(map(hash, ids))
+            self._first_id = self._first_id or ids[0].decode()
+            self._last_id = ids[-1].decode()
 
     def times(self) -> ReportTimes:
         """Return the times of all lines."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bulk_reset.core.argument_types import require_path
 from bulk_reset.core.atomic_file import atomic_file
@@ -31,7 +31,7 @@ from bulk_reset.records.report_reader import beside
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.records.summary import ReportSummary, ReportTimes, read_summary
 from bulk_reset.reports import report_facts
-from bulk_reset.reports.chart_data import find_latency, find_timeline
+from bulk_reset.reports.chart_data import Latency, Timeline, find_latency, find_timeline
 from bulk_reset.reports.html_page import Design, render
 from bulk_reset.reports.own_files import is_page, refuse_other
 from bulk_reset.reports.report_facts import ReportFacts
@@ -50,6 +50,14 @@ _STANDARD: Final = frozenset(SETTABLE_FIELDS)
 _MAX_POINTS: Final = 600
 _MAX_LINES: Final = 60
 """Of a chart, and of the table beside it."""
+
+
+class _Charts(NamedTuple):
+    """See ``ReportFacts``."""
+
+    drawn: Timeline
+    table: Timeline
+    latency: Latency
 
 
 def write_page(report: str | os.PathLike[str]) -> Path:
@@ -71,6 +79,8 @@ def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes
     report = index.path
     target = beside(report, PAGE)
     refuse_other(target, is_page, "page")
+    # Sorting times takes memory, so it ends before the previous values are indexed.
+    charts = _charts_of(times)
     with (
         PreviousIndex(beside(report, _BEFORE), has_incidents=False) as before,
         atomic_file(target, like=report) as file,
@@ -85,15 +95,26 @@ def write_page_of(index: ReportIndex, summary: ReportSummary, times: ReportTimes
             digests = before.digests[some]
             for lines in before.of_rows(digests[~index.by_digest.has(digests)]):
                 not_restorable += len(values_of_row(lines)["lost"])
-        for piece in _pieces(_facts(report, summary, times, before, not_restorable), rows):
+        facts = _facts(report, summary, times, charts, before, not_restorable)
+        for piece in _pieces(facts, rows):
             file.write(piece.encode())
     return target
 
 
-def _facts(
+def _charts_of(times: ReportTimes) -> _Charts:
+    columns = times.starts, times.finishes, times.codes
+    return _Charts(
+        find_timeline(*columns, _MAX_POINTS),
+        find_timeline(*columns, _MAX_LINES),
+        find_latency(times.elapsed_s),
+    )
+
+
+def _facts(  # noqa: PLR0913, PLR0917  (all that a page is made of)
     report: Path,
     summary: ReportSummary,
     times: ReportTimes,
+    charts: _Charts,
     before: PreviousIndex,
     not_restorable: int,
 ) -> ReportFacts:
@@ -110,9 +131,9 @@ def _facts(
         before_rows=len(before.by_digest),
         not_restorable=not_restorable,
         times=times,
-        drawn=find_timeline(times.starts, times.finishes, times.codes, _MAX_POINTS),
-        table=find_timeline(times.starts, times.finishes, times.codes, _MAX_LINES),
-        latency=find_latency(times.elapsed_s),
+        drawn=charts.drawn,
+        table=charts.table,
+        latency=charts.latency,
     )
 
 
@@ -155,7 +176,7 @@ def _rows(
     }
     for outcome, found in _lines(index, before):
         code = outcome.error_code and escape_formula(outcome.error_code)
-        group = "" if outcome.status.is_done else groups.get((code, outcome.status), "")
+        group = groups.get((code, outcome.status), "")
         values = values_of_row(found)
         yield list_row(outcome, group, values), values
 

@@ -185,7 +185,7 @@ class RowList:
 
     def add(self, row: ListRow) -> None:
         """Add the next row."""
-        if self.count < FIRST_ROWS:
+        if len(self.first_rows) < FIRST_ROWS:
             self.first_rows.append(row)
         names = tuple([field.field for field in row.fields])
         number = self._numbers.get((row.status, row.group, names))

@@ -34,7 +34,7 @@ from bulk_reset.core.spool import Spool
 from bulk_reset.records.previous_index import PreviousIndex
 from bulk_reset.records.previous_values import BEFORE
 from bulk_reset.records.report_file import refuse_while_written
-from bulk_reset.records.report_index import ReportIndex, each
+from bulk_reset.records.report_index import DigestOrder, ReportIndex, each
 from bulk_reset.records.report_reader import beside
 from bulk_reset.records.written_fields import unwritten_fields
 from bulk_reset.reports.own_files import refuse_other
@@ -167,7 +167,8 @@ def _count_written(lines: ReportIndex, before: PreviousIndex) -> tuple[int, int]
             comments += COMMENT_FIELD not in unwritten_fields(outcome)
         written.append(is_last and _may_have_written(outcome))
     digests = lines.digests[np.array(written, bool)]
-    return comments, int((~before.by_digest.has(digests)).sum())
+    # This order is not needed again, and a kept one is 20 bytes a line.
+    return comments, int((~DigestOrder(before.digests).has(digests)).sum())
 
 
 def _may_have_written(outcome: Outcome) -> bool:

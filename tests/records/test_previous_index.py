@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -102,6 +103,34 @@ def test_many_lines_are_found_in_any_order(
         assert found == [[one] for one in wanted]
         newest = list(index.incidents_in_order(newest_first=True))
         assert newest == [[one] for one in lines[::-1]]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.booleans()), max_size=12))
+def test_incidents_are_in_the_order_of_their_lines(
+    path: Path, lines: list[tuple[str, bool]]
+) -> None:
+    """Also where some lines are left out, and an incident has several of them."""
+    path.unlink()
+    with PreviousValuesFile(path) as file:
+        file.append(PreviousValues(n, digest(n), one * 24) for n, (one, _) in enumerate(lines))
+
+    def in_order(numbers: list[int]) -> list[list[int]]:
+        groups: dict[str, list[int]] = {}
+        for number in numbers:
+            groups.setdefault(lines[number][0], []).append(number)
+        return list(groups.values())
+
+    def rows(groups: Iterable[list[PreviousValues]]) -> list[list[int]]:
+        return [[one.row_number for one in group] for group in groups]
+
+    with PreviousIndex(path) as index:
+        for is_wanted in (None, np.array([is_so for _, is_so in lines], bool)):
+            mask = [True] * len(lines) if is_wanted is None else is_wanted.tolist()
+            expected = in_order([n for n, is_so in enumerate(mask) if is_so])
+            assert rows(index.incidents_in_order(is_wanted)) == expected
+            expected.sort(key=max, reverse=True)
+            assert rows(index.incidents_in_order(is_wanted, newest_first=True)) == expected
 
 
 def test_no_file_has_no_lines(tmp_path: Path) -> None:

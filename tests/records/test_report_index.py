@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,16 @@ def test_digests_are_compared_as_a_whole() -> None:
         [1, 2, 3, 4],
     )
     assert len(DigestOrder(np.empty(0, numbers_of([]).dtype))) == 0
+
+
+def test_many_digests_are_found_in_little_memory() -> None:
+    """What is derived from the digests of a million lines may take more memory than they do."""
+    digests = numbers_of(f"{n:024x}" for n in range(40_000))
+    order = DigestOrder(digests[::2])
+    tracemalloc.start()
+    has = order.has(digests)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert has.tolist() == [True, False] * 20_000
+    assert peak < 12 * len(digests)
+    assert order.has(digests[:0]).tolist() == []

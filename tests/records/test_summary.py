@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_report_file import AT, FAILED, REJECTED, THREE, UPDATED, write
 
-from bulk_reset.core.outcome import ErrorGroup, Outcome, Status
-from bulk_reset.records.summary import ReportSummary, summarise
+from bulk_reset.core.outcome import NOT_EDITED, ErrorGroup, Outcome, Status
+from bulk_reset.records import report_index
+from bulk_reset.records.history import code_of
+from bulk_reset.records.report_index import ReportIndex
+from bulk_reset.records.report_reader import read_report
+from bulk_reset.records.summary import ReportSummary, read_summary, summarise
 
 
 def counts(**of: int) -> dict[Status, int]:
@@ -86,3 +95,79 @@ def test_a_summary_proves_the_quota_from_the_lines_alone(
     write(path, *lines)
     found = summarise(path)
     assert (found.most_started, (found.waits, found.waited_s)) == (most, waits)
+
+
+LINES = st.lists(
+    st.builds(
+        Outcome,
+        row_number=st.integers(2, 5),
+        incident_id=st.just("69da451e0000000000000001"),
+        status=st.sampled_from([one for one in Status if one is not Status.PENDING]),
+        fields=st.sampled_from([("title",), ("title", "comment"), ("action",)]),
+        digest=st.sampled_from([f"{n:024x}" for n in range(5)]),
+        attempts=st.integers(0, 2),
+        error_code=st.sampled_from(["", "timeout", 'In"valid']),
+        error_message=st.sampled_from(["", NOT_EDITED, "a, b", "满了"]),
+        request_id=st.sampled_from(["", "req-1", "req-2"]),
+        started_at=st.sampled_from([0.0, AT, AT + 0.25, AT + 90]),
+        finished_at=st.sampled_from([0.0, AT + 0.125, AT + 91]),
+        throttled=st.integers(0, 1),
+    ),
+    max_size=12,
+)
+
+
+def counted_one_by_one(lines: list[Outcome]) -> dict[str, Any]:
+    """Return what a summary has, by the definitions of its attributes."""
+    last = {line.digest: n for n, line in enumerate(lines)}
+    rows = [line for n, line in enumerate(lines) if last[line.digest] == n]
+    not_done = [row for row in rows if not row.status.is_done]
+    groups: dict[tuple[str, Status], list[Outcome]] = {}
+    for row in not_done:
+        groups.setdefault((row.error_code, row.status), []).append(row)
+    shared = sum(
+        one.request_id == next_.request_id != ""
+        and {"action", "comment"} & set(next_.fields) != set()
+        for one, next_ in pairwise(lines)
+    )
+    ids = [line.request_id for line in lines if line.request_id]
+    timed = [line for line in lines if line.attempts and line.started_at and line.finished_at]
+    return {
+        "counts": {
+            status: sum(row.status is status for row in rows)
+            for status in Status
+            if status is not Status.PENDING
+        },
+        "requests": sum(line.attempts + line.throttled for line in lines) - shared,
+        "throttled": sum(line.throttled for line in lines),
+        "first_at": min((line.started_at for line in lines if line.started_at), default=0.0),
+        "last_at": max((line.finished_at for line in lines), default=0.0),
+        "errors": tuple(
+            ErrorGroup(code, status, len(some), some[0].row_number, some[0].error_message)
+            for (code, status), some in sorted(groups.items(), key=lambda item: -len(item[1]))
+        ),
+        "not_edited": sum(row.status.is_done and row.error_message == NOT_EDITED for row in rows),
+        "ids": (len(set(ids)), ids[0] if ids else "", ids[-1] if ids else ""),
+        "finishes": [line.finished_at for line in lines if line.finished_at],
+        "codes": [code_of(line.status) for line in lines if line.finished_at],
+        "elapsed_s": [max(0.0, line.finished_at - line.started_at) for line in timed],
+    }
+
+
+@given(LINES)
+def test_a_summary_of_many_lines_is_what_counting_one_by_one_gives(
+    tmp_path_factory: pytest.TempPathFactory, outcomes: list[Outcome]
+) -> None:
+    """Rows sent again, errors of all kinds, and requests that several rows share."""
+    path = tmp_path_factory.mktemp("report") / "x.report.csv"
+    write(path, *outcomes)
+    expected = counted_one_by_one(list(read_report(path)))
+    with ReportIndex(path) as index, patch.object(report_index, "_BLOCK_BYTES", 3_200):
+        summary, times = read_summary(index)
+    found = {name: getattr(summary, name, None) for name in expected} | {
+        "ids": (times.request_ids, times.first_id, times.last_id),
+        "finishes": times.finishes.tolist(),
+        "codes": times.codes.tolist(),
+        "elapsed_s": times.elapsed_s.tolist(),
+    }
+    assert found == expected
