@@ -32,7 +32,7 @@ from bulk_reset.core.word_diff import ends_kept, words_changed
 ROW_END: Final = "\x1e"
 PART_END: Final = "\x1d"
 CELL_END: Final = "\x1f"
-BLOCK_ROWS: Final = 4096
+BLOCK_ROWS: Final = 1024
 FIRST_ROWS: Final = 200
 """Rows that the page shows at first, and the only ones it shows without scripts."""
 _CONTEXT_CHARACTERS: Final = 80

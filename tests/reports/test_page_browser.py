@@ -362,6 +362,24 @@ async def test_a_search_unpacks_the_blocks_it_needs(
     assert opened.troubles == []
 
 
+async def test_blocks_unpacked_at_the_same_time_are_not_mixed(
+    tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that begins while another one unpacks a block gets its own rows."""
+    monkeypatch.setattr(row_list, "BLOCK_ROWS", 128)
+    monkeypatch.setattr(html_page, "BLOCK_ROWS", 128)
+    await opened.go(write_page(write_many(tmp_path)))
+    one_by_one = await opened.page.evaluate("""async () => {
+      const texts = [];
+      for (const block of blocks) texts.push(await unpackedText(block));
+      return texts;
+    }""")
+    at_once = await opened.page.evaluate("Promise.all([...blocks, ...blocks].map(unpackedText))")
+    assert at_once == 2 * one_by_one
+    assert sum(text.count(row_list.ROW_END) for text in one_by_one) == ROWS
+    assert opened.troubles == []
+
+
 async def test_the_page_fits_a_telephone(tmp_path: Path, opened: Opened) -> None:
     """Nothing is wider than 390 pixels, except what scrolls by itself."""
     await opened.page.set_viewport_size({"width": 390, "height": 844})

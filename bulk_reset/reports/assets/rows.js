@@ -14,8 +14,10 @@ const boxes = all("#filters input[type=checkbox]");
 const names = settings.statuses.map(status => status.name);
 const blocks = all("script.rows");
 // Characters. A search through more blocks than these finds none of them unpacked, so few are kept.
-const MOST_UNPACKED = blocks.length > 8 ? 4e6 : 2e7;
+const MOST_UNPACKED = blocks.length > 32 ? 4e6 : 2e7;
 const unpackedBlocks = new Map();  // number -> text, where rows begin, where their parts begin
+const decoder = new TextDecoder();
+let spareRoom = null, unpackedTexts = 0;
 let total = 0, unpackedLength = 0, kinds, found = new Uint32Array(0), at = 0, search = 0;
 
 // --- Unpacking ------------------------------------------------------------------------------
@@ -35,6 +37,35 @@ async function readKinds() {
   kinds = new Uint32Array(total);
   for (let row = 0; row < total; row++) kinds[row] = numbers.getUint32(4 * row, true);
 }
+// The pieces are collected in an array that is used again: garbage is freed late.
+async function unpackedText(script) {
+  const reader = unpacked(script).body.getReader();
+  // While this one waits, another one may begin; it makes an array of its own.
+  let room = spareRoom ?? new Uint8Array(1 << 20), length = 0;
+  spareRoom = null;
+  for (let piece; !(piece = await reader.read()).done;) {
+    if (length + piece.value.length > room.length) {
+      const larger = new Uint8Array(2 * (length + piece.value.length));
+      larger.set(room.subarray(0, length));
+      room = larger;
+    }
+    room.set(piece.value, length);
+    length += piece.value.length;
+    piece.value.buffer.transfer?.(0);
+  }
+  spareRoom = room;
+  if (++unpackedTexts % 16 === 0) freeTexts();
+  return decoder.decode(room.subarray(0, length));
+}
+// Chromium frees texts late, since they lie outside of its heap: a search would take hundreds of
+// megabytes. It frees them when much memory is requested, none of which is ever used.
+function freeTexts() {
+  try {
+    new ArrayBuffer(1 << 28).transfer?.(0);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;  // There is not so much memory.
+  }
+}
 function indexed(text) {
   const rows = [0], parts = [];
   for (let row = 0; row < text.length;) {
@@ -46,7 +77,7 @@ function indexed(text) {
   return { text, rows: Uint32Array.from(rows), parts: Uint32Array.from(parts) };
 }
 async function unpackedBlock(n) {
-  const block = indexed(await unpacked(blocks[n]).text());
+  const block = indexed(await unpackedText(blocks[n]));
   if (!unpackedBlocks.has(n)) unpackedLength += block.text.length;
   unpackedBlocks.set(n, block);
   for (const [old, { text }] of unpackedBlocks) {
