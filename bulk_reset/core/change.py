@@ -135,12 +135,10 @@ class Digests:
             found = digest.digest()
             yield _LETTER_FIRST[found[0]] + found[1:]
 
-    def of_columns(self, columns: Sequence[Sequence[str]]) -> list[bytes]:
-        """Return the digest of each row of a table, as ``each`` does; see ``joined``."""
-        return separated(self.joined(columns))
-
     def joined(self, columns: Sequence[Sequence[str]]) -> bytes:
         """Return the digests of a table's rows as one text, in two thirds of the time of ``each``.
+
+        They are taken apart by ``separated``.
 
         Args:
             columns: the texts of each of ``FIELDS``.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_reset.core.change import Change, Digests
+from bulk_reset.core.change import Change, Digests, separated
 from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.row_error import RowError
@@ -206,7 +206,7 @@ def test_the_digests_of_a_table_are_those_of_its_rows(rows: list[tuple[str, ...]
     digests = Digests("https://api.example")
     columns = [[row[place] for row in rows] for place in range(3)]
 
-    assert digests.of_columns(columns) == list(digests.each(rows))
+    assert separated(digests.joined(columns)) == list(digests.each(rows))
 
 
 def test_digest_depends_on_the_content_and_not_on_the_row_number() -> None:
