@@ -341,13 +341,19 @@ async def test_the_script_compares_words_as_the_template_does(
     assert opened.troubles == []
 
 
+async def open_many(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch, *, block_rows: int
+) -> None:
+    for module in (row_list, html_page):
+        monkeypatch.setattr(module, "BLOCK_ROWS", block_rows)
+    await opened.go(write_page(write_many(folder)))
+
+
 async def test_a_search_unpacks_the_blocks_it_needs(
     tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows of blocks that were not shown are found, turned to and saved; a new search ends one."""
-    monkeypatch.setattr(row_list, "BLOCK_ROWS", 64)
-    monkeypatch.setattr(html_page, "BLOCK_ROWS", 64)
-    await opened.go(write_page(write_many(tmp_path)))
+    await open_many(tmp_path, opened, monkeypatch, block_rows=64)
     page = opened.page
     assert await page.evaluate("[...unpackedBlocks.keys()]") == [0, 1, 2, 3]
     await page.evaluate("[words.value = 'Straße-1', find(), words.value = 'ße-44', find()].at(-1)")
@@ -366,9 +372,7 @@ async def test_blocks_unpacked_at_the_same_time_are_not_mixed(
     tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search that begins while another one unpacks a block gets its own rows."""
-    monkeypatch.setattr(row_list, "BLOCK_ROWS", 128)
-    monkeypatch.setattr(html_page, "BLOCK_ROWS", 128)
-    await opened.go(write_page(write_many(tmp_path)))
+    await open_many(tmp_path, opened, monkeypatch, block_rows=128)
     one_by_one = await opened.page.evaluate("""async () => {
       const texts = [];
       for (const block of blocks) texts.push(await unpackedText(block));
