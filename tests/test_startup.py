@@ -107,10 +107,11 @@ def test_a_check_imports_nothing_that_sends(tmp_path: Path) -> None:
 
 
 def test_a_run_that_sends_nothing_imports_no_client(tmp_path: Path) -> None:
-    """Its modules are imported with the first request."""
+    """Its modules are imported with the first request; nor are plans and pydantic imported."""
     sheet = tmp_path / "in.csv"
     sheet.write_text("incident_id,title\n69da451ef77b1b51f40e83ee,Disk full\n", encoding="utf-8")
-    done = run_command(["run", str(sheet), "--dry-run", "--quiet"], ("aiohttp", "pandas"))
+    command = ["run", str(sheet), "--dry-run", "--quiet", "--limit", "3", "--patience", "60"]
+    done = run_command(command, ("aiohttp", "pandas", "pydantic", "xlsxwriter"))
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "IMPORTED []"), done.stderr
 
 

@@ -7,6 +7,7 @@ typer converts every value with pydantic, the defaults too; its import takes a t
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typer._click.core import Context, Parameter
 
 _CONVERT: Final = object()
+_WHOLE_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
 def skip_needless_conversion(param: Parameter) -> None:
@@ -40,12 +42,21 @@ def _without_conversion(param: TyperOption | TyperArgument, value: Any) -> Any: 
         return () if param.multiple or param.nargs == -1 else None
     if value is param.default and type(value) in (annotation, list):
         return value
-    if annotation is str and type(value) is str:
-        return value
     if annotation == list[str] and isinstance(value, list | tuple) and value:
         return list(value) if {type(one) for one in value} == {str} else _CONVERT
-    if annotation is Path and type(value) is str and _is_any_path(param, value):
-        return Path(value)
+    return _of_text(param, annotation, value) if type(value) is str else _CONVERT
+
+
+def _of_text(param: TyperOption | TyperArgument, annotation: object, value: str) -> object:
+    """Return the value of a text; see ``_without_conversion``."""
+    if annotation is str:
+        return value
+    if annotation is Path:
+        return Path(value) if _is_any_path(param, value) else _CONVERT
+    rules = param.type_descriptor.parameter_info
+    is_plain = rules.min is None and rules.max is None and _WHOLE_NUMBER.fullmatch(value)
+    if is_plain and annotation in {int, float}:
+        return int(value) if annotation is int else float(value)
     return _CONVERT
 
 

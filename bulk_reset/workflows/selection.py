@@ -5,11 +5,15 @@ All incidents are read once for it, a hundred a request, and again right before 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bulk_reset.core.counting import counted
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.option_names import option, option_name
-from bulk_reset.workflows.plan import Planned, plan_rows
 from bulk_reset.workflows.run_session import RunSession
+
+if TYPE_CHECKING:
+    from bulk_reset.workflows.plan import Planned
 
 
 def select_rows(session: RunSession) -> None:
@@ -24,6 +28,8 @@ def select_rows(session: RunSession) -> None:
     session.work()  # Counts the rows.
     if not options.reads_first(base_rows(session)):
         return
+    from bulk_reset.workflows.plan import plan_rows  # noqa: PLC0415  (imports xlsxwriter)
+
     planned = plan_rows(session, lambda _: None)
     _refuse_too_much(session, planned)
     session.left_out.numbers |= planned.left_out
