@@ -24,6 +24,7 @@ from bulk_reset.core.pinning import newly_pinned
 from bulk_reset.engine.change_authors import ChangeAuthors
 from bulk_reset.engine.comparison import Comparison, Verdict, compare, outcome_unless_sent
 from bulk_reset.engine.readback import Incident
+from bulk_reset.records.history import History
 from bulk_reset.records.previous_index import LastWritten
 from bulk_reset.records.previous_values import PreviousValues, PreviousValuesFile
 from bulk_reset.records.written_fields import not_applied_fields, unwritten_fields
@@ -42,6 +43,7 @@ class CurrentValues:
         repeated_ids: the incidents that stand on several rows.
         sent_before: digests of rows that an earlier run has sent, or was about to send.
         written: the values that earlier runs wrote last.
+        history: the results of earlier runs.
         authors: finds who made the change of a conflict; None to not look.
         pinned: field -> incidents in which it was set, and was not pinned before; see ``count``.
     """
@@ -51,6 +53,7 @@ class CurrentValues:
     repeated_ids: Collection[str] = frozenset()
     sent_before: Container[str] = frozenset()
     written: LastWritten = field(default_factory=LastWritten)
+    history: History = field(default_factory=History)
     authors: ChangeAuthors | None = None
     pinned: Counter[str] = field(default_factory=Counter)
     _unpinned: dict[int, list[str]] = field(default_factory=dict)
@@ -118,6 +121,8 @@ class CurrentValues:
         """Mark a row as updated that has no report line because the run that sent it was killed."""
         if outcome.status is not Status.UNCHANGED or change.digest not in self.sent_before:
             return outcome
+        if self.history.is_done(change.digest):
+            return outcome  # It was overwritten since, and set back by another user.
         text = "sent by an earlier run that ended before the API answered; read back: applied"
         return outcome._replace(status=Status.UPDATED, fields=change.fields, error_message=text)
 

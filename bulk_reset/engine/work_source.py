@@ -29,7 +29,7 @@ class WorkSource:
     """One pass over a sheet.
 
     Attributes:
-        history: the results of earlier runs.
+        history: the results of earlier runs; not needed if all rows are known to be done.
         limit: up to so many changes are sent; the others stay pending.
         chosen: which of the changes are sent, counted from 0; None for all.
         sent_before: digests of rows that an earlier run has sent, or was about to send.

@@ -42,6 +42,7 @@ _START: Final = b'{"version":'
 _EVENT: Final = "event"
 """Only the lines that are written before a run have it."""
 _NO_FACTS: Final[Mapping[str, object]] = {}
+EndAudit = Callable[[Totals, Mapping[str, object]], None]
 
 
 class Destination(NamedTuple):
@@ -219,8 +220,8 @@ class Audit:
             **facts,
         }
 
-    def end(self, totals: Totals) -> None:
-        """Write the result of the run."""
+    def end(self, totals: Totals, facts: Mapping[str, object] = _NO_FACTS) -> None:
+        """Write the result of the run, with more keys that are known at its end."""
         stop, seen = totals.stop, totals.verification
         self._write(
             {
@@ -233,6 +234,7 @@ class Audit:
                 "not_as_written": None if seen is None else _rows_wrong(seen),
                 "stop": None if stop is None else dataclasses.asdict(stop),
                 "exit_code": int(totals.exit_code),
+                **facts,
             }
         )
 
@@ -266,7 +268,7 @@ def audited(  # noqa: PLR0913, PLR0917  (the facts of a run)
     options: Mapping[str, object],
     callbacks: Callbacks,
     facts: Mapping[str, object] = _NO_FACTS,
-) -> Iterator[Callable[[Totals], None]]:
+) -> Iterator[EndAudit]:
     """Audit a run until the block ends; a run without a report has no audit.
 
     Args:
@@ -275,13 +277,13 @@ def audited(  # noqa: PLR0913, PLR0917  (the facts of a run)
         scope: identifies the API: its address, or the sandbox.
         facts: more keys of the line, such as ``approvals``.
 
-    Yields: a function to call with the totals at the end.
+    Yields: ``Audit.end``, to call at the end.
 
     Raises:
         InputError: the audit's file is another file; nothing was sent.
     """
     if report is None:
-        yield lambda _: None
+        yield lambda *_: None
         return
     refuse_other(report)
     audit = Audit(report, sheet, scope, options, callbacks, facts)

@@ -44,6 +44,10 @@ def _are_amounts(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_amount, value.values()))
 
 
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
 def _are_peaks(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_peak, value))
 
@@ -70,6 +74,7 @@ _TYPES: Final[Mapping[str, tuple[_Check, str]]] = {
     "waited_s": (_are_amounts, "an object of numbers"),
     "peaks": (_are_peaks, "a list of objects with window_s, limit and started"),
     **dict.fromkeys(("options", "stop", "source"), (_is_object, "an object")),
+    "finished": (_are_texts, "an object of texts"),
     "approvals": (_are_objects, "a list of objects"),
 }
 """Key -> whether a value has its type, and the type's name. Every value may also be null."""

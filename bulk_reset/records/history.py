@@ -109,6 +109,8 @@ class History:
             is_last = np.append(ordered[1:] != ordered[:-1], True)
             order, ordered = order[is_last], ordered[is_last]
         self._digests, self._rest, self._statuses = ordered, rest[order], statuses[order]
+        self._places = order.astype(np.uint32) if self._writers else np.empty(0, np.uint32)
+        """The last line of each digest, counted from 0; needed only with ``_writers``."""
         bits = max(1, len(order).bit_length() - 1)
         self._shift = np.uint64(_KEY_BITS - bits)
         firsts = np.arange(1 << bits, dtype=np.uint64) << self._shift
@@ -160,13 +162,26 @@ class History:
             return None
         return {_STATUSES[code]: int(counts[code]) for code in _DONE_AND_SENT if counts[code]}
 
+    def is_done(self, digest: str) -> bool:
+        """Return whether the last line of a row has a result that leaves nothing to do."""
+        status = status_of(self.codes([bytes.fromhex(digest)])[0])
+        return status is not None and status.is_done
+
     def is_current(self, incident_id: str, digest: str, fields: Iterable[str]) -> bool:
-        """Return whether no later line wrote other values to these fields of the incident."""
+        """Return whether no later line wrote other values to these fields of the incident.
+
+        The line of the digest may have fewer fields: the others had their value already.
+        """
         if not self._writers:
             return True
         last = self._writers.get(int(keys_of([incident_id])[0]))
-        wanted = int(keys_of([digest])[0])
-        return last is None or all(last.get(name, wanted) == wanted for name in fields)
+        if last is None:
+            return True
+        key = keys_of([digest])[0]
+        at = int(np.searchsorted(self._digests, key))
+        if at == len(self) or self._digests[at] != key:
+            return False
+        return all(last.get(name, 0) <= self._places[at] for name in fields)
 
 
 def status_of(code: int) -> Status | None:
@@ -194,22 +209,20 @@ def _has_repeated(keys: Keys) -> bool:
 def _writers(
     every: Sequence[Lines], digests: Keys, is_written: npt.NDArray[np.bool_]
 ) -> dict[int, dict[str, int]]:
-    """Return incident -> field -> digest of its last writer, for incidents with several rows."""
+    """Return incident -> field -> the last line that wrote it, for incidents with several rows."""
     incidents = np.concatenate([key_of_numbers(lines.incidents) for lines in every])
     if not _has_repeated(np.sort(incidents)):
         return {}
     fields = np.concatenate([lines.fields for lines in every])[is_written]
-    has_fields = fields > 0
-    incidents, digests, fields = (
-        column[has_fields] for column in (incidents, digests[is_written], fields)
-    )
-    order = np.argsort(incidents, kind="stable")
-    incidents, digests, fields = incidents[order], digests[order], fields[order]
-    is_shared = (incidents[1:] == incidents[:-1]) & (digests[1:] != digests[:-1])
+    named = np.flatnonzero(fields)
+    order = named[np.argsort(incidents[named], kind="stable")]
+    incidents, fields, places = incidents[order], fields[order], np.flatnonzero(is_written)[order]
+    written = digests[places]
+    is_shared = (incidents[1:] == incidents[:-1]) & (written[1:] != written[:-1])
     is_of_shared = np.isin(incidents, incidents[1:][is_shared])
     writers: dict[int, dict[str, int]] = {}
-    columns = (column[is_of_shared].tolist() for column in (incidents, digests, fields))
-    for incident, digest, mask in zip(*columns, strict=True):
+    columns = (column[is_of_shared].tolist() for column in (incidents, places, fields))
+    for incident, place, mask in zip(*columns, strict=True):
         names = (name for name, bit in _BIT_OF.items() if mask & bit)
-        writers.setdefault(incident, {}).update(dict.fromkeys(names, digest))
+        writers.setdefault(incident, {}).update(dict.fromkeys(names, place))
     return writers

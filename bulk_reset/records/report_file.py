@@ -19,6 +19,7 @@ import shutil
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -26,9 +27,11 @@ from filelock import lock_descriptor
 
 from bulk_reset.core.atomic_file import opener_like
 from bulk_reset.core.errors import InputError, InternalError, LockedError, RunError
+from bulk_reset.core.file_hash import hash_file
 from bulk_reset.core.input_file import open_input
 from bulk_reset.core.option_names import option
 from bulk_reset.core.outcome import Outcome, Status
+from bulk_reset.records.history import History
 from bulk_reset.records.report_columns import HEADER, line_of
 from bulk_reset.records.report_reader import csv_cells, is_resaved, read_history, read_report
 
@@ -40,17 +43,18 @@ class Report:
 
     Attributes:
         path: the file.
-        history: results of earlier runs.
+        is_known: whether the file has the SHA-256 that was given.
         truncated_bytes: the size of the torn last line that was removed.
         notices: what was repaired when the file was opened, in sentences.
         written: the lines of this run, by status.
     """
 
-    def __init__(self, path: Path, like: Path | None = None) -> None:
+    def __init__(self, path: Path, like: Path | None = None, known_sha256: str = "") -> None:
         """Open the file, or create it.
 
         Args:
             like: the sheet; a new report gets no more permissions.
+            known_sha256: of a report whose results are known; they are not read from it.
 
         Raises:
             LockedError: another run is writing it.
@@ -73,7 +77,10 @@ class Report:
             if self.truncated_bytes:
                 text = "the last line was incomplete and was removed; its row is pending"
                 self.notices.append(f"{path}: {text}")
-            self.history = read_history(path)
+            self._sha256 = known_sha256 and hash_file(path).sha256
+            self.is_known = self._sha256 == known_sha256 != ""
+            if not self.is_known:
+                self.history = read_history(path)
         except BaseException:
             self._file.close()
             raise
@@ -81,6 +88,18 @@ class Report:
         self._lines: list[str] = []
         self._unwritten = b""
         self._is_dirty = False
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the file, in hexadecimal; raises OSError."""
+        if not self._sha256 or self.written:
+            self.flush()
+            return hash_file(self.path).sha256
+        return self._sha256
+
+    @cached_property
+    def history(self) -> History:
+        """The results of earlier runs; get it before lines are added."""
+        return read_history(self.path)
 
     @property
     def identity(self) -> str:

@@ -65,6 +65,19 @@ class ProfileFault(NamedTuple):
     fix: str
 
 
+class AsRead(NamedTuple):
+    """The cells of some rows as the file has them.
+
+    Attributes:
+        columns: the cells of each column of the header.
+        content: all of them, row by row, each with a mark that no cell contains; UTF-8. The first
+            chunk of a block has the content of the block, the others have none.
+    """
+
+    columns: tuple[list[str], ...]
+    content: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows that are read together, stored by column.
@@ -87,6 +100,7 @@ class Chunk:
         origins: the rules of the profile, in the order in which they were used.
         profile_faults: (row_number, column) -> why the profile has no text for the cell.
         may_have_controls: whether a cell of the sheet may contain a control character.
+        as_read: the cells before anything was done to them; None if that is not known.
     """
 
     numbers: Sequence[int]
@@ -104,6 +118,7 @@ class Chunk:
     origins: tuple[Origin, ...] = ()
     profile_faults: dict[tuple[int, int], ProfileFault] = field(default_factory=dict)
     may_have_controls: bool = True
+    as_read: AsRead | None = None
 
     def rows_at(self, places: Sequence[int], names: Container[str]) -> Chunk:
         """Return some rows alone, with the pulled values of some fields."""

@@ -80,6 +80,8 @@ class CheckedChunk:
         expected: place -> field -> the text that its incident must have.
         types: column -> the custom field that it sets.
         origin: returns the rules of a profile that a cell is from: place, field -> text.
+        content: the cells of the rows as the file has them, see ``AsRead``; None if a cell of
+            ``columns`` may differ from them.
     """
 
     numbers: Sequence[int]
@@ -94,6 +96,7 @@ class CheckedChunk:
     expected: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     origin: Callable[[int, str], str] | None = None
     types: Mapping[str, FieldType] = field(default_factory=dict)
+    content: bytes | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -217,7 +220,20 @@ def check_chunk(chunk: Chunk, columns: Columns) -> CheckedChunk:
         _expected(chunk, columns),
         partial(_origin, chunk, columns) if chunk.origins else None,
         columns.types,
+        _content(cells, chunk, columns),
     )
+
+
+def _content(cells: dict[str, list[str]], chunk: Chunk, columns: Columns) -> bytes | None:
+    """Return the file's own cells if every checked column is a list that was read from it."""
+    if (read := chunk.as_read) is None:
+        return None
+    is_same = all(
+        # A template of a profile makes a column behind those of the file.
+        place < len(read.columns) and cells[name] is read.columns[place]
+        for name, place in columns.position.items()
+    )
+    return read.content if is_same else None
 
 
 def _untyped(cells: dict[str, list[str]], columns: Columns) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ def check_earlier_runs(work: WorkSource, report: Path | None, callbacks: Callbac
     if report is None:
         return
     other = option("report", "FILE")
-    if not work.history:
+    if not work.history and not work.known:
         for undo in undo_reports(report):
             if has_written(undo):
                 raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from bulk_reset.core.outcome import Status, StopReason
 from bulk_reset.core.totals import Totals
 from bulk_reset.engine.options import Options
 from bulk_reset.records.approvals import Approval
-from bulk_reset.records.audit import audited
+from bulk_reset.records.audit import EndAudit, audited
 from bulk_reset.sheets.frame_source import is_frame
 from bulk_reset.workflows.approve import require_approval
 from bulk_reset.workflows.canary import send_with_canary
@@ -61,7 +60,7 @@ def run(
         totals = sent.totals
         if options.verify and totals.report and totals.stop is None and not options.dry_run:
             totals = session.verified(totals, sent.first_value, is_alone=False)
-        write_audit(totals)
+        write_audit(totals, sent.facts)
     is_interrupted = totals.stop is not None and totals.stop.reason is StopReason.INTERRUPTED
     if is_interrupted and not handles_signals:
         raise KeyboardInterrupt
@@ -84,7 +83,7 @@ def _approvals(session: RunSession, sheet: SheetLike) -> tuple[Approval, ...]:
 
 def _audited(
     session: RunSession, approvals: tuple[Approval, ...]
-) -> AbstractContextManager[Callable[[Totals], None]]:
+) -> AbstractContextManager[EndAudit]:
     options = session.options
     path = None if options.dry_run else session.path
     scope = session.connection.scope
@@ -131,7 +130,7 @@ def run_frame(
         ended = send_with_canary(session, handles_signals=False)
         session.notice_pinned()
         by_row = ended.outcomes_by_row()
-        write_audit(ended.totals)
+        write_audit(ended.totals, {})
     found = [by_row.get(row_number) for row_number in range(2, len(frame) + 2)]
     result = frame.copy()
     result["status"] = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,10 @@ from bulk_reset.records.summary import ErrorGroups
 from bulk_reset.reports.failed_rows import failed_path, write_failed
 from bulk_reset.sheets.sheet import Sheet
 from bulk_reset.sheets.sheet_check import SheetCheck
+from bulk_reset.sheets.validation import CheckedChunk
 from bulk_reset.workflows.custom_fields import find_types
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
+from bulk_reset.workflows.finished_runs import FinishedRun, RowsHash, facts_of, finished_run
 from bulk_reset.workflows.report_destination import refuse_other_destination
 from bulk_reset.workflows.saved_plans import require_applicable
 from bulk_reset.workflows.sheet_opening import (
@@ -60,12 +62,14 @@ class RunResult:
         outcomes_by_row: returns row_number -> outcome, None for a pending row.
         sent: rows that were handed out to be sent, by status.
         first_value: the place of the first previous values that were written by it; None for none.
+        facts: more keys of the audit's line; see ``finished_runs``.
     """
 
     totals: Totals
     outcomes_by_row: Callable[[], dict[int, Outcome | None]]
     sent: Counter[Status] = field(default_factory=Counter)
     first_value: int | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,9 @@ class RunSession:
     _sheet_check: SheetCheck | None = None
     _sent: int = 0
     _pinned: Counter[str] = field(default_factory=Counter)
+    _rows_sha256: str = ""
+    _is_first: bool = False
+    """Whether the report had no lines when the sheet was read."""
     last: RunResult | None = None
     left_out: LeftOut = field(init=False)
 
@@ -146,7 +153,7 @@ class RunSession:
             InputError: invalid rows that are not skipped, or a report that does not belong here.
         """
         history = history_of(self.path)
-        return self._new_work(self._counted_work(history).sheet_check, history)
+        return self._new_work(self._counted_work(lambda: history).sheet_check, history)
 
     def _new_work(self, sheet_check: SheetCheck, history: History) -> WorkSource:
         options = self.options
@@ -166,15 +173,47 @@ class RunSession:
         limit = self.options.limit
         return None if limit is None else max(0, limit - self._sent)
 
-    def _counted_work(self, history: History) -> WorkSource:
-        """Read and check the sheet, the first time; return its rows counted; raises as ``work``."""
-        work = self._new_work(self._sheet_check or SheetCheck(), history)
+    def _counted_work(
+        self, read_history: Callable[[], History], finished: FinishedRun | None = None
+    ) -> WorkSource:
+        """Read and check the sheet, the first time; return its rows counted; raises as ``work``.
+
+        Args:
+            finished: a run that finished the same report; its results are read only if the sheet
+                has other rows now.
+        """
         if self._sheet_check is not None:
+            work = self._new_work(self._sheet_check, read_history())
             work.count()
             return work
         # What is left is counted while the sheet is checked, as if no rows shared an incident.
         # Where some do, it is read again.
-        on_chunk = work.add if history and not self.left_out else lambda _: None
+        history = History() if finished is not None else read_history()
+        work = self._new_work(SheetCheck(), history)
+        is_counted = bool(history) and not self.left_out
+        rows_hash = RowsHash(self.table, self.connection.scope)
+
+        def add(checked: CheckedChunk) -> None:
+            rows_hash.add(checked)
+            if is_counted:
+                work.add(checked)
+
+        sheet_check = self._checked(add)
+        self._rows_sha256 = rows_hash.value(sheet_check)
+        self._is_first = finished is None and not history
+        has_numbers = sheet_check.readings.found > 0
+        if finished is not None and finished.has(sheet_check.rows, self._rows_sha256):
+            work.rows = work.known = sheet_check.rows
+            work.resumed = finished.counts
+        elif sheet_check.decisions or not is_counted or has_numbers:
+            work = self._new_work(sheet_check, read_history())
+            work.count()
+        work.sheet_check = sheet_check
+        check_earlier_runs(work, self.path, self.callbacks)
+        return work
+
+    def _checked(self, on_chunk: Callable[[CheckedChunk], None]) -> SheetCheck:
+        """Read and check the sheet; raises InvalidRowsError for rows that are not skipped."""
         sheet_check = check_sheet(self.table, self.options, self.callbacks, on_chunk)
         if sheet_check.readings.numbers:
             from bulk_reset.workflows.number_lookup import (  # noqa: PLC0415  (imports aiohttp)
@@ -187,13 +226,7 @@ class RunSession:
         found = [one for one in sheet_check.row_errors if one.row_number not in self.left_out]
         if found and not self.options.skip_invalid:
             raise InvalidRowsError(self.table.label, tuple(found), sheet_check.rows)
-        has_numbers = sheet_check.readings.found > 0
-        if sheet_check.decisions or not history or self.left_out or has_numbers:
-            work = self._new_work(sheet_check, history)
-            work.count()
-        work.sheet_check = sheet_check
-        check_earlier_runs(work, self.path, self.callbacks)
-        return work
+        return sheet_check
 
     @property
     def sheet_rows(self) -> int:
@@ -217,10 +250,18 @@ class RunSession:
         # An existing report is opened first: if another run writes it, that is known before a
         # long sheet is read.
         is_kept = path is not None and not options.dry_run
-        report = stack.enter_context(Report(path)) if path and is_kept and path.exists() else None
-        for notice in report.notices if report else ():
-            self.callbacks.on_notice(notice)
-        work = self._counted_work(report.history if report else history_of(path))
+        report = finished = None
+        if path is not None and is_kept and path.exists():
+            finished = self._finished_run(path)
+            known_sha256 = finished.report_sha256 if finished is not None else ""
+            report = stack.enter_context(Report(path, known_sha256=known_sha256))
+            for notice in report.notices:
+                self.callbacks.on_notice(notice)
+        is_known = report is not None and report.is_known
+        work = self._counted_work(
+            lambda: history_of(path) if report is None else report.history,
+            finished if is_known else None,
+        )
         by_row = partial(outcomes_by_row, self.table, work.sheet_check, self.connection.scope)
         if options.dry_run:
             return RunResult(_dry_totals(work, options), partial(by_row, ()))
@@ -233,11 +274,13 @@ class RunSession:
         self._pinned.update(values.pinned if values is not None else ())
         if report is None:
             return RunResult(result.totals, partial(by_row, result.outcomes), result.sent)
+        facts = self._facts(result.totals, work, report)
         report.close()
         report.check_written()
         totals = self._with_failed_rows(result.totals, work.sheet_check, report.path)
         written = report.path
-        return RunResult(totals, lambda: by_row(read_report(written)), result.sent, first_value)
+        outcomes = partial(read_report, written)
+        return RunResult(totals, lambda: by_row(outcomes()), result.sent, first_value, facts)
 
     def _send_work(
         self,
@@ -295,8 +338,20 @@ class RunSession:
             refuse_foreign_values(path, sent_before, work)
         file = stack.enter_context(PreviousValuesFile(path, report.path))
         written = LastWritten(path)
-        values = CurrentValues(file, overwrites, repeated_ids, sent_before, written)
+        values = CurrentValues(file, overwrites, repeated_ids, sent_before, written, work.history)
         return values, sent_before.count
+
+    def _finished_run(self, path: Path) -> FinishedRun | None:
+        """Return the run that finished this report if the same rows may be sent; None if not."""
+        if self._sheet_check is not None or self.left_out:
+            return None
+        return finished_run(path, self.table)
+
+    def _facts(self, totals: Totals, work: WorkSource, report: Report) -> Mapping[str, object]:
+        """Return what the audit gets about the rows and the report, while it is still locked."""
+        if work.sent and not self._is_first:
+            return {}  # Rows of earlier runs may have been overwritten by those of this one.
+        return facts_of(totals, self._rows_sha256, report)
 
     def _with_failed_rows(self, totals: Totals, sheet_check: SheetCheck, path: Path) -> Totals:
         """Write the rows that are not done into a file of their own."""

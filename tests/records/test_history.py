@@ -104,6 +104,34 @@ def test_a_pending_row_is_sent_by_the_next_run() -> None:
     assert [change.row_number for change in to_send([A, B], lines)] == [3]
 
 
+FIELDS = st.frozensets(st.sampled_from(["title", "impact", "root_cause"]))
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(list(Status)[1:]), FIELDS), max_size=12),
+    FIELDS,
+)
+def test_a_row_is_current_until_another_row_writes_one_of_its_fields(
+    lines: list[tuple[int, Status, frozenset[str]]], fields: frozenset[str]
+) -> None:
+    """Its own line may have fewer fields; the result of the last line of each row counts."""
+    written = {Status.UPDATED, Status.UNKNOWN}
+    history = History.of(
+        Outcome(2, f"{row % 2:024x}", status, tuple(sorted(names)), f"{row:024x}")
+        for row, status, names in lines
+    )
+    for row in {row for row, *_ in lines}:
+        last = max(at for at, line in enumerate(lines) if line[0] == row)
+        later = [
+            names
+            for other, status, names in lines[last:]
+            if status in written and other != row and other % 2 == row % 2
+        ]
+        expected = not any(names & fields for names in later)
+        assert history.is_current(f"{row % 2:024x}", f"{row:024x}", fields) is expected
+
+
 DIGESTS = st.one_of(
     st.binary(min_size=12, max_size=12),
     st.integers(0, 5).map(lambda number: bytes([0xFF] * 11 + [number])),

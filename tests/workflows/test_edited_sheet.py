@@ -9,6 +9,7 @@ from programs import read_csv, seed_id, write_rows, write_sheet
 
 from bulk_reset import Options, run, undo
 from bulk_reset.core.errors import InputError
+from bulk_reset.core.outcome import Status
 
 
 @pytest.fixture
@@ -74,3 +75,36 @@ def test_the_report_of_another_api_is_not_taken_for_that_of_the_edited_sheet(
     )
     with pytest.raises(InputError, match="is from a sandbox run"):
         run(tmp_path / "x.csv", elsewhere)
+
+
+def edit(sheet: Path, title: str) -> Path:
+    """Write the sheet with another title; the impact of each row stays as it is."""
+    rows = [[seed_id(n), title, f"Impact {n}"] for n in (1, 2)]
+    return write_rows(sheet, ["incident_id", "title", "impact"], *rows)
+
+
+def test_an_edited_sheet_is_resumed(options: Options, tmp_path: Path) -> None:
+    """The second run writes the title alone, because the impact is as the first one set it."""
+    sheet = tmp_path / "x.csv"
+    run(edit(sheet, "First"), options)
+    run(edit(sheet, "Second"), options)
+    report = read_csv(tmp_path / "x.sandbox.report.csv")
+    assert [line["fields"] for line in report] == ["title impact"] * 2 + ["title"] * 2
+    again = run(sheet, options)
+    assert (again.done_before, again.requests, again.recorded) == (2, 0, {})
+    assert run(edit(sheet, "First"), options).counts["updated"] == 2
+
+
+def test_rows_that_another_user_set_back_need_no_change(options: Options, tmp_path: Path) -> None:
+    """The run that sent them is not reported as one that ended early."""
+    sheet, other = tmp_path / "x.csv", tmp_path / "other.csv"
+    run(edit(sheet, "First"), options)
+    run(edit(sheet, "Second"), options)
+    run(edit(other, "First"), options)
+    totals = run(edit(sheet, "First"), options)
+    assert totals.recorded == {Status.UNCHANGED: 2}
+    (line, _) = read_csv(tmp_path / "x.sandbox.report.csv")[-2:]
+    assert (line["status"], line["error_message"]) == (
+        "unchanged",
+        "the incident already has these values",
+    )

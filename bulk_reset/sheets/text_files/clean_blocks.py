@@ -90,11 +90,13 @@ class CleanBlock(NamedTuple):
 
     Attributes:
         columns: the cells of each column.
+        content: all cells row by row, each with a mark that no cell contains.
         has_breaks: whether a cell contains a line break.
         may_have_controls: whether a cell may contain another control character.
     """
 
     columns: list[list[str]]
+    content: bytes
     has_breaks: bool
     may_have_controls: bool
 
@@ -186,8 +188,10 @@ class CleanReader:
             codes[marks.places[marks.is_outside & (marks.kinds == _RETURN)]] = _QUOTE
         # Quotes that only enclose are removed, with the carriage returns that are such now.
         codes[quotes[2::2][quotes[2::2] == quotes[1:-1:2] + 1]] = _TEXT_QUOTE
+        content = self._content(codes.tobytes())
         return CleanBlock(
-            self._cells(codes.tobytes()),
+            self._cells(content),
+            content,
             bool(len(breaks) > np.count_nonzero(end_kinds == _LINE_FEED)),
             _may_have_controls(rows, len(breaks) + len(returns)),
         )
@@ -223,12 +227,15 @@ class CleanReader:
         is_blank = (lengths == 0) | ((lengths == 1) & (codes[starts] == _RETURN))
         return ends[is_other] if is_blank.all() else None
 
-    def _cells(self, marked: bytes) -> list[list[str]]:
-        """Return the cells by column, of rows with marks."""
+    def _content(self, marked: bytes) -> bytes:
+        """Return the cells with an end mark each, of rows with marks."""
         text = marked.replace(b'"', b"").replace(bytes([_TEXT_QUOTE]), b'"')
         # Blank lines are kept, because without them the row numbers would not match Excel.
-        text = text.replace(bytes([_BLANK_END]), bytes([_CELL_END]) * self._width)
-        cells = text.decode().split(chr(_CELL_END))
+        return text.replace(bytes([_BLANK_END]), bytes([_CELL_END]) * self._width)
+
+    def _cells(self, content: bytes) -> list[list[str]]:
+        """Return the cells by column."""
+        cells = content.decode().split(chr(_CELL_END))
         return [cells[column : -1 : self._width] for column in range(self._width)]
 
 

@@ -19,7 +19,7 @@ from bulk_reset.core.errors import InputError, SheetChangedError, SheetError
 from bulk_reset.core.look_alikes import is_invisible
 from bulk_reset.core.option_names import option, option_name
 from bulk_reset.core.safe_text import one_line
-from bulk_reset.sheets.chunk import Chunk, RowFault
+from bulk_reset.sheets.chunk import AsRead, Chunk, RowFault
 from bulk_reset.sheets.columns import WAS_PREFIX, Header, find_header, is_header, recognised
 from bulk_reset.sheets.file_types import is_last_line_ended, kind_of
 from bulk_reset.sheets.text_files.clean_blocks import CleanReader, Utf8Stream
@@ -188,7 +188,8 @@ class DelimitedSource:
                 columns = [cells[start : start + chunk_rows] for cells in found.columns]
                 faults = self._taken_in(first + start, columns) if found.has_breaks else {}
                 chunk = self._with_nameless(first + start, columns, faults)
-                yield replace(chunk, may_have_controls=found.may_have_controls)
+                as_read = AsRead(tuple(columns), b"" if start else found.content)
+                yield replace(chunk, may_have_controls=found.may_have_controls, as_read=as_read)
             first += rows
         text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", newline="")
         reader = RecordReader(text, self._delimiter, self._searched_column)
