@@ -1,8 +1,8 @@
 """Results of earlier runs, from a report's lines in their order.
 
 A row is identified by its digest. The digest alone does not show that a row is done: a title that
-was set to A, then to B, has to be set again if the sheet has A again. So the last writer of each
-field of an incident is known as well.
+was A, then set to B, has to be set again if the sheet has A again. So the last line that may have
+written a field of an incident is known as well, where an incident has lines of several rows.
 
 Stored in arrays, sorted once: 17 bytes per line, where dictionaries take about 160.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bulk_reset.core.fields import SETTABLE_FIELDS
+from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.outcome import Outcome, Status
 from bulk_reset.core.row_keys import NUMBER, Numbers, key_of_numbers, keys_of, numbers_of
 
@@ -26,6 +27,8 @@ _CODE_OF: Final = {status: code for code, status in enumerate(_STATUSES)}
 _NO_LINE: Final = _CODE_OF[Status.PENDING]
 WRITES: Final = frozenset({Status.UPDATED, Status.UNKNOWN})
 """The statuses of rows that were written, or may have been."""
+_MAY_WRITE: Final = tuple(_CODE_OF[status] for status in (*WRITES, Status.FAILED))
+"""A request of a failed row may have been applied, also after it was read back."""
 _DONE_AND_SENT: Final = (_CODE_OF[Status.UPDATED], _CODE_OF[Status.UNCHANGED])
 _BITS: Final = 32
 _BIT_OF: Final = {name: 1 << bit for bit, name in enumerate(SETTABLE_FIELDS)}
@@ -34,7 +37,6 @@ _BLOCK_LINES: Final = 10_000
 _KEY_BITS: Final = 64
 _MAX_STEPS: Final = 32
 """Digests are evenly distributed, so few have the same first bits; else they are bisected."""
-_NO_NUMBERS: Final = np.empty(0, NUMBER)
 Keys = npt.NDArray[np.uint64]
 
 
@@ -43,15 +45,26 @@ class Lines:
     """Some lines of a report, by column.
 
     Attributes:
-        incidents: only for lines whose row was written, or may have been.
+        incidents: only for lines with ``has_incident``.
+        has_incident: whether the line is of ``may_be_current``, and its id is an id.
     """
 
     digests: Numbers
     incidents: Numbers
+    has_incident: npt.NDArray[np.bool_]
     fields: npt.NDArray[np.uint32]
     """A bit for each; see ``mask_of``."""
     statuses: npt.NDArray[np.uint8]
     """See ``code_of``."""
+
+
+_NO_LINES: Final = Lines(
+    np.empty(0, NUMBER),
+    np.empty(0, NUMBER),
+    np.empty(0, np.bool_),
+    np.empty(0, np.uint32),
+    np.empty(0, np.uint8),
+)
 
 
 def may_be_written(outcome: Outcome) -> bool:
@@ -82,6 +95,11 @@ def is_write(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return np.isin(codes, [_CODE_OF[status] for status in WRITES])
 
 
+def may_be_current(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return for each status whether the incident may have had the row's values after it."""
+    return np.isin(codes, [*_MAY_WRITE, *_DONE_AND_SENT])
+
+
 class History:
     """The last result of every row of a report, and the last writer of every field.
 
@@ -94,13 +112,12 @@ class History:
     """
 
     def __init__(self, blocks: Iterable[Lines] = ()) -> None:
-        every = [Lines(_NO_NUMBERS, _NO_NUMBERS, np.empty(0, np.uint32), np.empty(0, np.uint8))]
-        every.extend(blocks)
+        every = [_NO_LINES, *blocks]
         # Block by block: what is derived from all lines at once would double the memory.
         digests = np.concatenate([key_of_numbers(lines.digests) for lines in every])
         rest = np.concatenate([lines.digests["low"].astype(np.uint32) for lines in every])
         statuses = np.concatenate([lines.statuses for lines in every])
-        self._writers = _writers(every, digests, is_write(statuses))
+        self._writers = _writers(every, digests, np.isin(statuses, _MAY_WRITE))
         order = np.argsort(digests)
         ordered = digests[order]
         if _has_repeated(ordered):
@@ -193,11 +210,14 @@ def lines_of(outcomes: Iterable[Outcome]) -> Iterator[Lines]:
     """Yield outcomes as lines, in their order."""
     iterator = iter(outcomes)
     while block := list(itertools.islice(iterator, _BLOCK_LINES)):
+        codes = np.array([code_of(o.status) for o in block], np.uint8)
+        has_incident = may_be_current(codes) & [is_id(o.incident_id) for o in block]
         yield Lines(
             numbers_of(o.digest for o in block),
-            numbers_of(o.incident_id for o in block if o.status in WRITES),
+            numbers_of(o.incident_id for o in itertools.compress(block, has_incident.tolist())),
+            has_incident,
             np.array([mask_of(o.fields) for o in block], np.uint32),
-            np.array([code_of(o.status) for o in block], np.uint8),
+            codes,
         )
 
 
@@ -207,21 +227,25 @@ def _has_repeated(keys: Keys) -> bool:
 
 
 def _writers(
-    every: Sequence[Lines], digests: Keys, is_written: npt.NDArray[np.bool_]
+    every: Sequence[Lines], digests: Keys, may_write: npt.NDArray[np.bool_]
 ) -> dict[int, dict[str, int]]:
-    """Return incident -> field -> the last line that wrote it, for incidents with several rows."""
+    """Return incident -> field -> the last line that may have written it.
+
+    Only for incidents with lines of several rows.
+    """
     incidents = np.concatenate([key_of_numbers(lines.incidents) for lines in every])
     if not _has_repeated(np.sort(incidents)):
         return {}
-    fields = np.concatenate([lines.fields for lines in every])[is_written]
-    named = np.flatnonzero(fields)
-    order = named[np.argsort(incidents[named], kind="stable")]
-    incidents, fields, places = incidents[order], fields[order], np.flatnonzero(is_written)[order]
-    written = digests[places]
-    is_shared = (incidents[1:] == incidents[:-1]) & (written[1:] != written[:-1])
-    is_of_shared = np.isin(incidents, incidents[1:][is_shared])
+    fields = np.concatenate([lines.fields for lines in every])
+    order = np.argsort(incidents, kind="stable")
+    incidents = incidents[order]
+    places = np.flatnonzero(np.concatenate([lines.has_incident for lines in every]))[order]
+    rows = digests[places]
+    is_shared = (incidents[1:] == incidents[:-1]) & (rows[1:] != rows[:-1])
+    is_listed = np.isin(incidents, incidents[1:][is_shared]) & may_write[places]
+    incidents, places = incidents[is_listed], places[is_listed]
     writers: dict[int, dict[str, int]] = {}
-    columns = (column[is_of_shared].tolist() for column in (incidents, places, fields))
+    columns = (column.tolist() for column in (incidents, places, fields[places]))
     for incident, place, mask in zip(*columns, strict=True):
         names = (name for name, bit in _BIT_OF.items() if mask & bit)
         writers.setdefault(incident, {}).update(dict.fromkeys(names, place))

@@ -26,7 +26,15 @@ from bulk_reset.core.errors import InputError
 from bulk_reset.core.input_file import open_input, why_not_text
 from bulk_reset.core.outcome import Outcome
 from bulk_reset.core.row_keys import numbers_at, pieces_at
-from bulk_reset.records.history import History, Lines, code_of, is_write, lines_of, mask_of
+from bulk_reset.records.history import (
+    History,
+    Lines,
+    code_of,
+    is_write,
+    lines_of,
+    mask_of,
+    may_be_current,
+)
 from bulk_reset.records.report_columns import (
     BOM,
     COLUMNS,
@@ -207,12 +215,14 @@ def _plain_lines(whole: bytes) -> Lines:
     words = [status_and_fields(*kind.decode().split(",")) for kind in kinds]
     statuses = np.array([code_of(status) for status, _ in words], np.uint8)
     fields = np.array([mask_of(names) for _, names in words], np.uint32)
-    written = borders[is_write(statuses)[kind_of]]
-    if (written[:, 1] - written[:, 0] != DIGEST_LENGTH + 1).any():
+    is_id_length = borders[:, 1] - borders[:, 0] == DIGEST_LENGTH + 1
+    if not is_id_length[is_write(statuses)[kind_of]].all():
         raise ValueError("an id of another length")
+    has_incident = may_be_current(statuses)[kind_of] & is_id_length
     return Lines(
         numbers_at(text, borders[:, -1] + 1),
-        numbers_at(text, written[:, 0] + 1),
+        numbers_at(text, borders[has_incident, 0] + 1),
+        has_incident,
         fields[kind_of],
         statuses[kind_of],
     )

@@ -108,3 +108,18 @@ def test_rows_that_another_user_set_back_need_no_change(options: Options, tmp_pa
         "unchanged",
         "the incident already has these values",
     )
+
+
+def test_rows_that_needed_no_change_are_sent_after_other_values(
+    options: Options, tmp_path: Path
+) -> None:
+    """They had their values before the first run; another run of the report overwrote them."""
+    sheet = tmp_path / "x.csv"
+    run(edit(tmp_path / "first.csv", "First"), options)
+    for title, status in (("First", "unchanged"), ("Second", "updated"), ("First", "updated")):
+        totals = run(edit(sheet, title), options)
+        assert (totals.recorded, totals.done_before) == ({Status(status): 2}, 0)
+    again = run(sheet, options)
+    assert (again.recorded, again.done_before) == ({}, 2)
+    check = run(edit(tmp_path / "check.csv", "First"), options)
+    assert check.recorded == {Status.UNCHANGED: 2}
