@@ -130,12 +130,19 @@ def compare(
 def find_differing(
     incident: Mapping[str, Any], wanted: Mapping[str, Any], own: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return field -> the incident's current value, and the fields that have not the wanted one."""
+    """Return field -> the incident's current value, and the fields that have not the wanted one.
+
+    A value that an earlier row sets is set again: that row may fail. An action is not repeated.
+    """
     before: dict[str, Any] = {}
     differing: list[str] = []
     for name, value in wanted.items():
         is_standard = name in _STANDARD
         live = incident.get(name) if is_standard else live_value(incident, name)
+        if name in own and name != ACTION_FIELD:
+            before[name] = live if has_value(name, own[name], value) else own[name]
+            differing.append(name)
+            continue
         before[name] = live = own.get(name, live)
         # Most fields have no value, which needs no call.
         is_empty = is_standard and live is None

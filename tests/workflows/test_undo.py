@@ -79,6 +79,30 @@ def test_a_value_that_the_api_rejected_is_never_set_by_an_undo(
     assert (undone.returncode, values(sandbox)) == (0, before), undone.stdout
 
 
+@pytest.mark.parametrize("refused", [1, 2, 9])
+def test_a_row_does_not_rely_on_another_row_of_its_incident(
+    refused: int, start: Start, tmp_path: Path
+) -> None:
+    """Two rows set the same title, and one of them fails: an updated row has all of its values."""
+    rule = {"path": "/incident/reset", "arrivals": [refused], "error": "InvalidParameter"}
+    run, sandbox = start(rule)
+    before = values(sandbox)
+    write_rows(
+        tmp_path / "x.csv",
+        ["id", "title", "incident_severity"],
+        [seed_id(5), "Renamed", ""],
+        [seed_id(5), "Renamed", "Info"],
+    )
+    assert run("run", "x.csv").returncode == (refused < 9)
+    lines = read_csv(tmp_path / "x.report.csv")
+    assert [line["fields"] for line in lines] == ["title", "title incident_severity"]
+    assert [line["status"] == "failed" for line in lines] == [refused == 1, refused == 2]
+    assert values(sandbox)[seed_id(5)]["title"] == "Renamed"
+    assert run("verify", "x.report.csv").returncode == 0
+    undone = run("undo", "x.report.csv", "--yes")
+    assert (undone.returncode, values(sandbox)) == (0, before), undone.stdout
+
+
 def test_an_undo_waits_for_the_run_that_writes_the_report(
     command: Command, start_sandbox: StartSandbox, begin: Begin, tmp_path: Path
 ) -> None:
