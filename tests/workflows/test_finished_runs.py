@@ -17,6 +17,7 @@ from bulk_reset import Callbacks, Options, Totals, run, undo
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Status
 from bulk_reset.records.report_file import Report
+from bulk_reset.sheets.corrections import Corrections
 from bulk_reset.sheets.open_sheet import open_sheet
 from bulk_reset.sheets.sheet_check import DecidedChunk, SheetCheck, check_rows
 from bulk_reset.sheets.validation import check_chunk
@@ -202,6 +203,16 @@ def test_a_changed_profile_is_seen(folder: Path, monkeypatch: pytest.MonkeyPatch
         assert is_read(monkeypatch, lambda: found.append(run(folder / "x.csv", options)))  # noqa: B023
         assert found[0].recorded.get(Status.UPDATED, 0) == updated
         assert "finished" not in audit_of(folder)[-1] or not updated
+
+
+def test_corrections_are_seen(folder: Path) -> None:
+    """The file is the same, and one of its cells is replaced."""
+    path = folder / "x.corrections.json"
+    Corrections({3: {1: "Other"}}, {}).write(path, folder / "x.csv")
+    for updated in (1, 0):
+        totals = run(folder / "x.csv", options_of(folder, corrections=path))
+        assert totals.recorded.get(Status.UPDATED, 0) == updated
+    assert run(folder / "x.csv", options_of(folder)).recorded == {Status.UPDATED: 1}
 
 
 def test_a_run_that_was_undone_is_refused(folder: Path) -> None:
