@@ -58,7 +58,14 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         (
             ("scaling", "--rows", "100"),
             [
-                *("check", "run, all rows done", "plan", "report", "report --html"),
+                *(
+                    "check",
+                    "run, all rows done",
+                    "the same again",
+                    "plan",
+                    "report",
+                    "report --html",
+                ),
                 *("report --xlsx", "verify", "undo, up to the question"),
             ],
         ),

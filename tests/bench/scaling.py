@@ -25,6 +25,7 @@ MOST_IN_WORKBOOK: Final = 100_000
 _NOT_CONFIRMED: Final = 3
 _FLAT_MB: Final = 250.0
 _TIMES_CHECK: Final = 1.5
+_FINISHED: Final = "the same again"
 
 
 class Bound(NamedTuple):
@@ -52,7 +53,10 @@ def _commands(folder: Path, url: str) -> Iterator[Command]:
     sheet, report = folder / "nightly.csv", folder / "nightly.report.csv"
     api = ["--base-url", url, *QUOTA_LIFTED]
     yield Command("check", ["check", str(sheet)])
-    yield Command("run, all rows done", ["run", str(sheet), "--report", str(report), *api])
+    resume = ["run", str(sheet), "--report", str(report), *api]
+    yield Command("run, all rows done", resume)
+    # The audit has the hashes of rows and report now, as it has them after a run that sends rows.
+    yield Command(_FINISHED, resume)
     yield Command("plan", ["plan", str(sheet), *api])
     yield Command("report", ["report", str(report)])
     yield Command("report --html", ["report", str(report), "--html"], bounds=_PAGE)
@@ -98,7 +102,7 @@ def _table(found: dict[str, dict[int, Measured]], bounds: dict[tuple[str, int], 
             ratio = measured.cpu_s / (10 * fewer.cpu_s) if fewer else 0.0
             bound = bounds.get((name, size), Bound(size, 0.0, _FLAT_MB))
             seconds = bound.seconds
-            if name == "run, all rows done":
+            if name == _FINISHED and size == ROWS:
                 seconds = _TIMES_CHECK * found["check"][size].seconds
             table.add_row(
                 name,
