@@ -279,8 +279,9 @@ class RunSession:
         report.check_written()
         totals = self._with_failed_rows(result.totals, work.sheet_check, report.path)
         written = report.path
-        outcomes = partial(read_report, written)
-        return RunResult(totals, lambda: by_row(outcomes()), result.sent, first_value, facts)
+        return RunResult(
+            totals, lambda: by_row(read_report(written)), result.sent, first_value, facts
+        )
 
     def _send_work(
         self,
