@@ -136,14 +136,17 @@ def find_differing(
     """
     before: dict[str, Any] = {}
     differing: list[str] = []
+    has_own = bool(own)
     for name, value in wanted.items():
         is_standard = name in _STANDARD
         live = incident.get(name) if is_standard else live_value(incident, name)
-        if name in own and name != ACTION_FIELD:
-            before[name] = live if has_value(name, own[name], value) else own[name]
-            differing.append(name)
-            continue
-        before[name] = live = own.get(name, live)
+        if has_own and name in own:
+            if name != ACTION_FIELD:
+                before[name] = live if has_value(name, own[name], value) else own[name]
+                differing.append(name)
+                continue
+            live = own[name]
+        before[name] = live
         # Most fields have no value, which needs no call.
         is_empty = is_standard and live is None
         is_there = value in _EMPTY if is_empty else has_value(name, live, value)
