@@ -138,7 +138,12 @@ class WorkSource:
         was_sent = before in _UNFINISHED or (
             (before is None or not before.is_done) and change.digest in self.sent_before
         )
-        return change._replace(comment_since=self.first_sent_at) if was_sent else change
+        # The row was edited since, and its comment may be the same. Of several rows of an incident
+        # in one sheet, each adds its own.
+        is_edited = change.incident_id not in self.sheet_check.repeated_ids
+        if was_sent or (is_edited and self.history.may_have_comment(change.incident_id)):
+            return change._replace(comment_since=self.first_sent_at)
+        return change
 
     def _is_unsent(self) -> bool:
         if self.chosen is not None and self.sent + self.unsent not in self.chosen:

@@ -17,6 +17,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.outcome import Outcome, Status
@@ -118,6 +119,7 @@ class History:
         rest = np.concatenate([lines.digests["low"].astype(np.uint32) for lines in every])
         statuses = np.concatenate([lines.statuses for lines in every])
         self._writers = _writers(every, digests, np.isin(statuses, _MAY_WRITE))
+        self._commented = _commented(every)
         order = np.argsort(digests)
         ordered = digests[order]
         if _has_repeated(ordered):
@@ -200,6 +202,14 @@ class History:
             return False
         return all(last.get(name, 0) <= self._places[at] for name in fields)
 
+    def may_have_comment(self, incident_id: str) -> bool:
+        """Return whether a line may have added a comment to the incident."""
+        if not len(self._commented):
+            return False
+        key = keys_of([incident_id])[0]
+        at = int(np.searchsorted(self._commented, key))
+        return at < len(self._commented) and bool(self._commented[at] == key)
+
 
 def status_of(code: int) -> Status | None:
     """Return the status of a code of ``History.codes``; None if the row has no line."""
@@ -219,6 +229,17 @@ def lines_of(outcomes: Iterable[Outcome]) -> Iterator[Lines]:
             np.array([mask_of(o.fields) for o in block], np.uint32),
             codes,
         )
+
+
+def _commented(every: Sequence[Lines]) -> Keys:
+    """Return the incidents with a line that may have added a comment, sorted."""
+    comment = np.uint32(mask_of([COMMENT_FIELD]))
+    found = [np.empty(0, np.uint64)]
+    for lines in every:
+        has_comment = (lines.fields & comment > 0) & np.isin(lines.statuses, _MAY_WRITE)
+        if has_comment.any():
+            found.append(key_of_numbers(lines.incidents)[has_comment[lines.has_incident]])
+    return np.sort(np.concatenate(found))
 
 
 def _has_repeated(keys: Keys) -> bool:

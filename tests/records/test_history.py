@@ -158,6 +158,29 @@ def test_a_row_is_current_until_another_row_writes_one_of_its_fields(
         assert history.is_current(f"{row % 2:024x}", f"{row:024x}", fields) is expected
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5),
+            st.sampled_from(list(Status)[:-1]),
+            st.sampled_from([("title",), ("comment",), ("title", "field:owner", "comment")]),
+        ),
+        max_size=8,
+    )
+)
+def test_incidents_with_a_comment_are_known(
+    lines: list[tuple[int, Status, tuple[str, ...]]],
+) -> None:
+    """Of rows whose comment was added, or may have been."""
+    history = History.of(
+        Outcome(2, f"{incident:024x}", status, fields, f"{place:024x}")
+        for place, (incident, status, fields) in enumerate(lines)
+    )
+    sent = {Status.UPDATED, Status.UNKNOWN, Status.FAILED}
+    expected = {one for one, status, fields in lines if status in sent and "comment" in fields}
+    assert {n for n in range(7) if history.may_have_comment(f"{n:024x}")} == expected
+
+
 DIGESTS = st.one_of(
     st.binary(min_size=12, max_size=12),
     st.integers(0, 5).map(lambda number: bytes([0xFF] * 11 + [number])),

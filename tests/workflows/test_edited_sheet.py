@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from programs import read_csv, seed_id, write_rows, write_sheet
 
 from bulk_reset import Options, run, undo
+from bulk_reset.core.defaults import OnConflict
 from bulk_reset.core.errors import InputError
 from bulk_reset.core.outcome import Status
 
@@ -123,3 +126,43 @@ def test_rows_that_needed_no_change_are_sent_after_other_values(
     assert (again.recorded, again.done_before) == ({}, 2)
     check = run(edit(tmp_path / "check.csv", "First"), options)
     assert check.recorded == {Status.UNCHANGED: 2}
+
+
+def commented(sheet: Path, *rows: tuple[int, str, str]) -> Path:
+    """Write rows: the number of the incident, its title, its comment."""
+    texts = [[seed_id(number), title, comment] for number, title, comment in rows]
+    return write_rows(sheet, ["incident_id", "title", "comment"], *texts)
+
+
+def comments_of(state: Path) -> Counter[str]:
+    """Return the comments of all incidents of a sandbox."""
+    incidents = json.loads(state.read_text(encoding="utf-8"))
+    return Counter(text for incident in incidents.values() for text in incident.get("comments", ()))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_comment_is_not_added_again_when_another_cell_is_edited(
+    before: bool,
+    options: Options,
+    tmp_path: Path,
+) -> None:
+    """Nor when it is edited back; another comment is added."""
+    options = Options(**{**options.changed(), "before": before})
+    sheet, state = tmp_path / "x.csv", tmp_path / "state.json"
+    for title in ("First", "Second", "First", "First"):
+        run(commented(sheet, (1, title, "Reviewed"), (2, "Other", "")), options)
+        assert comments_of(state) == {"Reviewed": 1}
+    messages = [line["error_message"] for line in read_csv(tmp_path / "x.sandbox.report.csv")]
+    assert sum("found in the timeline" in text for text in messages) == 2
+    run(commented(sheet, (1, "First", "Reviewed twice"), (2, "Other", "Reviewed")), options)
+    assert comments_of(state) == {"Reviewed": 2, "Reviewed twice": 1}
+
+
+def test_each_row_of_an_incident_adds_its_own_comment(options: Options, tmp_path: Path) -> None:
+    """In one sheet, the same comment of two rows is meant twice, also after a stop between them."""
+    options = Options(**{**options.changed(), "on_conflict": OnConflict.IN_ORDER})
+    sheet = commented(tmp_path / "x.csv", (1, "First", "Step done"), (1, "Second", "Step done"))
+    run(sheet, Options(**{**options.changed(), "limit": 1}))
+    for _ in range(2):
+        run(sheet, options)
+        assert comments_of(tmp_path / "state.json") == {"Step done": 2}
