@@ -23,6 +23,13 @@ def keys_of(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
     return key_of_numbers(numbers_of(texts))
 
 
+def place_of(text: str, ordered: npt.NDArray[np.uint64]) -> int | None:
+    """Return where the key of an id or digest is in sorted keys; None if it is not there."""
+    key = keys_of([text])[0]
+    place = int(np.searchsorted(ordered, key))
+    return place if place < len(ordered) and ordered[place] == key else None
+
+
 def numbers_of(texts: Iterable[str]) -> Numbers:
     """Read ids or digests as pairs of numbers; raises ValueError as ``keys_of``."""
     return np.frombuffer(bytes.fromhex("".join(texts)), NUMBER)

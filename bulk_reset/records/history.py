@@ -21,7 +21,7 @@ from bulk_reset.core.custom_fields import COMMENT_FIELD
 from bulk_reset.core.fields import SETTABLE_FIELDS
 from bulk_reset.core.incident_ids import is_id
 from bulk_reset.core.outcome import Outcome, Status
-from bulk_reset.core.row_keys import NUMBER, Numbers, key_of_numbers, keys_of, numbers_of
+from bulk_reset.core.row_keys import NUMBER, Numbers, key_of_numbers, keys_of, numbers_of, place_of
 
 _STATUSES: Final = tuple(Status)
 _CODE_OF: Final = {status: code for code, status in enumerate(_STATUSES)}
@@ -196,19 +196,12 @@ class History:
         last = self._writers.get(int(keys_of([incident_id])[0]))
         if last is None:
             return True
-        key = keys_of([digest])[0]
-        at = int(np.searchsorted(self._digests, key))
-        if at == len(self) or self._digests[at] != key:
-            return False
-        return all(last.get(name, 0) <= self._places[at] for name in fields)
+        at = place_of(digest, self._digests)
+        return at is not None and all(last.get(name, 0) <= self._places[at] for name in fields)
 
     def may_have_comment(self, incident_id: str) -> bool:
         """Return whether a line may have added a comment to the incident."""
-        if not len(self._commented):
-            return False
-        key = keys_of([incident_id])[0]
-        at = int(np.searchsorted(self._commented, key))
-        return at < len(self._commented) and bool(self._commented[at] == key)
+        return len(self._commented) > 0 and place_of(incident_id, self._commented) is not None
 
 
 def status_of(code: int) -> Status | None:

@@ -37,7 +37,7 @@ from bulk_reset.core.input_file import open_input, why_not_text
 from bulk_reset.core.json_codec import loads_object
 from bulk_reset.core.option_names import option
 from bulk_reset.core.plan import NOTHING
-from bulk_reset.core.row_keys import keys_of
+from bulk_reset.core.row_keys import keys_of, place_of
 from bulk_reset.core.safe_text import guard_formula, guard_json, unguard_formula
 from bulk_reset.records.restorability import why_not_restorable
 from bulk_reset.sheets.cell_rules import error_of
@@ -200,9 +200,7 @@ class SentDigests(Container[str]):
         self._keys = np.sort(np.frombuffer(keys, np.uint64)) if keys else np.empty(0, np.uint64)
 
     def __contains__(self, digest: object) -> bool:
-        key = keys_of([str(digest)])[0]
-        place = int(np.searchsorted(self._keys, key))
-        return place < len(self._keys) and bool(self._keys[place] == key)
+        return place_of(str(digest), self._keys) is not None
 
 
 def read_previous_values(path: Path, first: int = 0) -> Iterator[PreviousValues]:

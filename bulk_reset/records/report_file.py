@@ -77,7 +77,9 @@ class Report:
             if self.truncated_bytes:
                 text = "the last line was incomplete and was removed; its row is pending"
                 self.notices.append(f"{path}: {text}")
-            self._sha256 = known_sha256 and hash_file(path).sha256
+            self._sha256 = ""
+            with contextlib.suppress(OSError):  # as below, with a message
+                self._sha256 = known_sha256 and hash_file(path).sha256
             self.is_known = self._sha256 == known_sha256 != ""
             if not self.is_known:
                 self.history = read_history(path)

@@ -13,6 +13,6 @@ Public surface, a module each:
     selection, conditions                              which rows and fields of a sheet are sent
     saved_plans, plan_reading, approve                 plans as files: written, shown, approved
 A run: ``run`` -> ``run_session`` (sheet to totals) -> ``engine.run_sender`` -> worker pool.
-The rest (run_session, canary, earlier_runs, report_destination, sheet_opening, id_file, undo_sheet,
-undo_steps, undo_reports) serves these.
+The rest (run_session, run_totals, canary, earlier_runs, finished_runs, report_destination,
+sheet_opening, id_file, undo_sheet, undo_steps, undo_reports) serves these.
 """

@@ -15,17 +15,16 @@ from pathlib import Path
 from bulk_reset.core.callbacks import Callbacks
 from bulk_reset.core.errors import InputError, InvalidRowsError
 from bulk_reset.core.option_names import option, option_name
-from bulk_reset.core.outcome import NOT_DONE, ErrorGroup, Outcome, Status
+from bulk_reset.core.outcome import NOT_DONE, Outcome, Status
 from bulk_reset.core.pinning import pinning_text
 from bulk_reset.core.row_ranges import LeftOut
-from bulk_reset.core.totals import StatusCounts, Totals, Verification
+from bulk_reset.core.totals import Totals
 from bulk_reset.engine.connection import Connection, connect, lock_account
 from bulk_reset.engine.current_values import CurrentValues
 from bulk_reset.engine.event_loop import in_new_loop, interruptible
 from bulk_reset.engine.options import Options
 from bulk_reset.engine.run_sender import RunSender, SendResult
 from bulk_reset.engine.work_source import WorkSource, outcomes_by_row
-from bulk_reset.quota.windows import ideal_s
 from bulk_reset.records.audit import note_start
 from bulk_reset.records.history import History
 from bulk_reset.records.previous_index import LastWritten
@@ -41,6 +40,7 @@ from bulk_reset.workflows.custom_fields import find_types
 from bulk_reset.workflows.earlier_runs import check_earlier_runs, history_of, refuse_foreign_values
 from bulk_reset.workflows.finished_runs import FinishedRun, RowsHash, facts_of, finished_run
 from bulk_reset.workflows.report_destination import refuse_other_destination
+from bulk_reset.workflows.run_totals import dry_totals, with_verification
 from bulk_reset.workflows.saved_plans import require_applicable
 from bulk_reset.workflows.sheet_opening import (
     SheetLike,
@@ -174,13 +174,17 @@ class RunSession:
         return None if limit is None else max(0, limit - self._sent)
 
     def _counted_work(
-        self, read_history: Callable[[], History], finished: FinishedRun | None = None
+        self,
+        read_history: Callable[[], History],
+        finished: FinishedRun | None = None,
+        rows_hash: RowsHash | None = None,
     ) -> WorkSource:
         """Read and check the sheet, the first time; return its rows counted; raises as ``work``.
 
         Args:
             finished: a run that finished the same report; its results are read only if the sheet
                 has other rows now.
+            rows_hash: gets the rows; None for a run that keeps no report.
         """
         if self._sheet_check is not None:
             work = self._new_work(self._sheet_check, read_history())
@@ -191,15 +195,15 @@ class RunSession:
         history = History() if finished is not None else read_history()
         work = self._new_work(SheetCheck(), history)
         is_counted = bool(history) and not self.left_out
-        rows_hash = RowsHash(self.table, self.connection.scope)
 
         def add(checked: CheckedChunk) -> None:
-            rows_hash.add(checked)
+            if rows_hash is not None:
+                rows_hash.add(checked)
             if is_counted:
                 work.add(checked)
 
         sheet_check = self._checked(add)
-        self._rows_sha256 = rows_hash.value(sheet_check)
+        self._rows_sha256 = rows_hash.value(sheet_check) if rows_hash is not None else ""
         self._is_first = finished is None and not history
         has_numbers = sheet_check.readings.found > 0
         if finished is not None and finished.has(sheet_check.rows, self._rows_sha256):
@@ -252,19 +256,20 @@ class RunSession:
         is_kept = path is not None and not options.dry_run
         report = finished = None
         if path is not None and is_kept and path.exists():
-            finished = self._finished_run(path)
-            known_sha256 = finished.report_sha256 if finished is not None else ""
-            report = stack.enter_context(Report(path, known_sha256=known_sha256))
+            finished = finished_run(path, self.table)
+            known = finished.report_sha256 if finished is not None else ""
+            report = stack.enter_context(Report(path, known_sha256=known))
             for notice in report.notices:
                 self.callbacks.on_notice(notice)
         is_known = report is not None and report.is_known
         work = self._counted_work(
             lambda: history_of(path) if report is None else report.history,
             finished if is_known else None,
+            RowsHash(self.table, self.connection.scope) if is_kept else None,
         )
         by_row = partial(outcomes_by_row, self.table, work.sheet_check, self.connection.scope)
         if options.dry_run:
-            return RunResult(_dry_totals(work, options), partial(by_row, ()))
+            return RunResult(dry_totals(work, options), partial(by_row, ()))
         if report is None and path is not None:
             report = stack.enter_context(Report(path, self.table.path))
         if report is not None:
@@ -274,7 +279,9 @@ class RunSession:
         self._pinned.update(values.pinned if values is not None else ())
         if report is None:
             return RunResult(result.totals, partial(by_row, result.outcomes), result.sent)
-        facts = self._facts(result.totals, work, report)
+        # Rows of earlier runs may have been overwritten by those of this one.
+        is_proven = self._is_first or not work.sent
+        facts = facts_of(result.totals, self._rows_sha256, report) if is_proven else {}
         report.close()
         report.check_written()
         totals = self._with_failed_rows(result.totals, work.sheet_check, report.path)
@@ -342,18 +349,6 @@ class RunSession:
         values = CurrentValues(file, overwrites, repeated_ids, sent_before, written, work.history)
         return values, sent_before.count
 
-    def _finished_run(self, path: Path) -> FinishedRun | None:
-        """Return the run that finished this report if the same rows may be sent; None if not."""
-        if self._sheet_check is not None or self.left_out:
-            return None
-        return finished_run(path, self.table)
-
-    def _facts(self, totals: Totals, work: WorkSource, report: Report) -> Mapping[str, object]:
-        """Return what the audit gets about the rows and the report, while it is still locked."""
-        if work.sent and not self._is_first:
-            return {}  # Rows of earlier runs may have been overwritten by those of this one.
-        return facts_of(totals, self._rows_sha256, report)
-
     def _with_failed_rows(self, totals: Totals, sheet_check: SheetCheck, path: Path) -> Totals:
         """Write the rows that are not done into a file of their own."""
         has_failed = any(totals.counts[status] for status in NOT_DONE)
@@ -392,7 +387,7 @@ class RunSession:
             report, on_read = Path(totals.report), self.callbacks.on_incidents_read
             fresh = FreshRun(first_value, is_alone, fail) if first_value is not None else None
             found = verify_report(report, connection, self.options, on_read, fresh)
-        totals = _with_verification(totals, found, groups.groups())
+        totals = with_verification(totals, found, groups.groups())
         if not found.not_applied:
             return totals
         return self._with_failed_rows(totals, self._sheet_check or SheetCheck(), report)
@@ -403,44 +398,3 @@ def _spread(count: int, total: int) -> frozenset[int]:
     count = min(count, total)
     steps = max(1, count - 1)
     return frozenset(place * (total - 1) // steps for place in range(count))
-
-
-def _with_verification(
-    totals: Totals, verification: Verification, errors: tuple[ErrorGroup, ...]
-) -> Totals:
-    """Return totals in which rows that were read back have the result of that.
-
-    Args:
-        errors: of the rows that were not applied.
-    """
-    counts = Counter(totals.counts)
-    for status, rows in verification.settled.items():
-        counts[Status.UNKNOWN] -= rows
-        counts[status] += rows
-    counts[Status.UPDATED] -= verification.not_applied
-    counts[Status.FAILED] += verification.not_applied
-    return replace(
-        totals,
-        counts=StatusCounts((status, counts[status]) for status in Status),
-        errors=(*totals.errors, *errors),
-        verification=verification,
-    )
-
-
-def _dry_totals(work: WorkSource, options: Options) -> Totals:
-    counts = work.resumed + work.settled
-    counts[Status.PENDING] = work.sent + work.unsent + work.unselected
-    return Totals(
-        sheet=work.sheet.label,
-        rows=work.sheet_check.rows,
-        counts=StatusCounts((status, counts[status]) for status in Status),
-        done_before=work.resumed.total(),
-        beyond_limit=work.unsent,
-        left_out=work.unselected,
-        not_edited=min(work.sheet_check.untouched, work.settled[Status.UNCHANGED]),
-        blank_rows=work.sheet_check.blank_rows,
-        requests=work.sent,
-        elapsed_s=ideal_s(work.sent, options.windows()),
-        is_dry_run=True,
-        row_errors=work.sheet_check.row_errors,
-    )
